@@ -118,9 +118,9 @@ async def _create_trusted_issuers(stack: AsyncExitStack, settings: Settings) -> 
         return []
     # Imported late, because the HTTP client adds 0.1 s to a start and few servers need it.
     from .auth.trusted_issuer import TrustedIssuer  # noqa: PLC0415  see above
-    from .net.ssrf import public_only_client  # noqa: PLC0415  see above
+    from .net.ssrf import create_public_only_client  # noqa: PLC0415  see above
 
-    client = public_only_client(
+    client = create_public_only_client(
         allow_private=settings.allow_private_urls, trusted_urls=settings.trusted_issuers
     )
     http = await stack.enter_async_context(client)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from ..case.entity_urls import ServerUrls, server_urls
+from ..case.entity_urls import ServerUrls, get_server_urls
 from ..case.stored_form import BodyOrigin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from .dependencies import ProfileDep, get_state
@@ -22,7 +22,7 @@ def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrig
     """Return which values of a request body may come from a response of this server."""
     urls = _server_urls(request)
     return BodyOrigin(
-        urls if urls.occurs_in(raw) else None,
+        urls if urls.is_host_mentioned_in(raw) else None,
         has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
         has_empty_lists=profile.empty_lists,
     )
@@ -38,7 +38,7 @@ def _server_urls(request: Request) -> ServerUrls:
         # A proxy may remove the path of the public URL. In test mode it names a namespace.
         if not settings.test_mode:
             urls.append(f"http://{host}")
-    return server_urls(tuple(urls), PREFIXES)
+    return get_server_urls(tuple(urls), PREFIXES)
 
 
 async def _provide_body_origin(

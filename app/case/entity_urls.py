@@ -30,11 +30,11 @@ class ServerUrls:
         self._paths: dict[str, set[str]] = {}
         for url in urls:
             parts = urlsplit(url)
-            paths = self._paths.setdefault(_authority(parts.netloc), set())
+            paths = self._paths.setdefault(_normalize_authority(parts.netloc), set())
             paths |= {parts.path.rstrip("/") + prefix for prefix in prefixes}
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
-    def occurs_in(self, body: bytes) -> bool:
+    def is_host_mentioned_in(self, body: bytes) -> bool:
         """Return whether a body contains a host name of this server."""
         return any(host in body for host in self._hosts)
 
@@ -44,16 +44,16 @@ class ServerUrls:
         if not match:
             return None
         authority, path, plural, identifier = match.groups()
-        if (path or "") not in self._paths.get(_authority(authority), ()):
+        if (path or "") not in self._paths.get(_normalize_authority(authority), ()):
             return None
         return plural, unquote(identifier)
 
 
-def _authority(netloc: str) -> str:
+def _normalize_authority(netloc: str) -> str:
     return DEFAULT_PORT.sub("", netloc.lower())
 
 
 @lru_cache(maxsize=64)
-def server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
+def get_server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
     """Return the URLs of a server; cached."""
     return ServerUrls(urls, prefixes)

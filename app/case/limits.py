@@ -19,7 +19,7 @@ from pydantic_core import SchemaValidator, core_schema, to_json
 from ..exceptions import ContentTooLarge
 from .model import CaseObject
 from .problems import Location, Problems, format_path
-from .types import check_extensions
+from .types import describe_unstorable_extensions
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -83,8 +83,8 @@ there, a decimal fraction 95 (CPython 3.11)."""
 
 def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
     """Raise ``ContentTooLarge`` for JSON with more values than its size allows."""
-    groups = _count(raw, b"[") + _count(raw, b"{")
-    values = groups + _count(raw, b",")
+    groups = _count_byte(raw, b"[") + _count_byte(raw, b"{")
+    values = groups + _count_byte(raw, b",")
     max_groups = density.groups + len(raw) // density.bytes_per_group
     max_values = density.values + len(raw) // BYTES_PER_VALUE
     if groups <= max_groups and values <= max_values:
@@ -124,12 +124,14 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{][^\[\]{}"]*+[\]}]|[\[\]{}
 """A string, an innermost array or object without strings, or one structural character."""
 
 
-def _count(raw: bytes, character: bytes) -> int:
+def _count_byte(raw: bytes, character: bytes) -> int:
     """Count a character in slices, so that other threads may run in between."""
-    return sum(raw.count(character, start, start + SLICE_BYTES) for start in _slices(raw))
+    return sum(
+        raw.count(character, start, start + SLICE_BYTES) for start in _iter_slice_starts(raw)
+    )
 
 
-def _slices(raw: bytes) -> range:
+def _iter_slice_starts(raw: bytes) -> range:
     return range(0, len(raw), SLICE_BYTES)
 
 
@@ -140,7 +142,7 @@ def _count_outside_strings(raw: bytes) -> tuple[int, int]:
     """Return the numbers of objects and arrays, and of commas, outside the strings of a body."""
     groups = commas = 0
     is_in_string, carried = False, b""
-    for start in _slices(raw):
+    for start in _iter_slice_starts(raw):
         part = carried + raw[start : start + SLICE_BYTES]
         # An escape sequence that begins at the end of a slice is moved to the next one.
         backslashes = len(part) - len(part.rstrip(b"\\"))
@@ -208,7 +210,7 @@ def collect_errors(
 
     ``at`` is the location of the body, ``tree`` its parsed value.
     """
-    for error in _errors(schema, raw):
+    for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*at, *error["loc"]), tree)
 
 
@@ -223,13 +225,15 @@ def collect_errors_in_chunks(
     known = known_field_names()
     chunk = _truncate(tree, known)
     collect_errors(schema, to_json_bytes(chunk), chunk, problems, at)
-    for path, members in _long_lists(tree, ()):
+    for path, members in _find_long_lists(tree, ()):
         for start in range(CHUNK_MEMBERS, len(members), CHUNK_MEMBERS):
             if problems.limit_reached:
                 return
             problems.chunks += 1
-            chunk, inner = _nest(_truncate(members[start : start + CHUNK_MEMBERS], known), path)
-            errors = _errors(schema, to_json_bytes(chunk))
+            chunk, inner = _nest_list(
+                _truncate(members[start : start + CHUNK_MEMBERS], known), path
+            )
+            errors = _find_errors(schema, to_json_bytes(chunk))
             if any(inner[: len(error["loc"])] == error["loc"] for error in errors):
                 break  # the field is not a list, which was reported with its first members
             for error in errors:
@@ -240,12 +244,12 @@ def collect_errors_in_chunks(
                     where = (*at, *path, start + member, *location[len(inner) + 1 :])
                     problems.add_pydantic_error(error, where, chunk)
 
-    for path, extensions in _large_extensions(tree, ()):
-        for message in check_extensions(extensions):
+    for path, extensions in _find_large_extensions(tree, ()):
+        for message in describe_unstorable_extensions(extensions):
             problems.add(format_path((*at, *path)), message)
 
 
-def _nest(members: list[Any], path: Location) -> tuple[Any, Location]:
+def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
     """Return a list nested in objects and lists with nothing else, and its path there."""
     tree: Any = members
     for step in reversed(path):
@@ -258,7 +262,7 @@ def to_json_bytes(tree: Any) -> bytes:
     return to_json(tree, inf_nan_mode="constants")
 
 
-def _errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
+def _find_errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
     try:
         schema.model_validate_json(raw)
     except ValidationError as error:
@@ -266,28 +270,28 @@ def _errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
     return []
 
 
-def _long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
+def _find_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
     """Yield the lists with more members than one chunk, outer lists first."""
     if isinstance(value, list):
         if len(value) > CHUNK_MEMBERS:
             yield path, value
         for index, member in enumerate(value):
             if isinstance(member, (dict, list)):
-                yield from _long_lists(member, (*path, index))
+                yield from _find_long_lists(member, (*path, index))
     elif isinstance(value, dict):
         for name, member in value.items():
             if isinstance(member, (dict, list)) and name != "extensions":
-                yield from _long_lists(member, (*path, name))
+                yield from _find_long_lists(member, (*path, name))
 
 
-def _large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
+def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
     """Yield the extensions that are too large to be validated with the object around them."""
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
     for step, member in members:
         if step != "extensions":
-            yield from _large_extensions(member, (*path, step))
+            yield from _find_large_extensions(member, (*path, step))
         elif isinstance(member, dict) and _is_large(member):
             yield (*path, step), member
 
@@ -305,11 +309,11 @@ def _truncate(value: Any, known: frozenset[str]) -> Any:
             for name in names
             if name != "extensions"
         }
-        return fields | _small_extensions(value)
+        return fields | _drop_large_extensions(value)
     return value
 
 
-def _small_extensions(value: dict[str, Any]) -> dict[str, Any]:
+def _drop_large_extensions(value: dict[str, Any]) -> dict[str, Any]:
     """Return the extensions of an object; an empty object in place of large ones."""
     if "extensions" not in value:
         return {}
@@ -319,10 +323,10 @@ def _small_extensions(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_large(extensions: dict[str, Any]) -> bool:
-    return _remaining(extensions, MAX_EXTENSION_VALUES) <= 0
+    return _subtract_values(extensions, MAX_EXTENSION_VALUES) <= 0
 
 
-def _remaining(value: Any, limit: int) -> int:
+def _subtract_values(value: Any, limit: int) -> int:
     """Return what a value leaves of a limit on the number of values; long strings count more.
 
     Stops at 0.
@@ -333,7 +337,7 @@ def _remaining(value: Any, limit: int) -> int:
     for part in parts:
         if limit <= 0:
             break
-        limit = _remaining(part, limit)
+        limit = _subtract_values(part, limit)
     return limit - 1
 
 

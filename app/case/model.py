@@ -48,16 +48,18 @@ class LinkGenURI(LinkURI):
     targetType: Omittable[TargetType] = None
 
 
-def _as_list(value: object) -> object:
+def _wrap_in_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-def _last(links: list[LinkURI]) -> dict[str, Any] | None:
+def _select_last_link(links: list[LinkURI]) -> dict[str, Any] | None:
     return links[-1].model_dump() if links else None
 
 
 # Requests contain one link or several, which are all stored; responses contain the last one.
-KeywordLinks = Annotated[list[LinkURI], BeforeValidator(_as_list), PlainSerializer(_last)]
+KeywordLinks = Annotated[
+    list[LinkURI], BeforeValidator(_wrap_in_list), PlainSerializer(_select_last_link)
+]
 
 
 class Entity(CaseObject):

@@ -19,7 +19,7 @@ from .limits import known_field_names
 from .problems import Location
 
 
-def _class_of(byte: int) -> int:
+def _classify_byte(byte: int) -> int:
     """Return the class of a byte: part of a number, exponent, sign, end of a number, or other."""
     sign = chr(byte)
     if sign in "0123456789.":
@@ -29,7 +29,7 @@ def _class_of(byte: int) -> int:
     return ord("," if sign in ",]} \t\r\n" else "x")
 
 
-CLASSES = bytes(map(_class_of, range(256)))
+CLASSES = bytes(map(_classify_byte, range(256)))
 
 MANY_DIGITS = b"0" * 16
 """Digits in a row, in classes. A double is exact to 15 digits, unless its exponent has three."""
@@ -94,7 +94,7 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     try:
         tree = json.loads(raw, parse_float=read_number, parse_int=read_integer)
         if has_inexact:
-            yield from _locate(tree, (), "")
+            yield from _find_numbers(tree, (), "")
     except (ValueError, RecursionError):
         return
 
@@ -110,7 +110,7 @@ def is_exact(text: str) -> bool:
         return False
 
 
-def _locate(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
+def _find_numbers(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
     """Yield inexact numbers in a parsed value; ``name`` is the field that contains it.
 
     Below ``extensions``, that is the name.
@@ -119,16 +119,16 @@ def _locate(value: Any, location: Location, name: str) -> Iterator[tuple[Locatio
         is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
         is_ignored = name in known_field_names() and not is_numeric
         if not is_ignored and (name in FLOAT_FIELDS or not value.is_integer):
-            yield location, _message(value.text)
+            yield location, _format_message(value.text)
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield from _locate(part, (*location, key), name if name == EXTENSIONS else key)
+            yield from _find_numbers(part, (*location, key), name if name == EXTENSIONS else key)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _locate(part, (*location, index), name)
+            yield from _find_numbers(part, (*location, index), name)
 
 
-def _message(text: str) -> str:
+def _format_message(text: str) -> str:
     number = truncate(text, MAX_QUOTED_CHARS)
     return (
         f"{number} cannot be stored exactly: in double precision it is {float(text)!r}; "

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from ..exceptions import Problem
 from .model import CFAssociation, CFPackage, CFPckgDocument, CFPckgItem, CFRubric, Entity, LinkURI
-from .parsing import parse
+from .parsing import parse_json_body
 from .problems import Problems
 from .resources import DEFINITIONS
 from .types import Identifier, Omittable
@@ -108,14 +108,14 @@ def parse_package(
     """Parse an uploaded CFPackage, bare or wrapped, as a whole.
 
     Raises ``ContentTooLarge`` if it is denser than an entity may be, unless ``allow_dense``;
-    ``BadRequest`` or ``UnprocessableContent`` with all errors, as ``parsing.parse`` does.
+    ``BadRequest`` or ``UnprocessableContent`` with all errors, as ``parsing.parse_json_body`` does.
     """
-    package = parse(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
-    keys = ((each.identifier, relation_key(each)) for each in package.CFAssociations)
+    package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
+    keys = ((each.identifier, get_relation_key(each)) for each in package.CFAssociations)
     problems = Problems()
     for problem in (
         *check_package_identifier(package),
-        *find_duplicates(identifier_lists(package), keys),
+        *find_duplicates_in_package(list_unique_identifiers(package), keys),
     ):
         problems.add(**problem)
     if problems:
@@ -130,47 +130,47 @@ def to_rows(package: CFPackage) -> Package:
     return Package(
         document_identifier=document.identifier,
         package_identifier=link.identifier if link else document.identifier,
-        extensions=_json(package.extensions),
-        definition_extensions=_json(package.CFDefinitions.extensions),
-        rows=list(_rows(package)),
+        extensions=_to_json(package.extensions),
+        definition_extensions=_to_json(package.CFDefinitions.extensions),
+        rows=list(_make_rows(package)),
         has_package_link=link is not None,
     )
 
 
-def _rows(package: CFPackage) -> Iterator[EntityRow]:
+def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
     is_home_derived = document.CFPackageURI is None
-    yield entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
-    link = document_link(document)
+    yield make_entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
+    link = make_document_link(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.plural):
-            yield entity_row(resource.name, definition)
+            yield make_entity_row(resource.name, definition)
     for item in package.CFItems:
-        yield item_row(item, link)
+        yield make_item_row(item, link)
     for association in package.CFAssociations:
-        yield association_row(association, link)
+        yield make_association_row(association, link)
     for rubric in package.CFRubrics:
-        yield from rubric_rows(rubric)
+        yield from make_rubric_rows(rubric)
 
 
-def document_link(document: CFPckgDocument) -> LinkURI:
+def make_document_link(document: CFPckgDocument) -> LinkURI:
     """Return the link to a document that the other entities of its package have."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
-def rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
+def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
     """Yield the rows of a rubric, its criteria and their levels."""
-    yield entity_row("CFRubric", rubric)
+    yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
-        yield entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
+        yield make_entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
         for level in criterion.CFRubricCriterionLevels or ():
-            yield entity_row("CFRubricCriterionLevel", level, parent=criterion.identifier)
+            yield make_entity_row("CFRubricCriterionLevel", level, parent=criterion.identifier)
 
 
-def entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
+def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
     """Return an entity as a row, without the entities that it contains."""
     excluded = set()
-    for name in _excludable_fields(type(entity)):
+    for name in _list_excludable_fields(type(entity)):
         value = getattr(entity, name)
         # Without any links the field is absent, not null.
         if value if name in CHILDREN else value == []:
@@ -180,12 +180,12 @@ def entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRo
 
 
 @cache
-def _excludable_fields(model: type[Entity]) -> tuple[str, ...]:
+def _list_excludable_fields(model: type[Entity]) -> tuple[str, ...]:
     """Return the fields of a class that may have to be excluded from the body."""
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in model.model_fields)
 
 
-def item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
+def make_item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
     """Return an item as a row, with all concepts that it was sent with.
 
     ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
@@ -195,18 +195,20 @@ def item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
         item.CFItemType = None
     is_home_derived = item.CFDocumentURI is None
     item.CFDocumentURI = item.CFDocumentURI or document
-    keywords = _json(item.conceptKeywordsURI)
-    return entity_row("CFItem", item)._replace(keywords=keywords, is_home_derived=is_home_derived)
+    keywords = _to_json(item.conceptKeywordsURI)
+    return make_entity_row("CFItem", item)._replace(
+        keywords=keywords, is_home_derived=is_home_derived
+    )
 
 
-def association_row(association: CFAssociation, document: LinkURI) -> EntityRow:
+def make_association_row(association: CFAssociation, document: LinkURI) -> EntityRow:
     """Return an association of a package as a row, with the link to its document."""
     is_home_derived = association.CFDocumentURI is None
     association.CFDocumentURI = association.CFDocumentURI or document
-    return entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
+    return make_entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
 
 
-def _json(value: object) -> str | None:
+def _to_json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
 
 
@@ -222,7 +224,7 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
         yield Problem(path="identifier", message=message)
 
 
-def relation_key(association: CFAssociation) -> RelationKey:
+def get_relation_key(association: CFAssociation) -> RelationKey:
     """Return the key that must be unique among associations: origin, type and destination."""
     return (
         association.originNodeURI.identifier,
@@ -231,7 +233,7 @@ def relation_key(association: CFAssociation) -> RelationKey:
     )
 
 
-def find_duplicates(
+def find_duplicates_in_package(
     namespaces: Iterable[IdentifierLists], keys: Iterable[tuple[str, RelationKey]]
 ) -> Iterator[Problem]:
     """Yield identifiers that occur twice in a namespace, and relations of two associations.
@@ -239,32 +241,34 @@ def find_duplicates(
     ``keys`` contains the identifier and the key of each association, in their order.
     """
     for lists in namespaces:
-        yield from _duplicate_identifiers(lists)
-    yield from _duplicate_relations(keys)
+        yield from _find_duplicate_identifiers(lists)
+    yield from _find_duplicate_relations(keys)
 
 
-def identifier_lists(package: CFPackage) -> Iterator[IdentifierLists]:
+def list_unique_identifiers(package: CFPackage) -> Iterator[IdentifierLists]:
     """Yield the lists within which an identifier must be unique, with their paths."""
-    yield [("CFItems", _identifiers(package.CFItems))]
-    yield [("CFAssociations", _identifiers(package.CFAssociations))]
+    yield [("CFItems", _get_identifiers(package.CFItems))]
+    yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
     for kind in DEFINITIONS:
         definitions = getattr(package.CFDefinitions, kind.plural)
-        yield [(f"CFDefinitions.{kind.plural}", _identifiers(definitions))]
-    yield [("CFRubrics", _identifiers(package.CFRubrics))]
-    yield from rubric_identifier_lists(
-        [criterion_identifiers(rubric) for rubric in package.CFRubrics]
+        yield [(f"CFDefinitions.{kind.plural}", _get_identifiers(definitions))]
+    yield [("CFRubrics", _get_identifiers(package.CFRubrics))]
+    yield from list_unique_rubric_identifiers(
+        [get_criterion_identifiers(rubric) for rubric in package.CFRubrics]
     )
 
 
-def criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
+def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
     """Return the identifiers of the criteria of a rubric, each with those of its levels."""
     return [
-        (criterion.identifier, _identifiers(criterion.CFRubricCriterionLevels or []))
+        (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []
     ]
 
 
-def rubric_identifier_lists(rubrics: Sequence[CriterionIdentifiers]) -> Iterator[IdentifierLists]:
+def list_unique_rubric_identifiers(
+    rubrics: Sequence[CriterionIdentifiers],
+) -> Iterator[IdentifierLists]:
     """Yield the lists of criteria, and of levels, within which an identifier must be unique."""
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
@@ -277,11 +281,11 @@ def rubric_identifier_lists(rubrics: Sequence[CriterionIdentifiers]) -> Iterator
     ]
 
 
-def _identifiers(entities: Sequence[Entity]) -> list[str]:
+def _get_identifiers(entities: Sequence[Entity]) -> list[str]:
     return [entity.identifier for entity in entities]
 
 
-def _duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
+def _find_duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
     first_paths: dict[str, str] = {}
     for list_path, identifiers in lists:
         for index, identifier in enumerate(identifiers):
@@ -292,7 +296,7 @@ def _duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
                 yield Problem(path=f"{path}.identifier", message=message)
 
 
-def _duplicate_relations(keys: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
+def _find_duplicate_relations(keys: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
     seen: dict[RelationKey, tuple[int, str]] = {}
     for index, (identifier, key) in enumerate(keys):
         first_index, first = seen.setdefault(key, (index, identifier))

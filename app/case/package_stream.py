@@ -32,17 +32,17 @@ from .package import (
     Package,
     RelationKey,
     UploadedCFPackage,
-    association_row,
     check_package_identifier,
-    criterion_identifiers,
-    document_link,
-    entity_row,
-    find_duplicates,
-    item_row,
+    find_duplicates_in_package,
+    get_criterion_identifiers,
+    get_relation_key,
+    list_unique_rubric_identifiers,
+    make_association_row,
+    make_document_link,
+    make_entity_row,
+    make_item_row,
+    make_rubric_rows,
     parse_package,
-    relation_key,
-    rubric_identifier_lists,
-    rubric_rows,
     to_rows,
 )
 from .parsing import FIRST_MEMBER, parse_collecting
@@ -144,7 +144,7 @@ class _PackageParser:
         head = parse_collecting(self.schema, split.head, problems, split.at)
         if head is None:
             for each in LISTS:
-                for _ in _entities(each, split, problems):
+                for _ in _parse_members(each, split, problems):
                     pass
             raise problems.to_exception("CFPackage")
         package = to_rows(head)
@@ -163,22 +163,22 @@ class _PackageParser:
             raise error
         raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
-    def _split(self) -> _Split:
+    def _split(self) -> _SplitPackage:
         first, at = FIRST_MEMBER.match(self.raw), Location()
         wrapper = first[1].decode() if first else ""
         package: Any = self.raw
         if wrapper in WRAPPED:
             package, at = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
-        members = _members(PACKAGE, package)
+        members = _decode_members(PACKAGE, package)
         definitions_json = members.get(DEFINITIONS_FIELD, b"")
         values: dict[tuple[str, ...], msgspec.Raw] = {
             (name,): value for name, value in members.items()
         }
         if OBJECT.match(definitions_json):
-            definitions = _members(DEFINITIONS_OBJECT, definitions_json)
+            definitions = _decode_members(DEFINITIONS_OBJECT, definitions_json)
             values |= {(DEFINITIONS_FIELD, name): value for name, value in definitions.items()}
         lists = {
-            each: self._list(each, values[each.path], at)
+            each: self._split_list(each, values[each.path], at)
             for each in LISTS
             if ARRAY.match(values.get(each.path, b""))
         }
@@ -193,9 +193,9 @@ class _PackageParser:
         )
         if self.dense:
             check_density(head, DOCUMENT_DENSITY, "the package without its lists")
-        return _Split(at, head, lists)
+        return _SplitPackage(at, head, lists)
 
-    def _list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
+    def _split_list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
         if self.dense is None:
             return MEMBERS.decode(array)
         # Each member takes 56 bytes, even if it is a digit.
@@ -208,7 +208,7 @@ class _PackageParser:
 
 
 @dataclass
-class _Split:
+class _SplitPackage:
     """A body from which the lists of entities were removed."""
 
     at: Location
@@ -218,13 +218,13 @@ class _Split:
     lists: Mapping[EntityList, list[msgspec.Raw]]
 
 
-def _members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
+def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
     """Return the fields of a JSON object, with their values undecoded."""
     fields = msgspec.structs.asdict(decoder.decode(raw))
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
+def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
     """Return a decoder of objects that have no other fields than these.
 
     It raises an error at another field, without storing it.
@@ -233,9 +233,9 @@ def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
 
 
-PACKAGE = _object_of(*NamedCFPackage.model_fields, "sourcedId")
-DEFINITIONS_OBJECT = _object_of(*CFDefinition.model_fields)
-WRAPPED = {wrapper: _object_of(wrapper) for wrapper in ("CFPackage", "package")}
+PACKAGE = _make_object_decoder(*NamedCFPackage.model_fields, "sourcedId")
+DEFINITIONS_OBJECT = _make_object_decoder(*CFDefinition.model_fields)
+WRAPPED = {wrapper: _make_object_decoder(wrapper) for wrapper in ("CFPackage", "package")}
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class _LazyRows:
     """All rows of a package in the order in which they are stored, parsed during iteration."""
 
     parser: _PackageParser
-    split: _Split
+    split: _SplitPackage
     head: NamedCFPackage
     document: list[EntityRow]
 
@@ -260,7 +260,10 @@ class _LazyRows:
 
         Raises ``UnprocessableContent``, and any of ``INVALID_JSON_ERRORS``.
         """
-        problems, link = Problems(self.parser.max_problems), document_link(self.head.CFDocument)
+        problems, link = (
+            Problems(self.parser.max_problems),
+            make_document_link(self.head.CFDocument),
+        )
         yield from self.document
         namespaces: list[IdentifierLists] = []
         keys: list[tuple[str, RelationKey]] = []
@@ -268,24 +271,24 @@ class _LazyRows:
         for each in LISTS:
             identifiers: list[str] = []
             namespaces.append([(format_path(each.path), identifiers)])
-            for entity in _entities(each, self.split, problems):
+            for entity in _parse_members(each, self.split, problems):
                 if problems:
                     continue
                 identifiers.append(entity.identifier)
                 match entity:
                     case CFPckgItem():
-                        yield item_row(entity, link)
+                        yield make_item_row(entity, link)
                     case CFAssociation():
-                        keys.append((entity.identifier, relation_key(entity)))
-                        yield association_row(entity, link)
+                        keys.append((entity.identifier, get_relation_key(entity)))
+                        yield make_association_row(entity, link)
                     case CFRubric():
-                        rubrics.append(criterion_identifiers(entity))
-                        yield from rubric_rows(entity)
+                        rubrics.append(get_criterion_identifiers(entity))
+                        yield from make_rubric_rows(entity)
                     case _:
-                        yield entity_row(KINDS[type(entity)], entity)
+                        yield make_entity_row(KINDS[type(entity)], entity)
         if problems:
             raise problems.to_exception("CFPackage")
-        self._reject_duplicates([*namespaces, *rubric_identifier_lists(rubrics)], keys)
+        self._reject_duplicates([*namespaces, *list_unique_rubric_identifiers(rubrics)], keys)
 
     def _reject_duplicates(
         self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
@@ -296,7 +299,7 @@ class _LazyRows:
         merged = [[name for _, names in lists for name in names] for lists in namespaces]
         has_duplicates = any(len({*names}) < len(names) for names in merged)
         if has_duplicates or len({key for _, key in keys}) < len(keys):
-            errors = chain(errors, find_duplicates(namespaces, keys))
+            errors = chain(errors, find_duplicates_in_package(namespaces, keys))
         problems = Problems()
         for problem in errors:
             problems.add(**problem)
@@ -304,7 +307,7 @@ class _LazyRows:
             raise problems.to_exception("CFPackage")
 
 
-def _entities(each: EntityList, split: _Split, problems: Problems) -> Iterator[Entity]:
+def _parse_members(each: EntityList, split: _SplitPackage, problems: Problems) -> Iterator[Entity]:
     """Yield the valid members of a list, and add the errors of the others to ``problems``."""
     for index, member in enumerate(split.lists.get(each, ())):
         if problems.limit_reached:

@@ -53,7 +53,7 @@ class ParsedBody(Generic[Model]):
     path_prefix: str
 
 
-def parse(
+def parse_json_body(
     schema: type[Model], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
 ) -> ParsedBody[Model]:
     """Parse a body, which may be wrapped in one of the names in ``wrappers``.
@@ -67,13 +67,13 @@ def parse(
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
         return ParsedBody(_validate(schema, raw), path_prefix="")
-    entity = getattr(_validate(_wrapped(schema, wrapper), raw), wrapper)
+    entity = getattr(_validate(_make_wrapper_class(schema, wrapper), raw), wrapper)
     assert isinstance(entity, schema)
     return ParsedBody(entity, path_prefix=f"{wrapper}.")
 
 
 @cache
-def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
+def _make_wrapper_class(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
     fields: dict[str, Any] = {wrapper: (schema, ...)}
     return create_model(f"Wrapped{schema.__name__}", __base__=CaseObject, **fields)
 
@@ -82,7 +82,7 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
     problems = Problems()
     entity = parse_collecting(schema, raw, problems)
     if entity is None:
-        raise problems.to_exception(_class_name(schema))
+        raise problems.to_exception(_get_standard_name(schema))
     return entity
 
 
@@ -95,15 +95,15 @@ def parse_collecting(
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
-    if valid and not _has_numbers(valid, raw):
+    if valid and not _may_have_fractions(valid, raw):
         return valid
     for location, message in find_inexact_numbers(raw):
         problems.add(format_path((*at, *location)), message)
     if valid:
         return valid if problems.count == before else None
-    tree = _parse(raw)
+    tree = _parse_json(raw)
     if not (at or isinstance(tree, dict)):
-        raise BadRequest(f"the body must be a JSON object, a {_class_name(schema)}")
+        raise BadRequest(f"the body must be a JSON object, a {_get_standard_name(schema)}")
     # Most bodies use the names of the standard, so aliases are looked up only in invalid bodies.
     if ALIAS_PATTERN.search(raw):
         if not _normalize_aliases(tree, problems, at):
@@ -120,7 +120,7 @@ def parse_collecting(
     return _validate_whole(schema, tree, problems, at)
 
 
-def _has_numbers(entity: CaseObject, raw: bytes) -> bool:
+def _may_have_fractions(entity: CaseObject, raw: bytes) -> bool:
     """Return whether a valid entity may contain numbers other than plain integers."""
     match entity:
         case CFRubric() | CFPackage():
@@ -129,7 +129,7 @@ def _has_numbers(entity: CaseObject, raw: bytes) -> bool:
             return entity.sequenceNumber is not None and not PLAIN_SEQUENCE_NUMBER.search(raw)
         case Entity():
             return entity.extensions is not None
-    return any(_has_numbers(wrapped, raw) for wrapped in vars(entity).values())
+    return any(_may_have_fractions(wrapped, raw) for wrapped in vars(entity).values())
 
 
 PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
@@ -156,14 +156,14 @@ def _validate_or_none(schema: type[Model], raw: bytes) -> Model | None:
         return None
 
 
-def _parse(raw: bytes) -> Any:
+def _parse_json(raw: bytes) -> Any:
     try:
         return from_json(raw)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
 
-def _license_link(value: Any) -> Any:
+def _make_license_link(value: Any) -> Any:
     """Convert a licence string to a link, whose identifier is derived from the string."""
     if not isinstance(value, str) or not value:
         return value
@@ -175,7 +175,7 @@ def _license_link(value: Any) -> Any:
 FIELD_ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sourcedId": ("identifier", lambda value: value),
     "cfItemType": ("CFItemType", lambda value: value),
-    "licenseUri": ("licenseURI", _license_link),
+    "licenseUri": ("licenseURI", _make_license_link),
 }
 """Field names of the SDK: the name in the standard, and the conversion of the value."""
 
@@ -188,27 +188,27 @@ def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
 
     Contradictions are added to ``problems``.
     """
-    contradictions = [*islice(_iter_contradictions(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
+    contradictions = [*islice(_rename_aliases(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
     for problem in contradictions:
         problems.add(**problem)
     return not contradictions
 
 
-def _iter_contradictions(value: Any, path: str) -> Iterator[Problem]:
+def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
     """Rename the aliases in a value and its parts, and yield those that contradict a field."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
-                yield from _iter_contradictions(part, f"{path}[{index}]")
+                yield from _rename_aliases(part, f"{path}[{index}]")
     if not isinstance(value, dict):
         return
-    yield from _rename_fields(value, path)
+    yield from _rename_aliases_in_object(value, path)
     for name, part in value.items():
         if isinstance(part, (dict, list)) and name != "extensions":
-            yield from _iter_contradictions(part, f"{path}.{name}")
+            yield from _rename_aliases(part, f"{path}.{name}")
 
 
-def _rename_fields(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
+def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
     """Rename the aliases in an object, and yield each alias that contradicts a field."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
@@ -223,7 +223,7 @@ def _rename_fields(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
             yield Problem(path=f"{path}.{alias}".lstrip("."), message=message)
 
 
-def _class_name(schema: type[CaseObject]) -> str:
+def _get_standard_name(schema: type[CaseObject]) -> str:
     """Return the standard's name of a class, for messages."""
     name = schema.__name__.removeprefix("Wrapped")
     for prefix in ("Named", "Uploaded"):

@@ -58,7 +58,7 @@ class Problems:
     def add_pydantic_error(self, error: ErrorDetails, location: Location, value: Any) -> None:
         """Add an error that pydantic found in ``value``, with its location in the body."""
         if len(self.listed) < MAX_LISTED_PROBLEMS:
-            self.add(format_path(location), _message(error, location, value))
+            self.add(format_path(location), _format_message(error, location, value))
         else:
             self.count += 1
 
@@ -94,7 +94,7 @@ def format_path(location: Iterable[int | str]) -> str:
     return "".join(steps).lstrip(".")
 
 
-def _message(error: ErrorDetails, location: Location, value: Any) -> str:
+def _format_message(error: ErrorDetails, location: Location, value: Any) -> str:
     """Return what is wrong with a value, and what would be valid."""
     if error["type"] == "missing":
         return REQUIRED

@@ -16,7 +16,7 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     sibling gets a number between those of its neighbours. If there is none left, the siblings that
     follow are renumbered, as few as possible.
     """
-    unchanged = _longest_increasing(stored)
+    unchanged = _find_longest_increasing_run(stored)
     numbers: list[int] = []
     pending = 0
     """Number of siblings before this one that have no number yet."""
@@ -33,7 +33,7 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     return numbers + [last + STEP * (n + 1) for n in range(pending)]
 
 
-def _longest_increasing(stored: Sequence[int | None]) -> set[int]:
+def _find_longest_increasing_run(stored: Sequence[int | None]) -> set[int]:
     """Return the indexes of the longest run of positive numbers that increase from 1 on."""
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""

@@ -85,43 +85,43 @@ class SubmittedBody:
         urls = self.origin.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
-    def unresolved(self) -> Iterator[Target]:
+    def iter_unresolved_targets(self) -> Iterator[Target]:
         """Yield the entities of links to this server whose URI the stored body does not contain."""
-        for name in self._link_fields():
-            for link in _links_of(self.fields[name]):
-                target = self._target(name, link)
-                if target and self._stored_link(name, link) is None:
+        for name in self._list_link_fields():
+            for link in _decode_links(self.fields[name]):
+                target = self._parse_target(name, link)
+                if target and self._find_stored_link(name, link) is None:
                     yield target
 
-    def stored_form(self, uri_of: UriOf) -> str:
+    def restore_stored_body(self, uri_of: UriOf) -> str:
         """Return the body in its stored form; ``uri_of`` finds the stored URI of an entity."""
         self._drop_package_link()
         if self.uri is None:
-            self.fields["uri"] = self.stored.get("uri") or _json_string(make_urn(self.identifier))
-        for name in self._link_fields():
-            links = _links_of(self.fields[name])
+            self.fields["uri"] = self.stored.get("uri") or _encode_string(make_urn(self.identifier))
+        for name in self._list_link_fields():
+            links = _decode_links(self.fields[name])
             for link in links:
                 self._restore_link(name, link, uri_of)
-            self.fields[name] = _like(self.fields[name], links)
+            self.fields[name] = _encode_links_like(self.fields[name], links)
         self._drop_empty_lists()
         name = "CFItemType"
         if self.stored and name not in self.stored and self.fields.get(name) == DEFAULT_TYPE:
             del self.fields[name]
-        return _object(self.fields).decode()
+        return _encode_object(self.fields).decode()
 
-    def stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
+    def restore_stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
         """Return all concept links of an item in their stored form."""
         links = LINKS.decode(keywords)
         for link in links:
             self._restore_link("conceptKeywordsURI", link, uri_of)
-        return _array(links).decode()
+        return _encode_array(links).decode()
 
-    def _link_fields(self) -> list[str]:
+    def _list_link_fields(self) -> list[str]:
         return (
             [name for name in LINK_FIELDS if name in self.fields] if self.origin.server_urls else []
         )
 
-    def _target(self, name: str, link: Fields) -> Target | None:
+    def _parse_target(self, name: str, link: Fields) -> Target | None:
         """Return (plural, identifier) of the entity that a link's URL points to, if both agree."""
         assert self.origin.server_urls
         target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
@@ -129,30 +129,34 @@ class SubmittedBody:
             return None
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
-    def _stored_link(self, name: str, link: Fields) -> Fields | None:
+    def _find_stored_link(self, name: str, link: Fields) -> Fields | None:
         """Return the stored link to the same entity, or None."""
-        stored = _links_of(self.stored[name]) if name in self.stored else []
+        stored = _decode_links(self.stored[name]) if name in self.stored else []
         same = (each for each in stored if each["identifier"] == link["identifier"])
         return next(same, None)
 
     def _restore_link(self, name: str, link: Fields, uri_of: UriOf) -> None:
         """Replace a URL of this server in a link by the stored URI."""
-        target = self._target(name, link)
+        target = self._parse_target(name, link)
         if target is None:
             return
-        stored = self._stored_link(name, link)
+        stored = self._find_stored_link(name, link)
         link["uri"] = (
-            stored["uri"] if stored else _json_string(uri_of(target) or make_urn(target[1]))
+            stored["uri"] if stored else _encode_string(uri_of(target) or make_urn(target[1]))
         )
 
     def _drop_package_link(self) -> None:
         """Drop the link to the package if a response derived it from the document."""
         name = "CFPackageURI"
-        if self.resource is not DOCUMENTS or name in self.stored or name not in self._link_fields():
+        if (
+            self.resource is not DOCUMENTS
+            or name in self.stored
+            or name not in self._list_link_fields()
+        ):
             return
-        (link,) = _links_of(self.fields[name])
+        (link,) = _decode_links(self.fields[name])
         derived = {field: self.fields[field] for field in ("title", "identifier")}
-        if self._target(name, link) and derived.items() <= link.items():
+        if self._parse_target(name, link) and derived.items() <= link.items():
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
@@ -164,25 +168,27 @@ class SubmittedBody:
                 del self.fields[name]
 
 
-def _links_of(value: msgspec.Raw) -> list[Fields]:
+def _decode_links(value: msgspec.Raw) -> list[Fields]:
     """Decode a link, or an array of links."""
     raw = bytes(value)
     return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
 
 
-def _like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
+def _encode_links_like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
     """Encode links in the form that the field had: an array or one object."""
-    return msgspec.Raw(_array(links) if bytes(value).startswith(b"[") else _object(links[0]))
+    return msgspec.Raw(
+        _encode_array(links) if bytes(value).startswith(b"[") else _encode_object(links[0])
+    )
 
 
-def _array(values: list[Fields]) -> bytes:
-    return b"[%s]" % b",".join(map(_object, values))
+def _encode_array(values: list[Fields]) -> bytes:
+    return b"[%s]" % b",".join(map(_encode_object, values))
 
 
-def _object(fields: Fields) -> bytes:
+def _encode_object(fields: Fields) -> bytes:
     members = (b'"%s":%s' % (name.encode(), bytes(value)) for name, value in fields.items())
     return b"{%s}" % b",".join(members)
 
 
-def _json_string(text: str) -> msgspec.Raw:
+def _encode_string(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(text))

@@ -69,7 +69,7 @@ if not TYPE_CHECKING:
             return Annotated[kind, NullAs()]
 
 
-def without_null(hint: Any) -> Any:
+def remove_null_annotation(hint: Any) -> Any:
     """Return the type of an optional field without its ``NullAs``, any other type unchanged."""
     if get_origin(hint) is not Annotated:
         return hint
@@ -82,22 +82,22 @@ MAX_INT = 2**64 - 1
 MIN_INT = -(2**63)
 
 
-def _one_of(names: tuple[str, ...]) -> str:
+def _make_pattern(names: tuple[str, ...]) -> str:
     return f"^({'|'.join(names)}|{EXTENSION_NAME})$"
 
 
-def _vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
+def _make_vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
     """Return the JSON Schema of one of the names, or an extension of them."""
     extension = {"type": "string", "maxLength": 255, "pattern": f"^{EXTENSION_NAME}$"}
     return WithJsonSchema({"anyOf": [{"type": "string", "enum": [*names]}, extension]})
 
 
-def _integral_float(value: object) -> object:
+def _convert_integral_float(value: object) -> object:
     """Convert a float such as 1.0 to an integer, because JSON has only one type of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _require_iso(value: object) -> object:
+def _require_iso_date_time(value: object) -> object:
     """Require a string of a date, ``T`` and a time; pydantic would also accept Unix timestamps."""
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
@@ -113,17 +113,17 @@ def _to_utc(timestamp: datetime) -> datetime:
         raise PydanticCustomError("beyond_calendar", message) from None
 
 
-def find_unstorable(value: Any, path: str) -> Iterator[str]:
+def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that cannot be stored exactly."""
     match value:
         case dict():
             if any("\x00" in key for key in value):
                 yield f"{path}: a name contains a NUL character, which cannot be stored"
             for key, part in value.items():
-                yield from find_unstorable(part, f"{path}.{key}")
+                yield from find_unstorable_values(part, f"{path}.{key}")
         case list():
             for index, part in enumerate(value):
-                yield from find_unstorable(part, f"{path}[{index}]")
+                yield from find_unstorable_values(part, f"{path}[{index}]")
         case str() if "\x00" in value:
             yield f"{path}: a NUL character cannot be stored"
         case int() if not MIN_INT <= value <= MAX_INT:
@@ -136,14 +136,14 @@ MAX_LISTED_PLACES = 20
 """Parts of one extension that an error message lists."""
 
 
-def check_extensions(value: Any) -> Iterator[str]:
+def describe_unstorable_extensions(value: Any) -> Iterator[str]:
     """Yield a message that lists the first parts that cannot be stored, if there are any."""
-    if problems := list(islice(find_unstorable(value, "extensions"), MAX_LISTED_PLACES)):
+    if problems := list(islice(find_unstorable_values(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 
 
 def _require_storable(value: Any) -> Any:
-    for message in check_extensions(value):
+    for message in describe_unstorable_extensions(value):
         raise PydanticCustomError("extensions", "{problems}", {"problems": message})
     return value
 
@@ -155,8 +155,8 @@ IDENTIFIER_PATTERN = (
 )
 MAX_IDENTIFIER_CHARS = 255
 URI_PATTERN = r"^[A-Za-z][A-Za-z0-9+.\-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+$"
-ASSOCIATION_TYPE_PATTERN = _one_of(ASSOCIATION_TYPES)
-TARGET_TYPE_PATTERN = _one_of(TARGET_TYPES)
+ASSOCIATION_TYPE_PATTERN = _make_pattern(ASSOCIATION_TYPES)
+TARGET_TYPE_PATTERN = _make_pattern(TARGET_TYPES)
 
 IDENTIFIER_RULE = (
     f"1 to {MAX_IDENTIFIER_CHARS} characters without / and control characters, and not . or .."
@@ -199,8 +199,8 @@ Uri = Annotated[
 
 DateTime = Annotated[
     AwareDatetime,
-    Field(strict=False),  # _require_iso accepts strings only
-    BeforeValidator(_require_iso),
+    Field(strict=False),  # _require_iso_date_time accepts strings only
+    BeforeValidator(_require_iso_date_time),
     AfterValidator(_to_utc),
     PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
@@ -211,7 +211,7 @@ Date = Annotated[date, WithJsonSchema({"type": "string", "format": "date"})]
 
 Integer = Annotated[
     int,
-    BeforeValidator(_integral_float),
+    BeforeValidator(_convert_integral_float),
     Field(ge=-(2**31), le=2**31 - 1),
     WithJsonSchema({"type": "integer", "format": "int32"}),
 ]
@@ -223,14 +223,14 @@ Number = Annotated[float, WithJsonSchema({"type": "number", "format": "float"})]
 AssociationType = Annotated[
     str,
     StringConstraints(pattern=ASSOCIATION_TYPE_PATTERN, max_length=255),
-    _vocabulary_schema(ASSOCIATION_TYPES),
+    _make_vocabulary_schema(ASSOCIATION_TYPES),
 ]
 """A type of the standard, or an extension: ``ext:name``."""
 
 TargetType = Annotated[
     str,
     StringConstraints(pattern=TARGET_TYPE_PATTERN, max_length=255),
-    _vocabulary_schema(TARGET_TYPES),
+    _make_vocabulary_schema(TARGET_TYPES),
 ]
 """``CASE``, or ``ext:name`` for a node outside CASE."""
 

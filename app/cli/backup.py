@@ -24,7 +24,7 @@ def backup(file: Path, *, force: bool) -> None:
     \b
     case-server backup case-server.dump
     """  # noqa: D301  click keeps the lines after its \b as they are
-    settings = _embedded_settings("pg_dump --format=custom --no-owner -f FILE URL")
+    settings = _load_embedded_settings("pg_dump --format=custom --no-owner -f FILE URL")
     refuse_overwriting(file, force=force)
     from ..db.postgres.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
@@ -44,7 +44,9 @@ def restore(file: Path, *, force: bool) -> None:
     \b
     case-server restore case-server.dump --force
     """  # noqa: D301  click keeps the lines after its \b as they are
-    settings = _embedded_settings("pg_restore --no-owner -d URL FILE, then case-server migrate")
+    settings = _load_embedded_settings(
+        "pg_restore --no-owner -d URL FILE, then case-server migrate"
+    )
     from ..db.postgres.backup import restore as restore_backup  # noqa: PLC0415  it is for Unix alone
 
     def report(stage: str) -> None:
@@ -58,7 +60,7 @@ def restore(file: Path, *, force: bool) -> None:
     )
 
 
-def _embedded_settings(alternative: str) -> Settings:
+def _load_embedded_settings(alternative: str) -> Settings:
     settings = load_settings()
     if settings.database_url:
         raise StartupError(

@@ -23,14 +23,14 @@ from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
     NOT_RUN,
-    comma_list,
     echo_error,
+    make_comma_list_parser,
     output_options,
     print_table,
     refuse_overwriting,
     write_report,
 )
-from .table_options import table_defaults, table_options
+from .table_options import get_document_defaults, table_options
 
 STYLES = {
     r"(?m)^  error [\w-]+": "bold red",
@@ -41,7 +41,7 @@ STYLES = {
 }
 """Styles of parts of the text report."""
 
-_parse_rule_ids = comma_list("rule", BY_ID, "--rules")
+_parse_rule_ids = make_comma_list_parser("rule", BY_ID, "--rules")
 
 
 def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
@@ -135,18 +135,18 @@ def check_packages(**flags: Any) -> None:
     )
     if not named:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
-    defaults = table_defaults(named, flags)
+    defaults = get_document_defaults(named, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_lint(source, rules, defaults) for source in named]
+    results = [_lint_source(source, rules, defaults) for source in named]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
-    write_report(flags["output"], _format(shown, flags), STYLES)
+    write_report(flags["output"], _format_report(shown, flags), STYLES)
     if any(result.reason is not None for result in results):
         sys.exit(NOT_RUN)
     severities = {violation.severity for result in results for violation in result.violations}
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
+def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
     show_status(f"{source.name}: checking")
     try:
         result = lint_file(
@@ -173,7 +173,7 @@ def _filter_severity(result: SourceResult, threshold: Severity) -> SourceResult:
     return replace(result, violations=shown)
 
 
-def _format(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
+def _format_report(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
         return format_json(results)
     if flags["form"] == "sarif":

@@ -18,7 +18,13 @@ from ..conformance.runner import Progress, Report, Selection, run
 from ..net.oauth import Credentials
 from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, http_options
-from .shared import comma_list, output_options, print_table, refuse_overwriting, write_report
+from .shared import (
+    make_comma_list_parser,
+    output_options,
+    print_table,
+    refuse_overwriting,
+    write_report,
+)
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
@@ -30,7 +36,7 @@ STYLES = {
 }
 """Styles of parts of the text report."""
 
-_parse_names = comma_list("check", {*BY_ID, *GROUPS}, "--checks")
+_parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS}, "--checks")
 
 
 def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
@@ -116,13 +122,13 @@ def conformance(**flags: Any) -> None:
     selection = Selection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)
     quiet = flags["quiet"]
-    progress = Progress(_ignore, _ignore) if quiet else Progress(show_status, print_note)
-    report = run(base_url, profile, _client_auth(flags), selection, progress)
-    write_report(flags["output"], _format(report, flags), STYLES)
+    progress = Progress(_discard, _discard) if quiet else Progress(show_status, print_note)
+    report = run(base_url, profile, _make_client_auth(flags), selection, progress)
+    write_report(flags["output"], _format_report(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
 
 
-def _ignore(_: str) -> None:
+def _discard(_: str) -> None:
     pass
 
 
@@ -132,7 +138,7 @@ def _refuse_unasked_writes(selection: Selection) -> None:
         raise click.UsageError(f"{', '.join(writing) or 'writing'} writes: add --write")
 
 
-def _client_auth(flags: dict[str, Any]) -> ClientAuth:
+def _make_client_auth(flags: dict[str, Any]) -> ClientAuth:
     token, client, secret = (flags[name] for name in ("access_token", "client_id", "client_secret"))
     if token is not None:
         if flags["token_url"] is not None:
@@ -149,7 +155,7 @@ def _client_auth(flags: dict[str, Any]) -> ClientAuth:
     return ClientAuth(credentials=Credentials(url, client, secret), scope=flags["scope"])
 
 
-def _format(report: Report, flags: dict[str, Any]) -> bytes:
+def _format_report(report: Report, flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
         return format_json(report, only_failed=flags["failed"])
     if flags["form"] == "junit":

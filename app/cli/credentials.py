@@ -28,14 +28,14 @@ class ScopeName(click.ParamType[Scope]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Scope:
         """Parse a scope such as "readonly"."""
-        by_word = {last_word(scope): scope for scope in Scope}
+        by_word = {get_short_scope_name(scope): scope for scope in Scope}
         scopes = {by_word[value]} if value in by_word else parse_scopes(value)
         if len(scopes) != 1:
             self.fail(f"unknown scope {value!r}: use one of {', '.join(by_word)}", param, ctx)
         return next(iter(scopes))
 
 
-def last_word(scope: Scope) -> str:
+def get_short_scope_name(scope: Scope) -> str:
     """Return the last word of a scope, by which options and reports name it."""
     return scope.rpartition(".")[2]
 
@@ -228,7 +228,7 @@ def _require_valid_name(name: str | None) -> None:
 
 
 def _format_scopes(scopes: list[Any]) -> str:
-    return " ".join(last_word(scope) for scope in Scope if scope in parse_scopes(scopes))
+    return " ".join(get_short_scope_name(scope) for scope in Scope if scope in parse_scopes(scopes))
 
 
 def _format_time(time: datetime) -> str:

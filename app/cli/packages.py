@@ -25,7 +25,7 @@ from ..formats.file_format import (
     detect_file_format,
 )
 from ..repair.reader import NO_OPTIONS, RepairOptions
-from ..sample import sample as sample_framework
+from ..sample import read_sample
 from ..server.startup import has_database
 from ..transfer.console import progress_bar
 from ..transfer.sources import Source, refuse_missing, sources
@@ -40,7 +40,7 @@ from .shared import (
     refuse_overwriting,
     run_on_database,
 )
-from .table_options import table_defaults, table_options
+from .table_options import get_document_defaults, table_options
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -135,7 +135,7 @@ def import_packages(**flags: Any) -> None:
     fetcher, dense = make_fetcher(flags), flags["allow_dense"]
     named = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
-        named.append(Source("the sample", sample_framework))
+        named.append(Source("the sample", read_sample))
     if not named:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
     settings = load_settings(database_url=flags["database_url"])
@@ -143,7 +143,7 @@ def import_packages(**flags: Any) -> None:
         strict=flags["strict"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
-        defaults=table_defaults(named, flags),
+        defaults=get_document_defaults(named, flags),
         options=options,
         base_url=settings.base_url,
         progress_of=partial(progress_bar, quiet=quiet),
@@ -232,7 +232,11 @@ def export(
         raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
     settings = load_settings(database_url=database_url)
     notes: list[str] = []  # none if the reader of a pipe has enough
-    with output_errors(output), atomic_output(output) as file, _compressed(file, name) as target:
+    with (
+        output_errors(output),
+        atomic_output(output) as file,
+        _compress_if_gz(file, name) as target,
+    ):
 
         async def run(database: Database) -> list[str]:
             document = await resolve_framework_id(database, identifier)
@@ -260,7 +264,7 @@ def _format_of_output(output: Path | None) -> FileFormat:
 
 
 @contextmanager
-def _compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     """Yield the file, or a file object that compresses into it if the name ends in .gz."""
     if not name.lower().endswith(COMPRESSED):
         yield file

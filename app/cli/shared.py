@@ -73,7 +73,9 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
             name = error.command_name
-            raise click.UsageError(unknown_name("command", name, self.modules), ctx) from None
+            raise click.UsageError(
+                format_unknown_name("command", name, self.modules), ctx
+            ) from None
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Parse the arguments, run a command and exit."""
@@ -85,7 +87,9 @@ class LazyGroup(click.Group):
             code = error.exit_code
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "case-server"
-            echo_error(f"{_one_line(error.format_message())} (see `{command} --help`)")
+            echo_error(
+                f"{_normalize_click_message(error.format_message())} (see `{command} --help`)"
+            )
             code = error.exit_code
         except click.Abort:
             echo_error("aborted; nothing was changed")
@@ -105,7 +109,7 @@ class LazyGroup(click.Group):
         sys.exit(ERROR_CODES.get(ctx.invoked_subcommand or "", 1))
 
 
-def _one_line(message: str) -> str:
+def _normalize_click_message(message: str) -> str:
     """Return a message of click in the form of this command line's own messages."""
     message = " ".join(message.split()).rstrip(".")
     message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
@@ -118,13 +122,13 @@ def echo_error(message: str) -> None:
     click.echo(f"case-server: error: {message}", err=True)
 
 
-def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
+def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """Return the message for an unknown name, with the closest known name if there is one."""
     close = get_close_matches(name, known, n=1)
     return f"unknown {kind} {name!r}" + (f": did you mean {close[0]}?" if close else "")
 
 
-def comma_list(
+def make_comma_list_parser(
     kind: str, known: Collection[str], list_option: str
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
     """Return a click callback for a repeatable option whose values are comma-separated names.
@@ -134,7 +138,7 @@ def comma_list(
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
         names = {name.strip() for value in values for name in value.split(",") if name.strip()}
-        unknown = [unknown_name(kind, name, known) for name in sorted(names - set(known))]
+        unknown = [format_unknown_name(kind, name, known) for name in sorted(names - set(known))]
         if unknown:
             raise click.BadParameter(f"{', '.join(unknown)} ({list_option} lists all)", param=param)
         return names
@@ -185,17 +189,18 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
-            f"{_variable(detail['loc'])}{_describe(detail['msg'])}" for detail in error.errors()
+            f"{_format_variable_prefix(detail['loc'])}{_describe_invalid_value(detail['msg'])}"
+            for detail in error.errors()
         )
         # Without its cause, because that repeats the values, which may be passwords.
         raise StartupError(f"invalid settings: {problems}") from None
 
 
-def _describe(message: str) -> str:
+def _describe_invalid_value(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
+def _format_variable_prefix(location: tuple[int | str, ...]) -> str:
     """Return the environment variable of an invalid setting, as the start of a message."""
     if not location:
         return ""
@@ -215,7 +220,7 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def command_database(
+def prepare_command_database(
     settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
     """Yield settings with a database that is ready, and print on stderr which one it is.
@@ -240,7 +245,7 @@ def database_option(command: Command) -> Command:
     )(command)
 
 
-async def with_database(
+async def run_with_open_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
     """Open the configured database, run ``work`` on it and return its result."""
@@ -262,8 +267,8 @@ def run_on_database(
     quiet: bool = False,
 ) -> Result:
     """Prepare the configured database and return the result of ``work`` on it."""
-    with command_database(settings, use, quiet=quiet) as ready:
-        return asyncio.run(with_database(ready, work))
+    with prepare_command_database(settings, use, quiet=quiet) as ready:
+        return asyncio.run(run_with_open_database(ready, work))
 
 
 def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:

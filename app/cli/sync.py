@@ -94,18 +94,18 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
 
     settings = load_settings(database_url=flags["database_url"])
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
-    with _existing_or_temporary(settings, dry_run=flags["dry_run"]) as chosen:
+    with _choose_settings(settings, dry_run=flags["dry_run"]) as chosen:
         is_temporary = chosen is not settings
         if is_temporary and not flags["quiet"]:
             click.echo("compared with an empty database, because there is none yet", err=True)
         results = run_on_database(chosen, use, work, quiet=flags["quiet"] or is_temporary)
     if not flags["quiet"]:
-        click.echo(_summary(results, dry_run=flags["dry_run"]))
+        click.echo(_format_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 
 
 @contextmanager
-def _existing_or_temporary(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
+def _choose_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
     """Yield the settings; for a dry run without a database, with a temporary data directory."""
     if not dry_run or has_database(settings):
         yield settings
@@ -132,7 +132,7 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
             click.echo(f"{result.url}: {note}", err=True)
 
 
-def _summary(results: list[SyncResult], *, dry_run: bool) -> str:
+def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
     """Return the totals of a run; entities of failed sources do not count."""
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)

@@ -27,7 +27,7 @@ def table_options(command: Command) -> Command:
     return command
 
 
-def table_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
+def get_document_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
     """Return the document fields that options give for a framework, which must be alone."""
     fields = {"title": flags["title"], "creator": flags["creator"]}
     fields["identifier"] = flags["document_id"]

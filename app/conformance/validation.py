@@ -23,7 +23,7 @@ from ..case.model import (
     CFSubject,
     LinkURI,
 )
-from ..case.parsing import parse
+from ..case.parsing import parse_json_body
 from ..case.problems import NULL, UNKNOWN_FIELD
 from ..exceptions import CaseServerError
 from .client import Body, CheckFailed
@@ -80,7 +80,7 @@ def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
         yield from (f"{path} {NULL}" for path in _nulls(node))
     model = SdkItem if (profile.name, name) == ("sdk", "CFItem") else MODELS[name]
     try:
-        parse(model, to_json(node if profile.closed else normalize(node)))
+        parse_json_body(model, to_json(node if profile.closed else normalize(node)))
     except CaseServerError as error:
         for problem in error.problems or [{"path": "", "message": error.description}]:
             if not _is_allowed(profile, problem["path"], problem["message"]):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.package import NamedCFPackage, check_package_identifier
-from ..case.parsing import parse
+from ..case.parsing import parse_json_body
 from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
 from ..repair.repair_log import EXPLANATIONS, RepairLog
-from .package_index import Node, PackageIndex, get_string, kind_of
+from .package_index import Node, PackageIndex, get_standard_class_name, get_string
 from .positions import JsonPositions, ancestor_paths
 from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
@@ -78,16 +78,16 @@ def lint_package(
     if not allow_dense:
         check_density(raw, TREE_DENSITY)
     try:
-        problems = _schema_problems(body)
+        problems = _find_schema_problems(body)
         package = RepairedPackage(
             raw, log := DetailedRepairLog(), allow_dense=True, options=options
         )
     except BadRequest as error:
-        return LintResult(None, None, [_json_violation(error)] if JSON.id in rules else [])
-    problems = [*problems, *_null_problems(log, problems)]
+        return LintResult(None, None, [_create_json_violation(error)] if JSON.id in rules else [])
+    problems = [*problems, *_find_ignored_nulls(log, problems)]
     index = PackageIndex(
         [
-            Node(kind_of(schema), describe(log.path_of(entity)), entity)
+            Node(get_standard_class_name(schema), describe(log.path_of(entity)), entity)
             for schema, entity in package.entities
         ]
     )
@@ -103,23 +103,23 @@ def lint_package(
         for match in rule.find(index)
     ]
     package.deduplicate()
-    remaining = _remaining_problems(package) if problems else []
+    remaining = _find_unrepaired_problems(package) if problems else []
     if SCHEMA.id in rules:
-        findings += _schema_findings(problems, remaining)
+        findings += _report_schema_problems(problems, remaining)
     if NONSTANDARD_NAME.id in rules:
-        findings += _nonstandard_findings(log, problems)
+        findings += _report_nonstandard_spellings(log, problems)
     document = index.document
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _locate(body.decode(), findings, _repairs(log, findings, remaining)),
+        _add_positions(body.decode(), findings, _explain_repairs(log, findings, remaining)),
     )
 
 
-def _schema_problems(body: bytes) -> list[Problem]:
+def _find_schema_problems(body: bytes) -> list[Problem]:
     """Return the problems that the strict reader finds; duplicates have rules of their own."""
     try:
-        parsed = parse(NamedCFPackage, body, WRAPPERS, allow_dense=True)
+        parsed = parse_json_body(NamedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
         return error.problems
     return [
@@ -128,7 +128,7 @@ def _schema_problems(body: bytes) -> list[Problem]:
     ]
 
 
-def _null_problems(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
+def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
     """Yield a problem for each null that this server ignores, but the standard forbids."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
@@ -136,12 +136,12 @@ def _null_problems(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[
             yield Problem(path=path, message=NULL)
 
 
-def _remaining_problems(package: RepairedPackage) -> list[Problem]:
+def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
     """Return the problems that repair leaves, with paths into the original file."""
-    return [package.original_problem(problem) for problem in _schema_problems(package.json)]
+    return [package.original_problem(problem) for problem in _find_schema_problems(package.json)]
 
 
-def _schema_findings(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
+def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
     """Yield every problem, including those that only show after others are repaired."""
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in remaining if problem["path"] not in reported]
@@ -149,14 +149,18 @@ def _schema_findings(problems: list[Problem], remaining: list[Problem]) -> Itera
         yield Finding(SCHEMA.id, problem["path"], problem["message"])
 
 
-def _nonstandard_findings(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Finding]:
+def _report_nonstandard_spellings(
+    log: DetailedRepairLog, problems: list[Problem]
+) -> Iterator[Finding]:
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind in NONSTANDARD and path not in reported:
             yield Finding(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _locate(text: str, findings: list[Finding], repairs: dict[Finding, str]) -> list[Violation]:
+def _add_positions(
+    text: str, findings: list[Finding], repairs: dict[Finding, str]
+) -> list[Violation]:
     """Return findings as violations with their positions, in the order of the file."""
     positions = JsonPositions(text, {finding.path for finding in findings})
     violations = [
@@ -174,7 +178,7 @@ def _locate(text: str, findings: list[Finding], repairs: dict[Finding, str]) -> 
     return sorted(violations, key=lambda violation: (violation.line, violation.column))
 
 
-def _repairs(
+def _explain_repairs(
     log: DetailedRepairLog, findings: list[Finding], remaining: list[Problem]
 ) -> dict[Finding, str]:
     """Return what import does about each finding that it repairs."""
@@ -194,7 +198,7 @@ def _repairs(
     return repairs
 
 
-def _json_violation(error: BadRequest) -> Violation:
+def _create_json_violation(error: BadRequest) -> Violation:
     position = JSON_ERROR_POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
     message = error.description.replace("the body", "the file", 1)

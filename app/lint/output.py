@@ -36,7 +36,7 @@ class SourceResult:
     """The file format of the source."""
 
 
-def path_pattern(path: str) -> str:
+def strip_indexes_from_path(path: str) -> str:
     """Return a path without its indexes, rows and lines, to group similar violations."""
     return POSITION.sub("", path)
 
@@ -69,14 +69,14 @@ def format_text(results: Sequence[SourceResult], *, width: int | None, everythin
     Unless ``everything``, shows five examples of each rule. Leaves out sources that could not be
     read.
     """
-    lines = [line for one in results for line in _result_lines(one, everything=everything)]
+    lines = [line for one in results for line in _format_result(one, everything=everything)]
     if width:
-        lines = [part for line in lines for part in _wrap(line, width)]
+        lines = [part for line in lines for part in _wrap_line(line, width)]
     # File names are bytes, so that a path may contain what no encoding has.
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def _wrap(line: str, width: int) -> list[str]:
+def _wrap_line(line: str, width: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     return textwrap.wrap(
         line,
@@ -87,7 +87,7 @@ def _wrap(line: str, width: int) -> list[str]:
     )
 
 
-def _result_lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
+def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
     if result.reason is not None:
         return
     counts = count_severities(result.violations).items()
@@ -101,26 +101,26 @@ def _result_lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
     for rule in RULES:
         if violations := by_rule[rule.id]:
             yield f"  {rule.severity} {rule.id} ({len(violations):,}): {rule.explanation}"
-            lines = _example_lines(violations, everything=everything)
+            lines = _format_examples(violations, everything=everything)
             yield from (f"    {line}" for line in lines)
 
 
-def _example_lines(violations: list[Violation], *, everything: bool) -> Iterator[str]:
+def _format_examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
     """Yield a line for one of each group of similar violations, largest groups first; or all."""
     if everything:
-        yield from (_violation_line(violation, 0) for violation in violations)
+        yield from (_format_violation(violation, 0) for violation in violations)
         return
     similar: dict[tuple[str, str], list[Violation]] = defaultdict(list)
     for violation in violations:
-        similar[path_pattern(violation.path), violation.message].append(violation)
+        similar[strip_indexes_from_path(violation.path), violation.message].append(violation)
     groups = sorted(similar.values(), key=len, reverse=True)
     shown, hidden = groups[:MAX_EXAMPLES_PER_RULE], groups[MAX_EXAMPLES_PER_RULE:]
-    yield from (_violation_line(group[0], len(group) - 1) for group in shown)
+    yield from (_format_violation(group[0], len(group) - 1) for group in shown)
     if rest := sum(len(group) for group in hidden):
         yield f"… and {rest:,} more; --all shows them"
 
 
-def _violation_line(violation: Violation, similar: int) -> str:
+def _format_violation(violation: Violation, similar: int) -> str:
     others = f" and {similar:,} more like it" if similar else ""
     repair = " [import repairs it]" if violation.repair else ""
     path = violation.path or "the file"

@@ -78,7 +78,7 @@ def get_link_identifiers(body: Json, name: str) -> list[str]:
     return [identifier for identifier in identifiers if isinstance(identifier, str)]
 
 
-def kind_of(schema: type[Entity]) -> str:
+def get_standard_class_name(schema: type[Entity]) -> str:
     """Return the standard's name of a model class: CFItem also for CFPckgItem."""
     return schema.__name__.replace("CFPckg", "CF")
 
@@ -101,7 +101,7 @@ class PackageIndex:
             if node.identifier is not None:
                 self.by_identifier.setdefault(node.identifier, node)
 
-    def of_kind(self, *kinds: str) -> list[Node]:
+    def get_nodes_of_kind(self, *kinds: str) -> list[Node]:
         """Return all entities of some kinds."""
         return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
@@ -113,7 +113,7 @@ class PackageIndex:
     @property
     def definitions(self) -> list[Node]:
         """Return the entities of CFDefinitions."""
-        return self.of_kind(*(resource.name for resource in DEFINITIONS))
+        return self.get_nodes_of_kind(*(resource.name for resource in DEFINITIONS))
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -121,7 +121,7 @@ class PackageIndex:
         return list(self._edges())
 
     def _edges(self) -> Iterator[Edge]:
-        for node in self.of_kind("CFAssociation"):
+        for node in self.get_nodes_of_kind("CFAssociation"):
             origins, destinations = (
                 get_link_identifiers(node.body, f"{end}NodeURI")
                 for end in ("origin", "destination")
@@ -131,27 +131,27 @@ class PackageIndex:
                 yield Edge(node, kind, origins[0], destinations[0])
 
     @cached_property
-    def branches(self) -> list[Edge]:
+    def tree_edges(self) -> list[Edge]:
         """Return the isChildOf edges between different nodes."""
         return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
 
     @cached_property
-    def parents(self) -> dict[str, list[Edge]]:
+    def edges_by_child(self) -> dict[str, list[Edge]]:
         """Return the edges to the parents of each child, by its identifier."""
-        return _group_by("origin", self.branches)
+        return _group_by("origin", self.tree_edges)
 
     @cached_property
-    def children(self) -> dict[str, list[Edge]]:
+    def edges_by_parent(self) -> dict[str, list[Edge]]:
         """Return the edges from the children of each parent, by its identifier."""
-        return _group_by("destination", self.branches)
+        return _group_by("destination", self.tree_edges)
 
     @cached_property
     def tree_nodes(self) -> set[str]:
         """Return the identifiers of possible tree nodes: the document and the items."""
-        nodes = self.of_kind("CFDocument", "CFItem")
+        nodes = self.get_nodes_of_kind("CFDocument", "CFItem")
         return {node.identifier for node in nodes if node.identifier is not None}
 
-    def label(self, identifier: str) -> str:
+    def format_label(self, identifier: str) -> str:
         """Return a name of a node for messages: its code, title or identifier."""
         node = self.by_identifier.get(identifier)
         fields = ("humanCodingScheme", "abbreviatedStatement", "title") if node else ()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from .. import __version__
-from .output import SourceResult, path_pattern
+from .output import SourceResult, strip_indexes_from_path
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Rule, Violation
 
@@ -32,44 +32,44 @@ def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
     Unless ``everything``, contains the most severe 25,000 results.
     """
     located = [(result.source, one) for result in results for one in result.violations]
-    shown = located if everything else _most_severe(located)
+    shown = located if everything else _select_most_severe(located)
     unread = [result for result in results if result.reason is not None]
-    notices = [_notice("error", f"{result.source}: {result.reason}") for result in unread]
+    notices = [_create_notice("error", f"{result.source}: {result.reason}") for result in unread]
     if len(shown) < len(located):
         text = (
             f"the {len(shown):,} most severe of {len(located):,} results; --all writes all of them"
         )
-        notices.append(_notice("warning", text))
+        notices.append(_create_notice("warning", text))
     run = {
-        "tool": {"driver": _driver()},
+        "tool": {"driver": _create_driver()},
         "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notices}],
         "artifacts": [
-            {"location": {"uri": _uri(source)}}
+            {"location": {"uri": _create_uri(source)}}
             for source in dict.fromkeys(result.source for result in results)
         ],
-        "results": _results(shown),
+        "results": _create_results(shown),
         "columnKind": "unicodeCodePoints",
     }
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
 
 
-def _most_severe(located: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
+def _select_most_severe(located: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
     return sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))[:MAX_RESULTS]
 
 
-def _notice(level: str, text: str) -> Json:
+def _create_notice(level: str, text: str) -> Json:
     return {"level": level, "message": {"text": text}}
 
 
-def _driver() -> Json:
+def _create_driver() -> Json:
     return {
         "name": "case-server check",
         "semanticVersion": __version__,
-        "rules": [_rule(rule) for rule in RULES],
+        "rules": [_create_rule(rule) for rule in RULES],
     }
 
 
-def _rule(rule: Rule) -> Json:
+def _create_rule(rule: Rule) -> Json:
     description = f"{rule.explanation} In the CASE standard: {rule.standard}."
     return {
         "id": rule.id,
@@ -86,30 +86,35 @@ def _rule(rule: Rule) -> Json:
     }
 
 
-def _results(located: list[tuple[str, Violation]]) -> list[Json]:
+def _create_results(located: list[tuple[str, Violation]]) -> list[Json]:
     counts: Counter[str] = Counter()
     results = []
     for source, violation in located:
-        fingerprint = _fingerprint(source, violation)
+        fingerprint = _compute_fingerprint(source, violation)
         counts[fingerprint] += 1
-        results.append(_result(source, violation, f"{fingerprint}:{counts[fingerprint]}"))
+        results.append(_create_result(source, violation, f"{fingerprint}:{counts[fingerprint]}"))
     return results
 
 
-def _fingerprint(source: str, violation: Violation) -> str:
+def _compute_fingerprint(source: str, violation: Violation) -> str:
     """Return a hash that does not change if other entities are added or removed."""
-    parts = (source, violation.rule, violation.identifier or "", path_pattern(violation.path))
+    parts = (
+        source,
+        violation.rule,
+        violation.identifier or "",
+        strip_indexes_from_path(violation.path),
+    )
     return sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def _result(source: str, violation: Violation, fingerprint: str) -> Json:
+def _create_result(source: str, violation: Violation, fingerprint: str) -> Json:
     path = violation.path or "the file"
     repair = f" Import: {violation.repair}" if violation.repair else ""
     region = {"startLine": violation.line}
     if not violation.in_table:  # columns of SARIF count characters
         region["startColumn"] = violation.column
     location: Json = {
-        "physicalLocation": {"artifactLocation": {"uri": _uri(source)}, "region": region}
+        "physicalLocation": {"artifactLocation": {"uri": _create_uri(source)}, "region": region}
     }
     if violation.path:
         location["logicalLocations"] = [{"fullyQualifiedName": violation.path}]
@@ -123,7 +128,7 @@ def _result(source: str, violation: Violation, fingerprint: str) -> Json:
     }
 
 
-def _uri(source: str) -> str:
+def _create_uri(source: str) -> str:
     """Return the URI of a source, relative to the current folder if the file is below it."""
     if source.startswith(("http://", "https://")):
         return source

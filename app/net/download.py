@@ -57,7 +57,7 @@ CREDENTIALS_ADVICE = (
 )
 
 
-class SourceError(StartupError):
+class DownloadError(StartupError):
     """A URL could not be downloaded. ``status`` is the HTTP status of its response, if any."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -65,10 +65,10 @@ class SourceError(StartupError):
         self.status = status
 
 
-class _Retryable(Exception):
+class _RetryableError(Exception):
     """An attempt failed with ``error``, and another attempt may succeed."""
 
-    def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
+    def __init__(self, error: DownloadError, retry_after: float | None = None) -> None:
         super().__init__(str(error))
         self.error = error
         self.retry_after = retry_after
@@ -98,7 +98,7 @@ class Fetcher:
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str) -> bytes:
-        """Return the decompressed body of a URL. Raises ``SourceError``."""
+        """Return the decompressed body of a URL. Raises ``DownloadError``."""
         result = self.fetch_if_modified(url, None, None)
         assert result, "only a conditional request can be answered with 304"
         return result.body
@@ -109,37 +109,44 @@ class Fetcher:
         """Fetch a URL, or return None if it still matches these validators (304).
 
         If ``url`` was found in a response, ``operator_url`` is the URL that the operator typed: the
-        token is sent to its origin only, and the SSRF guard exempts its host only. Raises
-        ``SourceError`` for any status but success, and for a body that is too large or incomplete.
+        token is sent to its origin only, and the SSRF guard exempts its host only.
+
+        Raises ``DownloadError`` for any status but success, and for a body that is too large or
+        incomplete.
         """
         headers = {"Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
         if last_modified:
             headers["If-Modified-Since"] = last_modified
-        return self._retry(url, lambda: self._attempt(url, operator_url or url, headers))
+        return self._call_with_retries(
+            url, lambda: self._send_once(url, operator_url or url, headers)
+        )
 
     def stop(self) -> None:
         """End all waits before retries at once, so that the process can exit."""
         self._stopped.set()
 
-    def _retry(self, url: str, attempt: Callable[[], FetchResult | None]) -> FetchResult | None:
+    def _call_with_retries(
+        self, url: str, attempt: Callable[[], FetchResult | None]
+    ) -> FetchResult | None:
         """Call ``attempt`` until it succeeds, or another attempt makes no sense.
 
         A loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would take up
-        to 120 s, and with tenacity, whose waits can, this and ``_give_up`` take 44 lines, not 25.
+        to 120 s, and with tenacity, whose waits can, this and
+        ``_create_final_error`` take 44 lines, not 25.
         """
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
             try:
                 return attempt()
-            except _Retryable as failure:
+            except _RetryableError as failure:
                 delay = FIRST_RETRY_SECONDS * 2 ** (number - 1) * random.uniform(1, 1.5)  # noqa: S311  jitter needs no secrecy
                 if failure.retry_after is not None:
                     delay = failure.retry_after
                 remaining = MAX_RETRY_SECONDS - (time.monotonic() - start)
                 if number == MAX_ATTEMPTS or delay > remaining:
-                    raise _give_up(failure, number, delay) from failure
+                    raise _create_final_error(failure, number, delay) from failure
                 self.notify(
                     f"{url}: {failure}; retrying in {delay:.1f} s "
                     f"(attempt {number + 1} of {MAX_ATTEMPTS})"
@@ -148,25 +155,29 @@ class Fetcher:
                     raise failure.error from failure
         raise AssertionError
 
-    def _attempt(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
-        """Send one GET request. Raises ``SourceError`` or ``_Retryable``."""
+    def _send_once(
+        self, url: str, operator_url: str, headers: dict[str, str]
+    ) -> FetchResult | None:
+        """Send one GET request. Raises ``DownloadError`` or ``_RetryableError``."""
         try:
             if self._token and _is_own_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
             with (
-                self._client(operator_url) as http,
-                _follow(http, http.build_request("GET", url, headers=headers)) as response,
+                self._create_client(operator_url) as http,
+                _send_following_redirects(
+                    http, http.build_request("GET", url, headers=headers)
+                ) as response,
             ):
                 is_conditional = "If-None-Match" in headers or "If-Modified-Since" in headers
                 if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
                     return None
                 if not response.is_success:
-                    raise self._status_error(url, response)
-                body = _read_download(response)
+                    raise self._create_status_error(url, response)
+                body = _read_body(response)
                 return FetchResult(body, response.headers, str(response.url))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            failure = SourceError(f"cannot be read: {_describe(error)}")
-            raise (_Retryable(failure) if _is_transient(error) else failure) from error
+            failure = DownloadError(f"cannot be read: {_describe_error(error)}")
+            raise (_RetryableError(failure) if _is_transient(error) else failure) from error
 
     @cached_property
     def _token(self) -> str | None:
@@ -174,31 +185,31 @@ class Fetcher:
         if not self.credentials:
             return self.access_token
         try:
-            with self._client(self.credentials.token_url) as http:
-                return _request_token(self.credentials, http)
+            with self._create_client(self.credentials.token_url) as http:
+                return _fetch_token(self.credentials, http)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = f"{self.credentials.token_url} cannot be read: {_describe(error)}"
-            raise SourceError(f"no token: {reason}") from error
+            reason = f"{self.credentials.token_url} cannot be read: {_describe_error(error)}"
+            raise DownloadError(f"no token: {reason}") from error
 
-    def _client(self, operator_url: str) -> httpx.Client:
+    def _create_client(self, operator_url: str) -> httpx.Client:
         """Return an HTTP client for a URL that the operator typed. Raises ``httpx.InvalidURL``."""
         transport = OperatorTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
-    def _status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Return the ``SourceError`` or ``_Retryable`` for an error status."""
+    def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
+        """Return the ``DownloadError`` or ``_RetryableError`` for an error status."""
         status = response.status_code
-        message = f"answered {status}: {_excerpt(response)}"
+        message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            message = f"{message}; {self._token_advice()}"
+            message = f"{message}; {self._advise_on_token()}"
         # A 404 of another host, after a redirect, does not mean that ``url`` itself is gone.
         is_own = _is_own_origin(str(response.url), url)
-        error = SourceError(message, status if is_own else None)
+        error = DownloadError(message, status if is_own else None)
         if status in RETRIED_STATUSES:
-            return _Retryable(error, _retry_after(response.headers.get("Retry-After")))
+            return _RetryableError(error, _parse_retry_after(response.headers.get("Retry-After")))
         return error
 
-    def _token_advice(self) -> str:
+    def _advise_on_token(self) -> str:
         if self.credentials:
             client = self.credentials.client_id
             return f"it rejects the token that {client!r} got at --token-url"
@@ -222,7 +233,9 @@ def _is_own_origin(url: str, operator_url: str) -> bool:
 
 
 @contextmanager
-def _follow(http: httpx.Client, request: httpx.Request) -> Iterator[httpx.Response]:
+def _send_following_redirects(
+    http: httpx.Client, request: httpx.Request
+) -> Iterator[httpx.Response]:
     """Send a request and follow redirects without reading their bodies.
 
     Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
@@ -239,7 +252,7 @@ def _follow(http: httpx.Client, request: httpx.Request) -> Iterator[httpx.Respon
     raise httpx.TooManyRedirects(f"it redirects more than {MAX_REDIRECTS} times", request=request)
 
 
-def _give_up(failure: _Retryable, attempts: int, delay: float) -> SourceError:
+def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -> DownloadError:
     """Return the error of the last attempt with the reason why there is no further one."""
     if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
         note = (
@@ -248,10 +261,10 @@ def _give_up(failure: _Retryable, attempts: int, delay: float) -> SourceError:
         )
     else:
         note = f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"
-    return SourceError(f"{failure.error}; {note}", failure.error.status)
+    return DownloadError(f"{failure.error}; {note}", failure.error.status)
 
 
-def _retry_after(value: str | None) -> float | None:
+def _parse_retry_after(value: str | None) -> float | None:
     """Return the seconds that a Retry-After field asks for (RFC 9110, section 10.2.3)."""
     value = (value or "").strip()
     if value.isascii() and value.isdigit():
@@ -276,7 +289,7 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, BlockedAddress):
         return str(error)
     if isinstance(error, httpx.RemoteProtocolError):
@@ -290,82 +303,86 @@ def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _read_download(response: httpx.Response) -> bytes:
-    """Return a decompressed body; also decompress a gzip file. Raises ``SourceError``."""
+def _read_body(response: httpx.Response) -> bytes:
+    """Return a decompressed body; also decompress a gzip file. Raises ``DownloadError``."""
     max_bytes = MAX_DOWNLOAD_MB * 2**20
     try:
-        body = b"".join(_decoded(response, max_bytes, MAX_DOWNLOAD_SECONDS))
+        body = b"".join(_iter_decoded_body(response, max_bytes, MAX_DOWNLOAD_SECONDS))
     except BadCompression as error:
-        raise SourceError(f"is incomplete: {error}; get the file again") from error
+        raise DownloadError(f"is incomplete: {error}; get the file again") from error
     return decompress_file(body) if body.startswith(GZIP_MAGIC) else body
 
 
 def decompress_file(raw: bytes) -> bytes:
-    """Decompress a gzip file. Raises ``SourceError`` if it is too large or damaged."""
+    """Decompress a gzip file. Raises ``DownloadError`` if it is too large or damaged."""
     try:
-        return b"".join(_limit(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
+        return b"".join(_enforce_limits(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
     except BadCompression as error:
-        raise SourceError(f"is incomplete: {error}; get the file again") from error
+        raise DownloadError(f"is incomplete: {error}; get the file again") from error
 
 
-def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
-    """Iterate over a decompressed body. Raises ``SourceError`` when it exceeds a limit.
+def _iter_decoded_body(
+    response: httpx.Response, max_bytes: int, max_seconds: float
+) -> Iterator[bytes]:
+    """Iterate over a decompressed body. Raises ``DownloadError`` when it exceeds a limit.
 
     httpx's decoders are not used, because they decompress a whole network chunk at once, which may
     grow a thousandfold.
     """
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    chunks = _limit(response.iter_raw(), max_bytes, max_seconds)
+    chunks = _enforce_limits(response.iter_raw(), max_bytes, max_seconds)
     if coding in {"gzip", "x-gzip", "deflate"}:
-        return _limit(decompress(chunks), max_bytes)
+        return _enforce_limits(decompress(chunks), max_bytes)
     if coding not in {"identity", ""}:
-        raise SourceError(
+        raise DownloadError(
             f"sent the Content-Encoding {coding}, which was not requested; save it as a file"
         )
     return chunks
 
 
-def _limit(
+def _enforce_limits(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Iterate over chunks. Raises ``SourceError`` when they exceed a limit."""
+    """Iterate over chunks. Raises ``DownloadError`` when they exceed a limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)
         if size > max_bytes:
-            raise SourceError(f"is larger than {max_bytes / 2**20:,.0f} MB; split it")
+            raise DownloadError(f"is larger than {max_bytes / 2**20:,.0f} MB; split it")
         if max_seconds is not None and time.monotonic() - start > max_seconds:
-            raise SourceError(f"did not end within {max_seconds:,.0f} s; save it as a file")
+            raise DownloadError(f"did not end within {max_seconds:,.0f} s; save it as a file")
         yield chunk
 
 
-def _request_token(credentials: Credentials, http: httpx.Client) -> str:
-    """Return a new access token. Raises ``SourceError``."""
+def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
+    """Return a new access token. Raises ``DownloadError``."""
     url = credentials.token_url
     post = partial(http.stream, "POST", headers={"Accept-Encoding": "gzip"})
     with request_token(post, credentials) as response:
         if not response.is_success:
-            raise SourceError(
-                f"no token: {url} answered {response.status_code}: {_excerpt(response)}; "
+            raise DownloadError(
+                f"no token: {url} answered {response.status_code}: {_read_excerpt(response)}; "
                 "check --token-url, --client-id and --client-secret"
             )
         try:
-            body = b"".join(_decoded(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
-        except (SourceError, BadCompression) as error:
-            raise SourceError(f"no token: the response of {url} {error}") from error
+            body = b"".join(_iter_decoded_body(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
+        except (DownloadError, BadCompression) as error:
+            raise DownloadError(f"no token: the response of {url} {error}") from error
     token = parse_access_token(body)
     if token is None:
-        raise SourceError(f"no token: the response of {url} has no access_token; check --token-url")
+        raise DownloadError(
+            f"no token: the response of {url} has no access_token; check --token-url"
+        )
     return token
 
 
-def _excerpt(response: httpx.Response) -> str:
+def _read_excerpt(response: httpx.Response) -> str:
     """Return the beginning of an error response, on one line."""
     body = b""
     try:
-        for chunk in _decoded(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
+        for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
             body += chunk
-    except (SourceError, BadCompression, httpx.HTTPError):
+    except (DownloadError, BadCompression, httpx.HTTPError):
         pass  # the bytes that arrived before are enough for an excerpt
     text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
     return truncate(text, MAX_EXCERPT_CHARS)

@@ -78,14 +78,14 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._allow_private = allow_private
-        self._trusted_origins = {_origin(httpx.URL(url)) for url in trusted_urls}
+        self._trusted_origins = {_get_origin(httpx.URL(url)) for url in trusted_urls}
         self._resolve = resolve or resolve_host
         self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the first checked address that accepts the connection."""
         require_http(request)
-        is_exempt = self._allow_private or _origin(request.url) in self._trusted_origins
+        is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
         *others, last = await asyncio.to_thread(
             _resolve_and_check, request, self._resolve, is_exempt=is_exempt
         )
@@ -112,14 +112,14 @@ class OperatorTransport(httpx.BaseTransport):
         self._operator_hosts = {httpx.URL(url).host for url in operator_urls}
         self._allow_private = allow_private
         self._resolve = resolve or resolve_host
-        self._direct = httpx.HTTPTransport(limits=NO_KEEPALIVE, verify=_tls_context())
+        self._direct = httpx.HTTPTransport(limits=NO_KEEPALIVE, verify=_get_tls_context())
         self._proxied: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request through the proxy, or to the first checked address that accepts it."""
         require_http(request)
         url = request.url
-        if proxy := _proxy_for(url):
+        if proxy := _find_proxy(url):
             return self._send_by_proxy(request, proxy)
         is_literal = url.host in self._operator_hosts and is_literal_private_host(url.host)
         *others, last = _resolve_and_check(
@@ -139,9 +139,11 @@ class OperatorTransport(httpx.BaseTransport):
         host = request.url.host
         is_exempt = self._allow_private or host in self._operator_hosts
         if not is_exempt and is_internal_name(host):
-            raise _blocked(request, f"{host}, which a proxy would resolve, is not public")
+            raise _create_blocked_error(
+                request, f"{host}, which a proxy would resolve, is not public"
+            )
         try:
-            transport = httpx.HTTPTransport(proxy=proxy, verify=_tls_context())
+            transport = httpx.HTTPTransport(proxy=proxy, verify=_get_tls_context())
         except (ValueError, ImportError) as error:
             message = f"the proxy in the environment is invalid: {error}"
             raise httpx.UnsupportedProtocol(message, request=request) from error
@@ -154,7 +156,7 @@ class OperatorTransport(httpx.BaseTransport):
             raise httpx.ProxyError(message, request=request) from error
 
 
-def public_only_client(
+def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
     """Return an HTTP client that connects to public addresses and origins of ``trusted_urls``."""
@@ -210,7 +212,7 @@ def require_public(request: httpx.Request, addresses: list[str]) -> None:
     """
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
-        raise _blocked(
+        raise _create_blocked_error(
             request,
             f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
         )
@@ -312,7 +314,7 @@ def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
     )
 
 
-def _blocked(request: httpx.Request, reason: str) -> BlockedAddress:
+def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
     """Return the error for a request to a private address; it names the setting that allows it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
@@ -321,17 +323,17 @@ def _blocked(request: httpx.Request, reason: str) -> BlockedAddress:
     )
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
+def _get_origin(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
+def _get_tls_context() -> ssl.SSLContext:
     """Return the TLS context of all connections, because creating one takes about 50 ms."""
     return httpx.create_ssl_context()
 
 
-def _proxy_for(url: httpx.URL) -> str | None:
+def _find_proxy(url: httpx.URL) -> str | None:
     if urllib.request.proxy_bypass(url.host):
         return None
     proxies = urllib.request.getproxies()

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..case.model import CaseObject, KeywordLinks
-from ..case.types import without_null
+from ..case.types import remove_null_annotation
 from .fixes import Fixer, fixer_for
 
 
@@ -43,7 +43,7 @@ def names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
 
 
 def _field_spec(hint: Any, *, required: bool) -> FieldSpec:
-    hint = without_null(hint)
+    hint = remove_null_annotation(hint)
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(inner) is not list:
         is_model = isinstance(inner, type) and issubclass(inner, CaseObject)

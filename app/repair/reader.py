@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import find_inexact_numbers
-from ..case.package import NamedCFPackage, Package, document_link
+from ..case.package import NamedCFPackage, Package, make_document_link
 from ..case.package_stream import parse_large_package
 from ..case.problems import format_path, to_exception
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
@@ -165,7 +165,7 @@ def is_export(raw: bytes, package: Package) -> bool:
 
 
 def _link_to(document: str) -> str:
-    return document_link(CFPckgDocument.model_validate_json(document)).model_dump_json(
+    return make_document_link(CFPckgDocument.model_validate_json(document)).model_dump_json(
         exclude_none=True
     )
 

@@ -8,6 +8,6 @@ SAMPLE_DOCUMENT_ID = "f0976224-a9ee-4d2e-ab23-9c8ed8c4edeb"
 """The identifier of its document."""
 
 
-def sample() -> bytes:
+def read_sample() -> bytes:
     """The framework as a CFPackage, in JSON."""
     return files(__name__).joinpath("framework.json").read_bytes()

@@ -35,7 +35,7 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
 from ..repair.reader import read_repaired
-from ..sample import sample
+from ..sample import read_sample
 from .faults import Fault
 from .middleware import NAMESPACE, TEST_API_PREFIX
 from .namespaces import NAME_PATTERN, Namespace, Namespaces
@@ -175,7 +175,7 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
     Raises ``UnprocessableContent`` with the problems of all packages.
     """
     if seed.sample:
-        yield parse_package(sample())
+        yield parse_package(read_sample())
     problems: list[Problem] = []
     for index, package in enumerate(seed.packages):
         raw = orjson.dumps(package)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit, urlunspl
 import httpx
 import orjson
 
-from ..net.download import Fetcher, FetchResult, SourceError, get_origin
+from ..net.download import DownloadError, Fetcher, FetchResult, get_origin
 from ..net.link_header import find_link
 
 PAGE_SIZE = 100
@@ -71,7 +71,7 @@ def read_document_list(
     reader = _Reader(fetcher, url)
     try:
         reader.read(progress)
-    except SourceError as error:
+    except DownloadError as error:
         reader.documents.error = (
             f"page {reader.number:,} ({reader.page_url}): {error}; run the command again, or sync "
             "the packages by their own URLs"
@@ -93,7 +93,7 @@ class _Reader:
 
     def read(self, progress: Callable[[str], None]) -> None:
         if "offset" in parse_qs(urlsplit(self.url).query):
-            raise SourceError("leave offset out of the URL: a list is read from its first page")
+            raise DownloadError("leave offset out of the URL: a list is read from its first page")
         self.page_url = _with_page(self.url, 0)
         is_linked = False
         while self.number <= MAX_PAGES:
@@ -111,7 +111,7 @@ class _Reader:
                 self._refuse_loop(next_url, has_news=has_news)
                 self.page_url, is_linked = next_url, True
             self.number += 1
-        raise SourceError(f"the list has more than {MAX_PAGES:,} pages")
+        raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
         """Fetch a page, or return None if the server has no page at this offset."""
@@ -120,7 +120,7 @@ class _Reader:
             result = self.fetcher.fetch_if_modified(
                 self.page_url, None, None, operator_url=self.url
             )
-        except SourceError as error:
+        except DownloadError as error:
             # The standard has no empty list (minItems 1), so a server may return 404 instead. A
             # 404 may also mean that something is wrong.
             if error.status == httpx.codes.NOT_FOUND and self.number > 1 and not is_linked:
@@ -139,7 +139,7 @@ class _Reader:
         for position, entry in enumerate(entries, 1):
             identifier = identifier_of(entry)
             if identifier is None:
-                raise SourceError(f"entry {position} has no identifier")
+                raise DownloadError(f"entry {position} has no identifier")
             urls = _package_urls(entry, identifier, self.url, result.url)
             documents.package_urls.setdefault(identifier, urls)
         self.shown += len(entries)
@@ -160,10 +160,10 @@ class _Reader:
 
     def _refuse_loop(self, next_url: str, *, has_news: bool) -> None:
         if next_url in self.visited:
-            raise SourceError(f"its Link header names {next_url} as next, which was already read")
+            raise DownloadError(f"its Link header names {next_url} as next, which was already read")
         self.pages_without_news = 0 if has_news else self.pages_without_news + 1
         if self.pages_without_news > MAX_PAGES_WITHOUT_NEWS:
-            raise SourceError(
+            raise DownloadError(
                 f"the last {self.pages_without_news} pages list no new document, but their "
                 "Link headers name a next page"
             )
@@ -191,9 +191,11 @@ def _next_url(result: FetchResult) -> str | None:
         parts = urlsplit(urljoin(result.url, target))
         host = parts.hostname
     except ValueError as error:
-        raise SourceError(f"its Link header names a next page that is no URL: {target}") from error
+        raise DownloadError(
+            f"its Link header names a next page that is no URL: {target}"
+        ) from error
     if parts.scheme not in {"http", "https"} or host != page.hostname:
-        raise SourceError(
+        raise DownloadError(
             f"its Link header names a next page on another origin, {target}; a list is read from "
             f"one origin only, {page.scheme}://{page.netloc}"
         )
@@ -209,7 +211,7 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
         value = orjson.loads(result.body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         reason = f"it is not JSON, or not whole ({error})"
-        raise SourceError(f"is no list of CFDocuments: {reason}") from error
+        raise DownloadError(f"is no list of CFDocuments: {reason}") from error
     for _ in range(MAX_WRAPPER_DEPTH):
         if isinstance(value, dict) and "CFDocuments" in value:
             entries = value["CFDocuments"]
@@ -228,7 +230,7 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
         if not isinstance(value, dict) or len(value) != 1:
             break
         (value,) = value.values()
-    raise SourceError("is no list of CFDocuments")
+    raise DownloadError("is no list of CFDocuments")
 
 
 def identifier_of(entity: Any) -> str | None:

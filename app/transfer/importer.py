@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..api.profiles import PROFILES, SDK
-from ..case.entity_urls import server_urls
+from ..case.entity_urls import get_server_urls
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..case.stored_form import FILE_ORIGIN, BodyOrigin
@@ -190,8 +190,8 @@ def _origin_of(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin
     urls = [base_url] if base_url else []
     if url := _loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
         urls.append(url)
-    addresses = server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
-    return BodyOrigin(addresses if addresses.occurs_in(raw) else None, has_default_types)
+    addresses = get_server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
+    return BodyOrigin(addresses if addresses.is_host_mentioned_in(raw) else None, has_default_types)
 
 
 def _loopback_url(uri: str) -> str | None:

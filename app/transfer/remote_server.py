@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import httpx
 import orjson
 
-from ..net.download import Fetcher, FetchResult, SourceError
+from ..net.download import DownloadError, Fetcher, FetchResult
 from .document_list import identifier_of, package_url, same_origin_url, unwrapped
 
 STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
@@ -32,7 +32,7 @@ NO_ITEMS = "has a CFDocument but no CFItems, so it is not imported as an empty p
 ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
-class NotAPackage(SourceError):
+class NotAPackage(DownloadError):
     """A response that is not a package. ``package_url`` is the URL of the package, if known."""
 
     def __init__(self, message: str, package_url: str | None = None) -> None:
@@ -49,7 +49,7 @@ class CaseSource:
     """Whether a server supports the parameter ``extensions``, by base URL."""
 
     def read_package(self, url: str) -> bytes:
-        """Return the package at a URL, or of the document at a URL. Raises ``SourceError``."""
+        """Return the package at a URL, or of the document at a URL. Raises ``DownloadError``."""
         try:
             result = self.fetch_package(url)
         except NotAPackage as error:
@@ -68,17 +68,17 @@ class CaseSource:
     ) -> FetchResult | None:
         """Fetch a package, or return None if it has not changed since these validators.
 
-        Raises ``NotAPackage`` if the response is not a package with CFItems, and ``SourceError`` as
-        ``Fetcher.fetch_if_modified`` does.
+        Raises ``NotAPackage`` if the response is not a package with CFItems, and
+        ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
         """
         request_url = self._with_extensions(url, operator_url or url)
         try:
             result = self.fetcher.fetch_if_modified(
                 request_url, etag, last_modified, operator_url or url
             )
-        except SourceError as error:
+        except DownloadError as error:
             if error.status == httpx.codes.NOT_FOUND and (hint := _base_hint(url)):
-                raise SourceError(f"{error}; {hint}", error.status) from error
+                raise DownloadError(f"{error}; {hint}", error.status) from error
             raise
         if result:
             _refuse_other_than_package(result, url)
@@ -107,7 +107,7 @@ class CaseSource:
                 path_item["get"] for path, path_item in paths.items() if PACKAGE_PATH.search(path)
             )
             return any(each.get("name") == "extensions" for each in operation["parameters"])
-        except (SourceError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        except (DownloadError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
             return False  # no OpenAPI document of a case-server
 
 
@@ -118,7 +118,7 @@ def _refuse_other_than_package(result: FetchResult, url: str) -> None:
         media_type = result.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
         raise NotAPackage(f"the response is {media_type}, not a CFPackage as JSON; {_advice(url)}")
     if not body.endswith((b"}", b"]")):
-        raise SourceError(
+        raise DownloadError(
             f"the source failed: its answer breaks off after {len(body):,} bytes, in the middle of "
             "its JSON; run the command again"
         )

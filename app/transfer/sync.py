@@ -28,7 +28,7 @@ from ..db.write.loss_guard import ALLOW_FLAG, DataLossRefused, refuse_data_loss
 from ..db.write.package import write_package
 from ..exceptions import CaseServerError, NotFound, Problem, StartupError
 from ..formatting import counted
-from ..net.download import Fetcher, FetchResult, SourceError
+from ..net.download import DownloadError, Fetcher, FetchResult
 from ..repair.reader import read_repaired
 from .console import Progress
 from .document_list import DocumentList, is_list_url, read_document_list
@@ -184,7 +184,7 @@ class Syncer:
         except (CaseServerError, StartupError) as error:
             result.status, result.reason = "failed", describe_error(error)
             result.problems = getattr(error, "problems", [])
-            result.is_gone = isinstance(error, SourceError) and error.status in GONE_STATUSES
+            result.is_gone = isinstance(error, DownloadError) and error.status in GONE_STATUSES
             if isinstance(error, DataLossRefused):
                 result.counts = error.counts
         self.progress("")
@@ -249,7 +249,7 @@ class Syncer:
 
         Sends the stored ETag and Last-Modified only if the local copy is also unchanged. Otherwise
         it fetches the whole package, so that the sync can overwrite local changes. ``mirror`` is
-        None on the first sync. Raises ``SourceError`` if the source cannot be read.
+        None on the first sync. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
         if mirror and mirror.is_unchanged(await self._current_revision(mirror.document_identifier)):

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, Profile
 from case_server.case.types import Identifier
-from case_server.sample import sample
+from case_server.sample import read_sample
 
 METHODS = {"get", "put", "post", "delete"}
 
@@ -157,9 +157,9 @@ def vague_parts(schema: Any, place: str) -> Iterator[str]:
 async def test_answer_of_every_get_route_matches_its_schema(
     client: httpx.AsyncClient, path: str
 ) -> None:
-    answer = await client.post("/case/1.1/CFPackages", content=sample())
+    answer = await client.post("/case/1.1/CFPackages", content=read_sample())
     assert answer.status_code == 201, answer.text
-    package = json.loads(sample())
+    package = json.loads(read_sample())
     ids = {
         name: members[0]["identifier"]
         for name, members in {**package, **package["CFDefinitions"]}.items()

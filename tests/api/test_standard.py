@@ -23,7 +23,7 @@ from case_server.api.rendering.transforms import NEW_IN_1_1
 from case_server.case.resources import RESOURCES
 from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
 from case_server.repair.reader import repair
-from case_server.sample import sample
+from case_server.sample import read_sample
 
 OWN_SCHEMAS = Path(__file__).parents[1] / "schemas" / "standard.json"
 
@@ -76,7 +76,7 @@ def downgrade_schema(schema: Any) -> Any:
 
 def framework(name: str, shared: Path) -> bytes:
     if name == "sample":
-        return sample()
+        return read_sample()
     return repair((shared / "frameworks" / f"{name}.json").read_bytes())[0]
 
 
@@ -148,10 +148,10 @@ async def test_every_response_is_valid_by_the_schemas_in_this_repository(
     client: httpx.AsyncClient,
 ) -> None:
     """Check the same without the official schemas, which are not part of the repository."""
-    await client.post("/case/1.1/CFPackages", content=sample())
+    await client.post("/case/1.1/CFPackages", content=read_sample())
     schemas = json.loads(OWN_SCHEMAS.read_text())
     seen = set()
-    async for operation, answer in answers(client, STANDARD_1_1, json.loads(sample())):
+    async for operation, answer in answers(client, STANDARD_1_1, json.loads(read_sample())):
         for name, entity in entities(operation, answer):
             reference = {"$ref": f"#/$defs/{name}", "$defs": schemas}
             jsonschema.Draft202012Validator(reference).validate(entity)
@@ -246,19 +246,23 @@ async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: httpx.As
 
 
 async def test_extensions_are_returned_on_request(client: httpx.AsyncClient) -> None:
-    await client.post("/case/1.1/CFPackages", content=sample())
-    path = f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
+    await client.post("/case/1.1/CFPackages", content=read_sample())
+    path = (
+        f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"
+    )
     assert "extensions" not in (await client.get(path)).text
     shown = (await client.get(path, params={"extensions": "true"})).json()
-    sent = json.loads(sample())
+    sent = json.loads(read_sample())
     assert shown["extensions"] == sent["extensions"]
     assert shown["CFDocument"]["extensions"] == sent["CFDocument"]["extensions"]
     assert shown["CFDefinitions"]["extensions"] == sent["CFDefinitions"]["extensions"]
 
 
 async def test_case_1_0_omits_additions_of_1_1(client: httpx.AsyncClient) -> None:
-    await client.post("/case/1.1/CFPackages", content=sample())
-    path = f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
+    await client.post("/case/1.1/CFPackages", content=read_sample())
+    path = (
+        f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"
+    )
     answer = await client.get(path, params={"extensions": "true"})
     for word in ("extensions", "frameworkType", "caseVersion", "targetType", "isTranslationOf"):
         assert f'"{word}"' not in answer.text

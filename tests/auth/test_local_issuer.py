@@ -20,7 +20,7 @@ from case_server.auth.tokens import (
 )
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import ServiceUnavailable, StartupError
-from case_server.net.ssrf import public_only_client
+from case_server.net.ssrf import create_public_only_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -257,11 +257,13 @@ async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
 ) -> None:
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
 
-    async with public_only_client(allow_private=False, trusted_urls=[external_issuer.url]) as http:
+    async with create_public_only_client(
+        allow_private=False, trusted_urls=[external_issuer.url]
+    ) as http:
         with pytest.raises(ServiceUnavailable):
             await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
-    async with public_only_client(allow_private=True) as http:
+    async with create_public_only_client(allow_private=True) as http:
         assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
 
 

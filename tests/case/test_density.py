@@ -15,7 +15,7 @@ from case_server.case.limits import MIN_ALLOWED_VALUES, SLICE_BYTES, check_densi
 from case_server.case.model import CFItem
 from case_server.case.package import Package
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
-from case_server.case.parsing import parse
+from case_server.case.parsing import parse_json_body
 from case_server.exceptions import (
     BadRequest,
     CaseServerError,
@@ -84,7 +84,7 @@ def test_too_dense_entity_is_named() -> None:
     ):
         parse_large_package(written(body))
     with pytest.raises(ContentTooLarge, match=r"^the body contains about 40,0"):
-        parse(CFItem, written(body["CFItems"][17]))
+        parse_json_body(CFItem, written(body["CFItems"][17]))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_package_extensions_count_for_document_density() -> None:
 @pytest.mark.parametrize("text", [TABLE, '"{[,\\' * 20_000, "\\,{" * 20_000, '\\\\","' * 9_000])
 def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     item = factories.item("d", notes=text)
-    assert parse(CFItem, written(item)).entity.notes == text
+    assert parse_json_body(CFItem, written(item)).entity.notes == text
     body = factories.package(CFItems=[factories.packed_item(notes=text)], CFAssociations=[])
     assert parse_large_package(written(body))
     assert read_repaired(written(body))

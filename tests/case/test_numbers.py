@@ -16,9 +16,9 @@ from support import factories
 from case_server.case.limits import LARGE_BODY_BYTES
 from case_server.case.model import CFAssociation, CFItem
 from case_server.case.numbers import SLICE_BYTES, is_exact, may_hold_inexact_numbers
-from case_server.case.package import entity_row
+from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
-from case_server.case.parsing import parse
+from case_server.case.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework as read_file
@@ -134,7 +134,7 @@ def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str 
     item = factories.item("d", extensions={"a": "HERE", "b": "HERE"}, notes=5)
     body = {wrapper: item} if wrapper else item
     with pytest.raises(UnprocessableContent) as refused:
-        parse(CFItem, written(body, number), ("item",))
+        parse_json_body(CFItem, written(body, number), ("item",))
     prefix = f"{wrapper}." if wrapper else ""
     assert sorted(problem_paths(refused)) == [
         f"{prefix}extensions.a",
@@ -149,7 +149,7 @@ def test_inexact_number_in_valid_body_is_rejected(notes: str, spelling: str) -> 
     item = factories.item("d", extensions={"a": "HERE"}, notes=notes)
     item[spelling] = item.pop("identifier")
     with pytest.raises(UnprocessableContent) as refused:
-        parse(CFItem, written(item, CHANGED[0]))
+        parse_json_body(CFItem, written(item, CHANGED[0]))
     assert problem_paths(refused) == ["extensions.a"]
 
 
@@ -158,14 +158,14 @@ def test_inexact_number_in_valid_body_is_rejected(notes: str, spelling: str) -> 
 )
 def test_sequence_number_with_integral_value_is_accepted(number: str, value: int) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
-    assert parse(CFAssociation, written(body, number)).entity.sequenceNumber == value
+    assert parse_json_body(CFAssociation, written(body, number)).entity.sequenceNumber == value
 
 
 @pytest.mark.parametrize("number", ["7.00000000000000000001", "1e-400", "1e400", "7.5"])
 def test_sequence_number_with_fraction_is_rejected(number: str) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
     with pytest.raises(UnprocessableContent) as refused:
-        parse(CFAssociation, written(body, number))
+        parse_json_body(CFAssociation, written(body, number))
     assert problem_paths(refused) == ["sequenceNumber"]
     whole = factories.package(CFAssociations=[body])
     with pytest.raises(UnprocessableContent) as refused:
@@ -225,8 +225,8 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
 
 def test_digits_in_strings_are_ignored() -> None:
     item = factories.item("d", extensions={"a": f"x {CHANGED[0]}, 1e-400", "1e-400": 1})
-    entity = parse(CFItem, json.dumps(item).encode()).entity
-    assert json.loads(entity_row("CFItem", entity).body)["extensions"] == item["extensions"]
+    entity = parse_json_body(CFItem, json.dumps(item).encode()).entity
+    assert json.loads(make_entity_row("CFItem", entity).body)["extensions"] == item["extensions"]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

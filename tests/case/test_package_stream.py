@@ -14,7 +14,7 @@ from case_server.case.limits import CHUNK_MEMBERS, LARGE_BODY_BYTES
 from case_server.case.model import CFItem
 from case_server.case.package import Package, parse_package
 from case_server.case.package_stream import parse_large_package
-from case_server.case.parsing import parse
+from case_server.case.parsing import parse_json_body
 from case_server.case.problems import MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
 from case_server.exceptions import BadRequest, UnprocessableContent
 
@@ -286,5 +286,5 @@ def test_list_in_place_of_object_is_one_error() -> None:
     item = factories.item("d", "x") | {"notes": [0] * LARGE_BODY_BYTES}
     raw = json.dumps(item).replace("0, ", "0," + " " * 20).encode()
     with pytest.raises(UnprocessableContent) as refused:
-        parse(CFItem, raw)
+        parse_json_body(CFItem, raw)
     assert [problem["path"] for problem in refused.value.problems] == ["notes"]

@@ -20,7 +20,7 @@ from case_server.case.model import CaseObject, CFPackage, Entity, LinkURI
 from case_server.case.package import parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.case.vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
-from case_server.sample import SAMPLE_DOCUMENT_ID, sample
+from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
 Class = type[CaseObject]
 
@@ -62,7 +62,7 @@ def objects(
             yield from objects(value[name], inner, name)
 
 
-PACKAGE: Body = json.loads(sample())
+PACKAGE: Body = json.loads(read_sample())
 OBJECTS = list(objects(PACKAGE))
 ENTITIES = {one["identifier"]: (kind, one) for kind, _, one in OBJECTS if issubclass(kind, Entity)}
 LINKS = [(field, one) for kind, field, one in OBJECTS if issubclass(kind, LinkURI)]
@@ -219,7 +219,7 @@ def test_identifiers_are_unique_and_random_uuids() -> None:
 
 
 def test_package_has_an_identifier_of_its_own() -> None:
-    package = parse_package(sample())
+    package = parse_package(read_sample())
     assert package.document_identifier == SAMPLE_DOCUMENT_ID == DOCUMENT["identifier"]
     assert package.package_identifier != package.document_identifier
 
@@ -330,24 +330,24 @@ def test_one_line_fields_have_no_line_breaks() -> None:
 
 def test_file_is_formatted_for_readers() -> None:
     written = json.dumps(PACKAGE, ensure_ascii=False, indent=2) + "\n"
-    assert sample() == written.encode()
+    assert read_sample() == written.encode()
 
 
 def test_sample_is_parsed_without_loss() -> None:
     """The parsed fields have the order of the model, as in responses."""
-    read = CFPackage.model_validate_json(sample()).model_dump_json(exclude_none=True)
+    read = CFPackage.model_validate_json(read_sample()).model_dump_json(exclude_none=True)
     assert json.dumps(json.loads(read)) == json.dumps(PACKAGE)
 
 
 def test_sample_is_split_without_problems() -> None:
-    rows = [*parse_package(sample()).rows]
+    rows = [*parse_package(read_sample()).rows]
     assert {row.identifier for row in rows} == ENTITIES.keys()
     assert len(rows) == len(ENTITIES)
 
 
 def test_sample_is_valid_in_the_official_schema(shared: Path) -> None:
     """Without the links to package and document, which our model reads and the standard omits."""
-    package = json.loads(sample())
+    package = json.loads(read_sample())
     stripped = [package["CFDocument"].pop("CFPackageURI")]
     for plural in ("CFItems", "CFAssociations"):
         stripped += [

@@ -23,7 +23,7 @@ from case_server.cli import main
 from case_server.conformance.checks import CHECKS
 from case_server.conformance.profiles import PROFILE_SPECS, resolve_profile
 from case_server.exceptions import StartupError
-from case_server.sample import sample
+from case_server.sample import read_sample
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "guides" / "conformance.md"
@@ -35,7 +35,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def frameworks() -> list[Any]:
     """Return the sample and two more packages."""
-    results = [json.loads(sample())]
+    results = [json.loads(read_sample())]
     for month, title in enumerate(("a framework", "another's framework"), start=1):
         body = package()
         changed = f"2026-0{month}-02T00:00:00Z"

@@ -17,7 +17,7 @@ from support.live_server import COMMAND, environment, serving
 from support.live_server import invoke as run
 from support.selection import slow_except
 
-from case_server.sample import SAMPLE_DOCUMENT_ID, sample
+from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_sample_is_imported(data_dir: Path) -> None:
     ran = run("import", "--sample", data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     exported = run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir)
-    sent, got = json.loads(sample()), json.loads(exported.stdout)
+    sent, got = json.loads(read_sample()), json.loads(exported.stdout)
     for entity in sent["CFItems"] + sent["CFAssociations"]:
         entity.pop("CFDocumentURI", None)
     assert {name: in_order(part) for name, part in got.items()} == {

@@ -34,7 +34,7 @@ from case_server.formats.jsonl import JsonLinesWriter
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
 from case_server.repair.reader import read_repaired
-from case_server.sample import sample
+from case_server.sample import read_sample
 from case_server.settings import Settings
 from case_server.transfer.exporter import export
 
@@ -154,7 +154,7 @@ def test_all_real_frameworks_are_tested(shared: Path) -> None:
 
 
 async def test_reimported_sample_changes_nothing(store: Database) -> None:
-    package = parse_package(sample())
+    package = parse_package(read_sample())
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
         written = await write_package(store, read_strictly(raw, form))

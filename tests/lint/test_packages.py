@@ -13,7 +13,7 @@ from support.selection import slow_except
 
 from case_server.case.package import parse_package
 from case_server.lint.linter import lint_package
-from case_server.sample import sample
+from case_server.sample import read_sample
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": "\\ud800"}'])
@@ -28,7 +28,7 @@ def test_invalid_json_is_reported_with_its_line() -> None:
 
 
 def test_sample_violates_only_intended_rules() -> None:
-    checked = lint_package(sample())
+    checked = lint_package(read_sample())
     assert {one.rule for one in checked.violations} == {
         "multiple-parents", "duplicate-sequence-number", "redundant-link", "external-reference"
     }  # fmt: skip

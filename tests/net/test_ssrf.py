@@ -126,7 +126,7 @@ def test_is_public(address: str, public: object) -> None:
     ],
 )
 async def test_loopback_host_is_not_reached(server: Server, url: str) -> None:
-    async with ssrf.public_only_client(allow_private=False) as http:
+    async with ssrf.create_public_only_client(allow_private=False) as http:
         with pytest.raises(httpx.HTTPError) as caught:
             await fetch_limited(http, url.format(port=server.port), max_bytes=100)
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS" in str(caught.value) or isinstance(
@@ -136,19 +136,19 @@ async def test_loopback_host_is_not_reached(server: Server, url: str) -> None:
 
 
 async def test_unsupported_scheme_is_not_fetched() -> None:
-    async with ssrf.public_only_client(allow_private=True) as http:
+    async with ssrf.create_public_only_client(allow_private=True) as http:
         for url in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
             with pytest.raises((BlockedAddress, httpx.UnsupportedProtocol)):
                 await fetch_limited(http, url, max_bytes=100)
 
 
 async def test_setting_and_trusted_origin_allow_private_addresses(server: Server) -> None:
-    async with ssrf.public_only_client(allow_private=True) as http:
+    async with ssrf.create_public_only_client(allow_private=True) as http:
         assert await fetch_limited(http, f"http://localhost:{server.port}/", max_bytes=100) == (
             200,
             b"here",
         )
-    async with ssrf.public_only_client(
+    async with ssrf.create_public_only_client(
         allow_private=False, trusted_urls=[f"{server.url}/realm"]
     ) as http:
         assert await fetch_limited(http, f"{server.url}/", max_bytes=100) == (200, b"here")
@@ -159,7 +159,9 @@ async def test_setting_and_trusted_origin_allow_private_addresses(server: Server
 
 async def test_redirect_to_private_address_is_blocked(server: Server) -> None:
     inside = f"http://localhost:{server.port}/"
-    async with ssrf.public_only_client(allow_private=False, trusted_urls=[server.url]) as http:
+    async with ssrf.create_public_only_client(
+        allow_private=False, trusted_urls=[server.url]
+    ) as http:
         with pytest.raises(BlockedAddress):
             await fetch_limited(
                 http, f"{server.url}/to/{inside}", max_bytes=100, follow_redirects=True
@@ -199,7 +201,7 @@ async def test_host_with_one_private_address_is_blocked() -> None:
 async def test_response_over_size_or_time_limit_raises(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with ssrf.public_only_client(allow_private=True) as http:
+    async with ssrf.create_public_only_client(allow_private=True) as http:
         for path in ("big", "packed"):
             with pytest.raises(ResponseTooLarge):
                 await fetch_limited(http, f"{server.url}/{path}", max_bytes=999_999)

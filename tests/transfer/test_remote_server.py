@@ -11,7 +11,7 @@ from support import factories
 from support.live_server import invoke as run
 from support.scripted_source import Answer, ScriptedSource, scripted_source
 
-from case_server.net.download import Fetcher, SourceError
+from case_server.net.download import DownloadError, Fetcher
 from case_server.transfer.remote_server import CaseSource
 
 BASE = "/ims/case/v1p1"
@@ -29,7 +29,7 @@ def read(url: str) -> bytes:
 
 
 def refused(url: str) -> str:
-    with pytest.raises(SourceError) as raised:
+    with pytest.raises(DownloadError) as raised:
         read(url)
     return str(raised.value)
 

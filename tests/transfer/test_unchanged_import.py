@@ -14,7 +14,7 @@ from support import factories
 from case_server.api.profiles import PROFILES, SDK, Profile
 from case_server.db.pool import Database
 from case_server.formats.assembly import Defaults
-from case_server.sample import SAMPLE_DOCUMENT_ID, sample
+from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 from case_server.transfer.exporter import export
 from case_server.transfer.importer import Importer, ImportResult
 from case_server.transfer.sources import Source
@@ -74,7 +74,7 @@ async def test_answer_of_a_profile_imported_again_writes_nothing(
 async def test_answer_with_extensions_imported_again_writes_nothing(
     client: httpx.AsyncClient, profile: Profile, database: Database
 ) -> None:
-    await run_import(database, sample())
+    await run_import(database, read_sample())
     answer = await get_package(client, profile, SAMPLE_DOCUMENT_ID)
     result = await run_import(database, answer)
     assert changes(result) == (0, 0, 0)
@@ -85,7 +85,7 @@ async def test_answer_with_extensions_imported_again_writes_nothing(
 async def test_addresses_of_a_server_on_this_machine_are_not_stored(
     client: httpx.AsyncClient, database: Database, base_url: str
 ) -> None:
-    await run_import(database, sample())
+    await run_import(database, read_sample())
     answer = await get_package(client, SDK, SAMPLE_DOCUMENT_ID)
     answer = answer.replace(b"http://case.test", base_url.encode())
     assert changes(await run_import(database, answer, BASE_URL)) == (0, 0, 0)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from ...case.model import Entity
-from ...case.parsing import ParsedBody, parse
+from ...case.parsing import ParsedBody, parse_json_body
 from ..openapi import operations
 from ..request_body import parse_body
 from ..responses import require_same_identifier
@@ -42,6 +42,6 @@ async def parse_entity(
 
     Raises ``BadRequest`` if it has another, ``UnprocessableContent`` if the entity is not valid.
     """
-    body = await parse_body(request, raw_body, partial(parse, schema, raw_body, wrappers))
+    body = await parse_body(request, raw_body, partial(parse_json_body, schema, raw_body, wrappers))
     require_same_identifier(identifier, body.entity.identifier)
     return body

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, bindparam, delete, select
 
-from ...case.package import EntityRow, entity_row, item_row
+from ...case.package import EntityRow, make_entity_row, make_item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, Problem, UnprocessableContent
@@ -43,7 +43,12 @@ async def put_document(
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
     outcome = await _put(
-        database, DOCUMENTS, document, entity_row(DOCUMENTS.name, document), origin, package=package
+        database,
+        DOCUMENTS,
+        document,
+        make_entity_row(DOCUMENTS.name, document),
+        origin,
+        package=package,
     )
     if outcome["claimed_by"]:
         message = (
@@ -61,7 +66,7 @@ async def put_item(
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist."""
     document = item.CFDocumentURI.identifier
     outcome = await _put(
-        database, ITEMS, item, item_row(item), origin, document_identifier=document
+        database, ITEMS, item, make_item_row(item), origin, document_identifier=document
     )
     if not outcome["document_exists"]:
         raise UnprocessableContent(
@@ -77,7 +82,7 @@ async def put_item_type(
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an item type."""
-    await _put(database, ITEM_TYPES, item_type, entity_row(ITEM_TYPES.name, item_type), origin)
+    await _put(database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin)
 
 
 async def put_association(
@@ -97,7 +102,7 @@ async def put_association(
         database,
         ASSOCIATIONS,
         association,
-        entity_row(ASSOCIATIONS.name, association),
+        make_entity_row(ASSOCIATIONS.name, association),
         origin,
         document_identifier=document,
     )

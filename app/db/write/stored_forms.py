@@ -72,9 +72,9 @@ class StoredForms:
 
     def _restore_response(self, row: EntityRow) -> EntityRow:
         submitted = self._submitted_body(row)
-        body, keywords = submitted.stored_form(self._uri_of), row.keywords
+        body, keywords = submitted.restore_stored_body(self._uri_of), row.keywords
         if keywords and self.origin.server_urls:
-            keywords = submitted.stored_keywords(keywords, self._uri_of)
+            keywords = submitted.restore_stored_keywords(keywords, self._uri_of)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
@@ -115,7 +115,7 @@ class StoredForms:
             if row.kind in RESOURCES_BY_NAME:
                 submitted = self._submitted_body(row)
                 self._sent_uris[submitted.resource.plural, submitted.identifier] = submitted.uri
-                targets.update(submitted.unresolved())
+                targets.update(submitted.iter_unresolved_targets())
         unresolved: dict[Resource, list[str]] = {}
         for plural, identifier in targets - self._sent_uris.keys():
             if plural in RESOURCES_BY_PLURAL:

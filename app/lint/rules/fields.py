@@ -58,15 +58,15 @@ LANGUAGE = re.compile(
 because no longer one was ever registered."""
 
 
-def nonconformant_identifiers(index: PackageIndex) -> Iterator[Match]:
+def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Match]:
     """Find identifiers that are not UUIDs in the standard's notation."""
     for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
-            yield Match(node, "identifier", f"{identifier!r} {_nonconformity(identifier)}")
+            yield Match(node, "identifier", f"{identifier!r} {_explain_nonconformity(identifier)}")
 
 
-def _nonconformity(identifier: str) -> str:
+def _explain_nonconformity(identifier: str) -> str:
     if not UUID.fullmatch(identifier):
         return "is not a UUID"
     if re.fullmatch(CONFORMANT_UUID_PATTERN, identifier.lower()):
@@ -74,7 +74,7 @@ def _nonconformity(identifier: str) -> str:
     return "is a UUID, but not of versions 1 to 5, which the standard requires"
 
 
-def duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
     """Find entities with the identifier of an earlier entity."""
     for node in index.nodes:
         if node.identifier is None:
@@ -85,7 +85,7 @@ def duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
             yield Match(node, "identifier", message)
 
 
-def duplicate_associations(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_associations(index: PackageIndex) -> Iterator[Match]:
     """Find associations with the type and nodes of an earlier one with another identifier."""
     seen: dict[tuple[str, str, str], Node] = {}
     for edge in index.edges:
@@ -95,7 +95,7 @@ def duplicate_associations(index: PackageIndex) -> Iterator[Match]:
             yield Match(edge.node, "", message)
 
 
-def uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
+def find_uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
     """Find entities whose uri does not contain their identifier."""
     for node in index.nodes:
         uri, identifier = get_string(node.body, "uri"), node.identifier
@@ -103,10 +103,10 @@ def uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
             yield Match(node, "uri", f"{uri} does not contain the identifier {identifier}")
 
 
-def duplicate_codes(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_codes(index: PackageIndex) -> Iterator[Match]:
     """Find items with the code of an earlier item."""
     first: dict[str, Node] = {}
-    for item in index.of_kind("CFItem"):
+    for item in index.get_nodes_of_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
         other = first.setdefault(code, item)
         # Items with the same identifier violate another rule.
@@ -114,56 +114,56 @@ def duplicate_codes(index: PackageIndex) -> Iterator[Match]:
             yield Match(item, "humanCodingScheme", f"{code} is also the code of {other.path}")
 
 
-def empty_statements(index: PackageIndex) -> Iterator[Match]:
+def find_empty_statements(index: PackageIndex) -> Iterator[Match]:
     """Find items with an empty statement."""
-    for item in index.of_kind("CFItem"):
+    for item in index.get_nodes_of_kind("CFItem"):
         statement = get_string(item.body, "fullStatement")
         if statement is not None and not statement.strip():
             yield Match(item, "fullStatement", "is empty")
 
 
-def invalid_date_ranges(index: PackageIndex) -> Iterator[Match]:
+def find_invalid_date_ranges(index: PackageIndex) -> Iterator[Match]:
     """Find entities whose end date is before their start date."""
-    for node in index.of_kind("CFDocument", "CFItem"):
-        start, end = (_date(node, f"status{name}Date") for name in ("Start", "End"))
+    for node in index.get_nodes_of_kind("CFDocument", "CFItem"):
+        start, end = (_parse_date(node, f"status{name}Date") for name in ("Start", "End"))
         if start and end and start > end:
             yield Match(node, "statusEndDate", f"{end} is before statusStartDate, {start}")
 
 
-def _date(node: Node, field: str) -> date | None:
+def _parse_date(node: Node, field: str) -> date | None:
     try:
         return date.fromisoformat(get_string(node.body, field) or "")
     except ValueError:
         return None
 
 
-def invalid_languages(index: PackageIndex) -> Iterator[Match]:
+def find_invalid_languages(index: PackageIndex) -> Iterator[Match]:
     """Find languages that are not BCP 47 tags; report each value once."""
-    for node, value, count in _distinct_values(index, "language"):
+    for node, value, count in _count_distinct_values(index, "language"):
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
-            message = f"{value!r} is not a language tag such as en or en-US{_times(count)}"
+            message = f"{value!r} is not a language tag such as en or en-US{_format_count(count)}"
             yield Match(node, "language", message)
 
 
-def unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
+def find_unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
     """Find education levels that are not CEDS codes; report each value once."""
-    for node, value, count in _distinct_values(index, "educationLevel"):
+    for node, value, count in _count_distinct_values(index, "educationLevel"):
         if value not in EDUCATION_LEVELS:
-            message = f"{value!r} is not a code such as KG, 01 or 12{_times(count)}"
+            message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(count)}"
             yield Match(node, "educationLevel", message)
 
 
-def _distinct_values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
+def _count_distinct_values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
     """Yield each value of a field with the first entity that has it, and its count."""
     first: dict[str, Node] = {}
     counts: Counter[str] = Counter()
-    for node in index.of_kind("CFDocument", "CFItem"):
+    for node in index.get_nodes_of_kind("CFDocument", "CFItem"):
         for value in get_strings(node.body, field):
             first.setdefault(value, node)
             counts[value] += 1
     yield from ((node, value, counts[value]) for value, node in first.items())
 
 
-def _times(count: int) -> str:
+def _format_count(count: int) -> str:
     return f"; it occurs {count:,} times" if count > 1 else ""

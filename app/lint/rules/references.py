@@ -42,7 +42,7 @@ REDUNDANT_LINK_FIELDS = {
 """Links that only stand-alone entities have (CASE 1.1 binding, CFPckg classes)."""
 
 
-def external_references(index: PackageIndex) -> Iterator[Match]:
+def find_external_references(index: PackageIndex) -> Iterator[Match]:
     """Find ends of associations outside the package; the tree has a rule of its own."""
     for edge in index.edges:
         for field, end in (
@@ -55,11 +55,11 @@ def external_references(index: PackageIndex) -> Iterator[Match]:
                 yield Match(edge.node, field, f"no entity of this package has the identifier {end}")
 
 
-def undefined_links(index: PackageIndex) -> Iterator[Match]:
+def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
     """Find links to definitions that the package lacks; report each definition once."""
     first: dict[tuple[str, str], Node] = {}
     counts: Counter[tuple[str, str]] = Counter()
-    for node in index.of_kind("CFDocument", "CFItem", "CFAssociation"):
+    for node in index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation"):
         for field in LINK_FIELDS.keys() & node.body.keys():
             for identifier in get_link_identifiers(node.body, field):
                 if identifier not in index.by_identifier:
@@ -72,9 +72,9 @@ def undefined_links(index: PackageIndex) -> Iterator[Match]:
         yield Match(node, field, message)
 
 
-def unused_definitions(index: PackageIndex) -> Iterator[Match]:
+def find_unused_definitions(index: PackageIndex) -> Iterator[Match]:
     """Find definitions without references to them or to definitions below them."""
-    users = index.of_kind("CFDocument", "CFItem", "CFAssociation")
+    users = index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation")
     linked = {
         identifier
         for node in users
@@ -87,69 +87,72 @@ def unused_definitions(index: PackageIndex) -> Iterator[Match]:
         for field, kind in NAME_FIELDS.items()
         for name in get_strings(node.body, field)
     }
-    used = [one for one in index.definitions if one.identifier in linked or _names(one) & named]
+    used = [one for one in index.definitions if one.identifier in linked or _get_names(one) & named]
     used_ids = {id(one) for one in used}
-    parent_codes = {(one.kind, code) for one in used for code in _parent_codes(one.body)}
+    parent_codes = {(one.kind, code) for one in used for code in _get_parent_codes(one.body)}
     for one in index.definitions:
         code = get_string(one.body, "hierarchyCode") or None
         if id(one) not in used_ids and (one.kind, code) not in parent_codes:
-            yield Match(one, "", f"nothing refers to the {one.kind} {_title(one)}")
+            yield Match(one, "", f"nothing refers to the {one.kind} {_format_title(one)}")
 
 
-def _names(definition: Node) -> set[tuple[str, str]]:
+def _get_names(definition: Node) -> set[tuple[str, str]]:
     fields = ("title", "typeCode", "hierarchyCode")
     names = (get_string(definition.body, field) for field in fields)
     return {(definition.kind, name) for name in names if name}
 
 
-def _parent_codes(body: Json) -> list[str]:
+def _get_parent_codes(body: Json) -> list[str]:
     """Return the hierarchy codes above a definition: A and A.1 for A.1.b."""
     code = get_string(body, "hierarchyCode") or ""
     return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
 
 
-def _title(definition: Node) -> str:
+def _format_title(definition: Node) -> str:
     return repr(get_string(definition.body, "title") or definition.identifier or "")
 
 
-def document_mismatches(index: PackageIndex) -> Iterator[Match]:
+def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
     """Find items and associations that link to another document than that of the package."""
     root = index.document
-    for node in index.of_kind("CFItem", "CFAssociation") if root and root.identifier else ():
+    for node in (
+        index.get_nodes_of_kind("CFItem", "CFAssociation") if root and root.identifier else ()
+    ):
         for identifier in get_link_identifiers(node.body, "CFDocumentURI"):
             if root and identifier != root.identifier:
                 message = f"refers to the document {identifier}, but this is {root.identifier}"
                 yield Match(node, "CFDocumentURI", message)
 
 
-def redundant_links(index: PackageIndex) -> Iterator[Match]:
+def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
     """Find links to the container of an entity; report each kind once."""
     for kind, field in REDUNDANT_LINK_FIELDS.items():
-        nodes = [node for node in index.of_kind(kind) if field in node.body]
+        nodes = [node for node in index.get_nodes_of_kind(kind) if field in node.body]
         if nodes:
             message = f"{len(nodes):,} {kind} with a {field}, which is redundant in a package"
             yield Match(nodes[0], field, message)
 
 
-def rubric_references(index: PackageIndex) -> Iterator[Match]:
+def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Match]:
     """Find criteria and levels that refer to another parent than their own, or to no item."""
     nodes = {
-        id(node.body): node for node in index.of_kind("CFRubricCriterion", "CFRubricCriterionLevel")
+        id(node.body): node
+        for node in index.get_nodes_of_kind("CFRubricCriterion", "CFRubricCriterionLevel")
     }
-    items = {node.identifier for node in index.of_kind("CFItem")}
-    for rubric in index.of_kind("CFRubric"):
+    items = {node.identifier for node in index.get_nodes_of_kind("CFItem")}
+    for rubric in index.get_nodes_of_kind("CFRubric"):
         for criterion in get_objects(rubric.body, "CFRubricCriteria"):
             node = nodes[id(criterion)]
-            yield from _wrong_parent(node, "rubricId", rubric)
+            yield from _check_parent(node, "rubricId", rubric)
             for identifier in get_link_identifiers(criterion, "CFItemURI"):
                 if identifier not in items:
                     message = f"no item of this package has the identifier {identifier}"
                     yield Match(node, "CFItemURI", message)
             for level in get_objects(criterion, "CFRubricCriterionLevels"):
-                yield from _wrong_parent(nodes[id(level)], "rubricCriterionId", node)
+                yield from _check_parent(nodes[id(level)], "rubricCriterionId", node)
 
 
-def _wrong_parent(node: Node, field: str, parent: Node) -> Iterator[Match]:
+def _check_parent(node: Node, field: str, parent: Node) -> Iterator[Match]:
     stated = get_string(node.body, field)
     if stated is not None and parent.identifier is not None and stated != parent.identifier:
         yield Match(node, field, f"refers to {stated}, but is part of {parent.identifier}")

@@ -11,29 +11,29 @@ from ..violation import Match
 MAX_LISTED_NODES = 8
 
 
-def self_associations(index: PackageIndex) -> Iterator[Match]:
+def find_self_associations(index: PackageIndex) -> Iterator[Match]:
     """Find associations from a node to itself."""
     for edge in index.edges:
         if edge.origin == edge.destination:
-            message = f"{edge.type} from {index.label(edge.origin)} to itself"
+            message = f"{edge.type} from {index.format_label(edge.origin)} to itself"
             yield Match(edge.node, "destinationNodeURI", message)
 
 
-def documents_as_children(index: PackageIndex) -> Iterator[Match]:
+def find_documents_as_children(index: PackageIndex) -> Iterator[Match]:
     """Find associations that make the document a child."""
     root = index.document
-    for edge in index.parents.get((root and root.identifier) or "", []):
+    for edge in index.edges_by_child.get((root and root.identifier) or "", []):
         message = (
-            f"makes the document a child of {index.label(edge.destination)}; "
+            f"makes the document a child of {index.format_label(edge.destination)}; "
             "origin and destination may be swapped"
         )
         yield Match(edge.node, "originNodeURI", message)
 
 
-def cycles(index: PackageIndex) -> Iterator[Match]:
+def find_cycles(index: PackageIndex) -> Iterator[Match]:
     """Find cycles by depth-first search, upwards from each child; one match per closing edge."""
     done: set[str] = set()
-    for start in index.parents:
+    for start in index.edges_by_child:
         if start in done:
             continue
         path: list[str] = []
@@ -52,41 +52,41 @@ def cycles(index: PackageIndex) -> Iterator[Match]:
             elif node not in done:
                 depth[node] = level
                 path.append(node)
-                edges = reversed(index.parents.get(node, []))
+                edges = reversed(index.edges_by_child.get(node, []))
                 pending += [(up.destination, up, level + 1) for up in edges]
         done.update(path)
 
 
 def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
-    labels = [index.label(node) for node in nodes]
+    labels = [index.format_label(node) for node in nodes]
     if len(labels) > MAX_LISTED_NODES:
         labels[MAX_LISTED_NODES - 1 : -1] = [f"… {len(labels) - MAX_LISTED_NODES:,} more …"]
     return f"closes a cycle: {' > '.join([*labels, labels[0]])}"
 
 
-def multiple_parents(index: PackageIndex) -> Iterator[Match]:
+def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Match]:
     """Find nodes with more than one parent."""
-    for child, edges in index.parents.items():
+    for child, edges in index.edges_by_child.items():
         parents = list(dict.fromkeys(edge.destination for edge in edges))
         if len(parents) > 1 and child in index.by_identifier:
-            labels = ", ".join(index.label(parent) for parent in parents[:MAX_LISTED_NODES])
-            message = f"{index.label(child)} has {len(parents):,} parents: {labels}"
+            labels = ", ".join(index.format_label(parent) for parent in parents[:MAX_LISTED_NODES])
+            message = f"{index.format_label(child)} has {len(parents):,} parents: {labels}"
             yield Match(index.by_identifier[child], "", message)
 
 
-def orphans(index: PackageIndex) -> Iterator[Match]:
+def find_orphans(index: PackageIndex) -> Iterator[Match]:
     """Find items without a parent."""
-    for item in index.of_kind("CFItem"):
-        if item.identifier is not None and item.identifier not in index.parents:
-            count = len(index.children.get(item.identifier, []))
+    for item in index.get_nodes_of_kind("CFItem"):
+        if item.identifier is not None and item.identifier not in index.edges_by_child:
+            count = len(index.edges_by_parent.get(item.identifier, []))
             noun = "child is" if count == 1 else "children are"
             below = f"; its {count:,} {noun} cut off from the document as well" if count else ""
             yield Match(item, "", f"no {CHILD_OF} association starts at it{below}")
 
 
-def unknown_parents(index: PackageIndex) -> Iterator[Match]:
+def find_unknown_parents(index: PackageIndex) -> Iterator[Match]:
     """Find isChildOf associations with an end outside the package."""
-    for edge in index.branches:
+    for edge in index.tree_edges:
         if edge.origin not in index.tree_nodes:
             message = f"no item of this package has the identifier {edge.origin}"
             yield Match(edge.node, "originNodeURI", message)
@@ -95,34 +95,36 @@ def unknown_parents(index: PackageIndex) -> Iterator[Match]:
             yield Match(edge.node, "destinationNodeURI", message)
 
 
-def duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
     """Find siblings with the same sequence number."""
-    for parent, edges in index.children.items():
+    for parent, edges in index.edges_by_parent.items():
         by_number: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
             if (number := get_integer(edge.node.body, "sequenceNumber")) is not None:
                 by_number[number].append(edge)
         for number, tied in by_number.items():
             if len({edge.origin for edge in tied}) > 1:
-                message = f"{len(tied):,} children of {index.label(parent)} have number {number}"
+                message = (
+                    f"{len(tied):,} children of {index.format_label(parent)} have number {number}"
+                )
                 yield Match(tied[1].node, "sequenceNumber", message)
 
 
-def missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
+def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
     """Find parents some of whose children have a sequence number, and others none."""
-    for parent, edges in index.children.items():
+    for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
             message = (
-                f"{len(without):,} of the {len(edges):,} children of {index.label(parent)} "
+                f"{len(without):,} of the {len(edges):,} children of {index.format_label(parent)} "
                 "have no number"
             )
             yield Match(without[0].node, "sequenceNumber", message)
 
 
-def duplicate_statements(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_statements(index: PackageIndex) -> Iterator[Match]:
     """Find siblings with the same statement, ignoring case and spaces."""
-    for parent, edges in index.children.items():
+    for parent, edges in index.edges_by_parent.items():
         first: dict[str, str] = {}
         for edge in edges:
             item = index.by_identifier.get(edge.origin)
@@ -130,5 +132,5 @@ def duplicate_statements(index: PackageIndex) -> Iterator[Match]:
             folded = " ".join((statement or "").split()).casefold()
             if item and folded and first.setdefault(folded, edge.origin) != edge.origin:
                 other = index.by_identifier[first[folded]].path
-                message = f"same statement as {other}, also a child of {index.label(parent)}"
+                message = f"same statement as {other}, also a child of {index.format_label(parent)}"
                 yield Match(item, "fullStatement", message)
