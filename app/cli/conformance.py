@@ -14,7 +14,7 @@ from ..conformance.checks import BY_ID, CHECKS
 from ..conformance.client import ClientAuth
 from ..conformance.output import format_json, format_junit, format_text
 from ..conformance.profiles import PROFILE_SPECS, resolve_profile
-from ..conformance.runner import Progress, Report, Selection, run
+from ..conformance.runner import ConformanceReport, Progress, Selection, run_conformance_tests
 from ..net.oauth import Credentials
 from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, http_options
@@ -123,7 +123,7 @@ def conformance(**flags: Any) -> None:
     _refuse_unasked_writes(selection)
     quiet = flags["quiet"]
     progress = Progress(_discard, _discard) if quiet else Progress(show_status, print_note)
-    report = run(base_url, profile, _make_client_auth(flags), selection, progress)
+    report = run_conformance_tests(base_url, profile, _make_client_auth(flags), selection, progress)
     write_report(flags["output"], _format_report(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
 
@@ -155,7 +155,7 @@ def _make_client_auth(flags: dict[str, Any]) -> ClientAuth:
     return ClientAuth(credentials=Credentials(url, client, secret), scope=flags["scope"])
 
 
-def _format_report(report: Report, flags: dict[str, Any]) -> bytes:
+def _format_report(report: ConformanceReport, flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
         return format_json(report, only_failed=flags["failed"])
     if flags["form"] == "junit":

@@ -49,19 +49,22 @@ class Check:
 
     @property
     def behaviour(self) -> str:
-        """Return the expected behaviour: the first paragraph of the function's docstring."""
+        """Return the expected behaviour: the first paragraph of the check function's docstring."""
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
-    def group_on(self, profile: str) -> str | None:
-        """Return the group of the check on a profile, or None if it does not apply there."""
+    def group_for_profile(self, profile: str) -> str | None:
+        """Return the group that lists the check for an API profile, or None if it does not apply.
+
+        If only this project defines the behaviour for that profile, the group is ``extensions``.
+        """
         if profile in self.documented:
             return self.group
         return EXTENSIONS if profile in self.extension_of else None
 
 
 @dataclass(frozen=True)
-class Result:
-    """The outcome of a check."""
+class CheckResult:
+    """The outcome of one check on one server, with what was observed."""
 
     check: Check
     group: str
@@ -82,10 +85,11 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     also: tuple[str, ...] = (),
     writes: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
-    """Register a function as a check; its docstring states the expected behaviour.
+    """Register the decorated function as a check; its docstring states the expected behaviour.
 
-    ``on`` names the profiles whose documents define the behaviour, ``also`` those for which only
-    this project does. A check that ``writes`` runs with ``--write`` only.
+    ``on`` names the API profiles whose documents define the behaviour, ``also`` the profiles for
+    which only this project defines it. With ``writes``, the check only runs if ``--write`` is
+    given.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
@@ -95,17 +99,17 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     return register
 
 
-def run_check(check: Check, group: str, server: ServerUnderTest) -> Result:
-    """Run a check and return its outcome; no response of the server raises an exception."""
+def run_check(check: Check, group: str, server: ServerUnderTest) -> CheckResult:
+    """Run a check and return its result; no response of the server under test makes this raise."""
     try:
-        return Result(check, group, "passed", check.run(server))
+        return CheckResult(check, group, "passed", check.run(server))
     except Skip as reason:
-        return Result(check, group, "skipped", str(reason))
+        return CheckResult(check, group, "skipped", str(reason))
     except CheckFailed as failure:
-        return Result(check, group, "failed", str(failure))
+        return CheckResult(check, group, "failed", str(failure))
     except httpx.HTTPError as error:
-        return Result(check, group, "failed", f"no response: {error or type(error).__name__}")
+        return CheckResult(check, group, "failed", f"no response: {error or type(error).__name__}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         # Checks read bodies without validating every level, so an unexpected type ends up here.
         message = f"unexpected structure of the response ({type(error).__name__}: {error})"
-        return Result(check, group, "failed", message)
+        return CheckResult(check, group, "failed", message)

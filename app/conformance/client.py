@@ -13,7 +13,7 @@ import httpx
 
 from ..formatting import escape_controls, truncate
 from ..net.oauth import Credentials, request_token
-from .profiles import ProfileSpec, identifier_of
+from .profiles import ProfileSpec, get_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,15 +34,15 @@ DEFAULT_TOKEN = ""
 
 
 class CheckFailed(Exception):
-    """The server does not behave as documented; the message is what was observed."""
+    """The server does not behave as documented; the message says what was observed instead."""
 
 
 class Skip(Exception):
-    """The server lacks the data or feature to run a check; the message is the reason."""
+    """The server lacks the data or the feature that a check needs; the message says which."""
 
 
-class Page(NamedTuple):
-    """A page of a list."""
+class ListPage(NamedTuple):
+    """A page of a list response: its entities, the whole JSON body and the HTTP response."""
 
     entities: list[Body]
     body: Body
@@ -51,7 +51,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """Authentication: an access token, client credentials to request one with, or neither."""
+    """How the tests authenticate: an access token, credentials to request one with, or neither."""
 
     token: str | None = None
     credentials: Credentials | None = None
@@ -59,7 +59,7 @@ class ClientAuth:
 
 
 class ServerUnderTest:
-    """The CASE server under test, with one API profile at one base URL."""
+    """HTTP client for the CASE server under test, at the base URL of one API profile."""
 
     existing: ExistingData
     test_data: TestData
@@ -72,12 +72,12 @@ class ServerUnderTest:
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the server."""
         self._http.close()
 
     @cached_property
     def token(self) -> str | None:
-        """Return the access token for requests, requested once from the token endpoint.
+        """Return the configured access token, or request one from the token endpoint on first use.
 
         Raises ``CheckFailed`` if the token endpoint issues none.
         """
@@ -86,25 +86,28 @@ class ServerUnderTest:
         response = self.request_token(self.auth.scope)
         token = read_json(response).get("access_token")
         if not isinstance(token, str) or not token:
-            raise CheckFailed(f"no access_token in the response: {describe(response)}")
+            raise CheckFailed(f"no access_token in the response: {describe_response(response)}")
         return token
 
     @property
     def credentials(self) -> Credentials:
-        """Return the client credentials; raise ``Skip`` if there are none."""
+        """Return the configured client credentials; raise ``Skip`` if there are none."""
         if self.auth.credentials is None:
             raise Skip("needs --client-id and --client-secret")
         return self.auth.credentials
 
     def request_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
-        """Send client credentials to the token endpoint with HTTP Basic."""
+        """Request an access token with the client ID and secret in HTTP Basic; return the response.
+
+        ``secret`` replaces the configured client secret.
+        """
         credentials = self.credentials
         if secret:
             credentials = replace(credentials, client_secret=secret)
         return request_token(partial(self._request_with_retry, "POST"), credentials, scope)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
-        """Send a form to a URL, without an access token."""
+        """Send a form to an absolute URL by POST, without an access token."""
         return self._request_with_retry("POST", url, data=dict(form))
 
     def request(
@@ -128,30 +131,37 @@ class ServerUnderTest:
     def get_url(self, url: str) -> httpx.Response:
         """Send a GET request with the access token to an absolute URL and return the response.
 
-        The URL must be on the host of the server under test, because that host gets the token.
+        The URL must be on the host of the server under test, because that host receives the token.
         """
         return self._request("GET", url, None, DEFAULT_TOKEN, None)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        """Send a GET request to a path below the base URL and return the response."""
+        """Send a GET request with query parameters to a path below the base URL."""
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
-    def get_page(self, plural: str, **params: Any) -> Page:
-        """Fetch a page of a list; raise ``CheckFailed`` unless it is a list of objects."""
+    def get_page(self, plural: str, **params: Any) -> ListPage:
+        """Fetch a page of the list ``/{plural}``, such as ``/CFDocuments``.
+
+        Raises ``CheckFailed`` unless the response has a list of JSON objects under ``plural``.
+        """
         response = self.get(f"/{plural}", **params)
         body = read_json(response)
         entities = body.get(plural)
         if not isinstance(entities, list) or not all(isinstance(node, dict) for node in entities):
-            raise CheckFailed(f"no list of objects under {plural}: {describe(response)}")
-        return Page(entities, body, response)
+            raise CheckFailed(f"no list of objects under {plural}: {describe_response(response)}")
+        return ListPage(entities, body, response)
 
     def get_entity(self, plural: str, identifier: str, **params: Any) -> Body:
-        """Fetch one entity, without its wrapper; raise ``CheckFailed`` unless it is an object."""
-        body = read_json(self.get(entity_path(plural, identifier), **params))
+        """Fetch one entity and return its JSON object, without the wrapper that some profiles add.
+
+        ``plural`` is the name of its list, such as ``CFItems``. Raises ``CheckFailed`` unless the
+        response is an object.
+        """
+        body = read_json(self.get(build_entity_path(plural, identifier), **params))
         return _unwrap(body, plural.removesuffix("s"))
 
     def get_package(self, path: str) -> Body:
-        """Fetch the package at a path, without its wrapper."""
+        """Fetch the package at a path and return its JSON object, without a wrapper."""
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request(
@@ -165,10 +175,10 @@ class ServerUnderTest:
         return self._request_with_retry(method, url, headers=sent, **content)
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; if the server is busy, wait as ``Retry-After`` says and retry.
+        """Send a request; if the server is busy, wait as long as ``Retry-After`` says and retry.
 
-        A loop of its own, because the last response is returned whatever its status: with tenacity,
-        this takes 26 lines instead of 14.
+        This loop is written by hand because it returns the last response whatever its status: with
+        tenacity, it takes 26 lines instead of 14.
         """
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}
@@ -179,7 +189,7 @@ class ServerUnderTest:
             if not is_busy or not delay.isdigit() or int(delay) > MAX_RETRY_AFTER_SECONDS:
                 return response
             self._on_wait(
-                f"waiting {delay} s: {request_line(response)} returned {response.status_code} "
+                f"waiting {delay} s: {describe_request(response)} returned {response.status_code} "
                 "with Retry-After"
             )
             time.sleep(int(delay))
@@ -189,12 +199,15 @@ class ServerUnderTest:
 def _unwrap(body: Body, name: str) -> Body:
     inner = body.get(name, body)
     if not isinstance(inner, dict):
-        raise CheckFailed(f"{name} is not an object: {excerpt(inner)}")
+        raise CheckFailed(f"{name} is not an object: {format_excerpt(inner)}")
     return inner
 
 
-def total_of(page: Page) -> int | None:
-    """Return the total count in a page of a list, or None if it has none."""
+def get_total_count(page: ListPage) -> int | None:
+    """Return the number of entities in the whole list, as a page states it, or None.
+
+    Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
+    """
     for value in (
         page.body.get("total"),
         page.body.get("totalCount"),
@@ -205,56 +218,58 @@ def total_of(page: Page) -> int | None:
     return None
 
 
-def entity_path(plural: str, identifier: str) -> str:
-    """Return the path of an entity below the base URL."""
+def build_entity_path(plural: str, identifier: str) -> str:
+    """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``."""
     return f"/{plural}/{quote(identifier, safe='')}"
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:
-    """Return the JSON object of a response that has one of these statuses (default: 200).
+    """Return the JSON object in a response whose status is one of ``statuses`` (default: 200).
 
-    Raises ``CheckFailed`` for another status or content.
+    Raises ``CheckFailed`` for another status or another body.
     """
     expect_status(response, *(statuses or (200,)))
     try:
         body = response.json()
     except ValueError:
-        raise CheckFailed(f"not JSON: {describe(response)}") from None
+        raise CheckFailed(f"not JSON: {describe_response(response)}") from None
     if not isinstance(body, dict):
-        raise CheckFailed(f"not a JSON object: {describe(response)}")
+        raise CheckFailed(f"not a JSON object: {describe_response(response)}")
     return body
 
 
 def expect_status(response: httpx.Response, *statuses: int) -> None:
-    """Raise ``CheckFailed`` unless a response has one of these statuses."""
+    """Raise ``CheckFailed`` unless the status of a response is one of ``statuses``."""
     if response.status_code not in statuses:
         expected = " or ".join(str(status) for status in statuses)
-        raise CheckFailed(f"{request_line(response)} {describe(response)}, not {expected}")
+        raise CheckFailed(
+            f"{describe_request(response)} {describe_response(response)}, not {expected}"
+        )
 
 
 def expect(condition: object, observed: str) -> None:
-    """Raise ``CheckFailed`` with the message ``observed`` unless a condition is true."""
+    """Raise ``CheckFailed`` unless a condition holds; ``observed`` is its message."""
     if not condition:
         raise CheckFailed(observed)
 
 
-def request_line(response: httpx.Response) -> str:
-    """Return the method and path of the request of a response, without its query."""
+def describe_request(response: httpx.Response) -> str:
+    """Return the method and path of a response's request, such as ``GET /CFItems``."""
     return f"{response.request.method} {response.request.url.path}"
 
 
-def describe(response: httpx.Response) -> str:
-    """Return the status and the beginning of a response on one line, without access tokens."""
-    body = excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
+def describe_response(response: httpx.Response) -> str:
+    """Return the status and the start of the body in one line, with access tokens removed."""
+    body = format_excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
     return f"returned {response.status_code}{f': {body}' if body else ''}"
 
 
-def excerpt(value: object) -> str:
-    """Return the first 160 characters of a value, with control characters escaped."""
+def format_excerpt(value: object) -> str:
+    """Format the first 160 characters of a value for a report, with control characters escaped."""
     text = value if isinstance(value, str) else repr(value)
     return truncate(escape_controls(text), MAX_EXCERPT_CHARS)
 
 
-def identifiers_of(entities: list[Body]) -> list[str]:
-    """Return the identifiers of entities, in their order."""
-    return [identifier_of(entity) for entity in entities]
+def get_identifiers(entities: list[Body]) -> list[str]:
+    """Return the identifier of each entity, in the same order."""
+    return [get_identifier(entity) for entity in entities]

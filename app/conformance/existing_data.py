@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path
-from .profiles import identifier_of
+from .client import Body, CheckFailed, ServerUnderTest, Skip, build_entity_path
+from .profiles import get_identifier
 from .test_data import TITLE_PREFIX
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ NO_DOCUMENTS = "the server has no documents; load one, for example: case-server 
 
 
 class ExistingData:
-    """Entities of the server to test with, fetched on first use and cached."""
+    """Entities that the server under test already has, fetched on first use and cached."""
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
@@ -34,7 +34,9 @@ class ExistingData:
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
         documents = [
-            entry for entry in page if identifier_of(entry) and entry.get("creator") != TITLE_PREFIX
+            entry
+            for entry in page
+            if get_identifier(entry) and entry.get("creator") != TITLE_PREFIX
         ]
         if not documents:
             raise Skip(NO_DOCUMENTS)
@@ -43,17 +45,22 @@ class ExistingData:
     @cached_property
     def document(self) -> Body:
         """Return the first document whose package has items, else the first document."""
-        return next((document for document, _ in self._with_packages()), self.documents[0])
+        return next(
+            (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
+        )
 
     @property
     def package(self) -> Body:
         """Return the package of ``document``; raise ``Skip`` if it has no items."""
-        return next(self.packages())
+        return next(self.iter_packages())
 
-    def packages(self) -> Iterator[Body]:
-        """Yield packages with items; raise ``Skip`` if there are none."""
+    def iter_packages(self) -> Iterator[Body]:
+        """Yield the packages that contain items; raise ``Skip`` if there are none.
+
+        Only the packages of the first five documents are searched.
+        """
         is_empty = True
-        for _, package in self._with_packages():
+        for _, package in self._iter_documents_with_packages():
             is_empty = False
             yield package
         if is_empty:
@@ -62,58 +69,68 @@ class ExistingData:
     @property
     def item(self) -> Body:
         """Return the first item of the package, as the package contains it."""
-        return self._first(self.package, "CFItems")
+        return self._first_entity(self.package, "CFItems")
 
     @property
     def association(self) -> Body:
         """Return the first association of the package, as the package contains it."""
-        return self._first(self.package, "CFAssociations")
+        return self._first_entity(self.package, "CFAssociations")
 
     @property
     def association_with_origin(self) -> tuple[Body, Body]:
-        """Return an association of the package and the item at its origin."""
-        items = {identifier_of(item): item for item in self.package.get("CFItems") or ()}
+        """Return an association of the package, and the item that is its origin.
+
+        Raises ``Skip`` if no association of the package has one of its items as the origin.
+        """
+        items = {get_identifier(item): item for item in self.package.get("CFItems") or ()}
         for association in self.package.get("CFAssociations") or ():
-            if origin := items.get(identifier_of(association.get("originNodeURI"))):
+            if origin := items.get(get_identifier(association.get("originNodeURI"))):
                 return association, origin
         raise Skip("no association of the package starts at one of its items")
 
-    def definition(self, plural: str) -> Body:
-        """Return a definition or rubric from one of the packages."""
-        for package in self.packages():
+    def find_definition(self, plural: str) -> Body:
+        """Return the first entity in a list such as ``CFSubjects`` or ``CFRubrics`` of a package.
+
+        Raises ``Skip`` if none of the searched packages contains one.
+        """
+        for package in self.iter_packages():
             parent = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
             if parent.get(plural):
-                return self._first(parent, plural)
+                return self._first_entity(parent, plural)
         raise Skip(f"no {plural} in the first {MAX_PACKAGES} packages")
 
-    def package_path(self, document: Body) -> str:
-        """Return the path of a document's package, which has its own identifier on the platform."""
-        own = identifier_of(document.get("CFPackageURI"))
-        is_platform = self.server.profile.name == "platform"
-        return entity_path("CFPackages", (is_platform and own) or identifier_of(document))
+    def get_package_path(self, document: Body) -> str:
+        """Return the path of a document's package below the base URL.
 
-    def _with_packages(self) -> Iterator[tuple[Body, Body]]:
-        """Yield documents with their packages; each package is fetched on first use, once."""
+        In the platform profile, packages have their own identifier; in the others, they have the
+        document's.
+        """
+        own = get_identifier(document.get("CFPackageURI"))
+        is_platform = self.server.profile.name == "platform"
+        return build_entity_path("CFPackages", (is_platform and own) or get_identifier(document))
+
+    def _iter_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
+        """Yield (document, package) pairs; each package is fetched once, when it is needed."""
         yield from self._packages
-        for pair in self._unread_packages:
+        for pair in self._unread_documents_with_packages:
             self._packages.append(pair)
             yield pair
 
     @cached_property
-    def _unread_packages(self) -> Iterator[tuple[Body, Body]]:
+    def _unread_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
         return self._fetch_packages()
 
     def _fetch_packages(self) -> Iterator[tuple[Body, Body]]:
         for document in self.documents[:MAX_PACKAGES]:
             try:
-                package = self.server.get_package(self.package_path(document))
+                package = self.server.get_package(self.get_package_path(document))
             except CheckFailed:
                 continue  # the check of packages reports it
             if package.get("CFItems"):
                 yield document, package
 
     @staticmethod
-    def _first(parent: Body, plural: str) -> Body:
+    def _first_entity(parent: Body, plural: str) -> Body:
         entities = parent.get(plural)
         if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
             raise Skip(f"the package has no {plural}")

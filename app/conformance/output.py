@@ -10,19 +10,20 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from pydantic_core import to_json
 
 from .. import __version__
-from .check import Outcome, Result
-from .runner import Report
+from .check import CheckResult, Outcome
+from .runner import ConformanceReport
 
 LABELS: dict[Outcome, str] = {"passed": "passed ", "failed": "FAILED ", "skipped": "skipped"}
 MIN_WIDTH = 60
 
 
 def format_text(
-    report: Report, *, width: int | None, only_failed: bool = False, quiet: bool = False
+    report: ConformanceReport, *, width: int | None, only_failed: bool = False, quiet: bool = False
 ) -> bytes:
-    """Format a report as text, wrapped to ``width`` columns unless that is None.
+    """Format a report as text, with lines wrapped at ``width`` columns; None does not wrap them.
 
-    ``only_failed`` leaves out all other checks, ``quiet`` all checks; the first line counts all.
+    ``only_failed`` leaves out the checks that passed or were skipped, ``quiet`` leaves out all
+    checks. The first line always states how many checks passed, failed and were skipped.
     """
     lines = [_summary(report)]
     if not quiet:
@@ -33,7 +34,7 @@ def format_text(
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def _result_lines(results: list[Result], width: int | None) -> Iterator[str]:
+def _result_lines(results: list[CheckResult], width: int | None) -> Iterator[str]:
     id_width = max((len(result.check.id) for result in results), default=0)
     for group, members in groupby(results, key=lambda result: result.group):
         yield from ("", group)
@@ -44,8 +45,8 @@ def _result_lines(results: list[Result], width: int | None) -> Iterator[str]:
             yield from _wrap(" " * len(start), f"{label}: {result.observed}", width)
 
 
-def format_json(report: Report, *, only_failed: bool = False) -> bytes:
-    """Format a report as JSON, as docs/guides/conformance.md describes it."""
+def format_json(report: ConformanceReport, *, only_failed: bool = False) -> bytes:
+    """Format a report as JSON in the structure that docs/guides/conformance.md describes."""
     body = {
         "tool": "case-server conformance",
         "version": __version__,
@@ -69,8 +70,8 @@ def format_json(report: Report, *, only_failed: bool = False) -> bytes:
     return to_json(body, indent=2) + b"\n"
 
 
-def format_junit(report: Report) -> bytes:
-    """Format a report as JUnit XML: a suite for each group, a case for each check."""
+def format_junit(report: ConformanceReport) -> bytes:
+    """Format a report as JUnit XML: a test suite for each group, a test case for each check."""
     root = Element("testsuites", _counts(report.results), name=f"conformance {report.profile}")
     for group, members in groupby(report.results, key=lambda result: result.group):
         results = list(members)
@@ -93,7 +94,7 @@ def format_junit(report: Report) -> bytes:
     return xml + b"\n"
 
 
-def _counts(results: list[Result]) -> dict[str, str]:
+def _counts(results: list[CheckResult]) -> dict[str, str]:
     return {
         "tests": str(len(results)),
         "failures": str(sum(result.outcome == "failed" for result in results)),
@@ -102,7 +103,7 @@ def _counts(results: list[Result]) -> dict[str, str]:
     }
 
 
-def _summary(report: Report) -> str:
+def _summary(report: ConformanceReport) -> str:
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in LABELS)
     return f"{report.url} ({report.profile}): {counts}"
 
@@ -120,7 +121,7 @@ def _wrap(start: str, text: str, width: int | None) -> list[str]:
     )
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def _remarks(report: ConformanceReport) -> Iterator[str]:
     if not report.wrote:
         yield "Checks that write were left out; --write runs them."
     elif report.leftovers:

@@ -15,7 +15,7 @@ from ..exceptions import StartupError
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """The documented properties of one API profile, on which clients may rely."""
+    """The base path, limits, field names and codes that public documents define for a profile."""
 
     name: str
     path: str
@@ -89,11 +89,11 @@ PATH_SUFFIXES = (
 
 
 def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
-    """Return the base URL of a server and the profile to test it against.
+    """Return the base URL of a server and the API profile to test it against.
 
     A URL without a path gets the path at which this project serves the profile (default: the
-    platform's). Raises ``StartupError`` if the URL is invalid, or if no profile is given and the
-    path implies none.
+    platform's). Without ``profile``, the end of the path determines it. Raises ``StartupError`` if
+    the URL is invalid or its path implies no profile.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -115,8 +115,8 @@ def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
     return base, spec
 
 
-def identifier_of(node: Any) -> str:
-    """Return the identifier of an entity or link under either of its names, or ""."""
+def get_identifier(node: Any) -> str:
+    """Return the ``identifier`` or ``sourcedId`` of a JSON entity or link, or "" without either."""
     if not isinstance(node, dict):
         return ""
     return str(node.get("identifier") or node.get("sourcedId") or "")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import httpx
 
 from ..exceptions import StartupError
-from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, run_check
+from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
-from .client import CheckFailed, ClientAuth, ServerUnderTest, describe, request_line
+from .client import CheckFailed, ClientAuth, ServerUnderTest, describe_request, describe_response
 from .existing_data import ExistingData
 from .profiles import PLATFORM, ProfileSpec
 from .test_data import TestData
@@ -20,7 +20,7 @@ DOCUMENTS_PATH = "/CFDocuments"
 
 @dataclass(frozen=True)
 class Progress:
-    """Callbacks that report the progress of a run."""
+    """Callbacks through which a run reports its progress to the user."""
 
     stage: Callable[[str], None]
     """Called with the current step, and with an empty string at the end."""
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Selection:
-    """A selection of checks; ``only`` and ``skip`` contain IDs of checks and names of groups."""
+    """Which checks to run; ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
     skip: Collection[str] = ()
@@ -40,35 +40,35 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The results of a run."""
+class ConformanceReport:
+    """The results of a run against one server, with the test data that it could not delete."""
 
     url: str
     profile: str
-    results: list[Result]
+    results: list[CheckResult]
     leftovers: list[str]
     """The class and identifier of each entity that the run wrote and could not delete."""
     extensions: bool
     wrote: bool
 
     def count(self, outcome: Outcome) -> int:
-        """Return the number of checks with an outcome."""
+        """Return how many checks passed, failed or were skipped, as ``outcome`` says."""
         return sum(result.outcome == outcome for result in self.results)
 
 
-def run(
+def run_conformance_tests(
     base_url: str, profile: ProfileSpec, auth: ClientAuth, selection: Selection, progress: Progress
-) -> Report:
-    """Run the selected checks on a server and return the report.
+) -> ConformanceReport:
+    """Run the selected checks against a server, delete the test data and return the report.
 
-    Raises ``StartupError`` if the server cannot be reached, refuses the client, or no check is
+    Raises ``StartupError`` if the server cannot be reached or refuses the client, or if no check is
     selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
     server.existing, server.test_data = ExistingData(server), TestData(server)
     try:
         progress.stage("connecting")
-        verify_access(server)
+        require_read_access(server)
         extensions = selection.extensions
         if extensions is None:
             extensions = is_case_server(server)
@@ -90,16 +90,19 @@ def run(
         progress.stage("")
         server.close()
     wrote = any(check.writes for check, _ in selected)
-    return Report(base_url, profile.name, results, leftovers, extensions, wrote)
+    return ConformanceReport(base_url, profile.name, results, leftovers, extensions, wrote)
 
 
 def select_checks(
     profile: ProfileSpec, selection: Selection, *, extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return the checks to run with their groups on the profile, in the order of the groups."""
+    """Return the checks to run, each with its group in the profile, ordered by group.
+
+    ``extensions`` includes the checks of behaviour that only this project defines.
+    """
     selected = []
     for check in CHECKS:
-        group = check.group_on(profile.name)
+        group = check.group_for_profile(profile.name)
         if group is None or (check.writes and not selection.write):
             continue
         names = {check.id, group}
@@ -110,10 +113,11 @@ def select_checks(
     return sorted(selected, key=lambda pair: GROUPS.index(pair[1]))
 
 
-def verify_access(server: ServerUnderTest) -> None:
-    """Raise ``StartupError`` unless the server responds and lets this client read.
+def require_read_access(server: ServerUnderTest) -> None:
+    """Raise ``StartupError`` unless the server responds and lets this client read documents.
 
-    Follows redirects: if the list of documents moved on the same host, its new base URL is used.
+    Follows redirects: if ``/CFDocuments`` moved on the same host, its new base URL is used from
+    then on.
     """
     try:
         token = server.token
@@ -132,8 +136,9 @@ def verify_access(server: ServerUnderTest) -> None:
         raise StartupError(
             f"could not connect to {server.base_url}: {error}; is the server running?"
         ) from error
-    _follow_moved_base(server, response)
-    problem = f"{server.base_url} cannot be tested: {request_line(response)} {describe(response)}"
+    _update_redirected_base_url(server, response)
+    observed = f"{describe_request(response)} {describe_response(response)}"
+    problem = f"{server.base_url} cannot be tested: {observed}"
     match response.status_code:
         case 401 | 403 if token:
             raise StartupError(f"{problem}; the token lacks the right to read: check --scope")
@@ -145,8 +150,8 @@ def verify_access(server: ServerUnderTest) -> None:
             raise StartupError(f"{problem}; see the log of the server")
 
 
-def _follow_moved_base(server: ServerUnderTest, response: httpx.Response) -> None:
-    """Use the base URL that requests were redirected to, so that writes go there as well."""
+def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
+    """Replace the base URL if reads were redirected, because writes do not follow redirects."""
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):
@@ -154,7 +159,7 @@ def _follow_moved_base(server: ServerUnderTest, response: httpx.Response) -> Non
 
 
 def is_case_server(server: ServerUnderTest) -> bool:
-    """Return whether the platform profile has a change feed, which no other server has."""
+    """Return whether the server under test is a case-server: only that has a change feed."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

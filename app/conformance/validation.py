@@ -31,13 +31,13 @@ from .profiles import ProfileSpec
 
 
 class Document(CFPckgDocument):
-    """A document in a response, where caseVersion is optional; requests must contain it."""
+    """Model of a document in a response: its caseVersion is optional, unlike in requests."""
 
     CFPackageURI: LinkURI
 
 
 class SdkItem(CFPckgItem):
-    """An item as the SDK reads it: with a required type."""
+    """Model of an item as the vendor's SDK reads it: its CFItemType is required."""
 
     CFItemType: str
 
@@ -62,7 +62,10 @@ MAX_LISTED_PROBLEMS = 3
 
 
 def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
-    """Raise ``CheckFailed`` with the first problems of an entity unless it is valid."""
+    """Raise ``CheckFailed`` with the first three problems of an entity unless it is valid.
+
+    ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
+    """
     problems = list(find_problems(profile, name, node))
     listed = problems[:MAX_LISTED_PROBLEMS]
     if problems:
@@ -71,16 +74,23 @@ def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
 
 
 def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
-    """Yield the problems of an entity of a class, each as "path message"."""
+    """Yield the schema problems of a JSON entity, each as "path message".
+
+    ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
+    """
     if not isinstance(node, dict):
         yield "is not an object"
         return
     if profile.closed:
-        yield from (f"{path} is not a field of the standard" for path in _foreign_fields(node))
-        yield from (f"{path} {NULL}" for path in _nulls(node))
+        yield from (
+            f"{path} is not a field of the standard" for path in _find_vendor_field_names(node)
+        )
+        yield from (f"{path} {NULL}" for path in _find_nulls(node))
     model = SdkItem if (profile.name, name) == ("sdk", "CFItem") else MODELS[name]
     try:
-        parse_json_body(model, to_json(node if profile.closed else normalize(node)))
+        parse_json_body(
+            model, to_json(node if profile.closed else drop_nulls_and_sourced_ids(node))
+        )
     except CaseServerError as error:
         for problem in error.problems or [{"path": "", "message": error.description}]:
             if not _is_allowed(profile, problem["path"], problem["message"]):
@@ -94,17 +104,17 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
     return message == UNKNOWN_FIELD or (message == "required" and bool(lacks_uri))
 
 
-def normalize(node: Any) -> Any:
-    """Return an entity without nulls, and with its identifier under one name.
+def drop_nulls_and_sourced_ids(node: Any) -> Any:
+    """Return a JSON value without null fields, and without a sourcedId next to an identifier.
 
-    Both are common in responses of the vendor's profiles.
+    Responses of the vendor's profiles contain both, and the standard's schema allows neither.
     """
     if isinstance(node, list):
-        return [normalize(member) for member in node]
+        return [drop_nulls_and_sourced_ids(member) for member in node]
     if not isinstance(node, dict):
         return node
     fields = {
-        name: value if name == "extensions" else normalize(value)
+        name: value if name == "extensions" else drop_nulls_and_sourced_ids(value)
         for name, value in node.items()
         if value is not None
     }
@@ -113,27 +123,27 @@ def normalize(node: Any) -> Any:
     return fields
 
 
-def walk(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
-    """Yield every object in a response with its path, except those within ``extensions``."""
+def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
+    """Yield (path, object) for every JSON object in a value, except those within ``extensions``."""
     if isinstance(node, list):
         for index, member in enumerate(node):
-            yield from walk(member, f"{path}[{index}]")
+            yield from walk_objects(member, f"{path}[{index}]")
     if isinstance(node, dict):
         yield path, node
         for name, value in node.items():
             if name != "extensions":
-                yield from walk(value, f"{path}.{name}".lstrip("."))
+                yield from walk_objects(value, f"{path}.{name}".lstrip("."))
 
 
-def _nulls(node: Body) -> Iterator[str]:
-    """Yield the paths of fields that are null: requests may contain them, responses may not."""
-    for path, part in walk(node):
+def _find_nulls(node: Body) -> Iterator[str]:
+    """Yield the paths of null fields, which requests may contain but responses may not."""
+    for path, part in walk_objects(node):
         yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 
 
-def _foreign_fields(node: Body) -> Iterator[str]:
-    """Yield the paths of the vendor's field names, which the parser accepts as aliases."""
-    for path, part in walk(node):
+def _find_vendor_field_names(node: Body) -> Iterator[str]:
+    """Yield the paths of fields with a vendor's name, which the parser accepts as an alias."""
+    for path, part in walk_objects(node):
         for name in ("sourcedId", "cfItemType", "licenseUri"):
             if name in part:
                 yield f"{path}.{name}".lstrip(".")

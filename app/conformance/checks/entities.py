@@ -6,9 +6,18 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import Body, ServerUnderTest, Skip, describe, entity_path, excerpt, expect, read_json
-from ..profiles import identifier_of
-from ..validation import expect_valid, walk
+from ..client import (
+    Body,
+    ServerUnderTest,
+    Skip,
+    build_entity_path,
+    describe_response,
+    expect,
+    format_excerpt,
+    read_json,
+)
+from ..profiles import get_identifier
+from ..validation import expect_valid, walk_objects
 
 ITEM_LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
 
@@ -44,32 +53,32 @@ def check_association(server: ServerUnderTest) -> str:
 def check_item_associations(server: ServerUnderTest) -> str:
     """GET /CFItemAssociations/{item} returns the item and all of its associations."""
     association, item = server.existing.association_with_origin
-    identifier = identifier_of(item)
-    body = read_json(server.get(entity_path("CFItemAssociations", identifier)))
-    is_item = identifier_of(body.get("CFItem")) == identifier
-    expect(is_item, f"CFItem is {excerpt(body.get('CFItem'))}")
+    identifier = get_identifier(item)
+    body = read_json(server.get(build_entity_path("CFItemAssociations", identifier)))
+    is_item = get_identifier(body.get("CFItem")) == identifier
+    expect(is_item, f"CFItem is {format_excerpt(body.get('CFItem'))}")
     associations = body.get("CFAssociations")
-    expect(isinstance(associations, list), f"CFAssociations is {excerpt(associations)}")
+    expect(isinstance(associations, list), f"CFAssociations is {format_excerpt(associations)}")
     ends = [
-        {identifier_of(listed.get(f"{end}NodeURI")) for end in ("origin", "destination")}
+        {get_identifier(listed.get(f"{end}NodeURI")) for end in ("origin", "destination")}
         for listed in associations or ()
     ]
     expect(all(identifier in pair for pair in ends), "an association does not touch the item")
-    expected = identifier_of(association)
-    is_listed = expected in map(identifier_of, associations or ())
+    expected = get_identifier(association)
+    is_listed = expected in map(get_identifier, associations or ())
     expect(is_listed, f"{expected}, which starts at the item, is missing")
     return f"the item and {len(ends)} associations"
 
 
 def _check_definition_set(plural: str) -> Callable[[ServerUnderTest], str]:
     def check_set(server: ServerUnderTest) -> str:
-        requested = identifier_of(server.existing.definition(plural))
-        response = server.get(entity_path(plural, requested))
+        requested = get_identifier(server.existing.find_definition(plural))
+        response = server.get(build_entity_path(plural, requested))
         definitions = read_json(response).get(plural)
         if not isinstance(definitions, list) or not definitions:
-            expect(None, f"no list under {plural}: {describe(response)}")
+            expect(None, f"no list under {plural}: {describe_response(response)}")
             return ""
-        first = identifier_of(definitions[0])
+        first = get_identifier(definitions[0])
         expect(first == requested, f"requested {requested}, but the first is {first!r}")
         for definition in definitions:
             expect_valid(server.profile, plural.removesuffix("s"), definition)
@@ -81,7 +90,7 @@ def _check_definition_set(plural: str) -> Callable[[ServerUnderTest], str]:
 
 def _check_single_definition(plural: str) -> Callable[[ServerUnderTest], str]:
     def check_single(server: ServerUnderTest) -> str:
-        return _check_entity(server, plural, server.existing.definition(plural))
+        return _check_entity(server, plural, server.existing.find_definition(plural))
 
     check_single.__doc__ = f"GET /{plural}/{{id}} returns the entity with its required fields."
     return check_single
@@ -110,7 +119,7 @@ for _id, _plural in (
 def check_same_as_listed(server: ServerUnderTest) -> str:
     """A document has the same fields and values in a list and by its identifier."""
     listed = server.existing.document
-    single = server.get_entity("CFDocuments", identifier_of(listed))
+    single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
     expect(not unequal, f"different: {', '.join(unequal)}")
     return f"{len(listed)} fields"
@@ -119,19 +128,19 @@ def check_same_as_listed(server: ServerUnderTest) -> str:
 @check("bare", group="reading", source="binding, section 6.1", on=DEFINED)
 def check_unwrapped(server: ServerUnderTest) -> str:
     """A single entity is returned without a wrapper under its class name."""
-    path = entity_path("CFDocuments", identifier_of(server.existing.document))
+    path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
     body = read_json(server.get(path))
     expect("CFDocument" not in body, "it is wrapped in CFDocument")
-    expect(identifier_of(body), "it has no identifier at the top level")
+    expect(get_identifier(body), "it has no identifier at the top level")
     return "without a wrapper"
 
 
 @check("wrapped", group="reading", source="vendor's OpenAPI", on=SDK)
 def check_wrapped(server: ServerUnderTest) -> str:
     """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
-    path = entity_path("CFDocuments", identifier_of(server.existing.document))
+    path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
     body = read_json(server.get(path))
-    expect(isinstance(body.get("CFDocument"), dict), f"it starts {excerpt(body)}")
+    expect(isinstance(body.get("CFDocument"), dict), f"it starts {format_excerpt(body)}")
     return "CFDocument"
 
 
@@ -144,11 +153,11 @@ def check_identifier_field(server: ServerUnderTest) -> str:
 @check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
 def check_keywords(server: ServerUnderTest) -> str:
     """The conceptKeywordsURI of an item is a single link, not a list of links."""
-    for package in server.existing.packages():
+    for package in server.existing.iter_packages():
         for item in package.get("CFItems") or ():
             value = item.get("conceptKeywordsURI")
             if value is not None:
-                expect(isinstance(value, dict), f"it is {excerpt(value)}")
+                expect(isinstance(value, dict), f"it is {format_excerpt(value)}")
                 return "one link"
     raise Skip("no item of the packages has a conceptKeywordsURI")
 
@@ -162,8 +171,8 @@ def check_keywords(server: ServerUnderTest) -> str:
 )
 def check_no_nulls(server: ServerUnderTest) -> str:
     """A field without a value is left out, never null."""
-    document = server.get_entity("CFDocuments", identifier_of(server.existing.document))
-    for path, node in walk([document, server.existing.package]):
+    document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
+    for path, node in walk_objects([document, server.existing.package]):
         nulls = [name for name, value in node.items() if value is None]
         expect(not nulls, f"{path}: {', '.join(nulls)} is null")
     return "none in a document and its package"
@@ -181,7 +190,7 @@ def check_content_type(server: ServerUnderTest) -> str:
 @check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
     """With fields, a single entity contains exactly those fields."""
-    identifier = identifier_of(server.existing.document)
+    identifier = get_identifier(server.existing.document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")
     extra = document.keys() - {"title", "identifier", "sourcedId"}
@@ -198,27 +207,27 @@ def check_both_identifier_fields(server: ServerUnderTest) -> str:
 @check("lists-present", group="reading", source=SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """An item contains its keyword, subject and education level lists even if they are empty."""
-    item = server.get_entity("CFItems", identifier_of(server.existing.item))
+    item = server.get_entity("CFItems", get_identifier(server.existing.item))
     missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
     expect(not missing, f"not a list: {', '.join(missing)}")
     return ", ".join(ITEM_LISTS)
 
 
 def _check_entity(server: ServerUnderTest, plural: str, known: Body) -> str:
-    requested = identifier_of(known)
+    requested = get_identifier(known)
     entity = server.get_entity(plural, requested)
-    is_requested = identifier_of(entity) == requested
-    expect(is_requested, f"requested {requested}, got {identifier_of(entity)!r}")
+    is_requested = get_identifier(entity) == requested
+    expect(is_requested, f"requested {requested}, got {get_identifier(entity)!r}")
     expect_valid(server.profile, plural.removesuffix("s"), entity)
     return f"{requested}, {len(entity)} fields"
 
 
 def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require these fields, with equal values, in every object within a document and an item."""
-    nodes = [server.get_entity("CFDocuments", identifier_of(server.existing.document))]
+    """Require the fields ``names``, with equal values, in each object of a document and an item."""
+    nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.document))]
     with suppress(Skip):  # a document without items is enough
-        nodes.append(server.get_entity("CFItems", identifier_of(server.existing.item)))
-    for path, node in walk(nodes):
+        nodes.append(server.get_entity("CFItems", get_identifier(server.existing.item)))
+    for path, node in walk_objects(nodes):
         values = {str(node.get(name)) for name in names}
         expect(all(name in node for name in names), f"{path} has no {' and '.join(names)}")
         expect(len(values) == 1, f"{path} has different values: {', '.join(sorted(values))}")

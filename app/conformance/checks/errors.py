@@ -7,8 +7,16 @@ import uuid
 import httpx
 
 from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import Body, ServerUnderTest, describe, entity_path, expect, expect_status, read_json
-from .tokens import unauthorized_response
+from ..client import (
+    Body,
+    ServerUnderTest,
+    build_entity_path,
+    describe_response,
+    expect,
+    expect_status,
+    read_json,
+)
+from .tokens import request_unauthorized
 
 PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
 SET_PLURALS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
@@ -60,7 +68,7 @@ def check_minor_code_of_unknown(server: ServerUnderTest) -> str:
 @check("minor-unauthorised", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
 def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
     """The minor code of a 401 response is unauthorised_request, as the profile spells it."""
-    response = unauthorized_response(server, INVALID_TOKEN)
+    response = request_unauthorized(server, INVALID_TOKEN)
     code = server.profile.minor_codes.get("unauthorised", "unauthorisedrequest")
     return _expect_minor_code(server, response, code)
 
@@ -68,7 +76,7 @@ def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
 @check("malformed", group="errors", source="binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
     """An identifier that is not a UUID returns 404, and invalid_uuid or unknownobject."""
-    response = server.get(entity_path("CFDocuments", "no-uuid"))
+    response = server.get(build_entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     codes = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}
     return _expect_minor_code(server, response, *sorted(codes))
@@ -86,7 +94,7 @@ def check_unknown_route(server: ServerUnderTest) -> str:
 @check("wrong-method", group="errors", source=SILENT, on=(), also=ALL)
 def check_unsupported_method(server: ServerUnderTest) -> str:
     """A method that a path does not support returns 405 and an error body."""
-    response = server.request("PATCH", entity_path("CFItems", str(uuid.uuid4())))
+    response = server.request("PATCH", build_entity_path("CFItems", str(uuid.uuid4())))
     expect_status(response, 405)
     _read_status_info(server, response)
     return "405"
@@ -98,7 +106,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
     for name, value in INVALID_PARAMETERS.items():
         response = server.get("/CFDocuments", **{name: value})
         is_refused = response.status_code == httpx.codes.BAD_REQUEST
-        expect(is_refused, f"{name}={value} {describe(response)}")
+        expect(is_refused, f"{name}={value} {describe_response(response)}")
     return f"400 for each of {', '.join(INVALID_PARAMETERS)}"
 
 
@@ -121,7 +129,7 @@ def check_trailing_slash(server: ServerUnderTest) -> str:
 
 
 def _get_unknown(server: ServerUnderTest, plural: str) -> httpx.Response:
-    return server.get(entity_path(plural, str(uuid.uuid4())))
+    return server.get(build_entity_path(plural, str(uuid.uuid4())))
 
 
 def _expect_unknown(server: ServerUnderTest, plurals: tuple[str, ...]) -> str:
@@ -133,19 +141,19 @@ def _expect_unknown(server: ServerUnderTest, plurals: tuple[str, ...]) -> str:
 def _read_status_info(server: ServerUnderTest, response: httpx.Response) -> Body:
     info = read_json(response, response.status_code)
     major, severity = info.get("imsx_codeMajor"), info.get("imsx_severity")
-    expect(major in MAJOR_CODES, f"imsx_codeMajor is {major!r}: {describe(response)}")
-    expect(severity in SEVERITIES, f"imsx_severity is {severity!r}: {describe(response)}")
+    expect(major in MAJOR_CODES, f"imsx_codeMajor is {major!r}: {describe_response(response)}")
+    expect(severity in SEVERITIES, f"imsx_severity is {severity!r}: {describe_response(response)}")
     if server.profile.closed:
         extra = info.keys() - STATUS_INFO_FIELDS
         expect(not extra, f"not in the standard: {', '.join(sorted(extra))}")
         return info
     description = info.get("imsx_description")
     expect(isinstance(description, str), f"imsx_description is {description!r}")
-    _minor_codes_of(server, info)
+    _get_minor_codes(server, info)
     return info
 
 
-def _minor_codes_of(server: ServerUnderTest, info: Body) -> list[str]:
+def _get_minor_codes(server: ServerUnderTest, info: Body) -> list[str]:
     key = server.profile.minor_key
     parent = info.get(key)
     fields = parent.get("imsx_codeMinorField") if isinstance(parent, dict) else None
@@ -154,7 +162,7 @@ def _minor_codes_of(server: ServerUnderTest, info: Body) -> list[str]:
 
 
 def _expect_minor_code(server: ServerUnderTest, response: httpx.Response, *expected: str) -> str:
-    codes = _minor_codes_of(server, _read_status_info(server, response))
+    codes = _get_minor_codes(server, _read_status_info(server, response))
     is_expected = set(codes) & set(expected)
     expect(is_expected, f"the minor code is {', '.join(codes)}, not {' or '.join(expected)}")
     return ", ".join(codes)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
-from ..client import Body, ServerUnderTest, Skip, expect, expect_status, identifiers_of, total_of
-from ..profiles import identifier_of
+from ..client import (
+    Body,
+    ServerUnderTest,
+    Skip,
+    expect,
+    expect_status,
+    get_identifiers,
+    get_total_count,
+)
+from ..profiles import get_identifier
 from ..validation import expect_valid
 
 PAGE_SIZE = 2
@@ -67,7 +75,7 @@ def check_total_header(server: ServerUnderTest) -> str:
 def check_next_link(server: ServerUnderTest) -> str:
     """If there is another page, a Link header with the relation next points to it."""
     page = server.get_page("CFDocuments", limit=1)
-    if (total_of(page) or 0) <= 1:
+    if (get_total_count(page) or 0) <= 1:
         raise Skip("needs a list of more than one document that states its total")
     links = page.response.links
     expect("next" in links, f"Link is {page.response.headers.get('Link')!r}")
@@ -79,7 +87,7 @@ def check_next_link(server: ServerUnderTest) -> str:
 def check_default_limit(server: ServerUnderTest) -> str:
     """Without limit, a list contains the default number of entities, or all if fewer."""
     page = server.get_page("CFDocuments")
-    limit, total = server.profile.default_limit, total_of(page)
+    limit, total = server.profile.default_limit, get_total_count(page)
     count = len(page.entities)
     expect(count <= limit, f"{count} documents; the default is {limit}")
     if total is not None:
@@ -108,8 +116,8 @@ def check_limit(server: ServerUnderTest) -> str:
 def check_offset(server: ServerUnderTest) -> str:
     """With offset, a list skips that many entities."""
     _require_documents(server, 2)
-    both = identifiers_of(server.get_page("CFDocuments", limit=2).entities)
-    second = identifiers_of(server.get_page("CFDocuments", limit=1, offset=1).entities)
+    both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
+    second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
     expect(second == both[1:2], f"limit=2 returns {both}; limit=1, offset=1 returns {second}")
     return "the second of two"
 
@@ -130,8 +138,8 @@ def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
     total: int | None = None
     for number in range(MAX_PAGES):
         page = server.get_page("CFDocuments", limit=PAGE_SIZE, offset=number * PAGE_SIZE)
-        total = total_of(page)
-        identifiers += identifiers_of(page.entities)
+        total = get_total_count(page)
+        identifiers += get_identifiers(page.entities)
         is_last = total is not None and len(identifiers) >= total
         if is_last or len(page.entities) < PAGE_SIZE:
             break
@@ -142,7 +150,7 @@ def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
 
 def _check_list(server: ServerUnderTest, plural: str) -> str:
     entities = server.get_page(plural).entities
-    unidentified = [entity for entity in entities if not identifier_of(entity)]
+    unidentified = [entity for entity in entities if not get_identifier(entity)]
     expect(not unidentified, f"{len(unidentified)} of {len(entities)} {plural} lack an identifier")
     return f"{len(entities)} {plural}"
 

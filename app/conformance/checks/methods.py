@@ -6,8 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ..check import check
-from ..client import CheckFailed, Skip, entity_path, expect, expect_status, request_line
-from ..profiles import identifier_of
+from ..client import CheckFailed, Skip, build_entity_path, describe_request, expect, expect_status
+from ..profiles import get_identifier
 
 if TYPE_CHECKING:
     import httpx
@@ -28,8 +28,8 @@ def check_head(server: ServerUnderTest) -> str:
     """HEAD returns the headers of GET without a body, and the connection stays usable."""
     _compare_head(server, "/CFDocuments?limit=1")
     document = server.existing.document
-    _compare_head(server, entity_path("CFDocuments", identifier_of(document)))
-    _compare_head(server, server.existing.package_path(document))
+    _compare_head(server, build_entity_path("CFDocuments", get_identifier(document)))
+    _compare_head(server, server.existing.get_package_path(document))
     return "3 paths"
 
 
@@ -37,23 +37,23 @@ def check_head(server: ServerUnderTest) -> str:
 def check_allow(server: ServerUnderTest) -> str:
     """A 405 response lists every method of its path in the Allow header."""
     identifier = str(uuid.uuid4())
-    paths = [entity_path(plural, identifier) for plural in ("CFItems", "CFPackages")]
+    paths = [build_entity_path(plural, identifier) for plural in ("CFItems", "CFPackages")]
     allowed_methods = []
     for path in ("/CFDocuments", *paths):
         response = server.request("PATCH", path)
-        request = request_line(response)
+        request = describe_request(response)
         if response.status_code != METHOD_NOT_ALLOWED:
             raise Skip(f"{request} returned {response.status_code}, not 405")
         allowed = {word.strip() for word in response.headers.get("Allow", "").split(",")}
         listed = ", ".join(sorted(allowed))
-        missing = {"GET", *_other_methods(server, path)} - allowed
+        missing = {"GET", *_find_other_methods(server, path)} - allowed
         expect(not missing, f"{request}: Allow is {listed or 'missing'}")
         allowed_methods.append(listed)
     return "; ".join(allowed_methods)
 
 
 def _compare_head(server: ServerUnderTest, path: str) -> None:
-    """Send HEAD and GET on one connection; raise ``CheckFailed`` if they disagree."""
+    """Send HEAD and GET on one connection; raise ``CheckFailed`` if their responses disagree."""
     for _ in range(MAX_ATTEMPTS):
         head = server.request("HEAD", path)
         is_closing = _is_closing(head)
@@ -64,11 +64,11 @@ def _compare_head(server: ServerUnderTest, path: str) -> None:
             values = head.headers.get(name), get.headers.get(name)
             expect(
                 None in values or values[0] == values[1],
-                f"{name} of {request_line(head)} is {values[0]!r}, of GET {values[1]!r}",
+                f"{name} of {describe_request(head)} is {values[0]!r}, of GET {values[1]!r}",
             )
         if is_closing or _is_closing(get) or address == _client_address(get):
             return
-    raise CheckFailed(f"the server closes the connection after {request_line(head)}")
+    raise CheckFailed(f"the server closes the connection after {describe_request(head)}")
 
 
 def _is_closing(response: httpx.Response) -> bool:
@@ -76,12 +76,12 @@ def _is_closing(response: httpx.Response) -> bool:
 
 
 def _client_address(response: httpx.Response) -> object:
-    """Return this side's address of the connection that a response came over."""
+    """Return the local address of the connection on which a response arrived."""
     return response.extensions["network_stream"].get_extra_info("client_addr")
 
 
-def _other_methods(server: ServerUnderTest, path: str) -> set[str]:
-    """Return the methods other than GET that are known to work on a path."""
+def _find_other_methods(server: ServerUnderTest, path: str) -> set[str]:
+    """Return the methods besides GET that the server is known to support on a path."""
     has_head = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
     has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
     return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}

@@ -9,14 +9,14 @@ from ..client import (
     CheckFailed,
     ServerUnderTest,
     Skip,
-    describe,
-    entity_path,
-    excerpt,
+    build_entity_path,
+    describe_response,
     expect,
     expect_status,
+    format_excerpt,
     read_json,
 )
-from ..profiles import identifier_of
+from ..profiles import get_identifier
 from ..validation import expect_valid
 
 MAX_DEPTH = 50
@@ -29,10 +29,10 @@ PACKAGE = f"{GUIDE}; vendor's OpenAPI, CFPackages; binding, getCFPackage"
 def check_package(server: ServerUnderTest) -> str:
     """A package contains the document that it was requested for."""
     document = server.existing.document
-    contained = server.get_package(server.existing.package_path(document)).get("CFDocument")
-    identifier = identifier_of(document)
-    is_same = identifier_of(contained) == identifier
-    expect(is_same, f"its CFDocument is {excerpt(contained)}, not {identifier}")
+    contained = server.get_package(server.existing.get_package_path(document)).get("CFDocument")
+    identifier = get_identifier(document)
+    is_same = get_identifier(contained) == identifier
+    expect(is_same, f"its CFDocument is {format_excerpt(contained)}, not {identifier}")
     return f"the package of {identifier}"
 
 
@@ -86,7 +86,7 @@ def check_no_parent_links(server: ServerUnderTest) -> str:
 def check_package_identifier(server: ServerUnderTest) -> str:
     """The sourcedId of a package is that of its document."""
     own = server.existing.package.get("sourcedId")
-    expected = identifier_of(server.existing.document)
+    expected = get_identifier(server.existing.document)
     expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
     return expected
 
@@ -100,17 +100,17 @@ def check_package_identifier(server: ServerUnderTest) -> str:
 )
 def check_package_by_document(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id} accepts the identifier of the document."""
-    identifier = identifier_of(server.existing.document)
-    expect_status(server.get(entity_path("CFPackages", identifier)), 200)
+    identifier = get_identifier(server.existing.document)
+    expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
     return identifier
 
 
 @check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_package_by_package(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id} accepts the identifier of the CFPackageURI."""
-    document = server.get_entity("CFDocuments", identifier_of(server.existing.document))
-    identifier = identifier_of(document.get("CFPackageURI"))
-    expect_status(server.get(entity_path("CFPackages", identifier)), 200)
+    document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
+    identifier = get_identifier(document.get("CFPackageURI"))
+    expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
     return identifier
 
 
@@ -118,39 +118,41 @@ def check_package_by_package(server: ServerUnderTest) -> str:
 def check_package_item(server: ServerUnderTest) -> str:
     """An item of a package is the same by its own identifier, and links to the document."""
     packaged, document = server.existing.item, server.existing.document
-    item = server.get_entity("CFItems", identifier_of(packaged))
+    item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
     expect(is_same, "fullStatement is different")
-    link, expected = identifier_of(item.get("CFDocumentURI")), identifier_of(document)
+    link, expected = get_identifier(item.get("CFDocumentURI")), get_identifier(document)
     expect(link == expected, f"its CFDocumentURI is {link!r}, the document is {expected}")
-    return identifier_of(packaged)
+    return get_identifier(packaged)
 
 
 @check("groups", group="packages", source="vendor's OpenAPI, groups", on=SDK, also=PLATFORM)
 def check_groups(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
-    identifier = identifier_of(server.existing.document)
-    response = server.get(f"{entity_path('CFPackages', identifier)}/groups")
+    identifier = get_identifier(server.existing.document)
+    response = server.get(f"{build_entity_path('CFPackages', identifier)}/groups")
     body = read_json(response)
     package = body.get("CFPackageWithGroups", body)
-    expect(isinstance(package.get("CFDocument"), dict), f"no CFDocument: {describe(response)}")
+    expect(
+        isinstance(package.get("CFDocument"), dict), f"no CFDocument: {describe_response(response)}"
+    )
     if not server.existing.package:
         raise Skip("needs a framework with items")
     return f"{_count_items(package.get('structuredContent'), 'structuredContent', 0)} items"
 
 
 def _count_items(groups: Any, name: str, depth: int) -> int:
-    """Return the number of items in nested groups by type."""
+    """Count the items in nested groups, each an object with a list of items per item type."""
     if not isinstance(groups, dict):
-        raise CheckFailed(f"{name} is not an object: {excerpt(groups)}")
+        raise CheckFailed(f"{name} is not an object: {format_excerpt(groups)}")
     if depth > MAX_DEPTH:
         raise CheckFailed(f"the groups are nested more than {MAX_DEPTH} levels deep")
     count = 0
     for kind, items in groups.items():
-        expect(isinstance(items, list), f"{name}.{kind} is not a list: {excerpt(items)}")
+        expect(isinstance(items, list), f"{name}.{kind} is not a list: {format_excerpt(items)}")
         for item in items:
             own = item.get("CFItemType", kind)
-            expect(own == kind, f"{identifier_of(item)} of type {own!r} is in group {kind!r}")
+            expect(own == kind, f"{get_identifier(item)} of type {own!r} is in group {kind!r}")
             below = item.get("childGroups")
             count += 1 + (_count_items(below, "childGroups", depth + 1) if below is not None else 0)
     return count
@@ -159,7 +161,7 @@ def _count_items(groups: Any, name: str, depth: int) -> int:
 @check("not-modified", group="packages", source=SILENT, on=(), also=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
     """A package has an ETag; a request with it in If-None-Match returns 304."""
-    path = server.existing.package_path(server.existing.document)
+    path = server.existing.get_package_path(server.existing.document)
     etag = server.get(path).headers.get("ETag")
     expect(etag, "no ETag")
     response = server.request("GET", path, headers={"If-None-Match": str(etag)})

@@ -12,15 +12,15 @@ from ..client import (
     Body,
     ServerUnderTest,
     Skip,
-    describe,
-    entity_path,
+    build_entity_path,
+    describe_response,
     expect,
     expect_status,
-    identifiers_of,
+    get_identifiers,
     read_json,
 )
-from ..profiles import identifier_of
-from ..test_data import link
+from ..profiles import get_identifier
+from ..test_data import make_link
 
 ACCEPTED = (200, 201, 204)
 """Statuses of an accepted PUT, where the check is not about the status."""
@@ -34,27 +34,29 @@ documented = partial(check, group="writing", on=PLATFORM, also=SDK, writes=True)
 @documented("put-document", source=CREATE)
 def check_put_document(server: ServerUnderTest) -> str:
     """PUT /CFDocuments/{id} creates a document: 201 without a body, readable immediately."""
-    body, response = server.test_data.document()
+    body, response = server.test_data.put_document()
     return _expect_stored(server, "CFDocuments", body, response)
 
 
 @documented("put-again", source=CREATE)
 def check_put_again(server: ServerUnderTest) -> str:
     """PUT of an existing entity updates it and returns 201 without a body again."""
-    body = server.test_data.framework().document
+    body = server.test_data.get_framework().document
     changed = {**body, "title": f"{body['title']}, changed"}
-    response = server.test_data.put("CFDocuments", changed)
+    response = server.test_data.put_entity("CFDocuments", changed)
     observed = _expect_stored(server, "CFDocuments", changed, response)
-    expect_status(server.test_data.put("CFDocuments", body), 201)
+    expect_status(server.test_data.put_entity("CFDocuments", body), 201)
     return observed
 
 
 @documented("put-package-born", source=CREATE)
 def check_new_package(server: ServerUnderTest) -> str:
     """Creating a document also creates its package, at the identifier of its CFPackageURI."""
-    body = server.test_data.framework().document
-    package = server.get_package(entity_path("CFPackages", body["CFPackageURI"]["identifier"]))
-    contained = identifier_of(package.get("CFDocument"))
+    body = server.test_data.get_framework().document
+    package = server.get_package(
+        build_entity_path("CFPackages", body["CFPackageURI"]["identifier"])
+    )
+    contained = get_identifier(package.get("CFDocument"))
     expect(contained == body["identifier"], f"its document is {contained!r}")
     return "the package"
 
@@ -63,7 +65,7 @@ def check_new_package(server: ServerUnderTest) -> str:
 def check_identifier_mismatch(server: ServerUnderTest) -> str:
     """A body whose identifier differs from that of the path is rejected."""
     body, other = server.test_data.new_document(), server.test_data.new_document()
-    path = entity_path("CFDocuments", other["identifier"])
+    path = build_entity_path("CFDocuments", other["identifier"])
     response = server.request("PUT", path, body)
     return _expect_rejected(server, response, "CFDocuments", body, other)
 
@@ -72,7 +74,7 @@ def check_identifier_mismatch(server: ServerUnderTest) -> str:
 def check_case_version(server: ServerUnderTest) -> str:
     """A document with another caseVersion than 1.1 is rejected."""
     body = server.test_data.new_document(caseVersion="1.0")
-    response = server.test_data.put("CFDocuments", body)
+    response = server.test_data.put_entity("CFDocuments", body)
     return _expect_rejected(server, response, "CFDocuments", body)
 
 
@@ -80,7 +82,7 @@ def check_case_version(server: ServerUnderTest) -> str:
 def check_required_fields(server: ServerUnderTest) -> str:
     """A body that lacks a field required by the guide is rejected."""
     test_data = server.test_data
-    parent = test_data.framework().document
+    parent = test_data.get_framework().document
     for plural, body, wrapper, names in (
         ("CFDocuments", test_data.new_document(), None, ("title", "creator", "CFPackageURI")),
         ("CFItems", test_data.new_item(parent), "item", ("fullStatement", "CFDocumentURI")),
@@ -88,8 +90,10 @@ def check_required_fields(server: ServerUnderTest) -> str:
     ):
         for name in names:
             incomplete = {key: value for key, value in body.items() if key != name}
-            response = test_data.put(plural, incomplete, wrapper)
-            expect(response.is_client_error, f"{plural} without {name} {describe(response)}")
+            response = test_data.put_entity(plural, incomplete, wrapper)
+            expect(
+                response.is_client_error, f"{plural} without {name} {describe_response(response)}"
+            )
     return "rejected"
 
 
@@ -99,14 +103,14 @@ def check_put_subjects(server: ServerUnderTest) -> str:
     subjects = server.get_page("CFSubjects").entities
     if not subjects:
         raise Skip("the server has no subjects, and no public API creates one")
-    subject = link(identifier_of(subjects[0]), str(subjects[0].get("title")))
+    subject = make_link(get_identifier(subjects[0]), str(subjects[0].get("title")))
     test_data = server.test_data
-    body = test_data.framework().document
-    expect_status(test_data.put("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED)
+    body = test_data.get_framework().document
+    expect_status(test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED)
     linked = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
-    is_linked = identifiers_of(linked or []) == identifiers_of([subject])
+    is_linked = get_identifiers(linked or []) == get_identifiers([subject])
     expect(is_linked, f"subjectURI is {linked!r}")
-    expect_status(test_data.put("CFDocuments", {**body, "subjectURI": []}), *ACCEPTED)
+    expect_status(test_data.put_entity("CFDocuments", {**body, "subjectURI": []}), *ACCEPTED)
     remaining = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     expect(not remaining, f"after a PUT without it, subjectURI is {remaining!r}")
     return "linked, then not"
@@ -115,9 +119,9 @@ def check_put_subjects(server: ServerUnderTest) -> str:
 @documented("put-item", source="guide, Create an item")
 def check_put_item(server: ServerUnderTest) -> str:
     """PUT /CFItems/{id} with {"item": …} creates an item: 201 without a body."""
-    parent = server.test_data.framework().document
+    parent = server.test_data.get_framework().document
     body = server.test_data.new_item(parent, humanCodingScheme="conformance.1")
-    response = server.test_data.put("CFItems", body, "item")
+    response = server.test_data.put_entity("CFItems", body, "item")
     return _expect_stored(server, "CFItems", body, response)
 
 
@@ -125,19 +129,19 @@ def check_put_item(server: ServerUnderTest) -> str:
 def check_put_item_type(server: ServerUnderTest) -> str:
     """PUT /CFItemTypes/{id} creates an item type; packages that link to it define it."""
     test_data = server.test_data
-    document, _ = test_data.framework()
-    item_type, response = test_data.item_type()
+    document, _ = test_data.get_framework()
+    item_type, response = test_data.put_item_type()
     _expect_created(response)
     identifier = item_type["identifier"]
-    body = read_json(server.get(entity_path("CFItemTypes", identifier)))
-    is_first = identifiers_of(body.get("CFItemTypes") or [])[:1] == [identifier]
+    body = read_json(server.get(build_entity_path("CFItemTypes", identifier)))
+    is_first = get_identifiers(body.get("CFItemTypes") or [])[:1] == [identifier]
     expect(is_first, "it is not the first of CFItemTypes")
-    type_link = link(identifier, item_type["title"])
+    type_link = make_link(identifier, item_type["title"])
     item = test_data.new_item(document, CFItemType=item_type["title"], CFItemTypeURI=type_link)
-    expect_status(test_data.put("CFItems", item, "item"), 201)
-    path = entity_path("CFPackages", document["CFPackageURI"]["identifier"])
+    expect_status(test_data.put_entity("CFItems", item, "item"), 201)
+    path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
     definitions = server.get_package(path).get("CFDefinitions") or {}
-    is_defined = identifier in identifiers_of(definitions.get("CFItemTypes") or [])
+    is_defined = identifier in get_identifiers(definitions.get("CFItemTypes") or [])
     expect(is_defined, "it is missing from CFDefinitions.CFItemTypes")
     return "201, and defined"
 
@@ -145,10 +149,10 @@ def check_put_item_type(server: ServerUnderTest) -> str:
 @documented("put-package-grows", source="guide, Retrieve the full package")
 def check_package_contains_items(server: ServerUnderTest) -> str:
     """A package contains the items that were written to its document."""
-    document, items = server.test_data.framework()
-    path = entity_path("CFPackages", document["CFPackageURI"]["identifier"])
-    contained = identifiers_of(server.get_package(path).get("CFItems") or [])
-    missing = set(identifiers_of(items)) - set(contained)
+    document, items = server.test_data.get_framework()
+    path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
+    contained = get_identifiers(server.get_package(path).get("CFItems") or [])
+    missing = set(get_identifiers(items)) - set(contained)
     expect(not missing, f"missing: {', '.join(sorted(missing))}")
     return f"{len(contained)} items"
 
@@ -160,9 +164,9 @@ def check_put_association(server: ServerUnderTest) -> str:
     _expect_created(response)
     kind = server.get_entity("CFAssociations", body["identifier"]).get("associationType")
     expect(kind == "isChildOf", f"its associationType is {kind!r}")
-    for item in server.test_data.framework().items:
-        path = entity_path("CFItemAssociations", item["identifier"])
-        listed = identifiers_of(read_json(server.get(path)).get("CFAssociations") or [])
+    for item in server.test_data.get_framework().items:
+        path = build_entity_path("CFItemAssociations", item["identifier"])
+        listed = get_identifiers(read_json(server.get(path)).get("CFAssociations") or [])
         expect(body["identifier"] in listed, f"{path} does not list it")
     return "201, and listed by both items"
 
@@ -171,8 +175,8 @@ def check_put_association(server: ServerUnderTest) -> str:
 def check_put_of_get(server: ServerUnderTest) -> str:
     """PUT of a GET response changes nothing, for every kind of entity that has a PUT."""
     test_data = server.test_data
-    document, items = test_data.framework()
-    item_type, response = test_data.item_type()
+    document, items = test_data.get_framework()
+    item_type, response = test_data.put_item_type()
     expect_status(response, *ACCEPTED)
     association, response = _put_association(server, "isPartOf")
     expect_status(response, *ACCEPTED)
@@ -182,10 +186,10 @@ def check_put_of_get(server: ServerUnderTest) -> str:
         ("CFAssociations", "CFItemAssociations", "association", association),
     ):
         read = partial(server.get_entity, plural, body["identifier"])
-        _expect_unchanged(server, entity_path(route, body["identifier"]), read, wrapper)
-    type_path = entity_path("CFItemTypes", item_type["identifier"])
+        _expect_unchanged(server, build_entity_path(route, body["identifier"]), read, wrapper)
+    type_path = build_entity_path("CFItemTypes", item_type["identifier"])
     _expect_unchanged(server, type_path, lambda: read_json(server.get(type_path))["CFItemTypes"][0])
-    package_path = entity_path("CFPackages", document["identifier"])
+    package_path = build_entity_path("CFPackages", document["identifier"])
     _expect_unchanged(server, package_path, lambda: read_json(server.get(package_path)))
     return "5 kinds, unchanged"
 
@@ -216,29 +220,29 @@ def check_delete_association(server: ServerUnderTest) -> str:
     """DELETE /CFItemAssociations/{association} returns 204; then GET and DELETE return 404."""
     body, response = _put_association(server, "precedes")
     expect_status(response, *ACCEPTED)
-    path = entity_path("CFItemAssociations", body["identifier"])
+    path = build_entity_path("CFItemAssociations", body["identifier"])
     expect_status(server.request("DELETE", path), 204)
-    server.test_data.forget("CFAssociations", body["identifier"])
-    expect_status(server.get(entity_path("CFAssociations", body["identifier"])), 404)
+    server.test_data.record_deleted("CFAssociations", body["identifier"])
+    expect_status(server.get(build_entity_path("CFAssociations", body["identifier"])), 404)
     expect_status(server.request("DELETE", path), 404)
     return "204, then 404"
 
 
 def _put_association(server: ServerUnderTest, kind: str) -> tuple[Body, httpx.Response]:
-    child, parent = server.test_data.framework().items
+    child, parent = server.test_data.get_framework().items
     body = server.test_data.new_association(child, parent, kind)
-    return body, server.test_data.put("CFItemAssociations", body, "association")
+    return body, server.test_data.put_entity("CFItemAssociations", body, "association")
 
 
 def _expect_created(response: httpx.Response) -> None:
     expect_status(response, 201)
-    expect(not response.content, f"the response has a body: {describe(response)}")
+    expect(not response.content, f"the response has a body: {describe_response(response)}")
 
 
 def _expect_stored(
     server: ServerUnderTest, plural: str, body: Body, response: httpx.Response
 ) -> str:
-    """Require 201 without a body, and that GET returns what was sent."""
+    """Require that a PUT returned 201 without a body, and that GET returns the values sent."""
     _expect_created(response)
     stored = server.get_entity(plural, body["identifier"])
     for name in body.keys() - {"uri", "lastChangeDateTime"}:
@@ -249,16 +253,16 @@ def _expect_stored(
 
 def _is_same(sent: object, stored: object) -> bool:
     if isinstance(sent, dict):
-        return identifier_of(sent) == identifier_of(stored)
+        return get_identifier(sent) == get_identifier(stored)
     return sent == stored
 
 
 def _expect_rejected(
     server: ServerUnderTest, response: httpx.Response, plural: str, *bodies: Body
 ) -> str:
-    """Require a 4xx response; if the server accepted the entities, record them for deletion."""
+    """Require a 4xx response to a write; if it succeeded, record ``bodies`` for deletion."""
     if response.is_success:
         for body in bodies:
-            server.test_data.remember(plural, body)
-    expect(response.is_client_error, f"it was not rejected: {describe(response)}")
+            server.test_data.record_written(plural, body)
+    expect(response.is_client_error, f"it was not rejected: {describe_response(response)}")
     return str(response.status_code)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ..check import ALL, SDK, SILENT, VENDOR, check
-from ..client import Body, Page, ServerUnderTest, Skip, expect, identifiers_of, total_of
-from ..profiles import identifier_of
+from ..client import Body, ListPage, ServerUnderTest, Skip, expect, get_identifiers, get_total_count
+from ..profiles import get_identifier
 
 MAX_VALUE_CHARS = 300
 """The longest value that is filtered by, because servers bound the request target."""
@@ -71,7 +71,7 @@ def check_filter_not_equal(server: ServerUnderTest) -> str:
         server, f"title!={quote_filter_value(title)}", contains_sample=False
     )
     wrong = [document for document in documents if _has_title(document, title)]
-    expect(not wrong, f"title!='{title}' returns {identifiers_of(wrong)}")
+    expect(not wrong, f"title!='{title}' returns {get_identifiers(wrong)}")
     return f"{len(documents)} others"
 
 
@@ -95,9 +95,9 @@ def check_filter_and(server: ServerUnderTest) -> str:
 @check("filter-in", group="lists", source="vendor's OpenAPI, filtering", on=SDK)
 def check_filter_in(server: ServerUnderTest) -> str:
     """filter=sourcedId@'…,…' returns the documents with one of the listed values."""
-    expected = identifiers_of(server.existing.documents)[:2]
+    expected = get_identifiers(server.existing.documents)[:2]
     condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
-    returned = identifiers_of(_filter_documents(server, condition, contains_sample=False))
+    returned = get_identifiers(_filter_documents(server, condition, contains_sample=False))
     expect(sorted(returned) == sorted(expected), f"requested {expected}, got {returned}")
     return f"{len(returned)} documents"
 
@@ -107,24 +107,24 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
     """A filter by any value that a list shows, links included, finds that entity."""
     documents = server.existing.documents
     samples = {
-        identifier_of(document): document for document in (server.existing.document, documents[-1])
+        get_identifier(document): document for document in (server.existing.document, documents[-1])
     }
     entities = [("CFDocuments", document) for document in samples.values()]
     if server.profile.name in VENDOR:
         entities += [("CFItems", item) for item in server.get_page("CFItems", limit=1).entities]
     count = 0
     for plural, entity in entities:
-        for path, value in _comparable_values(entity):
+        for path, value in _iter_filterable_values(entity):
             _expect_found(server, plural, entity, f"{path}={quote_filter_value(value)}")
             count += 1
     return f"{count} values of {len(entities)} entities"
 
 
-def _comparable_values(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the strings of an entity and of its links by dotted path, unless they are long."""
+def _iter_filterable_values(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, string) for the strings of an entity and its links, up to 300 chars."""
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
-            yield from _comparable_values(value, f"{name}.")
+            yield from _iter_filterable_values(value, f"{name}.")
         elif isinstance(value, str) and len(value) <= MAX_VALUE_CHARS:
             yield f"{prefix}{name}", value
 
@@ -135,11 +135,11 @@ def _expect_found(server: ServerUnderTest, plural: str, entity: Body, condition:
     _expect_contains(page, entity, f"{plural}: {condition}")
 
 
-def _expect_contains(page: Page, entity: Body, condition: str) -> None:
-    """Require that a filtered page contains an entity, unless there are further pages."""
-    identifier, total = identifier_of(entity), total_of(page)
+def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
+    """Require that a filtered page contains an entity, unless the list has further pages."""
+    identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
-    is_found = identifier in identifiers_of(page.entities)
+    is_found = identifier in get_identifiers(page.entities)
     expect(is_found or not is_complete, f"{condition} does not return {identifier}")
 
 
@@ -174,10 +174,10 @@ def _has_title(document: Body, title: str) -> bool:
 
 
 def _expect_titles(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that a filter finds the sample document, and only documents with its title."""
+    """Require that a filter finds the sample document, and only documents that have its title."""
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
-    expect(not wrong, f"{condition} returns {identifiers_of(wrong)} as well")
+    expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")
     return f"{len(documents)} with that title"
 
 
@@ -186,7 +186,7 @@ def _filter_documents(
 ) -> list[Body]:
     unfiltered = server.get_page("CFDocuments", limit=PAGE_SIZE).entities
     page = server.get_page("CFDocuments", limit=PAGE_SIZE, filter=condition)
-    is_same = identifiers_of(page.entities) == identifiers_of(unfiltered)
+    is_same = get_identifiers(page.entities) == get_identifiers(unfiltered)
     if is_same and len(unfiltered) > 1 and server.profile.optional_lists:
         raise Skip("the server ignores filters, which are optional")
     if contains_sample:
@@ -194,7 +194,7 @@ def _filter_documents(
     return page.entities
 
 
-def _change_times(page: Page) -> list[datetime]:
+def _change_times(page: ListPage) -> list[datetime]:
     return [datetime.fromisoformat(str(entity["lastChangeDateTime"])) for entity in page.entities]
 
 

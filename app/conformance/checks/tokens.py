@@ -9,8 +9,16 @@ from contextlib import suppress
 import httpx
 
 from ..check import ALL, PLATFORM, STANDARD, VENDOR, check
-from ..client import ServerUnderTest, Skip, describe, entity_path, expect, expect_status, read_json
-from ..profiles import identifier_of
+from ..client import (
+    ServerUnderTest,
+    Skip,
+    build_entity_path,
+    describe_response,
+    expect,
+    expect_status,
+    read_json,
+)
+from ..profiles import get_identifier
 
 SCOPE_PREFIX = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 """The start of the scopes in the guide: readonly, createput and delete."""
@@ -57,7 +65,7 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
     # The correct secret resets the count of failed logins, so that repeated runs are not throttled.
     server.request_token(server.auth.scope)
     body = read_json(response, 400, 401)
-    expect(isinstance(body.get("error"), str), f"no error code: {describe(response)}")
+    expect(isinstance(body.get("error"), str), f"no error code: {describe_response(response)}")
     return f"{response.status_code}, {body['error']}"
 
 
@@ -80,7 +88,7 @@ def check_strange_token(server: ServerUnderTest) -> str:
 @check("challenge", group="tokens", source="RFC 6750, section 3", on=(), also=ALL)
 def check_challenge(server: ServerUnderTest) -> str:
     """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
-    response = unauthorized_response(server, None)
+    response = request_unauthorized(server, None)
     value = response.headers.get("WWW-Authenticate", "")
     expect(value.lower().startswith("bearer"), f"WWW-Authenticate is {value!r}")
     return str(value)
@@ -89,7 +97,9 @@ def check_challenge(server: ServerUnderTest) -> str:
 @check("scope-read", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk", *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
     """Reading with a token that lacks the scope case.readonly returns 403."""
-    response = server.request("GET", "/CFDocuments", token=_narrow_token(server, "delete"))
+    response = server.request(
+        "GET", "/CFDocuments", token=_request_token_with_scope(server, "delete")
+    )
     expect_status(response, 403)
     return "403"
 
@@ -97,12 +107,12 @@ def check_read_scope(server: ServerUnderTest) -> str:
 @check("scope-write", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk",), writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
     """Writing with a token that has only the scope case.readonly returns 403."""
-    token = _narrow_token(server, "readonly")
+    token = _request_token_with_scope(server, "readonly")
     body = server.test_data.new_document()
-    path = entity_path("CFDocuments", body["identifier"])
+    path = build_entity_path("CFDocuments", body["identifier"])
     response = server.request("PUT", path, body, token=token)
     if response.is_success:
-        server.test_data.remember("CFDocuments", body)
+        server.test_data.record_written("CFDocuments", body)
     expect_status(response, 403)
     return "403"
 
@@ -117,26 +127,29 @@ def check_write_scope(server: ServerUnderTest) -> str:
 )
 def check_delete_scope(server: ServerUnderTest) -> str:
     """Deleting an association with a token that lacks case.delete returns 403."""
-    token = _narrow_token(server, "readonly")
-    path = entity_path("CFItemAssociations", str(uuid.uuid4()))
+    token = _request_token_with_scope(server, "readonly")
+    path = build_entity_path("CFItemAssociations", str(uuid.uuid4()))
     expect_status(server.request("DELETE", path, token=token), 403)
     return "403"
 
 
-def _entity_paths(server: ServerUnderTest) -> list[str]:
-    """Return the paths of those that exist of: a document, its package and an item."""
+def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
+    """Return the paths of a document, its package and an item, as far as the server has them."""
     existing = server.existing
     paths = []
     with suppress(Skip):
-        paths.append(entity_path("CFDocuments", identifier_of(existing.document)))
-        paths.append(existing.package_path(existing.document))
-        paths.append(entity_path("CFItems", identifier_of(existing.item)))
+        paths.append(build_entity_path("CFDocuments", get_identifier(existing.document)))
+        paths.append(existing.get_package_path(existing.document))
+        paths.append(build_entity_path("CFItems", get_identifier(existing.item)))
     return paths
 
 
-def unauthorized_response(server: ServerUnderTest, token: str | None) -> httpx.Response:
-    """Return a response that is not successful without a valid token; raise ``Skip`` if none is."""
-    for path in ("/CFDocuments", *_entity_paths(server)):
+def request_unauthorized(server: ServerUnderTest, token: str | None) -> httpx.Response:
+    """Send a request with an invalid or no token and return the error response.
+
+    Tries several paths; raises ``Skip`` if the server allows everyone to read all of them.
+    """
+    for path in ("/CFDocuments", *_list_existing_entity_paths(server)):
         response = server.request("GET", path, token=token)
         if not response.is_success:
             return response
@@ -144,7 +157,9 @@ def unauthorized_response(server: ServerUnderTest, token: str | None) -> httpx.R
 
 
 def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
-    entities = [server.request("GET", path, token=token) for path in _entity_paths(server)]
+    entities = [
+        server.request("GET", path, token=token) for path in _list_existing_entity_paths(server)
+    ]
     documents = server.request("GET", "/CFDocuments", token=token)
     responses = [documents, *entities]
     is_public = all(response.is_success for response in entities or responses)
@@ -159,11 +174,16 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
     return f"401 on {len(entities) + (not has_public_list)} paths{suffix}"
 
 
-def _narrow_token(server: ServerUnderTest, scope: str) -> str:
-    """Return an access token with one scope; raise ``Skip`` if the server issues none."""
+def _request_token_with_scope(server: ServerUnderTest, scope: str) -> str:
+    """Request an access token with one scope only; raise ``Skip`` if the server issues none.
+
+    ``scope`` is its last part: readonly, createput or delete.
+    """
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
-        raise Skip(f"no token for the scope case.{scope} alone: the endpoint {describe(response)}")
+        raise Skip(
+            f"no token for the scope case.{scope} alone: the endpoint {describe_response(response)}"
+        )
     body = read_json(response)
     granted = body.get("scope")
     if isinstance(granted, str) and granted.split() != [SCOPE_PREFIX + scope]:

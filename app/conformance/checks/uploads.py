@@ -12,11 +12,11 @@ from ..client import (
     Body,
     ServerUnderTest,
     Skip,
-    describe,
-    entity_path,
+    build_entity_path,
+    describe_response,
     expect,
     expect_status,
-    identifiers_of,
+    get_identifiers,
     read_json,
 )
 
@@ -32,7 +32,7 @@ extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, w
 @documented("upload", source=POST)
 def check_upload(server: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework: 201 with the document's identifier and counts."""
-    body, response = server.test_data.package()
+    body, response = server.test_data.get_uploaded_package()
     return _expect_result(body, read_json(response, 201))
 
 
@@ -42,8 +42,8 @@ def check_read_back(server: ServerUnderTest) -> str:
     body = _upload(server)
     package = server.get_package(_package_path(body))
     for plural in ("CFItems", "CFAssociations"):
-        returned = identifiers_of(package.get(plural) or [])
-        expect(sorted(returned) == sorted(identifiers_of(body[plural])), f"{plural}: {returned}")
+        returned = get_identifiers(package.get(plural) or [])
+        expect(sorted(returned) == sorted(get_identifiers(body[plural])), f"{plural}: {returned}")
     is_same = package["CFDocument"]["title"] == body["CFDocument"]["title"]
     expect(is_same, "the title is different")
     return "2 items, 1 association"
@@ -53,14 +53,14 @@ def check_read_back(server: ServerUnderTest) -> str:
 def check_replace(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework: items left out return 404."""
     body = _upload(server)
-    remaining, left_out = identifiers_of(body["CFItems"])
+    remaining, left_out = get_identifiers(body["CFItems"])
     reduced = _without_second_item(body)
     response = server.request("PUT", _package_path(body), reduced)
     has_result = response.is_success and response.content
-    expect(has_result, f"no upload result: {describe(response)}")
+    expect(has_result, f"no upload result: {describe_response(response)}")
     observed = _expect_result(reduced, read_json(response, response.status_code))
-    expect_status(server.get(entity_path("CFItems", left_out)), 404)
-    expect_status(server.get(entity_path("CFItems", remaining)), 200)
+    expect_status(server.get(build_entity_path("CFItems", left_out)), 404)
+    expect_status(server.get(build_entity_path("CFItems", remaining)), 200)
     return observed
 
 
@@ -90,11 +90,13 @@ def check_incomplete(server: ServerUnderTest) -> str:
             incomplete = {name: value for name, value in body.items() if name not in names}
             response = server.request(method, path, incomplete)
             if response.is_success:
-                server.test_data.remember_package(body)
+                server.test_data.record_written_package(body)
             request = f"{method} without {' and '.join(names)}"
-            expect(response.is_client_error, f"{request} was accepted: {describe(response)}")
-    for identifier in identifiers_of(stored["CFItems"]):
-        expect_status(server.get(entity_path("CFItems", identifier)), 200)
+            expect(
+                response.is_client_error, f"{request} was accepted: {describe_response(response)}"
+            )
+    for identifier in get_identifiers(stored["CFItems"]):
+        expect_status(server.get(build_entity_path("CFItems", identifier)), 200)
     return "rejected, and no item is deleted"
 
 
@@ -137,9 +139,9 @@ def check_restore(server: ServerUnderTest) -> str:
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
     page = server.get_page("CFItems", filter=f"identifier='{deleted}'")
     expect(not page.entities, "a deleted item is in the list of items")
-    expect_status(server.get(entity_path("CFItems", deleted)), 404)
+    expect_status(server.get(build_entity_path("CFItems", deleted)), 404)
     expect_status(server.request("PUT", _package_path(body), body), 200)
-    expect_status(server.get(entity_path("CFItems", deleted)), 200)
+    expect_status(server.get(build_entity_path("CFItems", deleted)), 200)
     return "404, then 200"
 
 
@@ -147,22 +149,22 @@ def check_restore(server: ServerUnderTest) -> str:
 def check_not_an_object(server: ServerUnderTest) -> str:
     """A body that is not a JSON object returns 400."""
     identifier = server.test_data.new_document()["identifier"]
-    expect_status(server.request("PUT", entity_path("CFDocuments", identifier), []), 400)
+    expect_status(server.request("PUT", build_entity_path("CFDocuments", identifier), []), 400)
     return "400"
 
 
 def _upload(server: ServerUnderTest) -> Body:
-    """Return the shared package, uploaded completely; raise ``Skip`` if that fails."""
-    body, first = server.test_data.package()
+    """Upload the shared package completely and return it; raise ``Skip`` if it is rejected."""
+    body, first = server.test_data.get_uploaded_package()
     if not first.is_success:
-        raise Skip(f"could not upload a package: POST {describe(first)}")
+        raise Skip(f"could not upload a package: POST {describe_response(first)}")
     if server.request("PUT", _package_path(body), body).is_success:
-        server.test_data.remember_package(body)
+        server.test_data.record_written_package(body)
     return body
 
 
 def _package_path(body: Body) -> str:
-    return entity_path("CFPackages", body["CFDocument"]["identifier"])
+    return build_entity_path("CFPackages", body["CFDocument"]["identifier"])
 
 
 def _without_second_item(body: Body) -> Body:
@@ -170,15 +172,15 @@ def _without_second_item(body: Body) -> Body:
 
 
 def _send_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    """Send a package that should be rejected; if it is accepted, record it for deletion."""
+    """Send a package that the server should reject; record it for deletion if it is stored."""
     response = server.request(method, path, body)
     if response.is_success:
-        server.test_data.remember_package(body)
+        server.test_data.record_written_package(body)
     return response
 
 
 def _expect_result(sent: Body, body: Body) -> str:
-    """Require that an upload result has the structure the SDK reads, and the right counts."""
+    """Require that an upload result has the fields that the SDK reads, and the right counts."""
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
