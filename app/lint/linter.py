@@ -15,7 +15,7 @@ from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
 from ..repair.repair_log import EXPLANATIONS, RepairLog
 from .package_index import Node, PackageIndex, get_standard_class_name, get_string
-from .positions import JsonPositions, ancestor_paths
+from .positions import JsonPositions, iter_ancestor_paths
 from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
 
@@ -38,7 +38,7 @@ JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
 class Finding(NamedTuple):
-    """A violation without its position."""
+    """A rule violation at a path in the package, before its line and column are known."""
 
     rule: str
     path: str
@@ -47,14 +47,17 @@ class Finding(NamedTuple):
 
 
 class DetailedRepairLog(RepairLog):
-    """A repair log that records the kind of the first repair at every path."""
+    """A repair log that also records, for each JSON path, the kind of the first repair there.
+
+    The linter uses it to tell for each violation whether import would repair it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair."""
+        """Record a repair of the value at ``path``, and its kind if it is the first one there."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -67,12 +70,14 @@ def lint_package(
     options: RepairOptions = NO_OPTIONS,
     describe: Callable[[str], str] = lambda path: path,
 ) -> LintResult:
-    """Return the violations of some rules, or of all, in a JSON package.
+    """Check a CASE package, given as JSON bytes, against the lint rules.
 
-    ``options`` are those of import. ``describe`` returns a path as messages show it.
+    ``rules`` are the IDs of the rules to apply, by default all. ``options`` are the repair options
+    of import, because the rules check the package as import would read it. ``describe`` converts a
+    JSON path to the form that messages show, for example the row of a spreadsheet.
 
-    Raises ``ContentTooLarge`` for a package with more values per megabyte than the limit, unless
-    ``allow_dense``.
+    Raises ``ContentTooLarge`` if ``allow_dense`` is False and the package has more values per
+    megabyte than the limit.
     """
     body = raw.removeprefix(BOM_UTF8)
     if not allow_dense:
@@ -117,7 +122,7 @@ def lint_package(
 
 
 def _find_schema_problems(body: bytes) -> list[Problem]:
-    """Return the problems that the strict reader finds; duplicates have rules of their own."""
+    """Return the schema violations in a package; duplicates are left to lint rules of their own."""
     try:
         parsed = parse_json_body(NamedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
@@ -129,7 +134,7 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
 
 
 def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that this server ignores, but the standard forbids."""
+    """Yield a problem for each null that import ignores, although the standard forbids it."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
@@ -137,12 +142,12 @@ def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iter
 
 
 def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
-    """Return the problems that repair leaves, with paths into the original file."""
+    """Return the problems that repair cannot fix, with their paths in the original file."""
     return [package.original_problem(problem) for problem in _find_schema_problems(package.json)]
 
 
 def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
-    """Yield every problem, including those that only show after others are repaired."""
+    """Yield a finding for each problem in the file and each that appears only after repair."""
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in remaining if problem["path"] not in reported]
     for problem in (*problems, *uncovered):
@@ -161,7 +166,7 @@ def _report_nonstandard_spellings(
 def _add_positions(
     text: str, findings: list[Finding], repairs: dict[Finding, str]
 ) -> list[Violation]:
-    """Return findings as violations with their positions, in the order of the file."""
+    """Return the findings with line and column, in the order in which they appear in the file."""
     positions = JsonPositions(text, {finding.path for finding in findings})
     violations = [
         Violation(
@@ -181,9 +186,9 @@ def _add_positions(
 def _explain_repairs(
     log: DetailedRepairLog, findings: list[Finding], remaining: list[Problem]
 ) -> dict[Finding, str]:
-    """Return what import does about each finding that it repairs."""
+    """Return, for each finding that import repairs, a sentence that says how."""
     refused = {problem["path"] for problem in remaining}
-    refused |= {ancestor for path in refused for ancestor in ancestor_paths(path)}
+    refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
     repairs = {}
     for finding in findings:
         kind = log.kinds.get(finding.path)

@@ -25,7 +25,7 @@ POSITION = re.compile(r"(?<=\[)\d+(?=\])|(?<=\b(?:line|cell) )\w+|(?<=\brow )\d+
 
 @dataclass(frozen=True)
 class SourceResult:
-    """The violations of a source, or the reason why it could not be read."""
+    """The violations in one source (a file or URL), or the reason why it could not be read."""
 
     source: str
     document: str | None = None
@@ -37,18 +37,21 @@ class SourceResult:
 
 
 def strip_indexes_from_path(path: str) -> str:
-    """Return a path without its indexes, rows and lines, to group similar violations."""
+    """Return a path without its numbers, so that similar violations can be grouped.
+
+    ``CFItems[3].uri`` becomes ``CFItems[].uri``; row, line and cell numbers are removed, too.
+    """
     return POSITION.sub("", path)
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
-    """Return the number of violations of each severity."""
+    """Return the number of violations of each severity; a severity without any has 0."""
     counts = Counter(violation.severity for violation in violations)
     return {severity: counts[severity] for severity in SEVERITIES}
 
 
 def format_json(results: Sequence[SourceResult]) -> bytes:
-    """Format results as JSON, as docs/guides/lint.md describes it."""
+    """Format a lint report as JSON, with the structure that docs/guides/lint.md describes."""
     violations = [violation for result in results for violation in result.violations]
     violated = {violation.rule for violation in violations}
     body: dict[str, Any] = {
@@ -64,10 +67,11 @@ def format_json(results: Sequence[SourceResult]) -> bytes:
 
 
 def format_text(results: Sequence[SourceResult], *, width: int | None, everything: bool) -> bytes:
-    """Format results as text by rule, most severe first, wrapped to ``width`` unless None.
+    """Format a lint report as text: for each source, its violated rules with examples.
 
-    Unless ``everything``, shows five examples of each rule. Leaves out sources that could not be
-    read.
+    The most severe rules come first, each with five examples, or with all violations if
+    ``everything`` is True. Lines are wrapped to ``width`` columns unless it is None. Sources that
+    could not be read are left out.
     """
     lines = [line for one in results for line in _format_result(one, everything=everything)]
     if width:
@@ -106,7 +110,10 @@ def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
 
 
 def _format_examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
-    """Yield a line for one of each group of similar violations, largest groups first; or all."""
+    """Yield a line for each violation if ``everything``, else for each of the largest groups.
+
+    A group has violations of one rule with the same message and similar paths.
+    """
     if everything:
         yield from (_format_violation(violation, 0) for violation in violations)
         return

@@ -22,7 +22,7 @@ CHILD_OF = "isChildOf"
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """An entity of a package."""
+    """An entity of the linted package, for example a CFItem, with its path in the file."""
 
     kind: str
     path: str
@@ -35,7 +35,7 @@ class Node:
 
 
 class Edge(NamedTuple):
-    """An association with a type and with identifiers at both ends."""
+    """An association as an edge of the graph: its type and the identifiers of its two nodes."""
 
     node: Node
     type: str
@@ -44,33 +44,42 @@ class Edge(NamedTuple):
 
 
 def get_string(body: Json, name: str) -> str | None:
-    """Return the string in a field, or None if there is none."""
+    """Return the string in the field ``name`` of a JSON object, or None if it holds no string."""
     value = body.get(name)
     return value if isinstance(value, str) else None
 
 
 def get_integer(body: Json, name: str) -> int | None:
-    """Return the integer in a field, or None if there is none; booleans do not count."""
+    """Return the integer in the field ``name`` of a JSON object, or None if it holds no integer.
+
+    Booleans, which are integers in Python, do not count.
+    """
     value = body.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def get_strings(body: Json, name: str) -> list[str]:
-    """Return the strings in a field: those of an array, or the one in its place."""
+    """Return the strings in the field ``name``, which may hold an array or a single string.
+
+    Values of other types are left out.
+    """
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
     return [member for member in members if isinstance(member, str)]
 
 
 def get_objects(body: Json, name: str) -> list[Json]:
-    """Return the objects in a field: those of an array, or the one in its place."""
+    """Return the JSON objects in the field ``name``, which may hold an array or a single object.
+
+    Values of other types are left out.
+    """
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
     return [member for member in members if isinstance(member, dict)]
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
-    """Return the identifiers of the links in a field."""
+    """Return the identifiers in the field ``name``, which may hold an array or a single link."""
     # Without the helpers above: this runs four times for each association of a package.
     value = body.get(name)
     links = value if isinstance(value, list) else (value,)
@@ -79,15 +88,15 @@ def get_link_identifiers(body: Json, name: str) -> list[str]:
 
 
 def get_standard_class_name(schema: type[Entity]) -> str:
-    """Return the standard's name of a model class: CFItem also for CFPckgItem."""
+    """Return the name that the standard gives a model class: ``CFItem`` for ``CFPckgItem``, too."""
     return schema.__name__.replace("CFPckg", "CF")
 
 
 class PackageIndex:
-    """The entities of a package by kind and identifier, and the tree of its items.
+    """Looks up the entities of a package by kind, by identifier and by place in the tree.
 
-    ``by_identifier`` has the first entity with each identifier. ``edges`` are the associations, if
-    ``nodes`` leaves them out.
+    ``by_identifier`` contains the first entity with each identifier. ``edges`` may be passed if
+    ``nodes`` contains no associations.
     """
 
     def __init__(self, nodes: list[Node], edges: list[Edge] | None = None) -> None:
@@ -102,22 +111,22 @@ class PackageIndex:
                 self.by_identifier.setdefault(node.identifier, node)
 
     def get_nodes_of_kind(self, *kinds: str) -> list[Node]:
-        """Return all entities of some kinds."""
+        """Return all entities of the given classes, for example ``"CFItem"``."""
         return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
     @property
     def document(self) -> Node | None:
-        """Return the document, or None if the package has none."""
+        """The CFDocument of the package, or None if it has none."""
         return next(iter(self._nodes_by_kind["CFDocument"]), None)
 
     @property
     def definitions(self) -> list[Node]:
-        """Return the entities of CFDefinitions."""
+        """All entities in CFDefinitions: concepts, subjects, licenses, item types and groupings."""
         return self.get_nodes_of_kind(*(resource.name for resource in DEFINITIONS))
 
     @cached_property
     def edges(self) -> list[Edge]:
-        """Return the associations with a type and with identifiers at both ends."""
+        """The associations that have a type and an identifier at both ends; others are invalid."""
         return list(self._edges())
 
     def _edges(self) -> Iterator[Edge]:
@@ -132,27 +141,27 @@ class PackageIndex:
 
     @cached_property
     def tree_edges(self) -> list[Edge]:
-        """Return the isChildOf edges between different nodes."""
+        """The isChildOf associations, without those from a node to itself."""
         return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:
-        """Return the edges to the parents of each child, by its identifier."""
+        """The isChildOf associations that start at each child, by the identifier of the child."""
         return _group_by("origin", self.tree_edges)
 
     @cached_property
     def edges_by_parent(self) -> dict[str, list[Edge]]:
-        """Return the edges from the children of each parent, by its identifier."""
+        """The isChildOf associations that end at each parent, by the identifier of the parent."""
         return _group_by("destination", self.tree_edges)
 
     @cached_property
     def tree_nodes(self) -> set[str]:
-        """Return the identifiers of possible tree nodes: the document and the items."""
+        """The identifiers of all possible nodes of the tree: the document and the items."""
         nodes = self.get_nodes_of_kind("CFDocument", "CFItem")
         return {node.identifier for node in nodes if node.identifier is not None}
 
     def format_label(self, identifier: str) -> str:
-        """Return a name of a node for messages: its code, title or identifier."""
+        """Return a name for a node that a message can show: its code, title or else identifier."""
         node = self.by_identifier.get(identifier)
         fields = ("humanCodingScheme", "abbreviatedStatement", "title") if node else ()
         names = (get_string(node.body, field) for field in fields if node)

@@ -13,8 +13,11 @@ WHITESPACE = re.compile(r"[ \t\r\n]*")
 PATH_SEPARATOR = re.compile(r"[.\[]")
 
 
-def ancestor_paths(path: str) -> Iterator[str]:
-    """Yield the paths that contain a path, longest first: a[0], a and "" for a[0].b."""
+def iter_ancestor_paths(path: str) -> Iterator[str]:
+    """Yield the paths of all values that contain a path's value, innermost first.
+
+    ``a[0].b`` yields ``a[0]``, ``a`` and ``""``, the whole text.
+    """
     for separator in reversed(list(PATH_SEPARATOR.finditer(path))):
         if separator.start():
             yield path[: separator.start()]
@@ -23,18 +26,18 @@ def ancestor_paths(path: str) -> Iterator[str]:
 
 
 class JsonPositions:
-    """The positions of some paths in a JSON text.
+    """Finds the line and column of selected paths in a JSON text.
 
     Values that contain none of the paths are skipped by the C scanner of ``json``, which is many
-    times faster than looking through them.
+    times faster than parsing them in Python.
     """
 
     def __init__(self, text: str, paths: Iterable[str]) -> None:
-        """Locate the paths; ``text`` must be valid JSON."""
+        """Scan ``text``, which must be valid JSON, for the positions of ``paths``."""
         self._text = text
         self._newlines = [match.start() for match in re.finditer("\n", text)]
         wanted = set(paths)
-        self._ancestors = {ancestor for path in wanted for ancestor in ancestor_paths(path)}
+        self._ancestors = {ancestor for path in wanted for ancestor in iter_ancestor_paths(path)}
         self._wanted = wanted | self._ancestors
         self._offsets: dict[str, int] = {}
         self._scan = json.JSONDecoder().raw_decode
@@ -43,14 +46,14 @@ class JsonPositions:
         self._visit("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """Return the line and column of a path, or of the closest value that contains it."""
-        candidates = (path, *ancestor_paths(path))
-        return self.line_and_column(
+        """Return the line and column of the value at a path, or of the closest value around it."""
+        candidates = (path, *iter_ancestor_paths(path))
+        return self.get_line_and_column(
             next(self._offsets[p] for p in candidates if p in self._offsets)
         )
 
-    def line_and_column(self, offset: int) -> tuple[int, int]:
-        """Return the line and column, both from 1, of a character offset in the text."""
+    def get_line_and_column(self, offset: int) -> tuple[int, int]:
+        """Convert a character offset in the text to a line and a column, both counted from 1."""
         line = bisect_left(self._newlines, offset)
         return line + 1, offset - (self._newlines[line - 1] if line else -1)
 
@@ -59,7 +62,7 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _visit(self, path: str, start: int) -> int:
-        """Record the offsets of wanted paths in the value at ``start``; return where it ends."""
+        """Record the offsets of selected paths in the value at ``start``; return where it ends."""
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]

@@ -27,9 +27,9 @@ Json: TypeAlias = dict[str, Any]
 
 
 def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
-    """Format results as one SARIF run.
+    """Format a lint report as a SARIF 2.1.0 file with a single run.
 
-    Unless ``everything``, contains the most severe 25,000 results.
+    It contains the 25,000 most severe violations, or all of them if ``everything`` is True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
     shown = located if everything else _select_most_severe(located)
@@ -97,7 +97,7 @@ def _create_results(located: list[tuple[str, Violation]]) -> list[Json]:
 
 
 def _compute_fingerprint(source: str, violation: Violation) -> str:
-    """Return a hash that does not change if other entities are added or removed."""
+    """Return a hash that identifies a violation even after other entities were added or removed."""
     parts = (
         source,
         violation.rule,
@@ -129,7 +129,7 @@ def _create_result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _create_uri(source: str) -> str:
-    """Return the URI of a source, relative to the current folder if the file is below it."""
+    """Return the URI of a linted source; that of a file below the current folder is relative."""
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":

@@ -17,7 +17,7 @@ MAX_EXAMPLES_PER_RULE = 5
 
 @dataclass(frozen=True)
 class StructuralWarning:
-    """The violations of a structural rule in a package."""
+    """A warning of import that a package violates a rule about the tree, with examples."""
 
     rule: str
     explanation: str
@@ -31,9 +31,9 @@ class _Link(msgspec.Struct, gc=False):
 
 
 class _IndexedFields(msgspec.Struct, gc=False):
-    """The fields of a stored body that the structural rules and their messages read.
+    """The fields that the rules about the tree and their messages read from a stored entity.
 
-    Decoding only these takes a third of the time of the whole body.
+    Decoding only these takes a third of the time of the whole entity.
     """
 
     humanCodingScheme: str | None = None  # noqa: N815  the standard's name
@@ -48,7 +48,7 @@ _DECODER = msgspec.json.Decoder(_IndexedFields)
 
 
 def find_structural_violations(package: Package) -> list[StructuralWarning]:
-    """Return the violations of the structural rules, by rule, most severe first."""
+    """Apply the lint rules about the tree to a package; return a warning for each violated rule."""
     index = _build_index(package)
     return [warning for rule in STRUCTURAL_RULES if (warning := _apply_rule(rule, index))]
 
@@ -63,7 +63,7 @@ def _apply_rule(rule: Rule, index: PackageIndex) -> StructuralWarning | None:
 
 
 def _build_index(package: Package) -> PackageIndex:
-    """Index the document, the items and the isChildOf associations; other edges need no rule."""
+    """Index the document, the items and the isChildOf associations; no rule needs the others."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

@@ -16,7 +16,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Match(NamedTuple):
-    """A violation of a rule: the entity, its field (or "") and the problem."""
+    """An entity that violates a rule, with the field ("" for the whole entity) and the problem."""
 
     node: Node
     field: str
@@ -24,7 +24,7 @@ class Match(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A lint rule."""
+    """A lint rule: its ID, severity, explanation, and the function that finds violations."""
 
     id: str
     severity: Severity
@@ -37,18 +37,18 @@ class Rule(NamedTuple):
 
     @property
     def anchor(self) -> str:
-        """The ID of the rule in docs/guides/lint.md."""
+        """The HTML ID of the rule's section in docs/guides/lint.md."""
         return f"rule-{self.id}"
 
     @property
     def url(self) -> str:
-        """The address of the rule in the documentation."""
+        """The URL of the rule's section in the online documentation."""
         return f"{DOCUMENTATION_URL}/guides/lint.html#{self.anchor}"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A place in a package that violates a rule."""
+    """A rule violation as reports show it, with its position in the file."""
 
     rule: str
     severity: Severity
@@ -72,7 +72,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class LintResult:
-    """A package and its violations, in the order of the file."""
+    """The result of linting one package; the violations are in the order of the file."""
 
     document: str | None
     """The identifier of the document."""
@@ -81,7 +81,7 @@ class LintResult:
 
 
 def meets_threshold(severity: Severity, threshold: Severity | Literal["never"]) -> bool:
-    """Return whether a severity is at or above a threshold; none is for ``never``."""
+    """Return whether a severity is at least as severe as ``threshold``; nothing meets ``never``."""
     if threshold == "never":
         return False
     return SEVERITIES.index(severity) <= SEVERITIES.index(threshold)

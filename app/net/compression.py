@@ -15,13 +15,13 @@ OUTPUT_CHUNK_BYTES = 2**20
 
 
 class BadCompression(Exception):
-    """Compressed data that is damaged or ends too early; the message says which."""
+    """Raised when compressed data is damaged or ends too early; the message says which."""
 
 
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress gzip or zlib data in pieces of at most 1 MiB.
+    """Yield the decompressed data of a gzip or zlib stream in pieces of at most 1 MiB.
 
-    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the size: it
+    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the total size: it
     stops iterating when it has read enough. Raises ``BadCompression``.
     """
     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)

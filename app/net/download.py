@@ -58,7 +58,11 @@ CREDENTIALS_ADVICE = (
 
 
 class DownloadError(StartupError):
-    """A URL could not be downloaded. ``status`` is the HTTP status of its response, if any."""
+    """Raised when a URL cannot be downloaded.
+
+    ``status`` is the HTTP status of the response, or None if there is none from the URL's own
+    server.
+    """
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -66,7 +70,10 @@ class DownloadError(StartupError):
 
 
 class _RetryableError(Exception):
-    """An attempt failed with ``error``, and another attempt may succeed."""
+    """Raised when an attempt failed with ``error``, but another attempt may succeed.
+
+    ``retry_after`` is the number of seconds that the server asks to wait, if it does.
+    """
 
     def __init__(self, error: DownloadError, retry_after: float | None = None) -> None:
         super().__init__(str(error))
@@ -75,7 +82,7 @@ class _RetryableError(Exception):
 
 
 class FetchResult(NamedTuple):
-    """A response: decompressed body, headers, and the URL after redirects."""
+    """A downloaded response: decompressed body, headers, and the URL after redirects."""
 
     body: bytes
     headers: httpx.Headers
@@ -84,7 +91,7 @@ class FetchResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Downloads URLs, all with the same access token if there is one.
+    """Downloads URLs with retries and size limits, sending one access token if it has any.
 
     GET requests are retried with back-off after connection errors and the statuses 429, 502, 503
     and 504, within ``MAX_RETRY_SECONDS``. ``notify`` is called with a sentence before each wait.
@@ -98,7 +105,7 @@ class Fetcher:
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str) -> bytes:
-        """Return the decompressed body of a URL. Raises ``DownloadError``."""
+        """Download a URL and return its decompressed body. Raises ``DownloadError``."""
         result = self.fetch_if_modified(url, None, None)
         assert result, "only a conditional request can be answered with 304"
         return result.body
@@ -106,10 +113,11 @@ class Fetcher:
     def fetch_if_modified(
         self, url: str, etag: str | None, last_modified: str | None, operator_url: str | None = None
     ) -> FetchResult | None:
-        """Fetch a URL, or return None if it still matches these validators (304).
+        """Download a URL, or return None if the server answers 304 because it has not changed.
 
-        If ``url`` was found in a response, ``operator_url`` is the URL that the operator typed: the
-        token is sent to its origin only, and the SSRF guard exempts its host only.
+        ``etag`` and ``last_modified`` are the validators of the last response. If ``url`` was found
+        in a response, ``operator_url`` is the URL that the operator typed: the token is sent to its
+        origin only, and the SSRF guard exempts its host only.
 
         Raises ``DownloadError`` for any status but success, and for a body that is too large or
         incomplete.
@@ -124,17 +132,17 @@ class Fetcher:
         )
 
     def stop(self) -> None:
-        """End all waits before retries at once, so that the process can exit."""
+        """End current and future waits before retries at once, so that the process can exit."""
         self._stopped.set()
 
     def _call_with_retries(
         self, url: str, attempt: Callable[[], FetchResult | None]
     ) -> FetchResult | None:
-        """Call ``attempt`` until it succeeds, or another attempt makes no sense.
+        """Call ``attempt`` until it succeeds, fails for good, or the limits of retries are reached.
 
-        A loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would take up
-        to 120 s, and with tenacity, whose waits can, this and
-        ``_create_final_error`` take 44 lines, not 25.
+        This is a loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would
+        take up to 120 s, and with tenacity, whose waits can, this and ``_create_final_error`` take
+        44 lines, not 25.
         """
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
@@ -181,7 +189,7 @@ class Fetcher:
 
     @cached_property
     def _token(self) -> str | None:
-        """The configured access token, or one requested with the credentials."""
+        """The access token to send: the configured one, or one requested with the credentials."""
         if not self.credentials:
             return self.access_token
         try:
@@ -192,12 +200,15 @@ class Fetcher:
             raise DownloadError(f"no token: {reason}") from error
 
     def _create_client(self, operator_url: str) -> httpx.Client:
-        """Return an HTTP client for a URL that the operator typed. Raises ``httpx.InvalidURL``."""
+        """Create an HTTP client whose SSRF guard exempts the host that the operator typed.
+
+        Raises ``httpx.InvalidURL``.
+        """
         transport = OperatorTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Return the ``DownloadError`` or ``_RetryableError`` for an error status."""
+        """Create the exception for an error status; ``_RetryableError`` if a retry makes sense."""
         status = response.status_code
         message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
@@ -217,16 +228,16 @@ class Fetcher:
 
 
 def get_origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL, with the default port of its scheme filled in.
+    """Return the origin of a URL: its scheme, host and port.
 
-    Raises ``httpx.InvalidURL``.
+    A missing port is the default port of the scheme. Raises ``httpx.InvalidURL``.
     """
     parsed = httpx.URL(url)
     return parsed.scheme, parsed.host, parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
 
 
 def _is_own_origin(url: str, operator_url: str) -> bool:
-    """Return whether a URL has the origin that was typed, or is its HTTPS equivalent."""
+    """Return whether a URL has the origin that the operator typed, or the same host with HTTPS."""
     scheme, host, port = get_origin(operator_url)
     secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
     return get_origin(url) in [(scheme, host, port), *secure]
@@ -236,7 +247,7 @@ def _is_own_origin(url: str, operator_url: str) -> bool:
 def _send_following_redirects(
     http: httpx.Client, request: httpx.Request
 ) -> Iterator[httpx.Response]:
-    """Send a request and follow redirects without reading their bodies.
+    """Send a request and follow redirects without reading their bodies; yield the last response.
 
     Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
     """
@@ -253,7 +264,7 @@ def _send_following_redirects(
 
 
 def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -> DownloadError:
-    """Return the error of the last attempt with the reason why there is no further one."""
+    """Create the error to report after the last attempt; it says why there is no further one."""
     if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
         note = (
             f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "
@@ -265,7 +276,10 @@ def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After field asks for (RFC 9110, section 10.2.3)."""
+    """Return the seconds to wait that a Retry-After header asks for, or None if it is invalid.
+
+    The header contains a number of seconds or a date (RFC 9110, section 10.2.3).
+    """
     value = (value or "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
@@ -278,7 +292,7 @@ def _parse_retry_after(value: str | None) -> float | None:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Return whether another attempt may succeed."""
+    """Return whether a request that failed with this error may succeed in another attempt."""
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnknownHost)):
         return False
     cause: BaseException | None = error
@@ -304,7 +318,10 @@ def _describe_error(error: Exception) -> str:
 
 
 def _read_body(response: httpx.Response) -> bytes:
-    """Return a decompressed body; also decompress a gzip file. Raises ``DownloadError``."""
+    """Read and decompress a response body; decompress again if it is a gzip file.
+
+    Raises ``DownloadError`` if it is larger than the limit, too slow, or incomplete.
+    """
     max_bytes = MAX_DOWNLOAD_MB * 2**20
     try:
         body = b"".join(_iter_decoded_body(response, max_bytes, MAX_DOWNLOAD_SECONDS))
@@ -314,7 +331,10 @@ def _read_body(response: httpx.Response) -> bytes:
 
 
 def decompress_file(raw: bytes) -> bytes:
-    """Decompress a gzip file. Raises ``DownloadError`` if it is too large or damaged."""
+    """Decompress the bytes of a gzip file.
+
+    Raises ``DownloadError`` if it is too large or damaged.
+    """
     try:
         return b"".join(_enforce_limits(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
     except BadCompression as error:
@@ -324,10 +344,10 @@ def decompress_file(raw: bytes) -> bytes:
 def _iter_decoded_body(
     response: httpx.Response, max_bytes: int, max_seconds: float
 ) -> Iterator[bytes]:
-    """Iterate over a decompressed body. Raises ``DownloadError`` when it exceeds a limit.
+    """Yield the decompressed chunks of a response body.
 
-    httpx's decoders are not used, because they decompress a whole network chunk at once, which may
-    grow a thousandfold.
+    Raises ``DownloadError`` if it exceeds a limit. httpx's decoders are not used, because they
+    decompress a whole network chunk at once, which may grow a thousandfold.
     """
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     chunks = _enforce_limits(response.iter_raw(), max_bytes, max_seconds)
@@ -343,7 +363,7 @@ def _iter_decoded_body(
 def _enforce_limits(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Iterate over chunks. Raises ``DownloadError`` when they exceed a limit."""
+    """Yield the chunks; raise ``DownloadError`` once they exceed the size or time limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)
@@ -355,7 +375,7 @@ def _enforce_limits(
 
 
 def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
-    """Return a new access token. Raises ``DownloadError``."""
+    """Request a new access token from the token endpoint. Raises ``DownloadError``."""
     url = credentials.token_url
     post = partial(http.stream, "POST", headers={"Accept-Encoding": "gzip"})
     with request_token(post, credentials) as response:
@@ -377,7 +397,7 @@ def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
 
 
 def _read_excerpt(response: httpx.Response) -> str:
-    """Return the beginning of an error response, on one line."""
+    """Return the beginning of an error response as one line of text, to quote it in a message."""
     body = b""
     try:
         for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):

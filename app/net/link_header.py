@@ -1,4 +1,4 @@
-"""Parse the Link header field of an HTTP answer (RFC 8288)."""
+"""Parse the Link header field of an HTTP response (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
 
 
 class Link(NamedTuple):
-    """A link: its target as it was sent, and its relation types in lower case."""
+    """One link of a Link header: its target URL as sent, and its relation types in lower case."""
 
     target: str
     relations: tuple[str, ...]
 
 
 def parse_links(value: str) -> list[Link]:
-    """Parse a field value, or several joined by commas, into its links.
+    """Parse the value of a Link header, which may contain several links separated by commas.
 
-    Commas and semicolons inside targets and quoted strings separate nothing. Of a repeated ``rel``
-    the first one counts (RFC 8288, section 3.3); a link with an ``anchor`` is about another
-    resource (section 3.2) and is left out. What follows a malformed link is left out, too.
+    Commas and semicolons inside targets and quoted strings separate nothing. If ``rel`` is
+    repeated, the first one counts (RFC 8288, section 3.3). Left out are links with an ``anchor``,
+    which are about another resource (section 3.2), and everything after a malformed link.
     """
     links = []
     position = 0
@@ -48,6 +48,10 @@ def parse_links(value: str) -> list[Link]:
 
 
 def find_link(value: str | None, relation: str) -> str | None:
-    """Return the target of the first link with a relation type, or None."""
+    """Return the URL of the first link with a relation type in a Link header, or None.
+
+    For ``<https://example.org/?page=2>; rel="next"`` and ``next``, that is
+    ``https://example.org/?page=2``.
+    """
     links = parse_links(value or "")
     return next((link.target for link in links if relation in link.relations), None)

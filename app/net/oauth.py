@@ -13,7 +13,7 @@ Response = TypeVar("Response")
 
 @dataclass(frozen=True)
 class Credentials:
-    """The token endpoint of another server, with a client ID and secret for it."""
+    """A client ID and secret, with the token endpoint of the server that issues tokens for them."""
 
     token_url: str
     client_id: str
@@ -23,10 +23,11 @@ class Credentials:
 def request_token(
     post: Callable[..., Response], credentials: Credentials, scope: str | None = None
 ) -> Response:
-    """Return the response of a token endpoint; the client authenticates with HTTP Basic.
+    """Request an access token from a token endpoint and return the response.
 
-    ``post`` sends a form and takes ``httpx.post``'s arguments ``url``, ``data`` and ``auth``.
-    Without ``scope``, the endpoint decides what the token allows.
+    The client authenticates with HTTP Basic. ``post`` sends the request and takes the arguments
+    ``url``, ``data`` and ``auth`` of ``httpx.post``. Without ``scope``, the endpoint decides what
+    the token allows.
     """
     form = {"grant_type": "client_credentials"}
     if scope:
@@ -36,7 +37,7 @@ def request_token(
 
 
 def parse_access_token(body: bytes) -> str | None:
-    """Return the access token in the body of a successful response, or None if it has none."""
+    """Return the access token in a token endpoint's response body, or None if there is none."""
     try:
         token = orjson.loads(body)["access_token"]
     except (ValueError, KeyError, TypeError):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 def is_same_origin(origin: str, host: str | None, base_url: str) -> bool:
-    """Return whether an Origin header field names the requested host or the server's base URL.
+    """Return whether an Origin header names the requested host or the server's own base URL.
 
     Schemes are not compared: behind a proxy that ends TLS, the server does not know its own.
     """

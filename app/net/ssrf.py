@@ -55,19 +55,23 @@ NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 
 class BlockedAddress(httpx.RequestError):
-    """The SSRF guard does not allow the address of a request."""
+    """Raised when the SSRF guard does not allow requests to the address of a URL."""
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """A response is longer than its reader allows, or compressed unrequested."""
+    """Raised when a response exceeds the size limit, or is compressed without being asked for."""
 
 
 class UnknownHost(httpx.ConnectError):
-    """The name service does not know the host of a request."""
+    """Raised when DNS does not know the host of a request; a retry would not help."""
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
-    """Connects to public addresses, and to the origins of ``trusted_urls``."""
+    """An async HTTP transport that connects to public addresses and to trusted origins only.
+
+    It protects against SSRF through URLs from outside. The origins of ``trusted_urls``, which the
+    operator configured, may be private.
+    """
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request to the first checked address that accepts the connection."""
+        """Resolve and check the host, and send the request to the first address that accepts it."""
         require_http(request)
         is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
         *others, last = await asyncio.to_thread(
@@ -95,15 +99,16 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(last)
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections of this transport."""
         await self._inner.aclose()
 
 
 class OperatorTransport(httpx.BaseTransport):
-    """Connects to public addresses, and to private hosts that ``operator_urls`` name literally.
+    """A sync HTTP transport for URLs that the operator typed on the command line.
 
-    If the environment names a proxy, the proxy resolves host names. The guard then decides by the
-    name or the literal address of the host.
+    It connects to public addresses, and to a private host only if one of ``operator_urls`` names it
+    literally, for example ``localhost`` or ``10.0.0.5``. If the environment names a proxy, the
+    proxy resolves host names; the guard then decides by the host name or literal address.
     """
 
     def __init__(
@@ -131,7 +136,7 @@ class OperatorTransport(httpx.BaseTransport):
         return self._direct.handle_request(last)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections of this transport."""
         for transport in (self._direct, *self._proxied):
             transport.close()
 
@@ -159,7 +164,7 @@ class OperatorTransport(httpx.BaseTransport):
 def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Return an HTTP client that connects to public addresses and origins of ``trusted_urls``."""
+    """Create an async HTTP client that connects to public addresses and trusted origins only."""
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(
         transport=transport, timeout=CLIENT_TIMEOUT_SECONDS, max_redirects=MAX_REDIRECTS
@@ -169,7 +174,7 @@ def create_public_only_client(
 async def fetch_limited(
     http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
 ) -> tuple[int, bytes]:
-    """Return the status and the body of a GET request.
+    """Send a GET request and return the status and body, whose size and duration are limited.
 
     Raises ``ResponseTooLarge`` for a body of more than ``max_bytes`` and for a compressed one,
     ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other
@@ -200,7 +205,7 @@ async def fetch_limited(
 
 
 def require_http(request: httpx.Request) -> None:
-    """Raise ``BlockedAddress`` unless the URL scheme is http or https."""
+    """Raise ``BlockedAddress`` unless the URL scheme of a request is http or https."""
     if request.url.scheme not in DEFAULT_PORTS:
         raise BlockedAddress(f"unsupported URL scheme: {request.url.scheme}", request=request)
 
@@ -219,13 +224,19 @@ def require_public(request: httpx.Request, addresses: list[str]) -> None:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Return the distinct IP addresses of a host. Raises ``OSError`` or ``UnicodeError``."""
+    """Look up a host name and return its distinct IP addresses.
+
+    Raises ``OSError`` or ``UnicodeError`` if that fails.
+    """
     entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address, or the IPv4 address embedded in it, is globally reachable."""
+    """Return whether an IP address can be reached from the whole internet.
+
+    For an IPv6 address that embeds an IPv4 address, the IPv4 address counts.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour
@@ -239,9 +250,9 @@ def is_public(address: str) -> bool:
 
 
 def is_literal_private_host(host: str) -> bool:
-    """Return whether a host is a literal private address or localhost.
+    """Return whether a host is written as a private IP address or as ``localhost``.
 
-    Whoever types such a host knows that it is private; no lookup can mislead them.
+    An operator who types such a host knows that it is private; no DNS record can mislead them.
     """
     host = host.rstrip(".").lower()
     address = parse_literal_address(host)
@@ -251,10 +262,11 @@ def is_literal_private_host(host: str) -> bool:
 
 
 def is_internal_name(host: str) -> bool:
-    """Return whether a proxy would resolve a host inside its own network, judging by its name.
+    """Return whether a host looks like one inside a private network, judging only by its name.
 
-    These are literal private addresses, names without a dot, and the special-use domains of private
-    networks (RFC 6761, RFC 6762, RFC 8375, and ICANN's ``internal``).
+    A proxy would resolve such a host in its own network. These are literal private addresses, names
+    without a dot, and the special-use domains of private networks (RFC 6761, RFC 6762, RFC 8375,
+    and ICANN's ``internal``).
     """
     host = host.rstrip(".").lower()
     if parse_literal_address(host) is not None:
@@ -263,7 +275,7 @@ def is_internal_name(host: str) -> bool:
 
 
 def parse_literal_address(host: str) -> str | None:
-    """Return the IP address that a host is written as, or None if it is a name.
+    """Return the IP address if a host is written as one, or None if it is a name.
 
     Resolvers also read IPv4 addresses in the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
     """
@@ -283,10 +295,10 @@ def parse_literal_address(host: str) -> str | None:
 def _resolve_and_check(
     request: httpx.Request, resolve: Resolve, *, is_exempt: bool
 ) -> list[httpx.Request]:
-    """Return the request pinned to each address of its host, of which there is at least one.
+    """Resolve the request's host once; return a copy of the request for each of its addresses.
 
-    Raises ``UnknownHost``, ``httpx.ConnectError`` if the name service fails for now, and
-    ``BlockedAddress`` if any address is private, unless the request ``is_exempt``.
+    Raises ``UnknownHost``, ``httpx.ConnectError`` if DNS fails temporarily, and ``BlockedAddress``
+    if any address is private, unless the request ``is_exempt``.
     """
     url = request.url
     try:
@@ -304,7 +316,7 @@ def _resolve_and_check(
 
 
 def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
-    """Return the request to an IP address, with the Host header and the SNI of its host name."""
+    """Return a copy of a request that goes to an IP address, with the host name in Host and SNI."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -315,7 +327,7 @@ def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
 
 
 def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
-    """Return the error for a request to a private address; it names the setting that allows it."""
+    """Create the error for a request to a private address; it names the setting that allows it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
         f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
@@ -329,7 +341,7 @@ def _get_origin(url: httpx.URL) -> tuple[str, str, int]:
 
 @cache
 def _get_tls_context() -> ssl.SSLContext:
-    """Return the TLS context of all connections, because creating one takes about 50 ms."""
+    """Return the TLS context that all connections share; creating one takes about 50 ms."""
     return httpx.create_ssl_context()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 
 SAMPLE_DOCUMENT_ID = "f0976224-a9ee-4d2e-ab23-9c8ed8c4edeb"
-"""The identifier of its document."""
+"""The identifier of the sample document."""
 
 
 def read_sample() -> bytes:
-    """The framework as a CFPackage, in JSON."""
+    """Return the sample framework, a small CASE package made for tests and demos, as JSON bytes."""
     return files(__name__).joinpath("framework.json").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.lint.positions import JsonPositions, ancestor_paths
+from case_server.lint.positions import JsonPositions, iter_ancestor_paths
 from case_server.repair.repair_log import join_path
 
 TEXT = """\
@@ -43,9 +43,9 @@ def test_position_of_path(path: str, position: tuple[int, int]) -> None:
 
 
 def test_ancestors_longest_first() -> None:
-    assert list(ancestor_paths("a[0].b")) == ["a[0]", "a", ""]
-    assert list(ancestor_paths("[0].b")) == ["[0]", ""]
-    assert list(ancestor_paths("")) == []
+    assert list(iter_ancestor_paths("a[0].b")) == ["a[0]", "a", ""]
+    assert list(iter_ancestor_paths("[0].b")) == ["[0]", ""]
+    assert list(iter_ancestor_paths("")) == []
 
 
 VALUES = st.recursive(

@@ -59,7 +59,7 @@ because no longer one was ever registered."""
 
 
 def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Match]:
-    """Find identifiers that are not UUIDs in the standard's notation."""
+    """Find identifiers that are not UUIDs in the notation that the standard requires."""
     for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
@@ -75,7 +75,7 @@ def _explain_nonconformity(identifier: str) -> str:
 
 
 def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
-    """Find entities with the identifier of an earlier entity."""
+    """Find entities whose identifier an earlier entity of the package already has."""
     for node in index.nodes:
         if node.identifier is None:
             continue
@@ -86,7 +86,10 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_duplicate_associations(index: PackageIndex) -> Iterator[Match]:
-    """Find associations with the type and nodes of an earlier one with another identifier."""
+    """Find associations that repeat the type, origin and destination of an earlier one.
+
+    Two associations that also share their identifier are left to ``find_duplicate_identifiers``.
+    """
     seen: dict[tuple[str, str, str], Node] = {}
     for edge in index.edges:
         first = seen.setdefault((edge.origin, edge.destination, edge.type), edge.node)
@@ -96,7 +99,7 @@ def find_duplicate_associations(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
-    """Find entities whose uri does not contain their identifier."""
+    """Find entities whose ``uri`` does not contain their identifier."""
     for node in index.nodes:
         uri, identifier = get_string(node.body, "uri"), node.identifier
         if uri and identifier and identifier.casefold() not in unquote(uri).casefold():
@@ -104,7 +107,7 @@ def find_uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_duplicate_codes(index: PackageIndex) -> Iterator[Match]:
-    """Find items with the code of an earlier item."""
+    """Find items whose code (humanCodingScheme) an earlier item already has."""
     first: dict[str, Node] = {}
     for item in index.get_nodes_of_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
@@ -115,7 +118,7 @@ def find_duplicate_codes(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_empty_statements(index: PackageIndex) -> Iterator[Match]:
-    """Find items with an empty statement."""
+    """Find items whose fullStatement is empty or consists of spaces."""
     for item in index.get_nodes_of_kind("CFItem"):
         statement = get_string(item.body, "fullStatement")
         if statement is not None and not statement.strip():
@@ -123,7 +126,7 @@ def find_empty_statements(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_invalid_date_ranges(index: PackageIndex) -> Iterator[Match]:
-    """Find entities whose end date is before their start date."""
+    """Find documents and items whose statusEndDate is before their statusStartDate."""
     for node in index.get_nodes_of_kind("CFDocument", "CFItem"):
         start, end = (_parse_date(node, f"status{name}Date") for name in ("Start", "End"))
         if start and end and start > end:
@@ -138,7 +141,7 @@ def _parse_date(node: Node, field: str) -> date | None:
 
 
 def find_invalid_languages(index: PackageIndex) -> Iterator[Match]:
-    """Find languages that are not BCP 47 tags; report each value once."""
+    """Find values of ``language`` that are not BCP 47 tags; each value is reported once."""
     for node, value, count in _count_distinct_values(index, "language"):
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
@@ -147,7 +150,7 @@ def find_invalid_languages(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
-    """Find education levels that are not CEDS codes; report each value once."""
+    """Find values of educationLevel that are not CEDS codes; each value is reported once."""
     for node, value, count in _count_distinct_values(index, "educationLevel"):
         if value not in EDUCATION_LEVELS:
             message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(count)}"
@@ -155,7 +158,7 @@ def find_unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
 
 
 def _count_distinct_values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
-    """Yield each value of a field with the first entity that has it, and its count."""
+    """Yield each value of a field, with the first entity that has it and the number of entities."""
     first: dict[str, Node] = {}
     counts: Counter[str] = Counter()
     for node in index.get_nodes_of_kind("CFDocument", "CFItem"):

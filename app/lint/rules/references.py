@@ -43,7 +43,10 @@ REDUNDANT_LINK_FIELDS = {
 
 
 def find_external_references(index: PackageIndex) -> Iterator[Match]:
-    """Find ends of associations outside the package; the tree has a rule of its own."""
+    """Find associations with an end outside the package, except isChildOf.
+
+    ``find_unknown_parents`` reports those of isChildOf.
+    """
     for edge in index.edges:
         for field, end in (
             ("originNodeURI", edge.origin),
@@ -56,7 +59,7 @@ def find_external_references(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
-    """Find links to definitions that the package lacks; report each definition once."""
+    """Find links to definitions that the package lacks; each definition is reported once."""
     first: dict[tuple[str, str], Node] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for node in index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation"):
@@ -73,7 +76,10 @@ def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_unused_definitions(index: PackageIndex) -> Iterator[Match]:
-    """Find definitions without references to them or to definitions below them."""
+    """Find definitions to which nothing refers.
+
+    A definition also counts as used if one below it in the hierarchy is used.
+    """
     users = index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation")
     linked = {
         identifier
@@ -103,7 +109,7 @@ def _get_names(definition: Node) -> set[tuple[str, str]]:
 
 
 def _get_parent_codes(body: Json) -> list[str]:
-    """Return the hierarchy codes above a definition: A and A.1 for A.1.b."""
+    """Return the hierarchy codes above a definition's own: ``A`` and ``A.1`` for ``A.1.b``."""
     code = get_string(body, "hierarchyCode") or ""
     return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
 
@@ -113,7 +119,7 @@ def _format_title(definition: Node) -> str:
 
 
 def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
-    """Find items and associations that link to another document than that of the package."""
+    """Find items and associations whose CFDocumentURI is not the document of this package."""
     root = index.document
     for node in (
         index.get_nodes_of_kind("CFItem", "CFAssociation") if root and root.identifier else ()
@@ -125,7 +131,7 @@ def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
-    """Find links to the container of an entity; report each kind once."""
+    """Find links of entities to the document or package that contains them; one match per class."""
     for kind, field in REDUNDANT_LINK_FIELDS.items():
         nodes = [node for node in index.get_nodes_of_kind(kind) if field in node.body]
         if nodes:
@@ -134,7 +140,7 @@ def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Match]:
-    """Find criteria and levels that refer to another parent than their own, or to no item."""
+    """Find rubric criteria and levels with a wrong parent identifier or an unknown item."""
     nodes = {
         id(node.body): node
         for node in index.get_nodes_of_kind("CFRubricCriterion", "CFRubricCriterionLevel")

@@ -12,7 +12,7 @@ MAX_LISTED_NODES = 8
 
 
 def find_self_associations(index: PackageIndex) -> Iterator[Match]:
-    """Find associations from a node to itself."""
+    """Find associations whose origin and destination are the same node."""
     for edge in index.edges:
         if edge.origin == edge.destination:
             message = f"{edge.type} from {index.format_label(edge.origin)} to itself"
@@ -20,7 +20,7 @@ def find_self_associations(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_documents_as_children(index: PackageIndex) -> Iterator[Match]:
-    """Find associations that make the document a child."""
+    """Find isChildOf associations that make the document, the root of the tree, a child."""
     root = index.document
     for edge in index.edges_by_child.get((root and root.identifier) or "", []):
         message = (
@@ -31,7 +31,10 @@ def find_documents_as_children(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_cycles(index: PackageIndex) -> Iterator[Match]:
-    """Find cycles by depth-first search, upwards from each child; one match per closing edge."""
+    """Find cycles of isChildOf associations; each match is an association that closes a cycle.
+
+    This is a depth-first search from each child up to its parents.
+    """
     done: set[str] = set()
     for start in index.edges_by_child:
         if start in done:
@@ -65,7 +68,7 @@ def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
 
 
 def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Match]:
-    """Find nodes with more than one parent."""
+    """Find documents and items that are children of more than one parent."""
     for child, edges in index.edges_by_child.items():
         parents = list(dict.fromkeys(edge.destination for edge in edges))
         if len(parents) > 1 and child in index.by_identifier:
@@ -75,7 +78,7 @@ def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_orphans(index: PackageIndex) -> Iterator[Match]:
-    """Find items without a parent."""
+    """Find items that are not the child of any node, so that tree views do not show them."""
     for item in index.get_nodes_of_kind("CFItem"):
         if item.identifier is not None and item.identifier not in index.edges_by_child:
             count = len(index.edges_by_parent.get(item.identifier, []))
@@ -85,7 +88,7 @@ def find_orphans(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_unknown_parents(index: PackageIndex) -> Iterator[Match]:
-    """Find isChildOf associations with an end outside the package."""
+    """Find isChildOf associations whose child or parent is not in the package."""
     for edge in index.tree_edges:
         if edge.origin not in index.tree_nodes:
             message = f"no item of this package has the identifier {edge.origin}"
@@ -96,7 +99,7 @@ def find_unknown_parents(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Find siblings with the same sequence number."""
+    """Find children of the same parent that have the same sequence number."""
     for parent, edges in index.edges_by_parent.items():
         by_number: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
@@ -111,7 +114,7 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Find parents some of whose children have a sequence number, and others none."""
+    """Find parents of which only some children have a sequence number."""
     for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
@@ -123,7 +126,7 @@ def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_duplicate_statements(index: PackageIndex) -> Iterator[Match]:
-    """Find siblings with the same statement, ignoring case and spaces."""
+    """Find children of the same parent with the same statement, ignoring case and spaces."""
     for parent, edges in index.edges_by_parent.items():
         first: dict[str, str] = {}
         for edge in edges:
