@@ -143,7 +143,7 @@ class DatabaseUrl:
         value = self.parameters.get("pgbouncer")
         return None if value is None else value == "true"
 
-    def behind_pooler(self) -> str:
+    def with_pooler_parameter(self) -> str:
         """Return the URL with the parameter for a pooler in transaction mode."""
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
@@ -246,7 +246,7 @@ def _authority(host: str, port: int) -> str:
 
 
 @lru_cache(maxsize=32)
-def parse(url: str) -> DatabaseUrl:
+def parse_database_url(url: str) -> DatabaseUrl:
     """Parse a connection URL.
 
     Raises ``ValueError``, whose message never contains the password.
@@ -373,7 +373,7 @@ def _check_known(name: str, _: str) -> str:
     """Return the problem if the name is unknown, unless it may be a setting of Postgres."""
     if name in KNOWN_PARAMETERS:
         return ""
-    near = nearest_parameter(name)
+    near = find_nearest_parameter(name)
     if near:
         return f"the parameter {name!r} is unknown; did you mean {near!r}?"
     if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
@@ -381,7 +381,7 @@ def _check_known(name: str, _: str) -> str:
     return ""
 
 
-def nearest_parameter(name: str) -> str:
+def find_nearest_parameter(name: str) -> str:
     """Return the parameter with the most similar name, or an empty string."""
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""

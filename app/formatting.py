@@ -26,11 +26,11 @@ def truncate(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
-def escape_controls(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Escape characters that could move the cursor of a terminal."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return a number with its noun: "1 item", "2 items"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _include_routers(app: FastAPI, settings: Settings) -> None:
     # First the routers with few routes: a request that is not in the path table passes them all.
-    app.include_router(openapi.openapi_router(app))
+    app.include_router(openapi.create_openapi_router(app))
     app.include_router(swagger_routes(web=settings.web))
     if settings.web:
         web.install(app)

@@ -13,7 +13,7 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from .database_url import parse
+from .database_url import parse_database_url
 from .exceptions import StartupError
 
 ScopeName = Literal["readonly", "createput", "delete"]
@@ -69,7 +69,7 @@ def require_secure_issuers(urls: Iterable[str]) -> None:
 PREFIX = "CASE_SERVER_"
 
 
-def variable_name(name: str) -> str:
+def get_variable_name(name: str) -> str:
     """Return the environment variable that a setting is read from."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
@@ -90,9 +90,9 @@ PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
 """Variables that are not settings: one for workers, one for the pytest plugin."""
 
 
-def variable_names() -> list[str]:
+def list_variable_names() -> list[str]:
     """Return the environment variables of all settings."""
-    return [variable_name(name) for name in Settings.model_fields]
+    return [get_variable_name(name) for name in Settings.model_fields]
 
 
 def is_known_variable(name: str) -> bool:
@@ -101,7 +101,7 @@ def is_known_variable(name: str) -> bool:
     return (
         not variable.startswith(PREFIX)
         or variable in PROCESS_VARIABLES
-        or variable in variable_names()
+        or variable in list_variable_names()
         or KUBERNETES_VARIABLES.fullmatch(variable) is not None
     )
 
@@ -339,7 +339,7 @@ class Settings(BaseSettings):
     @classmethod
     def _postgres(cls, value: str) -> str:
         if value := value.strip():
-            parse(value)
+            parse_database_url(value)
         return value
 
     @model_validator(mode="after")
@@ -360,7 +360,7 @@ class Settings(BaseSettings):
     def database_name(self) -> str:
         """The database for messages: its URL without the password, or the embedded Postgres."""
         if self.database_url:
-            return parse(self.database_url).without_password()
+            return parse_database_url(self.database_url).without_password()
         return f"the embedded Postgres in {self.data_dir}"
 
     @property

@@ -15,7 +15,7 @@ from .api.response_cache import ResponseCache
 from .auth.clients import ClientRegistry
 from .auth.local_issuer import LocalIssuer
 from .auth.refresh import CredentialRefresher, load_or_add_signing_keys, load_signing_keys
-from .auth.scopes import parse_scope_map
+from .auth.scopes import resolve_scope_names
 from .auth.verifier import TokenPolicy, Verifier
 from .background import background_task, warm_up
 from .db import auth_store
@@ -63,7 +63,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         stack.push_async_callback(response_cache.close)
         clients = ClientRegistry(settings, database)
         verifier = Verifier(
-            issuer, trusted_issuers, scopes_of=clients.scopes_of, policy=_token_policy(settings)
+            issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=_token_policy(settings)
         )
         if issuer:
             await stack.enter_async_context(background_task(warm_up(issuer.warm_up)))
@@ -97,7 +97,7 @@ def _max_concurrent_uploads(settings: Settings) -> int:
 def _token_policy(settings: Settings) -> TokenPolicy:
     return TokenPolicy(
         audience=settings.audience,
-        scope_map=parse_scope_map(settings.scope_map),
+        scope_map=resolve_scope_names(settings.scope_map),
         max_chars=settings.max_token_chars,
     )
 

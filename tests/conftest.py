@@ -29,7 +29,7 @@ from support.pgbouncer import pgbouncer
 from support.selection import DEFAULT_EXAMPLES
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.database_url import parse
+from case_server.database_url import parse_database_url
 from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.main import create_app
@@ -196,7 +196,9 @@ def pooled_url(
         return
     with pgbouncer(postgres, tmp_path_factory.mktemp("pgbouncer"), mode) as port:
         pooled = make_url(database_url).set(host="127.0.0.1", port=port)
-        yield parse(pooled.render_as_string(hide_password=False)).behind_pooler()
+        yield parse_database_url(
+            pooled.render_as_string(hide_password=False)
+        ).with_pooler_parameter()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.live_server import run
 
-from case_server.database_url import parse
+from case_server.database_url import parse_database_url
 
 SECRET = "Hunter2"
 
@@ -32,10 +32,10 @@ SECRET = "Hunter2"
     ],
 )
 def test_hosts_and_ports_are_parsed_in_every_form(url: str, hosts: list[tuple[str, int]]) -> None:
-    parsed = parse(url)
+    parsed = parse_database_url(url)
     assert parsed.addresses() == hosts
     assert parsed.database == "db"
-    moved = parse(parsed.with_database("a/b c"))
+    moved = parse_database_url(parsed.with_database("a/b c"))
     assert (moved.addresses(), moved.database, moved.user) == (hosts, "a/b c", parsed.user)
 
 
@@ -51,11 +51,11 @@ def test_hosts_and_ports_are_parsed_in_every_form(url: str, hosts: list[tuple[st
     ],
 )
 def test_password_is_parsed_as_libpq_does_and_never_shown(url: str, password: str) -> None:
-    parsed = parse(url)
+    parsed = parse_database_url(url)
     assert (parsed.user, parsed.password, parsed.hosts) == ("u", password, (("h", 5432),))
     assert parsed.without_password() == "postgresql://u@h/db"
     assert password not in repr(parsed)
-    assert parse(parsed.with_database("db")).password == password
+    assert parse_database_url(parsed.with_database("db")).password == password
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_password_is_parsed_as_libpq_does_and_never_shown(url: str, password: st
 )
 def test_error_for_an_unescaped_password_names_the_escapes(password: str, escapes: str) -> None:
     with pytest.raises(ValueError, match="must be escaped") as raised:
-        parse(f"postgresql://u:{password}{SECRET}@h/db")
+        parse_database_url(f"postgresql://u:{password}{SECRET}@h/db")
     assert str(raised.value).endswith(f"write {escapes}")
     assert SECRET not in str(raised.value)
 
@@ -103,7 +103,7 @@ def test_error_for_an_unescaped_password_names_the_escapes(password: str, escape
 )
 def test_error_for_an_invalid_url_says_what_to_write(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
-        parse(url)
+        parse_database_url(url)
     assert SECRET not in str(raised.value)
 
 
@@ -125,7 +125,7 @@ def test_settings_report_an_invalid_url_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_all_hosts_of_a_url_are_tried(url: str) -> None:
-    parsed = parse(url)
+    parsed = parse_database_url(url)
     assert parsed.hosts == (("h1", 1), ("h2", 2))
-    assert parse(parsed.behind_pooler()).hosts == parsed.hosts
-    assert parse(parsed.with_database("other")).session_attributes == "read-write"
+    assert parse_database_url(parsed.with_pooler_parameter()).hosts == parsed.hosts
+    assert parse_database_url(parsed.with_database("other")).session_attributes == "read-write"

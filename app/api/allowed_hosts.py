@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
-from .exception_handlers import error_response
+from .exception_handlers import build_error_response
 from .profiles import PROFILES
 from .routes.token import TOKEN_PATHS
 
@@ -113,7 +113,7 @@ def _canonical(address: str) -> str:
         return address
 
 
-def host_error_response(scope: Scope, error: CaseServerError) -> Response:
+def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
     """Return the error response to a disallowed Host: OAuth JSON, HTML or imsx_StatusInfo."""
     path = NAMESPACE_PATTERN.sub("", scope["path"])
     if path in TOKEN_PATHS:
@@ -125,4 +125,4 @@ def host_error_response(scope: Scope, error: CaseServerError) -> Response:
     if b"text/html" in accept and not is_api:
         page = ERROR_PAGE.format(escape(error.description))
         return Response(page, error.status, media_type="text/html")
-    return error_response(path, error)
+    return build_error_response(path, error)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from ..auth.scopes import Scope as Permission
-from ..auth.throttle import network
+from ..auth.throttle import get_rate_limit_key
 from ..auth.verifier import Caller
 from ..exceptions import TooManyRequests
-from .profiles import PROFILES, canonical_path
+from .profiles import PROFILES, resolve_path_alias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class AnonymousReadLimiter:
 
     def admit(self, address: str) -> Caller:
         """Return the anonymous caller. Raises ``TooManyRequests`` if the bucket is empty."""
-        now, key = self._clock(), network(address)
+        now, key = self._clock(), get_rate_limit_key(address)
         tokens, updated_at = self._buckets.pop(key, (self._capacity, now))
         tokens = min(self._capacity, tokens + (now - updated_at) * self._rate)
         is_admitted = tokens >= 1
@@ -64,7 +64,7 @@ class AnonymousReadCORS:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer preflight requests and add CORS headers to responses (ASGI)."""
         is_http = scope["type"] == "http"
-        if not (is_http and canonical_path(scope["path"]).startswith(READ_ONLY_PREFIXES)):
+        if not (is_http and resolve_path_alias(scope["path"]).startswith(READ_ONLY_PREFIXES)):
             await self.app(scope, receive, send)
             return
 

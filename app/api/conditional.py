@@ -29,12 +29,12 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 
 @lru_cache(CACHE_SIZE)
-def representation_hash(*parts: object) -> str:
+def hash_representation(*parts: object) -> str:
     """Hash the parts of a response that do not depend on stored data, to 12 hexadecimal digits."""
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
-def validator_headers(revision: Revision, representation: str) -> dict[str, str]:
+def build_validator_headers(revision: Revision, representation: str) -> dict[str, str]:
     """Return the headers ``ETag`` and, unless the change is too recent, ``Last-Modified``."""
     headers = {"ETag": _entity_tag(revision, representation)}
     changed_at = revision.changed_at

@@ -23,7 +23,7 @@ from ..db.read import entities
 from ..exceptions import Forbidden, MethodNotAllowed, Unauthorized
 from ..state import AppState
 from .openapi import examples
-from .profiles import Profile, profile_for_path
+from .profiles import Profile, find_profile
 from .rendering.renderer import Renderer
 from .responses import reject_nul
 
@@ -59,7 +59,7 @@ async def _provide_database(state: StateDep) -> Database:
 
 
 async def _provide_profile(request: Request) -> Profile:
-    return profile_for_path(request.scope["path"])
+    return find_profile(request.scope["path"])
 
 
 DatabaseDep = Annotated[Database, Depends(_provide_database)]

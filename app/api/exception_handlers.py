@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from ..exceptions import CaseServerError, ErrorCode
-from .profiles import Profile, profile_for_path
+from .profiles import Profile, find_profile
 from .responses import json_response
 
 FIELD_NAME = "TargetEndSystem"
@@ -29,13 +29,13 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
-def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
+def build_status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
     """Return the imsx_StatusInfo of an error as the profile writes it."""
     minor = {
         "imsx_codeMinorField": [
             {
                 "imsx_codeMinorFieldName": FIELD_NAME,
-                "imsx_codeMinorFieldValue": profile.minor_code(error.code),
+                "imsx_codeMinorFieldValue": profile.get_minor_code(error.code),
             }
         ]
     }
@@ -50,18 +50,18 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
     return body
 
 
-def error_response(path: str, error: CaseServerError) -> Response:
+def build_error_response(path: str, error: CaseServerError) -> Response:
     """Return the response for an error to a request for ``path``."""
-    return json_response(status_info(profile_for_path(path), error), error.status, error.headers)
+    return json_response(build_status_info(find_profile(path), error), error.status, error.headers)
 
 
-def error_response_and_release(path: str, error: CaseServerError) -> Response:
+def build_error_response_and_release(path: str, error: CaseServerError) -> Response:
     """Return the response for an error, and drop the tracebacks of the error.
 
     The frames of a traceback reference the request body, and often the error itself. Without this,
     they would keep each other alive until the next garbage collection.
     """
-    response = error_response(path, error)
+    response = build_error_response(path, error)
     cause: BaseException | None = error
     while cause is not None:
         clear_frames(cause.__traceback__)
@@ -73,7 +73,7 @@ def error_response_and_release(path: str, error: CaseServerError) -> Response:
 async def handle_case_error(request: Request, error: Exception) -> Response:
     """Return the response for a ``CaseServerError`` that a route raised."""
     assert isinstance(error, CaseServerError)
-    return error_response_and_release(request.scope["path"], error)
+    return build_error_response_and_release(request.scope["path"], error)
 
 
 async def handle_http_exception(request: Request, error: Exception) -> Response:
@@ -85,14 +85,14 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
         docs = f"{request.scope['root_path']}/docs"
         description = f"path {path} not found: see {docs} for the API"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(allowed_methods(request))
+        headers["Allow"] = ", ".join(list_allowed_methods(request))
         description = f"method {method} not allowed for {path}: use {headers['Allow']}"
     reported = CaseServerError(description, code=CODES_BY_STATUS.get(error.status_code, "invalid"))
-    info = status_info(profile_for_path(request.scope["path"]), reported)
+    info = build_status_info(find_profile(request.scope["path"]), reported)
     return json_response(info, error.status_code, headers)
 
 
-def allowed_methods(request: Request) -> list[str]:
+def list_allowed_methods(request: Request) -> list[str]:
     """Return the methods of all routes that match the path of a request.
 
     Starlette considers only the first route, but ``Allow`` must list the methods of all

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..exceptions import CaseServerError, ServiceUnavailable
 from ..log_config import REQUEST_LINE, REQUEST_LOGGER, UPLOAD_LINE
-from .allowed_hosts import PROBE_PATHS, HostCheck, host_error_response
+from .allowed_hosts import PROBE_PATHS, HostCheck, build_host_error_response
 from .dependencies import CALLER_ID, CHANGES
-from .exception_handlers import error_response
+from .exception_handlers import build_error_response
 
 log = logging.getLogger("case_server")
 requests = logging.getLogger(REQUEST_LOGGER)
@@ -75,15 +75,15 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id, start = _request_id(scope), time.perf_counter()
+        request_id, start = _get_or_create_request_id(scope), time.perf_counter()
         path, method, status = scope["path"], scope["method"], 0
         if method == "HEAD":
             # A copy, because uvicorn reads the method in its own scope to leave out the body.
             scope = {**scope, "method": "GET"}
-            send = _without_body(send)
+            send = _drop_response_body(send)
         scope[REQUEST_ID] = request_id
         if path.endswith("/"):
-            scope["path"] = _without_slash(scope)
+            scope["path"] = _strip_trailing_slash(scope)
         CALLER_ID.set("")
         CHANGES.set({})
 
@@ -92,7 +92,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                missing = self._missing_headers(headers)
+                missing = self._select_missing_headers(headers)
                 message["headers"] = [*headers, *missing, (REQUEST_ID_HEADER, request_id)]
             await send(message)
 
@@ -101,21 +101,21 @@ class RequestMiddleware:
         except (Exception, asyncio.CancelledError) as error:
             reported = _to_reported_error(error, scope, method, request_id.decode())
             if not status:
-                response = error_response(scope.get(ROUTE_PATH, path), reported)
+                response = build_error_response(scope.get(ROUTE_PATH, path), reported)
                 await response(scope, receive, send_complete)
             elif method != "HEAD":
                 # The status has been sent: only a closed connection can tell that it is wrong.
                 raise
         finally:
             if self.access_log and path not in PROBE_PATHS:
-                _log(scope, method, status, start, request_id)
+                _log_request(scope, method, status, start, request_id)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self.hosts.error(scope)
-        app = self.app if error is None else host_error_response(scope, error)
+        app = self.app if error is None else build_host_error_response(scope, error)
         await app(scope, receive, send)
 
-    def _missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
+    def _select_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
         """Return the security headers that a response does not set."""
         names = {name for name, _ in headers}
         if names.isdisjoint(self.header_names):
@@ -123,7 +123,7 @@ class RequestMiddleware:
         return tuple(header for header in self.headers if header[0] not in names)
 
 
-def _without_body(send: Send) -> Send:
+def _drop_response_body(send: Send) -> Send:
     """Return a ``send`` that completes a response after its header section.
 
     Streaming responses then stop, so that a package is not read to its end for HEAD.
@@ -137,7 +137,7 @@ def _without_body(send: Send) -> Send:
     return send_header_section
 
 
-def _without_slash(scope: Scope) -> str:
+def _strip_trailing_slash(scope: Scope) -> str:
     """Return a path without its trailing slash, unless that is part of an identifier."""
     path: str = scope["path"]
     return path if len(path) == 1 or scope["raw_path"].endswith(b"%2F") else path[:-1]
@@ -149,25 +149,27 @@ def _to_reported_error(
     """Log an unhandled exception and return the error to report for it."""
     if isinstance(error, asyncio.CancelledError):
         return SHUTTING_DOWN
-    log.error("request %s: %s %s failed", request_id, method, _loggable_path(scope), exc_info=error)
+    log.error(
+        "request %s: %s %s failed", request_id, method, _encode_path_for_log(scope), exc_info=error
+    )
     return CaseServerError(f"internal server error: see the server log, request ID {request_id}")
 
 
-def _request_id(scope: MutableMapping[str, Any]) -> bytes:
+def _get_or_create_request_id(scope: MutableMapping[str, Any]) -> bytes:
     value = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"")
     return value if REQUEST_ID_PATTERN.fullmatch(value) else os.urandom(16).hex().encode()
 
 
-def _loggable_path(scope: Scope) -> str:
+def _encode_path_for_log(scope: Scope) -> str:
     """Return the percent-encoded path; a decoded one could forge log lines."""
     raw: bytes = scope["raw_path"]
     return raw.decode("ascii", "backslashreplace")
 
 
-def _log(scope: Scope, method: str, status: int, start: float, request_id: bytes) -> None:
+def _log_request(scope: Scope, method: str, status: int, start: float, request_id: bytes) -> None:
     client = CALLER_ID.get().encode("unicode_escape").decode()[:255] or "-"
     milliseconds = round((time.perf_counter() - start) * 1000, 1)
-    path, status = _loggable_path(scope), status or CLIENT_CLOSED_REQUEST
+    path, status = _encode_path_for_log(scope), status or CLIENT_CLOSED_REQUEST
     fields = (method, path, status, milliseconds, client, request_id.decode())
     changes = CHANGES.get()
     requests.info(UPLOAD_LINE if changes else REQUEST_LINE, *fields, *changes.values())

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from ..db.read.package import FrameworkSnapshot, framework_snapshot
 from ..db.read.revisions import Revision, Revisions, fetch_revision
 from ..exceptions import CaseServerError
-from .conditional import is_not_modified, representation_hash, validator_headers
+from .conditional import build_validator_headers, hash_representation, is_not_modified
 from .rendering.renderer import Renderer
 from .response_cache import CachedResponse
 from .responses import JSON, negotiate_encoding
@@ -33,7 +33,7 @@ class PackageView:
     fields: Fields
 
 
-async def package_response(
+async def respond_with_package(
     request: Request, state: AppState, renderer: Renderer, identifier: str, view: PackageView
 ) -> Response:
     """Return a framework: 304 if the client has it, else from the cache, else rendered.
@@ -49,9 +49,9 @@ async def package_response(
         renderer.include_extensions,
         view.fields,
     )
-    tag = representation_hash(*representation)
+    tag = hash_representation(*representation)
     if await is_not_modified(request, state.revisions, current, tag):
-        return Response(None, 304, validator_headers(current, tag))
+        return Response(None, 304, build_validator_headers(current, tag))
 
     async def render(response: CachedResponse) -> AsyncIterator[bytes]:
         document = current.document_identifier
@@ -62,7 +62,7 @@ async def package_response(
 
     cache, key = state.response_cache, (current.document_identifier, *representation)
     cached = cache.get(key)
-    if cached is None or not await _is_current(cached, state.revisions, current):
+    if cached is None or not await _is_cached_response_current(cached, state.revisions, current):
         # Requests that found the same outdated response share the next one, which one of them
         # starts: it begins after all of them arrived.
         newer = cache.get(key)
@@ -71,7 +71,9 @@ async def package_response(
     return await _encode(request, cached, tag)
 
 
-async def _is_current(cached: CachedResponse, revisions: Revisions, current: Revision) -> bool:
+async def _is_cached_response_current(
+    cached: CachedResponse, revisions: Revisions, current: Revision
+) -> bool:
     """Return whether a cached response has the content of the current revision."""
     is_queued = not cached.has_started
     try:
@@ -91,7 +93,7 @@ async def _is_current(cached: CachedResponse, revisions: Revisions, current: Rev
 async def _encode(request: Request, cached: CachedResponse, tag: str) -> Response:
     """Return a cached response in the encoding that the client prefers."""
     assert cached.revision is not None, "the producer sets it before the first chunk"
-    headers = {**validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
+    headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
     supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)
     encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), supported)
     if encoding != "identity":

@@ -87,7 +87,7 @@ class Profile:
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
-    def dialect(self, resource: Resource | None = None) -> Dialect:
+    def get_dialect(self, resource: Resource | None = None) -> Dialect:
         """Return the dialect of query parameters for a resource type, or for other responses."""
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
@@ -99,7 +99,7 @@ class Profile:
             searchable=resource is ITEMS,
         )
 
-    def minor_code(self, reason: ErrorCode) -> str:
+    def get_minor_code(self, reason: ErrorCode) -> str:
         """Return the minor code of the profile for an error code."""
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 
@@ -181,7 +181,7 @@ ALIASES = {"/ims/case/v1p0/": f"{STANDARD_1_0.prefix}/"}
 _PROFILES_BY_PREFIX = tuple((f"{profile.prefix}/", profile) for profile in PROFILES)
 
 
-def canonical_path(path: str) -> str:
+def resolve_path_alias(path: str) -> str:
     """Return a path with an aliased prefix replaced by the prefix of its profile."""
     for alias, prefix in ALIASES.items():
         if path.startswith(alias):
@@ -191,16 +191,16 @@ def canonical_path(path: str) -> str:
 
 def is_profile_path(path: str) -> bool:
     """Return whether a path is below the prefix of a profile, or of one of its aliases."""
-    canonical = f"{canonical_path(path)}/"
+    canonical = f"{resolve_path_alias(path)}/"
     return any(canonical.startswith(prefix) for prefix, _ in _PROFILES_BY_PREFIX)
 
 
-def profile_for_path(path: str) -> Profile:
+def find_profile(path: str) -> Profile:
     """Return the profile that a path belongs to; for other paths, the platform profile."""
     for prefix, profile in _PROFILES_BY_PREFIX:
         if path.startswith(prefix):
             return profile
-    canonical = f"{canonical_path(path)}/"
+    canonical = f"{resolve_path_alias(path)}/"
     matches = (profile for prefix, profile in _PROFILES_BY_PREFIX if canonical.startswith(prefix))
     return next(matches, PLATFORM)
 

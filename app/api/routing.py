@@ -25,7 +25,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .profiles import canonical_path
+from .profiles import resolve_path_alias
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Step: TypeAlias = tuple[Callable[..., Awaitable[Any]], tuple[int, ...]]
@@ -206,7 +206,7 @@ class PathTable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the compiled handler of a request, or pass the request on (ASGI)."""
         if scope["type"] == "http":
-            scope["path"] = canonical_path(scope["path"])
+            scope["path"] = resolve_path_alias(scope["path"])
             handler = self._find_handler(scope)
             if handler is not None and not scope["app"].dependency_overrides:
                 request = Request(scope, receive, send)

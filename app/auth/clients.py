@@ -63,7 +63,7 @@ class ClientRegistry:
         self._dummy_secret = generate_secret()
         self._hashes: dict[str, str] = {}
 
-    async def scopes_of(self, client_id: str) -> frozenset[Scope] | None:
+    async def find_scopes(self, client_id: str) -> frozenset[Scope] | None:
         """Return the current scopes of a client, or None if it does not exist or was removed."""
         if client_id == self._configured_id:
             return frozenset(Scope)

@@ -26,7 +26,7 @@ def make_invalid_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
     """Return a token of ``issuer`` that is valid except for one defect; valid without any."""
-    claims = issuer.claims(client_id, scopes)
+    claims = issuer.build_claims(client_id, scopes)
     now = int(time.time())
     if defect == "expired":
         claims |= {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..exceptions import ServiceUnavailable
 from .scopes import Scope, format_scopes
-from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, public_jwk
+from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, get_public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -65,7 +65,7 @@ class LocalIssuer:
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
         """Return a new access token and its lifetime in seconds."""
-        claims = self.claims(client_id, scopes)
+        claims = self.build_claims(client_id, scopes)
         return self.sign(claims), claims["exp"] - claims["iat"]
 
     def sign(self, claims: Claims) -> str:
@@ -80,7 +80,7 @@ class LocalIssuer:
             )
         return encode_token(self._newest, claims)
 
-    def claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
+    def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
         """Return the claims of a new access token, which are the same as Cognito's."""
         now = int(time.time())
         return {
@@ -99,13 +99,13 @@ class LocalIssuer:
 
     def warm_up(self) -> None:
         """Parse the keys, so that no request waits for that."""
-        self.jwks()
+        self.build_jwks()
 
-    def jwks(self) -> dict[str, list[dict[str, str]]]:
+    def build_jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the JSON Web Key Set that publishes the keys (RFC 7517, section 5)."""
-        return {"keys": [dict(public_jwk(key)) for key in self._keys.values()]}
+        return {"keys": [dict(get_public_jwk(key)) for key in self._keys.values()]}
 
-    async def key(self, kid: str) -> Jwk:
+    async def get_key(self, kid: str) -> Jwk:
         """Return a public key by its ID; reload the keys if another process may have added it.
 
         Raises ``TokenError`` if there is no such key.
@@ -116,6 +116,6 @@ class LocalIssuer:
                 self._last_reload = now
                 self.set_keys(await self._load_keys())
         try:
-            return public_jwk(self._keys[kid])
+            return get_public_jwk(self._keys[kid])
         except KeyError:
             raise TokenError("it names a key that this server does not have") from None

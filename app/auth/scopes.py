@@ -45,7 +45,7 @@ def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> f
     return frozenset().union(*filter(None, granted))
 
 
-def token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
+def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
     """Return the scopes that the ``scope``, ``scp`` and ``roles`` claims of a token grant.
 
     Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has
@@ -60,7 +60,7 @@ def token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset
     )
 
 
-def parse_scope_map(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
+def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
     """Return the scope map of the settings, which name scopes by the last part of their URL."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}

@@ -107,7 +107,7 @@ class Throttle:
 
 
 def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
-    name, source = client_id[:MAX_KEY_CHARS], network(address)
+    name, source = client_id[:MAX_KEY_CHARS], get_rate_limit_key(address)
     all_keys: dict[Kind, Key] = {
         "pair": ("pair", name, source),
         "address": ("address", "", source),
@@ -116,7 +116,7 @@ def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
     return [all_keys[kind] for kind in kinds]
 
 
-def network(address: str) -> str:
+def get_rate_limit_key(address: str) -> str:
     """Return the address under which failures count: for IPv6 its /64 network.
 
     One host may own all addresses of such a network.

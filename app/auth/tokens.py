@@ -81,7 +81,7 @@ def generate_signing_key() -> SigningKey:
 
 # Parsing a key takes almost as long as verifying a signature, so parsed keys are cached.
 @lru_cache(maxsize=16)
-def public_jwk(key: SigningKey) -> Jwk:
+def get_public_jwk(key: SigningKey) -> Jwk:
     """Return the public key as a JSON Web Key (RFC 7517)."""
     return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 

@@ -49,7 +49,7 @@ class TrustedIssuer:
         self._last_success = self._last_attempt = -math.inf
         self._fetch_lock = asyncio.Lock()
 
-    async def key(self, kid: str) -> Jwk:
+    async def get_key(self, kid: str) -> Jwk:
         """Return a public key by its ID; fetch the keys if it is unknown or they are too old.
 
         Raises ``TokenError`` if the issuer has no such key, ``ServiceUnavailable`` if its keys

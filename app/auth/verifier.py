@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from ..exceptions import ServiceUnavailable, Unauthorized
-from .scopes import Scope, ScopeMap, token_scopes
+from .scopes import Scope, ScopeMap, collect_token_scopes
 from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, decode_token, decode_unverified
 
 if TYPE_CHECKING:
@@ -68,18 +68,18 @@ class Issuer(Protocol):
     def leeway(self) -> int:
         """The tolerated difference of its clock, in seconds."""
 
-    async def key(self, kid: str) -> Jwk:
+    async def get_key(self, kid: str) -> Jwk:
         """Return a public key by its ID. Raises ``TokenError`` if there is none."""
 
 
-ScopesOf = Callable[[str], Awaitable[frozenset[Scope] | None]]
+FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 """Returns the current scopes of a client of the local issuer, or None if it was removed."""
 
 
 class Verifier:
     """Verifies the access tokens of a fixed set of issuers.
 
-    With ``scopes_of``, a token of the local issuer grants only scopes that its client still has.
+    With ``find_scopes``, a token of the local issuer grants only scopes that its client still has.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Verifier:
         local: LocalIssuer | None,
         trusted: Sequence[TrustedIssuer],
         *,
-        scopes_of: ScopesOf | None = None,
+        find_scopes: FindScopes | None = None,
         policy: TokenPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         issuers: list[Issuer] = [*([local] if local else []), *trusted]
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._local = local
-        self._scopes_of = scopes_of
+        self._find_scopes = find_scopes
         self._policy = policy or TokenPolicy()
         self._clock = clock
         self._revoked: frozenset[str] = frozenset()
@@ -108,20 +108,20 @@ class Verifier:
         if (cached := self.get_cached(token)) is not None:
             return cached
         try:
-            claims = await self._claims(token)
+            claims = await self._decode_access_token(token)
             generation = self._generation
-            caller = await self._caller(claims)
+            caller = await self._build_caller(claims)
         except TokenError as error:
-            raise _unauthorized(
+            raise _build_unauthorized_error(
                 f"The access token is not accepted: {error}. Request a new one."
             ) from error
         if generation == self._generation:  # else keys, clients or revocations changed meanwhile
-            self._store(token, caller, claims["exp"])
+            self._cache_caller(token, caller, claims["exp"])
         return caller
 
     def get_cached(self, token: str) -> Caller | None:
         """Return the cached caller of a verified token, or None."""
-        entry = self._cache.get(_digest(token))
+        entry = self._cache.get(_hash_token(token))
         return entry[1] if entry is not None and entry[0] > self._clock() else None
 
     def clear_cache(self) -> None:
@@ -142,16 +142,16 @@ class Verifier:
         revoked tokens.
         """
         try:
-            claims = await self._claims(token)
+            claims = await self._decode_access_token(token)
         except (TokenError, ServiceUnavailable):
             return None
-        return _token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
+        return _get_token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
 
     def revoke(self, token_id: str) -> None:
         """Add a token ID to those of revoked tokens."""
         self.set_revoked_ids(self._revoked | {token_id})
 
-    async def _claims(self, token: str) -> Claims:
+    async def _decode_access_token(self, token: str) -> Claims:
         """Return the claims of a valid access token. Raises ``TokenError`` for any other."""
         header, unverified = decode_unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(unverified.get("iss")).removesuffix("/"))
@@ -162,44 +162,47 @@ class Verifier:
             raise TokenError("its header does not name a key (kid)")
         claims = decode_token(
             token,
-            await issuer.key(kid),
+            await issuer.get_key(kid),
             issuer=issuer.url,
             leeway=issuer.leeway,
             max_chars=self._policy.max_chars,
         )
         _check_is_access_token(header, claims)
-        if self._revoked and _token_id(token, claims) in self._revoked:
+        if self._revoked and _get_token_id(token, claims) in self._revoked:
             raise TokenError("it was revoked when its session was signed out")
         audience = self._policy.audience
-        if audience and not _is_for(audience, claims):
+        if audience and not _matches_audience(audience, claims):
             raise TokenError("it is for another audience (aud, or client_id where it has no aud)")
         return claims
 
-    async def _caller(self, claims: Claims) -> Caller:
-        client_id, scopes = _client_id(claims), token_scopes(claims, self._policy.scope_map)
+    async def _build_caller(self, claims: Claims) -> Caller:
+        client_id, scopes = (
+            _get_client_id(claims),
+            collect_token_scopes(claims, self._policy.scope_map),
+        )
         is_local = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
-        if is_local and self._scopes_of:
-            current = await self._scopes_of(client_id)
+        if is_local and self._find_scopes:
+            current = await self._find_scopes(client_id)
             if current is None:
                 raise TokenError("its client was removed")
             scopes &= current
         return Caller(client_id, scopes)
 
-    def _store(self, token: str, caller: Caller, expires: float) -> None:
-        digest = _digest(token)
+    def _cache_caller(self, token: str, caller: Caller, expires: float) -> None:
+        digest = _hash_token(token)
         self._cache.pop(digest, None)  # so that the entry becomes the newest
         self._cache[digest] = (min(expires, self._clock() + CACHE_TTL_SECONDS), caller)
         if len(self._cache) > MAX_CACHED_TOKENS:
             self._cache.popitem(last=False)
 
 
-def _token_id(token: str, claims: Claims) -> str:
+def _get_token_id(token: str, claims: Claims) -> str:
     """Return ``jti``, or the digest of a token that has none (RFC 7519, section 4.1.7)."""
     jti = claims.get("jti")
-    return jti if isinstance(jti, str) and jti else f"sha256:{_digest(token).hex()}"
+    return jti if isinstance(jti, str) and jti else f"sha256:{_hash_token(token).hex()}"
 
 
-def _digest(token: str) -> bytes:
+def _hash_token(token: str) -> bytes:
     # The cache stores digests, so that a dump of the memory contains no usable tokens.
     return hashlib.sha256(token.encode()).digest()
 
@@ -221,7 +224,7 @@ def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None
         raise TokenError(f"it is an ID token ({names[0]}), not an access token")
 
 
-def _is_for(audience: str, claims: Claims) -> bool:
+def _matches_audience(audience: str, claims: Claims) -> bool:
     """Return whether ``aud`` is this audience, or an array with it (RFC 7519, section 4.1.3).
 
     Cognito's access tokens have no ``aud``; for them, ``client_id`` is compared.
@@ -232,16 +235,16 @@ def _is_for(audience: str, claims: Claims) -> bool:
     return bool(aud == audience) or (isinstance(aud, list) and audience in aud)
 
 
-def unverified_client_id(token: str) -> str | None:
+def get_unverified_client_id(token: str) -> str | None:
     """Return the client ID in a token without verifying it: for logs, never for access."""
     try:
         _, claims = decode_unverified(token)
-        return _client_id(claims)
+        return _get_client_id(claims)
     except TokenError:
         return None
 
 
-def _client_id(claims: Claims) -> str:
+def _get_client_id(claims: Claims) -> str:
     """Return the client that a token was issued to: ``client_id``, ``azp``, or else ``sub``."""
     for name in ("client_id", "azp", "sub"):
         value = claims.get(name)
@@ -250,6 +253,6 @@ def _client_id(claims: Claims) -> str:
     raise TokenError("it names no client: client_id, azp or sub must be a string")
 
 
-def _unauthorized(description: str) -> Unauthorized:
+def _build_unauthorized_error(description: str) -> Unauthorized:
     challenge = f'Bearer error="invalid_token", error_description="{description}"'
     return Unauthorized(description, headers={"WWW-Authenticate": challenge})

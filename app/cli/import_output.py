@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exceptions import Problem
-from ..formatting import counted, escape_controls
+from ..formatting import escape_control_characters, format_count
 from ..repair.repair_log import format_example
 from ..transfer.console import format_counts, problem_lines
 from ..transfer.importer import URL_IDENTIFIER
@@ -46,7 +46,9 @@ def print_result(result: ImportResult, *, quiet: bool) -> None:
 
 def _format_success(result: ImportResult) -> str:
     status = f"would be {result.status}" if result.dry_run and result.counts else result.status
-    content = f"{counted(result.items, 'item')}, {counted(result.associations, 'association')}"
+    content = (
+        f"{format_count(result.items, 'item')}, {format_count(result.associations, 'association')}"
+    )
     changes = (
         format_counts(result.counts)
         if result.counts
@@ -65,7 +67,7 @@ def _format_refusal(result: ImportResult) -> Iterator[str]:
             yield f"  would be: {format_counts(result.counts)}"
         return
     count = len(result.problems) + result.more
-    yield f"{result.source}: refused, {counted(count, 'problem')}:"
+    yield f"{result.source}: refused, {format_count(count, 'problem')}:"
     problems = _summarize_url_identifiers(result.problems)
     for line in (*problem_lines(problems, sys.stderr, result.more), *result.hints):
         yield f"  {line}"
@@ -77,7 +79,7 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
             f"{result.source}: warning: {warning.rule} ({warning.count:,}): {warning.explanation}"
         )
         for example in warning.examples:
-            yield f"  {escape_controls(example)}"
+            yield f"  {escape_control_characters(example)}"
         if more := warning.count - len(warning.examples):
             yield f"  and {more:,} more; case-server check --all shows them"
 
@@ -89,7 +91,7 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
         return [*problems]
     first = urls[0]
     others = len(urls) - 1
-    message = f"{first['message']}; {counted(others, 'other identifier')} like it"
+    message = f"{first['message']}; {format_count(others, 'other identifier')} like it"
     summary = Problem(path=first["path"], message=message)
     return [summary, *(each for each in problems if each not in urls)]
 

@@ -13,9 +13,8 @@ from pydantic import SecretStr
 
 from ..exceptions import StartupError
 from ..net.oauth import Credentials, parse_access_token, request_token
-from ..server.startup import prepare_database
-from ..server.startup import serve as serve_until_stopped
-from ..settings import Settings, is_loopback, variable_name
+from ..server.startup import prepare_database, serve_until_stopped
+from ..settings import Settings, get_variable_name, is_loopback
 from .shared import Command, database_option, load_settings
 
 
@@ -26,7 +25,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(
         *names,
         default=None,
-        envvar=variable_name(setting),
+        envvar=get_variable_name(setting),
         show_envvar=True,
         help=f"{Settings.model_fields[setting].description} [default: {default}]",
         **attributes,
@@ -57,7 +56,7 @@ class ServeCommand(click.Command):
                 continue
             default = _format_default(name)
             suffix = f"  [default: {default}]" if default else ""
-            rows.append((variable_name(name), f"{field.description}{suffix}"))
+            rows.append((get_variable_name(name), f"{field.description}{suffix}"))
         with formatter.section("Environment variables without an option"):
             formatter.write_dl(rows, col_max=34)
 

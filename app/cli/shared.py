@@ -18,9 +18,9 @@ import click
 from pydantic import ValidationError
 
 from ..exceptions import CaseServerError, StartupError
-from ..formatting import escape_controls
+from ..formatting import escape_control_characters
 from ..server.startup import prepare_database
-from ..settings import Settings, is_known_variable, variable_name, variable_names
+from ..settings import Settings, get_variable_name, is_known_variable, list_variable_names
 from ..transfer.console import problem_lines
 
 if TYPE_CHECKING:
@@ -205,14 +205,14 @@ def _format_variable_prefix(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    return f"{variable_name(name) if name in Settings.model_fields else name}: "
+    return f"{get_variable_name(name) if name in Settings.model_fields else name}: "
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
     """Print a warning for each CASE_SERVER_… variable that is not a setting."""
     for name in sorted(environment):
         if not is_known_variable(name):
-            close = get_close_matches(name.upper(), variable_names(), 1)
+            close = get_close_matches(name.upper(), list_variable_names(), 1)
             remedy = f"did you mean {close[0]}?" if close else "it has no effect"
             click.echo(
                 f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
@@ -325,7 +325,7 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
         for index, cell in enumerate(rows[0]):
             table.add_column(Text(cell), no_wrap=index == 0)
         for row in rows[has_heading:]:
-            table.add_row(*(Text(escape_controls(cell)) for cell in row))
+            table.add_row(*(Text(escape_control_characters(cell)) for cell in row))
         Console().print(table)
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from ..formatting import escape_controls, truncate
+from ..formatting import escape_control_characters, truncate
 from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, get_identifier
 
@@ -267,7 +267,7 @@ def describe_response(response: httpx.Response) -> str:
 def format_excerpt(value: object) -> str:
     """Format the first 160 characters of a value for a report, with control characters escaped."""
     text = value if isinstance(value, str) else repr(value)
-    return truncate(escape_controls(text), MAX_EXCERPT_CHARS)
+    return truncate(escape_control_characters(text), MAX_EXCERPT_CHARS)
 
 
 def get_identifiers(entities: list[Body]) -> list[str]:

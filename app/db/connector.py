@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
-from ..database_url import DatabaseUrl, parse
+from ..database_url import DatabaseUrl, parse_database_url
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -63,7 +63,7 @@ async def connect(
     behind a pooler in transaction mode, statements are not prepared.
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
     """
-    target = parse(url)
+    target = parse_database_url(url)
     if target.is_pooled:
         options["statement_cache_size"] = 0
     seconds = target.connect_timeout or timeout

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
-from ..database_url import parse
+from ..database_url import parse_database_url
 from ..exceptions import ReadTimeout, RecoveryConflict, ServiceUnavailable
 from .connector import connect, connection_to, create_pool, is_out_of_files
 from .driver_errors import (
@@ -313,7 +313,7 @@ class Database:
         """The statement that gives the settings of a session to a transaction."""
         self.unconfirmed: set[Connection] = set()
         """Connections whose commit no longer waits for a standby."""
-        self.is_pooled = parse(url).is_pooled is True
+        self.is_pooled = parse_database_url(url).is_pooled is True
         self.is_standby = False
         """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
         self._queue = WaitQueue(size)
@@ -340,7 +340,7 @@ class Database:
         ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
         Raises ``ServiceUnavailable``.
         """
-        is_pooled = parse(url).is_pooled
+        is_pooled = parse_database_url(url).is_pooled
         session = SESSION
         if settings.synchronous_commit:
             session = SESSION | {"synchronous_commit": settings.synchronous_commit}

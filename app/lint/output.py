@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from .. import __version__
-from ..formatting import counted, escape_controls
+from ..formatting import escape_control_characters, format_count
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Violation
 
@@ -95,8 +95,8 @@ def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
     if result.reason is not None:
         return
     counts = count_severities(result.violations).items()
-    summary = ", ".join(counted(count, severity) for severity, count in counts if count)
-    title = escape_controls(f"{result.title} ({result.document})" if result.title else "")
+    summary = ", ".join(format_count(count, severity) for severity, count in counts if count)
+    title = escape_control_characters(f"{result.title} ({result.document})" if result.title else "")
     heading = f"{result.source}: {title}: " if title else f"{result.source}: "
     yield f"{heading}{summary or 'no violations'}"
     by_rule: dict[str, list[Violation]] = defaultdict(list)
@@ -132,5 +132,5 @@ def _format_violation(violation: Violation, similar: int) -> str:
     repair = " [import repairs it]" if violation.repair else ""
     path = violation.path or "the file"
     position = "" if violation.in_table else f"{violation.line}:{violation.column}  "
-    text = escape_controls(f"{path}{others}: {violation.message}")
+    text = escape_control_characters(f"{path}{others}: {violation.message}")
     return f"{position}{text}{repair}"

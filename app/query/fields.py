@@ -104,7 +104,7 @@ class Field:
         """
         match self.type:
             case FieldType.NUMBER:
-                return text if is_number(text) else None
+                return text if is_decimal_number(text) else None
             case FieldType.DATE:
                 return text if _is_date(text) else None
             case FieldType.DATETIME:
@@ -116,7 +116,7 @@ Fields: TypeAlias = "Mapping[str, Field]"
 
 
 @cache
-def fields_of(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
+def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
     """Return every field of a class and every part of its links, by dotted name, in model order.
 
     The fields named by ``without`` are left out, because the caller's profile does not have them.
@@ -125,7 +125,7 @@ def fields_of(model: type[BaseModel], without: frozenset[str] = frozenset()) -> 
         field
         for name, info in model.model_fields.items()
         if name not in without
-        for field in _fields_of(name, info)
+        for field in _list_field_and_parts(name, info)
     ]
     return MappingProxyType({field.name: field for field in fields})
 
@@ -139,17 +139,17 @@ def resolve_field(fields: Fields, name: str) -> Field | None:
     return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
 
 
-def is_number(text: str) -> bool:
+def is_decimal_number(text: str) -> bool:
     """Return whether a string is a decimal number that Postgres can store."""
     return NUMBER_PATTERN.fullmatch(text) is not None
 
 
-def one_of(names: Iterable[str]) -> str:
+def format_choices(names: Iterable[str]) -> str:
     """Return "one of" and the allowed names, for the end of an error message."""
     return f"one of {', '.join(names)}"
 
 
-def excerpt(text: str) -> str:
+def shorten_for_message(text: str) -> str:
     """Return the start of client input, to quote it in an error message."""
     return truncate(text, MAX_QUOTED_CHARS)
 
@@ -171,7 +171,7 @@ def _parse_timestamp(text: str) -> datetime | None:
         return None
 
 
-def _fields_of(name: str, info: FieldInfo) -> Iterator[Field]:
+def _list_field_and_parts(name: str, info: FieldInfo) -> Iterator[Field]:
     """Yield a field of a class and, if it is a link or an array of links, its parts."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)

@@ -15,7 +15,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..exceptions import BadRequest
-from .fields import EXPECTED_VALUES, Field, FieldType, excerpt, is_number, one_of, resolve_field
+from .fields import (
+    EXPECTED_VALUES,
+    Field,
+    FieldType,
+    format_choices,
+    is_decimal_number,
+    resolve_field,
+    shorten_for_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +119,7 @@ class _Token:
             return "the end"
         if self.text == "'":
             return "an unclosed quote"
-        return excerpt(self.text)
+        return shorten_for_message(self.text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -198,7 +206,7 @@ class _Parser:
         field = resolve_field(self.fields, self.token.text)
         if field is None:
             comparable = (name for name, each in self.fields.items() if each.is_comparable)
-            raise self.unexpected(one_of(comparable))
+            raise self.unexpected(format_choices(comparable))
         if not field.is_comparable:
             raise self.unexpected(self.subfields_hint(field))
         self.next += 1
@@ -207,13 +215,13 @@ class _Parser:
     def subfields_hint(self, field: Field) -> str:
         if field.type is FieldType.EXTENSION:
             return f"a field below it, such as {field.name}.level"
-        return one_of(name for name in self.fields if name.startswith(f"{field.name}."))
+        return format_choices(name for name in self.fields if name.startswith(f"{field.name}."))
 
     def parse_operator(self, field: Field) -> str:
         operator = self.token.text
         allowed = (*field.operators, "@") if self.grammar.in_list else field.operators
         if operator not in allowed:
-            raise self.unexpected(f"{one_of(allowed)}, as {field.name} is {field.type}")
+            raise self.unexpected(f"{format_choices(allowed)}, as {field.name} is {field.type}")
         self.next += 1
         return operator
 
@@ -235,7 +243,7 @@ class _Parser:
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
         if self.grammar.unquoted_values and (
-            is_number(token.text) or token.text in ("true", "false")
+            is_decimal_number(token.text) or token.text in ("true", "false")
         ):
             return token.text
         raise self.unexpected("a value in single quotes, with inner quotes doubled")

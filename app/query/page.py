@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from .fields import excerpt
+from .fields import shorten_for_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[
     return {name: value for name, value in body.items() if name in fields}
 
 
-def paging_fields(query: Query, total: int) -> dict[str, int]:
+def build_paging_fields(query: Query, total: int) -> dict[str, int]:
     """Return the values of all paging fields; each profile responds with some of them."""
     return {
         "total": total,
@@ -39,11 +39,13 @@ def paging_fields(query: Query, total: int) -> dict[str, int]:
 def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
     """Describe a list query for the message of a timeout: the list and what may make it slow."""
     names = ("filter", "search", "sort", "offset")
-    parts = [f"{name} {excerpt(value)}" for name, value in params if name in names and value]
+    parts = [
+        f"{name} {shorten_for_message(value)}" for name, value in params if name in names and value
+    ]
     return f"{plural} with {', '.join(parts)}" if parts else plural
 
 
-def pagination_headers(
+def build_pagination_headers(
     url: str, params: Iterable[tuple[str, str]], query: Query, total: int
 ) -> dict[str, str]:
     """Return the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a page.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..exceptions import BadRequest, ErrorCode
-from .fields import SCALARS, Field, excerpt, fields_of, one_of, resolve_field
+from .fields import SCALARS, Field, format_choices, list_fields, resolve_field, shorten_for_message
 from .filter import Grammar, Node, parse
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def parse_list_query(
 ) -> Query:
     """Parse the parameters of a list request. Raises ``BadRequest`` with every problem."""
     reader = _ParameterReader(params, dialect)
-    fields = fields_of(model, dialect.unknown_fields)
+    fields = list_fields(model, dialect.unknown_fields)
     parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
     query = Query(
         limit=reader.get("limit", parse_limit, limits.default),
@@ -106,7 +106,7 @@ def parse_fields(
     Raises ``BadRequest`` for fields that the class ``model`` does not have.
     """
     reader = _ParameterReader(params, dialect)
-    fields = fields_of(model, dialect.unknown_fields)
+    fields = list_fields(model, dialect.unknown_fields)
     selection = reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect))
     reader.raise_problems()
     return selection
@@ -185,7 +185,7 @@ def _single_value(name: str, values: list[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return f"'{excerpt(text)}'" if text.strip() else "an empty value"
+    return f"'{shorten_for_message(text)}'" if text.strip() else "an empty value"
 
 
 def _parse_int(text: str, *, minimum: int, maximum: int) -> int:
@@ -199,8 +199,8 @@ def _parse_sort(name: str, *, fields: Fields) -> Field:
     field = resolve_field(fields, name)
     if field and field.type in SCALARS:
         return field
-    result = f"{excerpt(name)}, which is {field.type}" if field else _quote(name)
-    allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
+    result = f"{shorten_for_message(name)}, which is {field.type}" if field else _quote(name)
+    allowed = format_choices(each.name for each in fields.values() if each.type in SCALARS)
     raise BadRequest(f"found {result}, expected {allowed}", code="bad_sort")
 
 
@@ -228,5 +228,7 @@ def _parse_names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...
     names = [name.strip() for value in values for name in value.split(",")]
     if unknown := [name for name in names if name not in allowed]:
         result = ", ".join(_quote(name) for name in dict.fromkeys(unknown))
-        raise BadRequest(f"found {result}, expected {one_of(allowed)}", code="bad_selection")
+        raise BadRequest(
+            f"found {result}, expected {format_choices(allowed)}", code="bad_selection"
+        )
     return tuple(dict.fromkeys(names))

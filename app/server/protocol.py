@@ -15,7 +15,7 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ..api.exception_handlers import error_response
+from ..api.exception_handlers import build_error_response
 from ..api.middleware import SECURITY_HEADERS
 from ..exceptions import (
     BadRequest,
@@ -441,7 +441,7 @@ class Connection(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.close()
                 return
-        response, status = error_response("/", error), HTTPStatus(error.status)
+        response, status = build_error_response("/", error), HTTPStatus(error.status)
         headers = (*response.raw_headers, *SECURITY_HEADERS, (b"connection", b"close"))
         lines = (
             b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),

@@ -31,7 +31,7 @@ RESERVED_FILES = 64
 """File descriptors for everything but clients and the connection pool: sockets, logs, web UI."""
 
 
-def run(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
+def run_server(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
     """Serve on a listening socket until a signal stops the process.
 
     ``settings`` contain the URL of the database, even if it is the embedded Postgres. The banner
@@ -57,7 +57,7 @@ def _config(settings: Settings, **options: Any) -> Config:
         **options,
     )
     config.request_seconds = settings.request_timeout
-    limit, config.backlog = connection_limits(settings, raise_file_limit())
+    limit, config.backlog = compute_connection_limits(settings, raise_file_limit())
     config.connection_limit = ConnectionLimit(limit)
     return config
 
@@ -77,7 +77,7 @@ def raise_file_limit() -> int | None:
     return None if hard == resource.RLIM_INFINITY else hard
 
 
-def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
+def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
     """Return the maximum number of open connections, and the length of the accept queue.
 
     All queued connections are accepted at once, before any can be closed, and a connection may need
@@ -177,7 +177,7 @@ def _as_variable(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def command_name() -> str:
+def get_command_name() -> str:
     """Return the command that started this process, to be pasted in the same folder."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
@@ -232,7 +232,7 @@ def print_banner(settings: Settings) -> None:
     else:
         click.echo(
             "To load the sample framework, run this in another terminal:\n\n"
-            f"  {command_name()} import --sample\n\n"
+            f"  {get_command_name()} import --sample\n\n"
             "Ctrl+C stops it."
         )
     sys.stdout.flush()

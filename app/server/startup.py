@@ -83,7 +83,7 @@ def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: 
     return ensure_schema(url, **options)
 
 
-def serve(settings: Settings) -> None:
+def serve_until_stopped(settings: Settings) -> None:
     """Run the server until it is stopped."""
     if not settings.database_url:
         _require_postgres()
@@ -100,11 +100,11 @@ def serve(settings: Settings) -> None:
         with prepare_database(
             settings, accepts_standby=True, import_thread=import_thread
         ) as database_settings:
-            from .run import run  # noqa: PLC0415  the thread imports it
+            from .run import run_server  # noqa: PLC0415  the thread imports it
 
             gc.freeze()
             gc.enable()
-            run(database_settings, settings, listener)
+            run_server(database_settings, settings, listener)
     finally:
         import_thread.join()  # an exit during an import may crash
 

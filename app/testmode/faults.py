@@ -14,7 +14,7 @@ import orjson
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..api.exception_handlers import error_response
+from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
 from ..api.routes.token import TOKEN_PATHS
 from ..exceptions import CaseServerError, ErrorCode
@@ -277,6 +277,6 @@ def _error_response(fault: Fault, status: int, path: str) -> Response:
     error = CaseServerError(
         description, code=ERROR_CODES.get(status, default_code), headers=headers
     )
-    response = error_response(path, error)
+    response = build_error_response(path, error)
     response.status_code = status
     return response

@@ -14,10 +14,10 @@ from starlette.datastructures import Headers
 
 from ..api.allowed_hosts import PROBE_PATHS
 from ..api.dependencies import APP_STATE
-from ..api.exception_handlers import error_response
+from ..api.exception_handlers import build_error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
 from ..api.routes.token import TOKEN_PATHS, OAuthError, parse_token_request
-from ..auth.verifier import unverified_client_id
+from ..auth.verifier import get_unverified_client_id
 from ..exceptions import (
     BadRequest,
     CaseServerError,
@@ -93,7 +93,7 @@ class TestModeMiddleware:
                 )
             namespace = scope[NAMESPACE] = await namespaces.get(name)
         except CaseServerError as error:
-            await error_response(scope["path"], error)(scope, receive, send)
+            await build_error_response(scope["path"], error)(scope, receive, send)
             return
         if is_test_api or _is_exempt(scope["path"]):
             scope[APP_STATE] = namespace.app_state
@@ -150,7 +150,7 @@ class TestModeMiddleware:
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if namespace.generation != generation:
-                error = error_response(scope["path"], ServiceUnavailable(OUTDATED))
+                error = build_error_response(scope["path"], ServiceUnavailable(OUTDATED))
                 await error(scope, receive, send)
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
@@ -201,7 +201,7 @@ def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
         scope["method"],
         scope["path"],
         scope["query_string"].decode("latin-1"),
-        unverified_client_id(token.strip()) if scheme.lower() == "bearer" else None,
+        get_unverified_client_id(token.strip()) if scheme.lower() == "bearer" else None,
         scope[REQUEST_ID].decode(),
     )
 

@@ -23,7 +23,7 @@ from ..formats.file_format import (
     refuse_other_spreadsheets,
 )
 from ..formats.other_formats import describe_other_json
-from ..formatting import counted
+from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from ..repair.sparse_packages import child_lists
 from .remote_server import CaseSource
@@ -122,7 +122,7 @@ def _describe_list(members: list[Any]) -> str:
     noun = "package" if is_package else _entity_name(first) or "value"
     count = len(members)
     advice = " (give each of them in a file of its own)" if is_package and count > 1 else ""
-    return f"is a list of {counted(count, noun)}, not a package{advice}"
+    return f"is a list of {format_count(count, noun)}, not a package{advice}"
 
 
 def _entity_name(value: Any) -> str | None:

@@ -27,7 +27,7 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import ALLOW_FLAG, DataLossRefused, refuse_data_loss
 from ..db.write.package import write_package
 from ..exceptions import CaseServerError, NotFound, Problem, StartupError
-from ..formatting import counted
+from ..formatting import format_count
 from ..net.download import DownloadError, Fetcher, FetchResult
 from ..repair.reader import read_repaired
 from .console import Progress
@@ -149,7 +149,7 @@ class Syncer:
     def _reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
         """Return the reason to keep unlisted frameworks without requesting them, or None."""
         count = len(unlisted)
-        kept = f"; {counted(count, 'unlisted framework')} kept" if count else ""
+        kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
         if documents.error:
             return f"the list could not be read to its end; nothing is dropped; {documents.error}"
         if documents.incomplete_reason and count:

@@ -18,7 +18,7 @@ from support import factories
 from support.external_issuer import ExternalIssuer
 from support.scripted_source import Answer, ScriptedSource, scripted_source
 
-from case_server.auth.tokens import generate_signing_key, public_jwk
+from case_server.auth.tokens import generate_signing_key, get_public_jwk
 
 PATH = "/case/1.1/CFDocuments"
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
@@ -59,7 +59,7 @@ def unsigned(_: bytes) -> bytes:
 def attacker_server() -> Iterator[ScriptedSource]:
     """A server that publishes the attacker's key."""
     with scripted_source() as source:
-        source.answers["/jwks.json"] = Answer({"keys": [public_jwk(ATTACKER)]})
+        source.answers["/jwks.json"] = Answer({"keys": [get_public_jwk(ATTACKER)]})
         yield source
 
 
@@ -146,7 +146,7 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
 ) -> None:
     header, claims = await parts(token)
     url = f"{attacker_server.url}/jwks.json"
-    own = {"jwk": public_jwk(ATTACKER), "jku": url, "x5u": url, "x5c": ["MIIB"]}
+    own = {"jwk": get_public_jwk(ATTACKER), "jku": url, "x5u": url, "x5c": ["MIIB"]}
     for kid in (header["kid"], ATTACKER.kid, url):
         for name, value in own.items():
             assert await rejection_message(

@@ -159,5 +159,5 @@ async def test_discovery_document_describes_operations_errors_and_identifiers(
         if schema["additionalProperties"] and "Extension" not in name
     ]
     codes = classes["imsx_CodeMinorFieldDType"]["properties"]["imsx_codeMinorFieldValue"]["enum"]
-    assert codes == sorted({version.minor_code(code) for code in get_args(ErrorCode)})
+    assert codes == sorted({version.get_minor_code(code) for code in get_args(ErrorCode)})
     assert len(codes) == 8

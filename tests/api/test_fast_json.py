@@ -45,8 +45,8 @@ def test_edited_text_equals_the_transformed_objects(link: str, others: list[str]
     bodies = [orjson.dumps(node).decode() for node in nodes]
     expected = [transforms.add_sourced_ids(node) for node in nodes]
     text, prefixes = (
-        fast_json.add_sourced_ids(ITEMS, bodies),
-        fast_json.json_prefixes(ITEMS, bodies),
+        fast_json.join_with_sourced_ids(ITEMS, bodies),
+        fast_json.build_json_prefixes(ITEMS, bodies),
     )
     if any(set(identifier) & {'"', "\\"} for identifier in (link, *others)):
         assert text is None  # identifiers with escapes must be parsed
@@ -61,7 +61,7 @@ def test_identifiers_of_any_length_can_be_mixed() -> None:
     for first, second in itertools.product(AWKWARD[:5], repeat=2):
         nodes = item(first, second), {"identifier": second}
         bodies = [orjson.dumps(node).decode() for node in nodes]
-        text = fast_json.add_sourced_ids(ASSOCIATIONS, bodies)
+        text = fast_json.join_with_sourced_ids(ASSOCIATIONS, bodies)
         assert text is not None
         entities = orjson.loads(f"[{text}]")
         assert [entity["sourcedId"] for entity in entities] == [first, second]
@@ -69,8 +69,8 @@ def test_identifiers_of_any_length_can_be_mixed() -> None:
 
 def test_entity_that_needs_other_changes_gives_none() -> None:
     body = orjson.dumps({"identifier": UUIDS[0], "extensions": {}}).decode()
-    assert fast_json.add_sourced_ids(ASSOCIATIONS, [body]) is None
+    assert fast_json.join_with_sourced_ids(ASSOCIATIONS, [body]) is None
     untyped_item = '{"identifier":"a"}'
-    assert fast_json.add_sourced_ids(ITEMS, [untyped_item]) is None
-    assert fast_json.add_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
-    assert fast_json.json_prefixes(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert fast_json.join_with_sourced_ids(ITEMS, [untyped_item]) is None
+    assert fast_json.join_with_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert fast_json.build_json_prefixes(CONCEPTS, ['{"identifier":"a"}']) is None

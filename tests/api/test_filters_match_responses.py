@@ -18,7 +18,7 @@ from support.selection import slow_except
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
 from case_server.case.resources import RESOURCES
-from case_server.query.fields import SCALARS, FieldType, fields_of, resolve_field
+from case_server.query.fields import SCALARS, FieldType, list_fields, resolve_field
 from case_server.repair.reader import repair
 
 Execute = Callable[..., Awaitable[list[Any]]]
@@ -212,7 +212,7 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
         for entity in entities:
             for path, value in values(entity):
                 shown.setdefault(path, []).append((value, entity["identifier"]))
-        fields = fields_of(resource.schema, api.profile.dialect(resource).unknown_fields)
+        fields = list_fields(resource.schema, api.profile.get_dialect(resource).unknown_fields)
         for path, pairs in shown.items():
             field = resolve_field(fields, path)
             assert field, f"{resource.name} has {path}, which filters do not know"

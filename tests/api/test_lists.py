@@ -135,7 +135,7 @@ async def test_invalid_parameter_returns_400_with_its_code(
 ) -> None:
     answer = await api.get("/CFDocuments", 400, **{parameter: value})
     minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
-    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor_code(code)
+    assert minor["imsx_codeMinorFieldValue"] == api.profile.get_minor_code(code)
     assert message in answer["imsx_description"]
 
 

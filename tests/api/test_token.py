@@ -20,7 +20,7 @@ from case_server.auth.clients import ClientRegistry
 from case_server.auth.hashing import hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
-from case_server.auth.tokens import decode_unverified, generate_signing_key, public_jwk
+from case_server.auth.tokens import decode_unverified, generate_signing_key, get_public_jwk
 from case_server.auth.verifier import Verifier
 from case_server.db.auth_store import add_client
 from case_server.db.replication import ReplicationMonitor
@@ -311,7 +311,7 @@ async def test_discovery_document_and_keys_are_published(http: httpx.AsyncClient
     assert configuration["issuer"] == "http://case.test"
     assert configuration["token_endpoint"] == "http://case.test/oauth2/token"
     assert configuration["scopes_supported"] == [scope.value for scope in Scope]
-    assert keys == {"keys": [public_jwk(KEY)]}
+    assert keys == {"keys": [get_public_jwk(KEY)]}
     assert_issued(await http.post(configuration["token_endpoint"], data=SENT))
 
 

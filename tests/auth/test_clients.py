@@ -67,7 +67,7 @@ async def test_wrong_secret_does_not_authenticate(clients: ClientRegistry, robot
 async def test_configured_client_has_all_scopes(clients: ClientRegistry) -> None:
     first = await clients.authenticate([("first", "first-secret")], HERE)
     assert first == Client("first", frozenset(Scope))
-    assert await clients.scopes_of("first") == frozenset(Scope)
+    assert await clients.find_scopes("first") == frozenset(Scope)
 
 
 async def test_stored_secrets_are_hashes(
@@ -171,7 +171,7 @@ async def issuer(
 async def test_tokens_of_removed_client_are_rejected(
     clients: ClientRegistry, database: Database, robot: str, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
     follower = CredentialRefresher(database, issuer, verifier)
     await follower.refresh()
     token, _ = issuer.issue(robot, READ)
@@ -189,7 +189,7 @@ async def test_tokens_of_removed_client_are_rejected(
 async def test_token_scopes_are_limited_to_client_scopes(
     clients: ClientRegistry, robot: str, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
     token, _ = issuer.issue(robot, frozenset(Scope))
     assert (await verifier.verify(token)).scopes == READ
 
@@ -197,7 +197,7 @@ async def test_token_scopes_are_limited_to_client_scopes(
 async def test_new_key_is_loaded_by_other_process(
     clients: ClientRegistry, database: Database, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
     before, _ = issuer.issue("first", READ)
     new = generate_signing_key()
     await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
@@ -217,7 +217,7 @@ async def test_tokens_of_deleted_key_are_rejected(
     execute: Callable[..., Awaitable[Any]],
 ) -> None:
     rows = await execute("SELECT * FROM signing_keys")
-    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
     follower = CredentialRefresher(database, issuer, verifier)
     token, _ = issuer.issue("first", READ)
     await verifier.verify(token)

@@ -16,7 +16,7 @@ from case_server.auth.tokens import (
     decode_token,
     decode_unverified,
     generate_signing_key,
-    public_jwk,
+    get_public_jwk,
 )
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import ServiceUnavailable, StartupError
@@ -49,7 +49,7 @@ def test_local_token_has_cognito_claims() -> None:
 
     token, lifetime = issuer.issue("robot", frozenset(Scope))
 
-    claims = decode_token(token, public_jwk(NEW), issuer="http://here.test", leeway=0)
+    claims = decode_token(token, get_public_jwk(NEW), issuer="http://here.test", leeway=0)
     assert lifetime == 1200
     assert claims["exp"] - claims["iat"] == 1200
     assert before <= claims["iat"] == claims["auth_time"] <= time.time()
@@ -67,17 +67,17 @@ async def test_newest_key_signs_and_all_keys_are_published() -> None:
     token, _ = issuer.issue("robot", {Scope.READONLY})
 
     assert decode_unverified(token)[0]["kid"] == NEW.kid
-    assert issuer.jwks() == {"keys": [public_jwk(OLD), public_jwk(NEW)]}
-    assert await issuer.key(OLD.kid) == public_jwk(OLD)
+    assert issuer.build_jwks() == {"keys": [get_public_jwk(OLD), get_public_jwk(NEW)]}
+    assert await issuer.get_key(OLD.kid) == get_public_jwk(OLD)
     with pytest.raises(TokenError, match="does not have"):
-        await issuer.key("x")
+        await issuer.get_key("x")
 
 
 async def test_keys_are_fetched_from_jwks_uri(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
-    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
-    await trusted.key(external_issuer.key.kid)
+    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
+    await trusted.get_key(external_issuer.key.kid)
 
     assert external_issuer.fetches == 1
 
@@ -87,27 +87,27 @@ async def test_keys_are_fetched_without_openid_configuration(
 ) -> None:
     external_issuer.jwks_uri = None
 
-    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
+    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
 
 
 async def test_unknown_key_is_fetched_once_a_minute(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     old = external_issuer.key.kid
-    await trusted.key(old)
+    await trusted.get_key(old)
     external_issuer.rotate()
 
     clock.now += 59
     for kid in (external_issuer.key.kid, "made-up"):
         with pytest.raises(TokenError, match="does not publish"):
-            await trusted.key(kid)
+            await trusted.get_key(kid)
     assert external_issuer.fetches == 1
 
     clock.now += 1
-    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
+    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
     assert external_issuer.fetches == 2
     with pytest.raises(TokenError):
-        await trusted.key(old)
+        await trusted.get_key(old)
     assert external_issuer.fetches == 2
 
 
@@ -117,9 +117,9 @@ async def test_concurrent_requests_share_one_fetch(
     external_issuer.delay = 0.05
     kid = external_issuer.key.kid
 
-    results = await asyncio.gather(*(trusted.key(kid) for _ in range(20)))
+    results = await asyncio.gather(*(trusted.get_key(kid) for _ in range(20)))
 
-    assert results == [public_jwk(external_issuer.key)] * 20
+    assert results == [get_public_jwk(external_issuer.key)] * 20
     assert external_issuer.fetches == 1
 
 
@@ -128,36 +128,36 @@ async def test_cancelled_request_does_not_prevent_fetch(
 ) -> None:
     external_issuer.delay = 0.2
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(trusted.key(external_issuer.key.kid), 0.05)
+        await asyncio.wait_for(trusted.get_key(external_issuer.key.kid), 0.05)
     external_issuer.delay = 0
 
-    assert await trusted.key(external_issuer.key.kid)
+    assert await trusted.get_key(external_issuer.key.kid)
 
 
 async def test_failed_fetch_keeps_cached_keys(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     kid = external_issuer.key.kid
-    await trusted.key(kid)
+    await trusted.get_key(kid)
     external_issuer.down = True
     clock.now += 60
 
     with pytest.raises(TokenError, match="does not publish"):
-        await trusted.key("made-up")
+        await trusted.get_key("made-up")
     assert external_issuer.fetches == 2
-    assert await trusted.key(kid)
+    assert await trusted.get_key(kid)
 
 
 async def test_empty_key_set_is_a_failed_fetch(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
-    await trusted.key(external_issuer.key.kid)
+    await trusted.get_key(external_issuer.key.kid)
     external_issuer.published = []
     clock.now += 60
 
     with pytest.raises(TokenError):
-        await trusted.key("made-up")
-    assert await trusted.key(external_issuer.key.kid)
+        await trusted.get_key("made-up")
+    assert await trusted.get_key(external_issuer.key.kid)
 
 
 async def test_issuer_without_keys_raises_service_unavailable(
@@ -165,17 +165,17 @@ async def test_issuer_without_keys_raises_service_unavailable(
 ) -> None:
     external_issuer.down = True
     with pytest.raises(ServiceUnavailable) as caught:
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
     assert caught.value.headers == {"Retry-After": "5"}
 
     external_issuer.down = False
     clock.now += 2.5
     with pytest.raises(ServiceUnavailable) as caught:
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
     assert caught.value.headers == {"Retry-After": "3"}
 
     clock.now += 2.5
-    assert await trusted.key(external_issuer.key.kid)
+    assert await trusted.get_key(external_issuer.key.kid)
 
 
 async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncClient) -> None:
@@ -184,32 +184,32 @@ async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncCl
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
         with pytest.raises(ServiceUnavailable, match=url):
-            await TrustedIssuer(url, http).key("x")
+            await TrustedIssuer(url, http).get_key("x")
 
 
 async def test_withdrawn_key_is_rejected_within_an_hour(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     withdrawn = external_issuer.key.kid
-    await trusted.key(withdrawn)
+    await trusted.get_key(withdrawn)
     external_issuer.rotate()
 
     clock.now += 3599
-    assert await trusted.key(withdrawn)
+    assert await trusted.get_key(withdrawn)
     clock.now += 1
     with pytest.raises(TokenError):
-        await trusted.key(withdrawn)
+        await trusted.get_key(withdrawn)
 
 
 async def test_cached_keys_are_used_while_issuer_is_down(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
-    await trusted.key(external_issuer.key.kid)
+    await trusted.get_key(external_issuer.key.kid)
     external_issuer.down = True
     clock.now += 3600
 
     for _ in range(3):
-        assert await trusted.key(external_issuer.key.kid)
+        assert await trusted.get_key(external_issuer.key.kid)
     assert external_issuer.fetches == 2
 
 
@@ -219,13 +219,13 @@ async def test_changed_keys_call_on_key_change(
     start, announced = clock.now, list[float]()
     trusted.on_key_change = lambda: announced.append(clock.now)
 
-    await trusted.key(external_issuer.key.kid)
+    await trusted.get_key(external_issuer.key.kid)
     clock.now += 1000
     with pytest.raises(TokenError):
-        await trusted.key("made-up")
+        await trusted.get_key("made-up")
     external_issuer.rotate()
     clock.now += 1000
-    await trusted.key(external_issuer.key.kid)
+    await trusted.get_key(external_issuer.key.kid)
 
     assert external_issuer.fetches == 3
     assert announced == [start, start + 2000]
@@ -238,7 +238,7 @@ async def test_non_http_jwks_uri_is_not_fetched(
     external_issuer.jwks_uri = uri
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
 
 
 async def test_plain_http_jwks_uri_is_not_fetched(
@@ -248,7 +248,7 @@ async def test_plain_http_jwks_uri_is_not_fetched(
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', '0.0.0.0')}/keys"
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
 
 
@@ -261,10 +261,10 @@ async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
         allow_private=False, trusted_urls=[external_issuer.url]
     ) as http:
         with pytest.raises(ServiceUnavailable):
-            await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+            await TrustedIssuer(external_issuer.url, http).get_key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
     async with create_public_only_client(allow_private=True) as http:
-        assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+        assert await TrustedIssuer(external_issuer.url, http).get_key(external_issuer.key.kid)
 
 
 async def test_oversized_key_set_is_not_read(
@@ -273,7 +273,7 @@ async def test_oversized_key_set_is_not_read(
     external_issuer.published += [{"kid": "x" * 600_000}]
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
 
 
 async def test_redirect_is_not_followed(
@@ -282,7 +282,7 @@ async def test_redirect_is_not_followed(
     external_issuer.moved = True
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.key(external_issuer.key.kid)
+        await trusted.get_key(external_issuer.key.kid)
 
 
 @pytest.mark.parametrize(

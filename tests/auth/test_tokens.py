@@ -21,7 +21,7 @@ from case_server.auth.tokens import (
     decode_unverified,
     encode_token,
     generate_signing_key,
-    public_jwk,
+    get_public_jwk,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def check(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> dict[str, Any]:
-    return decode_token(token, jwk or public_jwk(KEY), issuer=ISSUER, leeway=leeway)
+    return decode_token(token, jwk or get_public_jwk(KEY), issuer=ISSUER, leeway=leeway)
 
 
 def refusal(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> str:
@@ -93,8 +93,8 @@ def test_encoded_token_is_decoded() -> None:
 def test_repr_of_key_hides_private_key() -> None:
     assert "PRIVATE" not in repr(KEY)
     assert KEY.kid in repr(KEY)
-    assert set(public_jwk(KEY)) == {"kty", "n", "e", "kid", "use", "alg"}
-    assert len(base64.urlsafe_b64decode(public_jwk(KEY)["n"] + "==")) == 256
+    assert set(get_public_jwk(KEY)) == {"kty", "n", "e", "kid", "use", "alg"}
+    assert len(base64.urlsafe_b64decode(get_public_jwk(KEY)["n"] + "==")) == 256
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_repr_of_key_hides_private_key() -> None:
 def test_foreign_rsa_signature_is_verified(
     algorithm: str, hasher: type[hashes.HashAlgorithm]
 ) -> None:
-    jwk = {name: public_jwk(KEY)[name] for name in ("kty", "n", "e")}
+    jwk = {name: get_public_jwk(KEY)[name] for name in ("kty", "n", "e")}
     token = forge({"alg": algorithm}, claims(), rsa_signer(KEY, hasher))
 
     assert check(token, jwk)["sub"] == "robot"
@@ -147,7 +147,7 @@ def test_public_key_as_shared_secret_is_rejected(algorithm: str, secret: str) ->
     pem = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    jwk = public_jwk(KEY)
+    jwk = get_public_jwk(KEY)
     bytes_of = {"pem": pem, "jwk": json.dumps(jwk).encode(), "modulus": jwk["n"].encode()}
     hasher = getattr(hashlib, f"sha{algorithm[2:]}")
     token = forge(
@@ -166,15 +166,17 @@ def test_algorithm_that_does_not_match_key_is_rejected() -> None:
     token = encode_token(KEY, claims())
 
     for change in ({"alg": "RS512"}, {"kty": "EC"}, {"kty": "oct"}):
-        assert "not the one of the key" in refusal(token, {**public_jwk(KEY), **change})
-    assert "not for signatures" in refusal(token, {**public_jwk(KEY), "use": "enc"})
+        assert "not the one of the key" in refusal(token, {**get_public_jwk(KEY), **change})
+    assert "not for signatures" in refusal(token, {**get_public_jwk(KEY), "use": "enc"})
 
 
 @pytest.mark.parametrize("modulus", [None, "", "AQAB", "é", 7, ["x"]])
 def test_malformed_key_is_rejected(modulus: object) -> None:
     token = encode_token(KEY, claims())
 
-    assert refusal(token, {**public_jwk(KEY), "n": modulus}) == "the key that it names is unusable"
+    assert (
+        refusal(token, {**get_public_jwk(KEY), "n": modulus}) == "the key that it names is unusable"
+    )
 
 
 def test_foreign_key_with_same_id_is_rejected() -> None:
@@ -193,7 +195,7 @@ def test_key_in_header_is_ignored(place: str) -> None:
     own: dict[str, Any] = {
         "jku": "https://attacker.test/jwks.json",
         "x5u": "https://attacker.test/cert",
-        "jwk": public_jwk(FOREIGN),
+        "jwk": get_public_jwk(FOREIGN),
         "x5c": ["MIIB"],
     }
     header = {"alg": "RS256", "kid": KEY.kid, place: own[place]}
@@ -291,7 +293,7 @@ def test_token_of_four_parts_is_rejected() -> None:
 
 
 def test_parsed_key_is_cached() -> None:
-    jwk = public_jwk(generate_signing_key())
+    jwk = get_public_jwk(generate_signing_key())
     built = tokens._construct.cache_info().misses
 
     for _ in range(3):

@@ -16,7 +16,7 @@ from support.live_server import run
 from support.pgbouncer import pgbouncer
 from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 
-from case_server.database_url import parse
+from case_server.database_url import parse_database_url
 from case_server.db.connector import connect, connection_to
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner, diagnosis
@@ -49,7 +49,7 @@ async def refusal(url: str, **options: Any) -> str:
     message = str(raised.value)
     assert "\n" not in message
     assert PASSWORD not in message
-    assert (parse(url).password or PASSWORD) not in message
+    assert (parse_database_url(url).password or PASSWORD) not in message
     return message
 
 

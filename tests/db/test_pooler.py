@@ -16,7 +16,7 @@ from support import factories
 from support.live_server import run, serving
 from support.pgbouncer import pgbouncer
 
-from case_server.database_url import parse
+from case_server.database_url import parse_database_url
 from case_server.db.connector import connect
 from case_server.db.pool import Database
 from case_server.db.postgres.ensure_schema import ensure_schema
@@ -40,8 +40,8 @@ def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) 
 
 def test_pooler_is_detected(url: str, postgres: str) -> None:
     detected = ensure_schema(url, may_migrate=False, explicit=False)
-    assert parse(detected).is_pooled
-    assert parse(f"{url}?pgbouncer=false").is_pooled is False
+    assert parse_database_url(detected).is_pooled
+    assert parse_database_url(f"{url}?pgbouncer=false").is_pooled is False
 
 
 async def test_transactions_have_the_settings_of_sessions(url: str, settings: Settings) -> None:
@@ -52,14 +52,14 @@ async def test_transactions_have_the_settings_of_sessions(url: str, settings: Se
         values = [await connection.fetchval(f"SHOW {name}") for name in names]
         seen.append((values[0], values[1]))
 
-    async with Database.open(parse(url).behind_pooler(), settings) as database:
+    async with Database.open(parse_database_url(url).with_pooler_parameter(), settings) as database:
         await database.run_write(write, "a name")
         await database.run_write(write, "a name", isolation="read_committed")
         async with database.snapshot() as connection:
             assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
     assert seen == [("repeatable read", "10s"), ("read committed", "10s")]
     # Nothing stays behind in the sessions that other clients of the pooler use.
-    other = await connect(parse(url).behind_pooler())
+    other = await connect(parse_database_url(url).with_pooler_parameter())
     async with other.transaction():
         assert await other.fetchval("SHOW default_transaction_isolation") == "read committed"
         assert await other.fetchval("SHOW lock_timeout") == "0"
@@ -74,7 +74,7 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
         await connection.execute(count)
         await asyncio.sleep(0.01)
 
-    async with Database.open(parse(url).behind_pooler(), settings) as database:
+    async with Database.open(parse_database_url(url).with_pooler_parameter(), settings) as database:
         await database.run_write(insert.execute, "pooler")
         await asyncio.gather(*(database.run_write(write, "pooler") for _ in range(40)))
         async with database.connection() as connection:

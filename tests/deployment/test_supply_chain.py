@@ -47,11 +47,11 @@ def test_ecdsa_is_not_imported() -> None:
     code = (
         "import sys\n"
         "from case_server.auth.tokens import (\n"
-        "    decode_token, encode_token, generate_signing_key, public_jwk)\n"
+        "    decode_token, encode_token, generate_signing_key, get_public_jwk)\n"
         "import case_server.main, time\n"
         "key, now = generate_signing_key(), int(time.time())\n"
         "token = encode_token(key, {'iss': 'x', 'sub': 'y', 'iat': now, 'exp': now + 60})\n"
-        "decode_token(token, public_jwk(key), issuer='x', leeway=0)\n"
+        "decode_token(token, get_public_jwk(key), issuer='x', leeway=0)\n"
         "import jose.backends\n"
         "print('ecdsa' in sys.modules, jose.backends.ECKey.__module__)"
     )

@@ -12,15 +12,15 @@ from case_server.query.fields import (
     Field,
     Fields,
     FieldType,
-    excerpt,
-    fields_of,
-    one_of,
+    format_choices,
+    list_fields,
     resolve_field,
+    shorten_for_message,
 )
 
-DOCUMENT = fields_of(model.CFDocument)
-ITEM = fields_of(model.CFItem)
-ASSOCIATION = fields_of(model.CFAssociation)
+DOCUMENT = list_fields(model.CFDocument)
+ITEM = list_fields(model.CFItem)
+ASSOCIATION = list_fields(model.CFAssociation)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ ASSOCIATION = fields_of(model.CFAssociation)
         (ASSOCIATION, "sequenceNumber", FieldType.NUMBER),
         (ASSOCIATION, "associationType", FieldType.STRING),
         (ASSOCIATION, "originNodeURI.targetType", FieldType.STRING),
-        (fields_of(model.CFRubricCriterionLevel), "score", FieldType.NUMBER),
-        (fields_of(model.CFRubricCriterionLevel), "extensions", FieldType.EXTENSION),
+        (list_fields(model.CFRubricCriterionLevel), "score", FieldType.NUMBER),
+        (list_fields(model.CFRubricCriterionLevel), "extensions", FieldType.EXTENSION),
     ],
 )
 def test_field_type_follows_from_the_model(
@@ -55,17 +55,17 @@ def test_field_type_follows_from_the_model(
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
 def test_every_field_of_every_resource_has_a_type(resource: Resource) -> None:
-    names = [name for name in fields_of(resource.schema) if "." not in name]
+    names = [name for name in list_fields(resource.schema) if "." not in name]
     assert names == list(resource.schema.model_fields)
 
 
 def test_package_has_the_fields_of_its_class() -> None:
-    names = [name for name in fields_of(model.CFPackage) if "." not in name]
+    names = [name for name in list_fields(model.CFPackage) if "." not in name]
     assert names == list(model.CFPackage.model_fields)
 
 
 def test_parts_of_an_object_are_its_string_fields() -> None:
-    package = fields_of(model.CFPackage)
+    package = list_fields(model.CFPackage)
     assert "CFDocument.title" in package
     assert "CFDocument.lastChangeDateTime" not in package
     assert "CFItems.educationLevel" not in package
@@ -77,7 +77,7 @@ def test_parts_of_a_link_are_its_fields() -> None:
 
 
 def test_fields_of_a_class_are_cached_and_immutable() -> None:
-    assert fields_of(model.CFItem) is ITEM
+    assert list_fields(model.CFItem) is ITEM
     with pytest.raises(TypeError):
         ITEM["title"] = Field(("title",), FieldType.STRING)  # type: ignore[index]  # the error is what is tested
 
@@ -118,7 +118,7 @@ def test_resolve_field_returns_none_for_an_unknown_name(name: str) -> None:
 
 
 def test_sourced_id_is_unknown_in_a_class_without_identifier() -> None:
-    assert resolve_field(fields_of(model.CFPackage), "sourcedId") is None
+    assert resolve_field(list_fields(model.CFPackage), "sourcedId") is None
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,6 @@ def test_any_string_is_accepted() -> None:
 
 
 def test_messages_list_names_and_truncate_quotes() -> None:
-    assert one_of(["a", "b"]) == "one of a, b"
-    assert excerpt("x" * 40) == "x" * 40
-    assert excerpt("x" * 41) == "x" * 39 + "…"
+    assert format_choices(["a", "b"]) == "one of a, b"
+    assert shorten_for_message("x" * 40) == "x" * 40
+    assert shorten_for_message("x" * 41) == "x" * 39 + "…"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from case_server.case.model import CFAssociation, CFDocument
 from case_server.exceptions import BadRequest
-from case_server.query.fields import Field, FieldType, fields_of
+from case_server.query.fields import Field, FieldType, list_fields
 from case_server.query.filter import (
     EXTENDED,
     MAX_DEPTH,
@@ -25,8 +25,8 @@ from case_server.query.filter import (
     parse,
 )
 
-FIELDS = dict(fields_of(CFDocument)) | {
-    name: field for name, field in fields_of(CFAssociation).items() if name == "sequenceNumber"
+FIELDS = dict(list_fields(CFDocument)) | {
+    name: field for name, field in list_fields(CFAssociation).items() if name == "sequenceNumber"
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.query.page import pagination_headers, select_fields
+from case_server.query.page import build_pagination_headers, select_fields
 from case_server.query.params import Query
 
 URL = "https://case.example/case/1.1/CFDocuments"
@@ -24,7 +24,7 @@ def links(
     limit: int, offset: int, total: int, params: tuple[tuple[str, str], ...] = ()
 ) -> dict[str, list[tuple[str, str]]]:
     """Return the query parameters of each link of the Link header, by relation."""
-    value = pagination_headers(URL, params, page(limit, offset), total)["Link"]
+    value = build_pagination_headers(URL, params, page(limit, offset), total)["Link"]
     matches = re.findall(r'<([^<>]*)>; rel="(\w+)"(?:, |$)', value)
     assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in matches) == value
     assert all(target.startswith(f"{URL}?") for target, _ in matches)
@@ -73,12 +73,12 @@ def test_links_have_the_offsets_of_the_pages_around(
 
 
 def test_total_count_header_is_the_total() -> None:
-    assert pagination_headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
+    assert build_pagination_headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
 
 
 def test_link_header_over_4000_bytes_is_omitted() -> None:
     def headers_for(length: int) -> dict[str, str]:
-        return pagination_headers(URL, [("filter", "x" * length)], page(10, 0), 35)
+        return build_pagination_headers(URL, [("filter", "x" * length)], page(10, 0), 35)
 
     longest = next(length for length in range(2000) if "Link" not in headers_for(length)) - 1
     assert 3990 < len(headers_for(longest)["Link"]) <= 4000
@@ -86,7 +86,7 @@ def test_link_header_over_4000_bytes_is_omitted() -> None:
 
 
 def test_link_header_is_percent_encoded() -> None:
-    value = pagination_headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
+    value = build_pagination_headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
     query = "filter=title%3D%27a%2C%20%3Cb%3E%27&limit=10&offset"
     assert value == (
         f'<{URL}?{query}=0>; rel="first", '
@@ -107,7 +107,7 @@ def test_links_repeat_other_parameters_and_replace_the_page() -> None:
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_links_repeat_any_parameter_unchanged(name: str, value: str) -> None:
-    header = pagination_headers(URL, [(name, value)], page(10, 0), 0)["Link"]
+    header = build_pagination_headers(URL, [(name, value)], page(10, 0), 0)["Link"]
     assert header.isascii()
     if name not in ("limit", "offset"):
         target = header.partition(">")[0]

@@ -19,7 +19,7 @@ import pytest
 from support.live_server import COMMAND, LiveServer, serving
 
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
-from case_server.server.run import connection_limits
+from case_server.server.run import compute_connection_limits
 from case_server.settings import Settings
 from stress.server import connect
 
@@ -298,4 +298,4 @@ def test_low_file_limit_lowers_connection_limit_with_warning(
     [(None, (1000, 2048)), (1_000_000, (1000, 2048)), (1024, (317, 318)), (64, (1, 1))],
 )
 def test_connection_limit_reserves_files(files: int | None, limits: tuple[int, int]) -> None:
-    assert connection_limits(Settings(), files) == limits
+    assert compute_connection_limits(Settings(), files) == limits

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key, public_jwk
+from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key, get_public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class ExternalIssuer:
     def reset(self) -> None:
         """Restore the initial state."""
         self.key: SigningKey = self._first_key
-        self.published: list[dict[str, Any]] = [dict(public_jwk(self.key))]
+        self.published: list[dict[str, Any]] = [dict(get_public_jwk(self.key))]
         self.jwks_uri: str | None = f"{self.url}/keys"
         self.fetches = 0
         self.delay = 0.0
@@ -65,7 +65,7 @@ class ExternalIssuer:
     def rotate(self) -> None:
         """Sign with a new key and publish only that one."""
         self.key = generate_signing_key()
-        self.published = [dict(public_jwk(self.key))]
+        self.published = [dict(get_public_jwk(self.key))]
 
     def token(self, **changes: Any) -> str:
         """Return a valid token with these claims changed; None leaves a claim out."""

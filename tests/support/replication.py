@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from case_server.database_url import parse
+from case_server.database_url import parse_database_url
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
 
@@ -29,7 +29,7 @@ class Server:
     @property
     def address(self) -> str:
         """The host and port of the server, as in a URL."""
-        ((host, port),) = parse(self.url).hosts
+        ((host, port),) = parse_database_url(self.url).hosts
         return f"{host}:{port}"
 
     async def execute(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -21,16 +21,16 @@ from ...case.resources import RESOURCES
 from ..dependencies import get_state
 from ..profiles import PLATFORM, PROFILES, Profile
 from ..responses import json_response
-from .operations import profile_components, resolve_profile_components
+from .operations import build_profile_components, resolve_profile_components
 from .schemas import (
     BINDING,
     PREFIX,
     Schema,
-    all_schemas,
-    closed_object,
+    build_all_schemas,
+    build_closed_object_schema,
     ref,
+    rename_to_binding_names,
     suffix_references,
-    with_binding_names,
 )
 
 Document: TypeAlias = dict[str, Any]
@@ -49,7 +49,7 @@ WRAPPED_CLASSES = {
 """Classes whose objects some profiles wrap: ``{"CFItem": {…}}``."""
 
 
-def openapi_router(app: FastAPI) -> APIRouter:
+def create_openapi_router(app: FastAPI) -> APIRouter:
     """Return the routes of the OpenAPI documents of an application.
 
     Those of the standard profiles have the paths that the standard prescribes (CASE 1.1 binding,
@@ -131,22 +131,24 @@ def _generate(routes: list[RouteContext], profile: Profile) -> Document:
     document = get_openapi(
         title="case-server", version=__version__, description=DESCRIPTION, routes=routes
     )
-    document["paths"] = resolve_profile_components(document["paths"], profile_components(profile))
+    document["paths"] = resolve_profile_components(
+        document["paths"], build_profile_components(profile)
+    )
     components = document["components"]
     # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
-    schemas: dict[str, Schema] = components["schemas"] | all_schemas(profile)
+    schemas: dict[str, Schema] = components["schemas"] | build_all_schemas(profile)
     if profile.wraps:
         for content in _successful_contents(document):
             name = content["schema"]["$ref"].removeprefix(PREFIX)
             if name in WRAPPED_CLASSES:
-                schemas[f"Wrapped{name}"] = closed_object({name: content["schema"]})
+                schemas[f"Wrapped{name}"] = build_closed_object_schema({name: content["schema"]})
                 content["schema"] = ref(f"Wrapped{name}")
     components["schemas"] = {
         name: schemas[name] for name in sorted(_referenced(document["paths"], schemas))
     }
     if profile.writes:
         return document
-    components["schemas"] = with_binding_names(components["schemas"])
+    components["schemas"] = rename_to_binding_names(components["schemas"])
     components["schemas"], document["paths"] = (
         suffix_references(part, BINDING) for part in (components["schemas"], document["paths"])
     )

@@ -12,10 +12,10 @@ from typing import Any
 from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
 from ...query.params import Limits
 from ..profiles import Profile
-from .schemas import INPUT, Schema, closed_object, list_name, ref
+from .schemas import INPUT, Schema, build_closed_object_schema, get_list_schema_name, ref
 
 PROFILE_PREFIX = "#/profile/"
-"""References that begin with this name a component of ``profile_components``."""
+"""References that begin with this name a component of ``build_profile_components``."""
 
 ERRORS = {
     400: "Malformed: invalid JSON, contradicting identifiers, or an invalid query parameter",
@@ -32,7 +32,7 @@ ERRORS = {
 }
 
 
-def json_content(schema: Schema, example: Any = None) -> Schema:
+def describe_json_content(schema: Schema, example: Any = None) -> Schema:
     """Describe a JSON body."""
     content: Schema = {"schema": schema}
     if example is not None:
@@ -40,23 +40,23 @@ def json_content(schema: Schema, example: Any = None) -> Schema:
     return {"application/json": content}
 
 
-def success(
+def describe_success(
     status: int, description: str, class_name: str | None = None
 ) -> dict[int | str, Schema]:
     """Describe the response to a request that succeeds, for ``responses=`` of a decorator."""
     response: Schema = {"description": description}
     if class_name is not None:
-        response["content"] = json_content(ref(class_name))
+        response["content"] = describe_json_content(ref(class_name))
     return {status: response}
 
 
-def errors(*statuses: int) -> dict[int | str, Schema]:
+def describe_errors(*statuses: int) -> dict[int | str, Schema]:
     """Describe the errors of an operation, for ``responses=`` of a decorator.
 
     401, 403, 429, 500 and 503 are described for every operation. The response ``default`` also
     keeps FastAPI from describing its own validation error, which this server never sends.
     """
-    content = json_content(ref("imsx_StatusInfo"))
+    content = describe_json_content(ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
         status: {"description": ERRORS[status], "content": content}
         for status in sorted({401, 403, 429, 500, 503, *statuses})
@@ -64,21 +64,23 @@ def errors(*statuses: int) -> dict[int | str, Schema]:
     return responses | {"default": {"description": "Any other error", "content": content}}
 
 
-def request_body(class_name: str, example: Any, *, wrapper: str | None = None) -> dict[str, Any]:
+def describe_request_body(
+    class_name: str, example: Any, *, wrapper: str | None = None
+) -> dict[str, Any]:
     """Describe a request body that is an object of a class, for ``openapi_extra=``."""
     schema = ref(class_name + INPUT)
     if wrapper:
-        schema, example = closed_object({wrapper: schema}), {wrapper: example}
-    return {"requestBody": {"required": True, "content": json_content(schema, example)}}
+        schema, example = build_closed_object_schema({wrapper: schema}), {wrapper: example}
+    return {"requestBody": {"required": True, "content": describe_json_content(schema, example)}}
 
 
-def list_success(resource: Resource) -> dict[int | str, Schema]:
+def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
     """Describe a page of a list, whose paging fields depend on the profile."""
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),
         "Link": _header("The URLs of other pages: first, prev, next and last.", type="string"),
     }
-    content = json_content(_profile_ref(f"{resource.plural}.page"))
+    content = describe_json_content(_profile_ref(f"{resource.plural}.page"))
     return {200: {"description": "One page of the list.", "headers": headers, "content": content}}
 
 
@@ -86,16 +88,16 @@ def _header(description: str, **schema: Any) -> Schema:
     return {"description": description, "schema": schema}
 
 
-def query_parameters(*names: str) -> dict[str, Any]:
+def describe_query_parameters(*names: str) -> dict[str, Any]:
     """Describe query parameters by their names, for ``openapi_extra=``."""
     return {"parameters": [_profile_ref(name) for name in names]}
 
 
-def list_parameters(resource: Resource) -> dict[str, Any]:
+def describe_list_parameters(resource: Resource) -> dict[str, Any]:
     """Describe the query parameters of a list (CASE 1.1 binding, section 3)."""
     sort, filter_ = f"{resource.plural}.sort", f"{resource.plural}.filter"
     search = ("search",) if resource is ITEMS else ()
-    return query_parameters(
+    return describe_query_parameters(
         "limit", "offset", sort, "orderBy", filter_, *ENTITY_PARAMETERS, *search
     )
 
@@ -134,7 +136,7 @@ LINK_EXAMPLES = {
 """A part of a link of each class that has one."""
 
 
-def profile_components(profile: Profile) -> dict[str, Schema]:
+def build_profile_components(profile: Profile) -> dict[str, Schema]:
     """Return the parameters and schemas that operations of a profile refer to."""
     components = {
         "fields": FIELDS_PARAMETER,
@@ -184,7 +186,7 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
-        components[f"{resource.plural}.page"] = ref(list_name(resource, profile))
+        components[f"{resource.plural}.page"] = ref(get_list_schema_name(resource, profile))
         components[f"{resource.plural}.sort"] = _sort_parameter(resource)
         components[f"{resource.plural}.filter"] = _filter_parameter(resource, profile)
     return components
@@ -211,7 +213,7 @@ def _filter_parameter(resource: Resource, profile: Profile) -> Schema:
     )
 
 
-def feed_parameters(limits: Limits) -> dict[str, Any]:
+def describe_feed_parameters(limits: Limits) -> dict[str, Any]:
     """Describe the query parameters of the change feed, for ``openapi_extra=``."""
     since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}

@@ -16,7 +16,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RESOURCES, SUBJECT
 from ...case.types import IDENTIFIER_SCHEMA
 from ...case.vocabulary import ASSOCIATION_TYPES, ASSOCIATION_TYPES_1_0
 from ...exceptions import CONFORMANT_UUID_PATTERN, ErrorCode, NotFound, UnprocessableContent
-from ..exception_handlers import status_info
+from ..exception_handlers import build_status_info
 from ..profiles import Profile
 from ..rendering.renderer import PACKAGE_LINKS
 from ..rendering.transforms import NEW_IN_1_1
@@ -59,7 +59,7 @@ MODELS: list[type[BaseModel]] = [
 """All classes of the model, in the order of the binding."""
 
 
-def closed_object(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
+def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     """Return the schema of an object with these properties and no others."""
     return {
         "type": "object",
@@ -69,12 +69,12 @@ def closed_object(properties: Schema, *, optional: tuple[str, ...] = ()) -> Sche
     }
 
 
-def array_of(schema: Schema, **keywords: Any) -> Schema:
+def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
     """Return the schema of an array."""
     return {"type": "array", "items": schema, **keywords}
 
 
-def model_schemas(profile: Profile) -> dict[str, Schema]:
+def build_model_schemas(profile: Profile) -> dict[str, Schema]:
     """Return the schemas of all classes as they are in responses."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
@@ -106,7 +106,9 @@ def _remove_package_links(schemas: dict[str, Schema]) -> None:
         "description": "A typed relation of two nodes, inside a package.",
         "properties": {**association["properties"]},
     }
-    schemas["CFPackage"]["properties"]["CFAssociations"] = array_of(ref("CFPckgAssociation"))
+    schemas["CFPackage"]["properties"]["CFAssociations"] = build_array_schema(
+        ref("CFPckgAssociation")
+    )
     for resource, link in PACKAGE_LINKS.items():
         del schemas[_package_class(resource)]["properties"][link]
 
@@ -155,13 +157,13 @@ def _describe_identifiers(schemas: dict[str, Schema]) -> None:
                 schema["properties"][field] = UUID_SCHEMA
 
 
-def list_schemas(profile: Profile) -> dict[str, Schema]:
+def build_list_schemas(profile: Profile) -> dict[str, Schema]:
     """Return the schemas of responses that contain several entities."""
     association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
     schemas = {
-        list_name(resource, profile): closed_object(
+        get_list_schema_name(resource, profile): build_closed_object_schema(
             {
-                resource.plural: array_of(ref(resource.name)),
+                resource.plural: build_array_schema(ref(resource.name)),
                 **{name: {"type": "integer"} for name in profile.paging_fields},
             }
         )
@@ -169,15 +171,15 @@ def list_schemas(profile: Profile) -> dict[str, Schema]:
     }
     for resource in RESOURCES:
         if resource.with_descendants:
-            members = array_of(ref(resource.name), minItems=1)
-            schemas[f"{resource.name}Set"] = closed_object({resource.plural: members})
-    schemas["CFAssociationSet"] = closed_object(
-        {"CFItem": ref("CFItem"), "CFAssociations": array_of(ref(association))}
+            members = build_array_schema(ref(resource.name), minItems=1)
+            schemas[f"{resource.name}Set"] = build_closed_object_schema({resource.plural: members})
+    schemas["CFAssociationSet"] = build_closed_object_schema(
+        {"CFItem": ref("CFItem"), "CFAssociations": build_array_schema(ref(association))}
     )
     return schemas
 
 
-def list_name(resource: Resource, profile: Profile) -> str:
+def get_list_schema_name(resource: Resource, profile: Profile) -> str:
     """Return the name of the class of a page of a list."""
     return f"{resource.name}{'Page' if profile.paging_fields else 'Set'}"
 
@@ -189,7 +191,7 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 """Fields that a request body must contain, although a response or a file may lack them."""
 
 
-def input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
+def build_input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
     """Return the schemas of request bodies, which are those of responses with null allowed."""
     schemas = {
         f"{name}{INPUT}": _as_input(name, schema) for name, schema in response_schemas.items()
@@ -226,9 +228,9 @@ def suffix_references(node: Any, suffix: str) -> Any:
     }
 
 
-def status_schemas(profile: Profile) -> dict[str, Schema]:
+def build_status_schemas(profile: Profile) -> dict[str, Schema]:
     """Return the schemas of errors (CASE 1.1 binding, imsx_StatusInfo)."""
-    codes = sorted({profile.minor_code(code) for code in get_args(ErrorCode)})
+    codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
         "imsx_severity": {"type": "string", "enum": ["error"]},
@@ -237,8 +239,10 @@ def status_schemas(profile: Profile) -> dict[str, Schema]:
     }
     example: NotFound | UnprocessableContent = NotFound("CFItem", examples.ITEM_ID)
     if profile.error_details:
-        problem = closed_object({"path": {"type": "string"}, "message": {"type": "string"}})
-        properties["imsx_error_details"] = array_of(problem)
+        problem = build_closed_object_schema(
+            {"path": {"type": "string"}, "message": {"type": "string"}}
+        )
+        properties["imsx_error_details"] = build_array_schema(problem)
         example = UnprocessableContent(
             "the CFItem is not valid: item.fullStatement: required",
             problems=[{"path": "item.fullStatement", "message": "required"}],
@@ -250,23 +254,23 @@ def status_schemas(profile: Profile) -> dict[str, Schema]:
     return {
         "imsx_StatusInfo": {
             "description": "An error.",
-            **closed_object(properties),
-            "example": status_info(profile, example),
+            **build_closed_object_schema(properties),
+            "example": build_status_info(profile, example),
         },
-        "imsx_CodeMinor": closed_object(
-            {"imsx_codeMinorField": array_of(ref("imsx_CodeMinorField"), minItems=1)}
+        "imsx_CodeMinor": build_closed_object_schema(
+            {"imsx_codeMinorField": build_array_schema(ref("imsx_CodeMinorField"), minItems=1)}
         ),
-        "imsx_CodeMinorField": closed_object(field),
+        "imsx_CodeMinorField": build_closed_object_schema(field),
     }
 
 
 def _integers(*names: str) -> Schema:
-    return closed_object({name: {"type": "integer"} for name in names})
+    return build_closed_object_schema({name: {"type": "integer"} for name in names})
 
 
 _VALUE = {"description": "The value of the first example, which may be any JSON value."}
 
-REPAIR = closed_object(
+REPAIR = build_closed_object_schema(
     {
         "kind": {"type": "string"},
         "explanation": {"type": "string"},
@@ -277,11 +281,11 @@ REPAIR = closed_object(
     }
 )
 
-UPLOAD_RESULT = closed_object(
+UPLOAD_RESULT = build_closed_object_schema(
     {
         "success": {"type": "boolean"},
         "message": {"type": "string"},
-        "result": closed_object(
+        "result": build_closed_object_schema(
             {
                 "documentId": {"type": "string"},
                 "stats": _integers("documents", "items", "associations"),
@@ -292,17 +296,17 @@ UPLOAD_RESULT = closed_object(
                     "does not contain them.",
                 },
                 "success": {"type": "boolean"},
-                "repairs": array_of(REPAIR),
+                "repairs": build_array_schema(REPAIR),
             },
             optional=("repairs",),
         ),
     }
 )
 
-CHANGES = closed_object(
+CHANGES = build_closed_object_schema(
     {
-        "changes": array_of(
-            closed_object(
+        "changes": build_array_schema(
+            build_closed_object_schema(
                 {
                     "kind": {"type": "string", "enum": [resource.name for resource in RESOURCES]},
                     "identifier": {"type": "string"},
@@ -321,12 +325,15 @@ CHANGES = closed_object(
 )
 
 
-def tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
+def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
     """Return the schemas of a framework as a tree."""
     item = response_schemas["CFPckgItem"]
-    groups = {"type": "object", "additionalProperties": array_of(ref("CFPckgItemWithGroups"))}
+    groups = {
+        "type": "object",
+        "additionalProperties": build_array_schema(ref("CFPckgItemWithGroups")),
+    }
     return {
-        "CFPackageWithGroups": closed_object(
+        "CFPackageWithGroups": build_closed_object_schema(
             {
                 "identifier": IDENTIFIER_SCHEMA,
                 "sourcedId": IDENTIFIER_SCHEMA,
@@ -354,7 +361,7 @@ BINDING = "DType"
 """The suffix of all names of schemas in the standard's own OpenAPI document."""
 
 
-def with_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
+def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
     """Return schemas under the names of the standard's own OpenAPI document.
 
     There, the extensions of each class have a class of their own.
@@ -366,16 +373,18 @@ def with_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
             extension = f"{name.replace('CFPckg', 'CF')}Extension"
             named[extension + BINDING] = EXTENSIONS
             is_list = extensions["type"] == "array"
-            properties["extensions"] = array_of(ref(extension)) if is_list else ref(extension)
+            properties["extensions"] = (
+                build_array_schema(ref(extension)) if is_list else ref(extension)
+            )
         named[name + BINDING] = {**schema, "title": name + BINDING, "properties": properties}
     return named
 
 
-def all_schemas(profile: Profile) -> dict[str, Schema]:
+def build_all_schemas(profile: Profile) -> dict[str, Schema]:
     """Return all schemas that the operations of a profile may refer to."""
-    response_schemas = model_schemas(profile)
-    schemas = {**response_schemas, **list_schemas(profile), **status_schemas(profile)}
+    response_schemas = build_model_schemas(profile)
+    schemas = {**response_schemas, **build_list_schemas(profile), **build_status_schemas(profile)}
     if profile.writes:
-        schemas |= input_schemas(response_schemas) | tree_schemas(response_schemas)
+        schemas |= build_input_schemas(response_schemas) | build_tree_schemas(response_schemas)
         schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "Changes": CHANGES}
     return schemas

@@ -22,7 +22,7 @@ REQUIRED_KEYS: dict[Resource, str | None] = {
 """The key that an entity must contain, because the renderer would add it otherwise."""
 
 
-def can_edit_text(profile: Profile) -> bool:
+def needs_only_sourced_ids(profile: Profile) -> bool:
     """Return whether a profile adds ``sourcedId`` and otherwise returns entities as stored."""
     has_changes = (
         profile.rewrites_uris
@@ -33,7 +33,9 @@ def can_edit_text(profile: Profile) -> bool:
     return profile.sourced_ids and profile.package_links and not has_changes
 
 
-def add_sourced_ids(resource: Resource, bodies: Sequence[str], separator: str = ",") -> str | None:
+def join_with_sourced_ids(
+    resource: Resource, bodies: Sequence[str], separator: str = ","
+) -> str | None:
     """Join JSON objects, with a ``sourcedId`` after each ``identifier``.
 
     Returns None if one of them needs other changes, or has an escape in an identifier.
@@ -53,8 +55,8 @@ def add_sourced_ids(resource: Resource, bodies: Sequence[str], separator: str = 
     return IDENTIFIER_KEY.join(edited)
 
 
-def json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
+def build_json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
     """Return JSON objects with ``sourcedId`` and without their closing braces, or None."""
     # Stored JSON contains no line feeds; those in strings are escaped.
-    text = add_sourced_ids(resource, bodies, "\n")
+    text = join_with_sourced_ids(resource, bodies, "\n")
     return None if text is None else text[:-1].encode().split(b"}\n")

@@ -22,7 +22,7 @@ PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS
 """Links to the parent of an entity, which the standard omits inside a package."""
 
 
-async def no_local_nodes(_: set[str]) -> Mapping[str, str]:
+async def find_no_local_nodes(_: set[str]) -> Mapping[str, str]:
     """Return no local nodes, for profiles that do not rewrite URIs."""
     return {}
 
@@ -33,7 +33,7 @@ class Renderer:
 
     profile: Profile
     base_url: str
-    find_local_nodes: FindLocalNodes = no_local_nodes
+    find_local_nodes: FindLocalNodes = find_no_local_nodes
     include_extensions: bool = False
     """The request has ``?extensions=true``."""
 
@@ -44,8 +44,8 @@ class Renderer:
 
     async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
         """Return stored entities as JSON objects separated by commas."""
-        if fast_json.can_edit_text(self.profile):
-            text = fast_json.add_sourced_ids(resource, bodies)
+        if fast_json.needs_only_sourced_ids(self.profile):
+            text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
                 return text.encode()
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
@@ -76,8 +76,8 @@ class Renderer:
 
     async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
         """Return entities inside a package as JSON objects without their closing braces."""
-        if fast_json.can_edit_text(self.profile):
-            prefixes = fast_json.json_prefixes(resource, bodies)
+        if fast_json.needs_only_sourced_ids(self.profile):
+            prefixes = fast_json.build_json_prefixes(resource, bodies)
             if prefixes is not None:
                 return prefixes
         entities = await self.to_package_objects(resource, bodies)
@@ -129,7 +129,7 @@ class Renderer:
             link = {"title": entity["title"], "identifier": identifier, "uri": uri}
             entity["CFPackageURI"] = link
 
-    def package_identifier(self, framework: FrameworkSnapshot) -> str:
+    def get_package_identifier(self, framework: FrameworkSnapshot) -> str:
         """Return the identifier of a package, or of its document if the profile uses that."""
         if self.profile.package_is_document:
             return framework.document_identifier
@@ -155,7 +155,7 @@ class Renderer:
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
-                members[name] = _single_chunk(orjson.dumps(self.package_identifier(framework)))
+                members[name] = _single_chunk(orjson.dumps(self.get_package_identifier(framework)))
         members["CFDocument"] = self._document(framework)
         for resource in (ITEMS, ASSOCIATIONS):
             members[resource.plural] = self._list(framework, resource)
@@ -194,7 +194,7 @@ class Renderer:
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[bytes]:
         """Yield batches of entities as JSON objects separated by commas."""
-        if fast_json.can_edit_text(self.profile):
+        if fast_json.needs_only_sourced_ids(self.profile):
             async for bodies in framework.iter_bodies(resource, prefetch=True):
                 yield await self.to_json(resource, bodies)
         else:

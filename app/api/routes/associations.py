@@ -28,7 +28,7 @@ from ..request_body import RawBody
 from ..responses import JSON
 from ..routing import CompiledRoute
 from . import puts
-from .entities import entity_response
+from .entities import respond_with_entity
 
 BATCH_SIZE = 250
 """Associations read and sent at a time. A client that stalls costs the server one batch, and 1 MB
@@ -46,8 +46,8 @@ vendor_router = APIRouter(route_class=CompiledRoute)
     summary="Get a CFAssociation",
     response_model=CFAssociation,
     response_description="The CFAssociation.",
-    responses=operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_association(
     _caller: ReadAccess,
@@ -57,16 +57,16 @@ async def get_association(
     renderer: RendererDep,
 ) -> Response:
     """Return one association."""
-    return await entity_response(ASSOCIATIONS, sourced_id, request, db, renderer)
+    return await respond_with_entity(ASSOCIATIONS, sourced_id, request, db, renderer)
 
 
 @router.get(
     "/CFItemAssociations/{sourcedId}",
     operation_id="getCFItemAssociations",
     summary="Get an item and all its associations; sourcedId is that of the item",
-    responses=operations.success(200, "The item and its associations.", "CFAssociationSet")
-    | operations.errors(404),
-    openapi_extra=operations.query_parameters("extensions"),
+    responses=operations.describe_success(200, "The item and its associations.", "CFAssociationSet")
+    | operations.describe_errors(404),
+    openapi_extra=operations.describe_query_parameters("extensions"),
 )
 async def get_item_associations(
     _caller: ReadAccess, sourced_id: SourcedId, db: DatabaseDep, renderer: RendererDep
@@ -115,7 +115,7 @@ async def _associations_to_json(renderer: Renderer, associations: list[str]) -> 
     "/CFItemAssociations/{sourcedId}",
     operation_id="putCFAssociation",
     summary="Create or replace a CFAssociation",
-    openapi_extra=operations.request_body(
+    openapi_extra=operations.describe_request_body(
         "CFAssociation", examples.ASSOCIATION, wrapper="association"
     ),
     **puts.OPTIONS,
@@ -139,7 +139,8 @@ async def put_association(
     status_code=204,
     operation_id="deleteCFItemAssociation",
     summary="Delete an association permanently; sourcedId is that of the association",
-    responses=operations.success(204, "Deleted; no body.") | operations.errors(404),
+    responses=operations.describe_success(204, "Deleted; no body.")
+    | operations.describe_errors(404),
 )
 async def delete_association(
     _caller: DeleteAccess, sourced_id: SourcedId, db: DatabaseDep

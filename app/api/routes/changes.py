@@ -40,9 +40,11 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
     description="Without since, starts with the first change. Repeat with the value of next as "
     "since: immediately while more is true, then periodically. Concurrent writes are never left "
     "out. GET the uri of a change to read the entity, unless it was deleted.",
-    responses=operations.success(200, "Changes in the order of their transactions.", "Changes")
-    | operations.errors(400, 410),
-    openapi_extra=operations.feed_parameters(LIMITS),
+    responses=operations.describe_success(
+        200, "Changes in the order of their transactions.", "Changes"
+    )
+    | operations.describe_errors(400, 410),
+    openapi_extra=operations.describe_feed_parameters(LIMITS),
 )
 async def list_changes(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep

@@ -1,7 +1,7 @@
 """CFDefinitions: concepts, subjects, licenses, item types and association groupings.
 
-The five types have one endpoint in common, made by ``definition_router`` for each entry of the
-register. The platform profile also lists subjects and takes PUTs of item types.
+The five types have one endpoint in common, which ``create_definition_router`` makes for each entry
+of the register. The platform profile also lists subjects and takes PUTs of item types.
 """
 
 from typing import Any
@@ -17,21 +17,21 @@ from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import entity_response, hierarchy_response, list_response
+from .entities import respond_with_entity, respond_with_hierarchy, respond_with_list_page
 
 WRAPPERS = ("itemType", "CFItemType")
 
 
-def definition_router(resource: Resource) -> APIRouter:
+def create_definition_router(resource: Resource) -> APIRouter:
     """Return the router of one type of definition."""
     router = APIRouter(prefix=f"/{resource.plural}", route_class=CompiledRoute)
     is_hierarchy = resource.with_descendants
-    respond = hierarchy_response if is_hierarchy else entity_response
+    respond = respond_with_hierarchy if is_hierarchy else respond_with_entity
 
     @router.get(
         "/{sourcedId}",
         operation_id=f"get{resource.name}",
-        openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+        openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
         **(_hierarchy_options(resource) if is_hierarchy else _entity_options(resource)),
     )
     async def get_definition(
@@ -51,7 +51,7 @@ def _entity_options(resource: Resource) -> dict[str, Any]:
         "summary": f"Get a {resource.name}",
         "response_model": resource.schema,
         "response_description": f"The {resource.name}.",
-        "responses": operations.errors(400, 404),
+        "responses": operations.describe_errors(400, 404),
     }
 
 
@@ -59,12 +59,12 @@ def _hierarchy_options(resource: Resource) -> dict[str, Any]:
     content = f"The {resource.name}, then those whose hierarchyCode continues its own."
     return {
         "summary": f"Get a {resource.name} and those below it in the hierarchy",
-        "responses": operations.success(200, content, f"{resource.name}Set")
-        | operations.errors(400, 404),
+        "responses": operations.describe_success(200, content, f"{resource.name}Set")
+        | operations.describe_errors(400, 404),
     }
 
 
-routers = tuple(definition_router(resource) for resource in DEFINITIONS)
+routers = tuple(create_definition_router(resource) for resource in DEFINITIONS)
 vendor_router = APIRouter(route_class=CompiledRoute)
 
 
@@ -72,21 +72,21 @@ vendor_router = APIRouter(route_class=CompiledRoute)
     "/CFSubjects",
     operation_id="getAllCFSubjects",
     summary="List CFSubjects",
-    responses=operations.list_success(SUBJECTS) | operations.errors(400),
-    openapi_extra=operations.list_parameters(SUBJECTS),
+    responses=operations.describe_list_success(SUBJECTS) | operations.describe_errors(400),
+    openapi_extra=operations.describe_list_parameters(SUBJECTS),
 )
 async def list_subjects(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
     """List subjects."""
-    return await list_response(SUBJECTS, request, db, renderer)
+    return await respond_with_list_page(SUBJECTS, request, db, renderer)
 
 
 @vendor_router.put(
     "/CFItemTypes/{sourcedId}",
     operation_id="putCFItemType",
     summary="Create or replace a CFItemType",
-    openapi_extra=operations.request_body("CFItemType", examples.ITEM_TYPE),
+    openapi_extra=operations.describe_request_body("CFItemType", examples.ITEM_TYPE),
     **puts.OPTIONS,
 )
 async def put_item_type(

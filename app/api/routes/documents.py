@@ -14,7 +14,7 @@ from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import entity_response, list_response
+from .entities import respond_with_entity, respond_with_list_page
 
 router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
 vendor_router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
@@ -32,14 +32,14 @@ class _DocumentFromPackage(CFPckgDocument):
     "",
     operation_id="getAllCFDocuments",
     summary="List CFDocuments",
-    responses=operations.list_success(DOCUMENTS) | operations.errors(400),
-    openapi_extra=operations.list_parameters(DOCUMENTS),
+    responses=operations.describe_list_success(DOCUMENTS) | operations.describe_errors(400),
+    openapi_extra=operations.describe_list_parameters(DOCUMENTS),
 )
 async def list_documents(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
     """List documents."""
-    return await list_response(DOCUMENTS, request, db, renderer)
+    return await respond_with_list_page(DOCUMENTS, request, db, renderer)
 
 
 @router.get(
@@ -48,8 +48,8 @@ async def list_documents(
     summary="Get a CFDocument",
     response_model=CFDocument,
     response_description="The CFDocument.",
-    responses=operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_document(
     _caller: ReadAccess,
@@ -59,14 +59,14 @@ async def get_document(
     renderer: RendererDep,
 ) -> Response:
     """Return one document."""
-    return await entity_response(DOCUMENTS, sourced_id, request, db, renderer)
+    return await respond_with_entity(DOCUMENTS, sourced_id, request, db, renderer)
 
 
 @vendor_router.put(
     "/{sourcedId}",
     operation_id="putCFDocument",
     summary="Create or replace a CFDocument",
-    openapi_extra=operations.request_body("CFDocument", examples.DOCUMENT),
+    openapi_extra=operations.describe_request_body("CFDocument", examples.DOCUMENT),
     **puts.OPTIONS,
 )
 async def put_document(

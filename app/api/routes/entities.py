@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..rendering.renderer import Renderer
 
 
-async def entity_response(
+async def respond_with_entity(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Return one entity, or the fields of it that the request selects. Raises ``NotFound``."""
@@ -30,7 +30,7 @@ async def entity_response(
     return json_response(renderer.wrap(resource.name, entity))
 
 
-async def hierarchy_response(
+async def respond_with_hierarchy(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Return an entity, then those whose hierarchyCode continues its own. Raises ``NotFound``."""
@@ -46,10 +46,10 @@ def _selected_fields(
     if not request.scope["query_string"]:
         return None
     query = request.query_params.multi_items()
-    return params.parse_fields(query, resource.schema, renderer.profile.dialect(resource))
+    return params.parse_fields(query, resource.schema, renderer.profile.get_dialect(resource))
 
 
-async def list_response(
+async def respond_with_list_page(
     resource: Resource, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Return the page of a list that the query parameters ask for (CASE 1.1 binding, section 3).
@@ -62,17 +62,17 @@ async def list_response(
         resource.schema,
         limits=profile.limits,
         grammar=profile.grammar,
-        dialect=profile.dialect(resource),
+        dialect=profile.get_dialect(resource),
     )
     try:
         rows = await lists.fetch_page(db, resource, query, profile.derivation, renderer.profile_url)
     except ReadTimeout as error:
         description = page.describe_query(resource.plural, raw_query)
         raise ReadTimeout(error.seconds, description) from error
-    paging = page.paging_fields(query, rows.total)
+    paging = page.build_paging_fields(query, rows.total)
     fields = {name: paging[name] for name in profile.paging_fields}
     url = renderer.base_url + request.url.path
-    headers = page.pagination_headers(url, raw_query, query, rows.total)
+    headers = page.build_pagination_headers(url, raw_query, query, rows.total)
     if query.fields is None:
         entities_json = await renderer.to_json(resource, rows.bodies)
         start = b'{"%s":[%s]' % (resource.plural.encode(), entities_json)

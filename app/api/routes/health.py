@@ -38,7 +38,7 @@ async def health() -> Response:
     description="With the parameter write: check that it can handle writes.",
     response_model=Status,
     response_description="Ready; the status of a standby is read-only.",
-    responses=operations.success(503, operations.ERRORS[503], "imsx_StatusInfo"),
+    responses=operations.describe_success(503, operations.ERRORS[503], "imsx_StatusInfo"),
 )
 async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
     """Return 200 if the database responds and has the schema version of this release.

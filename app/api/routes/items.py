@@ -11,7 +11,7 @@ from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import entity_response, list_response
+from .entities import respond_with_entity, respond_with_list_page
 
 router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
 vendor_router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
@@ -25,8 +25,8 @@ WRAPPERS = ("item", "CFItem")
     summary="Get a CFItem",
     response_model=CFItem,
     response_description="The CFItem.",
-    responses=operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_item(
     _caller: ReadAccess,
@@ -36,28 +36,28 @@ async def get_item(
     renderer: RendererDep,
 ) -> Response:
     """Return one item."""
-    return await entity_response(ITEMS, sourced_id, request, db, renderer)
+    return await respond_with_entity(ITEMS, sourced_id, request, db, renderer)
 
 
 @vendor_router.get(
     "",
     operation_id="getAllCFItems",
     summary="List CFItems",
-    responses=operations.list_success(ITEMS) | operations.errors(400),
-    openapi_extra=operations.list_parameters(ITEMS),
+    responses=operations.describe_list_success(ITEMS) | operations.describe_errors(400),
+    openapi_extra=operations.describe_list_parameters(ITEMS),
 )
 async def list_items(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
     """List items."""
-    return await list_response(ITEMS, request, db, renderer)
+    return await respond_with_list_page(ITEMS, request, db, renderer)
 
 
 @vendor_router.put(
     "/{sourcedId}",
     operation_id="putCFItem",
     summary="Create or replace a CFItem",
-    openapi_extra=operations.request_body("CFItem", examples.ITEM, wrapper="item"),
+    openapi_extra=operations.describe_request_body("CFItem", examples.ITEM, wrapper="item"),
     **puts.OPTIONS,
 )
 async def put_item(

@@ -29,7 +29,7 @@ from ..dependencies import (
     WriteAccess,
 )
 from ..openapi import examples, operations
-from ..package_response import Fields, PackageView, package_response
+from ..package_response import Fields, PackageView, respond_with_package
 from ..rendering.package_tree import (
     AssociationFields,
     TreeItem,
@@ -62,8 +62,8 @@ TREE_DESCRIPTION = (
     "A whole framework as a tree; sourcedId is that of the package or of its document."
 )
 
-UPLOAD_EXTRA = operations.request_body("CFPackage", examples.PACKAGE)
-UPLOAD_EXTRA |= operations.query_parameters("repair")
+UPLOAD_EXTRA = operations.describe_request_body("CFPackage", examples.PACKAGE)
+UPLOAD_EXTRA |= operations.describe_query_parameters("repair")
 
 
 @router.get(
@@ -73,8 +73,8 @@ UPLOAD_EXTRA |= operations.query_parameters("repair")
     description=PACKAGE_DESCRIPTION,
     response_model=CFPackage,
     response_description=PACKAGE_DESCRIPTION,
-    responses=operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_package(
     _caller: ReadAccess,
@@ -86,7 +86,7 @@ async def get_package(
     """Return a whole framework."""
     fields = _selected_fields(request, renderer, PACKAGE_FIELDS)
     view = PackageView("CFPackage", Renderer.iter_package, fields)
-    return await package_response(request, state, renderer, sourced_id, view)
+    return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
 @vendor_router.get(
@@ -94,9 +94,9 @@ async def get_package(
     operation_id="getCFPackageWithGroups",
     summary="Get a whole framework as a tree",
     description=TREE_DESCRIPTION,
-    responses=operations.success(200, TREE_DESCRIPTION, "CFPackageWithGroups")
-    | operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_success(200, TREE_DESCRIPTION, "CFPackageWithGroups")
+    | operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_package_tree(
     _caller: ReadAccess,
@@ -108,7 +108,7 @@ async def get_package_tree(
     """Return a whole framework as a tree."""
     fields = _selected_fields(request, renderer, TREE_FIELDS)
     view = PackageView("CFPackageWithGroups", _iter_tree_chunks, fields)
-    return await package_response(request, state, renderer, sourced_id, view)
+    return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
 def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, ...]) -> Fields:
@@ -117,7 +117,7 @@ def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, .
     profile, query = renderer.profile, request.query_params.multi_items()
     if not profile.sourced_ids:  # packages of the standard have no identifier of their own
         allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
-    return params.parse_field_names(query, allowed, profile.dialect())
+    return params.parse_field_names(query, allowed, profile.get_dialect())
 
 
 async def _iter_tree_chunks(
@@ -130,7 +130,7 @@ async def _iter_tree_chunks(
         items.update(map(parse_item, bodies, await inner_renderer.to_json_prefixes(ITEMS, bodies)))
     batches = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
     associations = [parse_association(body) async for bodies in batches for body in bodies]
-    identifier = renderer.package_identifier(framework)
+    identifier = renderer.get_package_identifier(framework)
     head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
     content = _iter_tree_content(items, associations)
     async for chunk in renderer.iter_tree_package(head, content, fields):
@@ -151,8 +151,8 @@ async def _iter_tree_content(
     status_code=201,
     operation_id="postCFPackage",
     summary="Upload a new framework",
-    responses=operations.success(201, "Stored.", "CFPackageUploadResult")
-    | operations.errors(400, 409, 413, 422),
+    responses=operations.describe_success(201, "Stored.", "CFPackageUploadResult")
+    | operations.describe_errors(400, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )
 async def create_package(
@@ -176,8 +176,8 @@ async def create_package(
     "/{sourcedId}",
     operation_id="putCFPackage",
     summary="Replace a whole framework",
-    responses=operations.success(200, "Replaced.", "CFPackageUploadResult")
-    | operations.errors(400, 404, 409, 413, 422),
+    responses=operations.describe_success(200, "Replaced.", "CFPackageUploadResult")
+    | operations.describe_errors(400, 404, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )
 async def replace_package(

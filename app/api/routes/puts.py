@@ -25,8 +25,8 @@ CREATED = 201
 OPTIONS: dict[str, Any] = {
     "status_code": CREATED,
     "response_class": Response,  # has no media type, so that OpenAPI describes no content
-    "responses": operations.success(CREATED, "Stored; no body.")
-    | operations.errors(400, 409, 413, 422),
+    "responses": operations.describe_success(CREATED, "Stored; no body.")
+    | operations.describe_errors(400, 409, 413, 422),
 }
 """Options of the route decorators."""
 

@@ -7,7 +7,7 @@ from ...case.resources import RUBRICS
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
 from ..openapi import operations
 from ..routing import CompiledRoute
-from .entities import entity_response
+from .entities import respond_with_entity
 
 router = APIRouter(prefix="/CFRubrics", route_class=CompiledRoute)
 
@@ -18,8 +18,8 @@ router = APIRouter(prefix="/CFRubrics", route_class=CompiledRoute)
     summary="Get a CFRubric",
     response_model=CFRubric,
     response_description="The CFRubric.",
-    responses=operations.errors(400, 404),
-    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+    responses=operations.describe_errors(400, 404),
+    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_rubric(
     _caller: ReadAccess,
@@ -29,4 +29,4 @@ async def get_rubric(
     renderer: RendererDep,
 ) -> Response:
     """Return one rubric."""
-    return await entity_response(RUBRICS, sourced_id, request, db, renderer)
+    return await respond_with_entity(RUBRICS, sourced_id, request, db, renderer)

@@ -163,7 +163,7 @@ async def token(request: Request, state: StateDep, issuer: IssuerDep) -> Respons
 @router.get("/.well-known/jwks.json", summary="Get the public keys", response_model=JsonWebKeySet)
 async def jwks(issuer: IssuerDep) -> Response:
     """Return the public keys that verify this server's tokens (RFC 7517)."""
-    return JSONResponse(issuer.jwks(), headers=PUBLIC_KEYS_HEADERS)
+    return JSONResponse(issuer.build_jwks(), headers=PUBLIC_KEYS_HEADERS)
 
 
 @router.get(

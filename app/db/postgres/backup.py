@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, make_url
 
 from ...exceptions import StartupError
-from ...formatting import counted
+from ...formatting import format_count
 from ..connector import connection_to
 from ..read.feed import reset_history
 from ..schema import version
@@ -154,7 +154,7 @@ async def _describe_contents(url: str) -> str:
         for table in ("documents", "clients"):
             if await connection.fetchval("SELECT to_regclass($1)", table):
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  one of two names
-                counts += [counted(count, table.removesuffix("s"))] if count else []
+                counts += [format_count(count, table.removesuffix("s"))] if count else []
         return ", ".join(counts)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
 
-from ...database_url import parse
+from ...database_url import parse_database_url
 from ...exceptions import ServiceUnavailable, StartupError
 from ..connector import connection_to, create_pool
 from ..driver_errors import CONNECT_ERRORS, unavailable_on
@@ -94,7 +94,7 @@ class DatabaseCloner:
 
     def __init__(self, pool: Pool, url: str, main: str) -> None:
         self._pool = pool
-        self._url = parse(url)
+        self._url = parse_database_url(url)
         self.main = main
         self._prefix = f"{_shorten(self.main)}_clone_"
         self._drops: set[asyncio.Task[None]] = set()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
-from ...database_url import DatabaseUrl, nearest_parameter, parse
+from ...database_url import DatabaseUrl, find_nearest_parameter, parse_database_url
 from ...exceptions import StartupError
 from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
 from ..driver_errors import CONNECT_ERRORS
@@ -51,7 +51,7 @@ def startup_error(url: str, *errors: type[Exception]) -> Iterator[None]:
 
 def diagnose(error: BaseException, url: str) -> str:
     """Return one line that says what is wrong with a database, and the remedy."""
-    target = parse(url)
+    target = parse_database_url(url)
     message = _postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
     if not message:
         message = (
@@ -99,7 +99,7 @@ def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
     if name := _unknown_setting(message):
-        near = nearest_parameter(name)
+        near = find_nearest_parameter(name)
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
     if match := re.search(r"unsupported startup parameter: (\S+)", message):

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...database_url import parse
+from ...database_url import parse_database_url
 from ...exceptions import StartupError
 from ..connector import connection_to
 from ..read.feed import reset_history_if_restored
@@ -67,7 +67,7 @@ def ensure_schema(
             )
         )
         if is_pooled:
-            url = parse(url).behind_pooler()
+            url = parse_database_url(url).with_pooler_parameter()
         if is_ready:
             return url
         if is_pooled:
@@ -92,7 +92,7 @@ async def _check(
     """
     # One transaction without prepared statements, because a pooler may be in between.
     async with connection_to(url, statement_cache_size=0) as connection, connection.transaction():
-        is_pooled = parse(url).is_pooled
+        is_pooled = parse_database_url(url).is_pooled
         if is_pooled is None:
             # A pooler tells each client another process ID than that of the server process.
             pid = await connection.fetchval("SELECT pg_backend_pid()")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...exceptions import Conflict
-from ...formatting import counted
+from ...formatting import format_count
 from ..schema import tables
 from .change_counts import ChangeCounts
 
@@ -55,7 +55,7 @@ def describe_data_loss(result: UploadResult) -> str | None:
     deleted, before = result.changes[ITEMS.name, tables.DELETE], result.items_before
     if 2 * deleted > before:
         emptied = "" if result.sent[ITEMS.name] else ", and leave the framework without items"
-        return f"delete {deleted:,} of the {counted(before, 'item')} stored{emptied}"
+        return f"delete {deleted:,} of the {format_count(before, 'item')} stored{emptied}"
     associations = result.changes[ASSOCIATIONS.name, tables.DELETE]
     if associations >= MIN_ASSOCIATIONS and not result.sent[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"
