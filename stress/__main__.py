@@ -33,24 +33,25 @@ from stress import (
     slow_reads,
 )
 from stress.clock import Clock, list_shortfalls
-from stress.cluster import private_cluster
+from stress.cluster import run_private_cluster
 from stress.report import Report
-from stress.server import client, server
+from stress.server import create_client, run_server
 
 END_TIMEOUT_SECONDS = 25
 """Time for a scenario to finish its current step after its share of the time."""
 
 
-class Scenario(NamedTuple):
-    """A scenario, its share of the time, and how much it should do."""
+class ScenarioPlan(NamedTuple):
+    """One scenario of the stress tests: its function, its share of the time, and its counts."""
 
     run: Callable[[int, Clock], Awaitable[Report]]
     weight: int
     """Its share of the time, relative to the other scenarios."""
     targets: dict[str, int]
-    """Counts at which it ends; a missed target is reported."""
+    """Counts, such as 1,000 requests, after which the scenario ends early; a missed target is
+    reported."""
     minimums: dict[str, int] = {}  # noqa: RUF012  never modified
-    """Counts below which it fails."""
+    """Counts that the scenario must reach; otherwise it fails."""
 
 
 async def _durability(seed: int, clock: Clock) -> Report:
@@ -59,7 +60,7 @@ async def _durability(seed: int, clock: Clock) -> Report:
 
 async def _model(seed: int, clock: Clock) -> Report:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        async with private_cluster(Path(name) / "postgres") as cluster:
+        async with run_private_cluster(Path(name) / "postgres") as cluster:
             run = partial(random_histories.run, cluster.url, "model", MAX_HISTORIES, 25)
             return await asyncio.to_thread(run, seed, clock)
 
@@ -104,20 +105,20 @@ async def _slow_reads(_: int, clock: Clock) -> Report:
     items = 100_000
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            with server(folder, cluster.url) as live:
-                async with client(live) as http:
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url) as live:
+                async with create_client(live) as http:
                     await slow_reads.fill(dsn(cluster.url), http, items)
                     return await slow_reads.run(http, min(30.0, clock.remaining / 2), clock)
 
 
 async def _with_server(run: Callable[[Any, Any], Awaitable[Report]], **settings: object) -> Report:
-    """Run a scenario with a new cluster and server, and return its report."""
+    """Run a scenario with a new Postgres cluster and server, and return its report."""
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            with server(folder, cluster.url, **settings) as live:
-                async with client(live) as http:
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url, **settings) as live:
+                async with create_client(live) as http:
                     return await run(live, http)
 
 
@@ -126,19 +127,19 @@ REQUESTS = {outage.REQUESTS: 1000}
 PACKAGES_READ = {load.PACKAGES_READ: load.READERS}
 MAX_HISTORIES = 1000
 
-SCENARIOS: dict[str, Scenario] = {
-    "durability": Scenario(_durability, 36, KILLS, minimums=KILLS),
-    "outage": Scenario(_outage, 8, REQUESTS, minimums=REQUESTS),
-    "failover": Scenario(_failover, 12, {failover.EVENTS: len(failover.ACTIONS)}),
-    "load": Scenario(_load, 8, PACKAGES_READ, minimums=PACKAGES_READ),
-    "slow-reads": Scenario(_slow_reads, 4, {slow_reads.FILTERS: slow_reads.FILTERING_CLIENTS}),
-    "disk": Scenario(_disk, 4, {disk.FULL: 2}),
-    "contention": Scenario(_contention, 2, {contention.WRITES: 1000}),
-    "adversarial": Scenario(_adversarial, 7, {}),
-    "filter-fuzz": Scenario(_filter_fuzz, 2, {}),
-    "openapi-fuzz": Scenario(_openapi_fuzz, 7, {}),
+SCENARIOS: dict[str, ScenarioPlan] = {
+    "durability": ScenarioPlan(_durability, 36, KILLS, minimums=KILLS),
+    "outage": ScenarioPlan(_outage, 8, REQUESTS, minimums=REQUESTS),
+    "failover": ScenarioPlan(_failover, 12, {failover.EVENTS: len(failover.ACTIONS)}),
+    "load": ScenarioPlan(_load, 8, PACKAGES_READ, minimums=PACKAGES_READ),
+    "slow-reads": ScenarioPlan(_slow_reads, 4, {slow_reads.FILTERS: slow_reads.FILTERING_CLIENTS}),
+    "disk": ScenarioPlan(_disk, 4, {disk.FULL: 2}),
+    "contention": ScenarioPlan(_contention, 2, {contention.WRITES: 1000}),
+    "adversarial": ScenarioPlan(_adversarial, 7, {}),
+    "filter-fuzz": ScenarioPlan(_filter_fuzz, 2, {}),
+    "openapi-fuzz": ScenarioPlan(_openapi_fuzz, 7, {}),
     # Last, because more histories are always useful: it gets all unused time.
-    "model": Scenario(_model, 5, {random_histories.HISTORIES: MAX_HISTORIES}),
+    "model": ScenarioPlan(_model, 5, {random_histories.HISTORIES: MAX_HISTORIES}),
 }
 """Scenarios with minimums come first, while there is most time."""
 
@@ -176,7 +177,7 @@ def main(scenarios: tuple[str, ...], seed: int | None, minutes: float) -> None:
 
 
 def _run_scenario(name: str, seed: int, seconds: float) -> bool:
-    """Run a scenario, print its report and return whether it succeeded."""
+    """Run a scenario for at most ``seconds``, print its report and return whether it succeeded."""
     scenario, started = SCENARIOS[name], time.monotonic()
     click.echo(f"{name}: up to {seconds:.0f} s")
     clock = Clock(seconds, lambda progress: click.echo(f"  {progress}"))

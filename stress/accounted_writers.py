@@ -11,35 +11,39 @@ import httpx
 from support import factories
 
 from stress.report import Report
-from stress.server import PREFIX, is_busy
+from stress.server import PREFIX, is_retry_later
 
 ITEMS_IN_A_PACKAGE = 12
 FOREIGN = {"targetType": "ext:elsewhere"}
 
 State: TypeAlias = int | None
-"""The stored version of an entity; None if it does not exist."""
+"""The version that an entity is stored in; None if the entity does not exist."""
 Body: TypeAlias = factories.Body
 
 
 @dataclass
 class WriteRecord:
-    """The acknowledged state of an entity, and the states that unanswered writes may have left."""
+    """What is known about one entity after writes of which some got no response.
+
+    The server must have stored the last acknowledged version, or one of the ``possible`` versions,
+    whose writes got no response.
+    """
 
     path: str
     acknowledged: State = None
     possible: set[State] = field(default_factory=set)
 
     def allows(self, state: State) -> bool:
-        """Return whether a read may return this state."""
+        """Return whether a correct server may return this version of the entity."""
         return state == self.acknowledged or state in self.possible
 
-    def settle(self, state: State) -> None:
-        """Record the stored state, which rules out all others."""
+    def record_version(self, state: State) -> None:
+        """Record the version that is certainly stored, which makes ``possible`` empty."""
         self.acknowledged, self.possible = state, set()
 
 
 class Writer(ABC):
-    """A client that writes repeatedly and records the results."""
+    """A client that writes one kind of entity repeatedly and records which writes succeeded."""
 
     kind = ""
 
@@ -50,16 +54,16 @@ class Writer(ABC):
 
     @abstractmethod
     async def write(self, client: httpx.AsyncClient) -> None:
-        """Send one write."""
+        """Send one write of a new or an existing entity."""
 
-    async def state(self, response: httpx.Response) -> State:
-        """Return the version in a response."""
+    async def read_version(self, response: httpx.Response) -> State:
+        """Return the version number that a response contains; the writers put it into ``notes``."""
         return int(response.json()["notes"])
 
-    async def send(
+    async def send_write(
         self, client: httpx.AsyncClient, known: WriteRecord, state: State, method: str, body: Any
     ) -> None:
-        """Send a write and record whether it was acknowledged, rejected or got no response."""
+        """Send a write; record in ``known`` whether it was acknowledged, rejected or unanswered."""
         known.possible.add(state)
         path = known.path.replace("CFAssociations", "CFItemAssociations")
         try:
@@ -69,54 +73,61 @@ class Writer(ABC):
             raise
         self.report.counts[f"responses {response.status_code}"] += 1
         if response.status_code in {200, 201, 204}:
-            known.settle(state)
+            known.record_version(state)
             self.report.counts[f"acknowledged {self.kind}"] += 1
         elif response.status_code == 404 and known.allows(None):
-            known.settle(None)
-        elif not is_busy(response):
+            known.record_version(None)
+        elif not is_retry_later(response):
             self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")
 
-    def choose(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
-        """Choose an entity to write: a new one, or one written before."""
+    def choose_entity(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
+        """Choose an entity to write: a new one until there are ``limit``, or one written before.
+
+        Returns its identifier and its record.
+        """
         self.version += 1
         if len(self.known) < limit and self.rng.random() < 0.5:
             identifier = factories.new_id()
             self.known[identifier] = WriteRecord(f"/{plural}/{identifier}")
         elif not self.known:
-            return self.choose(plural, limit)
+            return self.choose_entity(plural, limit)
         identifier = self.rng.choice(list(self.known))
         return identifier, self.known[identifier]
 
 
 class ItemWriter(Writer):
-    """Puts items."""
+    """A writer that creates and replaces up to 30 items."""
 
     kind = "items"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.choose("CFItems", 30)
+        identifier, known = self.choose_entity("CFItems", 30)
         fields = {"notes": str(self.version), "subjectURI": [factories.link()]}
         body = factories.item(self.document["identifier"], identifier, **fields)
-        await self.send(client, known, self.version, "PUT", body)
+        await self.send_write(client, known, self.version, "PUT", body)
 
 
 class AssociationWriter(Writer):
-    """Puts associations and deletes them."""
+    """A writer that creates, replaces and deletes up to 20 associations."""
 
     kind = "associations"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.choose("CFAssociations", 20)
+        identifier, known = self.choose_entity("CFAssociations", 20)
         if self.rng.random() < 0.25:
-            return await self.send(client, known, None, "DELETE", None)
+            return await self.send_write(client, known, None, "DELETE", None)
         body = factories.association(identifier, self.document["identifier"], identifier)
         body["originNodeURI"] |= FOREIGN
         body["notes"] = str(self.version)
-        return await self.send(client, known, self.version, "PUT", body)
+        return await self.send_write(client, known, self.version, "PUT", body)
 
 
 class PackageWriter(Writer):
-    """Replaces a package repeatedly; each of its entities contains the version."""
+    """A writer that replaces one package repeatedly.
+
+    Each entity of the package contains the version number, so that a partly stored upload is
+    noticed.
+    """
 
     kind = "packages"
 
@@ -132,17 +143,17 @@ class PackageWriter(Writer):
         body = factories.package(identifier, CFItems=items, CFAssociations=_chain(items, notes))
         body["CFDocument"]["notes"] = notes
         if created and (known.acknowledged or known.possible - {None}):
-            await self.send(client, known, self.version, "PUT", body)
+            await self.send_write(client, known, self.version, "PUT", body)
         if known.acknowledged is None:
             await self._post(client, known, body)
 
     async def _post(self, client: httpx.AsyncClient, known: WriteRecord, body: Body) -> None:
         where = WriteRecord("/CFPackages", known.acknowledged, known.possible)
-        await self.send(client, where, self.version, "POST", body)
+        await self.send_write(client, where, self.version, "POST", body)
         known.acknowledged, known.possible = where.acknowledged, where.possible
 
-    async def state(self, response: httpx.Response) -> State:
-        """Return the version of all entities, or -1 if they have different ones."""
+    async def read_version(self, response: httpx.Response) -> State:
+        """Return the version number of a package, or -1 if only a part of an upload is stored."""
         body = response.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]
         whole = (len(body["CFItems"]), len(body["CFAssociations"])) == (

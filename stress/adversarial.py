@@ -1,7 +1,7 @@
 """Hostile bodies and header fields, sent to every operation that reads a body.
 
-Each must be rejected with a status body that names the problem, and must not need more memory than
-the largest allowed body.
+Each must be rejected with a response body that names the problem, and must not need more memory
+than the largest allowed body.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stress import large_bodies
 from stress.hostile_bodies import BODIES, OPERATIONS
 from stress.large_bodies import BACKGROUND, HOSTILE, SERVER
 from stress.report import Report
-from stress.server import background_requests, client, monitor_memory
+from stress.server import background_requests, create_client, monitor_memory
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
 TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
@@ -82,22 +82,26 @@ CLIENT_ERRORS, NO_SERVER_ERRORS = range(400, 500), range(200, 500)
 
 
 async def run(live: LiveServer, body_mb: int) -> Report:
-    """Send all requests to a server with a limit of ``body_mb`` megabytes for bodies."""
+    """Send all hostile requests to a server that limits bodies to ``body_mb`` megabytes.
+
+    The report contains the growth of the server's memory, and the latency of normal requests
+    meanwhile.
+    """
     report = Report()
     async with (
-        client(live) as http,
+        create_client(live) as http,
         monitor_memory(live) as report.memory[SERVER],
         background_requests(live) as report.seconds[BACKGROUND],
     ):
         for prefix in PROFILES:
-            await _bodies(report, http, prefix)
-            await _reads(report, http, prefix)
-        await _tokens(report, http)
+            await _send_bodies(report, http, prefix)
+            await _send_reads(report, http, prefix)
+        await _send_token_requests(report, http)
         await large_bodies.run(report, http, body_mb)
     return report
 
 
-async def _bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
+async def _send_bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
     for method, path in OPERATIONS:
         for what, make in BODIES.items():
             response = await http.request(method, prefix + path, content=make())
@@ -107,7 +111,7 @@ async def _bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
             report.check(HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
 
 
-async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
+async def _send_reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
     package = factories.package()
     identifier = package["CFDocument"]["identifier"]
     made = await http.post(f"{prefix}/CFPackages", json=package)
@@ -131,7 +135,7 @@ async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
         report.check(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
-async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
+async def _send_token_requests(report: Report, http: httpx.AsyncClient) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
     for path in TOKEN_PATHS:
         for what, make in BODIES.items():

@@ -10,7 +10,7 @@ PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 class Clock:
-    """A stopwatch with an optional time limit in seconds."""
+    """A stopwatch with an optional time limit, which also prints progress at intervals."""
 
     def __init__(
         self, seconds: float = math.inf, show: Callable[[str], None] = lambda _: None
@@ -30,11 +30,11 @@ class Clock:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the limit is reached; loops should then end."""
+        """Whether the time limit is reached; the loops of a scenario then end."""
         return self.remaining == 0
 
     def report_progress(self, progress: str) -> None:
-        """Show progress unless a message was shown within the interval."""
+        """Show a progress message, unless one was shown within the last 10 seconds."""
         now = time.monotonic()
         if now - self._last_shown >= PROGRESS_INTERVAL_SECONDS:
             self._last_shown = now

@@ -21,19 +21,22 @@ Sql = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 class Cluster:
-    """A Postgres cluster and the failures it can have."""
+    """A Postgres cluster that tests can crash, freeze and restart."""
 
     def __init__(self, data_dir: Path, url: str) -> None:
         self.url, self._own = url, _Cluster(data_dir.resolve())
         self.folder = self._own.data_dir
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop Postgres; ``immediate`` is like a crash: no flush, recovery at the next start."""
+        """Stop Postgres with a mode of ``pg_ctl stop``.
+
+        ``immediate`` is like a crash: Postgres does not flush, and recovers at the next start.
+        """
         # It may already have stopped by itself.
         self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", how)
 
     def start(self) -> None:
-        """Start Postgres at the same URL."""
+        """Start Postgres again; its URL stays the same."""
         assert self._own.start() == self.url, "it started at another URL"
 
     def make_folder(self, path: Path) -> Path:
@@ -49,7 +52,7 @@ class Cluster:
         self.start()
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def freeze(self) -> Iterator[None]:
         """Suspend all Postgres processes during a block: connections stay open but silent."""
         processes = self._processes()
         for process in processes:
@@ -68,7 +71,7 @@ class Cluster:
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[Sql]:
-        """Yield a function that executes SQL as the administrator."""
+        """Connect as the administrator and yield a function that runs SQL and returns rows."""
         connection = await asyncpg.connect(dsn(self.url), timeout=10)
 
         async def run(text: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -81,22 +84,25 @@ class Cluster:
 
 
 @asynccontextmanager
-async def private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
-    """Run a new cluster in ``data_dir`` with the current schema."""
+async def run_private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
+    """Start a new Postgres cluster in ``data_dir`` and create the current schema in it."""
     with embedded_postgres(data_dir) as url:
         await asyncio.to_thread(alembic_runner.migrate, url)
         yield Cluster(data_dir, url)
 
 
 def kill_process(pid: int) -> None:
-    """Send SIGKILL."""
+    """Kill a process with SIGKILL."""
     os.kill(pid, signal.SIGKILL)
 
 
 async def wait_until(
     condition: Callable[[], Awaitable[bool]], seconds: float, description: str
 ) -> float:
-    """Wait until a condition holds and return the seconds; fail if it takes too long."""
+    """Poll a condition until it is true, and return how many seconds that took.
+
+    Raises ``AssertionError`` with the description if it takes longer than ``seconds``.
+    """
     loop = asyncio.get_running_loop()
     started = loop.time()
     while not await condition():

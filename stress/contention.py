@@ -16,41 +16,47 @@ from support import factories
 
 from stress.clock import Clock
 from stress.report import Report
-from stress.server import PREFIX, is_busy
+from stress.server import PREFIX, is_retry_later
 
 WRITERS = 16
 WRITES = "writes"
 
 
-class Scenario:
-    """A server with one framework and sixteen concurrent writers."""
+class ConflictScenario:
+    """Sixteen concurrent writers that conflict with each other within one framework."""
 
     def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
         self.http, self.rng, self.report = http, rng, Report()
         self.document = factories.new_id()
 
     async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
-        """Send a write; retry it after 503 with Retry-After."""
+        """Send a write until the response is not 503 with Retry-After, and return its status.
+
+        Any status that is not in ``allowed`` is a violation; ``name`` is the conflict in the
+        report.
+        """
         while True:
             response = await self.http.request(method, PREFIX + path, json=body)
             self.report.counts[WRITES] += 1
-            self.report.record(name, response, (*allowed, 503) if is_busy(response) else allowed)
-            if not is_busy(response):
+            self.report.record(
+                name, response, (*allowed, 503) if is_retry_later(response) else allowed
+            )
+            if not is_retry_later(response):
                 return response.status_code
             await asyncio.sleep(0.1)
 
     async def get(self, path: str) -> Any:
-        """Return the stored entity, or None."""
+        """Return the entity or package at a path, or None if there is none."""
         response = await self.http.get(PREFIX + path)
         return response.json() if response.status_code == 200 else None
 
     async def prepare(self) -> None:
-        """Create the framework."""
+        """Create the document that the items belong to."""
         body = factories.document(self.document)
         await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
-    async def same_item(self) -> None:
-        """Put one item concurrently; the stored state must be one that was acknowledged."""
+    async def put_same_item(self) -> None:
+        """Put one item concurrently; the stored item must be that of one acknowledged write."""
         path, last = f"/CFItems/{factories.new_id()}", {}
 
         async def write(number: int) -> None:
@@ -67,8 +73,11 @@ class Scenario:
         if last.get(stored["notes"]) != subjects:
             self.report.fail(f"same item: {subjects} are not those of {stored['notes']}")
 
-    async def same_triple(self) -> None:
-        """Put one triple with many identifiers concurrently; exactly one must succeed."""
+    async def put_same_association(self) -> None:
+        """Put one association concurrently with different identifiers; exactly one may succeed.
+
+        Associations with the same origin, destination and type count as one.
+        """
         ends = [f"{self.document}-{end}" for end in "ab"]
         for end in ends:
             body = factories.item(self.document, end)
@@ -87,8 +96,8 @@ class Scenario:
         for path in acknowledged:
             await self.send("same triple", "DELETE", path, None, 204)
 
-    async def same_package(self) -> None:
-        """Replace one package concurrently; the stored package must be one of them."""
+    async def replace_same_package(self) -> None:
+        """Replace one package concurrently; the stored package must be that of one write."""
         identifier = factories.new_id()
         items = [factories.packed_item() for _ in range(40)]
         bodies = [self._package(identifier, items, number) for number in range(WRITERS)]
@@ -103,8 +112,11 @@ class Scenario:
         if len(versions) != 1 or len(stored["CFItems"]) != len(items):
             self.report.fail(f"same package: it is of {sorted(versions)}")
 
-    async def same_document(self) -> None:
-        """Put a document, its package and its items concurrently, with shared definitions."""
+    async def write_same_document(self) -> None:
+        """Write a document, its package and its items concurrently.
+
+        All of them link to the same definitions, so that the writes lock the same rows.
+        """
         identifier = factories.new_id()
         package = self._package(identifier, [factories.packed_item() for _ in range(10)], 0)
         await self.send("same document", "POST", "/CFPackages", package, 201)
@@ -134,7 +146,7 @@ class Scenario:
         await asyncio.gather(*(write() for write in writes))
 
     def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
-        """Return a package; every second one has its entities in reverse order."""
+        """Return a package of version ``number``; even versions have reversed lists of entities."""
         ordered = items if number % 2 else items[::-1]
         notes = str(number)
         kinds = [factories.item_type(f"shared-{index}", description=notes) for index in range(10)]
@@ -147,8 +159,11 @@ class Scenario:
         body["CFDocument"]["notes"] = notes
         return body
 
-    async def opposite_orders(self) -> None:
-        """Write packages, items and types that lock the same rows in different orders."""
+    async def write_in_opposite_orders(self) -> None:
+        """Write packages, items and item types that lock the same rows in different orders.
+
+        Postgres then detects deadlocks, which the server must retry.
+        """
         kinds = [f"shared-{index}" for index in range(10)]
         bodies = [self._package(factories.new_id(), [], number) for number in range(WRITERS // 2)]
         writes: list[Callable[[], Awaitable[int]]] = [
@@ -157,7 +172,7 @@ class Scenario:
                 for body in bodies
             ),
             *(lambda kind=kind: self._put_type(kind) for kind in self.rng.sample(kinds, 8)),
-            *(lambda: self._put_item_with(self.rng.sample(kinds, 5)) for _ in range(8)),
+            *(lambda: self._put_item_linking(self.rng.sample(kinds, 5)) for _ in range(8)),
         ]
         self.rng.shuffle(writes)
         await asyncio.gather(*(write() for write in writes))
@@ -166,35 +181,35 @@ class Scenario:
         body = factories.item_type(kind, description=factories.new_id())
         return await self.send("opposite", "PUT", f"/CFItemTypes/{kind}", body, 201)
 
-    async def _put_item_with(self, names: list[str]) -> int:
+    async def _put_item_linking(self, names: list[str]) -> int:
         links = [factories.link(name) for name in names]
         body = factories.item(self.document, subjectURI=links, conceptKeywordsURI=links[::-1])
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
-async def put_one_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Report:
-    """Run only ``same_item``."""
-    scenario = Scenario(http, random.Random(seed))
+async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Report:
+    """Let many writers put the same item at the same time, ``rounds`` times; no other conflicts."""
+    scenario = ConflictScenario(http, random.Random(seed))
     await scenario.prepare()
     for _ in range(rounds):
-        await scenario.same_item()
+        await scenario.put_same_item()
     return scenario.report
 
 
 async def run(
     http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run all conflicts ``rounds`` times, or until the time limit."""
+    """Run each kind of conflict ``rounds`` times, or until the time limit."""
     clock = clock or Clock()
-    scenario = Scenario(http, random.Random(seed))
+    scenario = ConflictScenario(http, random.Random(seed))
     await scenario.prepare()
     for number in range(rounds):
         clock.report_progress(f"{number} of {rounds} rounds")
         if clock.is_expired:
             break
-        await scenario.same_item()
-        await scenario.same_triple()
-        await scenario.same_package()
-        await scenario.same_document()
-        await scenario.opposite_orders()
+        await scenario.put_same_item()
+        await scenario.put_same_association()
+        await scenario.replace_same_package()
+        await scenario.write_same_document()
+        await scenario.write_in_opposite_orders()
     return scenario.report

@@ -1,4 +1,4 @@
-"""Full disks: Postgres on a small tmpfs that is filled.
+"""Full disks: Postgres on a small tmpfs that is fill_disk.
 
 Without space for tables, Postgres rejects writes; without space for its write-ahead log, it stops.
 In both cases, once there is space, the server must recover by itself and all acknowledged writes
@@ -19,14 +19,14 @@ from support.live_server import LiveServer, serving
 
 from stress.clock import Clock
 from stress.cluster import Cluster, wait_until
-from stress.integrity import broken_rules
+from stress.integrity import find_violated_invariants
 from stress.report import Report
-from stress.server import PREFIX, client, is_busy
-from stress.small_disks import NotAllowed, filled, small_disk
+from stress.server import PREFIX, create_client, is_retry_later
+from stress.small_disks import MountNotAllowed, fill_disk, mount_small_disk
 
 FULL, READ_BACK, NOT_RUN = "full disks", "read back", "not run"
 MEGABYTES = 200
-"""Size of the disk: four times that of a new cluster."""
+"""Size of the disk: four times that of a new Postgres cluster."""
 
 LOG_SEGMENT = 16_000_000
 WRITERS = 4
@@ -36,8 +36,8 @@ NOTES = "n" * 20_000
 """Content of an item, large so that few writes fill the disk."""
 
 
-class Scenario:
-    """A server with an embedded Postgres on a small disk."""
+class FullDiskScenario:
+    """A server whose embedded Postgres stores its data on a small disk that gets fill_disk."""
 
     def __init__(
         self, live: LiveServer, http: httpx.AsyncClient, disk: Path, report: Report
@@ -47,20 +47,24 @@ class Scenario:
         self.acknowledged: dict[str, str] = {}
 
     async def send(self, name: str, method: str, path: str, body: Any = None) -> int:
-        """Send a request; the response must come soon, and be a success or 503 with Retry-After."""
+        """Send a request and return the status of the response.
+
+        It is a violation if the response takes more than 3 seconds, or is neither a success nor 503
+        with Retry-After.
+        """
         started = time.monotonic()
         response = await self.http.request(method, PREFIX + path, json=body)
         seconds = time.monotonic() - started
         self.report.seconds["response"].append(seconds)
         self.report.counts[f"{name} {method} {response.status_code}"] += 1
-        is_allowed = response.status_code < 300 or is_busy(response)
+        is_allowed = response.status_code < 300 or is_retry_later(response)
         if not is_allowed or seconds > RESPONSE_TIMEOUT_SECONDS:
             problem = f"{response.status_code} after {seconds:.1f} s: {response.text[:150]}"
             self.report.fail(f"{name}: {method} {path}: {problem}")
         return response.status_code
 
     async def write(self, name: str) -> int:
-        """Put an item and record it if that was acknowledged."""
+        """Put an item, and remember it if the write was acknowledged."""
         identifier, notes = factories.new_id(), factories.new_id() + NOTES
         body = factories.item(self.document["identifier"], identifier, notes=notes)
         status = await self.send(name, "PUT", f"/CFItems/{identifier}", body)
@@ -69,9 +73,13 @@ class Scenario:
         return status
 
     async def fill(self, name: str, free_bytes: int, *, reads: bool) -> None:
-        """Fill the disk except for some bytes and write until it is full, then free it."""
+        """Fill the disk, let clients write until they get 503, then free the space again.
+
+        Afterwards, all acknowledged items are read back. Only ``free_bytes`` are free for the
+        writes. With ``reads``, reads must succeed while the disk is full.
+        """
         self.report.counts[FULL] += 1
-        with filled(self.disk, free_bytes=free_bytes):
+        with fill_disk(self.disk, free_bytes=free_bytes):
             await asyncio.gather(*(self._write_until_refused(name) for _ in range(WRITERS)))
             requests = [self.send(name, "GET", "/CFDocuments") for _ in range(20)]
             responses = set(await asyncio.gather(*requests))
@@ -107,27 +115,30 @@ class Scenario:
         port = (data / "postgres.port").read_text()
         url = f"postgresql://case_server:{password}@127.0.0.1:{port}/case_server"
         async with Cluster(data, url).sql() as sql:
-            self.report.violations += await broken_rules(sql)
+            self.report.violations += await find_violated_invariants(sql)
 
 
 async def run(clock: Clock | None = None) -> Report:
-    """Fill a disk with tables, then with the write-ahead log; without mount permission, say so."""
+    """Fill the disk of a server, first so that tables, then so that the log cannot grow.
+
+    Without the permission to mount a disk, the report contains a remark instead.
+    """
     report, clock = Report(), clock or Clock()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         try:
             settings = {"CASE_SERVER_ACCESS_LOG": "false"}
             with (
-                small_disk(Path(name) / "disk", MEGABYTES) as disk,
+                mount_small_disk(Path(name) / "disk", MEGABYTES) as disk,
                 serving(disk / "data", settings=settings) as live,
             ):
-                async with client(live) as http:
-                    await _run_both(Scenario(live, http, disk, report), clock)
-        except NotAllowed as error:
+                async with create_client(live) as http:
+                    await _run_both(FullDiskScenario(live, http, disk, report), clock)
+        except MountNotAllowed as error:
             report.remarks[NOT_RUN] = f"{error}; run it as root"
     return report
 
 
-async def _run_both(scenario: Scenario, clock: Clock) -> None:
+async def _run_both(scenario: FullDiskScenario, clock: Clock) -> None:
     path = f"/CFDocuments/{scenario.document['identifier']}"
     assert await scenario.send("before", "PUT", path, scenario.document) == 201
     for name, free_bytes, reads in (

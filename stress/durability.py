@@ -27,8 +27,8 @@ from stress.accounted_writers import (
     WriteRecord,
 )
 from stress.clock import Clock
-from stress.cluster import Cluster, kill_process, private_cluster, wait_until
-from stress.integrity import broken_rules
+from stress.cluster import Cluster, kill_process, run_private_cluster, wait_until
+from stress.integrity import find_violated_invariants
 from stress.report import Report
 from stress.server import PREFIX
 
@@ -37,8 +37,8 @@ READ_BACK = "writes read back"
 
 
 @dataclass
-class Scenario:
-    """A cluster, a server that is restarted after each kill, and the writers."""
+class KillScenario:
+    """Sixteen writers, a server that is restarted after each kill, and its Postgres cluster."""
 
     cluster: Cluster
     folder: Path
@@ -47,7 +47,10 @@ class Scenario:
     writers: list[Writer] = field(default_factory=list)
 
     async def run(self, kills: int, clock: Clock) -> None:
-        """Write, kill and read back ``kills`` times, or until the time limit."""
+        """Let the clients write, kill a process and read everything back, ``kills`` times.
+
+        Ends earlier at the time limit.
+        """
         stack = AsyncExitStack()
         server = self._serve(stack)
         try:
@@ -59,7 +62,7 @@ class Scenario:
                 if clock.is_expired:
                     break
                 postgres = bool(number % 2)
-                await self._round(server, postgres=postgres)
+                await self._write_and_kill(server, postgres=postgres)
                 if not postgres:
                     await stack.aclose()
                     server = self._serve(stack)
@@ -81,10 +84,12 @@ class Scenario:
         own = ({"identifier": factories.new_id()} for _ in range(4))
         self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
 
-    async def _round(self, server: LiveServer, *, postgres: bool) -> None:
-        """Write for a while, then kill the server or Postgres."""
+    async def _write_and_kill(self, server: LiveServer, *, postgres: bool) -> None:
         async with _client(server) as client:
-            tasks = [asyncio.create_task(_write_on(writer, client)) for writer in self.writers]
+            tasks = [
+                asyncio.create_task(_write_until_disconnected(writer, client))
+                for writer in self.writers
+            ]
             await self._wait_for_writes()
             await asyncio.sleep(self.rng.uniform(0, 0.5))
             if postgres:
@@ -105,7 +110,7 @@ class Scenario:
             await asyncio.to_thread(self.cluster.start)
 
     async def _wait_for_writes(self) -> None:
-        """Wait until a write of each kind was acknowledged since the last kill."""
+        """Wait until the server has acknowledged a write of each kind since the last kill."""
         before, counts = self.report.counts.copy(), self.report.counts
         names = {f"acknowledged {writer.kind}" for writer in self.writers}
 
@@ -126,19 +131,19 @@ class Scenario:
             ]
             limit = asyncio.Semaphore(16)
 
-            async def look(writer: Writer, known: WriteRecord) -> None:
+            async def compare(writer: Writer, known: WriteRecord) -> None:
                 async with limit:
                     response = await client.get(PREFIX + known.path)
-                state = None if response.status_code == 404 else await writer.state(response)
+                state = None if response.status_code == 404 else await writer.read_version(response)
                 if not known.allows(state):
                     expected = f"{known.acknowledged} or one of {known.possible}"
                     self.report.fail(f"{known.path}: found {state}, expected {expected}")
-                known.settle(state)
+                known.record_version(state)
                 self.report.counts[READ_BACK] += 1
 
-            await asyncio.gather(*(look(*pair) for pair in everything))
+            await asyncio.gather(*(compare(*pair) for pair in everything))
         async with self.cluster.sql() as sql:
-            self.report.violations += await broken_rules(sql)
+            self.report.violations += await find_violated_invariants(sql)
 
 
 def _client(server: LiveServer) -> httpx.AsyncClient:
@@ -147,7 +152,7 @@ def _client(server: LiveServer) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=30, limits=limits)
 
 
-async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
+async def _write_until_disconnected(writer: Writer, client: httpx.AsyncClient) -> None:
     try:
         while True:
             await writer.write(client)
@@ -156,11 +161,14 @@ async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
 
 
 async def run(kills: int, seed: int, clock: Clock | None = None) -> Report:
-    """Kill the server and Postgres alternately, ``kills`` times in all, within the time limit."""
+    """Kill the server and Postgres in turn and check that no acknowledged write is lost.
+
+    ``kills`` is the total number; there are fewer if the time limit is reached before.
+    """
     report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            scenario = Scenario(cluster, folder, report, random.Random(seed))
+        async with run_private_cluster(folder / "postgres") as cluster:
+            scenario = KillScenario(cluster, folder, report, random.Random(seed))
             await scenario.run(kills, clock or Clock())
     return report

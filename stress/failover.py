@@ -21,9 +21,9 @@ from support import factories
 
 from case_server.db.postgres import alembic_runner
 from stress.clock import Clock
-from stress.patroni import NODES, PatroniCluster, patroni_cluster
+from stress.patroni import NODES, PatroniCluster, run_patroni_cluster
 from stress.report import Report
-from stress.server import PREFIX, client, server
+from stress.server import PREFIX, create_client, run_server
 
 EVENTS = "events"
 CLIENTS = 8
@@ -36,46 +36,54 @@ HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 
 
 
 @dataclass
-class Event:
-    """What the clients saw during an event."""
+class EventResult:
+    """The counts of one event, such as a killed primary: acknowledged, lost and wrong responses."""
 
     name: str
     may_lose: bool = False
-    """Whether replication allows it to lose acknowledged writes."""
+    """Whether replication allows the event to lose acknowledged writes."""
     acknowledged: int = 0
     lost: int = 0
     wrong: int = 0
+    """Responses that contradict an acknowledged write, or another response."""
     errors: int = 0
     """Responses with a status of 500 or more, other than 503."""
     slow: int = 0
+    """Responses that took longer than 5 seconds."""
     last: float = field(default_factory=time.monotonic)
     outage: float = 0.0
-    """The longest time between two acknowledged writes of any clients."""
+    """The longest time in seconds in which no client's write was acknowledged."""
 
     def acknowledge(self) -> None:
-        """Count an acknowledged write."""
+        """Count an acknowledged write, and extend the outage to the time since the previous one."""
         now = time.monotonic()
         self.acknowledged += 1
         self.outage, self.last = max(self.outage, now - self.last), now
 
-    def row(self) -> tuple[str, ...]:
-        """Return the cells of the table."""
+    def format_cells(self) -> tuple[str, ...]:
+        """Return the counts as cells of the printed table, in the order of ``HEADINGS``."""
         numbers = (self.acknowledged, self.lost, self.wrong, self.errors, self.slow)
         return self.name, f"{self.outage:.1f}", *map(str, numbers)
 
 
-class Writers:
-    """Clients that each write the versions of an item, and read it after each write."""
+class VersionWriters:
+    """Eight clients that each replace one item repeatedly and read it after each write.
+
+    Each write has a higher version number, which shows whether a later read misses it.
+    """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http, self.event = http, Event("before")
+        self.http, self.event = http, EventResult("before")
         self.document = factories.document()
         self.items = [factories.item(self.document["identifier"]) for _ in range(CLIENTS)]
         self.acknowledged = dict.fromkeys((item["identifier"] for item in self.items), 0)
         self._is_stopped = False
 
     async def request(self, method: str, path: str, body: object = None) -> httpx.Response | None:
-        """Send a request and count what it says about the event; None if it was broken off."""
+        """Send a request and return the response, or None if the connection broke.
+
+        Counts errors, and responses that take more than 5 seconds, for the present event.
+        """
         started, event = time.monotonic(), self.event
         try:
             response = await self.http.request(method, PREFIX + path, json=body)
@@ -87,7 +95,7 @@ class Writers:
         return response
 
     async def run(self) -> None:
-        """Write until ``stop``."""
+        """Create the document and let all clients write until ``stop`` is called."""
         path = f"/CFDocuments/{self.document['identifier']}"
         response = await self.request("PUT", path, self.document)
         assert response is not None
@@ -95,7 +103,7 @@ class Writers:
         await asyncio.gather(*(self._write(item) for item in self.items))
 
     def stop(self) -> None:
-        """Let the clients end after their requests."""
+        """Tell the clients to end after their present requests."""
         self._is_stopped = True
 
     async def _write(self, item: dict[str, object]) -> None:
@@ -114,8 +122,11 @@ class Writers:
             if read and read.status_code == 200 and not self.event.may_lose:
                 event.wrong += read.json()["fullStatement"] != str(version)
 
-    async def check(self) -> None:
-        """Count the lost writes, and whether item, package and feed agree. No client writes."""
+    async def check_consistency(self) -> None:
+        """Count lost writes, and contradictions between items, package and change feed.
+
+        Must be called after the clients have stopped.
+        """
         package = await self._read(f"/CFPackages/{self.document['identifier']}")
         in_package = {item["identifier"]: int(item["fullStatement"]) for item in package["CFItems"]}
         for identifier, version in self.acknowledged.items():
@@ -137,7 +148,10 @@ class Writers:
 
 
 async def run(clock: Clock) -> Report:
-    """Cause each event once; a missing program is a remark of the report."""
+    """Run each event once on a new Patroni cluster and report the counts as a table.
+
+    If patroni or etcd is not installed, the report contains a remark instead.
+    """
     report = Report()
     if missing := [name for name in PROGRAMS if not shutil.which(name)]:
         report.remarks["skipped"] = f"install {' and '.join(missing)}"
@@ -146,18 +160,20 @@ async def run(clock: Clock) -> Report:
     rows: list[tuple[str, ...]] = [HEADINGS]
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        with patroni_cluster(folder) as cluster:
+        with run_patroni_cluster(folder) as cluster:
             await cluster.wait_until_complete()
             await asyncio.to_thread(alembic_runner.migrate, cluster.url)
             settings = {"workers": 2, "synchronous_commit": "remote_apply"}
-            with server(folder, cluster.url, **settings) as live:
-                async with client(live) as http:
+            with run_server(folder, cluster.url, **settings) as live:
+                async with create_client(live) as http:
                     for title, (action, may_lose) in ACTIONS.items():
                         if clock.is_expired:
                             break
                         clock.report_progress(title)
-                        event = await _cause(Event(title, may_lose), action, cluster, http)
-                        rows.append(event.row())
+                        event = await _run_event(
+                            EventResult(title, may_lose), action, cluster, http
+                        )
+                        rows.append(event.format_cells())
                         report.counts[EVENTS] += 1
                         if event.wrong or event.errors or (event.lost and not may_lose):
                             report.fail(f"{title}: {event}")
@@ -167,14 +183,17 @@ async def run(clock: Clock) -> Report:
     return report
 
 
-async def _cause(
-    event: Event,
+async def _run_event(
+    event: EventResult,
     action: Callable[[PatroniCluster], Awaitable[None]],
     cluster: PatroniCluster,
     http: httpx.AsyncClient,
-) -> Event:
-    """Cause an event while clients write, and let them write for a second after it."""
-    writers = Writers(http)
+) -> EventResult:
+    """Run ``action`` while clients write, then wait until each could have written again.
+
+    Returns the event with its counts.
+    """
+    writers = VersionWriters(http)
     running = asyncio.create_task(writers.run())
     await asyncio.sleep(2)
     event.wrong, event.last = writers.event.wrong, time.monotonic()
@@ -186,7 +205,7 @@ async def _cause(
             await asyncio.sleep(0.1)
     writers.stop()
     await running
-    await writers.check()
+    await writers.check_consistency()
     await cluster.wait_until_complete()
     return event
 
@@ -206,13 +225,13 @@ async def _switch_over(cluster: PatroniCluster) -> None:
 async def _cut_off(cluster: PatroniCluster) -> None:
     primary = await cluster.primary()
     standby = next(name for name in NODES if name != primary)
-    with cluster.frozen(standby):
+    with cluster.freeze(standby):
         await asyncio.sleep(CUT_OFF_SECONDS)
 
 
 async def _stop_standbys(cluster: PatroniCluster) -> None:
-    """Stop all standbys of a primary that must not commit without one."""
-    async with _strict(cluster):
+    """Stop all standbys of a primary that must not commit without a standby."""
+    async with _require_standby(cluster):
         primary = await cluster.primary()
         standbys = [name for name in NODES if name != primary]
         for name in standbys:
@@ -224,7 +243,7 @@ async def _stop_standbys(cluster: PatroniCluster) -> None:
 
 
 @asynccontextmanager
-async def _strict(cluster: PatroniCluster) -> AsyncIterator[None]:
+async def _require_standby(cluster: PatroniCluster) -> AsyncIterator[None]:
     await cluster.configure(synchronous_mode=True, synchronous_mode_strict=True)
     await asyncio.sleep(6)  # two rounds of Patroni's loop
     try:

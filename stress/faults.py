@@ -24,30 +24,30 @@ import asyncpg
 from support.databases import dsn
 
 from stress.cluster import Cluster, wait_until
-from stress.small_disks import NotAllowed, filled, small_disk
+from stress.small_disks import MountNotAllowed, fill_disk, mount_small_disk
 
 READ, WRITE, SORT = "read", "write", "sort"
 
 
 @asynccontextmanager
-async def stopped(cluster: Cluster) -> AsyncIterator[None]:
-    """Crash Postgres during a block."""
+async def crash_postgres(cluster: Cluster) -> AsyncIterator[None]:
+    """Crash Postgres for the duration of a ``with`` block."""
     await asyncio.to_thread(cluster.stop)
     yield
     await asyncio.to_thread(cluster.start)
 
 
 @asynccontextmanager
-async def frozen(cluster: Cluster) -> AsyncIterator[None]:
-    """Suspend Postgres during a block: it does not respond, but connections stay open."""
-    with cluster.frozen():
+async def freeze_postgres(cluster: Cluster) -> AsyncIterator[None]:
+    """Suspend Postgres for the duration of a block: connections stay open but get no response."""
+    with cluster.freeze():
         yield
 
 
 @asynccontextmanager
-async def closed(cluster: Cluster) -> AsyncIterator[None]:
-    """Terminate all connections and reject new ones during a block."""
-    async with admin_connection(cluster) as sql:
+async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
+    """Terminate all connections to the database and reject new ones for the duration of a block."""
+    async with open_admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _terminate_connections(sql)
         yield
@@ -55,9 +55,9 @@ async def closed(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Use up all connections of Postgres during a block."""
-    async with admin_connection(cluster) as sql, AsyncExitStack() as stack:
+async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
+    """Use up all connections that Postgres allows, for the duration of a block."""
+    async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _terminate_connections(sql)
@@ -76,9 +76,9 @@ async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """Make the database read-only during a block, like a standby."""
-    async with admin_connection(cluster) as sql:
+async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
+    """Make the database read-only for the duration of a block, like a standby."""
+    async with open_admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
         await _terminate_connections(sql)
         yield
@@ -87,10 +87,13 @@ async def read_only(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def no_space(cluster: Cluster) -> AsyncIterator[None]:
-    """Leave no disk space for temporary files, and too little memory to sort without them."""
-    async with admin_connection(cluster) as sql:
-        with full_for_temporary_files(cluster) as disk:
+async def fill_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
+    """Leave Postgres no disk space for temporary files, for the duration of a block.
+
+    It also gets too little memory to sort without them.
+    """
+    async with open_admin_connection(cluster) as sql:
+        with mount_temporary_directory(cluster) as disk:
             setting = "temp_file_limit = 0"
             if disk:
                 await sql.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
@@ -98,7 +101,7 @@ async def no_space(cluster: Cluster) -> AsyncIterator[None]:
             await sql.execute(f"ALTER DATABASE case_server SET {setting}")
             await sql.execute("ALTER DATABASE case_server SET work_mem = '64kB'")
             await _terminate_connections(sql)
-            with filled(disk.parent) if disk else nullcontext():
+            with fill_disk(disk.parent) if disk else nullcontext():
                 yield
             await sql.execute("ALTER DATABASE case_server RESET ALL")
             await _terminate_connections(sql)
@@ -107,20 +110,20 @@ async def no_space(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @contextmanager
-def full_for_temporary_files(cluster: Cluster) -> Iterator[Path | None]:
-    """Yield a directory on a small disk, or None without permission to mount."""
+def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
+    """Mount a 4 MB disk and yield a directory on it; yield None without permission to mount."""
     with ExitStack() as stack:
         try:
-            disk = stack.enter_context(small_disk(cluster.folder / "small", 4))
-        except NotAllowed:
+            disk = stack.enter_context(mount_small_disk(cluster.folder / "small", 4))
+        except MountNotAllowed:
             yield None
         else:
             yield cluster.make_folder(disk / "temporary")
 
 
 @asynccontextmanager
-async def locked(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Lock the tables; yield a function that unlocks them."""
+async def lock_tables(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Lock the tables so that all requests wait; yield a function that releases the locks."""
     async with cluster.sql() as sql:
         await sql("BEGIN")
         await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
@@ -130,19 +133,19 @@ async def locked(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]
 Fault: TypeAlias = Callable[[Cluster], AbstractAsyncContextManager[None]]
 
 FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
-    "stopped": (stopped, {READ, WRITE}, True),
-    "frozen": (frozen, {READ, WRITE}, True),
-    "closed": (closed, {READ, WRITE}, True),
-    "out of connections": (out_of_connections, {READ, WRITE}, True),
-    "read-only": (read_only, {WRITE}, False),
-    "no space": (no_space, {SORT}, False),
+    "stopped": (crash_postgres, {READ, WRITE}, True),
+    "frozen": (freeze_postgres, {READ, WRITE}, True),
+    "closed": (reject_connections, {READ, WRITE}, True),
+    "out of connections": (exhaust_connections, {READ, WRITE}, True),
+    "read-only": (make_read_only, {WRITE}, False),
+    "no space": (fill_temporary_space, {SORT}, False),
 }
-"""Each outage with the requests it affects and whether ``/ready`` returns 503."""
+"""The faults by name: each with the requests it affects and whether ``/ready`` then returns 503."""
 
 
 @asynccontextmanager
-async def admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Connect to another database, which the outages do not affect."""
+async def open_admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Connect to the database ``postgres``, which the faults do not affect."""
     connection = await asyncpg.connect(_admin_url(cluster), timeout=10)
     try:
         yield connection
@@ -155,7 +158,10 @@ def _admin_url(cluster: Cluster) -> str:
 
 
 async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
-    """Terminate all connections that exist now; the pool replaces its first one at once."""
+    """Terminate all connections that exist now.
+
+    The server's pool replaces its first connection at once.
+    """
     began = await sql.fetchval("SELECT clock_timestamp()")
     condition = (
         "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"

@@ -16,8 +16,8 @@ def _item(**fields: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def _instead(prefix: str, raw: bytes) -> bytes:
-    """Return an item with bytes that no JSON library would write."""
+def _item_with_raw_notes(prefix: str, raw: bytes) -> bytes:
+    """Return an item whose ``notes`` is raw JSON, which need not be valid."""
     return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", prefix.encode())
 
 
@@ -33,34 +33,40 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "a list that is 10,000 deep": lambda: b"[" * DEPTH + b"]" * DEPTH,
     "an object that is 10,000 deep": lambda: b'{"a":' * DEPTH + b"1" + b"}" * DEPTH,
     "depth that is never closed": lambda: b'{"item":' * DEPTH,
-    "depth in extensions": lambda: _instead(
+    "depth in extensions": lambda: _item_with_raw_notes(
         "", b'"", "extensions": ' + b'{"a":' * DEPTH + b"1" + b"}" * DEPTH
     ),
-    "depth in an unknown field": lambda: _instead("", b'"", "x": ' + b"[" * DEPTH + b"]" * DEPTH),
-    "1e400": lambda: _instead("", b"1e400"),
-    "1e400 in extensions": lambda: _instead("", b'"", "extensions": {"a": 1e400}'),
-    "NaN": lambda: _instead("", b"NaN"),
-    "a hundred thousand digits": lambda: _instead("", b"9" * 100_000),
-    "…in extensions": lambda: _instead("", b'"", "extensions": {"a": ' + b"9" * 100_000 + b"}"),
-    "a fraction of as many": lambda: _instead(
+    "depth in an unknown field": lambda: _item_with_raw_notes(
+        "", b'"", "x": ' + b"[" * DEPTH + b"]" * DEPTH
+    ),
+    "1e400": lambda: _item_with_raw_notes("", b"1e400"),
+    "1e400 in extensions": lambda: _item_with_raw_notes("", b'"", "extensions": {"a": 1e400}'),
+    "NaN": lambda: _item_with_raw_notes("", b"NaN"),
+    "a hundred thousand digits": lambda: _item_with_raw_notes("", b"9" * 100_000),
+    "…in extensions": lambda: _item_with_raw_notes(
+        "", b'"", "extensions": {"a": ' + b"9" * 100_000 + b"}"
+    ),
+    "a fraction of as many": lambda: _item_with_raw_notes(
         "", b'"", "extensions": {"a": 0.' + b"9" * 100_000 + b"}"
     ),
-    "a name twice": lambda: _instead("", b'"a", "notes": 7'),
+    "a name twice": lambda: _item_with_raw_notes("", b'"a", "notes": 7'),
     "an identifier twice": lambda: b'{"identifier": "y", ' + _item()[1:],
     "two wrappers": lambda: b'{"item": ' + _item() + b', "CFItem": ' + _item() + b"}",
     "a wrapper twice": lambda: b'{"item": ' + _item() + b', "item": 5}',
-    "a lone surrogate": lambda: _instead("", rb'"\ud800"'),
-    "a lone surrogate as bytes": lambda: _instead("", b'"\xed\xa0\x80"'),
-    "a lone surrogate as a name": lambda: _instead("", rb'"", "extensions": {"\udfff": 1}'),
-    "a NUL": lambda: _instead("", rb'"\u0000"'),
-    "a NUL as a byte": lambda: _instead("", b'"\x00"'),
-    "a NUL as a name": lambda: _instead("", rb'"", "extensions": {"\u0000": 1}'),
+    "a lone surrogate": lambda: _item_with_raw_notes("", rb'"\ud800"'),
+    "a lone surrogate as bytes": lambda: _item_with_raw_notes("", b'"\xed\xa0\x80"'),
+    "a lone surrogate as a name": lambda: _item_with_raw_notes(
+        "", rb'"", "extensions": {"\udfff": 1}'
+    ),
+    "a NUL": lambda: _item_with_raw_notes("", rb'"\u0000"'),
+    "a NUL as a byte": lambda: _item_with_raw_notes("", b'"\x00"'),
+    "a NUL as a name": lambda: _item_with_raw_notes("", rb'"", "extensions": {"\u0000": 1}'),
     "a NUL after the end": lambda: _item() + b"\x00",
     "a BOM": lambda: b"\xef\xbb\xbf" + _item(notes=5),
     "UTF-16": lambda: _item().decode().encode("utf-16"),
     "UTF-32": lambda: _item().decode().encode("utf-32"),
-    "Latin-1": lambda: _instead("", b'"\xe9"'),
-    "overlong UTF-8": lambda: _instead("", b'"\xc0\x80"'),
+    "Latin-1": lambda: _item_with_raw_notes("", b'"\xe9"'),
+    "overlong UTF-8": lambda: _item_with_raw_notes("", b'"\xc0\x80"'),
     "a comment": lambda: _item() + b"// that is all",
     "single quotes": lambda: _item().replace(b'"', b"'"),
     "a hundred thousand unknown fields": lambda: json.dumps(

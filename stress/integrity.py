@@ -41,12 +41,13 @@ RULES = {
     "a duplicate row": """
         SELECT identifier FROM items GROUP BY identifier HAVING count(*) > 1""",
 }
-"""Queries for rows that violate an invariant. Constraints enforce most of them; the queries show
-that a crash did not break that, so they read the tables instead of the indexes."""
+"""Queries for rows that violate an invariant. Constraints of the database enforce most invariants;
+the queries show that a crash did not break those, so they read the tables instead of the
+indexes."""
 
 
-async def broken_rules(sql: Sql) -> list[str]:
-    """List the violated invariants, each with up to three identifiers."""
+async def find_violated_invariants(sql: Sql) -> list[str]:
+    """List the violated invariants of the stored data, each with up to three identifiers."""
     await sql("SET enable_indexscan = off")
     await sql("SET enable_indexonlyscan = off")
     await sql("SET enable_bitmapscan = off")

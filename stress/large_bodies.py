@@ -17,10 +17,17 @@ import click
 import httpx
 from support import factories
 
-from stress.cluster import private_cluster
+from stress.cluster import run_private_cluster
 from stress.hostile_bodies import OPERATIONS
 from stress.report import Report
-from stress.server import MEGABYTE, PREFIX, background_requests, client, monitor_memory, server
+from stress.server import (
+    MEGABYTE,
+    PREFIX,
+    background_requests,
+    create_client,
+    monitor_memory,
+    run_server,
+)
 
 Show = Callable[[str], None]
 
@@ -32,34 +39,34 @@ TOO_LARGE = range(413, 414)
 CODINGS = ("gzip", "deflate", "br", "zstd", "gzip, gzip")
 
 
-def bodies(size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield invalid bodies of almost ``size`` bytes, with a description."""
+def generate_invalid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield invalid request bodies of almost ``size`` bytes, each with a short description."""
     yield "blanks", b" " * size
     yield "brackets", b"[" * size
     yield "objects in objects", b'{"a":' * (size // 5)
     yield "a string", b'"' + b"x" * (size - 2) + b'"'
     yield "backslashes", b'"' + b"\\u0041" * ((size - 2) // 6) + b'"'
     yield "a number", b"9" * size
-    yield "zeros", _many(b"[", b"0", 0, b"]", size)
-    yield "empty lists", _many(b"[", b"[]", 0, b"]", size)
-    yield "empty items", _many(b'{"CFItems":[', b"{}", 0, b"]}", size)
+    yield "zeros", _repeat_to_size(b"[", b"0", 0, b"]", size)
+    yield "empty lists", _repeat_to_size(b"[", b"[]", 0, b"]", size)
+    yield "empty items", _repeat_to_size(b'{"CFItems":[', b"{}", 0, b"]}", size)
     # As dense as a body may be.
-    yield "sparse items", _many(b'{"CFItems":[', b"{}", 60, b"]}", size)
+    yield "sparse items", _repeat_to_size(b'{"CFItems":[', b"{}", 60, b"]}", size)
     yield (
         "sparse criteria",
-        _many(b'{"CFRubrics":[{"CFRubricCriteria":[', b'{"a":1}', 60, b"]}]}", size),
+        _repeat_to_size(b'{"CFRubrics":[{"CFRubricCriteria":[', b'{"a":1}', 60, b"]}]}", size),
     )
-    yield "sparse strings", _many(b'{"subject":[', b"0", 20, b"]}", size)
-    yield "a repeated name", _many(b"{", b'"notes":5', 20, b"}", size)
+    yield "sparse strings", _repeat_to_size(b'{"subject":[', b"0", 20, b"]}", size)
+    yield "a repeated name", _repeat_to_size(b"{", b'"notes":5', 20, b"}", size)
     fields = (b'"f%015d":0' % number for number in range(size // 21 - 5))
     yield "unknown fields", b'{"x":0,' + b",".join(fields) + b"}"
     texts = (b'"%018d"' % number for number in range(size // 21 - 5))
     yield "distinct strings", b'{"subject":[0,' + b",".join(texts) + b"]}"
-    yield from _nearly_right(size)
+    yield from _generate_almost_valid_bodies(size)
 
 
-def _nearly_right(size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield items and packages with one error, or one in each of their parts."""
+def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield bodies with valid items and packages, except for one error or one in each element."""
     for what, field, begin, one, every, end in (
         ("NULs in strings", "subject", b"[", rb'"\u0000"', 20, b"]"),
         ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
@@ -69,13 +76,20 @@ def _nearly_right(size: int) -> Iterator[tuple[str, bytes]]:
     ):
         item = factories.item("d", "x") | {field: "HERE"}
         head, tail = json.dumps(item).encode().split(b'"HERE"')
-        yield what, _many(head + begin, one, every, end + tail, size)
+        yield what, _repeat_to_size(head + begin, one, every, end + tail, size)
     item = factories.packed_item(notes=None)
-    yield "items with a null", _many(b'{"CFItems":[', json.dumps(item).encode(), 0, b"]}", size)
+    yield (
+        "items with a null",
+        _repeat_to_size(b'{"CFItems":[', json.dumps(item).encode(), 0, b"]}", size),
+    )
 
 
-def _many(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
-    """Repeat bytes, each padded with spaces to ``every`` bytes, up to a total size."""
+def _repeat_to_size(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
+    """Return ``begin``, comma-separated copies of ``one``, and ``end``: ``size`` bytes in total.
+
+    Each copy is padded with spaces to ``every`` bytes, because the server limits how dense a body
+    may be.
+    """
     padded = one.ljust(every - 1)
     count = (size - len(begin) - len(end) - len(one)) // (len(padded) + 1)
     return begin + (padded + b",") * count + one + end
@@ -84,8 +98,11 @@ def _many(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
 async def run(
     report: Report, http: httpx.AsyncClient, megabytes: int, show: Show = lambda _: None
 ) -> None:
-    """Send all bodies to a server with a limit of ``megabytes``."""
-    for what, body in bodies(megabytes * MEGABYTE):
+    """Send all invalid bodies of exactly the allowed size, and one byte above, to a server.
+
+    ``megabytes`` is the server's limit; ``show`` prints what each body costs the server.
+    """
+    for what, body in generate_invalid_bodies(megabytes * MEGABYTE):
         for method, path in READERS:
             with _measure_memory(report) as cost:
                 response = await http.request(method, PREFIX + path, content=body)
@@ -100,7 +117,9 @@ async def run(
         report.check(HOSTILE, f"more than {megabytes} MB of {what}", response, TOO_LARGE)
     bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
     for method, path in OPERATIONS:
-        response = await http.request(method, PREFIX + path, content=_endless(megabytes))
+        response = await http.request(
+            method, PREFIX + path, content=_stream_without_length(megabytes)
+        )
         report.check(HOSTILE, f"too much without a length to {path}", response, TOO_LARGE)
         for coding in CODINGS:
             headers = {"Content-Encoding": coding}
@@ -110,7 +129,7 @@ async def run(
 
 @contextmanager
 def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns the memory growth during the block."""
+    """Yield a function that, after the block, returns the server's memory growth in megabytes."""
     memory = report.memory[SERVER]
     before, memory.peak = memory.peak, 0.0
     growth = 0.0
@@ -120,7 +139,7 @@ def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
     memory.peak = max(before, memory.peak)
 
 
-async def _endless(megabytes: int) -> AsyncIterator[bytes]:
+async def _stream_without_length(megabytes: int) -> AsyncIterator[bytes]:
     for _ in range(megabytes + 2):
         yield b" " * MEGABYTE
 
@@ -135,11 +154,11 @@ def main(megabytes: int) -> None:
 async def _run(megabytes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            with server(folder, cluster.url, max_body_mb=megabytes) as live:
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url, max_body_mb=megabytes) as live:
                 report = Report()
                 async with (
-                    client(live) as http,
+                    create_client(live) as http,
                     monitor_memory(live) as report.memory[SERVER],
                     background_requests(live) as report.seconds[BACKGROUND],
                 ):

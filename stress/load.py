@@ -22,17 +22,17 @@ from support import factories
 from support.live_server import LiveServer
 
 from stress.clock import Clock
-from stress.cluster import private_cluster
+from stress.cluster import run_private_cluster
 from stress.report import Report
-from stress.server import PREFIX, client, connect, monitor_memory, server
+from stress.server import PREFIX, create_client, monitor_memory, open_connection, run_server
 
 ENCODINGS = ("identity", "gzip", "zstd")
 READERS, WRITERS = 32, 16
 PACKAGES_READ, SMALL_READS = "package 200", "small read"
 
 
-def framework(items: int) -> factories.Body:
-    """Return a package whose statements and tree are of realistic size."""
+def build_large_package(items: int) -> factories.Body:
+    """Return a package of ``items`` items, with statements and a tree as large as real ones."""
     packed = [
         factories.packed_item(
             fullStatement=f"statement {number} " * 12, humanCodingScheme=f"{number}"
@@ -47,23 +47,23 @@ def framework(items: int) -> factories.Body:
     return factories.package(CFItems=packed, CFAssociations=links)
 
 
-class Scenario:
-    """A server with one large framework."""
+class LoadScenario:
+    """A server that stores one large framework, and the clients that read and write it."""
 
     def __init__(self, live: LiveServer, http: httpx.AsyncClient, items: int, seed: int) -> None:
         self.live, self.http, self.report, self.rng = live, http, Report(), random.Random(seed)
-        self.body = framework(items)
+        self.body = build_large_package(items)
         self.document = self.body["CFDocument"]["identifier"]
         self.package = f"{PREFIX}/CFPackages/{self.document}"
         self.raw = json.dumps(self.body).encode()
 
     async def prepare(self) -> None:
-        """Upload the framework."""
+        """Upload the framework to the server."""
         response = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
         assert response.status_code == 201, response.text
 
     async def run_load(self, seconds: float) -> None:
-        """Run readers, writers and a client of small reads for some seconds."""
+        """Let 32 clients read the package, 16 write and one read single items, for ``seconds``."""
         async with monitor_memory(self.live) as self.report.memory["load"]:
             until = time.monotonic() + seconds
             work: list[Callable[[int], Awaitable[None]]] = [
@@ -104,7 +104,7 @@ class Scenario:
         await asyncio.sleep(0.01)
 
     async def run_slow_clients(self, count: int, seconds: float) -> None:
-        """Run all kinds of slow clients and ordinary ones concurrently."""
+        """Open ``count`` connections of each slow kind; normal requests must still succeed."""
         async with monitor_memory(self.live) as memory:
             self.report.memory["slow clients"] = memory
             raw = [make() for _ in range(count) for make in self._slow_clients()]
@@ -121,7 +121,6 @@ class Scenario:
                     connection.close()
 
     async def _check_responsive(self) -> None:
-        """Check that a large read and an upload succeed meanwhile."""
         self.report.record("package", await self.http.get(self.package), {200})
         self.report.record(
             "package put", await self.http.put(self.package, content=self.raw), {200}
@@ -139,20 +138,24 @@ class Scenario:
         upload = start("PUT", self.package, f"Content-Length: {len(self.raw)}")
         slow = {"receive_buffer": 2048}
         return [
-            lambda: connect(self.live, start("GET", self.package), **slow),
-            lambda: connect(self.live, start("GET", self.package, "Accept-Encoding: gzip"), **slow),
-            lambda: connect(self.live, start("GET", lists), **slow),
-            lambda: connect(self.live, b""),
-            lambda: connect(self.live, b"GET /case/1.1/CFIt"),
-            lambda: connect(self.live, upload + b"{"),
-            lambda: connect(
+            lambda: open_connection(self.live, start("GET", self.package), **slow),
+            lambda: open_connection(
+                self.live, start("GET", self.package, "Accept-Encoding: gzip"), **slow
+            ),
+            lambda: open_connection(self.live, start("GET", lists), **slow),
+            lambda: open_connection(self.live, b""),
+            lambda: open_connection(self.live, b"GET /case/1.1/CFIt"),
+            lambda: open_connection(self.live, upload + b"{"),
+            lambda: open_connection(
                 self.live, start("POST", "/oauth2/token", "Content-Length: 999") + b"g"
             ),
-            lambda: _closed(connect(self.live, upload + self.raw[: len(self.raw) // 2])),
+            lambda: _close_early(
+                open_connection(self.live, upload + self.raw[: len(self.raw) // 2])
+            ),
         ]
 
 
-def _closed(raw: socket.socket) -> socket.socket:
+def _close_early(raw: socket.socket) -> socket.socket:
     raw.close()
     return raw
 
@@ -163,7 +166,7 @@ async def _repeat(work: Callable[[int], Awaitable[None]], number: int, until: fl
 
 
 async def _trickle(raw: list[socket.socket], until: float) -> None:
-    """Send and receive one byte per second on each connection."""
+    """Send and receive one byte per second on each connection, until the given monotonic time."""
     while time.monotonic() < until:
         await asyncio.sleep(1)
         for connection in raw:
@@ -179,14 +182,14 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
 async def run(
     items: int, seconds: float, slow: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run ``seconds`` of load, then as long with ``slow`` clients of each slow kind."""
+    """Run ``seconds`` of load, then the same time with ``slow`` connections of each slow kind."""
     clock = clock or Clock()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            with server(folder, cluster.url) as live:
-                async with client(live, connections=200) as http:
-                    scenario = Scenario(live, http, items, seed)
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url) as live:
+                async with create_client(live, connections=200) as http:
+                    scenario = LoadScenario(live, http, items, seed)
                     await scenario.prepare()
                     clock.report_progress(f"{items:,} items stored")
                     await scenario.run_load(seconds)

@@ -16,25 +16,25 @@ KINDS = ("CFItemType", "CFSubject", "CFConcept", "CFLicense", "CFAssociationGrou
 
 @dataclass
 class Document:
-    """A document; the API cannot delete it."""
+    """A document as the reference model stores it; it stays, because the API cannot delete it."""
 
     title: str
     package: str
     subjects: Links = ()
     license: str | None = None
     defined: set[tuple[str, str]] = field(default_factory=set)
-    """(kind, identifier) of the definitions in its last upload."""
+    """The (kind, identifier) of each definition in the last package that was uploaded for it."""
 
 
 @dataclass
 class Item:
-    """An item; deleted ones can be restored."""
+    """An item as the reference model stores it; ``live`` is False while it is deleted."""
 
     statement: str
     document: str
     subjects: Links = ()
     keywords: Links = ()
-    """The links of the last write; responses contain only the last link."""
+    """The concepts that the last write linked; responses contain only the last of them."""
     type: str | None = None
     live: bool = True
     linked: set[str] = field(default_factory=set)
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass
 class Association:
-    """An association, hidden while one of its ends is a deleted item."""
+    """An association as the reference model stores it; hidden while one of its ends is deleted."""
 
     origin: str
     destination: str
@@ -52,13 +52,13 @@ class Association:
 
     @property
     def triple(self) -> tuple[str, str, str]:
-        """Return the key that must be unique: origin, destination and type."""
+        """The origin, destination and type, which no two associations may share."""
         return self.origin, self.destination, self.type
 
 
 @dataclass
 class Upload:
-    """An uploaded package."""
+    """The contents of a package in an upload request."""
 
     document: str
     title: str
@@ -70,7 +70,10 @@ class Upload:
 
 
 class Model:
-    """The stored entities and the operations of the API."""
+    """The entities that a correct server has stored after the operations called so far.
+
+    The methods named after operations return the status code that the server must respond with.
+    """
 
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
@@ -78,32 +81,34 @@ class Model:
         self.associations: dict[str, Association] = {}
         self.definitions: dict[tuple[str, str], str] = {}
 
-    def register(self, kind: str, links: Iterable[str | None], title: str) -> None:
-        """Create the linked definitions that do not exist."""
+    def create_missing_definitions(
+        self, kind: str, links: Iterable[str | None], title: str
+    ) -> None:
+        """Create a definition with ``title`` for each linked identifier that does not exist yet."""
         for identifier in links:
             if identifier is not None:
                 self.definitions.setdefault((kind, identifier), title)
 
     def put_document(self, identifier: str, sent: Document, title: str) -> int:
-        """Put a document. Return 201, or 409 if another document has the identifier."""
-        if self.name_taken(identifier, sent.package):
+        """Put a document. Return 201, or 409 if another document has its identifiers."""
+        if self.is_identifier_taken(identifier, sent.package):
             return 409
-        self.register("CFSubject", sent.subjects, title)
-        self.register("CFLicense", [sent.license], title)
+        self.create_missing_definitions("CFSubject", sent.subjects, title)
+        self.create_missing_definitions("CFLicense", [sent.license], title)
         before = self.documents.get(identifier)
         sent.defined = before.defined if before else set()
         self.documents[identifier] = sent
         return 201
 
-    def name_taken(self, identifier: str, package: str) -> bool:
-        """Return whether another document or its package has one of these identifiers."""
+    def is_identifier_taken(self, identifier: str, package: str) -> bool:
+        """Return whether one of these identifiers is that of another document or its package."""
         return any(
             name != identifier and (one.package in {package, identifier} or name == package)
             for name, one in self.documents.items()
         )
 
     def put_item(self, identifier: str, sent: Item, title: str) -> int:
-        """Put an item. Return 201, or 422 for an unknown document."""
+        """Put an item. Return 201, or 422 if its document does not exist."""
         if sent.document not in self.documents:
             return 422
         self._write_item(identifier, sent, title)
@@ -112,9 +117,9 @@ class Model:
     def _write_item(
         self, identifier: str, sent: Item, title: str, *, uploaded: bool = False
     ) -> None:
-        self.register("CFSubject", sent.subjects, title)
-        self.register("CFConcept", sent.keywords, title)
-        self.register("CFItemType", [sent.type], title)
+        self.create_missing_definitions("CFSubject", sent.subjects, title)
+        self.create_missing_definitions("CFConcept", sent.keywords, title)
+        self.create_missing_definitions("CFItemType", [sent.type], title)
         before = self.items.get(identifier)
         # An upload replaces the links; a put only adds to them.
         linked = before.linked if before and not uploaded else set()
@@ -127,28 +132,32 @@ class Model:
         return 201
 
     def put_association(self, identifier: str, sent: Association, title: str) -> int:
-        """Put an association. Return 201, 422 for unknown ends, or 409 for a duplicate triple."""
-        if not (self.is_node(sent.origin) and self.is_node(sent.destination)):
+        """Put an association and return 201.
+
+        Returns 422 if an end or the document does not exist, 409 if another association has the
+        same origin, destination and type.
+        """
+        if not (self.can_be_linked(sent.origin) and self.can_be_linked(sent.destination)):
             return 422
         if sent.home is not None and sent.home not in self.documents:
             return 422
-        if self._holders(sent, identifier):
+        if self._find_equal_associations(sent, identifier):
             return 409
         if sent.home is None:
-            sent.home = self._home(sent.origin)
-        self.register("CFAssociationGrouping", [sent.grouping], title)
+            sent.home = self._document_of(sent.origin)
+        self.create_missing_definitions("CFAssociationGrouping", [sent.grouping], title)
         self.associations[identifier] = sent
         return 201
 
-    def is_node(self, identifier: str) -> bool:
-        """Return whether an association may have this end."""
+    def can_be_linked(self, identifier: str) -> bool:
+        """Return whether an association may link to this identifier: a document or a live item."""
         item = self.items.get(identifier)
         return identifier in self.documents or (item is not None and item.live)
 
-    def _home(self, node: str) -> str:
+    def _document_of(self, node: str) -> str:
         return self.items[node].document if node in self.items else node
 
-    def _holders(self, sent: Association, identifier: str) -> list[Association]:
+    def _find_equal_associations(self, sent: Association, identifier: str) -> list[Association]:
         return [
             one
             for name, one in self.associations.items()
@@ -156,7 +165,7 @@ class Model:
         ]
 
     def delete_association(self, identifier: str) -> int:
-        """Delete an association. Return 204, or 404 for an unknown one."""
+        """Delete an association. Return 204, or 404 if it does not exist."""
         return 204 if self.associations.pop(identifier, None) else 404
 
     def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
@@ -168,12 +177,12 @@ class Model:
         exists = sent.document in self.documents
         if replace and not exists:
             return 404
-        if (exists and not replace) or self._takes(sent):
+        if (exists and not replace) or self._contains_foreign_entities(sent):
             return 409
         self.definitions |= sent.definitions
         document = Document(sent.title, sent.package, defined=set(sent.definitions))
         self.documents[sent.document] = document
-        for item in self._own(sent.document):
+        for item in self._items_of(sent.document):
             item.live = False
         for identifier, item in sent.items.items():
             self._write_item(identifier, item, title, uploaded=True)
@@ -182,43 +191,50 @@ class Model:
                 del self.associations[identifier]
         for identifier, association in sent.associations.items():
             association.home = sent.document
-            self.register("CFAssociationGrouping", [association.grouping], title)
+            self.create_missing_definitions("CFAssociationGrouping", [association.grouping], title)
             self.associations[identifier] = association
         return 200 if replace else 201
 
-    def _own(self, document: str) -> list[Item]:
+    def _items_of(self, document: str) -> list[Item]:
         return [item for item in self.items.values() if item.document == document]
 
-    def _takes(self, sent: Upload) -> bool:
-        """Return whether an upload contains entities of another document."""
+    def _contains_foreign_entities(self, sent: Upload) -> bool:
+        """Return whether an upload contains entities that belong to another document."""
         known = [self.items.get(name) for name in sent.items]
         items = any(item and item.live and item.document != sent.document for item in known)
         stored = [self.associations.get(name) for name in sent.associations]
         taken = [
-            holder for name, one in sent.associations.items() for holder in self._holders(one, name)
+            holder
+            for name, one in sent.associations.items()
+            for holder in self._find_equal_associations(one, name)
         ]
         others = any(other and other.home != sent.document for other in [*stored, *taken])
-        return items or others or self.name_taken(sent.document, sent.package)
+        return items or others or self.is_identifier_taken(sent.document, sent.package)
 
-    def visible(self, association: Association) -> bool:
-        """Return whether neither end is a deleted item."""
+    def is_visible(self, association: Association) -> bool:
+        """Return whether the API shows an association: neither of its ends is a deleted item."""
         ends = (association.origin, association.destination)
-        return all(end not in self.items or self.is_node(end) for end in ends)
+        return all(end not in self.items or self.can_be_linked(end) for end in ends)
 
-    def shown_items(self, document: str) -> dict[str, Item]:
-        """Return the items that a package contains: the live ones of its document."""
+    def list_package_items(self, document: str) -> dict[str, Item]:
+        """Return the items in the package of a document, by identifier: its live ones."""
         return {n: i for n, i in self.items.items() if i.live and i.document == document}
 
-    def shown_associations(self, document: str) -> dict[str, Association]:
-        """Return the associations that a package contains: the visible ones of its document."""
+    def list_package_associations(self, document: str) -> dict[str, Association]:
+        """Return the associations in the package of a document, by identifier: its visible ones."""
         associations = {n: a for n, a in self.associations.items() if a.home == document}
-        return {name: each for name, each in associations.items() if self.visible(each)}
+        return {name: each for name, each in associations.items() if self.is_visible(each)}
 
-    def shown_definitions(self, document: str) -> set[tuple[str, str]]:
-        """Return the definitions that a package contains."""
-        body, items = self.documents[document], self.shown_items(document).values()
+    def list_package_definitions(self, document: str) -> set[tuple[str, str]]:
+        """Return the definitions in the package of a document, as (kind, identifier).
+
+        These are the ones that the document, its items or associations link to, or that were
+        uploaded.
+        """
+        body, items = self.documents[document], self.list_package_items(document).values()
         groupings = (
-            association.grouping for association in self.shown_associations(document).values()
+            association.grouping
+            for association in self.list_package_associations(document).values()
         )
         linked: dict[str, list[str | None]] = {
             "CFItemType": [item.type for item in items],

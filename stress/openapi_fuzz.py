@@ -1,6 +1,6 @@
 """Fuzzing of all operations with requests generated from the server's OpenAPI documents.
 
-Every response must conform to the document, and none may be a server error.
+Every response must conform to the OpenAPI document, and none may be a server error.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ CHECKS = [
 
 
 def run(live: LiveServer, examples: int, seed: int) -> Report:
-    """Send requests to every operation of every document of a running server."""
+    """Send ``examples`` generated requests to each operation in a server's OpenAPI documents."""
     report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
     for path in DOCUMENTS:
         schema = schemathesis.openapi.from_url(live.base_url + path)
         for result in schema.get_all_operations():
             if isinstance(result, Ok):
                 report.counts[f"operations of {path}"] += 1
-                _operation(report, path, result.ok(), headers, (examples, seed))
+                _fuzz_operation(report, path, result.ok(), headers, (examples, seed))
             else:
                 report.fail(f"{path} contains an invalid operation: {result.err()}")
     return report
 
 
-def _operation(
+def _fuzz_operation(
     report: Report, document: str, operation: Any, headers: dict[str, str], chance: tuple[int, int]
 ) -> None:
     examples, seed = chance

@@ -17,22 +17,22 @@ import httpx
 from support import factories
 
 from stress.clock import Clock
-from stress.cluster import Cluster, private_cluster, wait_until
-from stress.faults import FAULTS, READ, SORT, WRITE, admin_connection, locked
+from stress.cluster import Cluster, run_private_cluster, wait_until
+from stress.faults import FAULTS, READ, SORT, WRITE, lock_tables, open_admin_connection
 from stress.report import Report
-from stress.server import PREFIX, client, is_busy, server
+from stress.server import PREFIX, create_client, is_retry_later, run_server
 
 REQUESTS = "requests during outages"
 RESPONSE_TIMEOUT_SECONDS = 2.0
 MARGIN_SECONDS = 1.0
-"""Tolerated delay, because the stress test shares the processor with the server."""
+"""Delay that is tolerated because the stress test uses the same processor as the server."""
 
 
 ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 
 
-class Scenario:
-    """A server with a private cluster, and requests during its outages."""
+class OutageScenario:
+    """A server with its own Postgres, the faults of that Postgres, and requests during them."""
 
     def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: Report) -> None:
         self.cluster, self.http, self.report = cluster, http, report
@@ -40,7 +40,7 @@ class Scenario:
         self.items: list[str] = []
 
     async def prepare(self, items: int) -> None:
-        """Store enough items that sorting them needs a temporary file."""
+        """Upload a package of ``items`` items, enough that sorting them needs a temporary file."""
         packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
         self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
@@ -48,7 +48,7 @@ class Scenario:
         assert response.status_code == 201, response.text
 
     def requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
-        """Return requests that the outage affects."""
+        """Return ``count`` requests as (method, path, body) of some kinds: read, write or sort."""
         identifier = self.document["identifier"]
         requests: list[tuple[str, str, Any]] = []
         for number in range(count):
@@ -64,7 +64,7 @@ class Scenario:
         return requests
 
     async def run_outage(self, name: str, count: int, clock: Clock) -> None:
-        """Cause an outage, check the responses during it, then the recovery."""
+        """Cause the fault ``name`` and check ``count`` responses during it, then the recovery."""
         fault, kinds, is_unready = FAULTS[name]
         async with fault(self.cluster):
             # In batches that also fill the pool.
@@ -87,7 +87,7 @@ class Scenario:
             ERROR.findall(response.text)
         )
         self.report.record(
-            name, response, {503} if is_busy(response) else (), f"{name}: {method} {path}"
+            name, response, {503} if is_retry_later(response) else (), f"{name}: {method} {path}"
         )
         if seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
             self.report.fail(f"{name}: {method} {path}: answered after {seconds:.1f} s")
@@ -104,7 +104,7 @@ class Scenario:
                 self.report.fail(f"{name}: {path}: {response.status_code} after {seconds:.1f} s")
 
     async def check_recovery(self, name: str, kinds: set[str]) -> None:
-        """Wait until all requests succeed again."""
+        """Wait until requests of the given kinds succeed again, and record how long that took."""
 
         async def has_recovered() -> bool:
             responses = [
@@ -117,9 +117,13 @@ class Scenario:
         self.report.seconds["recovery"].append(seconds)
 
     async def fill_pool(self, pool_size: int) -> None:
-        """Fill the pool with requests that wait for a lock; other requests must not wait."""
+        """Let requests that wait for a lock occupy all database connections of the server.
+
+        Other requests must then get 503 in time, and the waiting ones must succeed after the
+        unlock.
+        """
         name = "pool full"
-        async with locked(self.cluster) as unlock:
+        async with lock_tables(self.cluster) as unlock:
             # Single items, because lists use at most half of the pool.
             paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in self.items[:pool_size]]
             waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
@@ -134,8 +138,8 @@ class Scenario:
         await self.check_recovery(name, {READ, WRITE})
 
     async def connections(self) -> int:
-        """Return the number of connections that the server has."""
-        async with admin_connection(self.cluster) as sql:
+        """Return the number of database connections that the server has open."""
+        async with open_admin_connection(self.cluster) as sql:
             count = await sql.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server'"
             )
@@ -143,15 +147,15 @@ class Scenario:
 
 
 async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Report:
-    """Send ``each`` requests during every outage, within the time limit."""
+    """Send ``each`` requests during every fault of Postgres, within the time limit."""
     clock = clock or Clock()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
-        async with private_cluster(folder / "postgres") as cluster:
-            with server(folder, cluster.url, pool_size=pool_size) as live:
-                async with client(live) as http:
-                    scenario = Scenario(cluster, http, report)
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url, pool_size=pool_size) as live:
+                async with create_client(live) as http:
+                    scenario = OutageScenario(cluster, http, report)
                     await scenario.prepare(400)
                     before = await scenario.connections()
                     for fault in FAULTS:

@@ -1,6 +1,7 @@
-"""Three Postgres servers under Patroni on loopback, with etcd, to kill, freeze and switch over.
+"""Three Postgres servers under Patroni, with etcd, to kill, freeze and switch over.
 
-Needs Debian's postgresql, patroni and etcd-server. As root, everything runs as ``postgres``.
+They listen on loopback. Needs Debian's postgresql, patroni and etcd-server. As root, everything
+runs as ``postgres``.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ TTL_SECONDS = 10
 START_TIMEOUT_SECONDS = 90
 
 
-def free_port() -> int:
-    """Return a TCP port that is free now."""
+def find_free_port() -> int:
+    """Return a TCP port that no process listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 class PatroniCluster:
-    """Three nodes, each a Patroni with its Postgres, and one etcd."""
+    """Three nodes, each a Patroni with its Postgres, and the etcd that elects the primary."""
 
     def __init__(self, folder: Path, *, synchronous: bool) -> None:
         self.folder, self._synchronous = folder, synchronous
-        self.ports = {name: free_port() for name in NODES}
-        self._api_ports = {name: free_port() for name in NODES}
-        self._etcd = free_port(), free_port()
+        self.ports = {name: find_free_port() for name in NODES}
+        self._api_ports = {name: find_free_port() for name in NODES}
+        self._etcd = find_free_port(), find_free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._account = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
         self._binaries = max(Path("/usr/lib/postgresql").glob("*/bin"))
 
     @property
     def url(self) -> str:
-        """The URL of whichever node is the primary."""
+        """The connection URL that lists all nodes and connects to the present primary."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
         return f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
 
@@ -107,7 +108,7 @@ class PatroniCluster:
             )
 
     def start_etcd(self) -> None:
-        """Start etcd, which does not flush to disk."""
+        """Start etcd without flushes to disk, because its data need not survive a crash."""
         client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd)
         urls = {
             "listen-client-urls": client,
@@ -120,7 +121,7 @@ class PatroniCluster:
         self._run("etcd", "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", *options)
 
     def start(self, name: str) -> None:
-        """Start a node, for the first time or after ``kill``."""
+        """Start the node ``name``, for the first time or after ``kill``."""
         folder = self.folder / name
         if not folder.exists():
             folder.mkdir(mode=0o700)
@@ -131,7 +132,7 @@ class PatroniCluster:
         self._run(name, "patroni", folder / "patroni.yml")
 
     async def roles(self) -> dict[str, str]:
-        """Return the roles of the nodes whose Postgres runs: primary or replica."""
+        """Return the role, primary or replica, of each node whose Postgres runs."""
         roles = {}
         async with httpx.AsyncClient(timeout=1) as http:
             for name, port in self._api_ports.items():
@@ -142,7 +143,7 @@ class PatroniCluster:
         return roles
 
     async def primary(self) -> str:
-        """Return the name of the primary, waiting for one."""
+        """Wait until there is a primary and return the name of its node."""
         return await self._wait_for("primary", 1)
 
     async def wait_until_complete(self) -> None:
@@ -159,7 +160,7 @@ class PatroniCluster:
                 await asyncio.sleep(0.2)
 
     async def switch_over(self) -> None:
-        """Let the primary hand over to a standby."""
+        """Tell Patroni to make a standby the primary, as an operator does for maintenance."""
         leader = await self.primary()
         async with httpx.AsyncClient(timeout=30) as http:
             url = f"http://127.0.0.1:{self._api_ports[leader]}/switchover"
@@ -167,7 +168,7 @@ class PatroniCluster:
         assert response.status_code == 200, response.text
 
     async def configure(self, **settings: Any) -> None:
-        """Change settings of the cluster."""
+        """Change Patroni settings of the cluster, for example ``synchronous_mode``."""
         leader = await self.primary()
         async with httpx.AsyncClient(timeout=30) as http:
             url = f"http://127.0.0.1:{self._api_ports[leader]}/config"
@@ -175,7 +176,7 @@ class PatroniCluster:
         assert response.status_code == 200, response.text
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Return the processes of a node: first those of Patroni, which would restart Postgres."""
+        """Return a node's processes, Patroni first, because it would restart a killed Postgres."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
@@ -188,13 +189,13 @@ class PatroniCluster:
         return found
 
     def kill(self, name: str) -> None:
-        """Kill all processes of a node, like the loss of its machine."""
+        """Kill all processes of a node with SIGKILL, which is like the loss of its machine."""
         self._signal(name, signal.SIGKILL)
         self._processes[name].wait(timeout=10)
 
     @contextmanager
-    def frozen(self, name: str) -> Iterator[None]:
-        """Suspend all processes of a node, whose connections then stay open but silent."""
+    def freeze(self, name: str) -> Iterator[None]:
+        """Suspend all processes of a node during a block: its connections stay open but silent."""
         self._signal(name, signal.SIGSTOP)
         try:
             yield
@@ -207,7 +208,7 @@ class PatroniCluster:
                 process.send_signal(number)
 
     def stop(self) -> None:
-        """Kill everything; the data is not used again."""
+        """Kill all nodes and etcd; their data is not used again."""
         for name in NODES:
             self.kill(name)
         etcd = self._processes["etcd"]
@@ -217,8 +218,8 @@ class PatroniCluster:
 
 
 @contextmanager
-def patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[PatroniCluster]:
-    """Run a cluster in a new folder and wait until it is complete."""
+def run_patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[PatroniCluster]:
+    """Start a cluster of three nodes in a new folder, and kill it after the block."""
     folder.chmod(0o755)
     home = folder / "patroni"
     home.mkdir()

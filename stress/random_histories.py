@@ -17,13 +17,18 @@ BATCH_SIZE = 20
 def run(
     server_url: str, name: str, examples: int, steps: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run ``examples`` random histories of up to ``steps`` steps, within the time limit."""
+    """Run ``examples`` random sequences of up to ``steps`` requests and return the counts.
+
+    The application runs in this process, on a new database ``name`` of the Postgres at
+    ``server_url``. Ends at the time limit. If a response differs from the model, raises the error
+    of the shortest such sequence that Hypothesis finds.
+    """
     server, clock = InProcessServer(server_url, name), clock or Clock()
     report = Report(server.responses)
     try:
         while report.counts[HISTORIES] < examples and not clock.is_expired:
             count = min(BATCH_SIZE, examples - report.counts[HISTORIES])
-            _histories(server, count, steps, seed + report.counts[HISTORIES])
+            _run_batch(server, count, steps, seed + report.counts[HISTORIES])
             report.counts[HISTORIES] += count
             clock.report_progress(f"{report.counts[HISTORIES]} of {examples} histories")
         return report
@@ -31,8 +36,8 @@ def run(
         server.close()
 
 
-def _histories(server: InProcessServer, count: int, steps: int, seed: int) -> None:
-    """Run histories; raise the error of the shortest one that disagrees with the model."""
+def _run_batch(server: InProcessServer, count: int, steps: int, seed: int) -> None:
+    """Run ``count`` sequences; raise the error of the shortest one that differs from the model."""
     kind = type(
         "Seeded", (ApiStateMachine,), {"server": server, "_hypothesis_internal_use_seed": seed}
     )

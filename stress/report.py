@@ -14,14 +14,14 @@ from stress.server import Memory
 
 @dataclass
 class Report:
-    """Counts and measurements of a scenario, and violations by the server."""
+    """The counts, durations and memory use of a scenario, and what the server did wrong."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Durations of what the keys name."""
+    """Durations of requests or events, by their kind, such as "recovery"."""
     memory: dict[str, Memory] = field(default_factory=dict)
     remarks: dict[str, Any] = field(default_factory=dict)
-    """Further observations, printed as they are."""
+    """Other observations by name, printed as they are."""
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -36,18 +36,21 @@ class Report:
         return "; ".join([*parts, f"{len(self.violations)} violations"])
 
     def quantile(self, name: str, share: float) -> float:
-        """Return a quantile of durations in seconds."""
+        """Return a quantile of the durations in seconds of a kind; 0.5 is the median."""
         ordered = sorted(self.seconds[name])
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def fail(self, violation: str) -> None:
-        """Record something that the server did wrong."""
+        """Record a violation: a description of something that the server did wrong."""
         self.violations.append(violation)
 
     def record(
         self, kind: str, response: httpx.Response, allowed: Container[int], request: str = ""
     ) -> None:
-        """Count a response; it is a violation unless its status is allowed."""
+        """Count a response by kind and status; a status that is not allowed is a violation.
+
+        ``request`` describes the request in the violation, if the kind does not.
+        """
         status = response.status_code
         self.counts[f"{kind} {status}"] += 1
         if status not in allowed:
@@ -56,7 +59,10 @@ class Report:
     def check(
         self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
     ) -> None:
-        """Record a response and its duration; an error is a violation without a description."""
+        """Record a response as ``record`` does, and its duration.
+
+        An allowed error response without a description of the problem is a violation, too.
+        """
         self.record(kind, response, allowed, request)
         seconds = response.elapsed.total_seconds()
         if seconds > max(self.seconds[kind], default=0):

@@ -19,16 +19,19 @@ MEGABYTE = 1_000_000
 
 
 @contextmanager
-def server(folder: Path, url: str, **settings: object) -> Iterator[LiveServer]:
-    """Run a server; ``settings`` have names without the prefix CASE_SERVER_."""
+def run_server(folder: Path, url: str, **settings: object) -> Iterator[LiveServer]:
+    """Run a case-server process for the duration of a block, with its data in ``folder``.
+
+    ``settings`` are environment variables without the prefix CASE_SERVER_, such as ``pool_size=8``.
+    """
     variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
     variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
     with serving(folder / "server", settings=variables) as live:
         yield live
 
 
-def client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
-    """Return a client with all scopes."""
+def create_client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
+    """Return an HTTP client with a token for all scopes and at most ``connections`` connections."""
     return httpx.AsyncClient(
         base_url=live.base_url,
         headers={"Authorization": f"Bearer {live.token()}"},
@@ -37,15 +40,19 @@ def client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
     )
 
 
-def is_busy(response: httpx.Response) -> bool:
-    """Return whether a response is 503 with Retry-After."""
+def is_retry_later(response: httpx.Response) -> bool:
+    """Return whether a response is 503 with Retry-After, which asks the client to retry later."""
     return response.status_code == 503 and "Retry-After" in response.headers
 
 
-def connect(
+def open_connection(
     live: LiveServer, sent: bytes = b"", receive_buffer: int | None = None
 ) -> socket.socket:
-    """Open a TCP connection and send bytes; a small receive buffer makes it read slowly."""
+    """Open a TCP connection to a server and send bytes on it.
+
+    A small ``receive_buffer`` (bytes) makes the kernel stop the server's sends early, as a slow
+    client would.
+    """
     address = urlsplit(live.base_url)
     raw = socket.socket()
     if receive_buffer is not None:
@@ -58,21 +65,21 @@ def connect(
 
 @dataclass
 class Memory:
-    """Resident memory of a process in megabytes: the initial value and the peak."""
+    """Resident memory of a process in megabytes: the initial value and the highest one sampled."""
 
     process: psutil.Process
     initial: float = 0.0
     peak: float = 0.0
 
     def sample(self) -> float:
-        """Return the present value and update the peak."""
+        """Return the present memory use in megabytes, and update the peak."""
         now = float(self.process.memory_info().rss) / MEGABYTE
         self.peak = max(self.peak, now)
         return now
 
     @property
     def growth(self) -> float:
-        """The difference between the peak and the initial value."""
+        """The difference between the peak and the initial value, in megabytes."""
         return self.peak - self.initial
 
     def __str__(self) -> str:
@@ -81,7 +88,7 @@ class Memory:
 
 @asynccontextmanager
 async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
-    """Sample the memory of a server every 50 ms during a block."""
+    """Sample the memory use of a server every 50 ms during a block."""
     memory = Memory(psutil.Process(live.process.pid))
     memory.initial = memory.sample()
 
@@ -100,12 +107,15 @@ async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
 
 @asynccontextmanager
 async def background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
-    """Send ten small requests a second during a block; yield their durations in seconds."""
+    """Send ten small requests per second during a block; yield a list that gets their durations.
+
+    The durations are in seconds.
+    """
     seconds: list[float] = []
     stop = asyncio.Event()
 
     async def send_requests() -> None:
-        async with client(live) as http:
+        async with create_client(live) as http:
             while not stop.is_set():
                 response = await http.get(f"{PREFIX}/CFItems?limit=1")
                 response.raise_for_status()

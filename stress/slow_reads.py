@@ -15,7 +15,7 @@ from support import factories
 
 from stress.clock import Clock
 from stress.report import Report
-from stress.server import PREFIX, is_busy
+from stress.server import PREFIX, is_retry_later
 
 FILTERS = "slow filters"
 FILTERING_CLIENTS = 16
@@ -36,7 +36,7 @@ INSERT = """
 
 
 async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
-    """Store a document with a number of items."""
+    """Store a document with ``items`` items, inserted by SQL because uploads would take longer."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201
@@ -49,7 +49,10 @@ async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
 
 
 async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = None) -> Report:
-    """Filter and read for some seconds, after ``fill``."""
+    """Run slow filters and small reads concurrently for ``seconds``; call ``fill`` before.
+
+    A median of small reads of a second or more is a violation.
+    """
     report, until = Report(), time.monotonic() + seconds
     await asyncio.gather(
         *(_filter(http, report, until) for _ in range(FILTERING_CLIENTS)),
@@ -68,7 +71,7 @@ async def _filter(http: httpx.AsyncClient, report: Report, until: float) -> None
     while time.monotonic() < until:
         response = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
         report.counts[FILTERS] += 1
-        report.record("filter", response, {200, 503} if is_busy(response) else {200})
+        report.record("filter", response, {200, 503} if is_retry_later(response) else {200})
 
 
 async def _read(

@@ -9,19 +9,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-class NotAllowed(Exception):
-    """This process has no permission to mount."""
+class MountNotAllowed(Exception):
+    """Raised if this process has no permission to mount a disk."""
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a disk of a size in megabytes; raise ``NotAllowed`` without the permission."""
+def mount_small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Mount an in-memory disk at ``folder`` during a block.
+
+    Raises ``MountNotAllowed`` if this process has no permission to mount.
+    """
     folder.mkdir()
     mount = shutil.which("mount") or "false"
     command = (mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise NotAllowed(f"could not mount a disk: {result.stderr.strip() or 'no mount'}")
+        raise MountNotAllowed(f"could not mount a disk: {result.stderr.strip() or 'no mount'}")
     try:
         yield folder
     finally:
@@ -29,8 +32,8 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def filled(disk: Path, free_bytes: int = 0) -> Iterator[None]:
-    """Fill a disk except for some bytes during a block."""
+def fill_disk(disk: Path, free_bytes: int = 0) -> Iterator[None]:
+    """Fill a disk during a block, except for ``free_bytes``."""
     filler, spare = disk / "filler", disk / "spare"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):

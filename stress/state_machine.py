@@ -1,4 +1,4 @@
-"""A Hypothesis state machine that compares the responses of the API with the model.
+"""A Hypothesis state machine that compares responses of the API with the reference model.
 
 It uses few identifiers, because most errors occur when an entity is written again, in another
 framework, or after it was deleted.
@@ -36,14 +36,14 @@ nodes = st.sampled_from((*ITEMS, *DOCUMENTS))
 words = st.sampled_from(("alpha", "beta"))
 
 
-def links(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """Return a strategy for links to up to two of three definitions."""
+def link_lists(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Return a strategy for up to two of three identifiers; for the prefix "s": s0, s1 and s2."""
     names = st.sampled_from([f"{prefix}{number}" for number in range(3)])
     return st.lists(names, max_size=2, unique=True).map(tuple)
 
 
-def maybe(*names: str) -> st.SearchStrategy[str | None]:
-    """Return a strategy for one of the names or None."""
+def optional(*names: str) -> st.SearchStrategy[str | None]:
+    """Return a strategy that draws one of the names, or None."""
     return st.sampled_from((None, *names))
 
 
@@ -51,17 +51,17 @@ an_item = st.builds(
     Item,
     statement=words,
     document=documents,
-    subjects=links("s"),
-    keywords=links("c"),
-    type=maybe("t1", "t2"),
+    subjects=link_lists("s"),
+    keywords=link_lists("c"),
+    type=optional("t1", "t2"),
 )
 an_association = st.builds(
     Association,
     origin=nodes,
     destination=nodes,
     type=st.sampled_from(TYPES),
-    home=maybe(*DOCUMENTS),
-    grouping=maybe("g1"),
+    home=optional(*DOCUMENTS),
+    grouping=optional("g1"),
 )
 an_upload = st.builds(
     Upload,
@@ -82,39 +82,39 @@ an_upload = st.builds(
 
 
 class InProcessServer:
-    """The application with a database of its own, called from synchronous code."""
+    """The application with its own database, in this process, for callers without an event loop."""
 
     def __init__(self, server_url: str, name: str) -> None:
         self.loop = asyncio.Runner()
         self.responses: Counter[str] = Counter()
-        self.run(_new_database(server_url, name))
+        self.run_coroutine(_new_database(server_url, name))
         self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
         alembic_runner.migrate(self.url)
         self.app = create_app(Settings(database_url=self.url, public_url="http://case.test"))
         self.lifespan = self.app.router.lifespan_context(self.app)
-        self.run(self.lifespan.__aenter__())
+        self.run_coroutine(self.lifespan.__aenter__())
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://case.test"
         )
         form = {"grant_type": "client_credentials"}
-        response = self.run(
+        response = self.run_coroutine(
             self.http.post("/oauth2/token", data=form, auth=("local-client", "local-secret"))
         )
         self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
-    def run(self, work: Any) -> Any:
-        """Return the result of a coroutine."""
+    def run_coroutine(self, work: Any) -> Any:
+        """Run a coroutine in the application's event loop and return its result."""
         return self.loop.run(work)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Send a request to the platform profile."""
+        """Send a request to the profile ``/case/1.1`` and count the response by its status."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
-        response: httpx.Response = self.run(sent)
+        response: httpx.Response = self.run_coroutine(sent)
         self.responses[f"{method} {response.status_code}"] += 1
         return response
 
-    def empty(self) -> None:
-        """Delete all entities."""
+    def delete_all_data(self) -> None:
+        """Delete all entities, so that the next sequence of requests starts with no data."""
         persistent = {"signing_keys", "feed_history"}
         names = ", ".join(name for name in tables.metadata.tables if name not in persistent)
 
@@ -125,12 +125,12 @@ class InProcessServer:
             await connection.execute("UPDATE feed_history SET identifier = gen_random_uuid()::text")
             await connection.close()
 
-        self.run(truncate())
+        self.run_coroutine(truncate())
 
     def close(self) -> None:
-        """Stop the application."""
-        self.run(self.http.aclose())
-        self.run(self.lifespan.__aexit__(None, None, None))
+        """Shut the application down and close its event loop."""
+        self.run_coroutine(self.http.aclose())
+        self.run_coroutine(self.lifespan.__aexit__(None, None, None))
         self.loop.close()
 
 
@@ -142,18 +142,18 @@ async def _new_database(server_url: str, name: str) -> None:
 
 
 class ApiStateMachine(RuleBasedStateMachine):
-    """Runs writes of the API in random order, each followed by all reads."""
+    """Makes random writes to the API and the model; after each, all reads must agree."""
 
     server: InProcessServer
 
     def __init__(self) -> None:
         super().__init__()
         self.model, self.steps = Model(), 0
-        self.server.empty()
+        self.server.delete_all_data()
         self.verifier = ReadVerifier(self.server.send, self.model)
 
     def _title(self) -> str:
-        """Return a unique title, which shows which write created a definition."""
+        """Return a new title, so that a definition's title shows which write created it."""
         self.steps += 1
         return f"title {self.steps}"
 
@@ -167,7 +167,13 @@ class ApiStateMachine(RuleBasedStateMachine):
         for number in "12":
             self.put_document(f"d{number}", f"p{number}", "begun", (), None)
 
-    @rule(identifier=documents, package=packages, title=words, subjects=links("s"), one=maybe("l1"))
+    @rule(
+        identifier=documents,
+        package=packages,
+        title=words,
+        subjects=link_lists("s"),
+        one=optional("l1"),
+    )
     def put_document(
         self, identifier: str, package: str, title: str, subjects: Any, one: str | None
     ) -> None:
@@ -225,7 +231,7 @@ class ApiStateMachine(RuleBasedStateMachine):
 
     @invariant()
     def reads_agree_with_model(self) -> None:
-        self.verifier.compare(DOCUMENTS, ITEMS, ASSOCIATIONS)
+        self.verifier.compare_reads(DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 def _add(body: factories.Body, name: str, value: Any) -> None:

@@ -12,12 +12,16 @@ from stress.model import KINDS, Model
 Send = Callable[..., httpx.Response]
 
 
-def _names(links: Any) -> list[str]:
+def _identifiers_of(links: Any) -> list[str]:
     return [link["identifier"] for link in links or ()]
 
 
 class ReadVerifier:
-    """Reads all entities and caches packages with their ETags."""
+    """Reads all entities from the server and compares them with the model.
+
+    It keeps the last ETag and body of each package, to check that conditional requests get 304
+    exactly if nothing has changed.
+    """
 
     def __init__(self, send: Send, model: Model) -> None:
         self.send, self.model = send, model
@@ -26,13 +30,13 @@ class ReadVerifier:
         """True if nothing was written since the last comparison."""
 
     def record_write(self, *, changed: bool) -> None:
-        """Record a write; a rejected one changes nothing."""
+        """Record whether a write changed anything; if not, ETags must stay valid."""
         self.is_unchanged = not changed
 
-    def compare(
+    def compare_reads(
         self, documents: Sequence[str], items: Sequence[str], associations: Sequence[str]
     ) -> None:
-        """Read all entities and compare them with the model."""
+        """Read these entities, and all lists, and compare the responses with the model."""
         for identifier in items:
             self._item(identifier)
         for identifier in associations:
@@ -62,20 +66,20 @@ class ReadVerifier:
         assert body == both["CFItem"]
         assert body["fullStatement"] == known.statement
         assert body["CFDocumentURI"]["identifier"] == known.document
-        assert _names(body.get("subjectURI")) == [*known.subjects]
+        assert _identifiers_of(body.get("subjectURI")) == [*known.subjects]
         keyword = body.get("conceptKeywordsURI", {}).get("identifier")
         assert keyword == (known.keywords[-1] if known.keywords else None)
         assert body.get("CFItemTypeURI", {}).get("identifier") == known.type
         touching = {
             name
             for name, one in self.model.associations.items()
-            if identifier in {one.origin, one.destination} and self.model.visible(one)
+            if identifier in {one.origin, one.destination} and self.model.is_visible(one)
         }
-        assert {*_names(both["CFAssociations"])} == touching
+        assert {*_identifiers_of(both["CFAssociations"])} == touching
 
     def _association(self, identifier: str) -> None:
         known = self.model.associations.get(identifier)
-        exists = known is not None and self.model.visible(known)
+        exists = known is not None and self.model.is_visible(known)
         body = self._get(f"/CFAssociations/{identifier}", exists=exists)
         if known is not None and exists:
             ends = [body[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")]
@@ -100,7 +104,7 @@ class ReadVerifier:
         if known is not None:
             assert body["title"] == known.title
             assert body["CFPackageURI"]["identifier"] == known.package
-            assert _names(body.get("subjectURI")) == [*known.subjects]
+            assert _identifiers_of(body.get("subjectURI")) == [*known.subjects]
             assert body.get("licenseURI", {}).get("identifier") == known.license
 
     def _package(self, identifier: str, owner: str | None) -> None:
@@ -128,45 +132,50 @@ class ReadVerifier:
         model = self.model
         assert body["CFDocument"]["identifier"] == owner
         assert body["identifier"] == model.documents[owner].package
-        assert sorted(_names(body["CFItems"])) == sorted(model.shown_items(owner))
-        assert sorted(_names(body["CFAssociations"])) == sorted(model.shown_associations(owner))
+        assert sorted(_identifiers_of(body["CFItems"])) == sorted(model.list_package_items(owner))
+        assert sorted(_identifiers_of(body["CFAssociations"])) == sorted(
+            model.list_package_associations(owner)
+        )
         definitions = [
             (kind, definition["identifier"], definition["title"])
             for kind in KINDS
             for definition in body["CFDefinitions"][f"{kind}s"]
         ]
-        shown = model.shown_definitions(owner)
+        shown = model.list_package_definitions(owner)
         wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
         assert sorted(definitions) == wanted, (
             f"definitions of {owner}: {sorted(definitions)}, not {wanted}"
         )
 
     def _tree(self, owner: str, content: Any) -> None:
-        items = self.model.shown_items(owner)
+        items = self.model.list_package_items(owner)
         pairs = {
             (association.destination, association.origin)
-            for association in self.model.shown_associations(owner).values()
+            for association in self.model.list_package_associations(owner).values()
             if association.type == "isChildOf"
             and {association.origin, association.destination} <= items.keys()
         }
-        pairs_in_tree = list(_walk(content, None))
+        pairs_in_tree = list(_iter_tree_pairs(content, None))
         assert {child for _, child in pairs_in_tree} == items.keys()
         assert {pair for pair in pairs_in_tree if pair[0] is not None} == pairs
 
     def _lists(self) -> None:
         live = {name: item for name, item in self.model.items.items() if item.live}
         every = self._get("/CFItems?limit=100", exists=True)
-        assert (sorted(_names(every["CFItems"])), every["total"]) == (sorted(live), len(live))
+        assert (sorted(_identifiers_of(every["CFItems"])), every["total"]) == (
+            sorted(live),
+            len(live),
+        )
         some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", exists=True)
         wanted = sorted(name for name, item in live.items() if item.statement == "alpha")
-        assert _names(some["CFItems"]) == wanted[:10]
+        assert _identifiers_of(some["CFItems"]) == wanted[:10]
         documents = self._get("/CFDocuments", exists=True)
-        assert sorted(_names(documents["CFDocuments"])) == sorted(self.model.documents)
+        assert sorted(_identifiers_of(documents["CFDocuments"])) == sorted(self.model.documents)
 
 
-def _walk(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
-    """Yield the (parent, child) pairs of a tree."""
+def _iter_tree_pairs(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
+    """Yield the (parent, child) identifiers in a tree response; roots have the parent None."""
     for members in content.values():
         for member in members:
             yield parent, member["identifier"]
-            yield from _walk(member["childGroups"], member["identifier"])
+            yield from _iter_tree_pairs(member["childGroups"], member["identifier"])

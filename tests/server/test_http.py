@@ -23,7 +23,7 @@ from support.live_server import LiveServer, serving
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
 from case_server.settings import Settings
-from stress.server import connect
+from stress.server import open_connection
 
 ROUNDS = 60
 MAX_BODY_MB = 1
@@ -65,7 +65,7 @@ class Server:
 
     def exchange(self, sent: bytes) -> bytes:
         """Return everything that is answered until the server closes the connection."""
-        with connect(self.live, sent) as raw:
+        with open_connection(self.live, sent) as raw:
             return read_to_end(raw)
 
     def log_above_info(self) -> list[str]:
@@ -365,7 +365,7 @@ def put_of_an_item(server: Server, *lines: str) -> tuple[bytes, bytes]:
 
 def test_expect_100_continue_is_continued_and_then_answered(server: Server) -> None:
     head, body = put_of_an_item(server, "Expect: 100-continue")
-    with connect(server.live, head) as raw:
+    with open_connection(server.live, head) as raw:
         assert raw.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         raw.sendall(body + server.request("GET", "/health", "Connection: close"))
         assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw)) == [b"201", b"200"]
@@ -382,7 +382,9 @@ def test_rejected_expect_100_continue_returns_final_status_and_closes(server: Se
         ("Content-Length: 10", "/nothing", 404),
         ("Transfer-Encoding: chunked", "/health", 405),
     ):
-        with connect(server.live, server.request("PUT", path, line, "Expect: 100-continue")) as raw:
+        with open_connection(
+            server.live, server.request("PUT", path, line, "Expect: 100-continue")
+        ) as raw:
             answer = raw.recv(65_536)
             # The server must not read bytes sent in place of the body as a request.
             raw.sendall(server.request("GET", "/health"))
@@ -400,13 +402,13 @@ def test_upgrade_is_ignored_and_the_body_of_its_request_is_read(server: Server) 
     get = server.request("GET", "/health", *upgrade)
     last = server.request("GET", "/health", "Connection: close")
     for pieces in ([head + body + chunked + chunks + get + last], [head, body, get + last]):
-        with connect(server.live, b"") as raw:
+        with open_connection(server.live, b"") as raw:
             for piece in pieces:
                 raw.sendall(piece)
             statuses = re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw))
         assert statuses == [b"201"] * (len(pieces) == 1) + [b"201", b"200", b"200"]
     split_at = head.index(b"Upgrade: h2c") + 3
-    with connect(server.live, head[:split_at]) as raw:
+    with open_connection(server.live, head[:split_at]) as raw:
         for piece in (head[split_at:], body[:5], body[5:] + last):
             raw.sendall(piece)
         assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw)) == [b"201", b"200"]
@@ -432,7 +434,7 @@ def test_half_closed_connection_receives_response(server: Server) -> None:
         (head + body, [b"201"]),
         (package + head + body + server.request("HEAD", "/health"), [b"200", b"201", b"200"]),
     ):
-        with connect(server.live, sent) as raw:
+        with open_connection(server.live, sent) as raw:
             raw.shutdown(socket.SHUT_WR)
             # To its end: the server closes even where it saw the end of input too late to say so.
             received = read_to_end(raw)

@@ -21,7 +21,7 @@ from support.live_server import COMMAND, LiveServer, serving
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
 from case_server.server.run import compute_connection_limits
 from case_server.settings import Settings
-from stress.server import connect
+from stress.server import open_connection
 
 TIMEOUT_SECONDS = 1
 """Request timeout of the server in these tests."""
@@ -58,7 +58,7 @@ HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
 def test_incomplete_header_section_times_out(live: LiveServer, sent: bytes) -> None:
     start = time.monotonic()
-    answer = read_until_closed(connect(live, sent))
+    answer = read_until_closed(open_connection(live, sent))
     waited = time.monotonic() - start
     # At least half of the timeout, because a timer may fire early.
     assert TIMEOUT_SECONDS / 2 < waited < TIMEOUT_SECONDS + 5
@@ -71,7 +71,7 @@ def test_incomplete_header_section_times_out(live: LiveServer, sent: bytes) -> N
 
 def test_slow_bytes_do_not_extend_timeout(live: LiveServer) -> None:
     start, answer = time.monotonic(), b""
-    with connect(live, HEAD) as raw:
+    with open_connection(live, HEAD) as raw:
         raw.settimeout(0.2)
         while not answer and time.monotonic() - start < 30:
             raw.sendall(b"x")
@@ -87,7 +87,7 @@ def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
         b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     start = time.monotonic()
-    with connect(live, head) as raw:
+    with open_connection(live, head) as raw:
         assert raw.recv(10_000).startswith(b"HTTP/1.1 401 ")
         # The server, not the client, must close the connection.
         with suppress(OSError):
@@ -107,9 +107,12 @@ def test_header_section_over_limit_returns_431(
 ) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     limit = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
-    assert parse_error(read_until_closed(connect(live, begin + headers(limit) + end)))[0] == 401
+    assert (
+        parse_error(read_until_closed(open_connection(live, begin + headers(limit) + end)))[0]
+        == 401
+    )
     status, description = parse_error(
-        read_until_closed(connect(live, begin + headers(limit + 4) + end))
+        read_until_closed(open_connection(live, begin + headers(limit + 4) + end))
     )
     assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in description) == (431, True)
 
@@ -135,7 +138,7 @@ def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
 
 def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
-    answer = read_until_closed(connect(live, (HEAD + b"\r\n") * 3 + last))
+    answer = read_until_closed(open_connection(live, (HEAD + b"\r\n") * 3 + last))
     assert answer.count(b"HTTP/1.1 401 ") == 4
 
 
@@ -143,7 +146,7 @@ def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
 def test_invalid_http_returns_400_with_message(live: LiveServer, sent: bytes) -> None:
-    status, description = parse_error(read_until_closed(connect(live, sent)))
+    status, description = parse_error(read_until_closed(open_connection(live, sent)))
     assert (status, "invalid HTTP" in description) == (400, True)
 
 
@@ -152,7 +155,7 @@ def test_websocket_is_rejected(live: LiveServer) -> None:
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     )
     key = b"Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    with connect(live, head + key) as raw:
+    with open_connection(live, head + key) as raw:
         assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
 
 
@@ -178,7 +181,7 @@ def limited(
 def get_status(live: LiveServer, path: str = "/health") -> int:
     """Return the status of a complete request on a connection of its own."""
     sent = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    return int(read_until_closed(connect(live, sent.encode())).split()[1])
+    return int(read_until_closed(open_connection(live, sent.encode())).split()[1])
 
 
 def received(raw: socket.socket) -> bytes | None:
@@ -206,7 +209,9 @@ def test_partial_requests_do_not_block_complete_ones(limited: LiveServer) -> Non
     with ExitStack() as stack:
         half_sent = []
         for number in range(500):
-            half_sent.append(stack.enter_context(connect(limited, kinds[number % len(kinds)])))
+            half_sent.append(
+                stack.enter_context(open_connection(limited, kinds[number % len(kinds)]))
+            )
             if number % 10 == 0:
                 assert get_status(limited) == 200
                 assert process.num_fds() <= files + MAX_CONNECTIONS + 10
@@ -230,7 +235,7 @@ def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> 
     files = process.num_fds()
     with ExitStack() as stack:
         for _ in range(2 * MAX_CONNECTIONS):
-            stack.enter_context(connect(limited, head, receive_buffer=4096))
+            stack.enter_context(open_connection(limited, head, receive_buffer=4096))
             assert get_status(limited) == 200
         # Each stalled reader has a connection and the open file that is sent over it.
         assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
@@ -241,10 +246,10 @@ def test_complete_requests_are_answered_beyond_connection_limit(limited: LiveSer
     httpx.put(f"{limited.base_url}/_test/faults", json=fault).raise_for_status()
     head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
-        busy = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS)]
+        busy = [stack.enter_context(open_connection(limited, head)) for _ in range(MAX_CONNECTIONS)]
         refused = []
         for _ in range(10):
-            answer = read_until_closed(connect(limited, HEAD + b"\r\n"))
+            answer = read_until_closed(open_connection(limited, HEAD + b"\r\n"))
             status, description = parse_error(answer)
             if status == 503:
                 refused.append(description)
@@ -264,7 +269,10 @@ def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> Non
         limited.process.send_signal(signal.SIGSTOP)
         try:
             # More than may wait for a request: all are accepted before the first is read.
-            sent = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS - 5)]
+            sent = [
+                stack.enter_context(open_connection(limited, head))
+                for _ in range(MAX_CONNECTIONS - 5)
+            ]
         finally:
             limited.process.send_signal(signal.SIGCONT)
         assert all(read_until_closed(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)
@@ -285,7 +293,7 @@ def test_low_file_limit_lowers_connection_limit_with_warning(
         ExitStack() as stack,
     ):
         for number in range(300):
-            stack.enter_context(connect(live, HEAD))
+            stack.enter_context(open_connection(live, HEAD))
             if number % 10 == 0:
                 assert get_status(live, "/ready") == 200
     log = (tmp_path / "data.log").read_text()

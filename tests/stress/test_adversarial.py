@@ -19,7 +19,7 @@ from case_server.case.limits import check_density
 from case_server.exceptions import ContentTooLarge
 from stress import adversarial, filter_fuzz, openapi_fuzz
 from stress.large_bodies import BACKGROUND, HOSTILE, SERVER
-from stress.server import client, connect, server
+from stress.server import create_client, open_connection, run_server
 
 MEGABYTES = 1
 
@@ -27,14 +27,14 @@ MEGABYTES = 1
 async def test_hostile_requests_get_errors_and_little_memory(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
-    with server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
+    with run_server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
         slowdown = measure_slowdown()
         report = await adversarial.run(live, MEGABYTES)
         assert report.violations == []
         assert report.memory[SERVER].growth < 60
         assert max(report.seconds[HOSTILE]) < 5  # no request hangs
         assert max(report.seconds[BACKGROUND]) < 1 * max(slowdown, measure_slowdown())
-        async with client(live) as http:
+        async with create_client(live) as http:
             filtered = await filter_fuzz.run(http, count=200, seed=1)
         assert filtered.violations == []
         assert filtered.counts["filters 200"]
@@ -53,7 +53,7 @@ def _trickled(live: LiveServer, token: str) -> bytes:
         f"Authorization: Bearer {token}",
     )
     head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
-    raw = connect(live, head.encode())
+    raw = open_connection(live, head.encode())
     with raw:
         raw.settimeout(0.2)
         for _ in range(50):

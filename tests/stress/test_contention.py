@@ -9,7 +9,7 @@ from support.machine_load import measure_slowdown
 
 from stress import contention, load
 from stress.cluster import wait_until
-from stress.server import client, server
+from stress.server import create_client, run_server
 
 ROUNDS = 40
 """Enough rounds for every kind of conflict to occur."""
@@ -20,8 +20,8 @@ DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_data
 async def test_concurrent_writers_lose_nothing(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
-    with server(tmp_path, database_url) as live:
-        async with client(live) as http:
+    with run_server(tmp_path, database_url) as live:
+        async with create_client(live) as http:
             report = await contention.run(http, rounds=2, seed=1)
     assert report.violations == []
     # Concurrent writers wait for one another instead of getting 503.
@@ -38,9 +38,9 @@ async def test_writers_of_one_item_do_not_deadlock(
         """Postgres counts deadlocks when connections close."""
         return bool((await execute(CONNECTIONS))[0]["count"] <= others["count"])
 
-    with server(tmp_path, database_url) as live:
-        async with client(live) as http:
-            report = await contention.put_one_item(http, rounds=ROUNDS, seed=1)
+    with run_server(tmp_path, database_url) as live:
+        async with create_client(live) as http:
+            report = await contention.run_same_item(http, rounds=ROUNDS, seed=1)
     assert report.counts["same item 201"] == ROUNDS * contention.WRITERS
     # Postgres detects a deadlock only after a second.
     await wait_until(are_closed, 10, "every connection of the server is gone")

@@ -20,7 +20,7 @@ from support.live_server import LiveServer
 
 from stress import load
 from stress.cluster import wait_until
-from stress.server import MEGABYTE, PREFIX, client, connect, server
+from stress.server import MEGABYTE, PREFIX, create_client, open_connection, run_server
 
 POOL = 4
 ROUNDS = 60
@@ -29,13 +29,13 @@ ROUNDS = 60
 @pytest.fixture
 def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[LiveServer]:
     """A server with a small pool, so that leaked connections exhaust it soon."""
-    with server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as running:
+    with run_server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as running:
         yield running
 
 
 @pytest.fixture
 async def http(live: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(live) as result:
+    async with create_client(live) as result:
         yield result
 
 
@@ -84,7 +84,7 @@ class Resources:
 
 async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
     """Upload a framework; return its path and body."""
-    body = load.framework(items)
+    body = load.build_large_package(items)
     raw = json.dumps(body).encode()
     response = await http.post(f"{PREFIX}/CFPackages", content=raw)
     assert response.status_code == 201, response.text
@@ -116,7 +116,7 @@ async def test_disconnect_while_reading_package_frees_resources(
     resources = Resources(live, database_url)
     head = request_head(http, "GET", path, f"Accept-Encoding: {encoding}")
     for number in range(ROUNDS):
-        with connect(live, head, receive_buffer=4096) as raw_socket:
+        with open_connection(live, head, receive_buffer=4096) as raw_socket:
             # Disconnect after the first bytes, before any, or with a TCP reset.
             if number % 3:
                 assert raw_socket.recv(1000).startswith(b"HTTP/1.1 200")
@@ -143,7 +143,7 @@ async def test_incomplete_upload_frees_resources(
         sent = head + raw[: len(raw) * (number % 10) // 10]
         if number % 4 == 0:
             sent = chunked + b"1000\r\n" + raw[:4096]
-        connect(live, sent).close()
+        open_connection(live, sent).close()
     assert (await http.get(path)).content == before
     await assert_responsive(http, path, raw, resources)
 
@@ -155,7 +155,7 @@ async def test_disconnect_after_upload_frees_resources(
     resources = Resources(live, database_url)
     head = request_head(http, "PUT", path, f"Content-Length: {len(raw)}")
     for _ in range(ROUNDS // 4):
-        connect(live, head + raw).close()
+        open_connection(live, head + raw).close()
     await assert_responsive(http, path, raw, resources)
     body: dict[str, Any] = (await http.get(path)).json()
     assert len(body["CFItems"]) == 200
@@ -171,8 +171,10 @@ async def test_disconnect_while_waiting_for_postgres_frees_resources(
         async with connection.transaction():
             await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
             for _ in range(ROUNDS):
-                connect(live, request_head(http, "GET", f"{path}/groups")).close()
-                connect(live, request_head(http, "GET", f"{PREFIX}/CFItems?limit=5")).close()
+                open_connection(live, request_head(http, "GET", f"{path}/groups")).close()
+                open_connection(
+                    live, request_head(http, "GET", f"{PREFIX}/CFItems?limit=5")
+                ).close()
     finally:
         await connection.close()
     await assert_responsive(http, path, raw, resources)

@@ -57,7 +57,9 @@ def scenario_run(done: int, wrong: list[str]) -> Any:
 def test_scenario_below_minimum_fails(
     monkeypatch: pytest.MonkeyPatch, done: int, wrong: list[str], code: int, line: str
 ) -> None:
-    scenario = runner.Scenario(scenario_run(done, wrong), 1, {"kills": 32}, minimums={"kills": 30})
+    scenario = runner.ScenarioPlan(
+        scenario_run(done, wrong), 1, {"kills": 32}, minimums={"kills": 30}
+    )
     monkeypatch.setitem(runner.SCENARIOS, "durability", scenario)
     result = CliRunner().invoke(runner.main, ["durability", "--minutes", "1", "--seed", "7"])
     assert line in result.output

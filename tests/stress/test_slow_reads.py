@@ -7,15 +7,15 @@ from pathlib import Path
 from support.databases import dsn
 
 from stress import slow_reads
-from stress.server import client, server
+from stress.server import create_client, run_server
 
 
 async def test_items_are_read_while_slow_filters_run(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     items = 5_000
-    with server(tmp_path, database_url) as live:
-        async with client(live) as http:
+    with run_server(tmp_path, database_url) as live:
+        async with create_client(live) as http:
             await slow_reads.fill(dsn(database_url), http, items)
             report = await slow_reads.run(http, seconds=5)
     assert report.violations == [], str(report)
