@@ -36,9 +36,9 @@ from . import (
 from .errors import BenchmarkError
 from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, report_progress
 from .postgres import Postgres
-from .results import Row, failed
+from .results import ResultRow, create_failed_row
 
-Case = Callable[[Lab], Iterator[Row]]
+Case = Callable[[Lab], Iterator[ResultRow]]
 
 CASES: dict[str, Case] = {
     "item": reads.item,
@@ -99,7 +99,7 @@ def main(
     """Compare the server with the limits of its stack, on this machine."""
     start = time.monotonic()
     try:
-        wrk.require()
+        wrk.require_wrk()
         with tempfile.TemporaryDirectory(prefix="case-benchmark-") as folder:
             data_dir = Path(folder) / "data"
             with embedded_postgres(data_dir) as url:
@@ -116,39 +116,41 @@ def main(
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     facts.append(("duration", f"{time.monotonic() - start:.0f} s, {lab.rounds} rounds"))
-    click.echo(f"{report.table(rows)}\n\n{report.remarks(rows)}\n\n{report.summary(rows)}")
+    click.echo(
+        f"{report.format_table(rows)}\n\n{report.format_remarks(rows)}\n\n{report.format_summary(rows)}"
+    )
     file = output or (None if quick or only or items else RESULTS)
     if file:
         flags = shlex.join(sys.argv[1:])
         command = f'make bench ARGS="{flags}"' if flags else "make bench"
-        limits = [(name, _summary(CASES[name])) for name in only or CASES]
-        file.write_text(report.document(rows, facts, command, limits))
+        limits = [(name, _summarize_case(CASES[name])) for name in only or CASES]
+        file.write_text(report.format_document(rows, facts, command, limits))
         click.echo(f"results written to {file}", err=True)
 
 
-def _run_cases(lab: Lab, names: Sequence[str], against: str | None) -> list[Row]:
-    rows: list[Row] = []
+def _run_cases(lab: Lab, names: Sequence[str], against: str | None) -> list[ResultRow]:
+    rows: list[ResultRow] = []
     for name in names:
-        click.echo(f"{name}: {_summary(CASES[name])}", err=True)
-        rows += _rows(name, CASES[name](lab))
+        click.echo(f"{name}: {_summarize_case(CASES[name])}", err=True)
+        rows += _run_case(name, CASES[name](lab))
     if against:
         report_progress(against)
-        rows += _rows(against, peers.peer(lab, against))
+        rows += _run_case(against, peers.peer(lab, against))
     return rows
 
 
-def _rows(name: str, case: Iterator[Row]) -> Iterator[Row]:
-    """Yield the rows of a case; an error becomes a row, so that the other cases still run."""
+def _run_case(name: str, case: Iterator[ResultRow]) -> Iterator[ResultRow]:
+    """Yield the rows of a case; turn an error into a row, so that the other cases still run."""
     start = time.monotonic()
     try:
         yield from case
     except CASE_ERRORS as error:
-        yield failed(name, "a result", f"{type(error).__name__}: {error}")
+        yield create_failed_row(name, "a result", f"{type(error).__name__}: {error}")
     report_progress(f"{name} took {time.monotonic() - start:.0f} s")
 
 
-def _summary(case: Case) -> str:
-    """Return the first line of a case's docstring, which says what it is compared with."""
+def _summarize_case(case: Case) -> str:
+    """Return the first line of the case's docstring: what is measured, and compared with what."""
     return (case.__doc__ or "").strip().splitlines()[0]
 
 

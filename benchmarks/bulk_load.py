@@ -20,8 +20,12 @@ BATCH_ROWS = 20_000
 """Number of rows per COPY."""
 
 
-def load(url: str, documents: int, items: int, prefix: str) -> None:
-    """Fill an empty database with documents, and distribute items evenly among them."""
+def insert_frameworks(url: str, documents: int, items: int, prefix: str) -> None:
+    """Insert documents into an empty database and distribute ``items`` items evenly among them.
+
+    ``documents`` is their number. ``prefix`` begins the seeds from which the contents are
+    generated.
+    """
     asyncio.run(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
 
 
@@ -51,7 +55,7 @@ async def _load(url: str, seeds: list[str], items: int) -> None:
 
 async def _copy_documents(connection: Connection, seeds: list[str]) -> None:
     await _copy(connection, "item_types", [(_json(data.ITEM_TYPE), TIMESTAMP)])
-    documents = [data.document(seed) for seed in seeds]
+    documents = [data.generate_document(seed) for seed in seeds]
     await _copy(connection, "documents", [(_json(body), TIMESTAMP) for body in documents])
     await connection.copy_records_to_table(
         "packages",
@@ -73,9 +77,9 @@ async def _copy_items(connection: Connection, seeds: list[str], items: int) -> N
 def _records(seeds: list[str], items: int) -> Iterator[tuple[Any, ...]]:
     share = -(-items // len(seeds))
     for number, seed in enumerate(seeds):
-        identifier = data.identifier_of(seed, "document")
+        identifier = data.build_identifier(seed, "document")
         # Indexes continue through all documents, so that only few items have the rare words.
-        for body in data.stored_items(seed, range(number * share, (number + 1) * share)):
+        for body in data.generate_stored_items(seed, range(number * share, (number + 1) * share)):
             yield _json(body), TIMESTAMP, identifier
 
 

@@ -19,7 +19,7 @@ MAX_IDLE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Response:
-    """A response. Times are in seconds since the request was sent."""
+    """An HTTP response with its timings, in seconds since the request was sent."""
 
     status: int
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Response:
 
 
 class Client:
-    """Sends one request at a time and reads the complete response."""
+    """An HTTP client that sends one request at a time on one connection."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.address = base_url, urlsplit(base_url)
@@ -55,12 +55,12 @@ class Client:
         self._socket.close()
 
     def get(self, path: str, *, status: int | None = 200, **headers: str) -> Response:
-        """Send a GET request; names of header fields have ``_`` for ``-``."""
+        """Send a GET request with header fields given as keywords, such as ``If_None_Match``."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.send("GET", path, status=status, headers=fields)
 
     def put(self, path: str, body: bytes, *, status: int | None = None) -> Response:
-        """Send a PUT request with a body."""
+        """Send a PUT request with a JSON body."""
         return self.send("PUT", path, body, status=status)
 
     def send(

@@ -1,6 +1,6 @@
 """Synthetic frameworks: trees of any number of items, with bodies as long as real ones.
 
-A seed always generates the same framework, and different seeds share no identifiers.
+The same seed always gives the same framework, and different seeds share no identifiers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ TIMESTAMP = "2026-01-15T09:30:00.000Z"
 HOME = "https://example.edu/frameworks"
 SUBJECTS = ("Mathematics", "Science", "Reading", "History")
 CHILDREN = 8
-"""Number of children of a node of the tree."""
+"""Number of children of each item in the tree."""
 
 RARE_WORDS = "parallelogram law"
-"""Words that one of ``RARITY`` statements contains."""
+"""Words that are in the statement of one in ``RARITY`` items."""
 RARITY = 20_000
 
 WORDS = [
@@ -84,46 +84,51 @@ SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
 """A prime number of sentences, so that pairs of them repeat only after a million statements."""
 
 
-class Node(NamedTuple):
-    """The members of a link: title, identifier and URI."""
+class EntityLink(NamedTuple):
+    """The title, identifier and URI by which associations link to an entity."""
 
     title: str
     identifier: str
     uri: str
 
 
-def framework(items: int, seed: str) -> Body:
-    """Return a CFPackage of items, and as many associations that arrange them as a tree."""
-    root = document(seed)
-    nodes = [node_of(seed, index) for index in range(items)]
-    top = Node(root["title"], root["identifier"], root["uri"])
+def generate_package(items: int, seed: str) -> Body:
+    """Generate a CASE package: ``items`` items, and the associations that make them a tree.
+
+    The same seed gives the same package.
+    """
+    root = generate_document(seed)
+    nodes = [get_item_node(seed, index) for index in range(items)]
+    top = EntityLink(root["title"], root["identifier"], root["uri"])
     return {
         "CFDocument": root,
-        "CFItems": [item(seed, index) for index in range(items)],
+        "CFItems": [generate_item(seed, index) for index in range(items)],
         "CFAssociations": [
-            association(seed, index, nodes[index], nodes[(index - 1) // CHILDREN] if index else top)
+            generate_association(
+                seed, index, nodes[index], nodes[(index - 1) // CHILDREN] if index else top
+            )
             for index in range(items)
         ],
         "CFDefinitions": {"CFItemTypes": [ITEM_TYPE]},
     }
 
 
-def packed(items: int, seed: str) -> bytes:
-    """Return a CFPackage as JSON."""
-    return orjson.dumps(framework(items, seed))
+def generate_package_json(items: int, seed: str) -> bytes:
+    """Generate a CASE package of ``items`` items as JSON; the same seed gives the same bytes."""
+    return orjson.dumps(generate_package(items, seed))
 
 
-def document(seed: str) -> Body:
-    """Return the CFDocument of a framework; its title begins with one of four subjects."""
+def generate_document(seed: str) -> Body:
+    """Generate the CFDocument of a seed's framework; its title begins with one of four subjects."""
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
-    package = identifier_of(seed, "package")
+    package = build_identifier(seed, "package")
     return {
-        **_entity(identifier_of(seed, "document")),
+        **_entity(build_identifier(seed, "document")),
         "caseVersion": "1.1",
         "creator": "Example State Department of Education",
         "title": f"{subject} standards, edition {seed}",
         "publisher": "Example Publisher",
-        "description": statement(seed, 0),
+        "description": generate_statement(seed, 0),
         "subject": [subject],
         "language": "en",
         "version": "2026",
@@ -132,10 +137,10 @@ def document(seed: str) -> Body:
     }
 
 
-def item(seed: str, index: int) -> Body:
-    """Return a CFItem; its code is unique in its framework."""
-    node = node_of(seed, index)
-    text = statement(seed, index)
+def generate_item(seed: str, index: int) -> Body:
+    """Generate the CFItem number ``index`` of a seed's framework; its code is unique in it."""
+    node = get_item_node(seed, index)
+    text = generate_statement(seed, index)
     if index % RARITY == RARITY // 2:
         text += f" by the {RARE_WORDS}"
     return {
@@ -147,7 +152,7 @@ def item(seed: str, index: int) -> Body:
         "listEnumeration": str(index % CHILDREN + 1),
         "abbreviatedStatement": text[:60],
         "conceptKeywords": text.lower().split()[:2],
-        "notes": statement(seed, index + 7919),
+        "notes": generate_statement(seed, index + 7919),
         "subject": ["Mathematics"],
         "language": "en",
         "educationLevel": [f"{index % 12 + 1:02}"],
@@ -155,10 +160,12 @@ def item(seed: str, index: int) -> Body:
     }
 
 
-def association(seed: str, index: int, origin: Node, destination: Node) -> Body:
-    """Return the CFAssociation that makes one node a child of another."""
+def generate_association(
+    seed: str, index: int, origin: EntityLink, destination: EntityLink
+) -> Body:
+    """Generate the association that makes ``origin`` a child of ``destination``."""
     return {
-        **_entity(identifier_of(seed, f"association/{index}")),
+        **_entity(build_identifier(seed, f"association/{index}")),
         "associationType": "isChildOf",
         "sequenceNumber": index % CHILDREN + 1,
         "originNodeURI": origin._asdict(),
@@ -166,27 +173,27 @@ def association(seed: str, index: int, origin: Node, destination: Node) -> Body:
     }
 
 
-def stored_items(seed: str, indexes: range) -> Iterator[Body]:
-    """Yield items as the server stores them, with a link to their document."""
-    root = document(seed)
+def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
+    """Generate items in the form that the server stores: with a link to their document."""
+    root = generate_document(seed)
     link = {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
     for index in indexes:
-        yield {**item(seed, index), "CFDocumentURI": link}
+        yield {**generate_item(seed, index), "CFDocumentURI": link}
 
 
-def node_of(seed: str, index: int) -> Node:
-    """Return the members of a link to an item."""
-    identifier = identifier_of(seed, f"item/{index}")
-    return Node(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
+def get_item_node(seed: str, index: int) -> EntityLink:
+    """Return the title, identifier and URI that link to item number ``index`` of a seed."""
+    identifier = build_identifier(seed, f"item/{index}")
+    return EntityLink(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
 
 
-def identifier_of(seed: str, name: str) -> str:
-    """Return the UUID of a named entity of a seed."""
+def build_identifier(seed: str, name: str) -> str:
+    """Return the UUID of a seed's entity, for example of the name ``item/7``."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
 
 
-def statement(seed: str, index: int) -> str:
-    """Return a long random sentence."""
+def generate_statement(seed: str, index: int) -> str:
+    """Return a random sentence of 24 words; the same seed and index give the same one."""
     start = crc32(seed.encode()) + index
     first, second = SENTENCES[start % 997], SENTENCES[start // 997 % 997]
     return f"{first} {second}".capitalize()
@@ -201,7 +208,7 @@ def _entity(identifier: str) -> Body:
 
 
 ITEM_TYPE: Body = {
-    **_entity(identifier_of("all", "item type")),
+    **_entity(build_identifier("all", "item type")),
     "title": "Standard",
     "description": "What learners should know and be able to do",
     "hierarchyCode": "S",

@@ -10,14 +10,14 @@ from urllib.parse import quote
 from . import bulk_load, data
 from .client import Client
 from .lab import PREFIX, Lab, report_progress
-from .plans import ExecutedStatement, explain_statements, statements_since
-from .postgres import explain, explaining
-from .results import Row, duration
+from .plans import ExecutedStatement, log_statement_plans, read_logged_statements
+from .postgres import explain_on_connection, measure_execution
+from .results import ResultRow, format_duration
 
 NAME = "million"
 DOCUMENTS = 100
 MAX_ADDED_SECONDS = 0.003
-"""Time that the server may add to the best plan."""
+"""Time that the server may take in addition to Postgres' best plan."""
 MAX_REQUESTS, MAX_SECONDS = 31, 4.0
 """Number of timed requests, and their maximum total duration."""
 MIN_REQUESTS, WARM_UP_REQUESTS = 10, 5
@@ -27,19 +27,19 @@ Postgres may choose a generic plan for a prepared statement."""
 
 @dataclass(frozen=True)
 class Search:
-    """A filtered or sorted list of items."""
+    """A request for a filtered or sorted list of items, and its condition in SQL."""
 
     title: str
     query: str
     condition: str
-    """The filter in SQL, in a form that an index can support."""
+    """The filter in SQL, written so that Postgres can use an index."""
     key: str = "identifier"
 
 
-def searches(items: int) -> list[Search]:
-    """Return searches by exact code and by words, sorted lists, and the last page of all items."""
+def list_searches(items: int) -> list[Search]:
+    """Return searches of ``items`` items: by code, by words, sorted, and for the last page."""
     share = -(-items // DOCUMENTS)
-    code = data.node_of("million7", 7 * share + share // 2).title
+    code = data.get_item_node("million7", 7 * share + share // 2).title
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
     return [
         Search(
@@ -68,23 +68,23 @@ def searches(items: int) -> list[Search]:
     ]
 
 
-def filters(lab: Lab) -> Iterator[Row]:
+def filters(lab: Lab) -> Iterator[ResultRow]:
     """GET CFItems by code, by words, sorted and far away, compared with Postgres' best plan."""
     report_progress(f"loading {lab.sizes.million:,} items")
     url = lab.postgres.database(NAME)
-    bulk_load.load(url, DOCUMENTS, lab.sizes.million, "million")
-    all_searches = searches(lab.sizes.million)
-    statements = {search.title: _explained(lab, search) for search in all_searches}
-    with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
+    bulk_load.insert_frameworks(url, DOCUMENTS, lab.sizes.million, "million")
+    all_searches = list_searches(lab.sizes.million)
+    statements = {search.title: _capture_statements(lab, search) for search in all_searches}
+    with lab.run_server(NAME) as server, Client(server.base_url, server.headers) as client:
         timed = {
-            search.title: _timed(url, client, search, statements[search.title])
+            search.title: _measure_medians(url, client, search, statements[search.title])
             for search in all_searches
         }
     for search in all_searches:
         took, own = timed[search.title]
-        best = min([own, *_best(url, search)])
-        added = _added(search, took, best, lab.sizes.million)
-        scanned = _scanned(search, statements[search.title])
+        best = min([own, *_measure_simple_statement(url, search)])
+        added = _create_time_row(search, took, best, lab.sizes.million)
+        scanned = _create_scan_row(search, statements[search.title])
         if scanned.meets_target is False:
             # Compared with a scan of the whole table, any plan is fast.
             added = replace(
@@ -95,20 +95,20 @@ def filters(lab: Lab) -> Iterator[Row]:
     lab.postgres.drop(NAME)
 
 
-def _explained(lab: Lab, search: Search) -> list[ExecutedStatement]:
-    """Return all executions of the server's statements for a search."""
-    with explain_statements(lab.postgres, NAME):
+def _capture_statements(lab: Lab, search: Search) -> list[ExecutedStatement]:
+    """Send a search's request several times; return the server's statements with their plans."""
+    with log_statement_plans(lab.postgres, NAME):
         before = lab.postgres.log.stat().st_size
-        with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
+        with lab.run_server(NAME) as server, Client(server.base_url, server.headers) as client:
             for _ in range(MIN_REQUESTS):
                 client.get(f"{PREFIX}/CFItems?{search.query}")
-        return statements_since(lab.postgres.log, before, "items")
+        return read_logged_statements(lab.postgres.log, before, "items")
 
 
-def _timed(
+def _measure_medians(
     url: str, client: Client, search: Search, executed: list[ExecutedStatement]
 ) -> tuple[float, float]:
-    """Return the median seconds of a request, and of its statements in Postgres.
+    """Return the median seconds of a search's request, and of the same statements in Postgres.
 
     Measures them in turn, so that changes in the speed of the machine affect both.
     """
@@ -116,38 +116,38 @@ def _timed(
     path, statements = f"{PREFIX}/CFItems?{search.query}", {each.sql: each for each in executed}
     took: list[float] = []
     own: list[float] = []
-    with explaining(url) as seconds_for:
+    with explain_on_connection(url) as seconds_for:
         while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
             own.append(sum(seconds_for(each.with_literals()) for each in statements.values()))
     return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 
-def _best(url: str, search: Search) -> Iterator[float]:
-    """Yield the seconds of a plain SQL statement for a search, with and without table scans."""
+def _measure_simple_statement(url: str, search: Search) -> Iterator[float]:
+    """Yield the seconds of a simple SQL statement for a search, with and without table scans."""
     condition = f"{search.condition} AND deleted_at IS NULL"
     statement = f"""
         SELECT body, (SELECT count(*) FROM items WHERE {condition}) FROM items
         WHERE {condition} ORDER BY {search.key}, identifier LIMIT 10"""
     for setting in ("on", "off"):
-        yield explain(url, f"SET enable_seqscan = {setting}", statement)
+        yield measure_execution(url, f"SET enable_seqscan = {setting}", statement)
 
 
-def _added(search: Search, took: float, best: float, items: int) -> Row:
+def _create_time_row(search: Search, took: float, best: float, items: int) -> ResultRow:
     added = took - best
-    return Row(
+    return ResultRow(
         f"GET CFItems of {items:,}, {search.title}",
-        duration(best),
-        duration(took),
+        format_duration(best),
+        format_duration(took),
         f"{added * 1000:+.1f} ms",
         "<= +3 ms",
         added <= MAX_ADDED_SECONDS,
     )
 
 
-def _scanned(search: Search, executed: list[ExecutedStatement]) -> Row:
+def _create_scan_row(search: Search, executed: list[ExecutedStatement]) -> ResultRow:
     scans = any(each.scans("items") for each in executed)
     plans = {each.sql: " < ".join(name for name, _ in each.nodes) for each in executed}
     method = "sequential scan" if scans else "index"
     case, note = f"... access path of {search.title}", "; ".join(plans.values())
-    return Row(case, "", method, "", "no sequential scan", not scans, note=note)
+    return ResultRow(case, "", method, "", "no sequential scan", not scans, note=note)

@@ -1,4 +1,4 @@
-"""The environment of one run: databases with data, servers, and interleaved measurements."""
+"""The environment of a benchmark run: databases, servers and interleaved measurements."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import orjson
 
 from . import bulk_load, data, wrk
 from .client import Client
-from .postgres import Postgres, autovacuum
-from .processes import Server, case_server, limit_server
+from .postgres import Postgres, vacuum_and_analyze
+from .processes import BenchmarkedServer, run_bare_application, run_case_server
 
 Measured = TypeVar("Measured")
 
@@ -31,29 +31,29 @@ FULL_ITEMS, QUICK_ITEMS = 15_000, 750
 
 @dataclass(frozen=True)
 class Sizes:
-    """Amounts of data, all proportional to the number of items of one framework."""
+    """How much data a run uses; every amount is proportional to the items of one framework."""
 
     items: int = FULL_ITEMS
 
     @property
     def many(self) -> int:
-        """Number of items in the database with many frameworks: 200,000 in a full run."""
+        """The number of items in the database of many frameworks: 200,000 in a full run."""
         return self.items * 200_000 // FULL_ITEMS
 
     @property
     def million(self) -> int:
-        """Number of items in the database for filters: 1,000,000 in a full run."""
+        """The number of items in the database for filters: 1,000,000 in a full run."""
         return self.items * 1_000_000 // FULL_ITEMS
 
     @property
     def documents(self) -> int:
-        """Number of documents of the many items: 1,000 in a full run."""
+        """The number of documents in the database of many frameworks: 1,000 in a full run."""
         return min(1000, self.many)
 
 
 @dataclass
 class Lab:
-    """The databases, servers and settings of one run."""
+    """The databases, servers and settings of one benchmark run, which all cases share."""
 
     folder: Path
     postgres: Postgres
@@ -64,66 +64,76 @@ class Lab:
     filled: set[str] = field(default_factory=set)
     """Names of the databases whose data is complete."""
 
-    def log(self) -> Path:
-        """Return the file for the error output of servers."""
+    def get_log_file(self) -> Path:
+        """Return the file that gets the error output of servers."""
         return self.folder / "servers.log"
 
     @contextmanager
-    def serve(self, database: str, *arguments: str) -> Iterator[Server]:
-        """Run case-server on a database of this run."""
+    def run_server(self, database: str, *arguments: str) -> Iterator[BenchmarkedServer]:
+        """Run case-server on one of this run's databases for the duration of a block."""
         url = self.postgres.database(database)
-        with case_server(self.log(), *arguments, CASE_SERVER_DATABASE_URL=url) as server:
+        with run_case_server(
+            self.get_log_file(), *arguments, CASE_SERVER_DATABASE_URL=url
+        ) as server:
             yield server
 
     @contextmanager
-    def limit(self, database: str) -> Iterator[str]:
-        """Run the bare application on a database of this run, and yield its base URL."""
-        with limit_server(self.log(), self.postgres.database(database), self.constants()) as url:
+    def run_bare_application(self, database: str) -> Iterator[str]:
+        """Run the bare application of ``limits.py`` on one of this run's databases.
+
+        Yields its base URL.
+        """
+        with run_bare_application(
+            self.get_log_file(), self.postgres.database(database), self.get_constants_folder()
+        ) as url:
             yield url
 
-    def constants(self) -> Path:
+    def get_constants_folder(self) -> Path:
         """Return the folder of files that the bare application serves unchanged."""
         folder = self.folder / "constants"
         folder.mkdir(exist_ok=True)
         return folder
 
-    def framework(self) -> str:
-        """Return a database with a large and a small framework, uploaded through the API."""
+    def get_framework_database(self) -> str:
+        """Return the name of the database with a large and a small framework.
+
+        They are uploaded through the API on first use.
+        """
         name = "framework"
         if self._must_fill(name):
             report_progress(f"uploading a framework of {self.sizes.items:,} items")
-            with self.serve(name) as server, Client(server.base_url, server.headers) as client:
+            with self.run_server(name) as server, Client(server.base_url, server.headers) as client:
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.items)):
-                    post(client, data.packed(items, seed))
-            autovacuum(self.postgres.databases[name])
+                    upload_package(client, data.generate_package_json(items, seed))
+            vacuum_and_analyze(self.postgres.databases[name])
             self.filled.add(name)
         return name
 
-    def many(self) -> str:
-        """Return a database with many frameworks."""
+    def get_many_frameworks_database(self) -> str:
+        """Return the name of a database with many frameworks, filled on first use."""
         name = "many"
         if self._must_fill(name):
             report_progress(
                 f"loading {self.sizes.many:,} items in {self.sizes.documents:,} documents"
             )
             url = self.postgres.database(name)
-            bulk_load.load(url, self.sizes.documents, self.sizes.many, "many")
+            bulk_load.insert_frameworks(url, self.sizes.documents, self.sizes.many, "many")
             self.filled.add(name)
         return name
 
     def _must_fill(self, name: str) -> bool:
-        """Return whether a database has to be filled, after dropping an incomplete one."""
+        """Return whether a database still needs its data; drop it first if it is incomplete."""
         if name in self.filled:
             return False
         self.postgres.drop(name)
         return True
 
-    def interleaved(
+    def run_interleaved(
         self, *measures: Callable[[], Measured], times: int = 1
     ) -> list[list[Measured]]:
-        """Return the results of each measure, taken in turn.
+        """Call the functions in turn, ``times`` times per round, and return each one's results.
 
-        Interleaving spreads changes in the speed of the machine over all measures.
+        Interleaving spreads changes in the speed of the machine over all measurements.
         """
         results: list[list[Measured]] = [[] for _ in measures]
         for _ in range(self.rounds * times):
@@ -131,29 +141,34 @@ class Lab:
                 values.append(measure())
         return results
 
-    def rates(self, *loads: wrk.Requests) -> list[list[float]]:
-        """Return requests per second of several loads, in interleaved rounds after a warm-up."""
+    def measure_rates(self, *loads: wrk.LoadRequests) -> list[list[float]]:
+        """Run several loads in turn, after a warm-up; return each one's requests per second.
+
+        There is one value for each round.
+        """
         for load in loads:
-            wrk.run(load, 1)
-        return self.interleaved(
-            *((lambda load=load: wrk.run(load, self.seconds).rate) for load in loads)
+            wrk.run_wrk(load, 1)
+        return self.run_interleaved(
+            *((lambda load=load: wrk.run_wrk(load, self.seconds).rate) for load in loads)
         )
 
 
 def report_progress(message: str) -> None:
-    """Print what is being done to stderr."""
+    """Print a progress message to stderr."""
     click.echo(f"  {message}", err=True)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the duration of a call in seconds."""
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Call a function and return the duration in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def run_under_work(load: Callable[[], wrk.Load], work: Callable[[], object]) -> wrk.Load:
-    """Return the result of a load during which ``work`` is repeated."""
+def run_under_work(
+    load: Callable[[], wrk.LoadResult], work: Callable[[], object]
+) -> wrk.LoadResult:
+    """Run a load while ``work`` is repeated in a thread, and return the result of the load."""
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(load)
         while not future.done():
@@ -161,29 +176,29 @@ def run_under_work(load: Callable[[], wrk.Load], work: Callable[[], object]) -> 
         return future.result()
 
 
-def items_of(seed: str, count: int) -> list[str]:
-    """Return the identifiers of the first items of a framework."""
-    return [data.identifier_of(seed, f"item/{index}") for index in range(count)]
+def list_item_identifiers(seed: str, count: int) -> list[str]:
+    """Return the identifiers of the first ``count`` items of a seed's framework."""
+    return [data.build_identifier(seed, f"item/{index}") for index in range(count)]
 
 
-def reads(server: Server, paths: list[str]) -> wrk.Requests:
-    """Return GET requests of the measured API profile."""
-    return wrk.Requests(server.base_url, [f"{PREFIX}{path}" for path in paths], server.headers)
+def build_read_requests(server: BenchmarkedServer, paths: list[str]) -> wrk.LoadRequests:
+    """Return GET requests for paths below ``/case/1.1``, as wrk sends them."""
+    return wrk.LoadRequests(server.base_url, [f"{PREFIX}{path}" for path in paths], server.headers)
 
 
-def post(client: Client, package: bytes) -> float:
-    """Upload a new framework and return the duration in seconds."""
+def upload_package(client: Client, package: bytes) -> float:
+    """Upload a new package and return the duration in seconds."""
     return client.send("POST", f"{PREFIX}/CFPackages", package, status=201).seconds
 
 
-def package_path(seed: str) -> str:
-    """Return the path of the package of a framework."""
-    return f"{PREFIX}/CFPackages/{data.identifier_of(seed, 'document')}"
+def build_package_path(seed: str) -> str:
+    """Return the path of the package of a seed's framework."""
+    return f"{PREFIX}/CFPackages/{data.build_identifier(seed, 'document')}"
 
 
-def touch(client: Client) -> None:
-    """Change one item of the framework, so that no cached response of it is current."""
-    (body,) = data.stored_items(SEED, range(1, 2))
+def change_one_item(client: Client) -> None:
+    """Change one item of the framework, so that the server cannot answer from its cache."""
+    (body,) = data.generate_stored_items(SEED, range(1, 2))
     body["notes"] = f"changed at {time.time_ns()}"
     raw = orjson.dumps({"item": body})
     client.put(f"{PREFIX}/CFItems/{body['identifier']}", raw, status=201)

@@ -1,6 +1,6 @@
-"""A bare application on the same stack, with which the server is compared.
+"""A bare application on the same stack: the limit with which the server is compared.
 
-Starlette and asyncpg with the server's pool settings, but without authentication, validation and
+It uses Starlette and asyncpg with the server's pool settings, but no authentication, validation or
 API profiles. uvicorn runs it with the options of the server.
 """
 
@@ -44,12 +44,12 @@ BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordin
 
 
 async def _no_reset(_: Any) -> None:
-    """Reset nothing on release, like the server."""
+    """Leave a released connection as it is, because the server's pool resets nothing either."""
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Open a connection pool like the server's."""
+    """Open a connection pool with the server's settings while the application runs."""
     async with asyncpg.create_pool(
         os.environ[DATABASE],
         min_size=1,
@@ -63,14 +63,14 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def item(request: Request) -> Response:
-    """Return the stored body of an item."""
+    """Respond with the stored JSON of an item."""
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, request.path_params["identifier"])
     return Response(row["body"], media_type=JSON)
 
 
 async def item_associations(request: Request) -> Response:
-    """Return the bodies of an item and its associations, with two statements."""
+    """Respond with the stored JSON of an item and its associations, read by two statements."""
     identifier = request.path_params["identifier"]
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, identifier)
@@ -81,7 +81,7 @@ async def item_associations(request: Request) -> Response:
 
 
 async def package(request: Request) -> Response:
-    """Stream the stored bodies of a framework's items and associations from cursors."""
+    """Stream the stored JSON of a framework's items and associations from database cursors."""
 
     async def chunks() -> AsyncIterator[str]:
         identifier = request.path_params["identifier"]
@@ -99,7 +99,7 @@ CACHED: dict[str, bytes] = {}
 
 
 async def constant(request: Request) -> Response:
-    """Return the bytes of a file, cached in memory."""
+    """Respond with the bytes of a file, which are cached in memory."""
     name = request.path_params["name"]
     if name not in CACHED:
         CACHED[name] = (Path(os.environ[CONSTANT]) / name).read_bytes()

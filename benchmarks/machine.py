@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import memory
 from .errors import BenchmarkError
-from .postgres import value
+from .postgres import fetch_value
 
 PACKAGES = (
     "fastapi",
@@ -28,12 +28,14 @@ PACKAGES = (
 
 
 def describe(postgres_url: str) -> list[tuple[str, str]]:
-    """Return facts about the machine and its software as (name, value)."""
+    """Return the machine's processor, memory and software versions as (name, value)."""
     versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
-    extension = value(
+    extension = fetch_value(
         postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
     )
-    server, fsync = (value(postgres_url, f"SHOW {name}") for name in ("server_version", "fsync"))
+    server, fsync = (
+        fetch_value(postgres_url, f"SHOW {name}") for name in ("server_version", "fsync")
+    )
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("processor", f"{_processor()}, {os.cpu_count()} cores"),
@@ -55,7 +57,7 @@ def _processor() -> str:
 
 def _memory() -> str:
     try:
-        return f"{memory.total() / 2**30:.1f} GiB"
+        return f"{memory.get_total_bytes() / 2**30:.1f} GiB"
     except BenchmarkError:
         return "unknown"
 

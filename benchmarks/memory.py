@@ -11,34 +11,34 @@ from .errors import BenchmarkError
 PROC = Path("/proc")
 
 
-def resident(pid: int) -> int:
-    """Return the resident bytes of a process and its descendants."""
-    return sum(_field(each, "VmRSS") for each in family(pid))
+def get_resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process and its descendants, in bytes."""
+    return sum(_field(each, "VmRSS") for each in iter_process_tree(pid))
 
 
-def peak(pid: int) -> int:
-    """Return the maximum resident bytes since ``reset_peak``, including descendants."""
-    return sum(_field(each, "VmHWM") for each in family(pid))
+def get_peak_bytes(pid: int) -> int:
+    """Return the highest resident memory since ``reset_peak``, with descendants, in bytes."""
+    return sum(_field(each, "VmHWM") for each in iter_process_tree(pid))
 
 
 def reset_peak(pid: int) -> None:
-    """Reset the peak of a process and its descendants to their current memory."""
-    for each in family(pid):
+    """Reset the peak that Linux records for a process and its descendants to their current use."""
+    for each in iter_process_tree(pid):
         # 5 resets the peak: proc(5), clear_refs.
         (PROC / str(each) / "clear_refs").write_text("5")
 
 
-def family(pid: int) -> Iterator[int]:
-    """Yield a process ID and those of all descendants."""
+def iter_process_tree(pid: int) -> Iterator[int]:
+    """Yield a process ID, then the IDs of all its descendants."""
     _require()
     yield pid
     for children in (PROC / str(pid) / "task").glob("*/children"):
         for child in children.read_text().split():
-            yield from family(int(child))
+            yield from iter_process_tree(int(child))
 
 
-def total() -> int:
-    """Return the bytes of memory of this machine."""
+def get_total_bytes() -> int:
+    """Return the total memory of this machine in bytes."""
     _require()
     return _value((PROC / "meminfo").read_text(), "MemTotal")
 

@@ -18,10 +18,16 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from . import data
 from .client import Client
 from .errors import BenchmarkError
-from .lab import SEED, Lab, post, report_progress
-from .postgres import autovacuum
+from .lab import SEED, Lab, report_progress, upload_package
+from .postgres import vacuum_and_analyze
 from .processes import CREDENTIALS
-from .results import Row, below, duration, failed, unmeasured
+from .results import (
+    ResultRow,
+    compare_with_maximum,
+    create_failed_row,
+    create_unmeasured_row,
+    format_duration,
+)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage")  # it may run as root, in a container
@@ -32,7 +38,7 @@ REPETITIONS = 6
 TIMEOUT_MILLISECONDS = 10_000
 
 REAL_FRAMEWORKS = ("ccss-math-2010.json", "large-11k.json")
-"""Two real frameworks, which are measured too if the folder ``../shared`` contains them."""
+"""Two real frameworks, which are also measured if the folder ``../shared`` contains them."""
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHARED = Path(__file__).parents[2] / "shared" / "frameworks"
 
@@ -67,13 +73,13 @@ EXPECT = """(expected) => {
 
 
 class SearchedItem(NamedTuple):
-    """The code of an item to find, and the beginning of its statement."""
+    """The item that the benchmark looks for: its code, and the beginning of its statement."""
 
     code: str
     statement: str
 
 
-def pages(lab: Lab) -> Iterator[Row]:
+def pages(lab: Lab) -> Iterator[ResultRow]:
     """Chromium: from the key or click to the frame with the result, under 200 ms."""
     for name, database, item in (_synthetic(lab), _real(lab)):
         titles = [f"pages, {name}: {action}" for action in ("find a code", "its place", "its JSON")]
@@ -81,25 +87,30 @@ def pages(lab: Lab) -> Iterator[Row]:
             report_progress(f"searching for {item.code} in Chromium, {name}")
             firsts, others = _measure(lab, database, item)
         except BenchmarkError as error:
-            yield from (unmeasured(title, str(error)) for title in titles)
+            yield from (create_unmeasured_row(title, str(error)) for title in titles)
             continue
         except Error as error:
-            yield failed(f"pages, {name}", "a result", error.message.partition("\n")[0])
+            yield create_failed_row(f"pages, {name}", "a result", error.message.partition("\n")[0])
             continue
         for index, title in enumerate(titles):
             yield _row(f"{title}, first use", [seconds[index] for seconds in firsts])
             yield _row(title, [seconds[index] for seconds in others])
 
 
-def _row(title: str, seconds: list[float]) -> Row:
-    note = f"minimum {duration(min(seconds))}, maximum {duration(max(seconds))} of {len(seconds)}"
-    return replace(below(title, median(seconds), MAX_SECONDS, duration), note=note)
+def _row(title: str, seconds: list[float]) -> ResultRow:
+    extremes = f"minimum {format_duration(min(seconds))}, maximum {format_duration(max(seconds))}"
+    note = f"{extremes} of {len(seconds)}"
+    return replace(
+        compare_with_maximum(title, median(seconds), MAX_SECONDS, format_duration), note=note
+    )
 
 
 def _synthetic(lab: Lab) -> tuple[str, str, SearchedItem]:
     index = lab.sizes.items // 3
-    item = SearchedItem(data.node_of(SEED, index).title, data.statement(SEED, index)[:40])
-    return f"{lab.sizes.items:,} items", lab.framework(), item
+    item = SearchedItem(
+        data.get_item_node(SEED, index).title, data.generate_statement(SEED, index)[:40]
+    )
+    return f"{lab.sizes.items:,} items", lab.get_framework_database(), item
 
 
 def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
@@ -109,16 +120,16 @@ def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
         database = ""
     elif database not in lab.filled:
         lab.postgres.drop(database)
-        with lab.serve(database) as server, Client(server.base_url, server.headers) as client:
+        with lab.run_server(database) as server, Client(server.base_url, server.headers) as client:
             for name in REAL_FRAMEWORKS:
-                post(client, _rename((SHARED / name).read_text(), name))
-        autovacuum(lab.postgres.databases[database])
+                upload_package(client, _replace_identifiers((SHARED / name).read_text(), name))
+        vacuum_and_analyze(lab.postgres.databases[database])
         lab.filled.add(database)
     return "two real frameworks", database, item
 
 
-def _rename(package: str, name: str) -> bytes:
-    """Return a framework with new identifiers, because the two share many entities."""
+def _replace_identifiers(package: str, name: str) -> bytes:
+    """Return a package with new identifiers, because the two frameworks share many of them."""
     renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{name}/{match[0]}")), package)
     return renamed.encode()
 
@@ -126,12 +137,12 @@ def _rename(package: str, name: str) -> bytes:
 def _measure(
     lab: Lab, database: str, item: SearchedItem
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the seconds of each action: the first use after a start, and later ones."""
+    """Return the seconds of the three actions: for each first use after a start, and later ones."""
     if not database:
         raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
     firsts, others = [], []
     for _ in range(lab.rounds):
-        with lab.serve(database) as server, _chromium() as browser:
+        with lab.run_server(database) as server, _chromium() as browser:
             page = _sign_in(browser, server.base_url)
             firsts.append(_run_actions(page, item))
             others += [_run_actions(page, item) for _ in range(REPETITIONS - 1)]
@@ -169,14 +180,16 @@ def _run_actions(page: Page, item: SearchedItem) -> list[float]:
     result = page.locator("#suggestions a", has_text=item.statement).first
     json_link = page.get_by_role("link", name="TimeBack platform")
     return [
-        _time(page, "#suggestions a", item.statement, lambda: page.keyboard.insert_text(item.code)),
-        _time(page, selected, item.statement, result.click),
-        _time(page, "#json", f'"{item.code}"', json_link.click),
+        _time_action(
+            page, "#suggestions a", item.statement, lambda: page.keyboard.insert_text(item.code)
+        ),
+        _time_action(page, selected, item.statement, result.click),
+        _time_action(page, "#json", f'"{item.code}"', json_link.click),
     ]
 
 
-def _time(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
-    """Return the seconds from an action until a matching element shows a text."""
+def _time_action(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
+    """Return the seconds from an action until an element that matches contains ``text``."""
     page.evaluate(EXPECT, json.dumps([selector, text]))
     # Not page.wait_for_function, because the Content-Security-Policy forbids eval.
     with page.expect_console_message(lambda line: line.text.startswith("took ")) as message:

@@ -13,15 +13,15 @@ import httpx
 
 from . import wrk
 from .errors import BenchmarkError
-from .lab import SEED, Lab, items_of, package_path, reads
-from .results import Row, duration, per_second
+from .lab import SEED, Lab, build_package_path, build_read_requests, list_item_identifiers
+from .results import ResultRow, format_duration, format_rate
 
 MAX_ITEMS = 200
 """Maximum number of different items to read."""
 
 
 class Peer:
-    """A CASE server at a base URL, such as ``https://case.example/ims/case/v1p1``."""
+    """The other CASE server, at a base URL such as ``https://case.example/ims/case/v1p1``."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
@@ -29,7 +29,10 @@ class Peer:
         self._http = httpx.Client(headers=self.headers, timeout=120, follow_redirects=False)
 
     def get(self, path: str) -> httpx.Response:
-        """Send a GET request. Raises ``BenchmarkError`` unless the status is 200."""
+        """Send a GET request and return the response.
+
+        Raises ``BenchmarkError`` if the server cannot be reached, or the status is not 200.
+        """
         try:
             response = self._http.get(f"{self.base_url}{path}")
         except httpx.HTTPError as error:
@@ -39,13 +42,13 @@ class Peer:
             raise BenchmarkError(f"{response.url} returned {response.status_code}: {text}")
         return response
 
-    def requests(self, paths: list[str]) -> wrk.Requests:
-        """Return GET requests of paths below the base URL."""
+    def requests(self, paths: list[str]) -> wrk.LoadRequests:
+        """Return GET requests for paths below the base URL, as wrk sends them."""
         prefix = urlsplit(self.base_url).path
-        return wrk.Requests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
+        return wrk.LoadRequests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
 
 
-def peer(lab: Lab, base_url: str) -> Iterator[Row]:
+def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
     """Reads that every CASE server supports, compared with the same reads of this one."""
     other = Peer(base_url)
     documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
@@ -57,55 +60,65 @@ def peer(lab: Lab, base_url: str) -> Iterator[Row]:
     items = [_identifier(item) for item in package.get("CFItems", [])][:MAX_ITEMS]
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
-    with lab.serve(lab.framework()) as server:
-        own = items_of(SEED, min(lab.sizes.items, MAX_ITEMS))
+    with lab.run_server(lab.get_framework_database()) as server:
+        own = list_item_identifiers(SEED, min(lab.sizes.items, MAX_ITEMS))
         for title, path in (("GET one item", "/CFItems/"), ("GET CFItemAssociations", ASSOCIATED)):
-            yield _compare(
+            yield _compare_rates(
                 lab,
                 f"{title}: {base_url}",
-                reads(server, [f"{path}{identifier}" for identifier in own]),
+                build_read_requests(server, [f"{path}{identifier}" for identifier in own]),
                 other.requests([f"{path}{identifier}" for identifier in items]),
             )
-        yield _compare(
+        yield _compare_rates(
             lab,
             f"GET CFDocuments: {base_url}",
-            reads(server, ["/CFDocuments?limit=100"]),
+            build_read_requests(server, ["/CFDocuments?limit=100"]),
             other.requests(["/CFDocuments?limit=100"]),
         )
-        yield _packages(lab, server.base_url, dict(server.headers), other, document)
+        yield _compare_packages(lab, server.base_url, dict(server.headers), other, document)
 
 
 ASSOCIATED = "/CFItemAssociations/"
 
 
-def _compare(lab: Lab, title: str, ours: wrk.Requests, theirs: wrk.Requests) -> Row:
-    own, other = (median(values) for values in lab.rates(ours, theirs))
+def _compare_rates(
+    lab: Lab, title: str, ours: wrk.LoadRequests, theirs: wrk.LoadRequests
+) -> ResultRow:
+    own, other = (median(values) for values in lab.measure_rates(ours, theirs))
     note = "limit: this server; measured: the other one, with its own data"
-    return Row(title, per_second(own), per_second(other), f"{other / own:.2f}", note=note)
+    return ResultRow(title, format_rate(own), format_rate(other), f"{other / own:.2f}", note=note)
 
 
-def _packages(lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str) -> Row:
+def _compare_packages(
+    lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str
+) -> ResultRow:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
-        ours, theirs = lab.interleaved(
-            lambda: _time(lambda: http.get(package_path(SEED))),
-            lambda: _time(lambda: other.get(f"/CFPackages/{document}")),
+        ours, theirs = lab.run_interleaved(
+            lambda: _time_request(lambda: http.get(build_package_path(SEED))),
+            lambda: _time_request(lambda: other.get(f"/CFPackages/{document}")),
         )
     (own, size), (own_other, size_other) = (
         (median(seconds for seconds, _ in results), results[0][1]) for results in (ours, theirs)
     )
     note = f"limit: this server, {size:,} bytes; measured: the other one, {size_other:,} bytes"
     title = f"GET package: {other.base_url}"
-    return Row(title, duration(own), duration(own_other), f"{own_other / own:.2f}x", note=note)
+    return ResultRow(
+        title,
+        format_duration(own),
+        format_duration(own_other),
+        f"{own_other / own:.2f}x",
+        note=note,
+    )
 
 
-def _time(read: Callable[[], httpx.Response]) -> tuple[float, int]:
-    """Return the duration in seconds and the size of a response."""
+def _time_request(read: Callable[[], httpx.Response]) -> tuple[float, int]:
+    """Return the duration of a request in seconds, and the size of the response in bytes."""
     response = read()
     return response.elapsed.total_seconds(), len(response.content)
 
 
 def _authorization() -> dict[str, str]:
-    """Return a header field with a token from ``AGAINST_TOKEN_URL``, or none if that is not set."""
+    """Return the Authorization field for the other server; empty without ``AGAINST_TOKEN_URL``."""
     token_url = os.environ.get("AGAINST_TOKEN_URL")
     if not token_url:
         return {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BenchmarkError
-from .postgres import Postgres, execute
+from .postgres import Postgres, execute_sql
 
 SETTINGS = {
     "session_preload_libraries": "auto_explain",
@@ -28,7 +28,7 @@ PLAN = re.compile(r"LOG:  duration: ([\d.]+) ms  plan:\n")
 
 @dataclass(frozen=True)
 class ExecutedStatement:
-    """A statement with its plan and duration."""
+    """A statement that the server ran, with the plan and duration that Postgres logged."""
 
     sql: str
     parameters: str
@@ -37,20 +37,20 @@ class ExecutedStatement:
     """The nodes of the plan as (type, table); the table is empty if it reads none."""
 
     def scans(self, table: str) -> bool:
-        """Return whether the plan reads the whole table."""
+        """Return whether the plan scans a whole table, instead of using an index."""
         return ("Seq Scan", table) in self.nodes
 
     def with_literals(self) -> str:
-        """Return the statement with its parameters replaced by literals."""
+        """Return the statement with its parameters replaced by the values it was run with."""
         pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
         values = dict(pairs)
         return re.sub(r"\$(\d+)", lambda match: values[match[1]], self.sql)
 
 
 @contextmanager
-def explain_statements(postgres: Postgres, name: str) -> Iterator[None]:
-    """Turn auto_explain on for connections opened while the block is active."""
-    execute(
+def log_statement_plans(postgres: Postgres, name: str) -> Iterator[None]:
+    """Log the plan of every statement on connections that are opened during a block."""
+    execute_sql(
         postgres.databases[name],
         *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in SETTINGS.items()),
     )
@@ -58,24 +58,24 @@ def explain_statements(postgres: Postgres, name: str) -> Iterator[None]:
         yield
     finally:
         resets = (f"ALTER DATABASE {name} RESET {key}" for key in SETTINGS)
-        execute(postgres.databases[name], *resets)
+        execute_sql(postgres.databases[name], *resets)
 
 
-def statements_since(log: Path, position: int, table: str) -> list[ExecutedStatement]:
-    """Return the statements that read a table and were logged after a position in the log."""
+def read_logged_statements(log: Path, position: int, table: str) -> list[ExecutedStatement]:
+    """Return the statements on ``table`` in the log of Postgres after a position in bytes."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with log.open("rb") as file:
             file.seek(position)
-            logged = list(parse(file.read().decode(errors="replace")))
+            logged = list(parse_plans(file.read().decode(errors="replace")))
         if matching := [each for each in logged if any(node[1] == table for node in each.nodes)]:
             return matching
         time.sleep(0.1)
     raise BenchmarkError(f"auto_explain logged no statement that reads {table}")
 
 
-def parse(log: str) -> Iterator[ExecutedStatement]:
-    """Yield every statement with a plan in a part of Postgres' log."""
+def parse_plans(log: str) -> Iterator[ExecutedStatement]:
+    """Yield the statements in an extract from Postgres' log that have a plan."""
     for match in PLAN.finditer(log):
         explained, _ = json.JSONDecoder().raw_decode(log[match.end() :].lstrip())
         yield ExecutedStatement(

@@ -29,19 +29,19 @@ TEMPLATE = "benchmark_template"
 
 @dataclass
 class Postgres:
-    """The Postgres server of one run."""
+    """The Postgres server of a benchmark run, and its databases."""
 
     url: str
     log: Path
-    """Its log file."""
+    """The log file of the server."""
     databases: dict[str, str] = field(default_factory=dict)
 
     def database(self, name: str) -> str:
-        """Return the URL of a database with the schema, created on first use."""
+        """Return the URL of the database ``name``, created with the current schema on first use."""
         if not self.databases:
             self._create(TEMPLATE)
             # Only a superuser can create the extension, which the server uses if it exists.
-            execute(self.databases[TEMPLATE], "CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            execute_sql(self.databases[TEMPLATE], "CREATE EXTENSION IF NOT EXISTS pg_trgm")
             alembic_runner.migrate(self.databases[TEMPLATE])
         if name not in self.databases:
             self._create(name, f"TEMPLATE {TEMPLATE}")
@@ -50,15 +50,15 @@ class Postgres:
     def drop(self, name: str) -> None:
         """Drop a database if it exists."""
         if self.databases.pop(name, None):
-            execute(self.url, f"DROP DATABASE {name} WITH (FORCE)")
+            execute_sql(self.url, f"DROP DATABASE {name} WITH (FORCE)")
 
     def _create(self, name: str, options: str = "") -> None:
-        execute(self.url, f"CREATE DATABASE {name} {options}")
+        execute_sql(self.url, f"CREATE DATABASE {name} {options}")
         self.databases[name] = urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
 
-def execute(url: str, *statements: str) -> None:
-    """Run statements one after the other, each in its own transaction."""
+def execute_sql(url: str, *statements: str) -> None:
+    """Run SQL statements one after the other, each in its own transaction."""
 
     async def work() -> None:
         connection = await asyncpg.connect(url)
@@ -71,17 +71,17 @@ def execute(url: str, *statements: str) -> None:
     asyncio.run(work())
 
 
-def autovacuum(url: str) -> None:
-    """Leave a database as autovacuum does within a minute after an upload, at a known time.
+def vacuum_and_analyze(url: str) -> None:
+    """Vacuum and analyze a database, as autovacuum does within a minute after an upload.
 
-    Tables of fewer than 50 rows, such as the documents, are not analyzed, because autovacuum never
-    does so.
+    Cases call it, so that this does not happen during a measurement. Tables of fewer than 50 rows,
+    such as the documents, are not analyzed, because autovacuum never does so.
     """
-    execute(url, "VACUUM ANALYZE items", "VACUUM ANALYZE associations")
+    execute_sql(url, "VACUUM ANALYZE items", "VACUUM ANALYZE associations")
 
 
-def value(url: str, statement: str) -> Any:
-    """Return the first value of the first row."""
+def fetch_value(url: str, statement: str) -> Any:
+    """Run a statement and return the first value of the first row."""
 
     async def work() -> Any:
         connection = await asyncpg.connect(url)
@@ -93,11 +93,11 @@ def value(url: str, statement: str) -> Any:
     return asyncio.run(work())
 
 
-def pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:
-    """Return transactions per second of a script, with prepared statements."""
+def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:
+    """Run a pgbench script with prepared statements, and return the transactions per second."""
     file = folder / "pgbench.sql"
     file.write_text(script)
-    command = [_program("pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "2"]
+    command = [_find_program("pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "2"]
     command += ["-T", str(max(round(seconds), 1)), "-f", str(file), url]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     match = re.search(r"^tps = ([\d.]+)", process.stdout, re.MULTILINE)
@@ -106,8 +106,8 @@ def pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -
     return float(match[1])
 
 
-def _program(name: str) -> str:
-    """A program of the embedded Postgres, else of the one on PATH."""
+def _find_program(name: str) -> str:
+    """Return the path of a Postgres program: the embedded one, or else the one on PATH."""
     bundled = find_binaries(None) / name
     path = str(bundled) if bundled.exists() else shutil.which(name)
     if not path:
@@ -122,17 +122,23 @@ SLOW_SECONDS = 0.5
 """Statements that take longer are not run a second time."""
 
 
-def explain(url: str, setting: str, statement: str) -> float:
-    """Return the execution time in seconds that Postgres reports, the better of two runs."""
-    with explaining(url, setting) as explained:
+def measure_execution(url: str, setting: str, statement: str) -> float:
+    """Run EXPLAIN ANALYZE and return the execution time in seconds, the better of two runs.
+
+    ``setting`` is a setting of Postgres for these runs.
+    """
+    with explain_on_connection(url, setting) as explained:
         first = explained(statement)
         # The second run reads from memory, which makes hardly a difference for a slow statement.
         return first if first > SLOW_SECONDS else min(first, explained(statement))
 
 
 @contextmanager
-def explaining(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
-    """Yield a function that returns the execution time of a statement in seconds."""
+def explain_on_connection(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
+    """Yield a function that runs a statement with EXPLAIN ANALYZE and returns its seconds.
+
+    All statements run on one connection, which ``settings`` (SQL) prepare.
+    """
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(url))
 

@@ -25,30 +25,30 @@ CREDENTIALS = ("benchmark-client", "benchmark-secret")
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running case-server."""
+class BenchmarkedServer:
+    """A running case-server: its address, process and access token."""
 
     base_url: str
     pid: int
     headers: Mapping[str, str]
-    """Header fields with an access token."""
+    """The header fields for requests, with an access token."""
     seconds_to_start: float
 
 
 @contextmanager
-def case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
-    """Run ``case-server serve`` on a free port, without an access log."""
+def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[BenchmarkedServer]:
+    """Run ``case-server serve`` on a free port during a block, without an access log."""
     command = (sys.executable, "-m", "case_server", "serve", "--port", "0", "--no-access-log")
     client = dict(zip(("CASE_CLIENT_ID", "CASE_CLIENT_SECRET"), CREDENTIALS, strict=True))
     start = time.perf_counter()
     with _process([*command, *arguments], log, client | settings) as process:
         base_url = _read_base_url(process, log)
         seconds = time.perf_counter() - start
-        yield Server(base_url, process.pid, _authorization(base_url), seconds)
+        yield BenchmarkedServer(base_url, process.pid, _authorization(base_url), seconds)
 
 
 @contextmanager
-def limit_server(log: Path, database_url: str, constants: Path) -> Iterator[str]:
+def run_bare_application(log: Path, database_url: str, constants: Path) -> Iterator[str]:
     """Run the bare application of ``limits.py`` on a free port, and yield its base URL."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -91,7 +91,7 @@ def _process(
 
 
 def _read_base_url(process: subprocess.Popen[str], log: Path) -> str:
-    """Wait for the banner of the server and return the base URL in it."""
+    """Wait for the server's banner and return the base URL that it contains."""
     assert process.stdout
     for line in process.stdout:
         if match := READY.search(line):

@@ -9,91 +9,106 @@ from urllib.parse import quote
 
 from . import data, wrk
 from .client import Client
-from .lab import PREFIX, SEED, Lab, items_of, reads
-from .plans import explain_statements, statements_since
-from .postgres import pgbench
-from .results import Row, rates
+from .lab import PREFIX, SEED, Lab, build_read_requests, list_item_identifiers
+from .plans import log_statement_plans, read_logged_statements
+from .postgres import run_pgbench
+from .results import ResultRow, compare_rates
 
 MAX_IDENTIFIERS = 10_000
-"""Maximum number of different identifiers; more would only cost memory of the load generator."""
+"""Maximum number of different items to read; more would only cost memory of the load generator."""
 MIN_CORES = 4
 """With fewer cores, two workers, Postgres and the load generator slow each other down."""
 
 
-def item(lab: Lab) -> Iterator[Row]:
+def item(lab: Lab) -> Iterator[ResultRow]:
     """GET one item, compared with the bare application, and in a database with many more."""
-    sizes, identifiers = lab.sizes, items_of(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
+    sizes, identifiers = (
+        lab.sizes,
+        list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS)),
+    )
     share = -(-sizes.many // sizes.documents)
     others = [
-        data.identifier_of(f"many{number}", f"item/{index}")
+        data.build_identifier(f"many{number}", f"item/{index}")
         for number in range(sizes.documents)
         for index in range(number * share, number * share + min(share, 10))
     ]
     with (
-        lab.serve(lab.framework()) as one,
-        lab.serve(lab.many()) as many,
-        lab.limit(lab.framework()) as bare,
+        lab.run_server(lab.get_framework_database()) as one,
+        lab.run_server(lab.get_many_frameworks_database()) as many,
+        lab.run_bare_application(lab.get_framework_database()) as bare,
     ):
-        limit, measured, of_many = lab.rates(
-            wrk.Requests(bare, [f"/items/{identifier}" for identifier in identifiers]),
-            reads(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
-            reads(many, [f"/CFItems/{identifier}" for identifier in others]),
+        limit, measured, of_many = lab.measure_rates(
+            wrk.LoadRequests(bare, [f"/items/{identifier}" for identifier in identifiers]),
+            build_read_requests(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
+            build_read_requests(many, [f"/CFItems/{identifier}" for identifier in others]),
         )
-    yield rates("GET one item", limit, measured, 0.7)
-    yield rates(
+    yield compare_rates("GET one item", limit, measured, 0.7)
+    yield compare_rates(
         f"GET one item of {sizes.many:,}, compared with 1 framework", measured, of_many, 0.9
     )
 
 
-def associations(lab: Lab) -> Iterator[Row]:
+def associations(lab: Lab) -> Iterator[ResultRow]:
     """GET an item with its associations, compared with two statements of the bare application."""
-    identifiers = items_of(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
-    with lab.serve(lab.framework()) as server, lab.limit(lab.framework()) as bare:
-        limit, measured = lab.rates(
-            wrk.Requests(bare, [f"/item-associations/{identifier}" for identifier in identifiers]),
-            reads(server, [f"/CFItemAssociations/{identifier}" for identifier in identifiers]),
+    identifiers = list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
+    with (
+        lab.run_server(lab.get_framework_database()) as server,
+        lab.run_bare_application(lab.get_framework_database()) as bare,
+    ):
+        limit, measured = lab.measure_rates(
+            wrk.LoadRequests(
+                bare, [f"/item-associations/{identifier}" for identifier in identifiers]
+            ),
+            build_read_requests(
+                server, [f"/CFItemAssociations/{identifier}" for identifier in identifiers]
+            ),
         )
-    yield rates("GET CFItemAssociations", limit, measured, 0.6)
+    yield compare_rates("GET CFItemAssociations", limit, measured, 0.6)
 
 
-def documents(lab: Lab) -> Iterator[Row]:
+def documents(lab: Lab) -> Iterator[ResultRow]:
     """A page of 100 documents, filtered and sorted, compared with its statement in pgbench."""
     where = quote("title~'Mathematics'")
     path = f"/CFDocuments?limit=100&sort=title&filter={where}"
-    name = lab.many()
+    name = lab.get_many_frameworks_database()
     statement = _own_statement(lab, name, path)
-    with lab.serve(name) as server:
-        load = reads(server, [path])
-        wrk.run(load, 1)
-        limit, measured = lab.interleaved(
-            lambda: pgbench(
+    with lab.run_server(name) as server:
+        load = build_read_requests(server, [path])
+        wrk.run_wrk(load, 1)
+        limit, measured = lab.run_interleaved(
+            lambda: run_pgbench(
                 lab.postgres.databases[name], statement, lab.folder, lab.seconds, clients=8
             ),
-            lambda: wrk.run(load, lab.seconds).rate,
+            lambda: wrk.run_wrk(load, lab.seconds).rate,
         )
     row = f"GET CFDocuments, 100 of {lab.sizes.documents:,}, filter and sort"
-    yield rates(row, limit, measured, 0.3)
+    yield compare_rates(row, limit, measured, 0.3)
 
 
 def _own_statement(lab: Lab, name: str, path: str) -> str:
-    """Return the statement that the server runs for a list, with literal values."""
-    with explain_statements(lab.postgres, name):
+    """Return the SQL statement that the server runs for a list request, with literal values."""
+    with log_statement_plans(lab.postgres, name):
         before = lab.postgres.log.stat().st_size
-        with lab.serve(name) as server, Client(server.base_url, server.headers) as client:
+        with lab.run_server(name) as server, Client(server.base_url, server.headers) as client:
             client.get(f"{PREFIX}{path}")
-        return statements_since(lab.postgres.log, before, "documents")[-1].with_literals()
+        return read_logged_statements(lab.postgres.log, before, "documents")[-1].with_literals()
 
 
-def workers(lab: Lab) -> Iterator[Row]:
+def workers(lab: Lab) -> Iterator[ResultRow]:
     """GET one item from two workers, compared with one."""
     paths = [
-        f"/CFItems/{identifier}" for identifier in items_of(SEED, lab.sizes.items)[:MAX_IDENTIFIERS]
+        f"/CFItems/{identifier}"
+        for identifier in list_item_identifiers(SEED, lab.sizes.items)[:MAX_IDENTIFIERS]
     ]
-    name = lab.framework()
-    with lab.serve(name) as one, lab.serve(name, "--workers", "2") as two:
-        wrk.run(reads(two, paths), 2)  # each worker opens its connections and caches the token
-        single, double = lab.rates(reads(one, paths), reads(two, paths))
-    row = rates("two workers, GET one item", single, double, 1.6)
+    name = lab.get_framework_database()
+    with lab.run_server(name) as one, lab.run_server(name, "--workers", "2") as two:
+        wrk.run_wrk(
+            build_read_requests(two, paths), 2
+        )  # each worker opens its connections and caches the token
+        single, double = lab.measure_rates(
+            build_read_requests(one, paths), build_read_requests(two, paths)
+        )
+    row = compare_rates("two workers, GET one item", single, double, 1.6)
     if (os.cpu_count() or 1) < MIN_CORES:
         row = replace(
             row, target="reported", meets_target=None, note=f"fewer than {MIN_CORES} cores"

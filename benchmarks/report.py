@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .results import Row
+from .results import ResultRow
 
 HEAD = ("case", "limit", "measured", "ratio", "target", "met?")
 
 
-def table(rows: Sequence[Row]) -> str:
+def format_table(rows: Sequence[ResultRow]) -> str:
     """Return the rows as a Markdown table with aligned columns."""
     cells = [HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
@@ -24,40 +24,40 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ResultRow) -> tuple[str, ...]:
     meets_target = {True: "yes", False: "**no**", None: ""}[row.meets_target]
     return (row.case, row.limit, row.measured, row.ratio, row.target, meets_target)
 
 
-def remarks(rows: Sequence[Row]) -> str:
-    """Return the notes of the rows as a list."""
+def format_remarks(rows: Sequence[ResultRow]) -> str:
+    """Return the notes of the rows as a Markdown list."""
     return "\n".join(f"* {row.case}: {row.note}" for row in rows if row.note)
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """Return how many targets are met."""
+def format_summary(rows: Sequence[ResultRow]) -> str:
+    """Return how many targets are met, as text such as "20 of 21 targets met"."""
     results = [row.meets_target for row in rows if row.meets_target is not None]
     return f"{sum(results)} of {len(results)} targets met"
 
 
-def document(
-    rows: Sequence[Row],
+def format_document(
+    rows: Sequence[ResultRow],
     machine: Sequence[tuple[str, str]],
     command: str,
     limits: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the contents of ``RESULTS.md``."""
+    """Return the Markdown text of ``RESULTS.md``: the results, the machine and the limits."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine)
     comparisons = "\n".join(f"* `{name}`: {comparison}" for name, comparison in limits)
     return f"""# Results
 
-Made by `{command}`; `README.md` in this directory explains how to read it. {summary(rows)}.
+Made by `{command}`; `README.md` in this directory explains how to read it. {format_summary(rows)}.
 
-{table(rows)}
+{format_table(rows)}
 
 ## Remarks
 
-{remarks(rows) or "None."}
+{format_remarks(rows) or "None."}
 
 ## What each case is compared with
 

@@ -8,8 +8,11 @@ from statistics import median
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of the table. ``meets_target`` is None if there is no target."""
+class ResultRow:
+    """A row of the results table: what was measured, its limit, and whether it meets its target.
+
+    ``meets_target`` is None if there is no target.
+    """
 
     case: str
     limit: str
@@ -20,51 +23,71 @@ class Row:
     note: str = ""
 
 
-def rates(case: str, limit: Sequence[float], measured: Sequence[float], minimum: float) -> Row:
-    """Return a row of requests per second, with a minimum ratio of the medians."""
+def compare_rates(
+    case: str, limit: Sequence[float], measured: Sequence[float], minimum: float
+) -> ResultRow:
+    """Return a row that compares requests per second with those of the limit.
+
+    The target is that the median is at least ``minimum`` times that of the limit.
+    """
     limit_rate, rate = median(limit), median(measured)
     ratio = rate / limit_rate if limit_rate else 0.0
     target, meets_target = f">= {minimum:g}", ratio >= minimum
-    return Row(case, per_second(limit_rate), per_second(rate), f"{ratio:.2f}", target, meets_target)
+    return ResultRow(
+        case, format_rate(limit_rate), format_rate(rate), f"{ratio:.2f}", target, meets_target
+    )
 
 
-def times(
+def compare_durations(
     case: str, limit: Sequence[float], measured: Sequence[float], maximum: float | None
-) -> Row:
-    """Return a row of durations in seconds, with a maximum ratio of the medians, if any."""
+) -> ResultRow:
+    """Return a row that compares durations in seconds with those of the limit.
+
+    The target is that the median is at most ``maximum`` times that of the limit; None means no
+    target.
+    """
     limit_time, time = median(limit), median(measured)
     ratio = time / limit_time if limit_time else float("inf")
     target = "reported" if maximum is None else f"<= {maximum:g}x"
     meets_target = None if maximum is None else ratio <= maximum
-    return Row(case, duration(limit_time), duration(time), f"{ratio:.2f}x", target, meets_target)
+    return ResultRow(
+        case,
+        format_duration(limit_time),
+        format_duration(time),
+        f"{ratio:.2f}x",
+        target,
+        meets_target,
+    )
 
 
-def below(case: str, measured: float, maximum: float, format_value: Callable[[float], str]) -> Row:
-    """Return a row of a value that must be below a maximum."""
+def compare_with_maximum(
+    case: str, measured: float, maximum: float, format_value: Callable[[float], str]
+) -> ResultRow:
+    """Return a row whose target is that ``measured`` is less than ``maximum``."""
     target = f"< {format_value(maximum)}"
-    return Row(case, "", format_value(measured), "", target, measured < maximum)
+    return ResultRow(case, "", format_value(measured), "", target, measured < maximum)
 
 
-def failed(case: str, target: str, reason: str) -> Row:
-    """Return a row for a case that the server fails."""
-    return Row(case, "", "", "", target, meets_target=False, note=reason)
+def create_failed_row(case: str, target: str, reason: str) -> ResultRow:
+    """Return a row for a case whose target the server misses for a stated reason."""
+    return ResultRow(case, "", "", "", target, meets_target=False, note=reason)
 
 
-def unmeasured(case: str, reason: str) -> Row:
+def create_unmeasured_row(case: str, reason: str) -> ResultRow:
     """Return a row for a case that could not be measured, with the reason."""
-    return Row(case, "", "not measured", note=reason)
+    return ResultRow(case, "", "not measured", note=reason)
 
 
-def per_second(rate: float) -> str:
-    """Format a rate."""
+def format_rate(rate: float) -> str:
+    """Format a rate with its unit, for example "1,234/s"."""
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
-def duration(seconds: float) -> str:
-    """Format a duration given in seconds."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in seconds, with a unit that suits it, for example "12.3 ms"."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
-def megabytes(size: float) -> str:
-    """Format a number of bytes in megabytes."""
+def format_megabytes(size: float) -> str:
+    """Format a number of bytes as megabytes."""
     return f"{size / 1e6:.1f} MB"

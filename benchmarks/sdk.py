@@ -13,46 +13,48 @@ from pathlib import Path
 from . import data
 from .client import Client
 from .errors import BenchmarkError
-from .lab import SEED, Lab, items_of, report_progress, timed
-from .processes import CREDENTIALS, Server
-from .results import Row, times, unmeasured
+from .lab import SEED, Lab, list_item_identifiers, measure_seconds, report_progress
+from .processes import CREDENTIALS, BenchmarkedServer
+from .results import ResultRow, compare_durations, create_unmeasured_row
 
 SCRIPT = Path(__file__).with_name("sdk_client.py")
 ENVIRONMENT = Path(sys.prefix) / "benchmark-sdk"
-"""The virtual environment of the SDK, which later runs reuse."""
+"""The virtual environment with the SDK, which later runs reuse."""
 SDK = ("timeback-case==0.4.0", "timeback-core==0.4.0")
 OLDEST_MINOR, NEWEST_MINOR = 12, 14
 PREFIX = "/ims/case/v1p1"
 ITEMS = 100
 
 
-def sdk(lab: Lab) -> Iterator[Row]:
+def sdk(lab: Lab) -> Iterator[ResultRow]:
     """The SDK reads a package and 100 items, compared with a bare socket."""
     titles = (f"the SDK reads a package of {lab.sizes.items:,}", f"the SDK reads {ITEMS} items")
     try:
-        python = _python()
+        python = _find_python()
     except BenchmarkError as error:
-        yield from (unmeasured(title, str(error)) for title in titles)
+        yield from (create_unmeasured_row(title, str(error)) for title in titles)
         return
-    items = items_of(SEED, min(ITEMS, lab.sizes.items))
-    with lab.serve(lab.framework()) as server:
+    items = list_item_identifiers(SEED, min(ITEMS, lab.sizes.items))
+    with lab.run_server(lab.get_framework_database()) as server:
         report_progress("reading with the SDK")
-        packages, singles = _drive(python, server, lab.rounds, items)
+        packages, singles = _run_client(python, server, lab.rounds, items)
         with Client(server.base_url, server.headers) as client:
-            package = f"{PREFIX}/CFPackages/{data.identifier_of(SEED, 'document')}"
-            bare_packages = [timed(lambda: client.get(package)) for _ in range(lab.rounds)]
+            package = f"{PREFIX}/CFPackages/{data.build_identifier(SEED, 'document')}"
+            bare_packages = [
+                measure_seconds(lambda: client.get(package)) for _ in range(lab.rounds)
+            ]
             bare_items = [
-                timed(
+                measure_seconds(
                     lambda: [client.get(f"{PREFIX}/CFItems/{identifier}") for identifier in items]
                 )
                 for _ in range(lab.rounds)
             ]
-    yield times(titles[0], bare_packages, packages, None)
-    yield times(titles[1], bare_items, singles, None)
+    yield compare_durations(titles[0], bare_packages, packages, None)
+    yield compare_durations(titles[1], bare_items, singles, None)
 
 
-def _drive(
-    python: Path, server: Server, rounds: int, items: list[str]
+def _run_client(
+    python: Path, server: BenchmarkedServer, rounds: int, items: list[str]
 ) -> tuple[list[float], list[float]]:
     names = ("CASE_CLIENT_ID", "CASE_CLIENT_SECRET")
     environment = {
@@ -60,7 +62,7 @@ def _drive(
         for name, value in os.environ.items()
         if not name.startswith(("CASE_", "TIMEBACK_", "PYTHON"))
     }
-    document = data.identifier_of(SEED, "document")
+    document = data.build_identifier(SEED, "document")
     process = subprocess.run(
         [python, SCRIPT, server.base_url, document, str(rounds), *items],
         env=environment | dict(zip(names, CREDENTIALS, strict=True)),
@@ -74,15 +76,19 @@ def _drive(
     return packages, singles
 
 
-def _python() -> Path:
-    """Return an interpreter with the SDK, which is installed on first use."""
+def _find_python() -> Path:
+    """Return a Python interpreter with the SDK; install the SDK on first use."""
     python = ENVIRONMENT / "bin" / "python"
     if _has_sdk(python):
         return python
     for interpreter in _interpreters():
         report_progress(f"installing the SDK for {interpreter}")
         pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *SDK)
-        if _works(interpreter, "-m", "venv", ENVIRONMENT) and _works(*pip) and _has_sdk(python):
+        if (
+            _succeeds(interpreter, "-m", "venv", ENVIRONMENT)
+            and _succeeds(*pip)
+            and _has_sdk(python)
+        ):
             return python
     raise BenchmarkError(
         f"the SDK needs Python 3.{OLDEST_MINOR} or newer with venv (on PATH, from pyenv or uv) "
@@ -98,12 +104,12 @@ def _interpreters() -> Iterator[Path]:
         path for home in homes for name in names for path in home.expanduser().glob(f"*/bin/{name}")
     ]
     check = f"import ensurepip, sys; sys.exit(sys.version_info < (3, {OLDEST_MINOR}))"
-    return (path for path in paths if _works(path, "-c", check))
+    return (path for path in paths if _succeeds(path, "-c", check))
 
 
 def _has_sdk(python: Path) -> bool:
-    return python.exists() and _works(python, "-c", "import timeback_case")
+    return python.exists() and _succeeds(python, "-c", "import timeback_case")
 
 
-def _works(*command: str | Path) -> bool:
+def _succeeds(*command: str | Path) -> bool:
     return not subprocess.run(command, capture_output=True, check=False).returncode

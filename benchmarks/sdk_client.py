@@ -15,7 +15,7 @@ from timeback_case import CaseClient
 
 
 async def main(base_url: str, document: str, rounds: int, items: list[str]) -> None:
-    """Print the seconds of reading the package, and of reading all items, for each round."""
+    """Read a package, then the items, once per round; print the seconds of both as JSON."""
     packages, singles = [], []
     token_url = f"{base_url}/oauth2/token"
     async with CaseClient(base_url=base_url, auth_url=token_url) as client:

@@ -14,8 +14,8 @@ from . import bulk_load, data
 from .client import Client
 from .errors import BenchmarkError
 from .lab import FULL_ITEMS, PREFIX, Lab, report_progress
-from .processes import Server
-from .results import Row, below, duration
+from .processes import BenchmarkedServer
+from .results import ResultRow, compare_with_maximum, format_duration
 
 NAME = "slow"
 FULL_FILTER_ITEMS = 100_000
@@ -29,33 +29,33 @@ PREDICATES = quote(" OR ".join(f"notes~'no item says {number}'" for number in ra
 FILTER_PATH = f"/ims/case/v1p1/CFItems?filter={PREDICATES}"
 
 
-def slow_reads(lab: Lab) -> Iterator[Row]:
+def slow_reads(lab: Lab) -> Iterator[ResultRow]:
     """GET CFItem and /ready while 16 filters of 50 predicates run: a median below one second."""
     items = lab.sizes.items * FULL_FILTER_ITEMS // FULL_ITEMS
     report_progress(f"loading {items:,} items")
-    bulk_load.load(lab.postgres.database(NAME), 1, items, NAME)
-    identifier = data.node_of(f"{NAME}0", items // 2).identifier
+    bulk_load.insert_frameworks(lab.postgres.database(NAME), 1, items, NAME)
+    identifier = data.get_item_node(f"{NAME}0", items // 2).identifier
     paths = {"GET CFItem": f"{PREFIX}/CFItems/{identifier}", "/ready": "/ready"}
-    with lab.serve(NAME) as server:
-        _timed(server, paths["GET CFItem"], 1)  # opens a connection, as in a server in use
+    with lab.run_server(NAME) as server:
+        _repeat_reads(server, paths["GET CFItem"], 1)  # opens a connection, as in a server in use
         yield from _measure_during_filters(lab, server, paths, items)
     lab.postgres.drop(NAME)
 
 
 def _measure_during_filters(
-    lab: Lab, server: Server, paths: dict[str, str], items: int
-) -> Iterator[Row]:
-    with _filtering(server) as statuses:
+    lab: Lab, server: BenchmarkedServer, paths: dict[str, str], items: int
+) -> Iterator[ResultRow]:
+    with _run_filtering_clients(server) as statuses:
         for title, path in paths.items():
             report_progress(f"{title} during {FILTERING_CLIENTS} filters")
-            seconds = _timed(server, path, max(MIN_SECONDS, lab.seconds * lab.rounds))
+            seconds = _repeat_reads(server, path, max(MIN_SECONDS, lab.seconds * lab.rounds))
             case = f"{title} while {FILTERING_CLIENTS} filters read {items:,} items"
-            yield below(case, median(seconds), MAX_MEDIAN_SECONDS, duration)
+            yield compare_with_maximum(case, median(seconds), MAX_MEDIAN_SECONDS, format_duration)
         report_progress(f"{len(statuses):,} filters returned a response")
 
 
-def _timed(server: Server, path: str, length: float) -> list[float]:
-    """Return the durations of requests, which must all return 200, in seconds."""
+def _repeat_reads(server: BenchmarkedServer, path: str, length: float) -> list[float]:
+    """Repeat a GET request for ``length`` seconds; return the durations, and require status 200."""
     seconds: list[float] = []
     until = time.monotonic() + length
     with Client(server.base_url, server.headers) as client:
@@ -65,8 +65,8 @@ def _timed(server: Server, path: str, length: float) -> list[float]:
 
 
 @contextmanager
-def _filtering(server: Server) -> Iterator[list[int]]:
-    """Run 16 clients that filter items, and yield the list of their response statuses."""
+def _run_filtering_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
+    """Run 16 clients that send slow filters during a block; yield the list of their statuses."""
     statuses: list[int] = []
     should_stop = Event()
 

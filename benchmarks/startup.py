@@ -15,72 +15,79 @@ from case_server.db.postgres.embedded import embedded_postgres
 from . import memory
 from .client import Client
 from .errors import BenchmarkError
-from .lab import SEED, Lab, package_path, report_progress, timed
-from .processes import case_server
-from .results import Row, below, megabytes, times
+from .lab import SEED, Lab, build_package_path, measure_seconds, report_progress
+from .processes import run_case_server
+from .results import ResultRow, compare_durations, compare_with_maximum, format_megabytes
 
 IMPORTS = (sys.executable, "-c", "import fastapi, sqlalchemy")
 READERS = 32
 MAX_IDLE_BYTES, MAX_BYTES_AFTER_READS = 120e6, 300e6
 
 
-def start(lab: Lab) -> Iterator[Row]:
+def start(lab: Lab) -> Iterator[ResultRow]:
     """``serve`` until it is ready, compared with its imports and the start of Postgres."""
     report_progress("starting servers")
     with tempfile.TemporaryDirectory(dir=lab.folder) as folder:
         server_dir, postgres_dir = Path(folder) / "server", Path(folder) / "postgres"
-        _serve(lab, server_dir)
-        _start_postgres(postgres_dir)
-        limit, measured = lab.interleaved(
-            lambda: _start_limit(postgres_dir), lambda: _serve(lab, server_dir)
+        _time_serve(lab, server_dir)
+        _time_postgres_start(postgres_dir)
+        limit, measured = lab.run_interleaved(
+            lambda: _time_limit_start(postgres_dir), lambda: _time_serve(lab, server_dir)
         )
-        yield times("start, warm data directory", limit, measured, 1.5)
+        yield compare_durations("start, warm data directory", limit, measured, 1.5)
         numbers = iter(range(2 * lab.rounds))
-        limit, measured = lab.interleaved(
-            lambda: _start_limit(Path(folder) / f"empty{next(numbers)}"),
-            lambda: _serve(lab, Path(folder) / f"empty{next(numbers)}"),
+        limit, measured = lab.run_interleaved(
+            lambda: _time_limit_start(Path(folder) / f"empty{next(numbers)}"),
+            lambda: _time_serve(lab, Path(folder) / f"empty{next(numbers)}"),
         )
-        yield times("start, empty data directory", limit, measured, 1.5)
+        yield compare_durations("start, empty data directory", limit, measured, 1.5)
 
 
-def _serve(lab: Lab, data_dir: Path) -> float:
-    with case_server(lab.log(), CASE_SERVER_DATA_DIR=str(data_dir)) as server:
+def _time_serve(lab: Lab, data_dir: Path) -> float:
+    with run_case_server(lab.get_log_file(), CASE_SERVER_DATA_DIR=str(data_dir)) as server:
         return server.seconds_to_start
 
 
-def _start_postgres(data_dir: Path) -> float:
-    """Return the seconds until the embedded Postgres of a directory accepts connections."""
+def _time_postgres_start(data_dir: Path) -> float:
+    """Return the seconds until the embedded Postgres in ``data_dir`` accepts connections."""
     postgres = embedded_postgres(data_dir)
-    seconds = timed(postgres.__enter__)
+    seconds = measure_seconds(postgres.__enter__)
     postgres.__exit__(None, None, None)
     return seconds
 
 
-def _start_limit(data_dir: Path) -> float:
-    return timed(lambda: subprocess.run(IMPORTS, check=True)) + _start_postgres(data_dir)
+def _time_limit_start(data_dir: Path) -> float:
+    return measure_seconds(lambda: subprocess.run(IMPORTS, check=True)) + _time_postgres_start(
+        data_dir
+    )
 
 
-def memory_use(lab: Lab) -> Iterator[Row]:
+def memory_use(lab: Lab) -> Iterator[ResultRow]:
     """Memory of one worker, idle, and after concurrent reads of a large package."""
-    with lab.serve(lab.framework()) as server:
-        yield below("memory, idle", memory.resident(server.pid), MAX_IDLE_BYTES, megabytes)
+    with lab.run_server(lab.get_framework_database()) as server:
+        yield compare_with_maximum(
+            "memory, idle", memory.get_resident_bytes(server.pid), MAX_IDLE_BYTES, format_megabytes
+        )
 
         def read(_: int) -> str:
             with Client(server.base_url, server.headers) as client:
                 try:
-                    client.get(package_path(SEED), Accept_Encoding="gzip")
+                    client.get(build_package_path(SEED), Accept_Encoding="gzip")
                 except BenchmarkError as error:
                     return str(error)
             return ""
 
         with ThreadPoolExecutor(READERS) as readers:
             errors = [error for error in readers.map(read, range(READERS)) if error]
-        after, peak = memory.resident(server.pid), memory.peak(server.pid)
-    row = below(
-        f"memory, after {READERS} concurrent packages", after, MAX_BYTES_AFTER_READS, megabytes
+        after, peak = memory.get_resident_bytes(server.pid), memory.get_peak_bytes(server.pid)
+    row = compare_with_maximum(
+        f"memory, after {READERS} concurrent packages",
+        after,
+        MAX_BYTES_AFTER_READS,
+        format_megabytes,
     )
     if errors:
         note = f"{len(errors)} of {READERS} failed: {errors[0][:250]}"
         row = replace(row, meets_target=False, note=note)
     yield row
-    yield Row(f"memory, peak while {READERS} packages are read", "", megabytes(peak))
+    yield ResultRow(f"memory, peak while {READERS} packages are read", "", format_megabytes(peak))

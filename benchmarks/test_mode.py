@@ -8,13 +8,21 @@ from statistics import median, quantiles
 
 from . import data
 from .client import Client
-from .lab import QUICK_ITEMS, SEED, Lab, post, report_progress, timed, touch
-from .processes import case_server
-from .results import Row, below, duration
+from .lab import (
+    QUICK_ITEMS,
+    SEED,
+    Lab,
+    change_one_item,
+    measure_seconds,
+    report_progress,
+    upload_package,
+)
+from .processes import run_case_server
+from .results import ResultRow, compare_with_maximum, format_duration
 
 ENTITIES = (1_000, 11_000)
 REPETITIONS = 15
-"""Number of measurements of a row in each round."""
+"""Number of calls measured in each round."""
 
 MAX_MEDIAN_SECONDS, MAX_P95_SECONDS = 0.030, 0.060
 """Maximum duration of a reset or restore with 1,000 entities."""
@@ -24,7 +32,7 @@ RESET, SNAPSHOT = "/_test/reset", "/_test/snapshots/one"
 
 @dataclass(frozen=True)
 class TestServer:
-    """A server in test mode and its seed data."""
+    """A server in test mode, its number of seed entities, and the options it was started with."""
 
     client: Client
     fsync: str
@@ -32,34 +40,42 @@ class TestServer:
     package: bytes
     repetitions: int
 
-    def seconds(self, path: str, before: Callable[[Client], None]) -> list[float]:
-        """Return the durations of calls in seconds, each after ``before``."""
+    def measure_calls(self, path: str, before: Callable[[Client], None]) -> list[float]:
+        """Call a path of the test API repeatedly and return the durations in seconds.
+
+        ``before`` is called before each, for example to write something that is then reset.
+        """
         durations = []
         for _ in range(self.repetitions):
             before(self.client)
             durations.append(self.client.send("POST", path, status=None).seconds)
         return durations
 
-    def row(self, action: str, durations: list[float]) -> Row:
-        """Return a row without a target."""
+    def create_row(self, action: str, durations: list[float]) -> ResultRow:
+        """Return a row with the durations of an action, without a target."""
         title = self._title(action)
-        return Row(title, "", duration(median(durations)), note=_range(durations))
+        return ResultRow(title, "", format_duration(median(durations)), note=_range(durations))
 
-    def rows_with_target(self, action: str, durations: list[float]) -> Iterator[Row]:
-        """Yield rows with a target, which applies to 1,000 entities."""
+    def create_target_rows(self, action: str, durations: list[float]) -> Iterator[ResultRow]:
+        """Yield rows for the median and the 95th percentile of the durations of an action.
+
+        They have targets if the server has 1,000 entities.
+        """
         if self.entities > ENTITIES[0]:
-            yield self.row(action, durations)
+            yield self.create_row(action, durations)
             return
         title = self._title(action)
-        yield below(title, median(durations), MAX_MEDIAN_SECONDS, duration)
+        yield compare_with_maximum(title, median(durations), MAX_MEDIAN_SECONDS, format_duration)
         p95 = quantiles(durations, n=20)[-1]
-        yield below(f"{title}, 95th percentile", p95, MAX_P95_SECONDS, duration)
+        yield compare_with_maximum(
+            f"{title}, 95th percentile", p95, MAX_P95_SECONDS, format_duration
+        )
 
     def _title(self, action: str) -> str:
         return f"test mode, {action}, {self.entities:,} entities, {self.fsync}"
 
 
-def test_mode(lab: Lab) -> Iterator[Row]:
+def test_mode(lab: Lab) -> Iterator[ResultRow]:
     """Reset and restore after each write: with 1,000 entities a median of 30 ms, 95 % in 60.
 
     With fsync on, and with fsync off as in the pytest plugin.
@@ -71,40 +87,46 @@ def test_mode(lab: Lab) -> Iterator[Row]:
             "CASE_SERVER_EMBEDDED_FSYNC": str(is_on),
         }
         with (
-            case_server(lab.log(), "--test-mode", **settings) as server,
+            run_case_server(lab.get_log_file(), "--test-mode", **settings) as server,
             Client(server.base_url, server.headers) as client,
         ):
             for entities in sizes:
                 report_progress(f"resetting {entities:,} entities, {fsync}")
-                package = data.packed(entities // 2, SEED)
+                package = data.generate_package_json(entities // 2, SEED)
                 yield from _measure(
                     TestServer(client, fsync, entities, package, REPETITIONS * lab.rounds)
                 )
 
 
-def _measure(server: TestServer) -> Iterator[Row]:
+def _measure(server: TestServer) -> Iterator[ResultRow]:
     client = server.client
-    seeding = timed(lambda: client.send("POST", "/_test/seed", server.package, status=200))
-    yield server.row("seed", [seeding])
-    yield server.row("reset, nothing written", server.seconds(RESET, lambda _: None))
-    yield from server.rows_with_target("reset after a write", server.seconds(RESET, touch))
-    durations = [timed(lambda: client.send("POST", SNAPSHOT, status=201)) for _ in range(3)]
-    yield server.row("snapshot", durations)
-    first = client.send("POST", f"{SNAPSHOT}/restore", status=200).seconds
-    yield server.row("first restore", [first])
-    yield from server.rows_with_target(
-        "restore after a write", server.seconds(f"{SNAPSHOT}/restore", touch)
+    seeding = measure_seconds(
+        lambda: client.send("POST", "/_test/seed", server.package, status=200)
     )
-    yield server.row("for comparison, an upload", [_upload(server) for _ in range(3)])
+    yield server.create_row("seed", [seeding])
+    yield server.create_row("reset, nothing written", server.measure_calls(RESET, lambda _: None))
+    yield from server.create_target_rows(
+        "reset after a write", server.measure_calls(RESET, change_one_item)
+    )
+    durations = [
+        measure_seconds(lambda: client.send("POST", SNAPSHOT, status=201)) for _ in range(3)
+    ]
+    yield server.create_row("snapshot", durations)
+    first = client.send("POST", f"{SNAPSHOT}/restore", status=200).seconds
+    yield server.create_row("first restore", [first])
+    yield from server.create_target_rows(
+        "restore after a write", server.measure_calls(f"{SNAPSHOT}/restore", change_one_item)
+    )
+    yield server.create_row("for comparison, an upload", [_upload(server) for _ in range(3)])
 
 
 def _upload(server: TestServer) -> float:
-    """Upload everything again, as tests without the test mode would, and return the seconds."""
+    """Upload all seed data again, as tests without the test mode would, and return the seconds."""
     server.client.send("POST", "/_test/seed", b"{}", status=200)
-    return post(server.client, server.package)
+    return upload_package(server.client, server.package)
 
 
 def _range(durations: list[float]) -> str:
     if len(durations) == 1:
         return ""
-    return f"{duration(min(durations))} to {duration(max(durations))}"
+    return f"{format_duration(min(durations))} to {format_duration(max(durations))}"

@@ -22,17 +22,23 @@ from .lab import (
     FULL_ITEMS,
     PREFIX,
     Lab,
-    items_of,
-    package_path,
-    post,
-    reads,
+    build_package_path,
+    build_read_requests,
+    list_item_identifiers,
     report_progress,
     run_under_work,
+    upload_package,
 )
 from .packages import MAX_P99_RATIO, SMALL_CONNECTIONS
-from .postgres import execute
-from .processes import Server
-from .results import Row, below, megabytes, times, unmeasured
+from .postgres import execute_sql
+from .processes import BenchmarkedServer
+from .results import (
+    ResultRow,
+    compare_durations,
+    compare_with_maximum,
+    create_unmeasured_row,
+    format_megabytes,
+)
 
 NAME = "uploads"
 MAX_ADDED_MEMORY_BYTES = 60e6
@@ -42,66 +48,73 @@ TABLES = {"CFItem": "limit_items", "CFAssociation": "limit_associations"}
 uploaded to the server, so that both have the same size."""
 COLUMNS = ("body", "last_change_date_time", "document_identifier")
 REAL_FRAMEWORK = Path(__file__).parents[2] / "shared" / "frameworks" / "large-11k.json"
-"""A real framework, which is measured if the folder ``../shared`` contains it."""
+"""A real framework, which is also measured if the folder ``../shared`` contains it."""
 
 Records = dict[str, list[tuple[Any, ...]]]
 
 
-def uploads(lab: Lab) -> Iterator[Row]:
+def uploads(lab: Lab) -> Iterator[ResultRow]:
     """POST and PUT package, compared with COPY of its rows into tables of the same size."""
     url = lab.postgres.database(NAME)
-    execute(
+    execute_sql(
         url,
         *(
-            f"CREATE TABLE {copy} (LIKE {_original(copy)} INCLUDING ALL)"
+            f"CREATE TABLE {copy} (LIKE {_original_table(copy)} INCLUDING ALL)"
             for copy in TABLES.values()
         ),
     )
-    with lab.serve(NAME) as server:
+    with lab.run_server(NAME) as server:
         with Client(server.base_url, server.headers) as client:
-            post(client, data.packed(20, "small"))
-            yield from _timed(lab, server, client, url)
+            upload_package(client, data.generate_package_json(20, "small"))
+            yield from _measure_uploads(lab, server, client, url)
             if lab.sizes.items >= FULL_ITEMS:  # it would take too long in a quick run
-                yield from _real(lab, client, url)
-        yield _small_reads(lab, server)
+                yield from _measure_real_framework(lab, client, url)
+        yield _measure_small_reads(lab, server)
     lab.postgres.drop(NAME)
 
 
-def _original(copy: str) -> str:
+def _original_table(copy: str) -> str:
     return copy.removeprefix("limit_")
 
 
-def _timed(lab: Lab, server: Server, client: Client, url: str) -> Iterator[Row]:
+def _measure_uploads(
+    lab: Lab, server: BenchmarkedServer, client: Client, url: str
+) -> Iterator[ResultRow]:
     copies, new, unchanged, changed, added = [], [], [], [], []
     for number in range(lab.rounds):
         report_progress(f"uploading {lab.sizes.items:,} items, round {number + 1}")
         seed = f"upload{number}"
-        raw, edited = data.packed(lab.sizes.items, seed), _edited(lab.sizes.items, seed)
-        path = package_path(seed)
-        copies.append(copy(url, records(raw)))
+        raw, edited = (
+            data.generate_package_json(lab.sizes.items, seed),
+            _generate_changed_package(lab.sizes.items, seed),
+        )
+        path = build_package_path(seed)
+        copies.append(measure_copy(url, build_copy_rows(raw)))
         memory.reset_peak(server.pid)
-        before = memory.resident(server.pid)
-        new.append(post(client, raw))
+        before = memory.get_resident_bytes(server.pid)
+        new.append(upload_package(client, raw))
         unchanged.append(client.put(path, raw).seconds)
         changed.append(client.put(path, edited).seconds)
-        added.append(memory.peak(server.pid) - before)
+        added.append(memory.get_peak_bytes(server.pid) - before)
     title = f"upload of {lab.sizes.items:,} + {lab.sizes.items:,}"
-    yield times(f"{title}, new", copies, new, 2)
-    yield times(f"{title}, unchanged", copies, unchanged, 1)
-    yield times(f"{title}, {CHANGED_ITEMS} changed", copies, changed, 1)
-    yield below(f"{title}: RSS added", max(added), MAX_ADDED_MEMORY_BYTES, megabytes)
+    yield compare_durations(f"{title}, new", copies, new, 2)
+    yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
+    yield compare_durations(f"{title}, {CHANGED_ITEMS} changed", copies, changed, 1)
+    yield compare_with_maximum(
+        f"{title}: RSS added", max(added), MAX_ADDED_MEMORY_BYTES, format_megabytes
+    )
 
 
-def _edited(items: int, seed: str, stamp: str = "changed") -> bytes:
-    """Return the framework of a seed with a few changed statements."""
-    body = data.framework(items, seed)
+def _generate_changed_package(items: int, seed: str, stamp: str = "changed") -> bytes:
+    """Return a seed's package with ``CHANGED_ITEMS`` changed statements."""
+    body = data.generate_package(items, seed)
     for item in body["CFItems"][:: max(items // CHANGED_ITEMS, 1)][:CHANGED_ITEMS]:
         item["fullStatement"] += f", {stamp}"
     return orjson.dumps(body)
 
 
-def records(raw: bytes) -> Records:
-    """Return the rows of a package as records for COPY."""
+def build_copy_rows(raw: bytes) -> Records:
+    """Return the entities of a package as rows for COPY, by class."""
     package = parse_package(raw)
     return {
         kind: [
@@ -113,8 +126,8 @@ def records(raw: bytes) -> Records:
     }
 
 
-def copy(url: str, rows: Records) -> float:
-    """Return the seconds of a committed COPY of rows."""
+def measure_copy(url: str, rows: Records) -> float:
+    """Insert rows with COPY in one transaction and return the duration in seconds."""
 
     async def work() -> float:
         connection = await asyncpg.connect(url)
@@ -133,51 +146,57 @@ def copy(url: str, rows: Records) -> float:
     return seconds
 
 
-def _real(lab: Lab, client: Client, url: str) -> Iterator[Row]:
+def _measure_real_framework(lab: Lab, client: Client, url: str) -> Iterator[ResultRow]:
     title = f"upload of {REAL_FRAMEWORK.name}, a real framework"
     if not REAL_FRAMEWORK.exists():
-        yield unmeasured(title, f"{REAL_FRAMEWORK.name} is not in ../shared/frameworks")
+        yield create_unmeasured_row(title, f"{REAL_FRAMEWORK.name} is not in ../shared/frameworks")
         return
     copies, new, unchanged = [], [], []
     for number in range(lab.rounds):
-        raw = _renamed(REAL_FRAMEWORK.read_bytes(), number)
+        raw = _replace_identifiers(REAL_FRAMEWORK.read_bytes(), number)
         try:
-            rows = records(raw)
+            rows = build_copy_rows(raw)
         except CaseServerError as error:
-            yield unmeasured(title, str(error)[:200])
+            yield create_unmeasured_row(title, str(error)[:200])
             return
-        copies.append(copy(url, rows))
-        new.append(post(client, raw))
+        copies.append(measure_copy(url, rows))
+        new.append(upload_package(client, raw))
         path = f"{PREFIX}/CFPackages/{rows['CFItem'][0][2]}"
         unchanged.append(client.put(path, raw).seconds)
-    yield times(f"{title}, new", copies, new, 2)
-    yield times(f"{title}, unchanged", copies, unchanged, 1)
+    yield compare_durations(f"{title}, new", copies, new, 2)
+    yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
 
 
 UUID = re.compile(rb"[0-9a-fA-F]{8}(?=-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-)")
 
 
-def _renamed(raw: bytes, number: int) -> bytes:
-    """Return a framework with new identifiers."""
+def _replace_identifiers(raw: bytes, number: int) -> bytes:
+    """Return a package with new identifiers; ``number`` makes them differ from other copies."""
     return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), raw)
 
 
-def _small_reads(lab: Lab, server: Server) -> Row:
-    """Return a row of the 99th percentile of small reads while packages are uploaded."""
+def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
+    """Measure the 99th percentile of small reads while packages are uploaded."""
     seed = "upload0"
-    bodies: Sequence[bytes] = [_edited(lab.sizes.items, seed, f"edition {n}") for n in range(2)]
+    bodies: Sequence[bytes] = [
+        _generate_changed_package(lab.sizes.items, seed, f"edition {n}") for n in range(2)
+    ]
     counter = count()
-    load = reads(server, [f"/CFItems/{identifier}" for identifier in items_of(seed, 100)])
-    wrk.run(load, 1, SMALL_CONNECTIONS)
+    load = build_read_requests(
+        server, [f"/CFItems/{identifier}" for identifier in list_item_identifiers(seed, 100)]
+    )
+    wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
     with Client(server.base_url, server.headers) as client:
-        path = package_path(seed)
-        quiet, busy = lab.interleaved(
-            lambda: wrk.run(load, lab.seconds, SMALL_CONNECTIONS).p99,
+        path = build_package_path(seed)
+        quiet, busy = lab.run_interleaved(
+            lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
                 run_under_work(
-                    lambda: wrk.run(load, lab.seconds * 2, SMALL_CONNECTIONS),
+                    lambda: wrk.run_wrk(load, lab.seconds * 2, SMALL_CONNECTIONS),
                     lambda: client.put(path, bodies[next(counter) % len(bodies)]),
                 ).p99
             ),
         )
-    return times("p99 of small reads while packages are uploaded", quiet, busy, MAX_P99_RATIO)
+    return compare_durations(
+        "p99 of small reads while packages are uploaded", quiet, busy, MAX_P99_RATIO
+    )

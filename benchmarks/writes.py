@@ -8,9 +8,9 @@ import orjson
 
 from . import bulk_load, data, wrk
 from .lab import PREFIX, Lab, report_progress
-from .postgres import execute, pgbench
-from .processes import Server
-from .results import Row, rates
+from .postgres import execute_sql, run_pgbench
+from .processes import BenchmarkedServer
+from .results import ResultRow, compare_rates
 
 NAME = "writes"
 DOCUMENTS = 10
@@ -23,55 +23,62 @@ FROM items"""
 """Fills the table with as many rows as the server has, so that its indexes are as deep."""
 
 
-def writes(lab: Lab) -> Iterator[Row]:
+def writes(lab: Lab) -> Iterator[ResultRow]:
     """PUT one item, compared with pgbench writing rows of the same size into an equal table."""
     share = max(lab.sizes.items * 2 // 3, 100)
     report_progress(f"loading {share * DOCUMENTS:,} items")
     url = lab.postgres.database(NAME)
-    bulk_load.load(url, DOCUMENTS, share * DOCUMENTS, "write")
-    execute(
+    bulk_load.insert_frameworks(url, DOCUMENTS, share * DOCUMENTS, "write")
+    execute_sql(
         url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)", FILL, f"VACUUM ANALYZE {TABLE}"
     )
-    script = upsert(share)
-    with lab.serve(NAME) as server:
-        one, many = _puts(server, share, 1), _puts(server, share, DOCUMENTS)
+    script = build_upsert_script(share)
+    with lab.run_server(NAME) as server:
+        one, many = (
+            _build_put_requests(server, share, 1),
+            _build_put_requests(server, share, DOCUMENTS),
+        )
         for load in (one, many):
-            wrk.run(load, 1)
-        limit, of_one, of_many = lab.interleaved(
-            lambda: pgbench(url, script, lab.folder, lab.seconds, wrk.CONNECTIONS),
-            lambda: wrk.run(one, lab.seconds).rate,
-            lambda: wrk.run(many, lab.seconds).rate,
+            wrk.run_wrk(load, 1)
+        limit, of_one, of_many = lab.run_interleaved(
+            lambda: run_pgbench(url, script, lab.folder, lab.seconds, wrk.CONNECTIONS),
+            lambda: wrk.run_wrk(one, lab.seconds).rate,
+            lambda: wrk.run_wrk(many, lab.seconds).rate,
         )
     lab.postgres.drop(NAME)
-    yield rates("PUT one item, of many documents", limit, of_many, 0.4)
-    yield rates("PUT one item, of one document", limit, of_one, 0.4)
-    yield rates("PUT one item, of one document compared with many", of_many, of_one, 0.9)
+    yield compare_rates("PUT one item, of many documents", limit, of_many, 0.4)
+    yield compare_rates("PUT one item, of one document", limit, of_one, 0.4)
+    yield compare_rates("PUT one item, of one document compared with many", of_many, of_one, 0.9)
 
 
-def _puts(server: Server, share: int, documents: int) -> wrk.Requests:
-    """Return PUT requests for the same number of items, spread over some documents."""
+def _build_put_requests(server: BenchmarkedServer, share: int, documents: int) -> wrk.LoadRequests:
+    """Return PUT requests for the same number of items, spread over ``documents`` documents."""
     lines = []
     for number in range(documents):
         seed = f"write{number}"
-        document = data.identifier_of(seed, "document")
+        document = data.build_identifier(seed, "document")
         for index in range(number * share, number * share + share // documents):
-            item = data.identifier_of(seed, f"item/{index}")
+            item = data.build_identifier(seed, f"item/{index}")
             lines.append(f"{PREFIX}/CFItems/{item}\t{item}\t{document}")
     headers = {**server.headers, "Content-Type": "application/json"}
-    body = orjson.dumps({"item": _body("ITEM", "DOCUMENT", "STAMP")}).decode()
-    return wrk.Requests(server.base_url, lines, headers, body)
+    body = orjson.dumps({"item": _build_placeholder_item("ITEM", "DOCUMENT", "STAMP")}).decode()
+    return wrk.LoadRequests(server.base_url, lines, headers, body)
 
 
-def _body(item: str, document: str, stamp: str) -> data.Body:
-    """Return an item with placeholders for the parts that differ between requests."""
-    (body,) = data.stored_items("write0", range(1, 2))
+def _build_placeholder_item(item: str, document: str, stamp: str) -> data.Body:
+    """Return an item whose parts that differ between requests are placeholders."""
+    (body,) = data.generate_stored_items("write0", range(1, 2))
     body["CFDocumentURI"] = {**body["CFDocumentURI"], "identifier": document}
     return {**body, "identifier": item, "notes": f"{body['notes']} {stamp}"}
 
 
-def upsert(share: int) -> str:
-    """Return the pgbench script that inserts or replaces a row like that of an item."""
-    raw = orjson.dumps(_body("limit-ITEM", "limit", "STAMP")).decode().replace("'", "''")
+def build_upsert_script(share: int) -> str:
+    """Return a pgbench script that inserts or replaces a row as large as that of an item."""
+    raw = (
+        orjson.dumps(_build_placeholder_item("limit-ITEM", "limit", "STAMP"))
+        .decode()
+        .replace("'", "''")
+    )
     body = raw.replace("ITEM", "' || :item::text || '").replace("STAMP", "' || :stamp::text || '")
     return f"""\\set item random(1, {share})
 \\set stamp random(1, 1000000000)

@@ -21,8 +21,8 @@ MISSING = (
 
 
 @dataclass(frozen=True)
-class Load:
-    """The result of one run of wrk. Latencies are in seconds."""
+class LoadResult:
+    """The result of one run of wrk; latencies are in seconds."""
 
     requests: int
     seconds: float
@@ -31,13 +31,13 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """The number of requests per second."""
         return self.requests / self.seconds
 
 
 @dataclass(frozen=True)
-class Requests:
-    """Requests to a server: lines for ``load.lua`` and, for PUT, a body with placeholders."""
+class LoadRequests:
+    """Requests for wrk: lines that ``load.lua`` reads and, for PUT, a body with placeholders."""
 
     base_url: str
     lines: Sequence[str]
@@ -45,14 +45,14 @@ class Requests:
     body: str | None = None
 
 
-def require() -> None:
+def require_wrk() -> None:
     """Raise ``BenchmarkError`` unless wrk is installed."""
     if not shutil.which("wrk"):
         raise BenchmarkError(MISSING)
 
 
-def run(requests: Requests, seconds: float, connections: int = CONNECTIONS) -> Load:
-    """Send requests for some seconds and return the result.
+def run_wrk(requests: LoadRequests, seconds: float, connections: int = CONNECTIONS) -> LoadResult:
+    """Send requests with wrk for some seconds and return the result.
 
     Raises ``BenchmarkError`` if any request fails.
     """
@@ -69,11 +69,11 @@ def run(requests: Requests, seconds: float, connections: int = CONNECTIONS) -> L
         )
     if process.returncode:
         raise BenchmarkError(f"wrk failed: {process.stderr or process.stdout}")
-    return parse(process.stdout)
+    return parse_output(process.stdout)
 
 
-def parse(output: str) -> Load:
-    """Parse the line that ``load.lua`` prints at the end."""
+def parse_output(output: str) -> LoadResult:
+    """Parse the line of totals that ``load.lua`` prints at the end of wrk's output."""
     match = re.search(r"^measured (\{.*\})$", output, re.MULTILINE)
     if not match:
         raise BenchmarkError(f"wrk printed no result: {output!r}")
@@ -84,7 +84,7 @@ def parse(output: str) -> Load:
             f"of {result['requests']} requests {result['rejected']} were rejected and "
             f"{result['broken']} lost their connection, so the result is invalid"
         )
-    return Load(
+    return LoadResult(
         requests=result["requests"],
         seconds=result["microseconds"] / 1e6,
         p50=result["p50"] / 1e6,

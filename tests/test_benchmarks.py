@@ -34,17 +34,17 @@ measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
 
 
 def test_generated_frameworks_are_valid_packages() -> None:
-    package = parse_package(data.packed(30, "a"))
+    package = parse_package(data.generate_package_json(30, "a"))
     assert package.count("CFItem") == package.count("CFAssociation") == 30
-    assert package.document_identifier == data.identifier_of("a", "document")
-    other = parse_package(data.packed(30, "b"))
+    assert package.document_identifier == data.build_identifier("a", "document")
+    other = parse_package(data.generate_package_json(30, "b"))
     shared = {row.identifier for row in package.rows} & {row.identifier for row in other.rows}
     assert shared == {data.ITEM_TYPE["identifier"]}
-    assert data.packed(30, "a") == data.packed(30, "a")
+    assert data.generate_package_json(30, "a") == data.generate_package_json(30, "a")
 
 
 def test_generated_items_make_one_tree() -> None:
-    body = data.framework(100, "a")
+    body = data.generate_package(100, "a")
     parents = {
         association["originNodeURI"]["identifier"]: association["destinationNodeURI"]["identifier"]
         for association in body["CFAssociations"]
@@ -59,7 +59,7 @@ def test_generated_items_make_one_tree() -> None:
 
 
 def test_generated_bodies_are_as_long_as_real_ones() -> None:
-    body = data.framework(100, "a")
+    body = data.generate_package(100, "a")
     assert 600 < len(json.dumps(body)) / 200 < 1200
 
 
@@ -67,19 +67,19 @@ def test_few_statements_have_the_rare_words() -> None:
     matches = [
         index
         for index in range(0, 3 * data.RARITY, 100)
-        if data.RARE_WORDS in data.item("a", index)["fullStatement"]
+        if data.RARE_WORDS in data.generate_item("a", index)["fullStatement"]
     ]
     assert matches == [10_000, 30_000, 50_000]
 
 
 async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: None) -> None:
-    await to_thread.run_sync(bulk_load.load, database_url, 2, 20, "x")
+    await to_thread.run_sync(bulk_load.insert_frameworks, database_url, 2, 20, "x")
     connection = await asyncpg.connect(dsn(database_url))
     stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
     await connection.close()
     uploaded = {
         row.identifier: json.loads(row.body)
-        for row in parse_package(data.packed(10, "x0")).rows
+        for row in parse_package(data.generate_package_json(10, "x0")).rows
         if row.kind == "CFItem"
     }
     assert len(stored) == 20
@@ -87,14 +87,14 @@ async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: 
 
 
 def test_search_uses_an_existing_code() -> None:
-    exact = filters.searches(1000)[0]
-    codes = [data.node_of("million7", index).title for index in range(70, 80)]
+    exact = filters.list_searches(1000)[0]
+    codes = [data.get_item_node("million7", index).title for index in range(70, 80)]
     assert any(f"'{code.lower()}'" in exact.condition for code in codes)
 
 
 def test_output_of_wrk_is_parsed() -> None:
-    load = wrk.parse(WRK_OUTPUT)
-    assert load == wrk.Load(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
+    load = wrk.parse_output(WRK_OUTPUT)
+    assert load == wrk.LoadResult(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
     assert load.rate == 2000
 
 
@@ -109,44 +109,52 @@ def test_output_of_wrk_is_parsed() -> None:
 )
 def test_load_with_failures_is_an_error(output: str, problem: str) -> None:
     with pytest.raises(BenchmarkError, match=problem):
-        wrk.parse(output)
+        wrk.parse_output(output)
 
 
 def test_rows_compare_medians_with_their_target() -> None:
-    row = results.rates("a", [1000, 10, 1200], [700, 699, 900_000], 0.7)
+    row = results.compare_rates("a", [1000, 10, 1200], [700, 699, 900_000], 0.7)
     assert (row.limit, row.measured, row.ratio, row.meets_target) == (
         "1,000/s",
         "700/s",
         "0.70",
         True,
     )
-    assert results.rates("a", [1000], [699], 0.7).meets_target is False
-    row = results.times("a", [0.1, 0.1, 9], [0.15, 0.2, 0.01], 1.6)
+    assert results.compare_rates("a", [1000], [699], 0.7).meets_target is False
+    row = results.compare_durations("a", [0.1, 0.1, 9], [0.15, 0.2, 0.01], 1.6)
     assert (row.limit, row.measured, row.ratio, row.meets_target) == (
         "100.0 ms",
         "150.0 ms",
         "1.50x",
         True,
     )
-    assert results.times("a", [0.1], [0.17], 1.6).meets_target is False
-    assert results.times("a", [1], [5], None).meets_target is None
-    assert results.below("a", 24.9e6, 25e6, results.megabytes).meets_target is True
-    assert results.below("a", 25e6, 25e6, results.megabytes).meets_target is False
+    assert results.compare_durations("a", [0.1], [0.17], 1.6).meets_target is False
+    assert results.compare_durations("a", [1], [5], None).meets_target is None
+    assert (
+        results.compare_with_maximum("a", 24.9e6, 25e6, results.format_megabytes).meets_target
+        is True
+    )
+    assert (
+        results.compare_with_maximum("a", 25e6, 25e6, results.format_megabytes).meets_target
+        is False
+    )
 
 
 def test_table_is_aligned_and_shows_reached_targets() -> None:
     rows = [
-        results.rates("GET", [100], [90], 0.7),
-        results.failed("zstd", ">= 0.8", "no such encoding"),
-        results.unmeasured("sdk", "not installed"),
+        results.compare_rates("GET", [100], [90], 0.7),
+        results.create_failed_row("zstd", ">= 0.8", "no such encoding"),
+        results.create_unmeasured_row("sdk", "not installed"),
     ]
-    table = report.table(rows)
+    table = report.format_table(rows)
     assert len({len(line) for line in table.splitlines()}) == 1
     assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", table, re.MULTILINE)
     assert re.search(r"^\| zstd .*\| \*\*no\*\*", table, re.MULTILINE)
-    assert report.summary(rows) == "1 of 2 targets met"
-    assert report.remarks(rows) == "* zstd: no such encoding\n* sdk: not installed"
-    document = report.document(rows, [("date", "today")], "make bench", [("item", "a limit")])
+    assert report.format_summary(rows) == "1 of 2 targets met"
+    assert report.format_remarks(rows) == "* zstd: no such encoding\n* sdk: not installed"
+    document = report.format_document(
+        rows, [("date", "today")], "make bench", [("item", "a limit")]
+    )
     for part in (table, "no such encoding", "| date | today |", "`make bench`", "a limit"):
         assert part in document
 
@@ -159,7 +167,7 @@ def test_plans_are_parsed_from_the_log_of_postgres() -> None:
     }
     indented = json.dumps(plan, indent=2).replace("\n", "\n\t")
     log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{indented}\nx LOG:  done\n"
-    (statement,) = plans.parse(log)
+    (statement,) = plans.parse_plans(log)
     assert statement.seconds == 0.0125
     assert statement.with_literals() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
     assert statement.scans("items")
@@ -171,9 +179,9 @@ def _scan(kind: str) -> dict[str, str]:
 
 
 def test_pgbench_writes_rows_like_those_sent_to_the_server() -> None:
-    script = writes.upsert(100)
+    script = writes.build_upsert_script(100)
     assert "' || :item::text || '" in script
-    (body,) = data.stored_items("write0", range(1, 2))
+    (body,) = data.generate_stored_items("write0", range(1, 2))
     assert abs(len(script) - len(json.dumps(body, separators=(",", ":")))) < 500
 
 
