@@ -9,9 +9,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from ..exceptions import Problem
 from ..formatting import format_timestamp
 from ..repair.defaults import Defaults
-from ..repair.field_spec import field_specs
+from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
-from ..repair.fixes import uuid_urn
+from ..repair.fixes import make_uuid_urn
 from ..repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,
@@ -238,11 +238,11 @@ class Assembly:
 
     def _complete(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
         """Fill in the required fields of an entity and of its links."""
-        entity.setdefault("uri", uuid_urn(entity["identifier"]))
+        entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
             entity["lastChangeDateTime"] = document["lastChangeDateTime"]
             self.derived_times.add((layout.kind, entity["identifier"]))
-        for name, shape in field_specs(layout.schema).items():
+        for name, shape in get_field_specs(layout.schema).items():
             link = entity.get(name)
             if (
                 isinstance(link, dict)
@@ -266,4 +266,4 @@ def _complete_link(link: JsonObject) -> None:
         link["identifier"] = str(uuid5(NAMESPACE_URL, name))
     if isinstance(identifier := link.get("identifier"), str):
         link.setdefault("title", name or identifier)
-        link.setdefault("uri", uuid_urn(identifier))
+        link.setdefault("uri", make_uuid_urn(identifier))

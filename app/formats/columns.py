@@ -21,7 +21,7 @@ from ..case.model import (
 from ..case.resources import DEFINITIONS
 from ..case.vocabulary import ASSOCIATION_TYPES
 from ..repair import fixes
-from ..repair.field_spec import FieldSpec, field_specs
+from ..repair.field_spec import FieldSpec, get_field_specs
 from .cells import (
     DATE,
     DATE_TIME,
@@ -95,7 +95,7 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
     columns = (
         column
-        for name, shape in field_specs(schema).items()
+        for name, shape in get_field_specs(schema).items()
         for column in _iter_field_columns(name, shape)
     )
     return {column.name: column for column in columns}
@@ -111,7 +111,7 @@ def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
     elif shape.many and issubclass(shape.model, LinkURI):
         yield Column(name, (name,), LINKS)
     elif issubclass(shape.model, LinkURI):
-        for part in field_specs(shape.model):
+        for part in get_field_specs(shape.model):
             yield Column(f"{name}.{part}", (name, part), STRING)
     elif not issubclass(shape.model, Entity):
         yield Column(name, (name,), JSON_VALUE)

@@ -20,7 +20,7 @@ from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
-from ..repair.fixes import uuid_urn
+from ..repair.fixes import make_uuid_urn
 from ..repair.references import References
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path
@@ -153,7 +153,7 @@ class Hierarchy:
             self._problem(row, kind, message)
             destination["uri"] = ""  # a problem is reported once
         elif not self._is_node(name):
-            destination |= {"title": name, "uri": uuid_urn(name)}
+            destination |= {"title": name, "uri": make_uuid_urn(name)}
             self.repairs.record("external-name", row.place.describe(kind), name, destination)
         association: JsonObject = {
             "associationType": kind,

@@ -16,7 +16,7 @@ from ..case.numbers import find_inexact_numbers
 from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
-from ..repair.encoding import detect_encoding, to_utf8
+from ..repair.encoding import convert_to_utf8, detect_encoding
 from .rows import JsonObject, Location
 
 PACKAGE_LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
@@ -55,7 +55,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
     places: dict[str, Location] = {}
     problems: list[Problem] = []
     if (encoding := detect_encoding(raw)) != "utf-8":
-        raw = to_utf8(raw, encoding)
+        raw = convert_to_utf8(raw, encoding)
     for number, line in enumerate(raw.removeprefix(BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue

@@ -143,7 +143,7 @@ def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iter
 
 def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
     """Return the problems that repair cannot fix, with their paths in the original file."""
-    return [package.original_problem(problem) for problem in _find_schema_problems(package.json)]
+    return [package.locate_in_original(problem) for problem in _find_schema_problems(package.json)]
 
 
 def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:

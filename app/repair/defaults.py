@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Defaults:
-    """Values of command-line options. They take precedence over the file."""
+    """Values for a framework whose file lacks them: command-line options and the file's time.
+
+    ``title``, ``creator`` and ``identifier`` also replace the values of the file.
+    """
 
     title: str | None = None
     creator: str | None = None
@@ -18,5 +21,5 @@ class Defaults:
 
     @property
     def has_options(self) -> bool:
-        """Whether an option was given."""
+        """Whether a title, creator or identifier was given."""
         return any(value is not None for value in (self.title, self.creator, self.identifier))

@@ -9,7 +9,11 @@ from ..case.package import Package
 
 @dataclass
 class DerivedValues:
-    """Derived values of a package; `case.package.Package` describes them."""
+    """Values that a file lacks and the reader derived, such as the identifiers of items.
+
+    They are listed so that stored values can take precedence when the package is written.
+    ``case.package.Package`` describes the fields.
+    """
 
     items: list[str] = field(default_factory=list)
     times: set[tuple[str, str]] = field(default_factory=set)
@@ -21,7 +25,7 @@ class DerivedValues:
     """The identifiers that options replaced, with the new ones."""
 
     def add_to(self, package: Package) -> Package:
-        """Return a package with these values."""
+        """Return a copy of a package whose fields about derived values are set to these."""
         return replace(
             package,
             derived_items=tuple(self.items),

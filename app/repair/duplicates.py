@@ -6,32 +6,39 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..case.model import CaseObject, CFAssociation, CFPackage, Entity
-from .field_spec import field_specs
+from .field_spec import get_field_specs
 from .repair_log import Json, RepairLog
 
 
 def deduplicate(package: Json, log: RepairLog) -> None:
-    """Keep the first of equal entities, and of associations with one identifier or triple."""
-    for schema, entities in _entity_lists(CFPackage, package):
-        entities[:] = list(_unique_entities(schema, entities, log))
+    """Remove duplicate entities and associations from a package, keeping the first of each.
+
+    Associations are duplicates if they have the same identifier, or the same type and both nodes.
+    """
+    for schema, entities in _iter_entity_lists(CFPackage, package):
+        entities[:] = list(_iter_unique_entities(schema, entities, log))
         if schema is CFAssociation:
-            entities[:] = list(_unique_triples(entities, log))
+            entities[:] = list(_iter_unique_triples(entities, log))
 
 
-def _entity_lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield the lists of entities in a package and in its definitions."""
-    for name, spec in field_specs(model).items():
+def _iter_entity_lists(
+    model: type[CaseObject], value: Json
+) -> Iterator[tuple[type[Entity], list[Any]]]:
+    """Yield (class, list) for each list of entities in a package and in its definitions."""
+    for name, spec in get_field_specs(model).items():
         member = value.get(name)
         if spec.model is None:
             continue
         if isinstance(member, list) and issubclass(spec.model, Entity):
             yield spec.model, member
         if isinstance(member, dict) and not issubclass(spec.model, Entity):
-            yield from _entity_lists(spec.model, member)
+            yield from _iter_entity_lists(spec.model, member)
 
 
-def _unique_entities(schema: type[Entity], entities: list[Any], log: RepairLog) -> Iterator[Any]:
-    """Yield entities, except equal ones and further associations with one identifier.
+def _iter_unique_entities(
+    schema: type[Entity], entities: list[Any], log: RepairLog
+) -> Iterator[Any]:
+    """Yield entities without duplicates: equal ones, and associations that share an identifier.
 
     Other entities that share an identifier but differ are an error, which the strict reader
     reports.
@@ -50,10 +57,10 @@ def _unique_entities(schema: type[Entity], entities: list[Any], log: RepairLog) 
             yield entity
 
 
-def _unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:
+def _iter_unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:
     seen: set[tuple[str, ...]] = set()
     for association in associations:
-        triple = _triple(association) if isinstance(association, dict) else None
+        triple = _get_triple(association) if isinstance(association, dict) else None
         if triple in seen:
             log.record("duplicate-triple", log.path_of(association), association)
         else:
@@ -62,8 +69,8 @@ def _unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:
             seen.add(triple)
 
 
-def _triple(association: Json) -> tuple[str, ...] | None:
-    """Return the origin, destination and type of an association, or None if one is missing."""
+def _get_triple(association: Json) -> tuple[str, ...] | None:
+    """Return an association's (origin, destination, type), or None if one of them is missing."""
     ends = (association.get("originNodeURI"), association.get("destinationNodeURI"))
     identifiers = [end.get("identifier") if isinstance(end, dict) else None for end in ends]
     parts = [*identifiers, association.get("associationType")]

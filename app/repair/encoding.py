@@ -24,13 +24,13 @@ NULS: dict[tuple[bool, ...], str] = {
 
 
 def detect_encoding(raw: bytes) -> str:
-    """Return the encoding of a JSON file: UTF-16 or UTF-32 by its first bytes, else UTF-8."""
+    """Detect the encoding of a JSON file by its first bytes: UTF-16, UTF-32 or else UTF-8."""
     marked = (encoding for mark, encoding in MARKS.items() if raw.startswith(mark))
     return next(marked, None) or NULS.get(tuple(byte == 0 for byte in raw[:4]), "utf-8")
 
 
-def to_utf8(raw: bytes, encoding: str) -> bytes:
-    """Convert a file to UTF-8. Raises ``BadRequest`` if it is not in this encoding."""
+def convert_to_utf8(raw: bytes, encoding: str) -> bytes:
+    """Convert bytes from ``encoding`` to UTF-8. Raises ``BadRequest`` if they cannot be decoded."""
     try:
         return raw.decode(encoding).encode()
     except UnicodeError:
@@ -39,7 +39,7 @@ def to_utf8(raw: bytes, encoding: str) -> bytes:
 
 
 def require_utf8(raw: bytes) -> None:
-    """Raise ``BadRequest`` naming the first byte of a file that is not UTF-8, if there is one."""
+    """Raise ``BadRequest`` if bytes are not UTF-8, naming the first invalid byte."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:

@@ -8,12 +8,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..case.model import CaseObject, KeywordLinks
 from ..case.types import remove_null_annotation
-from .fixes import Fixer, fixer_for
+from .fixes import Fixer, get_fixer
 
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """The type of one field."""
+    """Describes a field of a model class: its type, its fixer, and whether it is required."""
 
     model: type[CaseObject] | None
     """The class of its objects, or None for other values."""
@@ -27,8 +27,8 @@ class FieldSpec:
 
 
 @cache
-def field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
-    """Return the spec of each field of a class by name."""
+def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
+    """Return the description (type, fixer, required or not) of each field of a class, by name."""
     hints = get_type_hints(model, include_extras=True)
     return {
         name: _field_spec(hints[name], required=field.is_required())
@@ -37,8 +37,8 @@ def field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
 
 
 @cache
-def names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
-    """Return the field names of a class by their case-folded spelling."""
+def get_names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
+    """Return the field names of a model class, keyed by their lower-case (case-folded) spelling."""
     return {name.casefold(): name for name in model.model_fields}
 
 
@@ -47,6 +47,6 @@ def _field_spec(hint: Any, *, required: bool) -> FieldSpec:
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(inner) is not list:
         is_model = isinstance(inner, type) and issubclass(inner, CaseObject)
-        return FieldSpec(inner if is_model else None, fixer_for(hint), required)
+        return FieldSpec(inner if is_model else None, get_fixer(hint), required)
     member = _field_spec(get_args(inner)[0], required=required)
     return replace(member, many=True, accepts_scalar=hint == KeywordLinks)

@@ -59,7 +59,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RawNumber(float):
-    """A float that keeps its notation, because 1.10 is not 1.1 in a code."""
+    """A float that keeps its JSON notation, because a code 1.10 would otherwise become 1.1."""
 
     __slots__ = ("text",)
 
@@ -68,17 +68,17 @@ class RawNumber(float):
 
 
 def is_uri(value: object) -> bool:
-    """Return whether a value is a valid uri in the standard's sense."""
+    """Return whether a value is a string that matches the standard's pattern of a uri."""
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
 
-def uuid_urn(identifier: str) -> str:
-    """Return the uri of an entity that has no other one."""
+def make_uuid_urn(identifier: str) -> str:
+    """Return ``urn:uuid:`` and the identifier: the uri of an entity that has no other one."""
     return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
 def fix_string(value: Any) -> Fix | None:
-    """Convert a number or boolean to the string that JSON writes for it."""
+    """Return the fix for a number or boolean in a string field: its JSON text as a string."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -90,7 +90,7 @@ def fix_string(value: Any) -> Fix | None:
 
 
 def fix_identifier(value: Any) -> Fix | None:
-    """Strip white space around an identifier, or convert a number to a string."""
+    """Return the fix for an identifier with whitespace around it, or given as a number."""
     if not isinstance(value, str):
         return fix_string(value)
     stripped = value.strip()
@@ -98,7 +98,7 @@ def fix_identifier(value: Any) -> Fix | None:
 
 
 def fix_uri(value: Any) -> Fix | None:
-    """Encode characters that are invalid in a uri, or insert the missing last slash."""
+    """Return the fix for a uri with invalid characters, or without the slash before its UUID."""
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
@@ -109,24 +109,24 @@ def fix_uri(value: Any) -> Fix | None:
 
 
 def fix_date(value: Any) -> Fix | None:
-    """Truncate a timestamp to its date."""
-    date_ = _date_of(DATETIME, value)
+    """Return the fix for a timestamp in a date field: the date of the timestamp."""
+    date_ = _match_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _remove_if_empty(value)
 
 
 def fix_datetime(value: Any) -> Fix | None:
-    """Complete a timestamp that lacks its zone or time, or has a space instead of T."""
-    if _date_of(DATETIME_WITHOUT_ZONE, value):
+    """Return the fix for a timestamp that lacks its zone or time, or has a space instead of T."""
+    if _match_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
-    if _date_of(DATETIME, value) and value[10] == " ":
+    if _match_date(DATETIME, value) and value[10] == " ":
         return "datetime-with-space", value.replace(" ", "T", 1)
-    if date_ := _date_of(DATE, value):
+    if date_ := _match_date(DATE, value):
         return "date-for-datetime", f"{date_}T00:00:00Z"
     return _remove_if_empty(value)
 
 
-def _date_of(pattern: re.Pattern[str], value: Any) -> str | None:
-    """Return the date in a string that matches a pattern, or None; the date must exist."""
+def _match_date(pattern: re.Pattern[str], value: Any) -> str | None:
+    """Return the date in a string that matches a pattern, or None if there is no such date."""
     match = pattern.fullmatch(value) if isinstance(value, str) else None
     with suppress(ValueError):
         return match and date.fromisoformat(match[1]).isoformat()
@@ -134,7 +134,7 @@ def _date_of(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def fix_integer(value: Any) -> Fix | None:
-    """Convert a string to the integer that it contains."""
+    """Return the fix for a 32-bit integer that is written as a string."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = int(value.strip().partition(".")[0])
@@ -142,7 +142,7 @@ def fix_integer(value: Any) -> Fix | None:
 
 
 def fix_number(value: Any) -> Fix | None:
-    """Convert a string to the number that it contains."""
+    """Return the fix for a number that is written as a string, if a float holds it exactly."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = float(value.strip())
@@ -151,14 +151,14 @@ def fix_number(value: Any) -> Fix | None:
 
 
 def fix_case_version(value: Any) -> Fix | None:
-    """Remove a caseVersion that packages cannot have."""
+    """Return the fix for a caseVersion: a number becomes a string, other values are removed."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return fix_string(value) or ("case-version", REMOVED)
 
 
-def _vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
-    """Return a fixer for other spellings of the names in a closed list."""
+def _make_vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
+    """Return a fixer that corrects the spelling of a vocabulary's terms, such as Is_Child_Of."""
     known = {_fold_term(name): name for name in names}
 
     def fix(value: Any) -> Fix | None:
@@ -169,17 +169,17 @@ def _vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
 
 
 def _fold_term(name: str) -> str:
-    """Return a name without case, spaces, hyphens and underscores, and without a leading "is"."""
+    """Return a term without case, spaces, hyphens, underscores and a leading "is"."""
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 
 def _remove_if_empty(value: Any) -> Fix | None:
-    """Remove an empty string from a field that may not be empty."""
+    """Return the fix that removes an empty string from a field, or None for any other value."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
 def no_fix(_: Any) -> None:
-    """Fix nothing: for types without a fixer, such as extensions."""
+    """Return None, so that the value stays unchanged: for types such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -191,11 +191,11 @@ _FIXERS: list[tuple[Any, Fixer]] = [
     (Integer, fix_integer),
     (Number, fix_number),
     (Literal["1.1"], fix_case_version),
-    (AssociationType, _vocabulary_fixer("association-type", ASSOCIATION_TYPES)),
-    (TargetType, _vocabulary_fixer("target-type", TARGET_TYPES)),
+    (AssociationType, _make_vocabulary_fixer("association-type", ASSOCIATION_TYPES)),
+    (TargetType, _make_vocabulary_fixer("target-type", TARGET_TYPES)),
 ]
 
 
-def fixer_for(kind: Any) -> Fixer:
-    """Return the fixer for a type of ``case.types``."""
+def get_fixer(kind: Any) -> Fixer:
+    """Return the function that fixes values of a field type, such as ``fix_uri`` for ``Uri``."""
     return next((fixer for known, fixer in _FIXERS if known == kind), no_fix)

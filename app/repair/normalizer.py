@@ -6,8 +6,8 @@ from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
-from .completion import complete_statement, link_from_string
-from .field_spec import FieldSpec, field_specs, names_by_casefold
+from .completion import complete_statement, make_link_from_string
+from .field_spec import FieldSpec, get_field_specs, get_names_by_casefold
 from .fixes import REMOVED, fix_string
 from .references import Entities
 from .repair_log import Json, RepairLog, join_path
@@ -29,7 +29,10 @@ MAX_UNKNOWN_FIELDS = 1000
 
 
 class Normalizer:
-    """Visits the objects of a package, fixes them, and collects their entities and links."""
+    """Converts the fields of a JSON package to the types that the model classes require.
+
+    It logs each repair, and collects the entities and links that it visits for later repairs.
+    """
 
     def __init__(self, log: RepairLog, document_title: str | None) -> None:
         self.log = log
@@ -41,16 +44,19 @@ class Normalizer:
         """The strings that links were made from, by the ``id()`` of the link."""
 
     def visit(self, model: type[CaseObject], value: Json, path: str) -> None:
-        """Fix an object and everything in it."""
+        """Repair a JSON object and all objects in it, in place; add them to entities and links.
+
+        ``model`` is the class that the object should conform to, ``path`` its path in the file.
+        """
         path = self.log.set_path(value, path)
         self._drop_nulls(value, path)
         self._rename_fields(model, value, path)
-        for name, spec in field_specs(model).items():
+        for name, spec in get_field_specs(model).items():
             if name in value:
                 self._fix_field(spec, value, name)
         if issubclass(model, CFPckgItem):
             complete_statement(value, self.log)
-        if not value.keys() <= field_specs(model).keys():
+        if not value.keys() <= get_field_specs(model).keys():
             self._move_unknown_to_extensions(model, value, path)
         if issubclass(model, Entity):
             self.entities.append((model, value))
@@ -86,7 +92,7 @@ class Normalizer:
             self.log.record("object-for-list", path, value, [fixed])
             return [fixed]
         if isinstance(fixed, str) and spec.fix is fix_string:
-            members = _split(fixed) if name in COMMA_SEPARATED_FIELDS else [fixed]
+            members = _split_at_commas(fixed) if name in COMMA_SEPARATED_FIELDS else [fixed]
             self.log.record("string-for-list", path, fixed, members)
             return members
         return fixed
@@ -123,19 +129,19 @@ class Normalizer:
         if not text.strip():
             self.log.record("empty-string", path, text)
             return REMOVED
-        link = link_from_string(text, name, self.document_title)
+        link = make_link_from_string(text, name, self.document_title)
         self.source_strings[id(link)] = text
         self.log.record("string-for-link", path, text, link)
         return link
 
     def _move_unknown_to_extensions(self, model: type[CaseObject], value: Json, path: str) -> None:
-        """Move unknown fields under extensions, or drop them if the model has none."""
+        """Move fields that a class does not have to ``extensions``, or drop them if it has none."""
         unknown = _unknown_names(model, value)
         extensions = self._get_or_create_extensions(model, value) if unknown else None
         for name in unknown:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
                 continue  # it contradicts the standard's field, and only a person can decide
-            if "extensions" not in field_specs(model):
+            if "extensions" not in get_field_specs(model):
                 self.log.record("unknown-link-field", join_path(path, name), value.pop(name))
                 self.log.count_field("unknown-link-field", name)
             elif extensions is not None and extensions.get(name, value[name]) == value[name]:
@@ -150,9 +156,9 @@ class Normalizer:
         If ``extensions`` is an array, append a new object to it and return that one. Return None if
         the model has no ``extensions`` or their present value has the wrong type.
         """
-        if "extensions" not in field_specs(model):
+        if "extensions" not in get_field_specs(model):
             return None
-        many = field_specs(model)["extensions"].many
+        many = get_field_specs(model)["extensions"].many
         extensions = value.setdefault("extensions", [] if many else {})
         if many and isinstance(extensions, list):
             extensions.append({})
@@ -161,19 +167,19 @@ class Normalizer:
 
 
 def _unknown_names(model: type[CaseObject], value: Json) -> list[str]:
-    """Return the names of unknown fields, or none if there are too many to repair."""
-    names = [name for name in value if name not in field_specs(model)]
+    """Return the names of fields that a class does not have, or no name if there are over 1,000."""
+    names = [name for name in value if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
 def _standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return the standard name of a field with another spelling, and the value to store there."""
-    if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in field_specs(model):
+    """Return the standard name that a misspelled field name means, or None, and its value."""
+    if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)
     folded = name.casefold()
-    return names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
+    return get_names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
 
 
-def _split(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -25,17 +25,17 @@ from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableCont
 from .completion import complete_entities, complete_links
 from .defaults import Defaults
 from .duplicates import deduplicate
-from .encoding import detect_encoding, require_utf8, to_utf8
+from .encoding import convert_to_utf8, detect_encoding, require_utf8
 from .fixes import MISSING_SLASH, RawNumber
 from .normalizer import Normalizer
 from .references import (
     Entities,
     References,
-    has_odd_references,
+    has_respelled_references,
     keep_association_types,
     replace_url_identifiers,
 )
-from .repair_log import Json, Repair, RepairLog, format_example, truncate_value, value_at
+from .repair_log import Json, Repair, RepairLog, format_example, get_value_at, truncate_value
 from .sparse_packages import SparsePackage
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
@@ -55,7 +55,7 @@ SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """Optional repairs that change identifiers or types; off by default."""
+    """Selects repairs that change identifiers or association types; all are off by default."""
 
     replace_url_identifiers: bool = False
     """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
@@ -72,7 +72,7 @@ EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
-    """Return a JSON package with all possible repairs applied, and the repairs.
+    """Repair a JSON package as far as possible; return the new bytes and a report.
 
     A valid package is returned unchanged. Raises ``BadRequest`` if it is not a JSON object.
     """
@@ -91,7 +91,7 @@ def read_repaired(
     options: RepairOptions = NO_OPTIONS,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> tuple[Package, list[Repair]]:
-    """Parse a JSON package after repairing it; return it with the repairs.
+    """Repair and parse a JSON package; return it with a report of the repairs.
 
     The result must be valid for ``schema``. Raises ``ContentTooLarge`` for a package with more
     values per megabyte than the limit, unless ``allow_dense``; ``BadRequest`` if it is not a JSON
@@ -107,7 +107,7 @@ def read_repaired(
     except UnprocessableContent as error:
         problems = [
             *repaired.inexact_numbers,
-            *(repaired.original_problem(problem) for problem in error.problems),
+            *(repaired.locate_in_original(problem) for problem in error.problems),
         ]
         raise to_exception(
             "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
@@ -120,7 +120,7 @@ def read_repaired(
 def _read_unchanged(
     raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
 ) -> Package | None:
-    """Return the parsed package if it needs no repair, else None."""
+    """Return the parsed package if it is valid and needs no repair, else None."""
     if detect_encoding(raw) != "utf-8":
         return None
     body = raw.removeprefix(BOM_UTF8)
@@ -133,12 +133,12 @@ def _read_unchanged(
         raise
     if body != raw:
         return None
-    is_suspect = SUSPECT.search(raw) or has_odd_references(package.rows)
-    return None if is_suspect and not is_export(raw, package) else package
+    is_suspect = SUSPECT.search(raw) or has_respelled_references(package.rows)
+    return None if is_suspect and not is_json_export(raw, package) else package
 
 
-def is_export(raw: bytes, package: Package) -> bool:
-    """Return whether JSON is, byte for byte, as ``case-server export`` writes it.
+def is_json_export(raw: bytes, package: Package) -> bool:
+    """Return whether a JSON file is, byte for byte, as ``case-server export`` writes it.
 
     Exports are read without repairs, so that importing an export gives the same framework, even if
     its stored values are unusual.
@@ -152,7 +152,7 @@ def is_export(raw: bytes, package: Package) -> bool:
             continue
         if row.kind == DOCUMENTS.name:
             body = row.body
-            document_link_json = f',"CFDocumentURI":{_link_to(row.body)}}}'
+            document_link_json = f',"CFDocumentURI":{_serialize_document_link(row.body)}}}'
         else:
             # A package leaves out the link to the document that contains an entity.
             body = row.body
@@ -164,14 +164,14 @@ def is_export(raw: bytes, package: Package) -> bool:
     return b'"CFDefinitions":{"CFConcepts":[' in raw and b',"CFRubrics":[' in raw
 
 
-def _link_to(document: str) -> str:
+def _serialize_document_link(document: str) -> str:
     return make_document_link(CFPckgDocument.model_validate_json(document)).model_dump_json(
         exclude_none=True
     )
 
 
 class RepairedPackage:
-    """A package after its repairs, as a tree of JSON objects, with the log of repairs.
+    """Holds a package after its repairs, as a tree of JSON objects, and the log of the repairs.
 
     ``derived`` are the values that the file lacks, ``entities`` are the entities in the tree, each
     with its class; ``inexact_numbers`` are the numbers that the tree does not represent exactly.
@@ -188,7 +188,7 @@ class RepairedPackage:
         self.log = log or RepairLog()
         if not allow_dense:
             check_density(raw, TREE_DENSITY)
-        body = self._to_utf8(raw)
+        body = self._convert_to_utf8(raw)
         self.tree = self._unwrap(_parse(body))
         self.inexact_numbers = [
             Problem(path=format_path(place), message=message)
@@ -197,7 +197,7 @@ class RepairedPackage:
         sparse = SparsePackage(self.tree, self.root, self.log, options.defaults)
         sparse.complete()
         self.derived = sparse.derived
-        self._drop_identifiers()
+        self._drop_implied_identifier()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         normalizer = Normalizer(self.log, title if isinstance(title, str) else None)
@@ -215,27 +215,30 @@ class RepairedPackage:
         self.entities = normalizer.entities
 
     def deduplicate(self) -> None:
-        """Remove duplicate entities and associations."""
+        """Remove duplicate entities and associations from the tree, and log each removal."""
         deduplicate(self.tree, self.log)
 
     @property
     def json(self) -> bytes:
-        """Return the repaired package as JSON."""
+        """The repaired package, serialized as JSON."""
         return to_json(self.tree, inf_nan_mode="constants")
 
-    def original_problem(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with its path in the original file.
+    def locate_in_original(self, problem: Problem) -> Problem:
+        """Return a problem of the repaired package with the path that it has in the original file.
 
-        Some messages get the invalid value.
+        The messages in ``MESSAGES_WITH_VALUE`` also get the invalid value.
         """
         path, message = problem["path"], problem["message"]
-        value = value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
+        value = get_value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
         if isinstance(value, str):
             message = f"{message}; got {format_example(truncate_value(value))}"
-        return Problem(path=self.log.original_path(self.tree, path), message=message)
+        return Problem(path=self.log.to_original_path(self.tree, path), message=message)
 
-    def _drop_identifiers(self) -> None:
-        """Drop the identifier that TimeBack's APIs add to a package, if the document implies it."""
+    def _drop_implied_identifier(self) -> None:
+        """Remove the identifier of the package itself if it repeats the document's or its link's.
+
+        TimeBack's APIs add it; the standard has no such field.
+        """
         document = self.tree.get("CFDocument")
         if not isinstance(document, dict):
             return
@@ -250,12 +253,12 @@ class RepairedPackage:
             if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
                 del self.tree[name]
 
-    def _to_utf8(self, raw: bytes) -> bytes:
-        """Return JSON as UTF-8 without a byte order mark."""
+    def _convert_to_utf8(self, raw: bytes) -> bytes:
+        """Return JSON as UTF-8 without a byte order mark, and log what that changed."""
         encoding = detect_encoding(raw)
         if encoding != "utf-8":
             self.log.record("encoding", "", encoding.upper(), "UTF-8")
-            return to_utf8(raw, encoding)
+            return convert_to_utf8(raw, encoding)
         if raw.startswith(BOM_UTF8):
             self.log.record("byte-order-mark", "")
         return raw.removeprefix(BOM_UTF8)
@@ -271,7 +274,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return (kind, identifier) of the document and of the entities without a time of change."""
+    """Return (class name, identifier) of the document and of entities without a change time."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities
@@ -280,7 +283,7 @@ def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
 
 
 def _parse(raw: bytes) -> Json:
-    """Return the JSON object in a body; its floats keep their notation."""
+    """Parse bytes that must be a JSON object; floats become ``RawNumber``, with their notation."""
     try:
         tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:

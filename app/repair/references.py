@@ -32,8 +32,8 @@ from ..case.types import (
     MAX_IDENTIFIER_CHARS,
     TARGET_TYPE_PATTERN,
 )
-from .field_spec import field_specs
-from .fixes import is_uri, uuid_urn
+from .field_spec import get_field_specs
+from .fixes import is_uri, make_uuid_urn
 from .repair_log import Json, RepairLog
 
 Entities: TypeAlias = list[tuple[type[Entity], Json]]
@@ -62,8 +62,8 @@ MAX_TYPE_CHARS = 255
 IDENTIFIERS_IN_BODY = re.compile(r'"identifier":"((?:[^"\\]|\\.)*)"')
 
 
-def fold(name: str) -> str:
-    """Return an identifier without letter case, braces and ``urn:uuid:``."""
+def fold_identifier(name: str) -> str:
+    """Return an identifier without letter case, braces and ``urn:uuid:``, for comparison."""
     bare = name.strip().casefold()
     while True:
         inner = bare.removeprefix(URN_PREFIX)
@@ -74,8 +74,8 @@ def fold(name: str) -> str:
         bare = inner
 
 
-def has_odd_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether a reference between the rows of a package has another spelling."""
+def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
+    """Return whether any row refers to another one by a different spelling of its identifier."""
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -84,14 +84,14 @@ def has_odd_references(rows: Iterable[EntityRow]) -> bool:
         if row.keywords:
             referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
     unknown = referenced - known
-    folded = {fold(name) for name in known} if unknown else set()
-    return any(fold(_last_segment(name)) in folded for name in unknown)
+    folded = {fold_identifier(name) for name in known} if unknown else set()
+    return any(fold_identifier(_last_segment(name)) in folded for name in unknown)
 
 
 class References:
-    """Resolves references to the entities of a package.
+    """Finds the entity of a package that a reference means, in any spelling of the identifier.
 
-    ``aliases`` maps the original identifiers of entities to those that replaced them.
+    ``aliases`` maps original identifiers of entities to those that replaced them.
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
@@ -108,17 +108,25 @@ class References:
             self._known[schema].add(identifier)
             for name in (identifier, uri, originals.get(identifier)):
                 if isinstance(name, str):
-                    self._folded[schema][fold(name)].add(identifier)
+                    self._folded[schema][fold_identifier(name)].add(identifier)
 
     def is_known(self, field: str, identifier: object) -> bool:
-        """Return whether a field's target classes have an entity with exactly this identifier."""
+        """Return whether the package has an entity with this identifier that a field can link to.
+
+        ``field`` is the name of the link, such as ``licenseURI``; the spelling must be the same.
+        """
         if not isinstance(identifier, str):
             return False
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
     def find(self, field: str, name: str) -> str | None:
-        """Return the identifier of the only entity that a name or uri matches, else None."""
-        return self._find(field, fold(name)) or self._find(field, fold(_last_segment(name)))
+        """Return the identifier of the only entity that ``name`` can mean in a field, else None.
+
+        ``name`` is an identifier in any spelling, or a relative uri that ends in one.
+        """
+        return self._find(field, fold_identifier(name)) or self._find(
+            field, fold_identifier(_last_segment(name))
+        )
 
     def _find(self, field: str, folded: str) -> str | None:
         matches: set[str] = set()
@@ -128,7 +136,7 @@ class References:
 
 
 def _last_segment(name: str) -> str:
-    """Return the last segment of a relative uri, or the name itself if it is not one."""
+    """Return the last path segment of a relative uri; return any other string unchanged."""
     if is_uri(name) or not re.search(r"[/#]", name):
         return name
     try:
@@ -147,10 +155,10 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
     *,
     uris: dict[str, str],
 ) -> None:
-    """Give a link the identifier of the entity that it matches, and its uri if it has none.
+    """Correct the identifier of a link that spells it differently from the entity it refers to.
 
-    ``source`` is the string that the link was made from, if it was one; ``uris`` maps the
-    identifiers of entities to their uris.
+    A link without a uri of its own also gets the entity's. ``source`` is the string that the link
+    was made from, if it was one; ``uris`` maps the identifiers of entities to their uris.
     """
     before = link.get("identifier")
     if references.is_known(field, before):
@@ -164,14 +172,14 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
         return
     link["identifier"] = target
     if source is not None or link.get("uri") == before:
-        link["uri"] = uris.get(target) or uuid_urn(target)
+        link["uri"] = uris.get(target) or make_uuid_urn(target)
     log.record("reference", log.path_of(link, "identifier"), before, target)
 
 
 def repair_relative_uri(
     field: str, link: Json, uris: dict[str, str], references: References, log: RepairLog
 ) -> None:
-    """Replace a relative uri of a link to an entity of the package by the uri of that entity."""
+    """Replace the relative uri of a link to an entity of the package by that entity's uri."""
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
         return
@@ -181,7 +189,7 @@ def repair_relative_uri(
 
 
 def is_identifier(value: object) -> bool:
-    """Return whether a value is a valid identifier."""
+    """Return whether a value is a string that matches the standard's pattern of an identifier."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_IDENTIFIER_CHARS
@@ -190,7 +198,7 @@ def is_identifier(value: object) -> bool:
 
 
 def repair_external_node(link: Json, log: RepairLog) -> str | None:
-    """Give a node outside CASE a valid identifier, made from its URL.
+    """Give a link to a node outside CASE a valid identifier: a UUID made from its URL.
 
     Otherwise, one such node would make the whole framework invalid. Return the previous identifier
     if the link no longer contains it.
@@ -218,13 +226,13 @@ def repair_external_node(link: Json, log: RepairLog) -> str | None:
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
-        link["uri"] = uuid_urn(link["identifier"])
+        link["uri"] = make_uuid_urn(link["identifier"])
         log.record("external-uri", log.path_of(link, "uri"), uri, link["uri"])
     return replaced
 
 
 def repair_target_type(link: Json, log: RepairLog) -> None:
-    """Write a targetType that is not one of the standard's as ``ext:name``."""
+    """Rewrite a link's targetType as ``ext:name`` if it is not one that the standard defines."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
@@ -233,12 +241,12 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
         del link["targetType"]
         log.record("empty-string", path, kind)
     elif not re.fullmatch(TARGET_TYPE_PATTERN, kind) or len(kind) > MAX_TYPE_CHARS:
-        link["targetType"] = extension_name(kind)
+        link["targetType"] = make_extension_name(kind)
         log.record("external-type", path, kind, link["targetType"])
 
 
-def extension_name(name: str) -> str:
-    """Return a name of another vocabulary in the standard's notation: ``ext:name``."""
+def make_extension_name(name: str) -> str:
+    """Convert a term that the standard lacks to its form for extension terms, ``ext:name``."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
@@ -246,7 +254,7 @@ def extension_name(name: str) -> str:
 
 
 def keep_association_types(entities: Entities, log: RepairLog) -> None:
-    """Write association types of other vocabularies as ``ext:name``.
+    """Rewrite association types that the standard lacks as ``ext:name``, so that they are valid.
 
     If that changes the name, ``extensions.associationType`` keeps the original one.
     """
@@ -257,7 +265,7 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
             continue
         if re.fullmatch(ASSOCIATION_TYPE_PATTERN, before):
             continue
-        name = extension_name(before)
+        name = make_extension_name(before)
         if originals.setdefault(name, before) != before:
             # Two types must stay different, or their associations would be duplicates.
             name = f"{name}-{uuid5(NAMESPACE_URL, before).hex[:8]}"
@@ -278,7 +286,7 @@ def is_url_identifier(value: object) -> bool:
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Replace identifiers that are URLs by UUIDs derived from them; return the UUIDs by URL.
+    """Replace entity identifiers that are URLs by UUIDs made from them; return the UUIDs by URL.
 
     The URL becomes the uri of the entity; ``extensions.uri`` keeps another uri that it had.
     """
@@ -291,7 +299,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
             original, str(uuid5(NAMESPACE_URL, original))
         )
         uri = entity.get("uri")
-        if is_uri(uri) and uri not in {original, uuid_urn(original)}:
+        if is_uri(uri) and uri not in {original, make_uuid_urn(original)}:
             _keep_uri(schema, entity, uri)
             log.count_field("url-identifier", "extensions.uri")
         entity["uri"] = original
@@ -300,7 +308,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
 
 
 def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
-    if field_specs(schema)["extensions"].many:
+    if get_field_specs(schema)["extensions"].many:
         extensions = entity.setdefault("extensions", [])
         if isinstance(extensions, list):
             extensions.append({"uri": uri})
@@ -310,8 +318,11 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
             extensions.setdefault("uri", uri)
 
 
-def replace_url_in_link(link: Json, log: RepairLog) -> None:
-    """Replace the identifier of a link to an external entity by a UUID if it is a URL."""
+def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
+    """Replace the identifier of a link by a UUID made from it if the identifier is a URL.
+
+    The URL becomes the link's uri, unless it already has a valid one.
+    """
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))

@@ -96,7 +96,7 @@ PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True)
 class Repair:
-    """A kind of repair, with its count and first example."""
+    """Reports one kind of repair: how often it was made in a file, and its first example."""
 
     kind: str
     explanation: str
@@ -111,7 +111,7 @@ class Repair:
 
     @property
     def summary(self) -> str:
-        """The explanation, with the fields and their counts."""
+        """The explanation of the repair, with the names and counts of the fields it changed."""
         listed = [
             f"{truncate(name, MAX_FIELD_CHARS)} ({count:,})" for name, count in self.fields.items()
         ]
@@ -130,7 +130,7 @@ class Repair:
 
 
 class RepairLog:
-    """The repairs of one file, and the original paths of its objects."""
+    """Collects the repairs of one file, and the paths that objects had in the original file."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -141,54 +141,58 @@ class RepairLog:
         self._original_names: dict[tuple[int, str], str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair."""
+        """Count a repair; the first one of each kind is kept as the example in the report.
+
+        ``kind`` is a key of ``EXPLANATIONS``; ``path`` is the path of the value in the original
+        file.
+        """
         self._counts[kind] += 1
         if kind not in self._first:
             values = (truncate_value(before), truncate_value(after))
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
-        """Count a field that a repair moved to ``extensions``, set there, or dropped."""
+        """Count a field that a kind of repair moved to ``extensions``, set there, or dropped."""
         self._fields[kind][field] += 1
 
     def repairs(self) -> list[Repair]:
-        """Return each kind of repair once, in order of first occurrence."""
+        """Return one report for each kind of repair that occurred, in order of first occurrence."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()
         ]
 
     def set_path(self, value: Json, path: str) -> str:
-        """Record the path of an object in the original file, and return it.
+        """Record where an object is in the original file, and return that path.
 
-        An object that was moved has the path that ``keep_path`` recorded.
+        For an object that was moved, it is the path recorded by ``record_path_before_move``.
         """
         path = self._paths[id(value)] = self._kept_paths.get(id(value), path)
         return path
 
-    def keep_path(self, value: Json, path: str) -> None:
-        """Record the original path of an object that moves to another place in the package."""
+    def record_path_before_move(self, value: Json, path: str) -> None:
+        """Record where an object is in the original file, before it moves within the package."""
         self._kept_paths[id(value)] = path
 
-    def kept_path(self, value: Json) -> str | None:
-        """Return the path that ``keep_path`` recorded, or None."""
+    def get_path_before_move(self, value: Json) -> str | None:
+        """Return the path that an object had before it was moved, or None if it was not moved."""
         return self._kept_paths.get(id(value))
 
     def path_of(self, value: Json, field: str = "") -> str:
-        """Return the path of an object, or of a field of it, in the original file."""
-        return join_path(self._paths[id(value)], self._original_name(value, field))
+        """Return the path that an object, or a field of it, has in the original file."""
+        return join_path(self._paths[id(value)], self._get_original_name(value, field))
 
     def record_rename(self, value: Json, before: str, after: str) -> None:
-        """Record the original name of a field."""
+        """Record that an object's field ``after`` was called ``before`` in the original file."""
         self._original_names[id(value), after] = before
 
-    def original_path(self, tree: Json, path: str) -> str:
-        """Translate a path in the repaired package to a path in the original file."""
+    def to_original_path(self, tree: Json, path: str) -> str:
+        """Translate a path in the repaired package to the path in the original file."""
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):
             if name:
-                original = join_path(original, self._original_name(node, name))
+                original = join_path(original, self._get_original_name(node, name))
                 node = node.get(name) if isinstance(node, dict) else None
             elif isinstance(node, list):
                 original = f"{original}[{index}]"
@@ -197,12 +201,12 @@ class RepairLog:
                 original = self._paths.get(id(node), original)
         return original
 
-    def _original_name(self, value: Any, field: str) -> str:
+    def _get_original_name(self, value: Any, field: str) -> str:
         return self._original_names.get((id(value), field), field)
 
 
-def value_at(tree: Json, path: str) -> Any:
-    """Return the value at a path of a JSON object, or None."""
+def get_value_at(tree: Json, path: str) -> Any:
+    """Return the value at a path such as ``CFItems[3].uri`` in a JSON object, or None."""
     value: Any = tree
     for name, index in PATH_STEP.findall(path):
         if name:
@@ -215,12 +219,12 @@ def value_at(tree: Json, path: str) -> Any:
 
 
 def join_path(path: str, field: str) -> str:
-    """Return the path of a field of the object at a path."""
+    """Append a field name to a path: ``CFDocument`` and ``uri`` give ``CFDocument.uri``."""
     return f"{path}.{field}".strip(".")
 
 
 def truncate_value(value: Any) -> Any:
-    """Return a copy of a JSON value, or the first 200 characters of a long one as a string."""
+    """Return a copy of a JSON value, or the first 200 characters of its text if it is longer."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_EXAMPLE_CHARS:
         # A copy, because the normalizer may go on to repair the value itself.
@@ -229,5 +233,5 @@ def truncate_value(value: Any) -> Any:
 
 
 def format_example(value: Any) -> str:
-    """Return a value of an example as JSON, or "nothing" for an absent one."""
+    """Return a value as JSON text for a message, or "nothing" for None, an absent value."""
     return "nothing" if value is None else to_json(value).decode()

@@ -17,7 +17,7 @@ from ..formatting import format_timestamp, truncate
 from .completion import find_last_uuid
 from .defaults import Defaults
 from .derived_values import DerivedValues
-from .fixes import uuid_urn
+from .fixes import make_uuid_urn
 from .repair_log import Json, RepairLog, join_path
 
 CHILD_LISTS = {"children", "items", "cfitems"}
@@ -53,7 +53,10 @@ Edge = tuple[Json, Json | None]
 
 
 class SparsePackage:
-    """A JSON package before its repairs, which is completed in place."""
+    """Completes a JSON package that lacks identifiers or a document, or whose items are nested.
+
+    It edits the package in place, before the other repairs.
+    """
 
     def __init__(self, package: Json, root: str, log: RepairLog, defaults: Defaults | None) -> None:
         self.derived = DerivedValues()
@@ -63,7 +66,10 @@ class SparsePackage:
         self._document: Json | None = document if isinstance(document, dict) else None
 
     def complete(self) -> None:
-        """Complete the package: a tree, and with defaults any other one, too."""
+        """Flatten nested items, and derive the missing identifiers, times and associations.
+
+        A package without nested items is completed only if ``defaults`` were given.
+        """
         edges = self._flatten()
         if self._document is None or not (edges or self._defaults):
             return
@@ -91,7 +97,7 @@ class SparsePackage:
         return items if isinstance(items, list) else []
 
     def _flatten(self) -> list[Edge]:
-        """Move nested items to the list of items; return the edges of the tree, if it is one."""
+        """Move nested items to CFItems; return (item, parent) pairs, none if no item was nested."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -100,10 +106,10 @@ class SparsePackage:
         lists = [
             (holder, name, join_path(path, name))
             for holder, path in holders
-            for name in child_lists(holder)
+            for name in find_child_lists(holder)
             if holder[name] is not plain
         ]
-        is_tree = bool(lists) or any(map(child_lists, plain))
+        is_tree = bool(lists) or any(map(find_child_lists, plain))
         if self._document is None and (is_tree or (plain and self._defaults)):
             self._add_document({name for _, name, _ in lists})
         if not is_tree:
@@ -119,43 +125,43 @@ class SparsePackage:
             items.append(item)
             if isinstance(item, dict):
                 edges.append((item, parent))
-                self._log.keep_path(item, path)
-                self._rename(item, ITEM_NAMES, path)
+                self._log.record_path_before_move(item, path)
+                self._rename_fields(item, ITEM_NAMES, path)
         self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
         return edges
 
     def _walk(self, roots: list[tuple[Any, str]]) -> Iterator[tuple[Any, Json | None, str]]:
-        """Yield (item, parent, path) in the order of the tree, and take out the children."""
+        """Yield (item, parent, path) in tree order, and remove each item's lists of children."""
         stack: list[tuple[Any, Json | None, str]] = [
             (item, None, path) for item, path in reversed(roots)
         ]
         while stack:
             item, parent, path = stack.pop()
             below: list[tuple[Any, Json | None, str]] = []
-            for name in child_lists(item):
+            for name in find_child_lists(item):
                 place = join_path(path, name)
                 self._log.record("nested-items", place)
                 below += [
                     (child, item, f"{place}[{index}]") for index, child in enumerate(item.pop(name))
                 ]
-            for name in [name for name in _keys(item, CHILD_LISTS) if item[name] == []]:
+            for name in [name for name in _find_keys(item, CHILD_LISTS) if item[name] == []]:
                 del item[name]
             yield item, parent, path
             stack.extend(reversed(below))
 
     def _add_document(self, lists: set[str]) -> None:
-        """Make a document of the fields of the tree itself."""
+        """Create a CFDocument from the fields of the package that the standard does not define."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in lists
         ]
         self._document = {name: self._package.pop(name) for name in names}
         self._package["CFDocument"] = self._document
-        self._log.keep_path(self._document, self._root)
-        self._rename(self._document, DOCUMENT_NAMES, self._root)
+        self._log.record_path_before_move(self._document, self._root)
+        self._rename_fields(self._document, DOCUMENT_NAMES, self._root)
         self._log.record("missing-document", self._root)
 
-    def _rename(self, value: Json, names: dict[str, str], path: str) -> None:
+    def _rename_fields(self, value: Json, names: dict[str, str], path: str) -> None:
         for name, standard in names.items():
             if name in value and _find_key(value, standard) is None:
                 value[standard] = value.pop(name)
@@ -163,7 +169,7 @@ class SparsePackage:
                 self._log.record("field-name", join_path(path, name), name, standard)
 
     def _set_options(self, options: Defaults) -> None:
-        """Set the values that options give, which take precedence over the file."""
+        """Set the document's values that were given as options; they replace those of the file."""
         assert self._document is not None
         values = {"title": options.title, "creator": options.creator}
         for name, value in values.items():
@@ -177,9 +183,12 @@ class SparsePackage:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Return the document's identifier, derived from its title and creator if it has none."""
+        """Return the document's identifier; derive a missing one from its title and creator.
+
+        Return None if it has none of them. A missing time of change becomes that of the file.
+        """
         document = self._document or {}
-        identifier = _identifier_of(document)
+        identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))
         if identifier is None and isinstance(title, str) and isinstance(creator, str):
             identifier = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
@@ -194,26 +203,28 @@ class SparsePackage:
         return identifier
 
     def _assign_identifiers(self, items: list[Json], document: str) -> None:
-        """Derive the identifiers of items without one, in the way of spreadsheets."""
+        """Derive an identifier for each item without one, as the reader of spreadsheets does."""
         space = uuid5(NAMESPACE_URL, document)
         counts: Counter[str] = Counter()
         for index, item in enumerate(items):
             name = str(_get(item, "humanCodingScheme") or _get(item, "fullStatement") or "")
             counts[name] += 1
-            if _identifier_of(item) is not None:
+            if _get_identifier(item) is not None:
                 continue
             again = f"#{counts[name]}" if counts[name] > 1 else ""
             item["identifier"] = find_last_uuid(_get(item, "uri")) or str(
                 uuid5(space, f"CFItem\n{name}{again}")
             )
             self.derived.items.append(item["identifier"])
-            path = self._log.kept_path(item) or join_path(self._root, f"CFItems[{index}]")
+            path = self._log.get_path_before_move(item) or join_path(
+                self._root, f"CFItems[{index}]"
+            )
             self._log.record(
                 "missing-identifier", join_path(path, "identifier"), None, item["identifier"]
             )
 
     def _add_associations(self, edges: list[Edge], document: str) -> None:
-        """Add the isChildOf associations of a tree, unless the package has them."""
+        """Add the isChildOf associations of (item, parent) pairs that the package lacks."""
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         stated = self._package.setdefault(key, [])
         if not isinstance(stated, list):
@@ -225,33 +236,37 @@ class SparsePackage:
         for item, parent in edges:
             number = item.pop("sequenceNumber", None)
             origin, destination = (
-                _identifier_of(item),
-                _identifier_of(parent) if parent else document,
+                _get_identifier(item),
+                _get_identifier(parent) if parent else document,
             )
             if (origin, destination) in known or (parent is None and origin in origins):
                 continue
             identifier = str(uuid5(space, f"{origin}\n{IS_CHILD_OF}\n{destination}"))
             association: Json = {
                 "identifier": identifier,
-                "uri": uuid_urn(identifier),
+                "uri": make_uuid_urn(identifier),
                 "associationType": IS_CHILD_OF,
-                "originNodeURI": _link(item),
-                "destinationNodeURI": _link(parent if parent is not None else self._document or {}),
+                "originNodeURI": _make_link(item),
+                "destinationNodeURI": _make_link(
+                    parent if parent is not None else self._document or {}
+                ),
             }
             changed = _get(item, "lastChangeDateTime") or _get(
                 self._document or {}, "lastChangeDateTime"
             )
             if changed is not None:
                 association["lastChangeDateTime"] = changed
-            self._log.keep_path(association, self._log.kept_path(item) or "")
+            self._log.record_path_before_move(
+                association, self._log.get_path_before_move(item) or ""
+            )
             self.derived.times.add(("CFAssociation", identifier))
             siblings[str(destination)].append((association, number))
             stated.append(association)
         for group in siblings.values():
-            self._number(group)
+            self._number_siblings(group)
 
-    def _number(self, siblings: list[tuple[Json, Any]]) -> None:
-        """Number siblings by their order, unless the file has a number of one of them."""
+    def _number_siblings(self, siblings: list[tuple[Json, Any]]) -> None:
+        """Number siblings in file order, unless the file gives a number for one of them."""
         if any(number is not None for _, number in siblings):
             for association, number in siblings:
                 if number is not None:
@@ -263,15 +278,15 @@ class SparsePackage:
             association["sequenceNumber"] = number
 
 
-def _keys(value: Any, folded: Iterable[str]) -> list[str]:
+def _find_keys(value: Any, folded: Iterable[str]) -> list[str]:
     return [name for name in value if name.casefold() in folded] if isinstance(value, dict) else []
 
 
 def _find_key(value: Json, name: str) -> str | None:
-    """Return the key of an object that is a name in any letter case, or None."""
+    """Return the key of an object that equals ``name`` in any letter case, or None."""
     if name in value:
         return name
-    return next(iter(_keys(value, {name.casefold()})), None)
+    return next(iter(_find_keys(value, {name.casefold()})), None)
 
 
 def _get(value: Json, name: str) -> Any:
@@ -279,38 +294,41 @@ def _get(value: Json, name: str) -> Any:
     return None if key is None else value[key]
 
 
-def child_lists(value: Any) -> list[str]:
-    """Return the names of the lists in which a value has children: objects with a statement."""
+def find_child_lists(value: Any) -> list[str]:
+    """Return the names of an object's lists of child items, such as ``children``.
+
+    Every member of such a list has a statement or title.
+    """
     return [
         name
-        for name in _keys(value, CHILD_LISTS)
+        for name in _find_keys(value, CHILD_LISTS)
         if isinstance(value[name], list)
         and value[name]
-        and all(_keys(member, STATEMENT_NAMES) for member in value[name])
+        and all(_find_keys(member, STATEMENT_NAMES) for member in value[name])
     ]
 
 
-def _identifier_of(value: Json) -> str | None:
-    """Return the identifier of an entity before its repairs, or None if it has none."""
+def _get_identifier(value: Json) -> str | None:
+    """Return the ``identifier`` or ``sourcedId`` of an entity as a string, or None."""
     found = (_get(value, name) for name in IDENTIFIER_NAMES)
     given = next((each for each in found if each is not None and str(each).strip()), None)
     return None if given is None else str(given).strip()
 
 
-def _link(node: Json) -> Json:
-    identifier = _identifier_of(node) or ""
+def _make_link(node: Json) -> Json:
+    identifier = _get_identifier(node) or ""
     names = ("humanCodingScheme", "title", "fullStatement")
     title = next((str(_get(node, name)) for name in names if _get(node, name)), identifier)
     uri = _get(node, "uri")
     return {
         "title": truncate(title, MAX_TITLE_CHARS),
         "identifier": identifier,
-        "uri": uri if isinstance(uri, str) and uri.strip() else uuid_urn(identifier),
+        "uri": uri if isinstance(uri, str) and uri.strip() else make_uuid_urn(identifier),
     }
 
 
 def _iter_child_pairs(associations: list[Any]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield (origin, destination) of the isChildOf associations of a package."""
+    """Yield the (origin, destination) identifiers of the isChildOf associations in a list."""
     for association in associations:
         if not isinstance(association, dict):
             continue
@@ -318,6 +336,6 @@ def _iter_child_pairs(associations: list[Any]) -> Iterator[tuple[str | None, str
         if kind.casefold().removeprefix("is") == "childof":
             ends = (_get(association, name) for name in ("originNodeURI", "destinationNodeURI"))
             origin, destination = (
-                _identifier_of(end) if isinstance(end, dict) else end for end in ends
+                _get_identifier(end) if isinstance(end, dict) else end for end in ends
             )
             yield origin, destination

@@ -17,7 +17,7 @@ from ..lint.positions import JsonPositions
 from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
 from ..lint.violation import LintResult, Violation
 from ..repair.defaults import Defaults
-from ..repair.encoding import detect_encoding, to_utf8
+from ..repair.encoding import convert_to_utf8, detect_encoding
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 
 CELL = re.compile(
@@ -64,7 +64,7 @@ def lint_file(
     ]
     violations += [_repair_violation(each) for each in file.repairs]
     if form == "jsonl":
-        lines = to_utf8(raw, detect_encoding(raw)).split(b"\n")
+        lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
         violations = [_locate_in_lines(each, lines) for each in violations]
     else:
         row_lines = find_row_lines(raw) if form == "csv" else ()

@@ -25,7 +25,7 @@ from ..formats.file_format import (
 from ..formats.other_formats import describe_other_json
 from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
-from ..repair.sparse_packages import child_lists
+from ..repair.sparse_packages import find_child_lists
 from .remote_server import CaseSource
 
 GIVE_PACKAGE = (
@@ -112,7 +112,7 @@ def refuse_other_json(raw: bytes) -> None:
         raise StartupError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
         raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
-    if (name := _entity_name(value)) and not child_lists(value):
+    if (name := _entity_name(value)) and not find_child_lists(value):
         raise StartupError(f"is one {name} without its package; {GIVE_PACKAGE}")
 
 

@@ -21,7 +21,7 @@ from case_server.case.model import (
 from case_server.case.resources import DEFINITIONS
 from case_server.case.types import MAX_INT, MIN_INT
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.repair.field_spec import FieldSpec, field_specs
+from case_server.repair.field_spec import FieldSpec, get_field_specs
 
 Strategy = st.SearchStrategy[Any]
 
@@ -122,10 +122,10 @@ VALUES: dict[str, Strategy] = {
 @st.composite
 def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
     """Draw an object of a class, with its required fields and any of the others."""
-    field_bits = draw(st.integers(0, 2 ** len(field_specs(model)) - 1))
+    field_bits = draw(st.integers(0, 2 ** len(get_field_specs(model)) - 1))
     return {
         name: draw(value(name, shape))
-        for index, (name, shape) in enumerate(field_specs(model).items())
+        for index, (name, shape) in enumerate(get_field_specs(model).items())
         if shape.required or field_bits >> index & 1
     }
 
