@@ -20,14 +20,14 @@ MAX_OVERLAP = timedelta(days=366)
 
 
 class ScopeName(click.ParamType[Scope]):
-    """A CASE scope by its last word, or in full."""
+    """A click parameter type for a CASE scope, given by its last word ("readonly") or in full."""
 
     name = "scope"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Scope:
-        """Parse a scope such as "readonly"."""
+        """Convert an option's value, for example "readonly", to a scope; fail if it is unknown."""
         by_word = {get_short_scope_name(scope): scope for scope in Scope}
         scopes = {by_word[value]} if value in by_word else parse_scopes(value)
         if len(scopes) != 1:
@@ -36,7 +36,7 @@ class ScopeName(click.ParamType[Scope]):
 
 
 def get_short_scope_name(scope: Scope) -> str:
-    """Return the last word of a scope, by which options and reports name it."""
+    """Return the last word of a scope, for example "readonly", which options and reports show."""
     return scope.rpartition(".")[2]
 
 

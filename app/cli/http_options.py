@@ -42,7 +42,7 @@ NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
 
 def http_options(command: Command) -> Command:
-    """Add the options of all commands that read URLs."""
+    """Decorate a command that reads URLs with --token and the options to request a token."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -56,7 +56,7 @@ dense_option = click.option(
 
 
 def make_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create a fetcher from the options of a command, and remove its own options from ``flags``.
+    """Create the URL downloader that a command's options ask for, and pop these from ``flags``.
 
     It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` if
     options contradict each other or are incomplete.
@@ -78,7 +78,10 @@ def make_fetcher(flags: dict[str, Any]) -> Fetcher:
 
 
 def _refuse_unused_client() -> None:
-    """Refuse a client without --token-url; in the environment, it may be for other commands."""
+    """Refuse --client-id and --client-secret without --token-url.
+
+    Their environment variables are accepted, because they may be set for other commands.
+    """
     context = click.get_current_context()
     for name in ("client_id", "client_secret"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

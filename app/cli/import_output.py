@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 START_OF_FILE = "the start of the file"
 
 
-def print_result(result: ImportResult, *, quiet: bool) -> None:
-    """Print refusals and warnings to stderr, the rest to stdout; only refusals if ``quiet``."""
+def print_import_result(result: ImportResult, *, quiet: bool) -> None:
+    """Print the result of importing one source; refusals and warnings go to stderr.
+
+    If ``quiet``, print only why a source was refused.
+    """
     if result.status == "refused":
         for line in _format_refusal(result):
             click.echo(line, err=True)
@@ -85,7 +88,7 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
 
 
 def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
-    """Replace the problems of identifiers that are URLs by a single problem with their number."""
+    """Merge the problems of all identifiers that are URLs into one that gives their number."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]
@@ -97,7 +100,7 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _format_values(repair: Repair) -> str:
-    """Return the values before and after a repair, or an empty string if a value was dropped."""
+    """Return the values before and after a repair as text, or "" if the value was dropped."""
     if repair.after is None:
         return ""
     before = f"{format_example(repair.before)} became " if repair.before is not None else "now "

@@ -32,10 +32,10 @@ from ..transfer.sources import Source, refuse_missing, sources
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
     DatabaseUse,
-    atomic_output,
+    convert_output_errors,
     database_option,
     load_settings,
-    output_errors,
+    open_atomic_output,
     output_options,
     refuse_overwriting,
     run_on_database,
@@ -120,7 +120,7 @@ def import_packages(**flags: Any) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     # Imported late: the check of the arguments does not need the database code.
     from ..transfer import importer  # noqa: PLC0415  see above
-    from .import_output import print_result  # noqa: PLC0415  see above
+    from .import_output import print_import_result  # noqa: PLC0415  see above
 
     quiet = flags["quiet"]
     options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
@@ -154,7 +154,7 @@ def import_packages(**flags: Any) -> None:
         gc.freeze()
         results = []
         async for result in loader.import_sources(database, named):
-            print_result(result, quiet=quiet)
+            print_import_result(result, quiet=quiet)
             results.append(result)
         return results
 
@@ -233,8 +233,8 @@ def export(
     settings = load_settings(database_url=database_url)
     notes: list[str] = []  # none if the reader of a pipe has enough
     with (
-        output_errors(output),
-        atomic_output(output) as file,
+        convert_output_errors(output),
+        open_atomic_output(output) as file,
         _compress_if_gz(file, name) as target,
     ):
 
@@ -252,7 +252,10 @@ def export(
 
 
 def _format_of_output(output: Path | None) -> FileFormat:
-    """Return the file format that the extension of an output file names, by default case-json."""
+    """Return the file format that the name of an output file implies; case-json without a name.
+
+    Raises ``click.UsageError`` if the extension is unknown.
+    """
     name = output.name if output else ""
     form = detect_file_format(name)
     if output and output.suffix and form is None:
@@ -265,7 +268,7 @@ def _format_of_output(output: Path | None) -> FileFormat:
 
 @contextmanager
 def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield the file, or a file object that compresses into it if the name ends in .gz."""
+    """Yield the file itself, or one that compresses into it if ``name`` ends in ``.gz``."""
     if not name.lower().endswith(COMPRESSED):
         yield file
         return
@@ -294,6 +297,6 @@ def template(file: Path) -> None:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():
         raise StartupError(f"{file} exists already; name another file")
-    with output_errors(file), atomic_output(file) as opened:
+    with convert_output_errors(file), open_atomic_output(file) as opened:
         writers[form](opened)
     click.echo(f"wrote the template to {file}", err=True)

@@ -19,7 +19,10 @@ from .shared import Command, database_option, load_settings
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Create an option that overrides a setting, with the setting's description and default."""
+    """Create a click option for a setting, with the setting's description and default as help.
+
+    ``setting_option("--port", type=int)`` overrides the setting ``port``.
+    """
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
     return click.option(
@@ -33,7 +36,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return the default of a setting as its variable would contain it; "" if it is empty."""
+    """Return a setting's default as one would write it in the environment variable."""
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -45,10 +48,10 @@ def _format_default(setting: str) -> str:
 
 
 class ServeCommand(click.Command):
-    """Lists the settings that have no option after the options in the help text."""
+    """The ``serve`` command; its help also lists the settings that have no option."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the variable, description and default of each of these settings."""
+        """Write the environment variables of these settings, with description and default."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
         for name, field in Settings.model_fields.items():

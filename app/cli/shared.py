@@ -43,10 +43,10 @@ ERROR_CODES = {"check": NOT_RUN, "conformance": NOT_RUN}
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command when the command runs.
+    """A click group that imports a command's module only when that command runs.
 
-    ``commands`` maps command names to modules of this package. Errors are printed as one line
-    with the prefix ``case-server: error:``, without a traceback.
+    ``commands`` maps command names to modules of this package. Errors are printed as one line with
+    the prefix ``case-server: error:``, without a traceback.
     """
 
     def __init__(self, *args: Any, commands: Mapping[str, str], **options: Any) -> None:
@@ -54,11 +54,11 @@ class LazyGroup(click.Group):
         self.modules = commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the names of all commands, in the order of the help text."""
+        """Return the names of all commands in the order in which the help lists them."""
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Return a command by name, or None if there is none."""
+        """Import and return the command with a name, or return None if there is none."""
         if cmd_name not in self.modules:
             return None
         module = import_module(f".{self.modules[cmd_name]}", __package__)
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that arguments name; suggest similar names if there is none."""
+        """Find the command that the arguments name; if there is none, suggest a similar name."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
             ) from None
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Parse the arguments, run a command and exit."""
+        """Parse the arguments, run the command, print usage errors, and exit with its exit code."""
         options["standalone_mode"] = False
         try:
             code = super().main(*args, **options)
@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; print a refusal as an error and exit."""
+        """Run the command; on an expected error, print its message and exit."""
         try:
             return super().invoke(ctx)
         except StartupError as error:
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
 
 
 def _normalize_click_message(message: str) -> str:
-    """Return a message of click in the form of this command line's own messages."""
+    """Reword an error message of click in this project's style: lower case, without full stop."""
     message = " ".join(message.split()).rstrip(".")
     message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
     message = message.replace(". Did you mean", ": did you mean")
@@ -118,12 +118,15 @@ def _normalize_click_message(message: str) -> str:
 
 
 def echo_error(message: str) -> None:
-    """Print an error on stderr."""
+    """Print an error message on stderr, with the prefix ``case-server: error:``."""
     click.echo(f"case-server: error: {message}", err=True)
 
 
 def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
-    """Return the message for an unknown name, with the closest known name if there is one."""
+    """Return an error message for an unknown name, with the closest known name if one is close.
+
+    An example is ``unknown rule 'cycles': did you mean cycle?``; ``kind`` is the word "rule".
+    """
     close = get_close_matches(name, known, n=1)
     return f"unknown {kind} {name!r}" + (f": did you mean {close[0]}?" if close else "")
 
@@ -131,9 +134,11 @@ def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
 def make_comma_list_parser(
     kind: str, known: Collection[str], list_option: str
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
-    """Return a click callback for a repeatable option whose values are comma-separated names.
+    """Return a click callback that parses a repeatable option of comma-separated names.
 
-    It raises ``click.BadParameter`` listing every unknown name, each with the closest known one.
+    ``known`` are the valid names, ``kind`` is what they are called in messages, and ``list_option``
+    is the option that lists them. The callback raises ``click.BadParameter`` listing every unknown
+    name, each with the closest known one.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -147,7 +152,7 @@ def make_comma_list_parser(
 
 
 class Duration(click.ParamType[timedelta]):
-    """A number and a unit: 90s, 15m, 36h, 30d or 8w; or 0."""
+    """A click parameter type for a duration: a number and a unit (90s, 15m, 36h, 30d, 8w), or 0."""
 
     name = "duration"
     units: Mapping[str, str] = {
@@ -164,7 +169,7 @@ class Duration(click.ParamType[timedelta]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Parse a duration such as "36h"."""
+        """Convert an option's value, for example "36h", to a ``timedelta``; fail if invalid."""
         if isinstance(value, timedelta):
             return value
         match = re.fullmatch(r"(\d{1,9})([smhdw])", "0s" if value == "0" else str(value))
@@ -181,7 +186,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read the settings from the environment; ``flags`` that are not None override them.
+    """Read the settings from the environment; command-line ``flags`` override them unless None.
 
     Raises ``StartupError`` naming the variable of each invalid setting.
     """
@@ -201,7 +206,7 @@ def _describe_invalid_value(message: str) -> str:
 
 
 def _format_variable_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the environment variable of an invalid setting, as the start of a message."""
+    """Return the environment variable of an invalid setting and a colon, or "" without one."""
     if not location:
         return ""
     name = str(location[0])
@@ -223,9 +228,10 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 def prepare_command_database(
     settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
-    """Yield settings with a database that is ready, and print on stderr which one it is.
+    """Prepare the configured database for a command and print on stderr which one it is.
 
-    ``compare`` is for dry runs: they only read, but need the current schema.
+    Yields settings that contain the database's URL. ``use`` "compare" is for dry runs, which only
+    read, but need the current schema.
     """
     with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
@@ -234,7 +240,7 @@ def prepare_command_database(
 
 
 def database_option(command: Command) -> Command:
-    """Add the option of all commands that use a database."""
+    """Decorate a command that uses the database with the option --database-url."""
     return click.option(
         "--database-url",
         envvar="CASE_SERVER_DATABASE_URL",
@@ -248,7 +254,7 @@ def database_option(command: Command) -> Command:
 async def run_with_open_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """Open the configured database, run ``work`` on it and return its result."""
+    """Connect to the configured database, call ``work`` with it and return the result."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
     from ..db.postgres.diagnosis import MISSING_PRIVILEGE, startup_error  # noqa: PLC0415  see above
@@ -266,13 +272,13 @@ def run_on_database(
     *,
     quiet: bool = False,
 ) -> Result:
-    """Prepare the configured database and return the result of ``work`` on it."""
+    """Prepare the configured database, run the async ``work`` on it and return the result."""
     with prepare_command_database(settings, use, quiet=quiet) as ready:
         return asyncio.run(run_with_open_database(ready, work))
 
 
 def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Check an output file before the work starts, which may take minutes."""
+    """Refuse an output file whose folder does not exist, before work that may take minutes."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(
             f"cannot write {path}: name a file in an existing folder", param=param
@@ -281,7 +287,7 @@ def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | No
 
 
 def output_options(command: Command) -> Command:
-    """Add -o, which names the file to write, and --force, without which it must be a new one."""
+    """Decorate a command that writes a file with -o FILE and --force, which allows replacing it."""
     force = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
     output = click.option(
         "-o",
@@ -295,14 +301,14 @@ def output_options(command: Command) -> Command:
 
 
 def refuse_overwriting(path: Path | None, *, force: bool) -> None:
-    """Raise ``StartupError`` if a file exists already, unless ``force``."""
+    """Raise ``StartupError`` if the file ``path`` exists already, unless ``force``."""
     if path and path.is_file() and not force:
         raise StartupError(f"{path} exists already: add --force to replace it")
 
 
 @contextmanager
-def output_errors(output: Path | None) -> Iterator[None]:
-    """Turn a failed write to a file or stdout into ``StartupError``; ignore a closed pipe."""
+def convert_output_errors(output: Path | None) -> Iterator[None]:
+    """Convert failed writes to a file or stdout to ``StartupError``; ignore a closed pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -315,7 +321,10 @@ def output_errors(output: Path | None) -> Iterator[None]:
 
 
 def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> None:
-    """Print rows as columns, wrapped on a terminal; the first column is never wrapped."""
+    """Print rows as aligned columns; on a terminal, wrap all columns but the first.
+
+    If ``has_heading``, the first row contains the column headings.
+    """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only
         from rich.table import Table  # noqa: PLC0415  see above
@@ -335,11 +344,12 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:
-    """Write a report to a file or stdout; raise ``StartupError`` if that fails.
+    """Write a report to a file or stdout. Raises ``StartupError`` if that fails.
 
-    ``styles`` maps regular expressions to rich's style of what they match, for terminals.
+    ``styles`` maps regular expressions to the rich styles of the text they match; they are used
+    only on a terminal.
     """
-    with output_errors(output), atomic_output(output) as file:
+    with convert_output_errors(output), open_atomic_output(output) as file:
         if output is None and sys.stdout.isatty():
             from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only
             from rich.text import Text  # noqa: PLC0415  see above
@@ -356,8 +366,8 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 
 
 @contextmanager
-def atomic_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file, or stdout, for writing; a new file appears only when it is complete."""
+def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
+    """Open a file, or stdout if None, for writing; a new file appears only when it is complete."""
     path = output.resolve() if output else None
     if path is None:
         yield sys.stdout.buffer

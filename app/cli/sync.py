@@ -106,7 +106,7 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
 
 @contextmanager
 def _choose_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings; for a dry run without a database, with a temporary data directory."""
+    """Yield the settings, or, for a dry run without a database, those of a temporary database."""
     if not dry_run or has_database(settings):
         yield settings
         return
@@ -133,7 +133,7 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
 
 
 def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
-    """Return the totals of a run; entities of failed sources do not count."""
+    """Return a line with the totals of a sync run; entities of failed sources do not count."""
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
     succeeded = [result.counts for result in results if result.status != "failed"]

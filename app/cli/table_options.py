@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def table_options(command: Command) -> Command:
-    """Add the options that give the document fields of a file."""
+    """Decorate a command with --title, --creator and --document-id, for files that lack them."""
     for option in (
         click.option(
             "--document-id", metavar="ID", help="Identifier of a framework whose file has none."
@@ -28,7 +28,10 @@ def table_options(command: Command) -> Command:
 
 
 def get_document_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the document fields that options give for a framework, which must be alone."""
+    """Return the title, creator and identifier that options give to a framework without its own.
+
+    Raises ``click.UsageError`` if they are given for more than one source.
+    """
     fields = {"title": flags["title"], "creator": flags["creator"]}
     fields["identifier"] = flags["document_id"]
     if any(fields.values()):
