@@ -135,12 +135,12 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
     """Add the test API, its page and its middleware."""
     # Imported late, because only servers in test mode need it.
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  see above
-    from .testmode.page import page_routes  # noqa: PLC0415  see above
+    from .testmode.page import create_test_mode_page_routes  # noqa: PLC0415  see above
     from .testmode.routes import create_test_api_routes  # noqa: PLC0415  see above
 
     app.include_router(create_test_api_routes())
     if settings.web:
-        app.include_router(page_routes())
+        app.include_router(create_test_mode_page_routes())
     app.add_middleware(
         TestModeMiddleware,
         token=settings.test_api_token.get_secret_value(),

@@ -26,22 +26,25 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class DatabaseProxy(Database):
-    """Forwards to the database of a namespace's current clone.
+    """A ``Database`` that forwards every attribute to the current clone of a namespace.
 
-    For objects that exist longer than a clone, such as the client registry.
+    For objects that outlive a clone, such as the client registry.
     """
 
     def __init__(self, current: Database) -> None:
         self.current = current
 
     def __getattribute__(self, name: str) -> Any:
-        """Return the attribute of the current database, whichever ``Database`` has."""
+        """Return the attribute of the current database, except for ``current`` itself."""
         current = super().__getattribute__("current")
         return current if name == "current" else getattr(current, name)
 
 
-class Clone:
-    """A cloned database, and a count of the requests that run on it."""
+class DatabaseClone:
+    """A cloned database with its connection pool, caches and signing keys.
+
+    It counts the requests that use it, so that it is not dropped or copied under them.
+    """
 
     def __init__(
         self, cloner: DatabaseCloner, settings: Settings, name: str, template: str
@@ -58,7 +61,9 @@ class Clone:
         self._idle.set()
 
     @classmethod
-    async def create(cls, cloner: DatabaseCloner, settings: Settings, template: str) -> Clone:
+    async def create(
+        cls, cloner: DatabaseCloner, settings: Settings, template: str
+    ) -> DatabaseClone:
         """Clone the database ``template``, which must have no connections, and connect to it."""
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.connect()
@@ -67,15 +72,15 @@ class Clone:
     @classmethod
     async def create_restorable(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
-    ) -> Clone:
-        """Create a clone whose data ``restore_baseline`` can restore."""
+    ) -> DatabaseClone:
+        """Clone a database and save what ``restore_baseline`` needs to undo later writes."""
         clone = await cls.create(cloner, settings, template)
         await baseline.save_baseline(clone.database)
         return clone
 
     @property
     def database(self) -> Database:
-        """The connected database."""
+        """Return the connected database."""
         assert self._database, "connect() precedes every use"
         return self._database
 
@@ -104,7 +109,7 @@ class Clone:
         await self.response_cache.close()
 
     async def restore_baseline(self) -> None:
-        """Restore the data that the clone had when it was created; no request may use it.
+        """Restore the data that the clone had when it was created; no request may be using it.
 
         Invalidates the ETags and change-feed cursors that clients have.
         """
@@ -114,7 +119,7 @@ class Clone:
         self.is_written = False
 
     async def disconnect(self) -> None:
-        """Close the connection pool, so that the database can be a template."""
+        """Close the connection pool, because Postgres clones only databases without connections."""
         await self._stack.aclose()
 
     def begin_request(self) -> None:
@@ -123,7 +128,7 @@ class Clone:
         self._idle.clear()
 
     def end_request(self) -> None:
-        """Count a request that has stopped using the clone."""
+        """Count a request that no longer uses the clone."""
         self._requests -= 1
         if not self._requests:
             self._idle.set()
@@ -136,7 +141,7 @@ class Clone:
             raise Conflict(f"{self._requests} requests are still running; retry later") from error
 
     async def drop(self) -> None:
-        """Close the pool and schedule the database to be dropped, even if it is in use."""
+        """Close the connection pool and schedule dropping the database, even while it is used."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.disconnect(), CLOSE_TIMEOUT_SECONDS)
         self._cloner.drop_later(self.name)

@@ -18,7 +18,7 @@ from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
 from ..api.routes.token import TOKEN_PATHS
 from ..exceptions import CaseServerError, ErrorCode
-from .request_log import Entry, RequestFilter
+from .request_log import LogEntry, RequestFilter
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,7 +56,7 @@ SELECTION_FIELDS = {"method", "path", "path_regex", "client", "nth", "probabilit
 
 
 class Fault(BaseModel):
-    """A fault: the conditions that select requests, and the faulty response to them."""
+    """A fault to inject: the conditions that select requests, and the response they get."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,13 +113,13 @@ class Fault(BaseModel):
             raise ValueError(f"path_regex is not a regular expression: {error}") from error
         return self
 
-    def effect(self) -> dict[str, Any]:
+    def get_response_fields(self) -> dict[str, Any]:
         """Return the fields that describe the response, without those that select requests."""
         return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
 
 
-class Rule:
-    """A fault with the number of requests it matched and was applied to."""
+class FaultRule:
+    """A fault with the numbers of requests that matched it and that got it."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -129,8 +129,8 @@ class Rule:
         nth = fault.nth
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
-    def selects(self, entry: Entry) -> bool:
-        """Return whether a request gets the fault; count it if it matches."""
+    def should_apply(self, entry: LogEntry) -> bool:
+        """Count a request if it matches, and return whether it should get the fault."""
         if not self._filter.matches(entry):
             return False
         self.matched += 1
@@ -142,28 +142,28 @@ class Rule:
         return is_selected and (fault.times is None or self.applied < fault.times)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields of the fault that were set, and the counters."""
+        """Return the fields of the fault that are set, and both numbers of requests."""
         fields = self.fault.model_dump(exclude_defaults=True)
         return {**fields, "matched": self.matched, "applied": self.applied}
 
 
-class Faults:
-    """The faults of a namespace, in order."""
+class FaultRules:
+    """The faults of a namespace; the first that selects a request is applied."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[FaultRule] = []
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Replace all faults; the counters start at 0."""
-        self.rules = [Rule(fault) for fault in faults]
+        """Replace all faults of the namespace; the new ones count requests from 0."""
+        self.rules = [FaultRule(fault) for fault in faults]
 
     def add(self, faults: Sequence[Fault]) -> None:
-        """Add faults after the existing ones."""
-        self.rules += [Rule(fault) for fault in faults]
+        """Add faults after the existing ones, which take precedence."""
+        self.rules += [FaultRule(fault) for fault in faults]
 
-    def choose(self, entry: Entry) -> Fault | None:
-        """Return the first fault that selects a request; every rule counts the request."""
-        selecting = [rule for rule in self.rules if rule.selects(entry)]
+    def choose_fault(self, entry: LogEntry) -> Fault | None:
+        """Return the first fault that selects a request, or None; each fault counts matches."""
+        selecting = [rule for rule in self.rules if rule.should_apply(entry)]
         if not selecting:
             return None
         selecting[0].applied += 1
@@ -173,7 +173,10 @@ class Faults:
 async def inject_fault(
     fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Respond to a request with a fault (ASGI)."""
+    """Respond to a request with a fault; ``app`` handles the request if the fault requires that.
+
+    An ASGI application, apart from its first two arguments.
+    """
     if fault.delay:
         await asyncio.sleep(fault.delay)
     if not (fault.status or fault.reset or fault.body or fault.slow_body):
@@ -187,7 +190,7 @@ async def inject_fault(
     if fault.status:
         await _error_response(fault, fault.status, scope["path"])(scope, receive, send)
     elif fault.reset:
-        _reset(scope["state"][TRANSPORT])
+        _reset_connection(scope["state"][TRANSPORT])
         await _wait_for_disconnect(receive)
     elif fault.body == "truncated":
         await response.send_half(send)
@@ -198,21 +201,24 @@ async def inject_fault(
 
 
 class _BufferedResponse:
-    """A response that is buffered until it is complete."""
+    """A response that is kept in memory until it is complete, so that it can be altered."""
 
     def __init__(self) -> None:
         self._start: Message = {}
         self._body = bytearray()
 
     async def buffer(self, message: Message) -> None:
-        """Buffer a message (ASGI's send)."""
+        """Store a response message; the application calls this as its ASGI ``send``."""
         if message["type"] == "http.response.start":
             self._start = message
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
 
     async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
-        """Send the response, malformed or in chunks over some seconds."""
+        """Send the response; ``malformed`` sends half of the body as the whole of it.
+
+        The body is sent in ten chunks over ``seconds``, or at once if that is 0.
+        """
         body = bytes(self._body)
         if malformed:
             body = body[: len(body) // 2] or b"{"
@@ -225,7 +231,7 @@ class _BufferedResponse:
         await send({"type": "http.response.body", "body": b""})
 
     async def send_half(self, send: Send) -> None:
-        """Send the Content-Length of the whole body, but only half of the body."""
+        """Send the Content-Length of the whole body, but only the first half of the body."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         await send(
@@ -237,7 +243,7 @@ class _BufferedResponse:
         return {**self._start, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
-def _reset(transport: asyncio.Transport) -> None:
+def _reset_connection(transport: asyncio.Transport) -> None:
     """Close a connection with a TCP reset: the client gets "connection reset by peer"."""
     connection = transport.get_extra_info("socket")
     if connection is not None:
@@ -246,7 +252,6 @@ def _reset(transport: asyncio.Transport) -> None:
 
 
 async def _read_to_end(receive: Receive) -> None:
-    """Read the request body to its end, as a handler would."""
     while (message := await receive())["type"] == "http.request":
         if not message.get("more_body"):
             return
@@ -258,7 +263,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _error_response(fault: Fault, status: int, path: str) -> Response:
-    """Return an error in the form of the API profile, or of OAuth 2 for the token endpoint."""
+    """Return an error with a body as the API profile, or OAuth 2 for the token endpoint, has it."""
     description = fault.description or f"injected fault: {status} (test mode)"
     headers = {}
     retry_after = fault.retry_after

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from .namespaces import Namespace, Namespaces
-    from .request_log import Entry, RequestLog
+    from .request_log import LogEntry, RequestLog
 
 NAMESPACE = "case_server.namespace"
 """Key of the namespace in the ASGI scope of a request."""
@@ -56,7 +56,7 @@ OUTDATED = "the data were reset while a fault delayed this request"
 
 
 class TestModeMiddleware:
-    """Passes each request on with the application state of its namespace (ASGI).
+    """ASGI middleware that finds a request's namespace, logs the request and injects faults.
 
     ``token`` is required for the test API unless it is empty. Web pages of ``base_url`` and of
     ``origins`` may call the test API.
@@ -71,7 +71,7 @@ class TestModeMiddleware:
         self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request (ASGI)."""
+        """Handle a request with the data and settings of its namespace (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -79,7 +79,7 @@ class TestModeMiddleware:
         namespaces: Namespaces = scope["app"].state.namespaces
         headers = Headers(scope=scope)
         try:
-            name = _take_namespace(scope, headers)
+            name = _extract_namespace_name(scope, headers)
             outer[ROUTE_PATH] = scope["path"]
             is_test_api = f"{scope['path']}/".startswith(f"{TEST_API_PREFIX}/")
             if is_test_api:
@@ -91,22 +91,23 @@ class TestModeMiddleware:
                     name,
                     f"create it with GET /ns/{name}{TEST_API_PREFIX} and the test API token",
                 )
-            namespace = scope[NAMESPACE] = await namespaces.get(name)
+            namespace = scope[NAMESPACE] = await namespaces.get_or_create(name)
         except CaseServerError as error:
             await build_error_response(scope["path"], error)(scope, receive, send)
             return
-        if is_test_api or _is_exempt(scope["path"]):
+        if is_test_api or _bypasses_log_and_faults(scope["path"]):
             scope[APP_STATE] = namespace.app_state
             await self.app(scope, receive, send)
         else:
-            await self._handle(namespace, scope, headers, receive, send)
+            await self._handle_logged_request(namespace, scope, headers, receive, send)
 
     def _require_same_site(self, method: str, headers: Headers) -> None:
-        """Raise ``Forbidden`` for requests that a browser sends from a page of another site.
+        """Raise ``Forbidden`` if a browser sent a request from a page of another site (CSRF).
 
         The test API may need no token, and browsers send simple requests (Fetch standard,
         "CORS-safelisted method") to loopback addresses without a preflight. Raises
-        ``UnsupportedMediaType`` for a POST that could be one and does not state its origin.
+        ``UnsupportedMediaType`` for a POST that could be such a request and does not state its
+        origin.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None:
@@ -140,12 +141,12 @@ class TestModeMiddleware:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _handle(
+    async def _handle_logged_request(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        """Record a request and respond to it, with a fault if one applies."""
+        """Log a request and respond to it, with a fault if one selects it."""
         entry = _log_request(namespace, scope, headers)
-        recorder = Recorder(namespace.request_log, entry, receive, send, headers)
+        recorder = RequestRecorder(namespace.request_log, entry, receive, send, headers)
         generation = namespace.generation
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,32 +155,32 @@ class TestModeMiddleware:
                 await error(scope, receive, send)
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
-            async with namespace.request(writes=writes) as app_state:
+            async with namespace.use_app_state(writes=writes) as app_state:
                 scope[APP_STATE] = app_state
                 await self.app(scope, receive, send)
 
         if scope["path"] in TOKEN_PATHS:
             token_scope = {**scope, APP_STATE: namespace.app_state}
             body = await recorder.read_ahead()
-            entry.client = await _client_of_token_request(token_scope, body)
-        fault = namespace.faults.choose(entry)
+            entry.client = await _parse_client_id(token_scope, body)
+        fault = namespace.faults.choose_fault(entry)
         try:
             if fault is None:
                 await respond(scope, recorder.receive, recorder.send)
             else:
-                entry.fault = fault.effect()
+                entry.fault = fault.get_response_fields()
                 await inject_fault(fault, respond, scope, recorder.receive, recorder.send)
         finally:
             recorder.finish()
 
 
-def _is_exempt(path: str) -> bool:
-    """Return whether requests to a path are neither logged nor subject to faults."""
+def _bypasses_log_and_faults(path: str) -> bool:
+    """Return whether requests for a path are neither logged nor given faults, such as probes."""
     return path in {*PROBE_PATHS, PAGE_PATH} or path.startswith("/static/")
 
 
-def _take_namespace(scope: Scope, headers: Headers) -> str:
-    """Return the name of a request's namespace and remove its prefix from the path."""
+def _extract_namespace_name(scope: Scope, headers: Headers) -> str:
+    """Return the namespace that a request names, and remove ``/ns/{name}`` from its path."""
     header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
         return header or DEFAULT_NAMESPACE
@@ -195,7 +196,7 @@ def _take_namespace(scope: Scope, headers: Headers) -> str:
     return name
 
 
-def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
+def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LogEntry:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return namespace.request_log.add(
         scope["method"],
@@ -206,8 +207,8 @@ def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
     )
 
 
-async def _client_of_token_request(scope: Scope, body: bytes) -> str | None:
-    """Return the client ID in a request to the token endpoint, if it is valid."""
+async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
+    """Return the client ID in a request to the token endpoint, or None if it is invalid."""
 
     async def receive_again() -> Message:
         return {"type": "http.request", "body": body}
@@ -223,11 +224,11 @@ def _digest(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
-class Recorder:
-    """Records the body of a request and the response to it in an entry of the request log."""
+class RequestRecorder:
+    """Wraps the ASGI ``receive`` and ``send`` of a request to write it to the request log."""
 
     def __init__(
-        self, log: RequestLog, entry: Entry, receive: Receive, send: Send, headers: Headers
+        self, log: RequestLog, entry: LogEntry, receive: Receive, send: Send, headers: Headers
     ) -> None:
         self._log, self._entry = log, entry
         self._receive, self._send = receive, send
@@ -240,7 +241,7 @@ class Recorder:
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
-        """Return the next message of the request (ASGI)."""
+        """Return the next message of the request, and log the part of the body in it (ASGI)."""
         if self._read_ahead:
             return self._read_ahead.pop(0)
         async with self._receive_lock:
@@ -249,7 +250,10 @@ class Recorder:
             return message
 
     async def read_ahead(self) -> bytes:
-        """Read the whole body and return the recorded part; ``receive`` still returns all of it."""
+        """Read the whole request body before the application does, and return its logged part.
+
+        ``receive`` still returns all of the body to the application.
+        """
         async with self._receive_lock:
             while not self._is_body_complete:
                 message = await self._receive()
@@ -258,7 +262,7 @@ class Recorder:
         return bytes(self._body)
 
     async def send(self, message: Message) -> None:
-        """Send a message of the response (ASGI), after it has been logged."""
+        """Log a message of the response, then send it to the client (ASGI)."""
         if message["type"] == "http.response.start":
             await self._read_rest()
             self._entry.status = message["status"]
@@ -269,7 +273,7 @@ class Recorder:
         await self._send(message)
 
     def finish(self) -> None:
-        """Log the body unless it is logged already."""
+        """Write the request body to the log entry, unless that has been done."""
         if not self._is_body_logged:
             self._is_body_logged = True
             self._log.set_body(
@@ -281,7 +285,7 @@ class Recorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _read_rest(self) -> None:
-        """Read the rest of the body, which the application leaves unread if it rejects a PUT."""
+        """Read the rest of the request body, which the application ignores if it rejects a PUT."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

@@ -24,8 +24,8 @@ from ..db.postgres import clones
 from ..db.postgres.clones import DatabaseCloner
 from ..db.write.package import write_package
 from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
-from .clone import Clone, DatabaseProxy
-from .faults import Faults
+from .clone import DatabaseClone, DatabaseProxy
+from .faults import FaultRules
 from .request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["App
 
 
 class Namespace:
-    """The data, faults and request log of one test suite."""
+    """The database, faults, tokens and request log of one test suite."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Namespace:
         app_state: AppState,
         proxy: DatabaseProxy,
         cloner: DatabaseCloner,
-        current: Clone,
+        current: DatabaseClone,
     ) -> None:
         self.name, self.app_state = name, app_state
         self.current, self.seed = current, current.template
@@ -71,26 +71,29 @@ class Namespace:
         settings = app_state.settings
         secrets = (settings.client_secret, settings.test_api_token)
         self.request_log = RequestLog(secret.get_secret_value() for secret in secrets)
-        self.faults = Faults()
+        self.faults = FaultRules()
         self.generation = 0
         """Number of resets and restores; a request of an earlier generation is not applied."""
         self._proxy, self._cloner = proxy, cloner
-        self._previous: Clone | None = None
+        self._previous: DatabaseClone | None = None
         """The clone used before the current one."""
         self._drops: set[asyncio.Task[None]] = set()
         self._change_lock = asyncio.Lock()
         self._is_available = asyncio.Event()
         self._is_available.set()
-        self._use_current()
+        self._update_app_state()
 
     @property
     def base_url(self) -> str:
-        """The URL below which its API profiles are."""
+        """Return the URL below which the API profiles of this namespace are."""
         return self.app_state.settings.base_url
 
     @asynccontextmanager
-    async def request(self, *, writes: bool) -> AsyncIterator[AppState]:
-        """Yield the application state for a request, which keeps its clone until it ends."""
+    async def use_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
+        """Yield the application state for one request; its clone is not replaced until it ends.
+
+        ``writes`` says whether the request may change data, which a reset must then restore.
+        """
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
         clone.is_written |= writes
@@ -101,23 +104,23 @@ class Namespace:
             clone.end_request()
 
     async def reset(self) -> None:
-        """Restore the seed; clear faults, request log, token lifetimes and failed logins."""
+        """Restore the seed data; clear faults, request log, token lifetimes and failed logins."""
         async with self._change_lock:
-            await self._switch_to(self.seed)
+            await self._switch_to_template(self.seed)
         self.request_log.clear()
         self.faults.replace([])
         self.app_state.clients.clear_failures()
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
-    async def seed_with(self, empty: str, packages: Sequence[Package]) -> str:
-        """Make packages the seed and reset to it; return the database of the previous seed.
+    async def replace_seed(self, empty: str, packages: Sequence[Package]) -> str:
+        """Store packages as the new seed data and reset to it; return the old seed's database name.
 
-        ``empty`` is a database without entities. Raises the errors of an upload if a package cannot
-        be stored; the seed is then unchanged.
+        ``empty`` names a database without entities. Raises the errors of an upload if a package
+        cannot be stored; the seed is then unchanged.
         """
         async with self._change_lock:
-            clone = await Clone.create(self._cloner, self.app_state.settings, empty)
+            clone = await DatabaseClone.create(self._cloner, self.app_state.settings, empty)
             try:
                 for package in packages:
                     await write_package(clone.database, package)
@@ -130,16 +133,16 @@ class Namespace:
         return previous
 
     async def take_snapshot(self, name: str) -> None:
-        """Save the current data under a name; requests wait meanwhile."""
-        async with self._change_lock, self._disconnected():
+        """Save the current data as a snapshot; requests wait until that is done."""
+        async with self._change_lock, self._pause_and_disconnect():
             database = await self._cloner.clone(self.current.name)
         if former := self.snapshots.get(name):
             self._cloner.drop_later(former)
         self.snapshots[name] = database
 
     @asynccontextmanager
-    async def _disconnected(self) -> AsyncIterator[None]:
-        """Close all connections to the current clone, which can then be a template."""
+    async def _pause_and_disconnect(self) -> AsyncIterator[None]:
+        """Hold new requests and close all connections to the clone, so that it can be copied."""
         self._is_available.clear()
         try:
             await self.current.wait_until_idle()
@@ -148,17 +151,17 @@ class Namespace:
                 yield
             finally:
                 await self.current.connect()
-                self._use_current()
+                self._update_app_state()
         finally:
             self._is_available.set()
 
     async def restore_snapshot(self, name: str) -> None:
-        """Replace the data by a snapshot; faults and the request log are unchanged."""
+        """Replace the data by that of a snapshot; faults and the request log stay as they are."""
         async with self._change_lock:
-            await self._switch_to(self._snapshot_database(name))
+            await self._switch_to_template(self._snapshot_database(name))
 
     async def delete_snapshot(self, name: str) -> None:
-        """Delete a snapshot with its database."""
+        """Delete a snapshot and drop its database."""
         database = self._snapshot_database(name)
         del self.snapshots[name]
         async with self._change_lock:
@@ -185,23 +188,23 @@ class Namespace:
         return key.kid
 
     async def close(self) -> None:
-        """Drop the clones and snapshots; other namespaces may use the seed."""
+        """Drop the clones and snapshots, but not the seed, which other namespaces may use."""
         async with self._change_lock:
             self._drop_previous()
             for database in self.snapshots.values():
                 self._cloner.drop_later(database)
             await asyncio.gather(self.current.drop(), *self._drops)
 
-    async def _switch_to(self, template: str) -> None:
-        """Switch to the data of a seed or snapshot; requests wait meanwhile."""
+    async def _switch_to_template(self, template: str) -> None:
+        """Serve the data of a seed or snapshot from now on; requests wait until that is done."""
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:
             return
         self._is_available.clear()
         try:
-            self.current = await self._clone_of(template)
-            self._use_current()
+            self.current = await self._get_clone_of(template)
+            self._update_app_state()
         finally:
             self._is_available.set()
         if self.current is not former:
@@ -211,18 +214,20 @@ class Namespace:
         if self._previous and self._previous.template not in {self.seed, *self.snapshots.values()}:
             self._drop_previous()
 
-    async def _clone_of(self, template: str) -> Clone:
-        """Restore the current or the previous clone, or create one if they cannot be used."""
+    async def _get_clone_of(self, template: str) -> DatabaseClone:
+        """Restore and return a clone made from a database; create one if none can be used."""
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):
                     await clone.wait_until_idle(RESET_TIMEOUT_SECONDS)
                     await clone.restore_baseline()
                     return clone
-        return await Clone.create_restorable(self._cloner, self.app_state.settings, template)
+        return await DatabaseClone.create_restorable(
+            self._cloner, self.app_state.settings, template
+        )
 
-    def _use_current(self) -> None:
-        """Make the application state refer to the current clone."""
+    def _update_app_state(self) -> None:
+        """Make the application state use the database, caches and keys of the current clone."""
         clone, app_state, issuer = self.current, self.app_state, self.app_state.issuer
         self._proxy.current = clone.database
         self.app_state = replace(
@@ -236,7 +241,7 @@ class Namespace:
             app_state.verifier.clear_cache()
 
     def _drop_previous(self) -> None:
-        """Drop the previous clone in the background, once no request uses it."""
+        """Drop the previous clone in the background, as soon as no request uses it."""
         if self._previous:
             task = asyncio.create_task(_drop_when_idle(self._previous))
             self._drops.add(task)
@@ -244,7 +249,7 @@ class Namespace:
         self._previous = None
 
 
-async def _drop_when_idle(clone: Clone) -> None:
+async def _drop_when_idle(clone: DatabaseClone) -> None:
     with suppress(Conflict):
         await clone.wait_until_idle()
     with suppress(ServiceUnavailable):  # the server drops it when it stops
@@ -252,7 +257,7 @@ async def _drop_when_idle(clone: Clone) -> None:
 
 
 class Namespaces:
-    """The namespaces of one server, on clones of its database."""
+    """All namespaces of a server in test mode, each on a clone of the server's database."""
 
     def __init__(
         self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str
@@ -274,13 +279,13 @@ class Namespaces:
         The configured database itself is not written. At the end, all clones are dropped.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
-            seed = await Clone.create(cloner, settings, cloner.main)
+            seed = await DatabaseClone.create(cloner, settings, cloner.main)
             # Creating the state creates the signing keys. As they are part of the seed, all clones
             # have the same ones.
             async with create_state(settings, seed.database):
                 await seed.disconnect()
             namespaces = cls(settings, cloner, create_state, seed.name)
-            await namespaces.get(DEFAULT_NAMESPACE)
+            await namespaces.get_or_create(DEFAULT_NAMESPACE)
             try:
                 yield namespaces
             finally:
@@ -288,16 +293,19 @@ class Namespaces:
                 # If Postgres has stopped before, there is nothing to drop.
                 await asyncio.gather(*closing, return_exceptions=True)
 
-    def all(self) -> list[Namespace]:
-        """Return the existing namespaces."""
+    def list_all(self) -> list[Namespace]:
+        """Return all namespaces that exist now."""
         return list(self._namespaces.values())
 
     def has(self, name: str) -> bool:
-        """Return whether a namespace of this name exists."""
+        """Return whether a namespace with this name exists."""
         return name in self._namespaces
 
-    async def get(self, name: str) -> Namespace:
-        """Return a namespace, created with the seed of the default one if it does not exist."""
+    async def get_or_create(self, name: str) -> Namespace:
+        """Return a namespace; if it does not exist, create it with the default namespace's seed.
+
+        Raises ``BadRequest`` for an invalid name, ``Conflict`` if there are already 32 namespaces.
+        """
         if namespace := self._namespaces.get(name):
             return namespace
         if not NAME_PATTERN.fullmatch(name):
@@ -322,7 +330,7 @@ class Namespaces:
             }
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        clone = await Clone.create_restorable(self._cloner, settings, seed)
+        clone = await DatabaseClone.create_restorable(self._cloner, settings, seed)
         proxy = DatabaseProxy(clone.database)
         app_state = await stack.enter_async_context(self._create_state(settings, proxy))
         namespace = Namespace(name, app_state, proxy, self._cloner, clone)
@@ -330,7 +338,10 @@ class Namespaces:
         return namespace
 
     async def drop(self, name: str) -> None:
-        """Drop a namespace with its data."""
+        """Drop a namespace with its data.
+
+        Raises ``NotFound`` for an unknown namespace, ``Conflict`` for the default one.
+        """
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace cannot be dropped: use POST /_test/reset")
         if name not in self._namespaces:
@@ -339,15 +350,15 @@ class Namespaces:
         await self._close(name)
         self._drop_unused_seed(seed)
 
-    async def seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
-        """Make packages the seed of a namespace and reset to it."""
-        previous = await namespace.seed_with(await self._empty_database(), packages)
+    async def replace_seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
+        """Store packages as the new seed data of a namespace and reset the namespace to it."""
+        previous = await namespace.replace_seed(await self._get_empty_database(), packages)
         self._drop_unused_seed(previous)
 
-    async def _empty_database(self) -> str:
+    async def _get_empty_database(self) -> str:
         async with self._create_lock:
             if self._empty is None:
-                clone = await Clone.create(self._cloner, self._settings, self._seed)
+                clone = await DatabaseClone.create(self._cloner, self._settings, self._seed)
                 await clones.truncate_all(clone.database)
                 await clone.disconnect()
                 self._empty = clone.name

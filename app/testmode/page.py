@@ -10,28 +10,28 @@ from fastapi import APIRouter, Depends, Request, Response
 from ..exceptions import NotFound
 from ..web import auth
 from ..web.pages import Page, page
-from .faults import SELECTION_FIELDS, Rule
+from .faults import SELECTION_FIELDS, FaultRule
 from .middleware import PAGE_PATH
-from .request_log import Entry
+from .request_log import LogEntry
 from .routes import get_namespace, get_namespaces
 
 MAX_SHOWN_REQUESTS = 200
 
 
-def page_routes() -> APIRouter:
-    """Return the route of the page."""
+def create_test_mode_page_routes() -> APIRouter:
+    """Return a router with the page ``/test-mode``."""
     router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
-    router.add_api_route(PAGE_PATH, read_test_mode, include_in_schema=False)
+    router.add_api_route(PAGE_PATH, show_test_mode_page, include_in_schema=False)
     return router
 
 
-async def read_test_mode(request: Request, namespace: str = "") -> Response:
+async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
     """Show the faults and newest requests of a namespace, by default that of the request.
 
     Raises ``NotFound`` for an unknown namespace; a name in the query does not create one.
     """
     name = namespace or get_namespace(request).name
-    namespaces = {namespace.name: namespace for namespace in get_namespaces(request).all()}
+    namespaces = {namespace.name: namespace for namespace in get_namespaces(request).list_all()}
     if name not in namespaces:
         raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
     shown = namespaces[name]
@@ -42,22 +42,24 @@ async def read_test_mode(request: Request, namespace: str = "") -> Response:
         namespace=name,
         namespaces=list(namespaces),
         faults=[_describe_rule(rule) for rule in shown.faults.rules],
-        entries=[_describe_entry(entry) for entry in shown.request_log.newest(MAX_SHOWN_REQUESTS)],
+        entries=[
+            _describe_entry(entry) for entry in shown.request_log.list_newest(MAX_SHOWN_REQUESTS)
+        ],
         total=len(shown.request_log),
     )
 
 
-def _describe_rule(rule: Rule) -> dict[str, Any]:
+def _describe_rule(rule: FaultRule) -> dict[str, Any]:
     selection = rule.fault.model_dump(exclude_defaults=True, include=SELECTION_FIELDS)
     return {
         "selection": _format_fields(selection) or "every request",
-        "effect": _format_fields(rule.fault.effect()),
+        "effect": _format_fields(rule.fault.get_response_fields()),
         "matched": rule.matched,
         "applied": rule.applied,
     }
 
 
-def _describe_entry(entry: Entry) -> dict[str, Any]:
+def _describe_entry(entry: LogEntry) -> dict[str, Any]:
     started = datetime.fromtimestamp(entry.started, UTC)
     return {
         "time": f"{started:%H:%M:%S}.{started.microsecond // 1000:03}",
@@ -70,5 +72,5 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _format_fields(fields: dict[str, Any]) -> str:
-    """Format fields of a fault in one line: ``path */CFItems, status 503``."""
+    """Format the fields of a fault in one line, such as ``path */CFItems, status 503``."""
     return ", ".join(name if value is True else f"{name} {value}" for name, value in fields.items())

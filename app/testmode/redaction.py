@@ -25,47 +25,57 @@ MIN_KNOWN_CHARS = 6
 
 
 class Redactor:
-    """Redacts secrets; ``known`` are the values of configured secrets."""
+    """Removes secrets from query strings, bodies and texts before they are logged.
+
+    ``known`` are the values of the server's own secrets, which are found by their value.
+    """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         values = [value for value in known if len(value) >= MIN_KNOWN_CHARS]
         self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
 
-    def query(self, query: str) -> str:
-        """Return a query string without the values of secrets."""
-        if not self._is_suspicious(unquote_plus(query)):
+    def redact_query(self, query: str) -> str:
+        """Return a query string in which the values of secret parameters are empty."""
+        if not self._may_contain_secret(unquote_plus(query)):
             return query
         pairs = parse_qsl(query, keep_blank_values=True)
         return urlencode(
             [
-                (self.text(name), "" if is_secret(name) else self.text(value))
+                (self.redact_text(name), "" if is_secret_name(name) else self.redact_text(value))
                 for name, value in pairs
             ]
         )
 
-    def body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a body without secrets, or an empty one if it cannot be parsed."""
+    def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
+        """Return a request body without secrets.
+
+        Returns b"" if it may contain a secret and cannot be parsed.
+        """
         if content_encoding.lower() not in {"", "identity"}:
             return b""
         # JSON may be encoded in UTF-16, which contains null bytes.
         text = raw.replace(b"\0", b"").decode(errors="replace")
-        if not self._is_suspicious(unescape(text)):
+        if not self._may_contain_secret(decode_escapes(text)):
             return raw
         if content_type.partition(";")[0].strip().lower() in {FORM, ""} and (
-            form := self._form(text)
+            form := self._redact_form(text)
         ):
             return form
-        return self._json(raw)
+        return self._redact_json(raw)
 
-    def _form(self, text: str) -> bytes:
+    def _redact_form(self, text: str) -> bytes:
         pairs = parse_qsl(text, keep_blank_values=True)
         if text.lstrip().startswith(("{", "[")):
             return b""
         return urlencode(
-            [(self.text(name), self.text(value)) for name, value in pairs if not is_secret(name)]
+            [
+                (self.redact_text(name), self.redact_text(value))
+                for name, value in pairs
+                if not is_secret_name(name)
+            ]
         ).encode()
 
-    def _json(self, raw: bytes) -> bytes:
+    def _redact_json(self, raw: bytes) -> bytes:
         has_secret = False
 
         def redact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -74,7 +84,7 @@ class Redactor:
             remaining = [
                 (name, value)
                 for name, value in pairs
-                if not is_secret(name) or isinstance(value, int | float | None)
+                if not is_secret_name(name) or isinstance(value, int | float | None)
             ]
             has_secret |= len(remaining) < len(pairs)
             return dict(remaining)
@@ -84,34 +94,36 @@ class Redactor:
         except (ValueError, RecursionError):
             return b""
         written = json.dumps(parsed)
-        redacted = self.text(written)
+        redacted = self.redact_text(written)
         return redacted.encode() if has_secret or redacted != written else raw
 
-    def text(self, text: str) -> str:
-        """Return text with known secrets and JSON Web Tokens replaced."""
+    def redact_text(self, text: str) -> str:
+        """Return a text with known secrets and JSON Web Tokens replaced by ``[redacted]``."""
         for value in self._known:
             text = text.replace(value, MARK)
         return JSON_WEB_TOKEN.sub(MARK, text)
 
-    def _is_suspicious(self, text: str) -> bool:
+    def _may_contain_secret(self, text: str) -> bool:
         lowered = text.lower()
         return (
-            contains_any(lowered, SECRET_WORDS) or contains_any(text, self._known) or "eyJ" in text
+            contains_any_word(lowered, SECRET_WORDS)
+            or contains_any_word(text, self._known)
+            or "eyJ" in text
         )
 
 
-def is_secret(name: str) -> bool:
-    """Return whether a field of this name holds a secret."""
+def is_secret_name(name: str) -> bool:
+    """Return whether a field with this name holds a secret, such as ``client_secret``."""
     lowered = name.lower()
-    return contains_any(lowered, SECRET_WORDS) and lowered not in NOT_SECRET
+    return contains_any_word(lowered, SECRET_WORDS) and lowered not in NOT_SECRET
 
 
-def contains_any(text: str, words: Collection[str]) -> bool:
-    """Return whether a text contains one of the words."""
+def contains_any_word(text: str, words: Collection[str]) -> bool:
+    """Return whether a text contains at least one of the words."""
     return any(word in text for word in words)
 
 
-def unescape(text: str) -> str:
-    r"""Decode JSON's ``\u`` escapes, then percent-encoding, to search the text."""
+def decode_escapes(text: str) -> str:
+    r"""Decode the ``\u`` escapes of JSON, then percent-encoding, so that secrets can be found."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return unquote_plus(decoded)

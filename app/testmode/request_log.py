@@ -37,8 +37,8 @@ RequestCount = Annotated[int, Field(ge=0)]
 
 
 @dataclass
-class Entry:
-    """A logged request and the response to it."""
+class LogEntry:
+    """A request in the request log, with its response status and the start of its body."""
 
     number: int
     method: str
@@ -57,12 +57,12 @@ class Entry:
     """The start of the redacted body; None if it was removed to limit memory use."""
 
     @property
-    def is_whole(self) -> bool:
-        """Return whether the whole body is logged."""
+    def is_body_complete(self) -> bool:
+        """Return whether the log holds the whole request body rather than its start or nothing."""
         return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
     def to_dict(self, *, body: bool) -> dict[str, Any]:
-        """Return the entry as the test API does, optionally with the body."""
+        """Return the entry as the test API shows it, with the request body if ``body`` is true."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
         entry = {name: getattr(self, name) for name in names}
         entry["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
@@ -70,20 +70,20 @@ class Entry:
             entry[name] = getattr(self, name)
         if body:
             entry["body"] = None if self.body is None else self.body.decode(errors="replace")
-            entry["body_is_whole"] = self.is_whole
+            entry["body_is_whole"] = self.is_body_complete
         return entry
 
-    def json(self) -> Any:
-        """Return the parsed body, or None if it is incomplete or not JSON."""
+    def parse_json_body(self) -> Any:
+        """Return the parsed request body, or None if it is not logged completely or not JSON."""
         try:
-            return orjson.loads(self.body) if self.body and self.is_whole else None
+            return orjson.loads(self.body) if self.body and self.is_body_complete else None
         except ValueError:
             return None
 
 
 @dataclass(frozen=True)
 class RequestFilter:
-    """Selects requests; fields that are None match everything."""
+    """Conditions on logged requests; a field that is None matches every request."""
 
     method: str | None = None
     path: str | None = None
@@ -94,8 +94,8 @@ class RequestFilter:
     since: float | None = None
     """Unix time."""
 
-    def matches(self, entry: Entry) -> bool:
-        """Return whether a request has all the properties of this filter."""
+    def matches(self, entry: LogEntry) -> bool:
+        """Return whether a logged request meets all conditions."""
         return (
             (self.method is None or self.method.upper() == entry.method)
             and (self.path is None or fnmatch.fnmatchcase(entry.path, self.path))
@@ -107,28 +107,32 @@ class RequestFilter:
 
 
 class RequestLog:
-    """The newest requests of a namespace, oldest first."""
+    """The newest requests of a namespace in memory, with limits on their number and size."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Create an empty log; the values of ``secrets`` are redacted wherever they appear."""
+        """Create an empty log; the values of ``secrets`` are never written to it."""
         self._redactor = Redactor(secrets)
-        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
-        self._with_body: deque[Entry] = deque()
+        self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
+        self._with_body: deque[LogEntry] = deque()
         self._total_body_bytes = self._count = 0
 
-    def add(self, method: str, path: str, query: str, client: str | None, request_id: str) -> Entry:
-        """Add a request that has just started and return its entry."""
+    def add(
+        self, method: str, path: str, query: str, client: str | None, request_id: str
+    ) -> LogEntry:
+        """Add a request that has just started, without secrets, and return its entry."""
         self._count += 1
-        query, path = self._redactor.query(query), self._redactor.text(path)
-        entry = Entry(self._count, method, path, query, client, request_id, time.time())
+        query, path = self._redactor.redact_query(query), self._redactor.redact_text(path)
+        entry = LogEntry(self._count, method, path, query, client, request_id, time.time())
         self._entries.append(entry)
         return entry
 
     def set_body(
-        self, entry: Entry, raw: bytes, content_type: str, content_encoding: str = ""
+        self, entry: LogEntry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Log the start of a body; remove the oldest bodies while their total size is too large."""
-        entry.body = self._redactor.body(raw[:MAX_BODY_BYTES], content_type, content_encoding)
+        """Store the start of a request body; remove the oldest bodies if all exceed 32 MiB."""
+        entry.body = self._redactor.redact_body(
+            raw[:MAX_BODY_BYTES], content_type, content_encoding
+        )
         self._with_body.append(entry)
         self._total_body_bytes += len(entry.body)
         while self._total_body_bytes > MAX_TOTAL_BODY_BYTES:
@@ -136,19 +140,19 @@ class RequestLog:
             self._total_body_bytes -= len(oldest.body or b"")
             oldest.body = None
 
-    def find(self, request_filter: RequestFilter) -> list[Entry]:
-        """Return the matching requests, oldest first."""
+    def find_entries(self, request_filter: RequestFilter) -> list[LogEntry]:
+        """Return the logged requests that match a filter, oldest first."""
         return [entry for entry in self._entries if request_filter.matches(entry)]
 
-    def newest(self, limit: int) -> list[Entry]:
-        """Return up to ``limit`` requests, newest first."""
+    def list_newest(self, limit: int) -> list[LogEntry]:
+        """Return up to ``limit`` logged requests, newest first."""
         return list(islice(reversed(self._entries), limit))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Remove all entries; the numbers of later ones continue."""
+        """Remove all requests; the numbers of later ones continue where these ended."""
         self._entries.clear()
         self._with_body.clear()
         self._total_body_bytes = 0
@@ -176,16 +180,16 @@ class Expectation(BaseModel):
             raise ValueError("count cannot be combined with at_least and at_most")
         return self
 
-    def count_matches(self, entries: Sequence[Entry]) -> int:
-        """Return how many of these requests match."""
+    def count_matching_requests(self, entries: Sequence[LogEntry]) -> int:
+        """Return how many of the logged requests match this expectation."""
         request_filter = RequestFilter(self.method, self.path, None, self.client, self.status)
-        return sum(request_filter.matches(entry) and self._has_body(entry) for entry in entries)
+        return sum(request_filter.matches(entry) and self._matches_body(entry) for entry in entries)
 
-    def _has_body(self, entry: Entry) -> bool:
-        return self.body is None or is_subset(self.body, entry.json())
+    def _matches_body(self, entry: LogEntry) -> bool:
+        return self.body is None or is_json_subset(self.body, entry.parse_json_body())
 
-    def allows(self, count: int) -> bool:
-        """Return whether a number of matching requests is within the bounds."""
+    def allows_count(self, count: int) -> bool:
+        """Return whether a number of matching requests is within bounds, by default 1 or more."""
         if self.count is not None:
             return count == self.count
         minimum = 1 if self.at_least is None and self.at_most is None else self.at_least or 0
@@ -208,28 +212,29 @@ class Expectation(BaseModel):
         return f"{' and '.join(bounds) or 'at least 1'} {' '.join(details)}"
 
 
-def is_subset(expected: Any, actual: Any) -> bool:
-    """Return whether ``actual`` equals ``expected``, apart from additional fields of objects."""
+def is_json_subset(expected: Any, actual: Any) -> bool:
+    """Return whether two JSON values are equal, ignoring additional fields of ``actual``."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         return all(
-            name in actual and is_subset(value, actual[name]) for name, value in expected.items()
+            name in actual and is_json_subset(value, actual[name])
+            for name, value in expected.items()
         )
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
-        return all(is_subset(*pair) for pair in zip(expected, actual, strict=True))
+        return all(is_json_subset(*pair) for pair in zip(expected, actual, strict=True))
     return bool(expected == actual)
 
 
 def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
-    """Yield a description of each expectation that is not met, with the requests on its path."""
+    """Yield a text for each expectation that is not met, with the requests on its path."""
     for expectation in expectations:
-        candidates = log.find(RequestFilter(path=expectation.path))
-        count = expectation.count_matches(candidates)
-        if not expectation.allows(count):
+        candidates = log.find_entries(RequestFilter(path=expectation.path))
+        count = expectation.count_matching_requests(candidates)
+        if not expectation.allows_count(count):
             requests = "\n".join(_format_requests(candidates, expectation.path))
             yield f"expected {expectation}, found {count}\n{requests}"
 
 
-def _format_requests(entries: Sequence[Entry], path: str | None) -> Iterator[str]:
+def _format_requests(entries: Sequence[LogEntry], path: str | None) -> Iterator[str]:
     if not entries:
         yield f"  no requests on {path or 'any path'}"
     for entry in entries[:MAX_LISTED_REQUESTS]:

@@ -50,11 +50,11 @@ SCOPES_BY_SHORT_NAME = {scope.name.lower(): scope for scope in Scope}
 
 
 def create_test_api_routes() -> APIRouter:
-    """Return all routes of the test API."""
+    """Return a router with all routes of the test API, such as ``/_test/reset``."""
     router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
-    router.get("")(read_namespace)
-    router.post("/reset")(reset)
-    router.post("/seed")(seed)
+    router.get("")(describe_namespace)
+    router.post("/reset")(reset_namespace)
+    router.post("/seed")(seed_namespace)
     router.get("/snapshots")(list_snapshots)
     router.post("/snapshots/{name}")(take_snapshot)
     router.post("/snapshots/{name}/restore")(restore_snapshot)
@@ -79,7 +79,7 @@ def create_test_api_routes() -> APIRouter:
 
 
 class Seed(BaseModel):
-    """The seed data of a namespace: the sample framework, packages, both or neither."""
+    """The data that a reset restores: the sample framework, packages, both or neither."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,14 +89,14 @@ class Seed(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_package(cls, body: Any) -> Any:
-        """Accept a single package instead of ``packages``."""
+        """Accept a single CFPackage as the whole body, instead of an object with ``packages``."""
         if isinstance(body, dict) and PACKAGE_FIELDS & body.keys():
             return {"packages": [body]}
         return body
 
 
-class RequestQuery(BaseModel):
-    """The query parameters that filter the request log."""
+class RequestLogQuery(BaseModel):
+    """The query parameters that select entries of the request log."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -109,7 +109,7 @@ class RequestQuery(BaseModel):
     body: bool = False
 
     def to_filter(self) -> RequestFilter:
-        """Return the parameters as a filter of the request log."""
+        """Return the query parameters as a filter for the request log."""
         since = self.since
         if since is not None and since.tzinfo is None:
             since = since.replace(tzinfo=UTC)
@@ -117,8 +117,8 @@ class RequestQuery(BaseModel):
         return RequestFilter(self.method, self.path, None, self.client, self.status, timestamp)
 
 
-class TokenRequest(BaseModel):
-    """An access token to create, valid unless it has a defect."""
+class TestTokenOptions(BaseModel):
+    """The properties of an access token to create; without ``defect``, the token is valid."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -138,39 +138,41 @@ class TokenRequest(BaseModel):
 SEED = TypeAdapter(Seed)
 FAULTS = TypeAdapter(list[Fault])
 EXPECTATIONS = TypeAdapter(list[Expectation])
-REQUEST_QUERY = TypeAdapter(RequestQuery)
-TOKEN_REQUEST = TypeAdapter(TokenRequest)
+REQUEST_QUERY = TypeAdapter(RequestLogQuery)
+TOKEN_REQUEST = TypeAdapter(TestTokenOptions)
 TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 
 
-async def read_namespace(request: Request) -> Response:
-    """Describe the namespace of the request."""
-    return json_response(_describe(get_namespace(request)))
+async def describe_namespace(request: Request) -> Response:
+    """Return the name, base URL, snapshots and counts of the request's namespace."""
+    return json_response(_namespace_to_dict(get_namespace(request)))
 
 
-async def reset(request: Request) -> Response:
-    """Restore the seed; clear faults, request log, token lifetimes and failed logins."""
+async def reset_namespace(request: Request) -> Response:
+    """Restore the seed data; clear faults, request log, token lifetimes and failed logins."""
     started, namespace = time.perf_counter(), get_namespace(request)
     await namespace.reset()
-    return json_response({**_describe(namespace), "milliseconds": _milliseconds_since(started)})
+    return json_response(
+        {**_namespace_to_dict(namespace), "milliseconds": _milliseconds_since(started)}
+    )
 
 
-async def seed(request: Request) -> Response:
-    """Replace the seed and reset to it."""
-    namespace, repair = get_namespace(request), _read_flag(request.query_params, "repair")
-    body = await _read_json(request, SEED, default="{}")
+async def seed_namespace(request: Request) -> Response:
+    """Replace the seed data of the namespace and reset to it; return the numbers of entities."""
+    namespace, repair = get_namespace(request), _parse_flag(request.query_params, "repair")
+    body = await _parse_body(request, SEED, default="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
-    await get_namespaces(request).seed(namespace, packages)
+    await get_namespaces(request).replace_seed(namespace, packages)
     counts = {
         "documents": len(packages),
         "items": sum(package.count(ITEMS.name) for package in packages),
         "associations": sum(package.count(ASSOCIATIONS.name) for package in packages),
     }
-    return json_response({**_describe(namespace), "seeded": counts})
+    return json_response({**_namespace_to_dict(namespace), "seeded": counts})
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
-    """Yield the packages of a seed, parsed as uploads are.
+    """Yield the packages of a seed, parsed in the same way as uploaded ones.
 
     Raises ``UnprocessableContent`` with the problems of all packages.
     """
@@ -191,62 +193,66 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
 
 
 async def list_snapshots(request: Request) -> Response:
-    """List the names of the snapshots."""
+    """Return the names of the namespace's snapshots."""
     return json_response(list(get_namespace(request).snapshots))
 
 
 async def take_snapshot(name: str, request: Request) -> Response:
-    """Save the data as a snapshot, replacing one of the same name."""
+    """Save the namespace's data as a snapshot, replacing one with the same name."""
     if not NAME_PATTERN.fullmatch(name):
         raise BadRequest(
             f"invalid snapshot name {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
         )
     namespace = get_namespace(request)
     await namespace.take_snapshot(name)
-    return json_response(_describe(namespace), 201)
+    return json_response(_namespace_to_dict(namespace), 201)
 
 
 async def restore_snapshot(name: str, request: Request) -> Response:
-    """Replace the data by a snapshot."""
+    """Replace the namespace's data by that of a snapshot."""
     started, namespace = time.perf_counter(), get_namespace(request)
     await namespace.restore_snapshot(name)
-    return json_response({**_describe(namespace), "milliseconds": _milliseconds_since(started)})
+    return json_response(
+        {**_namespace_to_dict(namespace), "milliseconds": _milliseconds_since(started)}
+    )
 
 
 async def delete_snapshot(name: str, request: Request) -> Response:
-    """Delete a snapshot."""
+    """Delete a snapshot of the namespace."""
     await get_namespace(request).delete_snapshot(name)
     return Response(status_code=204)
 
 
 async def list_namespaces(request: Request) -> Response:
-    """Describe all namespaces."""
-    return json_response([_describe(namespace) for namespace in get_namespaces(request).all()])
+    """Return the name, base URL, snapshots and counts of every namespace."""
+    return json_response(
+        [_namespace_to_dict(namespace) for namespace in get_namespaces(request).list_all()]
+    )
 
 
 async def drop_namespace(name: str, request: Request) -> Response:
-    """Drop a namespace with its data; the next request to it creates it again."""
+    """Drop a namespace with its data; the next request that names it creates it again."""
     await get_namespaces(request).drop(name)
     return Response(status_code=204)
 
 
 def _add_deletion_routes(router: APIRouter, resource: Resource) -> None:
-    """Add routes that soft-delete and undelete an entity, for which CASE 1.1 has no operations."""
+    """Add routes to soft-delete and undelete entities, for which CASE 1.1 has no operations."""
 
-    async def delete(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).request(writes=True) as app_state:
+    async def soft_delete_entity(identifier: str, request: Request) -> Response:
+        async with get_namespace(request).use_app_state(writes=True) as app_state:
             changes = await soft_delete.delete(app_state.database, resource, identifier)
         return json_response({"changes": _count_by_kind(changes)})
 
-    async def undelete(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).request(writes=True) as app_state:
+    async def undelete_entity(identifier: str, request: Request) -> Response:
+        async with get_namespace(request).use_app_state(writes=True) as app_state:
             undeleted = await soft_delete.undelete(app_state.database, resource, identifier)
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
 
     path = f"/{resource.plural}/{{identifier}}"
-    router.post(f"{path}/delete")(delete)
-    router.post(f"{path}/undelete")(undelete)
+    router.post(f"{path}/delete")(soft_delete_entity)
+    router.post(f"{path}/undelete")(undelete_entity)
 
 
 def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
@@ -254,80 +260,80 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 async def list_faults(request: Request) -> Response:
-    """List the faults with their counters."""
+    """Return the faults, each with the numbers of requests that matched it and got it."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
 async def replace_faults(request: Request) -> Response:
-    """Replace all faults."""
-    faults = await _read_json(request, FAULTS)
+    """Replace all faults of the namespace by those in the body."""
+    faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.replace(faults)
     return await list_faults(request)
 
 
 async def add_faults(request: Request) -> Response:
-    """Add faults after the existing ones."""
-    faults = await _read_json(request, FAULTS)
+    """Add the faults in the body after the existing ones."""
+    faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.add(faults)
     return await list_faults(request)
 
 
 async def clear_faults(request: Request) -> Response:
-    """Remove all faults."""
+    """Remove all faults of the namespace."""
     get_namespace(request).faults.replace([])
     return Response(status_code=204)
 
 
 async def list_requests(request: Request) -> Response:
-    """List the request log, oldest first."""
-    query = _read_query(request, REQUEST_QUERY)
-    entries = get_namespace(request).request_log.find(query.to_filter())
+    """Return the logged requests that the query parameters select, oldest first."""
+    query = _parse_query(request, REQUEST_QUERY)
+    entries = get_namespace(request).request_log.find_entries(query.to_filter())
     return json_response([entry.to_dict(body=query.body) for entry in entries])
 
 
 async def clear_requests(request: Request) -> Response:
-    """Clear the request log."""
+    """Remove all requests from the request log."""
     get_namespace(request).request_log.clear()
     return Response(status_code=204)
 
 
 async def verify_requests(request: Request) -> Response:
     """Compare the request log with expectations; return ``met`` and the differences."""
-    expectations = await _read_json(request, EXPECTATIONS)
+    expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_differences(get_namespace(request).request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
 
 
 async def create_token(request: Request) -> Response:
-    """Create an access token without a request to the token endpoint."""
-    issuer, token = _get_issuer(request), await _read_json(request, TOKEN_REQUEST, default="{}")
+    """Create an access token, possibly a defective one, without using the token endpoint."""
+    issuer, token = _get_issuer(request), await _parse_body(request, TOKEN_REQUEST, default="{}")
     client = token.client_id or get_namespace(request).app_state.settings.client_id
     access_token = make_invalid_token(issuer, client, token.scopes, token.defect)
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 
 async def read_token_lifetimes(request: Request) -> Response:
-    """Return the custom token lifetimes in seconds, by client."""
+    """Return the custom token lifetimes as an object of seconds by client ID."""
     return json_response(_get_issuer(request).lifetimes)
 
 
 async def replace_token_lifetimes(request: Request) -> Response:
-    """Set the lifetimes of future tokens; clients not named get the configured lifetime."""
+    """Set lifetimes of future tokens; clients that are not named get the configured lifetime."""
     issuer = _get_issuer(request)
-    issuer.lifetimes = await _read_json(request, TOKEN_LIFETIMES)
+    issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)
 
 
 async def clear_token_lifetimes(request: Request) -> Response:
-    """Remove all custom token lifetimes."""
+    """Remove all custom token lifetimes, so that the configured one applies."""
     _get_issuer(request).lifetimes = {}
     return Response(status_code=204)
 
 
 async def rotate_keys(request: Request) -> Response:
-    """Sign with a new key; tokens of older keys stay valid unless ``revoke=true``."""
+    """Sign tokens with a new key; tokens of older keys stay valid unless ``revoke=true``."""
     issuer = _get_issuer(request)
-    revoke = _read_flag(request.query_params, "revoke")
+    revoke = _parse_flag(request.query_params, "revoke")
     kid = await get_namespace(request).rotate_keys(issuer, revoke=revoke)
     return json_response({"kid": kid, "kids": list(issuer.kids)}, 201)
 
@@ -343,18 +349,18 @@ def _get_issuer(request: Request) -> LocalIssuer:
 
 
 def get_namespace(request: Request) -> Namespace:
-    """Return the namespace that the middleware resolved for a request."""
+    """Return the namespace that the middleware found for a request."""
     namespace: Namespace = request.scope[NAMESPACE]
     return namespace
 
 
 def get_namespaces(request: Request) -> Namespaces:
-    """Return the namespaces of the server."""
+    """Return all namespaces of the server that handles a request."""
     namespaces: Namespaces = request.app.state.namespaces
     return namespaces
 
 
-def _describe(namespace: Namespace) -> dict[str, Any]:
+def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
     return {
         "namespace": namespace.name,
         "base_url": namespace.base_url,
@@ -368,32 +374,32 @@ def _milliseconds_since(started: float) -> float:
     return round(1000 * (time.perf_counter() - started), 3)
 
 
-async def _read_json(request: Request, schema: TypeAdapter[Model], *, default: str = "") -> Model:
-    """Parse and validate the request body; ``default`` is the JSON used for an empty one.
+async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: str = "") -> Model:
+    """Parse the JSON body of a request; ``default`` is used instead of an empty body.
 
     Raises ``BadRequest`` if it is not JSON, ``UnprocessableContent`` with all problems if it does
-    not have the form of ``schema``.
+    not match ``schema``.
     """
     raw = await read_body(request) or default.encode()
     try:
         return schema.validate_json(raw)
     except ValidationError as error:
-        problems = _problems(error)
+        problems = _list_problems(error)
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest(f"the body is not JSON: {problems[0]['message']}") from error
-        raise UnprocessableContent(_join(problems), problems=problems) from error
+        raise UnprocessableContent(_format_problems(problems), problems=problems) from error
 
 
-def _read_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Parse and validate the query string. Raises ``BadRequest`` with all problems."""
+def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
+    """Parse the query string of a request; raise ``BadRequest`` with all problems if invalid."""
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:
-        problems = _problems(error)
-        raise BadRequest(_join(problems), problems=problems) from error
+        problems = _list_problems(error)
+        raise BadRequest(_format_problems(problems), problems=problems) from error
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _list_problems(error: ValidationError) -> list[Problem]:
     return [
         Problem(
             path=format_path(detail["loc"]),
@@ -403,14 +409,14 @@ def _problems(error: ValidationError) -> list[Problem]:
     ]
 
 
-def _join(problems: list[Problem]) -> str:
+def _format_problems(problems: list[Problem]) -> str:
     return "; ".join(
         f"{problem['path']}: {problem['message']}" if problem["path"] else problem["message"]
         for problem in problems
     )
 
 
-def _read_flag(query: Mapping[str, str], name: str) -> bool:
+def _parse_flag(query: Mapping[str, str], name: str) -> bool:
     value = query.get(name, "false").lower()
     if value not in {"true", "false"}:
         raise BadRequest(f"{name} must be true or false, not {value!r}")

@@ -62,7 +62,7 @@ def create_client(app: FastAPI) -> httpx.AsyncClient:
 
 async def list_idle_clones(app: FastAPI, clones: Callable[[], Awaitable[set[str]]]) -> set[str]:
     """Return the names of the clones once none is being dropped."""
-    for namespace in app.state.namespaces.all():
+    for namespace in app.state.namespaces.list_all():
         await asyncio.gather(*namespace._drops)
     await app.state.namespaces._cloner.wait_for_drops()
     return await clones()

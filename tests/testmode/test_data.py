@@ -95,11 +95,11 @@ async def test_running_request_keeps_its_data_during_reset(
     namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
 ) -> None:
     """The reset does not wait for it but uses another clone; both clones are reused later."""
-    (own,) = (one for one in testmode_app.state.namespaces.all() if one.name == "default")
+    (own,) = (one for one in testmode_app.state.namespaces.list_all() if one.name == "default")
     counts = []
     for _ in range(3):
         body = await namespace.put_document()
-        async with own.request(writes=True) as services:
+        async with own.use_app_state(writes=True) as services:
             await namespace.test_api("POST", "/reset")
             assert await namespace.total() == 0
             async with services.database.connection() as connection:

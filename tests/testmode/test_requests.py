@@ -229,7 +229,7 @@ def test_request_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(request_log.MAX_ENTRIES + 5):
         entry = log.add("PUT", f"/{number}", "", None, "")
         log.set_body(entry, b"x" * 300, "")
-    entries = log.find(RequestFilter())
+    entries = log.find_entries(RequestFilter())
     assert len(entries) == len(log) == request_log.MAX_ENTRIES
     assert entries[0].path == "/5"
     assert [entry.body for entry in entries[-4:]] == [None, b"x" * 300, b"x" * 300, b"x" * 300]
