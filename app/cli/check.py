@@ -19,7 +19,7 @@ from ..lint.violation import SEVERITIES, Severity, meets_threshold
 from ..repair.defaults import Defaults
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
-from ..transfer.sources import Source, describe_error, sources
+from ..transfer.sources import Source, describe_error, iter_sources
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
     NOT_RUN,
@@ -126,7 +126,7 @@ def check_packages(**flags: Any) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     refuse_overwriting(flags["output"], force=flags["force"])
     named = list(
-        sources(
+        iter_sources(
             flags["names"],
             make_fetcher(flags),
             flags["input_format"],

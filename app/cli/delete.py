@@ -12,7 +12,11 @@ from ..db.pool import Database
 from ..db.write import soft_delete
 from ..db.write.purge import purge as purge_database
 from ..exceptions import NotFound
-from ..transfer.framework_ids import advise_item_id, unknown_deleted_framework, unknown_framework
+from ..transfer.framework_ids import (
+    make_unknown_deleted_framework_error,
+    make_unknown_framework_error,
+    suggest_item_id,
+)
 from .shared import Duration, database_option, load_settings, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
@@ -43,8 +47,8 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
             return await soft_delete.delete(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
-                raise await unknown_framework(database, identifier) from error
-            if advice := await advise_item_id(database, identifier):
+                raise await make_unknown_framework_error(database, identifier) from error
+            if advice := await suggest_item_id(database, identifier):
                 raise NotFound(resource.name, identifier, advice) from error
             raise
 
@@ -73,8 +77,8 @@ def undelete(kind: str, identifier: str, database_url: str | None) -> None:
             return await soft_delete.undelete(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
-                raise await unknown_deleted_framework(database, identifier) from error
-            if advice := await advise_item_id(database, identifier, deleted=True):
+                raise await make_unknown_deleted_framework_error(database, identifier) from error
+            if advice := await suggest_item_id(database, identifier, deleted=True):
                 raise NotFound(f"deleted {resource.name}", identifier, advice) from error
             raise
 

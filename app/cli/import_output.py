@@ -11,7 +11,7 @@ import click
 from ..exceptions import Problem
 from ..formatting import escape_control_characters, format_count
 from ..repair.repair_log import format_example
-from ..transfer.console import format_counts, problem_lines
+from ..transfer.console import format_counts, format_problems
 from ..transfer.importer import URL_IDENTIFIER
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _format_refusal(result: ImportResult) -> Iterator[str]:
     count = len(result.problems) + result.more
     yield f"{result.source}: refused, {format_count(count, 'problem')}:"
     problems = _summarize_url_identifiers(result.problems)
-    for line in (*problem_lines(problems, sys.stderr, result.more), *result.hints):
+    for line in (*format_problems(problems, sys.stderr, result.more), *result.hints):
         yield f"  {line}"
 
 

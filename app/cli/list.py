@@ -51,12 +51,12 @@ def list_command(
         async def fetch(database: Database) -> tuple[list[FrameworkSummary], str]:
             # Imported late: --help does without the database code.
             from ..db.read.frameworks import summarize_frameworks  # noqa: PLC0415  see above
-            from ..transfer.framework_ids import advise_framework_id  # noqa: PLC0415  see above
+            from ..transfer.framework_ids import suggest_framework_id  # noqa: PLC0415  see above
 
             rows = await summarize_frameworks(database, prefix, deleted=deleted)
             if rows or not prefix:
                 return rows, ""
-            return rows, await advise_framework_id(database, prefix, deleted=deleted)
+            return rows, await suggest_framework_id(database, prefix, deleted=deleted)
 
         rows, advice = run_on_database(settings, "read", fetch)
     if list_format == "json":

@@ -27,8 +27,8 @@ from ..formats.file_format import (
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import read_sample
 from ..server.startup import has_database
-from ..transfer.console import progress_bar
-from ..transfer.sources import Source, refuse_missing, sources
+from ..transfer.console import make_progress_bar
+from ..transfer.sources import Source, iter_sources, require_existing
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
     DatabaseUse,
@@ -128,12 +128,12 @@ def import_packages(**flags: Any) -> None:
         raise click.UsageError(
             "--strict repairs nothing: remove it, or --identifiers and --keep-association-types"
         )
-    refuse_missing(flags["sources"])
+    require_existing(flags["sources"])
     report: Path | None = flags["report"]
     if report:
-        importer.require_writable(report)
+        importer.require_writable_report(report)
     fetcher, dense = make_fetcher(flags), flags["allow_dense"]
-    named = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
+    named = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
         named.append(Source("the sample", read_sample))
     if not named:
@@ -146,7 +146,7 @@ def import_packages(**flags: Any) -> None:
         defaults=get_document_defaults(named, flags),
         options=options,
         base_url=settings.base_url,
-        progress_of=partial(progress_bar, quiet=quiet),
+        progress_of=partial(make_progress_bar, quiet=quiet),
     )
 
     async def load(database: Database | None) -> list[importer.ImportResult]:
@@ -240,7 +240,7 @@ def export(
 
         async def run(database: Database) -> list[str]:
             document = await resolve_framework_id(database, identifier)
-            return await exporter.export(
+            return await exporter.export_framework(
                 database, document, form, target, pretty=pretty, layout=layout
             )
 

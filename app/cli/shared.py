@@ -21,7 +21,7 @@ from ..exceptions import CaseServerError, StartupError
 from ..formatting import escape_control_characters
 from ..server.startup import prepare_database
 from ..settings import Settings, get_variable_name, is_known_variable, list_variable_names
-from ..transfer.console import problem_lines
+from ..transfer.console import format_problems
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -103,7 +103,7 @@ class LazyGroup(click.Group):
         except StartupError as error:
             message = str(error)
         except CaseServerError as error:
-            lines = problem_lines(error.problems, sys.stderr, getattr(error, "omitted", 0))
+            lines = format_problems(error.problems, sys.stderr, getattr(error, "omitted", 0))
             message = "\n  ".join([error.description, *lines])
         echo_error(message)
         sys.exit(ERROR_CODES.get(ctx.invoked_subcommand or "", 1))

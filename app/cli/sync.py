@@ -16,8 +16,8 @@ from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..server.startup import has_database
 from ..settings import Settings
-from ..transfer.console import format_counts, problem_lines, progress_bar
-from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, read_urls
+from ..transfer.console import format_counts, format_problems, make_progress_bar
+from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import DatabaseUse, database_option, load_settings, run_on_database
 
@@ -67,7 +67,7 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     fetcher = make_fetcher(flags)
-    named = [*urls, *(read_urls(listed.read_text().splitlines()) if listed else ())]
+    named = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
     invalid = [url for url in named if not url.startswith(("http://", "https://"))]
     if invalid:
         raise click.UsageError(f"invalid URL {', '.join(invalid)}: use http:// or https://")
@@ -77,7 +77,7 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     async def work(database: Database) -> list[SyncResult]:
         results = []
         for url in dict.fromkeys(named):
-            progress = progress_bar(url, quiet=flags["quiet"])
+            progress = make_progress_bar(url, quiet=flags["quiet"])
             syncer = Syncer(
                 database,
                 fetcher,
@@ -119,7 +119,7 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
         click.echo(f"{result.url}: failed, the copy is unchanged: {result.reason}", err=True)
         if result.counts != NO_COUNTS:
             click.echo(f"  would be: {format_counts(result.counts)}", err=True)
-        for line in problem_lines(result.problems, sys.stderr):
+        for line in format_problems(result.problems, sys.stderr):
             click.echo(f"  {line}", err=True)
     elif result.status != "noted" and not quiet:
         counts = format_counts(result.counts)

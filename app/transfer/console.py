@@ -39,9 +39,10 @@ MAX_LISTED_PROBLEMS = 50
 
 
 def show_status(text: str) -> None:
-    """Show text on the status line of a terminal (stderr); an empty string erases it.
+    """Show text on the terminal's status line (stderr); an empty string erases it.
 
-    rich's status line hides the cursor, which a killed command leaves hidden, and takes a thread.
+    rich's status line is not used, because it takes a thread and hides the cursor, which stays
+    hidden if the command is killed.
     """
     if sys.stderr.isatty():
         # A line longer than the terminal would wrap and could not be overwritten.
@@ -50,8 +51,11 @@ def show_status(text: str) -> None:
         click.echo(f"{ERASE_LINE}{line}", nl=False, err=True)
 
 
-def progress_bar(name: str, *, quiet: bool) -> Progress:
-    """Return a function that shows the stage of the work on ``name`` as a bar on a terminal."""
+def make_progress_bar(name: str, *, quiet: bool) -> Progress:
+    """Return a function that shows the current stage of work on ``name`` as a progress bar.
+
+    The function takes the name of a stage. With ``quiet``, it shows nothing.
+    """
     if quiet:
         return lambda _: None
 
@@ -65,13 +69,13 @@ def progress_bar(name: str, *, quiet: bool) -> Progress:
 
 
 def print_note(message: str) -> None:
-    """Print a line to stderr, in place of the status line."""
+    """Erase the status line and print a message to stderr."""
     show_status("")
     click.echo(message, err=True)
 
 
-def problem_lines(problems: Sequence[Problem], stream: TextIO, more: int = 0) -> Iterator[str]:
-    """Yield a line for each problem, and one with the number of those that are not listed.
+def format_problems(problems: Sequence[Problem], stream: TextIO, more: int = 0) -> Iterator[str]:
+    """Yield one line for each problem, then a line with the number of problems not listed.
 
     Lists all of ``problems`` unless ``stream`` is a terminal. ``more`` is the number of problems
     that ``problems`` leaves out.
@@ -84,7 +88,7 @@ def problem_lines(problems: Sequence[Problem], stream: TextIO, more: int = 0) ->
 
 
 def format_counts(counts: ChangeCounts) -> str:
-    """Return counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
+    """Format change counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
     return (
         f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
         f"{counts.deleted:,} deleted"

@@ -34,7 +34,7 @@ TOTALS = ("total", "totalCount")
 
 @dataclass
 class DocumentList:
-    """The documents of a list, and whether the list is known to be complete."""
+    """The documents that a CASE server lists, and whether the list is known to be complete."""
 
     package_urls: dict[str, list[str]] = field(default_factory=dict)
     """URLs to try for the package of each document, in order, by document identifier."""
@@ -47,28 +47,28 @@ class DocumentList:
 
     @property
     def incomplete_reason(self) -> str | None:
-        """The reason why the list may be incomplete, or None if it is known to be complete."""
+        """Why the list may be incomplete, or None if it is known to be complete."""
         if self.total is not None and len(self.package_urls) < self.total:
             return f"it lists {len(self.package_urls):,} of the {self.total:,} documents it counts"
         return self.error or self.doubt
 
 
 def is_list_url(url: str) -> bool:
-    """Return whether a URL is that of a list of CFDocuments."""
+    """Return whether a URL is that of a list of documents: its path ends in /CFDocuments."""
     return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
 
 
 def read_document_list(
     fetcher: Fetcher, url: str, progress: Callable[[str], None] = lambda _: None
 ) -> DocumentList:
-    """Read all pages of a list.
+    """Fetch all pages of a CASE server's list of CFDocuments.
 
     The next page is the ``rel="next"`` target of ``Link`` (CASE 1.1 binding, section 3.1). Without
     it, pages are requested by offset until one is empty or has no new document. The total in
-    ``X-Total-Count`` or in the body then tells whether the list is complete. An error ends the
-    list and is stored in it, with the page where it occurred.
+    ``X-Total-Count`` or in the body then tells whether the list is complete. An error ends the list
+    and is stored in it, with the page where it occurred.
     """
-    reader = _Reader(fetcher, url)
+    reader = _PageReader(fetcher, url)
     try:
         reader.read(progress)
     except DownloadError as error:
@@ -79,8 +79,8 @@ def read_document_list(
     return reader.documents
 
 
-class _Reader:
-    """Reads the pages of one list."""
+class _PageReader:
+    """Fetches the pages of one list of CFDocuments, from the first page to the last."""
 
     def __init__(self, fetcher: Fetcher, url: str) -> None:
         self.fetcher, self.url = fetcher, url
@@ -94,7 +94,7 @@ class _Reader:
     def read(self, progress: Callable[[str], None]) -> None:
         if "offset" in parse_qs(urlsplit(self.url).query):
             raise DownloadError("leave offset out of the URL: a list is read from its first page")
-        self.page_url = _with_page(self.url, 0)
+        self.page_url = _add_page_parameters(self.url, 0)
         is_linked = False
         while self.number <= MAX_PAGES:
             progress(f"reading the list, {len(self.documents.package_urls):,} documents")
@@ -102,11 +102,11 @@ class _Reader:
             if result is None:
                 return
             has_news = self._add_page(result)
-            next_url = _next_url(result)
+            next_url = _find_next_url(result)
             if next_url is None:
-                if not has_news or self._is_last(result, is_linked=is_linked):
+                if not has_news or self._is_last_page(result, is_linked=is_linked):
                     return
-                self.page_url, is_linked = _with_page(self.url, self.shown), False
+                self.page_url, is_linked = _add_page_parameters(self.url, self.shown), False
             else:
                 self._refuse_loop(next_url, has_news=has_news)
                 self.page_url, is_linked = next_url, True
@@ -132,24 +132,24 @@ class _Reader:
         return result
 
     def _add_page(self, result: FetchResult) -> bool:
-        """Add the entries of a page to the list; return whether any document is new."""
+        """Add the documents of a page to the list; return whether any of them is new."""
         documents = self.documents
         entries, body_total = _parse_page(result)
         known = len(documents.package_urls)
         for position, entry in enumerate(entries, 1):
-            identifier = identifier_of(entry)
+            identifier = find_identifier(entry)
             if identifier is None:
                 raise DownloadError(f"entry {position} has no identifier")
-            urls = _package_urls(entry, identifier, self.url, result.url)
+            urls = _list_package_urls(entry, identifier, self.url, result.url)
             documents.package_urls.setdefault(identifier, urls)
         self.shown += len(entries)
-        for total in (_whole_number(result.headers.get("X-Total-Count")), body_total):
+        for total in (_parse_count(result.headers.get("X-Total-Count")), body_total):
             if total is not None:
                 documents.total = max(total, documents.total or 0)
         return len(documents.package_urls) > known
 
-    def _is_last(self, result: FetchResult, *, is_linked: bool) -> bool:
-        """Return whether a page without a next page is the last one.
+    def _is_last_page(self, result: FetchResult, *, is_linked: bool) -> bool:
+        """Return whether a page that names no next page is the last one.
 
         The total alone cannot tell, because some servers count only the documents of the page.
         """
@@ -169,16 +169,16 @@ class _Reader:
             )
 
 
-def _with_page(url: str, offset: int) -> str:
-    """Return the URL of the page at an offset; a limit in the URL stays."""
+def _add_page_parameters(url: str, offset: int) -> str:
+    """Add an offset to a list's URL, and a limit unless the URL already has one."""
     parts = urlsplit(url)
     limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
     query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))
     return urlunsplit((*parts[:3], query, ""))
 
 
-def _next_url(result: FetchResult) -> str | None:
-    """Return the URL of the next page in a Link header, or None.
+def _find_next_url(result: FetchResult) -> str | None:
+    """Return the URL of the next page that a response's Link header names, or None.
 
     Servers behind a proxy often name another scheme or port than the client uses, so only the path
     and the query of a target on the same host are used.
@@ -203,7 +203,7 @@ def _next_url(result: FetchResult) -> str | None:
 
 
 def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
-    """Return the entries of a page, and the total in its body, if any.
+    """Return the entries of a page, and the total number of documents if the body has one.
 
     A page is ``{"CFDocuments": […]}``, a bare array, or either of them in wrappers of one member.
     """
@@ -215,11 +215,11 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
     for _ in range(MAX_WRAPPER_DEPTH):
         if isinstance(value, dict) and "CFDocuments" in value:
             entries = value["CFDocuments"]
-            totals = (_whole_number(value.get(name)) for name in TOTALS)
+            totals = (_parse_count(value.get(name)) for name in TOTALS)
             total = next((number for number in totals if number is not None), None)
             if isinstance(entries, list):
                 return entries, total
-            if isinstance(entries, dict) and identifier_of(entries):
+            if isinstance(entries, dict) and find_identifier(entries):
                 return [entries], total
             break
         if isinstance(value, list):
@@ -233,9 +233,9 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
     raise DownloadError("is no list of CFDocuments")
 
 
-def identifier_of(entity: Any) -> str | None:
+def find_identifier(entity: Any) -> str | None:
     """Return the identifier of an entity, a link or a wrapped document, or None."""
-    entity = unwrapped(entity, "CFDocument")
+    entity = unwrap(entity, "CFDocument")
     if isinstance(entity, dict):
         for name in IDENTIFIERS:
             if isinstance(value := entity.get(name), str) and value.strip():
@@ -243,30 +243,30 @@ def identifier_of(entity: Any) -> str | None:
     return None
 
 
-def _package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
+def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
     """Return the URLs to try for the package of a listed document, most likely first."""
-    link = unwrapped(entry, "CFDocument").get("CFPackageURI")
+    link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     urls = []
-    if same := same_origin_url(uri, page_url) or same_origin_url(uri, list_url):
+    if same := resolve_same_origin_url(uri, page_url) or resolve_same_origin_url(uri, list_url):
         urls.append(same)
-    elif package_identifier := identifier_of(link):
-        urls.append(package_url(list_url, package_identifier))
-    urls.append(package_url(list_url, identifier))
+    elif package_identifier := find_identifier(link):
+        urls.append(build_package_url(list_url, package_identifier))
+    urls.append(build_package_url(list_url, identifier))
     return list(dict.fromkeys(urls))
 
 
-def unwrapped(value: Any, name: str) -> Any:
-    """Return the value of an object's only member if it has this name; else the object."""
+def unwrap(value: Any, name: str) -> Any:
+    """Return the object inside ``{name: {…}}``; return any other value unchanged."""
     if isinstance(value, dict) and value.keys() == {name} and isinstance(value[name], dict):
         return value[name]
     return value
 
 
-def same_origin_url(uri: Any, url: str) -> str | None:
-    """Return ``uri`` without its fragment if it is an HTTP URL on the origin of ``url``, or None.
+def resolve_same_origin_url(uri: Any, url: str) -> str | None:
+    """Return ``uri`` as an absolute URL if it has the same origin as ``url``, or None.
 
-    A path (``/ims/…``) is resolved against ``url``.
+    A path (``/ims/…``) is resolved against ``url``, and a fragment is removed.
     """
     if not isinstance(uri, str) or not uri.startswith(("http://", "https://", "/")):
         return None
@@ -277,16 +277,16 @@ def same_origin_url(uri: Any, url: str) -> str | None:
         return None
 
 
-def package_url(url: str, identifier: str) -> str:
-    """Return the URL of a package on the server of the list or entity at ``url``."""
+def build_package_url(url: str, identifier: str) -> str:
+    """Return the URL of a package on the same server as ``url``, a list's or entity's URL."""
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
     path = f"{base}/CFPackages/{quote(identifier, safe='')}"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def _whole_number(value: Any) -> int | None:
-    """Return a count given as a number or as digits, or None for anything else."""
+def _parse_count(value: Any) -> int | None:
+    """Return a count given as an integer or as digits, or None for anything else."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -22,17 +22,17 @@ from ..formats.writer import TableWriter
 RENDERER = Renderer(EXPORT, base_url="")
 
 
-class Writer(Protocol):
-    """Writes the entities of a framework one by one."""
+class FrameworkWriter(Protocol):
+    """Interface of the classes that write a file format; they receive entities one by one."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity as it is inside a package."""
+        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
 
     def finish(self) -> None:
-        """Write the parts that depend on all entities."""
+        """Complete the file: write everything that depends on all entities."""
 
 
-async def export(  # noqa: PLR0913  each is a choice of its own
+async def export_framework(  # noqa: PLR0913  each is a choice of its own
     database: Database,
     identifier: str,
     form: FileFormat,
@@ -41,10 +41,11 @@ async def export(  # noqa: PLR0913  each is a choice of its own
     pretty: bool = False,
     layout: Layout | None = None,
 ) -> list[str]:
-    """Write the framework with this document or package identifier to a file.
+    """Write a framework to a file in the given format; return messages for the user.
 
-    ``pretty`` indents case-json, for which it holds the whole package in memory. Return messages
-    about what the layout of a table does not hold; without a ``layout``, it holds everything.
+    ``identifier`` is that of its document or package. ``pretty`` indents case-json, for which it
+    holds the whole package in memory. The messages say which values the layout of a table cannot
+    hold; without a ``layout``, it holds all.
 
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """
@@ -59,8 +60,8 @@ async def export(  # noqa: PLR0913  each is a choice of its own
                     file.write(chunk)
             file.write(b"\n")
         else:
-            with _writer(form, file, layout) as writer:
-                async for kind, entity in _entities(framework):
+            with _open_writer(form, file, layout) as writer:
+                async for kind, entity in _iter_entities(framework):
                     writer.add(kind, entity)
                 writer.finish()
                 if isinstance(writer, OpenSaltWriter):
@@ -69,16 +70,16 @@ async def export(  # noqa: PLR0913  each is a choice of its own
     return notes
 
 
-def _writer(
+def _open_writer(
     form: FileFormat, file: BinaryIO, layout: Layout | None
-) -> AbstractContextManager[Writer]:
+) -> AbstractContextManager[FrameworkWriter]:
     if layout == "opensalt":
         return OpenSaltWriter(file, form)
     return JsonLinesWriter(file) if form == "jsonl" else TableWriter(file, form)
 
 
-async def _entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
-    """Yield (class, entity) of everything in a package, in the order of the standard."""
+async def _iter_entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
+    """Yield (class name, entity) for everything in a package, in the order of the standard."""
     (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):

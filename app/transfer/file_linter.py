@@ -38,7 +38,7 @@ def lint_file(
     *,
     allow_dense: bool = True,
 ) -> LintResult:
-    """Return the violations of some rules in a file.
+    """Lint a file of any format with the given rules; violations name its rows or lines.
 
     Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``,
     and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
@@ -62,7 +62,7 @@ def lint_file(
         Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
         for problem in file.problems
     ]
-    violations += [_repair_violation(each) for each in file.repairs]
+    violations += [_convert_repair(each) for each in file.repairs]
     if form == "jsonl":
         lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
         violations = [_locate_in_lines(each, lines) for each in violations]
@@ -74,7 +74,7 @@ def lint_file(
     return replace(result, violations=selected)
 
 
-def _repair_violation(repair: Repair) -> Violation:
+def _convert_repair(repair: Repair) -> Violation:
     count = f" ({repair.count:,} times)" if repair.count > 1 else ""
     message = f"{repair.summary.rstrip('.')}{count}"
     return Violation(FILE_FORMAT.id, FILE_FORMAT.severity, message, repair.path, repair=REPAIRED)
@@ -83,8 +83,8 @@ def _repair_violation(repair: Repair) -> Violation:
 def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violation:
     """Return a violation with the sheet, row and column that its path names.
 
-    ``row_lines`` are the lines of the rows of a CSV file. What import repairs is no violation of
-    the schema, because that describes JSON.
+    ``row_lines`` are the line numbers of the rows of a CSV file. What import can repair does not
+    count as a violation of the JSON schema, but of the file format.
     """
     if violation.rule == SCHEMA.id and violation.repair:
         violation = replace(violation, rule=FILE_FORMAT.id, severity=FILE_FORMAT.severity)
@@ -98,7 +98,7 @@ def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violatio
 
 
 def _locate_in_lines(violation: Violation, lines: Sequence[bytes]) -> Violation:
-    """Return a violation with its path, line and column in JSON Lines."""
+    """Return a violation with the line and column of the JSON Lines file that its path names."""
     place = LINE.match(violation.path)
     if not place:
         return replace(violation, line=1, column=1)

@@ -24,11 +24,11 @@ MIN_SIMILARITY = 0.7
 
 
 async def resolve_framework_id(database: Database, given: str) -> str:
-    """Return the document identifier of the live framework that an identifier or prefix names.
+    """Return the document identifier of the framework that ``given`` identifies.
 
-    ``given`` is the identifier of a document or of its package, or the beginning of one. Raises
-    ``NotFound`` with near identifiers if nothing matches, and ``BadRequest`` listing the matches
-    if several frameworks do.
+    ``given`` is the identifier of a document or of its package, or the beginning of one; deleted
+    frameworks do not count. Raises ``NotFound`` with similar identifiers if nothing matches, and
+    ``BadRequest`` listing the matches if several frameworks do.
     """
     rows = await summarize_frameworks(database, given)
     exact = [row for row in rows if given in (row.identifier, row.package_identifier)]
@@ -42,37 +42,48 @@ async def resolve_framework_id(database: Database, given: str) -> str:
         raise BadRequest(
             f"{given!r} matches {len(rows):,} frameworks: {listed}{more}; use a longer prefix"
         )
-    raise await unknown_framework(database, given)
+    raise await make_unknown_framework_error(database, given)
 
 
-async def unknown_framework(database: Database, given: str) -> NotFound:
-    """Return the error for the identifier of no live framework, with near identifiers."""
-    return NotFound("framework", given, await advise_framework_id(database, given))
+async def make_unknown_framework_error(database: Database, given: str) -> NotFound:
+    """Build the error for an identifier that no framework has; it suggests similar ones."""
+    return NotFound("framework", given, await suggest_framework_id(database, given))
 
 
-async def unknown_deleted_framework(database: Database, given: str) -> NotFound:
-    """Return the error for the identifier of no deleted framework, with near identifiers."""
+async def make_unknown_deleted_framework_error(database: Database, given: str) -> NotFound:
+    """Build the error for an identifier that no deleted framework has; it suggests similar ones."""
     if any(row.identifier == given for row in await summarize_frameworks(database, given)):
         return NotFound("deleted framework", given, "it is not deleted")
-    advice = await advise_framework_id(database, given, deleted=True)
+    advice = await suggest_framework_id(database, given, deleted=True)
     return NotFound("deleted framework", given, advice)
 
 
-async def advise_framework_id(database: Database, given: str, *, deleted: bool = False) -> str:
-    """Return which near framework an unknown identifier may mean, or how to list all."""
+async def suggest_framework_id(database: Database, given: str, *, deleted: bool = False) -> str:
+    """Suggest similar framework identifiers for an unknown one, or the command that lists all.
+
+    For example "did you mean 1b0c3f82-…?".
+    """
     rows = await summarize_frameworks(database, deleted=deleted)
-    near = _near(given, [row.identifier for row in rows])
+    near = _suggest_similar(given, [row.identifier for row in rows])
     return near or f"`case-server list{' --deleted' if deleted else ''}` shows all"
 
 
-async def advise_item_id(database: Database, given: str, *, deleted: bool = False) -> str:
-    """Return which near item an unknown identifier may mean, or an empty string."""
+async def suggest_item_id(database: Database, given: str, *, deleted: bool = False) -> str:
+    """Suggest similar item identifiers for an unknown one, as a question.
+
+    Return an empty string if there is none.
+    """
     start = given[:SIGNIFICANT_CHARS]
-    return _near(given, await find_item_ids(database, start, MAX_LISTED_IDS, deleted=deleted))
+    return _suggest_similar(
+        given, await find_item_ids(database, start, MAX_LISTED_IDS, deleted=deleted)
+    )
 
 
-def _near(given: str, known: Sequence[str]) -> str:
-    """Return a question with the known identifiers that start like a given one, or nothing."""
+def _suggest_similar(given: str, known: Sequence[str]) -> str:
+    """Return "did you mean …?" with the known identifiers that start similarly, or "".
+
+    ``given`` may be a prefix, so only as many characters are compared.
+    """
     starts = {identifier[: len(given)]: identifier for identifier in known}
     near = get_close_matches(given, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)
     return f"did you mean {' or '.join(starts[start] for start in near)}?" if near else ""

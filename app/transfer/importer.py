@@ -54,7 +54,7 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """The result of one source, or what it would be in a dry run."""
+    """Reports what the import of one source did, or would do without a dry run."""
 
     source: str
     status: str = "refused"
@@ -83,7 +83,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class Importer:
-    """Imports sources one by one, each in a transaction of its own."""
+    """Imports sources such as files and URLs one by one, each in its own transaction."""
 
     strict: bool = False
     dry_run: bool = False
@@ -112,7 +112,7 @@ class Importer:
                 result.reason = describe_error(error)
                 result.problems = getattr(error, "problems", [])
                 result.more = getattr(error, "omitted", 0)
-                result.hints = self._hints(result.problems)
+                result.hints = self._find_hints(result.problems)
                 if isinstance(error, DataLossRefused):
                     result.counts = error.counts
             result.seconds = round(time.monotonic() - start, 2)
@@ -122,8 +122,8 @@ class Importer:
             results.append(result)
             yield result
 
-    def _hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return the options that would solve some of the problems and were not used."""
+    def _find_hints(self, problems: Sequence[Problem]) -> list[str]:
+        """Return hints about unused options that would solve some of the problems."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)
@@ -155,7 +155,7 @@ class Importer:
             database,
             package,
             progress=progress,
-            origin=_origin_of(raw, package, self.base_url),
+            origin=_determine_body_origin(raw, package, self.base_url),
             guard=guard,
             dry_run=self.dry_run,
         )
@@ -177,25 +177,25 @@ class Importer:
         )
 
 
-def _origin_of(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
-    """Return which values of a package are not stored, because responses of this server add them.
+def _determine_body_origin(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
+    """Return which values in a package were added by responses of this server.
 
-    The SDK profile responds with URLs of the server instead of stored uris: below the public URL
-    or, if the server was requested on its own machine, below a loopback address. It wraps its
-    packages, and exports are never wrapped.
+    They are not stored. The SDK profile responds with URLs of the server instead of stored uris:
+    below the public URL or, if the server was requested on its own machine, below a loopback
+    address. It wraps its packages, and exports are never wrapped.
     """
     has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
     if not WRAPPED_PACKAGE.match(raw):
         return replace(FILE_ORIGIN, has_default_types=has_default_types)
     urls = [base_url] if base_url else []
-    if url := _loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
+    if url := _find_loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
         urls.append(url)
     addresses = get_server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
     return BodyOrigin(addresses if addresses.is_host_mentioned_in(raw) else None, has_default_types)
 
 
-def _loopback_url(uri: str) -> str | None:
-    """Return the URL of a server on this machine whose SDK profile has this URL, or None."""
+def _find_loopback_url(uri: str) -> str | None:
+    """Return the base URL of a server on this machine from a uri of its SDK profile, or None."""
     try:
         parts = urlsplit(uri)
         is_local = is_loopback(parts.hostname or "")
@@ -206,7 +206,10 @@ def _loopback_url(uri: str) -> str | None:
 
 
 def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -> list[str]:
-    """Note that a dry run compares each of several sources of a document with the database only."""
+    """Return a note if an earlier source of a dry run has the same document.
+
+    The dry run compares each source with the database, which lacks the earlier source's changes.
+    """
     if not result.document:
         return []
     same = [each.source for each in earlier if each.document == result.document]
@@ -219,10 +222,10 @@ def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -
     return [note]
 
 
-def require_writable(path: Path) -> None:
-    """Raise ``StartupError`` if the report cannot be written to a path.
+def require_writable_report(path: Path) -> None:
+    """Raise ``StartupError`` if a report cannot be written to a path.
 
-    Called before anything is imported, as missing sources are noticed.
+    It is called before anything is imported, so that a wrong path is noticed at once.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise StartupError(f"cannot write the report to {path}: name a file in an existing folder")
@@ -233,7 +236,7 @@ def require_writable(path: Path) -> None:
 
 
 def write_report(path: Path, results: Sequence[ImportResult]) -> None:
-    """Write the results as JSON. Raises ``StartupError`` if the file cannot be written."""
+    """Write import results to a JSON file. Raises ``StartupError`` if it cannot be written."""
     report = [_to_dict(result) for result in results]
     try:
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

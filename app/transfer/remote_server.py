@@ -12,7 +12,7 @@ import httpx
 import orjson
 
 from ..net.download import DownloadError, Fetcher, FetchResult
-from .document_list import identifier_of, package_url, same_origin_url, unwrapped
+from .document_list import build_package_url, find_identifier, resolve_same_origin_url, unwrap
 
 STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
 """Paths of the standard's CASE 1.1 binding, which has a service description at a known place."""
@@ -33,7 +33,10 @@ ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
 class NotAPackage(DownloadError):
-    """A response that is not a package. ``package_url`` is the URL of the package, if known."""
+    """Raised for a response that is not a package but, for example, a list of documents.
+
+    ``package_url`` is the URL of the package that it belongs to, if known.
+    """
 
     def __init__(self, message: str, package_url: str | None = None) -> None:
         super().__init__(message)
@@ -42,14 +45,17 @@ class NotAPackage(DownloadError):
 
 @dataclass(frozen=True)
 class CaseSource:
-    """Fetches packages from CASE servers, and requests extensions where that is supported."""
+    """Fetches packages from CASE servers, including their extensions if the server offers them."""
 
     fetcher: Fetcher
     _has_extensions: dict[str, bool] = field(default_factory=dict)
     """Whether a server supports the parameter ``extensions``, by base URL."""
 
     def read_package(self, url: str) -> bytes:
-        """Return the package at a URL, or of the document at a URL. Raises ``DownloadError``."""
+        """Fetch the package at a URL, which may also be the URL of the package's document.
+
+        Raises ``DownloadError`` if it cannot be fetched, or is not a package.
+        """
         try:
             result = self.fetch_package(url)
         except NotAPackage as error:
@@ -66,25 +72,25 @@ class CaseSource:
         last_modified: str | None = None,
         operator_url: str | None = None,
     ) -> FetchResult | None:
-        """Fetch a package, or return None if it has not changed since these validators.
+        """Fetch a package, or return None if it still has the given ETag or modification time.
 
         Raises ``NotAPackage`` if the response is not a package with CFItems, and
         ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
         """
-        request_url = self._with_extensions(url, operator_url or url)
+        request_url = self._add_extensions_parameter(url, operator_url or url)
         try:
             result = self.fetcher.fetch_if_modified(
                 request_url, etag, last_modified, operator_url or url
             )
         except DownloadError as error:
-            if error.status == httpx.codes.NOT_FOUND and (hint := _base_hint(url)):
+            if error.status == httpx.codes.NOT_FOUND and (hint := _describe_base_url(url)):
                 raise DownloadError(f"{error}; {hint}", error.status) from error
             raise
         if result:
-            _refuse_other_than_package(result, url)
+            _require_package(result, url)
         return result
 
-    def _with_extensions(self, url: str, operator_url: str) -> str:
+    def _add_extensions_parameter(self, url: str, operator_url: str) -> str:
         """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it."""
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
@@ -111,12 +117,17 @@ class CaseSource:
             return False  # no OpenAPI document of a case-server
 
 
-def _refuse_other_than_package(result: FetchResult, url: str) -> None:
-    """Raise ``NotAPackage`` if a response is not a package with CFItems."""
+def _require_package(result: FetchResult, url: str) -> None:
+    """Raise ``NotAPackage`` unless a response is a package with CFItems.
+
+    Raises ``DownloadError`` if the JSON breaks off.
+    """
     body = result.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
         media_type = result.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
-        raise NotAPackage(f"the response is {media_type}, not a CFPackage as JSON; {_advice(url)}")
+        raise NotAPackage(
+            f"the response is {media_type}, not a CFPackage as JSON; {_suggest_url(url)}"
+        )
     if not body.endswith((b"}", b"]")):
         raise DownloadError(
             f"the source failed: its answer breaks off after {len(body):,} bytes, in the middle of "
@@ -129,48 +140,51 @@ def _refuse_other_than_package(result: FetchResult, url: str) -> None:
     except orjson.JSONDecodeError:
         return  # the package reader reports where the syntax error is
     for name in PACKAGE_WRAPPERS:
-        value = unwrapped(value, name)
+        value = unwrap(value, name)
     if isinstance(value, dict) and value.get("CFItems") is not None:
         return
-    raise _not_a_package(value, url)
+    raise _make_not_a_package_error(value, url)
 
 
-def _not_a_package(value: Any, url: str) -> NotAPackage:
-    """Return an error that says what the response is, and which URL to use instead."""
+def _make_not_a_package_error(value: Any, url: str) -> NotAPackage:
+    """Build an error that says what the response is, and which URL to use instead."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
-        return _found_list(value, url)
+        return _make_list_error(value, url)
     for name in ENTITIES:
         entity = value.get(name) if isinstance(value, dict) else None
         if name != "CFDocument" and isinstance(entity, dict):
-            return _found_part(entity, name, url)
-    document = unwrapped(value, "CFDocument")
+            return _make_entity_error(entity, name, url)
+    document = unwrap(value, "CFDocument")
     if isinstance(document, dict) and "CFDocument" not in document:
         if "CFPackageURI" in document or "creator" in document:
-            return _found_document(document, url)
+            return _make_document_error(document, url)
         if "CFDocumentURI" in document:
-            return _found_part(document, "object of a framework", url)
+            return _make_entity_error(document, "object of a framework", url)
     if isinstance(value, dict) and "CFDocument" in value:
         return NotAPackage(NO_ITEMS)
-    return NotAPackage(f"the response is JSON but not a CFPackage; {_advice(url)}")
+    return NotAPackage(f"the response is JSON but not a CFPackage; {_suggest_url(url)}")
 
 
-def _found_list(value: Any, url: str) -> NotAPackage:
+def _make_list_error(value: Any, url: str) -> NotAPackage:
     entries = value if isinstance(value, list) else value["CFDocuments"]
     first = entries[0] if isinstance(entries, list) and entries else {}
-    identifier = identifier_of(first) or "ID"
+    identifier = find_identifier(first) or "ID"
     return NotAPackage(
         "is a list of CFDocuments, not a package; mirror all of them with: "
-        f"case-server sync {url}; or give the URL of one package: {package_url(url, identifier)}"
+        f"case-server sync {url}; or give the URL of one package: "
+        f"{build_package_url(url, identifier)}"
     )
 
 
-def _found_document(document: dict[str, Any], url: str) -> NotAPackage:
-    """Return an error with the URL of the document's package, if it is on the same origin."""
+def _make_document_error(document: dict[str, Any], url: str) -> NotAPackage:
+    """Build the error for a CFDocument, with its package's URL if that has the same origin."""
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
-    identifier = identifier_of(link) or identifier_of(document)
-    local_url = package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
-    package = same_origin_url(uri, url)
+    identifier = find_identifier(link) or find_identifier(document)
+    local_url = (
+        build_package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
+    )
+    package = resolve_same_origin_url(uri, url)
     if package is None and isinstance(uri, str) and uri.startswith(("http://", "https://")):
         alternative = f"; or of its copy on this server: {local_url}" if local_url else ""
         return NotAPackage(
@@ -179,20 +193,20 @@ def _found_document(document: dict[str, Any], url: str) -> NotAPackage:
         )
     package = package or local_url
     if package is None:
-        return NotAPackage(f"is one CFDocument, not a package; {_advice(url)}")
+        return NotAPackage(f"is one CFDocument, not a package; {_suggest_url(url)}")
     if package.rstrip("/") == url.partition("?")[0].rstrip("/"):
         return NotAPackage(NO_ITEMS)
     return NotAPackage(f"is one CFDocument; give the URL of its package: {package}", package)
 
 
-def _found_part(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
-    identifier = identifier_of(entity.get("CFDocumentURI"))
-    package = package_url(url, identifier or "ID")
+def _make_entity_error(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
+    identifier = find_identifier(entity.get("CFDocumentURI"))
+    package = build_package_url(url, identifier or "ID")
     return NotAPackage(f"is one {name}, not a package; give the URL of its package: {package}")
 
 
-def _base_hint(url: str) -> str | None:
-    """Return what to use instead of the base URL of an API or a server; None for other URLs."""
+def _describe_base_url(url: str) -> str | None:
+    """Return what to use instead of a URL that is the base of an API or server, else None."""
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):
@@ -207,5 +221,5 @@ def _base_hint(url: str) -> str | None:
     )
 
 
-def _advice(url: str) -> str:
-    return _base_hint(url) or "give the URL of a package (…/CFPackages/ID)"
+def _suggest_url(url: str) -> str:
+    return _describe_base_url(url) or "give the URL of a package (…/CFPackages/ID)"

@@ -44,7 +44,7 @@ URL_PREFIXES = ("http://", "https://")
 
 
 class Source(NamedTuple):
-    """A source of a package, with its file format and modification time."""
+    """A file or URL to import: how to read it, its file format and its modification time."""
 
     name: str
     read: Callable[[], bytes]
@@ -54,14 +54,14 @@ class Source(NamedTuple):
     """Whether only its size is limited, not the number of its values. True for local files."""
 
 
-def sources(
+def iter_sources(
     names: Sequence[str],
     fetcher: Fetcher,
     file_format: FileFormat | None = None,
     *,
     allow_dense: bool = False,
 ) -> Iterator[Source]:
-    """Yield the sources that names stand for: files, files of folders, URLs, or - for stdin.
+    """Yield a source for each file, each file of a folder, each URL, and ``-`` for stdin.
 
     ``file_format`` is the format of all of them; by default, their names tell it. ``allow_dense``
     lifts the limit on the number of values in packages from URLs. Raises ``StartupError`` for a
@@ -76,24 +76,26 @@ def sources(
             read = case_source.read_package if url_form == "case-json" else fetcher.fetch
             yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
-            for path in _files(Path(name)):
+            for path in _list_files(Path(name)):
                 path_format = file_format or detect_file_format(path.name) or "case-json"
                 is_known = file_format or detect_file_format(path.name) or not path.suffix
-                read = partial(_read if is_known else _read_unknown, path)
-                yield Source(str(path), read, path_format, _changed(path), allow_dense=True)
+                read = partial(_read if is_known else _read_unknown_format, path)
+                yield Source(
+                    str(path), read, path_format, _modification_time(path), allow_dense=True
+                )
 
 
 def describe_error(error: Exception) -> str:
-    """Return why a source was refused, with the option that lifts the limit, if any."""
+    """Return the message of an error, with the option that lifts the limit if it is one of size."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
 
 
 def refuse_other_json(raw: bytes) -> None:
-    """Raise ``StartupError`` for JSON that is no package: what it is, and what to give instead.
+    """Raise ``StartupError`` if JSON is not a package; say what it is and what to use instead.
 
-    Whatever is not JSON, or contains a CFDocument, is left to the reader of packages.
+    Anything that is not JSON, or contains a CFDocument, is left to the package reader.
     """
     if not raw.strip():
         raise StartupError(f"is empty; {GIVE_PACKAGE}")
@@ -112,21 +114,21 @@ def refuse_other_json(raw: bytes) -> None:
         raise StartupError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
         raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
-    if (name := _entity_name(value)) and not find_child_lists(value):
+    if (name := _guess_class(value)) and not find_child_lists(value):
         raise StartupError(f"is one {name} without its package; {GIVE_PACKAGE}")
 
 
 def _describe_list(members: list[Any]) -> str:
     first = members[0] if members else None
     is_package = isinstance(first, dict) and ("CFDocument" in first or "CFPackage" in first)
-    noun = "package" if is_package else _entity_name(first) or "value"
+    noun = "package" if is_package else _guess_class(first) or "value"
     count = len(members)
     advice = " (give each of them in a file of its own)" if is_package and count > 1 else ""
     return f"is a list of {format_count(count, noun)}, not a package{advice}"
 
 
-def _entity_name(value: Any) -> str | None:
-    """Return the class of an entity, wrapped or bare, or None if its fields do not show it."""
+def _guess_class(value: Any) -> str | None:
+    """Return the class that an object's fields suggest, such as ``CFItem``, or None."""
     if not isinstance(value, dict):
         return None
     for name in ("CFItem", "CFAssociation"):
@@ -138,10 +140,10 @@ def _entity_name(value: Any) -> str | None:
     return None
 
 
-def refuse_missing(names: Sequence[str]) -> None:
-    """Raise ``StartupError`` naming every file or folder that does not exist.
+def require_existing(names: Sequence[str]) -> None:
+    """Raise ``StartupError`` that names every given file or folder that does not exist.
 
-    Called first, so that a mistyped name does not start an embedded Postgres.
+    It is called first, so that a mistyped name does not start an embedded Postgres.
     """
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
     missing = [name for name in local if not Path(name).exists()]
@@ -152,7 +154,7 @@ def refuse_missing(names: Sequence[str]) -> None:
         )
 
 
-def _files(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     # Hidden files, and the lock files of Excel next to open workbooks, are no frameworks.
@@ -172,8 +174,8 @@ def _files(path: Path) -> list[Path]:
 JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
-def _read_unknown(path: Path) -> bytes:
-    """Read a file whose name has an unknown extension; raise ``StartupError`` if it is no JSON."""
+def _read_unknown_format(path: Path) -> bytes:
+    """Read a file with an unknown extension. Raises ``StartupError`` unless it may be JSON."""
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise StartupError(advice)
     raw = _read(path)
@@ -187,7 +189,7 @@ def _read_unknown(path: Path) -> bytes:
     return raw
 
 
-def _changed(path: Path) -> datetime | None:
+def _modification_time(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:

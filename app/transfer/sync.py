@@ -49,7 +49,7 @@ MAX_LISTED_DOCUMENTS = 5
 
 @dataclass
 class SyncResult:
-    """The result of one source."""
+    """Reports what the sync of one source URL did."""
 
     url: str
     status: str = "failed"
@@ -70,7 +70,7 @@ class SyncResult:
 
 @dataclass(frozen=True)
 class Syncer:
-    """Updates local frameworks from their sources."""
+    """Keeps local copies of frameworks equal to their sources, which are other CASE servers."""
 
     database: Database
     fetcher: Fetcher
@@ -83,7 +83,10 @@ class Syncer:
     """Whether to accept packages with more values than usual for their size."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
-        """Mirror a CFPackage, or every package of a list of CFDocuments, by its URL."""
+        """Sync the package at a URL, or every package of the list of CFDocuments at a URL.
+
+        Yields a result for each package, and for a list that has an error or notes.
+        """
         if is_list_url(url):
             async for result in self._sync_list(url):
                 yield result
@@ -95,16 +98,16 @@ class Syncer:
         return CaseSource(self.fetcher)
 
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync each package of a list, then drop the frameworks that are gone.
+        """Sync each package of a list, then delete the frameworks that their source no longer has.
 
-        If an error cuts the list short, the listed packages are synced and nothing is dropped.
+        If an error cuts the list short, the listed packages are synced and nothing is deleted.
         """
-        documents = await self._in_thread(read_document_list, self.fetcher, url, self.progress)
+        documents = await self._run_in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
         before = await mirrors.list_mirrors(self.database, url)
         results = []
         for package_urls in documents.package_urls.values():
-            results.append(await self._sync_listed(package_urls, url))
+            results.append(await self._sync_first_available(package_urls, url))
             yield results[-1]
         urls = {result.url for result in results}
         unlisted = [
@@ -112,8 +115,8 @@ class Syncer:
             for mirror in before
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
-        await self._forget_moved(before, results)
-        if reason := self._reason_to_keep(documents, unlisted):
+        await self._delete_outdated_mirrors(before, results)
+        if reason := self._get_reason_to_keep(documents, unlisted):
             yield SyncResult(url, reason=reason)
             return
         if note := documents.incomplete_reason:
@@ -131,14 +134,14 @@ class Syncer:
             if result.status != "failed":
                 result.notes.append("its list does not contain it, but its package still exists")
             yield result
-        if self._are_too_many(gone, before):
-            yield SyncResult(url, reason=_too_many_gone(gone, before))
+        if self._is_mass_deletion(gone, before):
+            yield SyncResult(url, reason=_describe_mass_deletion(gone, before))
             return
         for mirror in gone:
-            yield await self._drop(mirror)
+            yield await self._drop_framework(mirror)
 
-    async def _sync_listed(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
-        """Sync the package of a listed document from the first of its URLs that exists."""
+    async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
+        """Sync one framework of a list: use the first of its package URLs that the server has."""
         *others, last = package_urls
         for url in others:
             result = await self._sync_package(url, list_url)
@@ -146,8 +149,11 @@ class Syncer:
                 return result
         return await self._sync_package(last, list_url)
 
-    def _reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
-        """Return the reason to keep unlisted frameworks without requesting them, or None."""
+    def _get_reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
+        """Return why all frameworks that are missing from the list must be kept, or None.
+
+        None means that each of them may be requested, and dropped if its source no longer has it.
+        """
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
         if documents.error:
@@ -158,12 +164,14 @@ class Syncer:
             return f"the list is empty{kept}; {ALLOW_FLAG} drops those whose packages are gone"
         return None
 
-    def _are_too_many(self, gone: list[Mirror], before: list[Mirror]) -> bool:
+    def _is_mass_deletion(self, gone: list[Mirror], before: list[Mirror]) -> bool:
         is_much = len(gone) > 1 and 10 * len(gone) > len(before)
         return is_much and not self.allow_deletes
 
-    async def _forget_moved(self, before: list[Mirror], results: list[SyncResult]) -> None:
-        """Forget the former URLs of documents that were synced from another URL now."""
+    async def _delete_outdated_mirrors(
+        self, before: list[Mirror], results: list[SyncResult]
+    ) -> None:
+        """Delete the sync state of URLs whose document was now synced from another URL."""
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in before:
             current = urls.get(mirror.document_identifier)
@@ -171,7 +179,7 @@ class Syncer:
                 await mirrors.delete_mirror(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
-        """Sync a package, given its URL or that of its document."""
+        """Sync the package at a URL, which may also be the URL of the package's document."""
         result, operator_url = SyncResult(url), list_url or url
         try:
             try:
@@ -199,11 +207,11 @@ class Syncer:
             fetched = await self._fetch_if_modified(result.url, mirror, operator_url)
             if fetched is None:
                 assert mirror
-                await self._note_unchanged(result, mirror, list_url)
+                await self._report_unchanged(result, mirror, list_url)
             else:
-                await self._write(result, mirror, fetched, list_url)
+                await self._write_package(result, mirror, fetched, list_url)
 
-    async def _note_unchanged(
+    async def _report_unchanged(
         self, result: SyncResult, mirror: Mirror, list_url: str | None
     ) -> None:
         result.status, result.document = "unchanged", mirror.document_identifier
@@ -212,7 +220,7 @@ class Syncer:
         if mirror.list_url != list_url and not self.dry_run:
             await mirrors.save_mirror(self.database, mirror._replace(list_url=list_url))
 
-    async def _write(
+    async def _write_package(
         self, result: SyncResult, mirror: Mirror | None, fetched: FetchResult, list_url: str | None
     ) -> None:
         self.progress("reading")
@@ -252,18 +260,20 @@ class Syncer:
         None on the first sync. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
-        if mirror and mirror.is_unchanged(await self._current_revision(mirror.document_identifier)):
+        if mirror and mirror.is_unchanged(
+            await self._fetch_current_revision(mirror.document_identifier)
+        ):
             validators = (mirror.etag, mirror.last_modified)
-        return await self._in_thread(self._source.fetch_package, url, *validators, operator_url)
+        return await self._run_in_thread(self._source.fetch_package, url, *validators, operator_url)
 
-    async def _current_revision(self, document: str) -> Revision | None:
+    async def _fetch_current_revision(self, document: str) -> Revision | None:
         try:
             return await Revisions(self.database).current(document)
         except NotFound:
             return None
 
-    async def _drop(self, mirror: Mirror) -> SyncResult:
-        """Delete the document of a mirror unless another URL mirrors it as well."""
+    async def _drop_framework(self, mirror: Mirror) -> SyncResult:
+        """Delete the framework that was synced from a URL, unless another URL still has it."""
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
             async with self._source_lock(mirror.url):
@@ -273,14 +283,14 @@ class Syncer:
                     result.status = "unchanged"
                     result.notes.append(f"gone from this URL, but still mirrored from {others[0]}")
                 else:
-                    await self._delete(document, result)
+                    await self._delete_document(document, result)
                 if not self.dry_run:
                     await mirrors.delete_mirror(self.database, mirror.url)
         except CaseServerError as error:
             result.status, result.reason = "failed", str(error)
         return result
 
-    async def _delete(self, document: str, result: SyncResult) -> None:
+    async def _delete_document(self, document: str, result: SyncResult) -> None:
         try:
             result.changes += await soft_delete.delete(
                 self.database, DOCUMENTS, document, dry_run=self.dry_run
@@ -289,8 +299,8 @@ class Syncer:
             return  # it was deleted earlier
         result.counts = ChangeCounts(0, 0, 0, result.changes.total())
 
-    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Run a function that waits for a source in a thread; stop its waits on cancellation."""
+    async def _run_in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Run a blocking download in a thread; stop the fetcher if the task is cancelled."""
         try:
             return await asyncio.to_thread(work, *arguments)
         except asyncio.CancelledError:
@@ -299,7 +309,7 @@ class Syncer:
 
     @asynccontextmanager
     async def _source_lock(self, url: str) -> AsyncIterator[None]:
-        """Prevent other processes from syncing the same source."""
+        """Hold a lock that prevents other processes from syncing the same URL at the same time."""
         async with (
             self.database.connection() as connection,
             advisory_lock(connection, f"mirror of {url}"),
@@ -307,7 +317,7 @@ class Syncer:
             yield
 
 
-def _too_many_gone(gone: list[Mirror], before: list[Mirror]) -> str:
+def _describe_mass_deletion(gone: list[Mirror], before: list[Mirror]) -> str:
     names = [mirror.document_identifier for mirror in gone[:MAX_LISTED_DOCUMENTS]]
     more = f" and {len(gone) - len(names):,} more" if len(gone) > len(names) else ""
     return (
@@ -317,7 +327,7 @@ def _too_many_gone(gone: list[Mirror], before: list[Mirror]) -> str:
 
 
 def format_changes(changes: Changes) -> Iterator[str]:
-    """Format changes as a phrase for each kind of entity: "CFItem: 3 created, 1 deleted"."""
+    """Yield a phrase for each kind of changed entity, such as "CFItem: 3 created, 1 deleted"."""
     verbs = {"create": "created", "revive": "restored", "update": "updated", "delete": "deleted"}
     for kind in dict.fromkeys(kind for kind, _ in changes):
         counts = [
@@ -328,7 +338,10 @@ def format_changes(changes: Changes) -> Iterator[str]:
         yield f"{kind}: {', '.join(counts)}"
 
 
-def read_urls(lines: Sequence[str]) -> list[str]:
-    """Return the URLs of a file, one a line. # starts a comment, alone or after a space."""
+def parse_url_lines(lines: Sequence[str]) -> list[str]:
+    """Return the URLs in the lines of a file, one per line, without empty lines and comments.
+
+    ``#`` starts a comment at the beginning of a line or after a space.
+    """
     stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [line for line in stripped if line]

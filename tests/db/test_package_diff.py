@@ -20,7 +20,7 @@ from case_server.db.write import soft_delete
 from case_server.db.write.package import UploadResult, write_package
 from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
-from case_server.transfer.exporter import export
+from case_server.transfer.exporter import export_framework
 
 Execute = Callable[..., Awaitable[Any]]
 Entry = tuple[str, str, str]
@@ -58,7 +58,7 @@ class Store:
 
     async def order(self, body: Body) -> list[str]:
         file = io.BytesIO()
-        await export(self.database, body["CFDocument"]["identifier"], "case-json", file)
+        await export_framework(self.database, body["CFDocument"]["identifier"], "case-json", file)
         return [item["identifier"] for item in json.loads(file.getvalue())["CFItems"]]
 
 
@@ -165,7 +165,7 @@ async def test_package_of_entities_put_singly_is_unchanged(
     items = [await api.new_item(document) for _ in range(5)]
     await api.new_association(items[1], items[0])
     file = io.BytesIO()
-    await export(database, document["identifier"], "case-json", file)
+    await export_framework(database, document["identifier"], "case-json", file)
     body = json.loads(file.getvalue())
     before = await store.revision(body)
     assert await store.entries(body) == []
@@ -196,7 +196,7 @@ async def test_importing_an_export_writes_nothing(
     await store.write(whole)
     for identifier in (document["identifier"], whole["CFDocument"]["identifier"]):
         file = io.BytesIO()
-        await export(database, identifier, "case-json", file)
+        await export_framework(database, identifier, "case-json", file)
         body = json.loads(file.getvalue())
         assert body["CFDefinitions"]["CFSubjects"]
         before = await store.revision(body)

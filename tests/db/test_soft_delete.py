@@ -22,7 +22,7 @@ from case_server.db.write.purge import purge
 from case_server.exceptions import Conflict, NotFound
 from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
-from case_server.transfer.exporter import export
+from case_server.transfer.exporter import export_framework
 
 Execute = Callable[..., Awaitable[Any]]
 
@@ -246,7 +246,7 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     assert document["CFPackageURI"]["identifier"] == identifier
     assert {**document, "CFPackageURI": before["CFPackageURI"]} == before
     file = io.BytesIO()
-    await export(database, identifier, "case-json", file)
+    await export_framework(database, identifier, "case-json", file)
     assert "CFPackageURI" not in json.loads(file.getvalue())["CFDocument"]
     package, repairs = read_repaired(file.getvalue())
     written = await write_package(database, package)

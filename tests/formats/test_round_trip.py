@@ -36,7 +36,7 @@ from case_server.formats.writer import TableWriter
 from case_server.repair.reader import read_repaired
 from case_server.sample import read_sample
 from case_server.settings import Settings
-from case_server.transfer.exporter import export
+from case_server.transfer.exporter import export_framework
 
 OTHERS: tuple[FileFormat, ...] = ("csv", "xlsx", "jsonl")
 
@@ -109,7 +109,7 @@ async def store(database_url: str, clean: None, settings: Settings) -> AsyncIter
 
 async def exported(store: Database, identifier: str, form: FileFormat) -> bytes:
     file = io.BytesIO()
-    await export(store, identifier, form, file)
+    await export_framework(store, identifier, form, file)
     return file.getvalue()
 
 

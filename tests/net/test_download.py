@@ -21,7 +21,7 @@ from case_server.exceptions import StartupError
 from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.net.oauth import Credentials
-from case_server.transfer.sources import sources
+from case_server.transfer.sources import iter_sources
 
 SECRET = "local-secret"
 
@@ -244,7 +244,7 @@ def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -
 def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     (tmp_path / "p.json.gz").write_bytes(bomb(64))
-    (source,) = sources([str(tmp_path / "p.json.gz")], Fetcher())
+    (source,) = iter_sources([str(tmp_path / "p.json.gz")], Fetcher())
     with pytest.raises(StartupError, match="is larger than 1 MB"):
         source.read()
 

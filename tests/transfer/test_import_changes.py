@@ -16,7 +16,7 @@ from support.live_server import COMMAND, environment
 from support.live_server import invoke as run
 
 from case_server.exceptions import StartupError
-from case_server.transfer.importer import ImportResult, require_writable, write_report
+from case_server.transfer.importer import ImportResult, require_writable_report, write_report
 
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
@@ -263,7 +263,7 @@ def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> 
     if os.geteuid():
         (report := tmp_path / "report.json").touch(mode=0o400)
         with pytest.raises(StartupError, match="permission denied"):
-            require_writable(report)
+            require_writable_report(report)
     assert not data_dir.exists()
 
 

@@ -20,7 +20,7 @@ from case_server.net.download import Fetcher
 from case_server.net.oauth import Credentials
 from case_server.settings import Settings
 from case_server.transfer.remote_server import CaseSource
-from case_server.transfer.sync import Syncer, SyncResult, format_changes, read_urls
+from case_server.transfer.sync import Syncer, SyncResult, format_changes, parse_url_lines
 
 STANDARD = "/1edtech/ims/case/v1p1"
 
@@ -264,7 +264,7 @@ def test_command_syncs_and_reports(
 
 def test_file_of_urls_is_synced() -> None:
     lines = ["# all", "https://a/CFPackages/1#part", " https://b/CFDocuments # b", "", "#c"]
-    assert read_urls(lines) == ["https://a/CFPackages/1#part", "https://b/CFDocuments"]
+    assert parse_url_lines(lines) == ["https://a/CFPackages/1#part", "https://b/CFDocuments"]
 
 
 PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]

@@ -15,7 +15,7 @@ from case_server.api.profiles import PROFILES, SDK, Profile
 from case_server.db.pool import Database
 from case_server.formats.assembly import Defaults
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
-from case_server.transfer.exporter import export
+from case_server.transfer.exporter import export_framework
 from case_server.transfer.importer import Importer, ImportResult
 from case_server.transfer.sources import Source
 
@@ -131,7 +131,7 @@ async def test_row_inserted_into_a_sheet_adds_an_item_and_its_association(
     assert changes(await run_sheet_import(database, sheet(*rows), 2)) == (2, 0, 0)
     assert changes(await run_sheet_import(database, sheet(*rows), 3)) == (0, 0, 0)
     file = io.BytesIO()
-    await export(database, "maths", "case-json", file)
+    await export_framework(database, "maths", "case-json", file)
     associations = json.loads(file.getvalue())["CFAssociations"]
     by_number = sorted(associations, key=lambda each: each["sequenceNumber"])
     assert [each["originNodeURI"]["title"] for each in by_number] == [code for code, _ in rows]
