@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..db.read.package import FrameworkSnapshot, framework_snapshot
+from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
 from ..db.read.revisions import Revision, Revisions, fetch_revision
 from ..exceptions import CaseServerError
 from .conditional import build_validator_headers, hash_representation, is_not_modified
@@ -41,7 +41,7 @@ async def respond_with_package(
     The current revision is read once and decides all three. ``identifier`` is that of the package
     or of its document. Raises ``NotFound``.
     """
-    current = await state.revisions.current(identifier)
+    current = await state.revisions.get_current(identifier)
     representation = (
         view.name,
         renderer.profile.name,
@@ -55,7 +55,7 @@ async def respond_with_package(
 
     async def render(response: CachedResponse) -> AsyncIterator[bytes]:
         document = current.document_identifier
-        async with framework_snapshot(state.database, document) as framework:
+        async with open_framework_snapshot(state.database, document) as framework:
             response.revision = await fetch_revision(framework.connection, document)
             async for chunk in view.iter_chunks(renderer, framework, view.fields):
                 yield chunk

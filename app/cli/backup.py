@@ -47,7 +47,7 @@ def restore(file: Path, *, force: bool) -> None:
     settings = _load_embedded_settings(
         "pg_restore --no-owner -d URL FILE, then case-server migrate"
     )
-    from ..db.postgres.backup import restore as restore_backup  # noqa: PLC0415  it is for Unix alone
+    from ..db.postgres.backup import restore_backup  # noqa: PLC0415  it is for Unix alone
 
     def report(stage: str) -> None:
         click.echo(f"{stage} …", err=True)

@@ -80,7 +80,7 @@ async def connect(
 
 
 @asynccontextmanager
-async def connection_to(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
+async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
     """Open a connection with ``connect`` and close it at the end of the block."""
     connection = await connect(url, **options)
     try:

@@ -59,7 +59,7 @@ CONNECT_ERRORS = (
 
 
 @contextmanager
-def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
+def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     """Raise ``ServiceUnavailable`` for any of these errors, except invalid data."""
     try:
         yield

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from .pool import Database
 from .read.revisions import Revision
-from .read.visibility import live
+from .read.visibility import is_live
 from .schema import tables
 from .schema.tables import mirrors
 from .statement import CompiledStatement
@@ -110,7 +110,7 @@ def _count_entities() -> CompiledStatement:
         *((table, table.c.document_identifier) for table in ENTITY_TABLES),
         *((table, table.c.document_identifier) for table in tables.package_definitions.values()),
     ):
-        count = select(func.count()).select_from(table).where(column == document, live(table))
+        count = select(func.count()).select_from(table).where(column == document, is_live(table))
         total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))
 

@@ -31,14 +31,14 @@ import asyncpg
 
 from ..database_url import parse_database_url
 from ..exceptions import ReadTimeout, RecoveryConflict, ServiceUnavailable
-from .connector import connect, connection_to, create_pool, is_out_of_files
+from .connector import connect, create_pool, is_out_of_files, open_connection
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
     POOLED_RETRYABLE,
     RETRYABLE,
+    raise_unavailable_on,
     to_service_unavailable,
-    unavailable_on,
 )
 from .locks import advisory_lock
 
@@ -108,7 +108,7 @@ def _local_settings(session: Mapping[str, str]) -> str:
     return "; ".join(f"SET LOCAL {name} = '{session[name]}'" for name in names)
 
 
-def unconfirmed_commit() -> ServiceUnavailable:
+def report_unconfirmed_commit() -> ServiceUnavailable:
     """Return the error for a write that is stored on the primary only."""
     log.warning("a commit was not confirmed by a standby")
     return ServiceUnavailable(
@@ -224,7 +224,7 @@ class AcquireContext:
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await (self._transaction.rollback() if error else self._transaction.commit())
         except TimeoutError:
-            return error or unconfirmed_commit()
+            return error or report_unconfirmed_commit()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
             return error or failure
         return error
@@ -344,7 +344,7 @@ class Database:
         session = SESSION
         if settings.synchronous_commit:
             session = SESSION | {"synchronous_commit": settings.synchronous_commit}
-        with unavailable_on(*CONNECT_ERRORS):
+        with raise_unavailable_on(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
                 min_size=1,
@@ -527,7 +527,7 @@ class Database:
         """Cancel waits noticed long ago; return the process IDs and times of the others."""
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
-        async with connection_to(self._url, timeout=timeout, max_timeout=timeout) as observer:
+        async with open_connection(self._url, timeout=timeout, max_timeout=timeout) as observer:
             rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
             waiting = {row["pid"]: noticed.get(row["pid"], now) for row in rows}
             for pid, since in list(waiting.items()):
@@ -541,7 +541,7 @@ class Database:
         """Raise ``ServiceUnavailable`` if the last commit of a connection was not confirmed."""
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
-            raise unconfirmed_commit()
+            raise report_unconfirmed_commit()
 
     async def _ping(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""

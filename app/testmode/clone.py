@@ -91,7 +91,7 @@ class DatabaseClone:
         """
         settings = self._settings
         pool = Database.open(
-            self._cloner.url(self.name), settings, read_timeout=settings.read_timeout
+            self._cloner.get_url(self.name), settings, read_timeout=settings.read_timeout
         )
         self._database = await self._stack.enter_async_context(pool)
         self._stack.push_async_callback(self._close_cache)

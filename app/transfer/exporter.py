@@ -13,7 +13,7 @@ from ..api.rendering.renderer import Renderer
 from ..api.rendering.transforms import JsonObject
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
-from ..db.read.package import FrameworkSnapshot, framework_snapshot
+from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
 from ..formats.file_format import FileFormat, Layout
 from ..formats.jsonl import JsonLinesWriter
 from ..formats.opensalt import OpenSaltWriter
@@ -50,7 +50,7 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """
     notes: list[str] = []
-    async with framework_snapshot(database, identifier) as framework:
+    async with open_framework_snapshot(database, identifier) as framework:
         if form == "case-json":
             if pretty:
                 package = b"".join([chunk async for chunk in RENDERER.iter_package(framework)])

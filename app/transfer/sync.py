@@ -268,7 +268,7 @@ class Syncer:
 
     async def _fetch_current_revision(self, document: str) -> Revision | None:
         try:
-            return await Revisions(self.database).current(document)
+            return await Revisions(self.database).get_current(document)
         except NotFound:
             return None
 

@@ -26,7 +26,7 @@ def parse_attributes(raw: str) -> Attributes:
 
 async def fetch_document(database: Database, identifier: str) -> Attributes:
     """Fetch the attributes of a document; raise ``NotFound`` if there is none or it is deleted."""
-    (body,) = await entities.get(database, DOCUMENTS, identifier)
+    (body,) = await entities.get_entity_bodies(database, DOCUMENTS, identifier)
     return parse_attributes(body)
 
 

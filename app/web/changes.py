@@ -70,7 +70,7 @@ async def read_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     """Show the changes of a framework in a period, by default those of its latest write."""
     database = get_state(request).database
     attributes = await fetch_document(database, document)
-    writes = await change_history.list_writes(database, document, MAX_WRITES)
+    writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
     states = [
         (_format_time(write["written_at"]), write["written_at"], write["changes"])
         for write in writes

@@ -19,7 +19,7 @@ from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.api.responses import negotiate_encoding
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import framework_snapshot
+from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import COMPACT_AT
 from case_server.db.write import soft_delete
 from case_server.main import create_app
@@ -312,9 +312,9 @@ async def test_concurrent_requests_share_one_production(
 
     def counted(database: Database, identifier: str) -> Any:
         opened.append(identifier)
-        return framework_snapshot(database, identifier)
+        return open_framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(package_response, "framework_snapshot", counted)
+    monkeypatch.setattr(package_response, "open_framework_snapshot", counted)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answers = await asyncio.gather(*(api.get(path) for _ in range(20)))
     assert len(opened) == 1

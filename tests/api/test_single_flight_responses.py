@@ -19,7 +19,7 @@ from support.databases import dsn
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.db.pool import Database
-from case_server.db.read.package import framework_snapshot
+from case_server.db.read.package import open_framework_snapshot
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -42,9 +42,9 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(database: Database, identifier: str) -> Any:
         identifiers.append(identifier)
-        return framework_snapshot(database, identifier)
+        return open_framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(package_response, "framework_snapshot", counted)
+    monkeypatch.setattr(package_response, "open_framework_snapshot", counted)
     return identifiers
 
 

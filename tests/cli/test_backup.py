@@ -27,7 +27,7 @@ from support.live_server import invoke as run
 
 from case_server.cli import main
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.backup import _append_digest, restore
+from case_server.db.postgres.backup import _append_digest, restore_backup
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries
 from case_server.db.schema import version
 from case_server.exceptions import StartupError
@@ -123,7 +123,7 @@ def test_failed_restore_changes_nothing(saved: tuple[Path, str, str], folder: Pa
     for wrong in (b"", b"PGDMP", whole[:-1], whole[: len(whole) - 2000], flipped):
         broken.write_bytes(wrong)
         with pytest.raises(StartupError, match="damaged"):
-            restore(data_dir, broken, force=True, report_progress=print)
+            restore_backup(data_dir, broken, force=True, report_progress=print)
     broken.write_bytes(whole[:middle])
     _append_digest(broken)  # as if the copy had been cut short before it was sealed
     assert "pg_restore failed" in refusal("restore", str(broken), "--force", data_dir=data_dir)

@@ -17,7 +17,7 @@ from support.pgbouncer import pgbouncer
 from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 
 from case_server.database_url import parse_database_url
-from case_server.db.connector import connect, connection_to
+from case_server.db.connector import connect, open_connection
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner, diagnosis
 from case_server.db.postgres.ensure_schema import ensure_schema
@@ -31,12 +31,12 @@ EmptyDatabase = Callable[[str], Awaitable[str]]
 
 
 async def value(url: str, sql: str, *arguments: Any, **options: Any) -> Any:
-    async with connection_to(url, **options) as connection:
+    async with open_connection(url, **options) as connection:
         return await connection.fetchval(sql, *arguments)
 
 
 async def execute(url: str, *statements: str) -> None:
-    async with connection_to(url) as connection:
+    async with open_connection(url) as connection:
         for statement in statements:
             await connection.execute(statement)
 
@@ -87,7 +87,7 @@ async def test_libpq_parameters_apply_to_the_session_and_the_socket(postgres: st
         "&keepalives_count=3&tcp_user_timeout=9000&gssencmode=disable&sslsni=1"
         "&options=-c%20statement_timeout%3D61000&target_session_attrs=read-write"
     )
-    async with connection_to(url) as connection:
+    async with open_connection(url) as connection:
         assert await connection.fetchval("SHOW application_name") == "my app"
         assert await connection.fetchval("SHOW statement_timeout") == "61s"
         # asyncpg has no public access to the socket.
@@ -98,7 +98,7 @@ async def test_libpq_parameters_apply_to_the_session_and_the_socket(postgres: st
         assert endpoint.getsockopt(tcp, socket.TCP_KEEPINTVL) == 7
         assert endpoint.getsockopt(tcp, socket.TCP_KEEPCNT) == 3
         assert endpoint.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 9000
-    async with connection_to(f"{postgres}?keepalives=0") as connection:
+    async with open_connection(f"{postgres}?keepalives=0") as connection:
         # asyncpg has no public access to the socket.
         endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert not endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -274,7 +274,9 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     for (index, parameters), derivation in product(INDEXED.items(), DERIVATIONS):
         if "uri" in index and not derivation.rewrites_uris:
             continue
-        statement, values = lists.prepare(ITEMS, query(**parameters), derivation, ADDRESS)
+        statement, values = lists.prepare_list_statement(
+            ITEMS, query(**parameters), derivation, ADDRESS
+        )
         async with database.connection() as connection:
             explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
         plan = "\n".join(line for (line,) in explained)
@@ -287,7 +289,7 @@ def test_values_and_extension_names_share_one_statement() -> None:
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.prepare(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
+        lists.prepare_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
     assert lists._statement.cache_info().misses == 1
 
 
@@ -295,7 +297,7 @@ def test_statement_cache_is_bounded() -> None:
     for number in range(lists.STATEMENT_CACHE_SIZE + 5):
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(number % 50 + 1))
-        lists.prepare(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
+        lists.prepare_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
     assert lists._statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 

@@ -69,7 +69,7 @@ async def test_migrations_build_the_schema_of_the_tables(empty_database: Databas
 async def test_alembic_detects_no_differences(empty_database: Database) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    await asyncio.to_thread(alembic_runner.check, url)
+    await asyncio.to_thread(alembic_runner.check_migrations, url)
 
 
 async def test_downgrade_removes_the_schema_and_migrate_rebuilds(empty_database: Database) -> None:
@@ -103,8 +103,8 @@ async def test_schema_version_of_a_database_and_known_revisions(empty_database: 
     await asyncio.to_thread(alembic_runner.migrate, url)
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     await connection.close()
-    assert version.is_known(version.get_required_schema_version())
-    assert not version.is_known("2099_01_01_unknown")
+    assert version.is_known_revision(version.get_required_schema_version())
+    assert not version.is_known_revision("2099_01_01_unknown")
 
 
 INSERTS = {

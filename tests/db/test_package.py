@@ -10,7 +10,7 @@ from support.calls import Api
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import BATCH_SIZE, framework_snapshot
+from case_server.db.read.package import BATCH_SIZE, open_framework_snapshot
 from case_server.settings import Settings
 
 
@@ -24,7 +24,9 @@ async def test_bodies_are_returned_in_order(api: Api, settings: Settings, count:
     sent = [item["identifier"] for item in body["CFItems"]]
     async with Database.open(settings.database_url, settings) as database:
         for prefetch in (False, True):
-            async with framework_snapshot(database, body["CFDocument"]["identifier"]) as framework:
+            async with open_framework_snapshot(
+                database, body["CFDocument"]["identifier"]
+            ) as framework:
                 batches = [one async for one in framework.iter_bodies(ITEMS, prefetch=prefetch)]
             read = [raw for batch in batches for raw in batch]
             assert [identifier in raw for identifier, raw in zip(sent, read, strict=True)] == (
@@ -42,7 +44,7 @@ async def test_closing_the_iterator_early_leaves_the_connection_usable(
     single_connection = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, single_connection) as database:
         for pause in (0, 0.02):  # before and after the next batch has arrived
-            async with framework_snapshot(database, identifier) as framework:
+            async with open_framework_snapshot(database, identifier) as framework:
                 batches = aiter(framework.iter_bodies(ITEMS, prefetch=True))
                 assert len(await anext(batches)) == BATCH_SIZE
                 await asyncio.sleep(pause)
@@ -60,7 +62,9 @@ async def test_cancelling_a_reader_leaves_the_connection_usable(
     async with Database.open(settings.database_url, single_connection) as database:
 
         async def read() -> None:
-            async with framework_snapshot(database, body["CFDocument"]["identifier"]) as framework:
+            async with open_framework_snapshot(
+                database, body["CFDocument"]["identifier"]
+            ) as framework:
                 async for _ in framework.iter_bodies(ITEMS, prefetch=True):
                     await asyncio.sleep(0.001)
 

@@ -44,7 +44,7 @@ class Store:
         return await write_package(self.database, parse_package(json.dumps(body).encode()))
 
     async def revision(self, body: Body) -> Revision:
-        return await Revisions(self.database).current(body["CFDocument"]["identifier"])
+        return await Revisions(self.database).get_current(body["CFDocument"]["identifier"])
 
     async def entries(self, body: Body) -> list[Entry]:
         """Write a package and return the changes that it logged."""

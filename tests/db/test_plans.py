@@ -15,7 +15,7 @@ from case_server.case.package import parse_package
 from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
 from case_server.db.read import entities, frameworks
-from case_server.db.read.package import framework_snapshot
+from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import Revisions
 from case_server.db.read.visibility import select_entity
 from case_server.db.statement import CompiledStatement
@@ -94,9 +94,9 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
         for resource in RESOURCES:
             await database.fetch_all(select_entity(resource), identifier=item["identifier"])
         await entities.locate_nodes(database, [item["identifier"], parent])
-        await revisions.current(root)  # the full query, because the document was written
-        await revisions.current(root)  # the counters alone
-        async with framework_snapshot(database, root) as snapshot:
+        await revisions.get_current(root)  # the full query, because the document was written
+        await revisions.get_current(root)  # the counters alone
+        async with open_framework_snapshot(database, root) as snapshot:
             await snapshot.find_nodes({parent, root})
         await store.delete_association(database, association["identifier"])
     rows = await database.fetch_all(PLANS)

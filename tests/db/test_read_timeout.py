@@ -13,7 +13,7 @@ from support import factories
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database, ReadDeadline
-from case_server.db.read.package import framework_snapshot
+from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.visibility import select_entity
 from case_server.db.statement import CompiledStatement
 from case_server.exceptions import ReadTimeout, ServiceUnavailable
@@ -199,7 +199,7 @@ async def test_package_timeout_applies_to_each_batch(settings: Settings, client:
     count = 0
     async with (
         opened(settings, read_timeout=1) as database,
-        framework_snapshot(database, identifier) as framework,
+        open_framework_snapshot(database, identifier) as framework,
     ):
         async for bodies in framework.iter_bodies(ITEMS):
             count += len(bodies)

@@ -50,7 +50,7 @@ async def test_migration_creates_the_index(empty_database: Database) -> None:
     connection = await asyncpg.connect(dsn(url))
     assert await has_index(connection)
     await connection.close()
-    await asyncio.to_thread(alembic_runner.check, url)
+    await asyncio.to_thread(alembic_runner.check_migrations, url)
 
 
 async def test_index_is_created_once_the_extension_is_installed(
@@ -62,7 +62,7 @@ async def test_index_is_created_once_the_extension_is_installed(
     assert "CREATE EXTENSION pg_trgm" in process.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert not await has_index(connection)
-    await asyncio.to_thread(alembic_runner.check, url)
+    await asyncio.to_thread(alembic_runner.check_migrations, url)
     await connection.execute("CREATE EXTENSION pg_trgm")
     process = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
@@ -84,5 +84,5 @@ async def test_downgrade_drops_the_index(empty_database: Database) -> None:
 )
 def test_pattern_is_used_only_for_text_with_a_trigram(text: str, *, expected: bool) -> None:
     statement = Field(("fullStatement",), FieldType.STRING)
-    assert trigrams.can_use_pattern(items, statement, text) is expected
-    assert trigrams.can_use_pattern(items, Field(("notes",), FieldType.STRING), text)
+    assert trigrams.should_use_like(items, statement, text) is expected
+    assert trigrams.should_use_like(items, Field(("notes",), FieldType.STRING), text)

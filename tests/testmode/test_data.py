@@ -237,7 +237,7 @@ async def test_clones_are_dropped_at_stop_and_next_start(
     async with DatabaseCloner.open(url) as cloner:
         name = await cloner.clone(cloner.main)
         assert name in await databases()
-        assert make_url(cloner.url(name)).database == name
+        assert make_url(cloner.get_url(name)).database == name
     assert name not in await databases()
     killed = await create_database(postgres, "case_test_clones_clone_0123456789ab")
     async with DatabaseCloner.open(url):
@@ -272,7 +272,7 @@ async def test_role_without_createdb_fails_with_remedy(
         await connection.execute(member)
         await require_clonable(address)
         async with DatabaseCloner.open(address) as cloner:
-            clone_url = cloner.url(await cloner.clone(cloner.main))
+            clone_url = cloner.get_url(await cloner.clone(cloner.main))
             async with Database.open(clone_url, testmode_settings) as database:
                 await save_baseline(database)
     finally:

@@ -23,7 +23,7 @@ async def respond_with_entity(
 ) -> Response:
     """Return one entity, or the fields of it that the request selects. Raises ``NotFound``."""
     fields = _selected_fields(resource, request, renderer)
-    bodies = await entities.get(db, resource, identifier)
+    bodies = await entities.get_entity_bodies(db, resource, identifier)
     if fields is None and not renderer.profile.wraps:
         return Response(await renderer.to_json(resource, bodies), media_type=JSON)
     entity = page.select_fields(await renderer.to_object(resource, bodies[0]), fields)
@@ -35,7 +35,9 @@ async def respond_with_hierarchy(
 ) -> Response:
     """Return an entity, then those whose hierarchyCode continues its own. Raises ``NotFound``."""
     fields = _selected_fields(resource, request, renderer)
-    objects = await renderer.to_objects(resource, await entities.get(db, resource, identifier))
+    objects = await renderer.to_objects(
+        resource, await entities.get_entity_bodies(db, resource, identifier)
+    )
     selected = [page.select_fields(entity, fields) for entity in objects]
     return json_response({resource.plural: selected})
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, make_url
 
 from ...exceptions import StartupError
 from ...formatting import format_count
-from ..connector import connection_to
+from ..connector import open_connection
 from ..read.feed import reset_history
 from ..schema import version
 from . import alembic_runner
@@ -67,7 +67,7 @@ def back_up(data_dir: Path, target: Path) -> int:
     return size
 
 
-def restore(
+def restore_backup(
     data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
 ) -> str:
     """Replace the database by a backup and migrate it; return the backup's schema version.
@@ -135,21 +135,21 @@ def _require_intact(source: Path) -> None:
 
 
 async def _administer(url: URL, *statements: str) -> None:
-    async with connection_to(_to_string(url, "postgres")) as connection:
+    async with open_connection(_to_string(url, "postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
 
 
 async def _swap(url: URL) -> None:
     """Exchange the database for the restored one in one transaction."""
-    async with connection_to(_to_string(url, "postgres")) as connection, connection.transaction():
+    async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
 
 
 async def _describe_contents(url: str) -> str:
     """Return the number of documents and clients for a message; an empty string if both are 0."""
-    async with connection_to(url) as connection:
+    async with open_connection(url) as connection:
         counts = []
         for table in ("documents", "clients"):
             if await connection.fetchval("SELECT to_regclass($1)", table):
@@ -160,16 +160,16 @@ async def _describe_contents(url: str) -> str:
 
 async def _reset_history(url: URL) -> None:
     """Reset the change feed, because its followers would miss what the backup does not contain."""
-    async with connection_to(_to_string(url, RESTORED)) as connection:
+    async with open_connection(_to_string(url, RESTORED)) as connection:
         await reset_history(connection)
 
 
 async def _get_revision(url: URL) -> str:
-    async with connection_to(_to_string(url, RESTORED)) as connection:
+    async with open_connection(_to_string(url, RESTORED)) as connection:
         revision = await version.get_schema_version(connection)
     if revision is None:
         raise StartupError("the backup is empty: its database has no schema; name another file")
-    if not version.is_known(revision):
+    if not version.is_known_revision(revision):
         raise StartupError(
             f"the backup is at schema {revision}, which this release does not know: it was "
             "made by a newer case-server; upgrade this one"

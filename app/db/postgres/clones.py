@@ -20,8 +20,8 @@ import asyncpg
 
 from ...database_url import parse_database_url
 from ...exceptions import ServiceUnavailable, StartupError
-from ..connector import connection_to, create_pool
-from ..driver_errors import CONNECT_ERRORS, unavailable_on
+from ..connector import create_pool, open_connection
+from ..driver_errors import CONNECT_ERRORS, raise_unavailable_on
 from ..pool import Database
 from ..schema import tables
 
@@ -61,7 +61,7 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 
 async def require_clonable(url: str) -> None:
     """Raise ``StartupError`` if the database cannot be cloned, with the remedy."""
-    async with connection_to(url) as connection:
+    async with open_connection(url) as connection:
         await _require_clonable(connection)
 
 
@@ -122,14 +122,14 @@ class DatabaseCloner:
                     # If Postgres has already stopped, the next start drops them.
                     await cloner._drop_all()
 
-    def url(self, name: str) -> str:
+    def get_url(self, name: str) -> str:
         """Return the connection URL of a clone."""
         return self._url.with_database(name)
 
     async def clone(self, template: str) -> str:
         """Clone ``template``, to which no client may be connected; return the name of the clone."""
         name = self._prefix + secrets.token_hex(6)
-        with unavailable_on(*CONNECT_ERRORS):
+        with raise_unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}")
             # A clone is temporary, so its writes need not wait for the disk.
             await self._pool.execute(f"ALTER DATABASE {_quote(name)} SET synchronous_commit = off")
@@ -158,7 +158,7 @@ class DatabaseCloner:
                 log.warning("could not drop the database %s: %s", name, error)
 
     async def _drop(self, name: str) -> None:
-        with unavailable_on(*CONNECT_ERRORS):
+        with raise_unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(f"DROP DATABASE IF EXISTS {_quote(name)} WITH (FORCE)")
 
     async def _drop_all(self) -> None:

@@ -40,7 +40,7 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 
 @contextmanager
-def startup_error(url: str, *errors: type[Exception]) -> Iterator[None]:
+def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]:
     """Raise ``StartupError`` with a diagnosis for these errors, by default all of asyncpg's."""
     handled = errors or CONNECT_ERRORS
     try:

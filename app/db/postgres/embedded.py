@@ -116,7 +116,7 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
             cluster.stop()
 
 
-def follow_port(url: str, data_dir: Path) -> str:
+def add_port_file(url: str, data_dir: Path) -> str:
     """Return a URL whose port is read from a file for each connection.
 
     A restart may change the port.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...database_url import parse_database_url
 from ...exceptions import StartupError
-from ..connector import connection_to
+from ..connector import open_connection
 from ..read.feed import reset_history_if_restored
 from ..schema import tables, version
-from .diagnosis import READ_ONLY, startup_error
+from .diagnosis import READ_ONLY, raise_startup_error_on
 
 if TYPE_CHECKING:
     from ..connector import DirectConnection
@@ -56,7 +56,7 @@ def ensure_schema(
     Return the URL to use: if a connection pooler is in front of Postgres, with the parameter for
     it. Raises ``StartupError``, whose message is one line that says what to do.
     """
-    with startup_error(url):
+    with raise_startup_error_on(url):
         is_ready, is_pooled = asyncio.run(
             _check(
                 url,
@@ -91,7 +91,7 @@ async def _check(
     Raises ``StartupError``.
     """
     # One transaction without prepared statements, because a pooler may be in between.
-    async with connection_to(url, statement_cache_size=0) as connection, connection.transaction():
+    async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
         is_pooled = parse_database_url(url).is_pooled
         if is_pooled is None:
             # A pooler tells each client another process ID than that of the server process.
@@ -116,12 +116,12 @@ async def _check(
 
 
 async def _reset_history(url: str) -> None:
-    async with connection_to(url) as connection:
+    async with open_connection(url) as connection:
         await reset_history_if_restored(connection)
 
 
 def _require_migratable(revision: str | None, required: str, *, may_migrate: bool) -> None:
-    if revision is not None and not version.is_known(revision):
+    if revision is not None and not version.is_known_revision(revision):
         raise StartupError(
             f"the database is at schema {revision}, which case-server {__version__} does not "
             "know: it is newer; upgrade case-server"

@@ -21,7 +21,7 @@ DOCUMENT_LINK_FIELD = '"CFDocumentURI":'
 PACKAGE_LINK_FIELD = '"CFPackageURI":'
 
 
-def digest_column(table: Table) -> ColumnElement[str]:
+def build_digest_column(table: Table) -> ColumnElement[str]:
     """Return the digest of a table's body column, to be compared by ``has_digest``."""
     return func.md5(cast(table.c.body, Text)).label("digest")
 
@@ -39,12 +39,12 @@ def has_digest(row: EntityRow, digest: str) -> bool:
     return _digest(_without_document_link(row.body) + "}") == digest
 
 
-def container_link_column(table: Table) -> ColumnElement[str]:
-    """Return the column with the link that ``with_container_link`` adds, or NULL for none.
+def build_container_link_column(table: Table) -> ColumnElement[str]:
+    """Return the column with the link that ``add_container_link`` adds, or NULL for none.
 
     For documents it is the CFPackageURI. For items and associations it is the CFDocumentURI, but
     only if it differs from the usual one, with which the body ends: the parameter ``link_suffix``,
-    made by ``document_link_suffix``.
+    made by ``build_document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -56,14 +56,14 @@ def container_link_column(table: Table) -> ColumnElement[str]:
     return link.label("container_link")
 
 
-def document_link_suffix(document: str) -> str:
+def build_document_link_suffix(document: str) -> str:
     """Return the last characters of bodies with the usual link to a document of this body."""
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
     return f",{DOCUMENT_LINK_FIELD}{link.decode()}}}"
 
 
-def with_container_link(row: EntityRow, link: str | None) -> EntityRow:
+def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
     """Return a row with the stored link to its document or package, if it was sent without one.
 
     Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes).

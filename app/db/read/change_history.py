@@ -31,9 +31,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..schema import tables
-from ..schema.tables import table_of
+from ..schema.tables import get_table
 from ..statement import CompiledStatement
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     import asyncpg
@@ -54,7 +54,9 @@ class Period(NamedTuple):
     until: datetime
 
 
-async def list_writes(database: Database, document: str, limit: int) -> list[asyncpg.Record]:
+async def list_write_transactions(
+    database: Database, document: str, limit: int
+) -> list[asyncpg.Record]:
     """Return the latest transactions that wrote to a document, newest first.
 
     Rows of (written_at, changes): the time of the last change, the number of changes. Raises
@@ -174,22 +176,22 @@ def _changed_entities() -> CompiledStatement:
         .subquery("page")
     )
     rows: FromClause = page
-    bodies, is_live = [], []
+    bodies, is_current = [], []
     for resource in RESOURCES_WITH_BODY:
-        table = table_of(resource)
+        table = get_table(resource)
         is_same = and_(
             page.c.kind == _literal(resource.name), table.c.identifier == page.c.identifier
         )
         rows = rows.outerjoin(table, is_same)
         bodies.append(table.c.body)
         document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-        is_live.append(and_(document == bindparam("document", type_=Text), live(table)))
+        is_current.append(and_(document == bindparam("document", type_=Text), is_live(table)))
     return CompiledStatement(
         select(
             page.c.kind,
             page.c.identifier,
             page.c.changed_at,
-            func.coalesce(or_(*is_live), false()).label("is_live"),
+            func.coalesce(or_(*is_current), false()).label("is_live"),
             func.coalesce(*bodies).label("body"),
         )
         .select_from(rows)

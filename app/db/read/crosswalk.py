@@ -20,7 +20,7 @@ from sqlalchemy import (
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     import asyncpg
@@ -83,8 +83,8 @@ def _pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
             associations.c.association_type != literal_column("'isChildOf'"),
             left.c.document_identifier == bindparam("left", type_=Text),
             right.c.document_identifier == bindparam("right", type_=Text),
-            live(left),
-            live(right),
+            is_live(left),
+            is_live(right),
         )
     )
 
@@ -132,7 +132,7 @@ def _unrelated_items(side: Side) -> CompiledStatement:
         )
         .where(
             items.c.document_identifier == bindparam(side, type_=Text),
-            live(items),
+            is_live(items),
             items.c.identifier.not_in(select(pairs.c[side])),
         )
         .order_by(items.c.ordinal)

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, Resource
 from ..schema.expressions import json_text
-from ..schema.tables import table_of
+from ..schema.tables import get_table
 
 Path = tuple[str, ...]
 
@@ -54,22 +54,22 @@ class Entities(NamedTuple):
     @property
     def table(self) -> Table:
         """Return the table that stores the entities."""
-        return table_of(self.resource)
+        return get_table(self.resource)
 
 
-def displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
+def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
     """Return the text that the profile shows at a path; NULL if the field is absent."""
     table = entities.table
     if path == ("identifier",):
         return table.c.identifier
-    if (plural := rewritten_plural(entities, path)) is not None:
-        return entity_url(plural, displayed_text(entities, (*path[:-1], "identifier")))
+    if (plural := find_url_plural(entities, path)) is not None:
+        return build_entity_url(plural, build_displayed_text(entities, (*path[:-1], "identifier")))
     stored = json_text(table.c.body, *path)
     default = _default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def rewritten_plural(entities: Entities, path: Path) -> str | None:
+def find_url_plural(entities: Entities, path: Path) -> str | None:
     """Return the plural in the URL that replaces the uri at a path; None if it is not replaced."""
     if not entities.derivation.rewrites_uris or path[-1] != "uri":
         return None
@@ -84,7 +84,7 @@ def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
         derived: dict[str, ColumnElement[str]] = {
             "title": json_text(body, "title"),
             "identifier": identifier,
-            "uri": entity_url("CFPackages", identifier),
+            "uri": build_entity_url("CFPackages", identifier),
         }
         return derived[path[1]]
     if resource is ITEMS and name == "CFItemType" and entities.derivation.default_item_type:
@@ -93,18 +93,18 @@ def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
         if not resource.schema.model_fields[name].is_required():
             return None
         source = REQUIRED_DEFAULTS[name]
-        return literal_column("''") if source is None else displayed_text(entities, (source,))
+        return literal_column("''") if source is None else build_displayed_text(entities, (source,))
     return None
 
 
-def entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
+def build_entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
     """Return the URL of an entity below the profile's URL."""
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
     return prefix.op("||", return_type=Text())(_percent_encode(identifier))
 
 
-def identifier_from_url(url: str, base_url: str, plural: str) -> str:
-    """Return the identifier in a URL made by ``entity_url``; '' for any other URL."""
+def parse_entity_url(url: str, base_url: str, plural: str) -> str:
+    """Return the identifier in a URL made by ``build_entity_url``; '' for any other URL."""
     prefix = f"{base_url}/{plural}/"
     if url[: len(prefix)].lower() != prefix.lower():
         return ""

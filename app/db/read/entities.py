@@ -14,7 +14,7 @@ from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .visibility import (
-    live,
+    is_live,
     select_association_keys_of_item,
     select_associations_by_key,
     select_associations_of_item,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 
-async def get(database: Database, resource: Resource, identifier: str) -> list[str]:
+async def get_entity_bodies(database: Database, resource: Resource, identifier: str) -> list[str]:
     """Return the body of an entity; for a set, the bodies of its descendants follow.
 
     Raises ``NotFound`` if no live entity has this identifier.
@@ -46,7 +46,7 @@ async def get_item_with_associations(
 
     Raises ``NotFound``.
     """
-    (item,) = await get(database, ITEMS, identifier)
+    (item,) = await get_entity_bodies(database, ITEMS, identifier)
     rows = await database.fetch_all(
         select_associations_of_item(), identifier=identifier, limit=limit
     )
@@ -111,7 +111,7 @@ def _locate_nodes() -> CompiledStatement:
             json_text(items.c.body, "fullStatement").label("statement"),
         )
         .join(documents, documents.c.identifier == items.c.document_identifier)
-        .where(items.c.identifier == func.any(identifiers), live(items))
+        .where(items.c.identifier == func.any(identifiers), is_live(items))
     )
     document_rows = select(
         documents.c.identifier,
@@ -120,5 +120,5 @@ def _locate_nodes() -> CompiledStatement:
         title,
         null(),
         null(),
-    ).where(documents.c.identifier == func.any(identifiers), live(documents))
+    ).where(documents.c.identifier == func.any(identifiers), is_live(documents))
     return CompiledStatement(union_all(item_rows, document_rows), has_generic_plan=True)

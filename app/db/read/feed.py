@@ -45,7 +45,7 @@ from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
-from .visibility import NODE_KINDS, visible
+from .visibility import NODE_KINDS, is_visible
 
 if TYPE_CHECKING:
     from ..connector import AnyConnection
@@ -54,7 +54,7 @@ EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which no transaction is committed."""
 
 
-class Snapshot(UserDefinedType[str]):
+class PgSnapshot(UserDefinedType[str]):
     """The type pg_snapshot: which transactions were committed at some time."""
 
     cache_ok = True
@@ -64,7 +64,7 @@ class Snapshot(UserDefinedType[str]):
         return "pg_snapshot"
 
 
-class Cursor(NamedTuple):
+class FeedCursor(NamedTuple):
     """The position of a client in the feed.
 
     The client has all changes visible in snapshot ``since`` and, of those that are visible only in
@@ -89,7 +89,7 @@ CURSOR_PATTERN = re.compile(
 )
 
 
-def parse_cursor(cursor: str) -> Cursor:
+def parse_cursor(cursor: str) -> FeedCursor:
     """Parse an encoded cursor. Raises ``BadRequest``."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
@@ -99,7 +99,7 @@ def parse_cursor(cursor: str) -> Cursor:
     if not match:
         raise BadRequest(INVALID_CURSOR)
     history, since, until, sequence = match.groups(default="")
-    return Cursor(history, since, until, int(sequence))
+    return FeedCursor(history, since, until, int(sequence))
 
 
 class Change(NamedTuple):
@@ -112,15 +112,15 @@ class Change(NamedTuple):
     changed_at: Any
 
 
-class Page(NamedTuple):
+class FeedPage(NamedTuple):
     """A page of changes, the cursor after it, and whether more changes exist already."""
 
     changes: list[Change]
-    next_cursor: Cursor
+    next_cursor: FeedCursor
     has_more: bool
 
 
-async def fetch_changes(database: Database, cursor: str | None, limit: int) -> Page:
+async def fetch_changes(database: Database, cursor: str | None, limit: int) -> FeedPage:
     """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
     Deleting or reviving an item or document hides or shows its associations, so these follow at
@@ -134,7 +134,7 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
         return await _fetch_page(database, position, limit)
 
 
-async def _fetch_page(database: Database, position: Cursor | None, limit: int) -> Page:
+async def _fetch_page(database: Database, position: FeedCursor | None, limit: int) -> FeedPage:
     async with database.snapshot(scans=True) as connection:
         now = await _select_now().fetch_one(connection)
         assert now is not None
@@ -144,7 +144,7 @@ async def _fetch_page(database: Database, position: Cursor | None, limit: int) -
                 "writes, and its change feed starts again: read the entities in full, then the "
                 "feed without since"
             )
-        position = position or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
+        position = position or FeedCursor(now["history"], EMPTY_SNAPSHOT, "", 0)
         until = position.until or now["snapshot"]
         if now["is_standby"] and _xmin(now["snapshot"]) < _xmax(until):
             # The rest of the page may not be replayed yet, and its cursor would skip it.
@@ -168,8 +168,8 @@ async def _fetch_page(database: Database, position: Cursor | None, limit: int) -
         await record_timeline(database)  # before a client can show the new cursor to a standby
     if has_more:
         last_sequence = rows[limit - 1]["sequence"]
-        return Page(changes, position._replace(until=until, sequence=last_sequence), has_more)
-    return Page(changes, Cursor(position.history, until, "", 0), has_more)
+        return FeedPage(changes, position._replace(until=until, sequence=last_sequence), has_more)
+    return FeedPage(changes, FeedCursor(position.history, until, "", 0), has_more)
 
 
 def _xmin(snapshot: str) -> int:
@@ -224,7 +224,7 @@ def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
 @cache
 def _select_page() -> CompiledStatement:
     table = tables.changes
-    since, until = (cast(bindparam(name, type_=Text), Snapshot) for name in ("since", "until"))
+    since, until = (cast(bindparam(name, type_=Text), PgSnapshot) for name in ("since", "until"))
     # All transactions before this one are visible in ``since``, so the index can skip them.
     oldest = cast(cast(func.pg_snapshot_xmin(since), Text), BigInteger)
     return CompiledStatement(
@@ -251,7 +251,7 @@ def _select_associations() -> CompiledStatement:
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
     keys = union(*(select(table.c.identifier).where(end == func.any(nodes)) for end in ends))
-    operation = case((visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
+    operation = case((is_visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),

@@ -37,17 +37,17 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
-from ..schema.expressions import json_get, json_text
+from ..schema.expressions import json_text, json_value
 from ..schema.list_indexes import FOLDED_CODE_CHARS
 from ..schema.tables import TimestampTZ, items
-from ..schema.trigrams import can_use_pattern, like_pattern
+from ..schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
     BASE_URL,
     Entities,
-    displayed_text,
-    entity_url,
-    identifier_from_url,
-    rewritten_plural,
+    build_displayed_text,
+    build_entity_url,
+    find_url_plural,
+    parse_entity_url,
 )
 
 Expression = ColumnElement[Any]
@@ -73,21 +73,21 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 """Indexed columns with the beginning of a field's value in lower case."""
 
 
-def parameterize(entities: Entities, node: Node, values: Values) -> Node:
+def parameterize_filter(entities: Entities, node: Node, values: Values) -> Node:
     """Return the filter with parameter names instead of its values, and add these to ``values``."""
     if not isinstance(node, Comparison):
-        return type(node)(tuple(parameterize(entities, part, values) for part in node.parts))
+        return type(node)(tuple(parameterize_filter(entities, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    plural = rewritten_plural(entities, field.path)
+    plural = find_url_plural(entities, field.path)
     if plural is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
         values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], plural)
     if (
         operator == "~"
         and field.type is FieldType.STRING
-        and can_use_pattern(entities.table, field, str(value))
+        and should_use_like(entities.table, field, str(value))
     ):
-        operator, values[name] = LIKE, like_pattern(str(value))
+        operator, values[name] = LIKE, build_like_pattern(str(value))
     elif field.type in ARRAYS and operator in {"=", "!="}:
         values[name], values[_single_member_name(name)] = _split_array(str(value))
         values[_joined_name(name)] = str(value)
@@ -139,12 +139,12 @@ def _joined_name(name: str) -> str:
 
 def _identifiers_from_urls(value: Any, base_url: str, plural: str) -> str | list[str]:
     if isinstance(value, tuple):
-        return [identifier_from_url(url, base_url, plural) for url in value]
-    return identifier_from_url(str(value), base_url, plural)
+        return [parse_entity_url(url, base_url, plural) for url in value]
+    return parse_entity_url(str(value), base_url, plural)
 
 
 def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
-    """Build the SQL condition for a filter that ``parameterize`` returned."""
+    """Build the SQL condition for a filter that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
         compare = _compare_array if node.field.type in ARRAYS else _compare
         return compare(entities, node)
@@ -152,7 +152,7 @@ def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
     return and_(*parts) if isinstance(node, And) else or_(*parts)
 
 
-def sort_key(entities: Entities, field: Field) -> Expression:
+def build_sort_key(entities: Entities, field: Field) -> Expression:
     """Return the displayed value in lower case; of codes, only the indexed first characters."""
     if (prefix_column := PREFIX_COLUMNS.get((entities.table, field.path))) is not None:
         return prefix_column
@@ -172,7 +172,7 @@ def _value(entities: Entities, field: Field) -> Expression:
     if field.type is FieldType.EXTENSION:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
-    text = displayed_text(entities, field.path)
+    text = build_displayed_text(entities, field.path)
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
@@ -205,9 +205,9 @@ def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement
     It is necessary, not sufficient: the whole uri is compared in addition.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
-    if rewritten_plural(entities, path) is None:
+    if find_url_plural(entities, path) is None:
         return true()
-    identifier = func.lower(displayed_text(entities, (*path[:-1], "identifier")))
+    identifier = func.lower(build_displayed_text(entities, (*path[:-1], "identifier")))
     if comparison.operator == "=":
         return identifier == func.lower(bindparam(name, type_=Text()))
     rows = _unnest(name, Text())
@@ -269,7 +269,7 @@ def _unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
 def _compare_array(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Compare an array: ``=`` with all its members in any order, ``~`` and ``@`` with any one."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    elements = func.json_array_elements(json_get(entities.table.c.body, field.path[0]))
+    elements = func.json_array_elements(json_value(entities.table.c.body, field.path[0]))
     rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
         "elements"
     )
@@ -298,10 +298,10 @@ def _may_match(entities: Entities, field: Field, name: str) -> ColumnElement[boo
     Postgres evaluates it first, because it has no subquery. educationLevel='05' in a million items
     takes a third of the time with it.
     """
-    if rewritten_plural(entities, field.path) is not None:
+    if find_url_plural(entities, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
-    array = cast(cast(json_get(entities.table.c.body, field.path[0]), JSONB), Text)
+    array = cast(cast(json_value(entities.table.c.body, field.path[0]), JSONB), Text)
     fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
     return _contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
@@ -310,8 +310,8 @@ def _member_text(entities: Entities, field: Field, member: Expression) -> Expres
     """Return the text of an array member, or of the field of it that the filter names."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
-    if (plural := rewritten_plural(entities, field.path)) is not None:
-        return entity_url(plural, json_text(member, "identifier"))
+    if (plural := find_url_plural(entities, field.path)) is not None:
+        return build_entity_url(plural, json_text(member, "identifier"))
     return json_text(member, field.path[1])
 
 

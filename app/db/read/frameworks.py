@@ -23,7 +23,7 @@ from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from . import item_counts
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     import asyncpg
@@ -81,7 +81,7 @@ def _frameworks() -> CompiledStatement:
     is_match = func.strpos(documents.c.searched_text, contained) > literal_column("0")
     matches = (
         select(documents.c.identifier, documents.c.folded_title)
-        .where(live(documents), is_match)
+        .where(is_live(documents), is_match)
         .cte("matches")
     )
     page = (
@@ -98,7 +98,7 @@ def _frameworks() -> CompiledStatement:
             page.c.identifier,
             body.scalar_subquery().label("body"),
             total.label("total"),
-            item_counts.count_of(page.c.identifier).label("items"),
+            item_counts.select_item_count(page.c.identifier).label("items"),
         ).order_by(page.c.folded_title, page.c.identifier)
     )
 
@@ -109,7 +109,7 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
     prefix = bindparam("prefix", type_=Text)
 
     def is_listed(table: Table) -> ColumnElement[bool]:
-        return table.c.deleted_at.is_not(None) if deleted else live(table)
+        return table.c.deleted_at.is_not(None) if deleted else is_live(table)
 
     item_count = (
         select(func.count())
@@ -118,7 +118,7 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
         )
         .scalar_subquery()
         if deleted
-        else item_counts.count_of(documents.c.identifier)
+        else item_counts.select_item_count(documents.c.identifier)
     )
     title = json_text(documents.c.body, "title")
     return CompiledStatement(
@@ -146,4 +146,4 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
 @cache
 def _item_count() -> CompiledStatement:
     document = bindparam("document", type_=Text)
-    return CompiledStatement(select(item_counts.count_of(document).label("items")))
+    return CompiledStatement(select(item_counts.select_item_count(document).label("items")))

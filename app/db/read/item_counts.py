@@ -3,7 +3,7 @@
 Every statement that creates, deletes, undeletes or moves items appends the difference to
 ``item_counts``, so that writers of one document do not wait for each other; a number is the sum of
 its rows. Counting a million items in an index takes 40 ms, adding up the rows of 10,000 documents
-1 ms. ``compact`` replaces the rows of each document by their sum.
+1 ms. ``compact_item_counts`` replaces the rows of each document by their sum.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def _total() -> ColumnElement[int]:
     return func.coalesce(func.sum(_table.c.live_items), literal_column("0")).cast(BigInteger)
 
 
-def select_total() -> Select[int, int]:
+def select_total_count() -> Select[int, int]:
     """Select the number of all live items and the number of rows to compact, as one row."""
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
     return select(_total().label("total"), not_compacted)
 
 
-def count_of(document: ColumnElement[str]) -> ColumnElement[int]:
+def select_item_count(document: ColumnElement[str]) -> ColumnElement[int]:
     """Return the number of live items of a document."""
     return select(_total()).where(_table.c.document_identifier == document).scalar_subquery()
 
 
-async def compact(database: Database) -> None:
+async def compact_item_counts(database: Database) -> None:
     """Replace all rows of each document by their sum.
 
     Gives up silently if the database is unavailable or another reader compacts, because a later

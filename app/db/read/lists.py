@@ -33,9 +33,9 @@ from ..schema.tables import items
 from ..statement import CompiledStatement
 from . import item_counts
 from .derived_fields import BASE_URL, Derivation, Entities
-from .filters import Values, build_where_clause, parameterize, sort_key
-from .search import SearchQueries, matches, parse_search, relevance
-from .visibility import body_of, visible
+from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
+from .search import SearchQueries, build_match_condition, build_relevance_score, parse_search
+from .visibility import build_body_expression, is_visible
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
@@ -48,7 +48,7 @@ STORED = Derivation()
 """Values as stored, with only those derived values that every profile adds."""
 
 
-class Page(NamedTuple):
+class ListPage(NamedTuple):
     """The bodies of one page and the number of entities in the whole list."""
 
     total: int
@@ -60,7 +60,7 @@ class ListShape(NamedTuple):
 
     resource: Resource
     where: Node | None
-    """The filter as returned by ``parameterize``."""
+    """The filter as returned by ``parameterize_filter``."""
     sort: Field | None
     descending: bool
     searched: bool
@@ -73,27 +73,27 @@ async def fetch_page(
     query: Query,
     derivation: Derivation = STORED,
     base_url: str = "",
-) -> Page:
+) -> ListPage:
     """Return a page of the entities that a query asks for. Raises ``ReadTimeout``.
 
     Filters and sorting use the values as the profile shows them: those it derives by
     ``derivation``, with URLs that start with ``base_url``. Ties are broken by identifier.
     """
-    statement, values = prepare(resource, query, derivation, base_url)
+    statement, values = prepare_list_statement(resource, query, derivation, base_url)
     rows = await database.scan(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
-        await item_counts.compact(database)
-    return Page(rows[0]["total"], bodies)
+        await item_counts.compact_item_counts(database)
+    return ListPage(rows[0]["total"], bodies)
 
 
-def prepare(
+def prepare_list_statement(
     resource: Resource, query: Query, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
     """Return the statement of a query, which all queries of its shape share, and its parameters."""
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     entities = Entities(resource, derivation)
-    where = parameterize(entities, query.where, values) if query.where else None
+    where = parameterize_filter(entities, query.where, values) if query.where else None
     if query.search:
         values |= parse_search(query.search)._asdict()
     shape = ListShape(resource, where, query.sort, query.descending, bool(query.search), derivation)
@@ -116,13 +116,15 @@ def _statement(shape: ListShape) -> CompiledStatement:
     table = entities.table
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:
-        columns["key"] = sort_key(entities, shape.sort)
+        columns["key"] = build_sort_key(entities, shape.sort)
     elif shape.searched:
         # Negated, because lists are ascending and the best match comes first.
-        columns["key"] = -relevance(*SEARCH_PARAMETERS)
-    rows = select(*(column.label(name) for name, column in columns.items())).where(visible(table))
+        columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
+    rows = select(*(column.label(name) for name, column in columns.items())).where(
+        is_visible(table)
+    )
     if shape.searched:
-        rows = rows.where(matches(*SEARCH_PARAMETERS))
+        rows = rows.where(build_match_condition(*SEARCH_PARAMETERS))
     if shape.where is not None:
         rows = rows.where(build_where_clause(entities, shape.where))
     is_filtered = shape.searched or shape.where is not None
@@ -136,12 +138,14 @@ def _statement(shape: ListShape) -> CompiledStatement:
         counted = totals.cte("counted")
         page = select(matching).order_by(*_order(matching, shape)).limit(LIMIT).offset(OFFSET)
     else:
-        counted = (item_counts.select_total() if table is items else totals).cte("counted")
+        counted = (item_counts.select_total_count() if table is items else totals).cte("counted")
         page = _page_from_nearer_end(rows, counted.c.total, shape)
     page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
-    body = select(body_of(shape.resource)).where(table.c.identifier == page_rows.c.identifier)
+    body = select(build_body_expression(shape.resource)).where(
+        table.c.identifier == page_rows.c.identifier
+    )
     return CompiledStatement(
         select(counted.c.total, counted.c.not_compacted, body.scalar_subquery().label("body"))
         .select_from(counted.outerjoin(page_rows, true()))

@@ -26,9 +26,9 @@ from ...case.resources import (
 from ...exceptions import NotFound
 from ..pool import Database
 from ..schema import tables
-from ..schema.tables import table_of
+from ..schema.tables import get_table
 from ..statement import CompiledStatement
-from .visibility import body_of, live, select_nodes, visible
+from .visibility import build_body_expression, is_live, is_visible, select_nodes
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -101,7 +101,7 @@ class FrameworkSnapshot:
 
 
 @asynccontextmanager
-async def framework_snapshot(
+async def open_framework_snapshot(
     database: Database, identifier: str
 ) -> AsyncIterator[FrameworkSnapshot]:
     """Open a snapshot of the framework whose package or document has this identifier.
@@ -151,21 +151,21 @@ def _find() -> CompiledStatement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    row = select_package(*columns).join(document).where(live(document))
+    row = select_package(*columns).join(document).where(is_live(document))
     return CompiledStatement(row, has_generic_plan=True)
 
 
 @cache
 def _bodies(resource: Resource) -> CompiledStatement:
-    table = table_of(resource)
+    table = get_table(resource)
     in_framework = (
         table.c.identifier.in_(_definitions_of_framework(resource))
         if resource in DEFINITIONS
         else table.c.document_identifier == DOCUMENT
     )
-    body = body_of(resource).label("body")
+    body = build_body_expression(resource).label("body")
     return CompiledStatement(
-        select(body).where(in_framework, visible(table)).order_by(table.c.ordinal)
+        select(body).where(in_framework, is_visible(table)).order_by(table.c.ordinal)
     )
 
 
@@ -179,7 +179,7 @@ def _definitions_of_framework(resource: Resource) -> Any:
 def _of_items(column: ColumnElement[Any]) -> Select[Any]:
     """Select a column of the framework's items, or of a link table joined to them."""
     items = tables.items
-    in_framework = and_(items.c.document_identifier == DOCUMENT, live(items))
+    in_framework = and_(items.c.document_identifier == DOCUMENT, is_live(items))
     if column.table is items:
         return select(column).where(in_framework, column.is_not(None))
     return select(column).join(items).where(in_framework)
@@ -187,7 +187,7 @@ def _of_items(column: ColumnElement[Any]) -> Select[Any]:
 
 def _of_associations(column: ColumnElement[Any]) -> Select[Any]:
     table = tables.associations
-    in_framework = (table.c.document_identifier == DOCUMENT, visible(table))
+    in_framework = (table.c.document_identifier == DOCUMENT, is_visible(table))
     return select(column).where(*in_framework, column.is_not(None))
 
 

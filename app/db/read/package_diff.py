@@ -21,16 +21,16 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
-from ..schema.tables import table_of
+from ..schema.tables import get_table
 from ..statement import CompiledStatement
 from .body_digests import (
-    container_link_column,
-    digest_column,
-    document_link_suffix,
+    add_container_link,
+    build_container_link_column,
+    build_digest_column,
+    build_document_link_suffix,
     has_digest,
-    with_container_link,
 )
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     from ..pool import Database
@@ -57,7 +57,7 @@ async def diff_package(database: Database, package: Package) -> PackageDiff:
     """
     document = package.document_identifier
     row = await database.fetch_one(_document_body(), document=document)
-    suffix = document_link_suffix(row["body"]) if row else ""
+    suffix = build_document_link_suffix(row["body"]) if row else ""
     rows = await database.scan(_digests(), document=document, link_suffix=suffix)
     stored = {
         (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
@@ -84,7 +84,7 @@ def _compare(package: Package, stored: dict[Key, tuple[str, str | None]]) -> Pac
             diff.added.append(key)
             continue
         digest, container_link = entry
-        if not has_digest(with_container_link(row, container_link), digest):
+        if not has_digest(add_container_link(row, container_link), digest):
             diff.changed.append(key)
     diff.deleted.extend(missing)
     return diff
@@ -96,20 +96,20 @@ def _digests() -> CompiledStatement:
 
 
 def _digests_of(resource: Resource) -> Select[Any]:
-    table = table_of(resource)
+    table = get_table(resource)
     document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
     columns = (
         _kind(resource),
         table.c.identifier,
-        digest_column(table),
-        container_link_column(table),
+        build_digest_column(table),
+        build_container_link_column(table),
     )
-    return select(*columns).where(document == bindparam("document", type_=Text), live(table))
+    return select(*columns).where(document == bindparam("document", type_=Text), is_live(table))
 
 
 @cache
 def _document_body() -> CompiledStatement:
-    table = table_of(DOCUMENTS)
+    table = get_table(DOCUMENTS)
     return CompiledStatement(
         select(cast(table.c.body, Text).label("body")).where(
             table.c.identifier == bindparam("document", type_=Text)
@@ -122,7 +122,7 @@ def _bodies() -> CompiledStatement:
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in COMPARED_RESOURCES:
-        table = table_of(resource)
+        table = get_table(resource)
         rows = select(_kind(resource), table.c.identifier, table.c.body)
         selects.append(rows.where(table.c.identifier == func.any(identifiers)))
     return CompiledStatement(union_all(*selects))

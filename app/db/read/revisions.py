@@ -8,9 +8,9 @@ Every write that can change the response of a package increments one of three co
   node of another document is hidden while that node is deleted.
 
 Writers append a row to ``revision_marks``, so that writers of one document do not wait for each
-other. A counter is the sum of their random steps plus ``revisions.version``, to which ``compact``
-adds them. Two readers that see the same revision see the same package, even if a failover lost the
-write that one of them saw: the write that replaces it has another step.
+other. A counter is the sum of their random steps plus ``revisions.version``, to which
+``compact_revisions`` adds them. Two readers that see the same revision see the same package, even
+if a failover lost the write that one of them saw: the write that replaces it has another step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ..schema.expressions import exists_where
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
 from .package import DOCUMENT, select_package
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -81,7 +81,7 @@ class Revisions:
         self._has_foreign_nodes: OrderedDict[Revision, bool] = OrderedDict()
         self._single_flight = SingleFlight(self._load)
 
-    async def current(self, identifier: str) -> Revision:
+    async def get_current(self, identifier: str) -> Revision:
         """Return the revision of the package or document with this identifier.
 
         Concurrent calls share one query. Raises ``NotFound``.
@@ -103,7 +103,7 @@ class Revisions:
         if len(self._last) > CACHE_SIZE:
             self._last.popitem(last=False)
         if increments > COMPACT_AT:
-            await compact(self.database, current.document_identifier)
+            await compact_revisions(self.database, current.document_identifier)
         return current
 
     async def _refresh(self, last: Revision) -> Revision | None:
@@ -167,7 +167,7 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
     return Revision(*row[:-1]) if row else None
 
 
-async def compact(database: Database, document: str) -> None:
+async def compact_revisions(database: Database, document: str) -> None:
     """Move the increments of a document, of definitions and of nodes into their versions.
 
     Gives up silently if the database is unavailable, because a later reader does it as well.
@@ -189,7 +189,7 @@ def _select_revision() -> CompiledStatement:
     document = package.c.document_identifier
     counters = _counters_of(document)
     row = select_package(document, _history(), *counters.c).join(documents).join(counters, true())
-    return CompiledStatement(row.where(live(documents)), has_generic_plan=True)
+    return CompiledStatement(row.where(is_live(documents)), has_generic_plan=True)
 
 
 def _history() -> ColumnElement[str]:

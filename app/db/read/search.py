@@ -89,12 +89,16 @@ def _quote(text: str) -> str:
     return f"'{escaped}'"
 
 
-def matches(code: ColumnElement[str], text: ColumnElement[str]) -> ColumnElement[bool]:
+def build_match_condition(
+    code: ColumnElement[str], text: ColumnElement[str]
+) -> ColumnElement[bool]:
     """Return the condition that an item matches; the arguments are the ``SearchQueries``."""
     return or_(_matches(_code_prefix(code)), _matches(_text_query(text)))
 
 
-def relevance(code: ColumnElement[str], text: ColumnElement[str]) -> ColumnElement[float]:
+def build_relevance_score(
+    code: ColumnElement[str], text: ColumnElement[str]
+) -> ColumnElement[float]:
     """Return a score: highest for the exact code, then for its beginning, then for words."""
     is_exact = _matches(cast(code, TSQUERY))
     is_prefix = _matches(_code_prefix(code))
@@ -161,7 +165,10 @@ def _search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of t
         .join(items, items.c.identifier == candidates.c.identifier)
         .join(documents, documents.c.identifier == items.c.document_identifier)
         .order_by(
-            relevance(code, text).desc(), func.length(item_code), item_code, items.c.identifier
+            build_relevance_score(code, text).desc(),
+            func.length(item_code),
+            item_code,
+            items.c.identifier,
         )
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))

@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
-from .visibility import live
+from .visibility import is_live
 
 if TYPE_CHECKING:
     import asyncpg
@@ -131,7 +131,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
             link.c.destination_identifier == parent,
             link.c.document_identifier == DOCUMENT,
             child.c.document_identifier == DOCUMENT,
-            live(child),
+            is_live(child),
             _is_parent_link(link),
         )
         .scalar_subquery()
@@ -166,7 +166,7 @@ def _children() -> CompiledStatement:
             parent == func.any(parents),
             link.c.document_identifier == DOCUMENT,
             item.c.document_identifier == DOCUMENT,
-            live(item),
+            is_live(item),
             _is_parent_link(link),
         )
         .subquery("rows")
@@ -191,7 +191,7 @@ def _roots() -> CompiledStatement:
     # table of a framework of thousands of items would not fit into memory.
     own_items = (
         select(items.c.identifier, items.c.ordinal)
-        .where(items.c.document_identifier == DOCUMENT, live(items))
+        .where(items.c.document_identifier == DOCUMENT, is_live(items))
         .cte("own_items")
         .prefix_with("MATERIALIZED")
     )
@@ -292,7 +292,7 @@ def _first_parent(path: CTE) -> FromClause:
             link.c.origin_identifier == path.c.identifier,
             link.c.document_identifier == path.c.document,
             parent.c.document_identifier == path.c.document,
-            live(parent),
+            is_live(parent),
             _is_parent_link(link),
         )
         .order_by(link.c.ordinal)

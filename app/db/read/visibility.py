@@ -33,22 +33,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..schema import tables
 from ..schema.expressions import exists_where
-from ..schema.tables import table_of
+from ..schema.tables import get_table
 from ..statement import CompiledStatement
 
 NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 """The kinds of entities that an association can relate."""
 
 
-def live(table: FromClause) -> ColumnElement[bool]:
+def is_live(table: FromClause) -> ColumnElement[bool]:
     """Return the condition that a row is not soft-deleted."""
     return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
 
 
-def visible(table: Table) -> ColumnElement[bool]:
+def is_visible(table: Table) -> ColumnElement[bool]:
     """Return the condition that readers may see a row: for most tables, that it is live."""
     if table is not tables.associations:
-        return live(table)
+        return is_live(table)
     document_is_deleted = _row_exists(tables.documents, table.c.document_identifier, deleted=True)
     return and_(
         ~_is_deleted_node(table.c.origin_identifier),
@@ -73,9 +73,9 @@ def _row_exists(
     return exists_where(table.c.identifier == identifier, state)
 
 
-def body_of(resource: Resource) -> ColumnElement[Any]:
+def build_body_expression(resource: Resource) -> ColumnElement[Any]:
     """Return the body column; for rubrics, an expression that adds the criteria and levels."""
-    return _rubric_with_criteria() if resource is RUBRICS else table_of(resource).c.body
+    return _rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
 
 def _rubric_with_criteria() -> ColumnElement[Any]:
@@ -119,12 +119,12 @@ def select_entity(resource: Resource) -> CompiledStatement:
 
     A descendant's hierarchyCode is its ancestor's, a dot, and more: ELA, ELA.1, ELA.1.V.
     """
-    table = table_of(resource)
+    table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)
-    body = body_of(resource).label("body")
+    body = build_body_expression(resource).label("body")
     if not resource.with_descendants:
         return CompiledStatement(
-            select(body).where(table.c.identifier == identifier, visible(table)),
+            select(body).where(table.c.identifier == identifier, is_visible(table)),
             # The others are lookups in one primary key, which Postgres never plans for the values:
             # both plans cost the same. Hiding the value would make them 7 % slower.
             has_generic_plan=table is tables.associations,
@@ -139,7 +139,7 @@ def select_entity(resource: Resource) -> CompiledStatement:
     return CompiledStatement(
         select(body)
         .select_from(ancestor, table)
-        .where(ancestor.c.identifier == identifier, live(ancestor), live(table))
+        .where(ancestor.c.identifier == identifier, is_live(ancestor), is_live(table))
         .where(or_(table.c.identifier == identifier, is_descendant))
         .order_by(
             table.c.identifier != identifier,
@@ -156,7 +156,7 @@ def select_associations_of_item() -> CompiledStatement:
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
-        .where(_touches_item(), visible(table))
+        .where(_touches_item(), is_visible(table))
         .order_by(table.c.ordinal, table.c.identifier)
         .limit(bindparam("limit", type_=BigInteger)),
         has_generic_plan=True,
@@ -171,7 +171,7 @@ def select_association_keys_of_item() -> CompiledStatement:
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
     )
     keys = func.string_agg(table.c.identifier, line_break).label("keys")
-    statement = select(keys).where(_touches_item(), visible(table))
+    statement = select(keys).where(_touches_item(), is_visible(table))
     return CompiledStatement(statement, has_generic_plan=True)
 
 
@@ -182,7 +182,7 @@ def select_associations_by_key() -> CompiledStatement:
     keys = bindparam("keys", type_=ARRAY(Text))
     return CompiledStatement(
         select(table.c.body)
-        .where(table.c.identifier == func.any(keys), visible(table))
+        .where(table.c.identifier == func.any(keys), is_visible(table))
         .order_by(table.c.ordinal, table.c.identifier),
         has_generic_plan=True,
     )
@@ -205,7 +205,7 @@ def select_nodes() -> CompiledStatement:
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in (ITEMS, DOCUMENTS):
-        table = table_of(resource)
+        table = get_table(resource)
         rows = select(table.c.identifier, literal(resource.plural).label("plural"))
-        selects.append(rows.where(table.c.identifier == func.any(identifiers), live(table)))
+        selects.append(rows.where(table.c.identifier == func.any(identifiers), is_live(table)))
     return CompiledStatement(union_all(*selects), has_generic_plan=True)

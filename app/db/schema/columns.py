@@ -35,7 +35,7 @@ ORDINAL_START = 1_000_000_000_000
 """First ordinal of entities written one at a time; uploads number their rows from 0."""
 
 
-def generated_column(
+def build_generated_column(
     name: str,
     *path: str,
     references: str | None = None,
@@ -75,7 +75,7 @@ to_tsvector(
 after an equals sign. Truncated where it could exceed the maximum size of a tsvector."""
 
 
-def search_columns() -> tuple[SchemaItem, ...]:
+def build_search_columns() -> tuple[SchemaItem, ...]:
     """Return the column with the search vector of an item, and its index."""
     return (
         Column(
@@ -89,7 +89,7 @@ def search_columns() -> tuple[SchemaItem, ...]:
     )
 
 
-def ordinal_column() -> Column[int]:
+def build_ordinal_column() -> Column[int]:
     """Return the column that orders the entities of a package."""
     return Column(
         "ordinal",
@@ -101,7 +101,7 @@ def ordinal_column() -> Column[int]:
     )
 
 
-def body_column() -> Column[Any]:
+def build_body_column() -> Column[Any]:
     """Return the column that stores the entity itself."""
     return Column(
         "body",
@@ -111,7 +111,7 @@ def body_column() -> Column[Any]:
     )
 
 
-def created_at_column() -> Column[Any]:
+def build_created_at_column() -> Column[Any]:
     """Return the column that records when a row was inserted."""
     return Column(
         "created_at",
@@ -122,14 +122,14 @@ def created_at_column() -> Column[Any]:
     )
 
 
-def entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
+def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     """Return a table with the columns of every addressable entity, and further ones."""
     return Table(
         name,
         metadata,
-        generated_column("identifier", "identifier", primary=True),
-        ordinal_column(),
-        body_column(),
+        build_generated_column("identifier", "identifier", primary=True),
+        build_ordinal_column(),
+        build_body_column(),
         Column(
             "last_change_date_time",
             TimestampTZ,
@@ -141,7 +141,7 @@ def entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     )
 
 
-def soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
+def build_soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
     """Return the column for soft deletion, and an index of the deleted rows.
 
     Associations are hidden while one of their nodes is deleted; the index finds those few nodes.
@@ -157,7 +157,7 @@ def soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
     )
 
 
-def link_table(
+def build_link_table(
     name: str,
     owner: tuple[str, str],
     target: tuple[str, str],
@@ -183,7 +183,7 @@ def link_table(
     return Table(name, metadata, *keys, comment=comment)
 
 
-def document_key(*, nullable: bool = False) -> Column[str]:
+def build_document_column(*, nullable: bool = False) -> Column[str]:
     """Return the column that refers to the document of an entity."""
     return Column(
         "document_identifier",
@@ -194,11 +194,11 @@ def document_key(*, nullable: bool = False) -> Column[str]:
     )
 
 
-def definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
+def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     """Return the table of one class of definitions, with soft deletion."""
-    return entity_table(name, *columns, *soft_delete_columns(name), comment=comment)
+    return build_entity_table(name, *columns, *build_soft_delete_columns(name), comment=comment)
 
 
-def hierarchy_code_column() -> Column[str]:
+def build_hierarchy_code_column() -> Column[str]:
     """Return the column by which the children of a definition are found."""
-    return generated_column("hierarchy_code", "hierarchyCode")
+    return build_generated_column("hierarchy_code", "hierarchyCode")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Exists, Text, exists, literal_column
 
 
-def json_get(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+def json_value(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
     """Return the JSON value at a path of field names."""
     for name in path:
         value = value.op("->")(literal_column(f"'{name}'"))
@@ -17,7 +17,7 @@ def json_get(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
 def json_text(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
     """Return the value at a path of field names as text."""
     *parents, last = path
-    return json_get(value, *parents).op("->>", return_type=Text())(literal_column(f"'{last}'"))
+    return json_value(value, *parents).op("->>", return_type=Text())(literal_column(f"'{last}'"))
 
 
 def exists_where(*conditions: ColumnElement[bool]) -> Exists:

@@ -28,50 +28,50 @@ from ...case.resources import DEFINITIONS, Resource
 from .columns import (
     ORDINAL_START,
     TimestampTZ,
-    body_column,
-    created_at_column,
-    definition_table,
-    document_key,
-    entity_table,
-    generated_column,
-    hierarchy_code_column,
-    link_table,
+    build_body_column,
+    build_created_at_column,
+    build_definition_table,
+    build_document_column,
+    build_entity_table,
+    build_generated_column,
+    build_hierarchy_code_column,
+    build_link_table,
+    build_ordinal_column,
+    build_search_columns,
+    build_soft_delete_columns,
     metadata,
-    ordinal_column,
-    search_columns,
-    soft_delete_columns,
 )
 from .list_indexes import DOCUMENT_LIST_COLUMNS, ITEM_LIST_COLUMNS
 
 __all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # re-exported from columns
 
-concepts = definition_table(
+concepts = build_definition_table(
     "concepts",
-    hierarchy_code_column(),
+    build_hierarchy_code_column(),
     comment="CFConcept: topics of items, shared by all frameworks.",
 )
-subjects = definition_table(
+subjects = build_definition_table(
     "subjects",
-    hierarchy_code_column(),
+    build_hierarchy_code_column(),
     comment="CFSubject: subjects of documents and items, shared by all frameworks.",
 )
-licenses = definition_table(
+licenses = build_definition_table(
     "licenses", comment="CFLicense: licences of documents and items, shared by all frameworks."
 )
-item_types = definition_table(
+item_types = build_definition_table(
     "item_types",
-    hierarchy_code_column(),
+    build_hierarchy_code_column(),
     comment="CFItemType: kinds of items, shared by all frameworks.",
 )
-association_groupings = definition_table(
+association_groupings = build_definition_table(
     "association_groupings",
     comment="CFAssociationGrouping: named groups of associations, shared by all frameworks.",
 )
 
-documents = entity_table(
+documents = build_entity_table(
     "documents",
-    generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *soft_delete_columns("documents"),
+    build_generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *build_soft_delete_columns("documents"),
     *DOCUMENT_LIST_COLUMNS,
     comment="CFDocument: one row per framework.",
 )
@@ -98,17 +98,17 @@ packages = Table(
     comment="CFPackage: created with its document.",
 )
 
-items = entity_table(
+items = build_entity_table(
     "items",
-    document_key(),
-    generated_column(
+    build_document_column(),
+    build_generated_column(
         "item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"
     ),
-    generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *soft_delete_columns("items"),
+    build_generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *build_soft_delete_columns("items"),
     *ITEM_LIST_COLUMNS,
     Index("ix_items_document", "document_identifier", "ordinal"),
-    *search_columns(),
+    *build_search_columns(),
     comment="CFItem: the competency statements of all frameworks.",
 )
 
@@ -141,13 +141,15 @@ item_counts = Table(
 )
 
 # No foreign keys to nodes, because a node may be stored on another server.
-associations = entity_table(
+associations = build_entity_table(
     "associations",
-    document_key(nullable=True),
-    generated_column("association_type", "associationType", nullable=False),
-    generated_column("origin_identifier", "originNodeURI", "identifier", nullable=False),
-    generated_column("destination_identifier", "destinationNodeURI", "identifier", nullable=False),
-    generated_column(
+    build_document_column(nullable=True),
+    build_generated_column("association_type", "associationType", nullable=False),
+    build_generated_column("origin_identifier", "originNodeURI", "identifier", nullable=False),
+    build_generated_column(
+        "destination_identifier", "destinationNodeURI", "identifier", nullable=False
+    ),
+    build_generated_column(
         "grouping_identifier",
         "CFAssociationGroupingURI",
         "identifier",
@@ -167,10 +169,10 @@ associations = entity_table(
     comment="CFAssociation: typed relations between nodes. Deleted for good, not softly.",
 )
 
-rubrics = entity_table(
+rubrics = build_entity_table(
     "rubrics",
-    document_key(),
-    *soft_delete_columns("rubrics"),
+    build_document_column(),
+    *build_soft_delete_columns("rubrics"),
     Index("ix_rubrics_document", "document_identifier", "ordinal"),
     comment="CFRubric: the rubrics of all frameworks; their criteria are rows of rubric_criteria.",
 )
@@ -178,9 +180,9 @@ rubrics = entity_table(
 rubric_criteria = Table(
     "rubric_criteria",
     metadata,
-    generated_column("identifier", "identifier", primary=True),
-    ordinal_column(),
-    body_column(),
+    build_generated_column("identifier", "identifier", primary=True),
+    build_ordinal_column(),
+    build_body_column(),
     Column(
         "rubric_identifier",
         Text,
@@ -195,9 +197,9 @@ rubric_criteria = Table(
 rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
-    generated_column("identifier", "identifier", primary=True),
-    ordinal_column(),
-    body_column(),
+    build_generated_column("identifier", "identifier", primary=True),
+    build_ordinal_column(),
+    build_body_column(),
     Column(
         "criterion_identifier",
         Text,
@@ -209,16 +211,16 @@ rubric_criterion_levels = Table(
     comment="CFRubricCriterionLevel: the levels of criteria.",
 )
 
-document_subjects = link_table(
+document_subjects = build_link_table(
     "document_subjects",
     ("document", "documents"),
     ("subject", "subjects"),
     comment="subjectURI of documents.",
 )
-item_subjects = link_table(
+item_subjects = build_link_table(
     "item_subjects", ("item", "items"), ("subject", "subjects"), comment="subjectURI of items."
 )
-item_concepts = link_table(
+item_concepts = build_link_table(
     "item_concepts",
     ("item", "items"),
     ("concept", "concepts"),
@@ -226,7 +228,7 @@ item_concepts = link_table(
 )
 
 package_definitions = {
-    resource.name: link_table(
+    resource.name: build_link_table(
         f"package_{resource.table}",
         ("document", "packages"),
         ("definition", resource.table),
@@ -379,7 +381,7 @@ signing_keys = Table(
     metadata,
     Column("kid", Text, primary_key=True, comment="Key ID, as in the header of tokens."),
     Column("private_pem", Text, nullable=False, comment="RSA private key. Secret."),
-    created_at_column(),
+    build_created_at_column(),
     comment="Keys of the local token issuer: the newest signs, all of them verify.",
 )
 
@@ -407,7 +409,7 @@ clients = Table(
     Column("identifier", Text, primary_key=True, comment="client_id of token requests."),
     Column("name", Text, comment="What the client is for, as its owner described it."),
     Column("scopes", ARRAY(Text), nullable=False, comment="Scopes that it may ask for."),
-    created_at_column(),
+    build_created_at_column(),
     comment="OAuth clients of the local issuer, besides the one from the settings.",
 )
 
@@ -423,12 +425,12 @@ client_secrets = Table(
         index=True,
         comment="The client whose secret it is.",
     ),
-    created_at_column(),
+    build_created_at_column(),
     Column("expires_at", TimestampTZ, comment="When the secret stops working; NULL: never."),
     comment="Secrets of clients; two per client while a secret is rotated.",
 )
 
 
-def table_of(resource: Resource) -> Table:
+def get_table(resource: Resource) -> Table:
     """Return the table that stores the entities of a resource."""
     return metadata.tables[resource.table]

@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import Table
 
 from ...query.fields import Field
-from ..connector import connection_to
+from ..connector import open_connection
 from .tables import items
 
 log = logging.getLogger("case_server")
@@ -31,7 +31,7 @@ _CREATE = f"""
     WHERE deleted_at IS NULL"""
 
 
-def can_use_pattern(table: Table, field: Field, text: str) -> bool:
+def should_use_like(table: Table, field: Field, text: str) -> bool:
     """Return whether a search for a substring should use LIKE.
 
     False for the indexed field if the text has no three letters or digits in a row, because
@@ -40,7 +40,7 @@ def can_use_pattern(table: Table, field: Field, text: str) -> bool:
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 
 
-def like_pattern(text: str) -> str:
+def build_like_pattern(text: str) -> str:
     """Return a LIKE pattern that matches strings that contain the text."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
@@ -58,10 +58,10 @@ INDEX_ERRORS = (
 """Errors after which the server works without the index."""
 
 
-async def create_index(url: str) -> bool:
+async def create_trigram_index(url: str) -> bool:
     """Create the index if it is missing; return whether it exists now."""
     try:
-        async with connection_to(url) as connection:
+        async with open_connection(url) as connection:
             # As for migrations: short waits for locks, and one server at a time.
             await connection.execute("SET lock_timeout = '5s'")
             await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")

@@ -42,7 +42,7 @@ def get_required_schema_version() -> str:
     return head
 
 
-def is_known(revision: str) -> bool:
+def is_known_revision(revision: str) -> bool:
     """Return whether this release has a migration with this revision."""
     return revision in _revisions()[0]
 

@@ -6,10 +6,11 @@ committed together:
 
 1. ``classify_writes`` or ``classify_deletes``: which rows were written, by which operation,
 2. ``select_changes`` and ``insert_changes``: a row of ``changes`` for each of them,
-3. ``select_touched_scopes`` and ``bump_revisions``: an increment for each revision scope concerned,
-4. ``count_items``, for items only: by how many each document grew.
+3. ``select_touched_scopes`` and ``increment_revisions``: an increment for each revision scope
+   concerned,
+4. ``log_item_counts``, for items only: by how many each document grew.
 
-``log_and_bump`` does steps 2 to 4 for entities of one kind.
+``log_writes`` does steps 2 to 4 for entities of one kind.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def select_touched_scopes(
     return select(unnested.c.scope).select_from(classified.join(unnested, true()))
 
 
-def bump_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
+def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
     """Insert an increment for each scope selected.
 
     A single-entity write passes ``distinct=False``: several increments of one scope are harmless
@@ -141,7 +142,7 @@ def bump_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def count_items(classified: CTE, document: ColumnElement[Any]) -> CTE:
+def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
     """Insert by how many live items each document grew by classified writes to items."""
 
     def has_operation(*names: str) -> ColumnElement[bool]:
@@ -164,17 +165,17 @@ def count_items(classified: CTE, document: ColumnElement[Any]) -> CTE:
     return insert(table).from_select(["document_identifier", "live_items"], sums).cte("counted")
 
 
-def log_and_bump(
+def log_writes(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None
 ) -> list[CTE]:
     """Return CTEs that log writes to entities of one resource, bump revisions and count items."""
     kind = resource.name
     ctes = [
         insert_changes(select_changes(classified, kind, document)),
-        bump_revisions(select_touched_scopes(classified, kind, document)),
+        increment_revisions(select_touched_scopes(classified, kind, document)),
     ]
     if resource is ITEMS and document is not None:
-        ctes.append(count_items(classified, document))
+        ctes.append(log_item_counts(classified, document))
     return ctes
 
 
@@ -184,12 +185,12 @@ def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatem
     return CompiledStatement(select(*columns).group_by(classified.c.operation).add_cte(*ctes))
 
 
-def any_row(cte: CTE) -> ColumnElement[bool]:
+def has_rows(cte: CTE) -> ColumnElement[bool]:
     """Return the condition that a CTE has any row."""
     return exists(literal_column("1")).select_from(cte)
 
 
-def run_after(*ctes: CTE) -> ColumnElement[bool]:
+def wait_for_ctes(*ctes: CTE) -> ColumnElement[bool]:
     """Return a condition that is always true but makes Postgres run other CTEs first.
 
     Postgres runs data-modifying CTEs in no fixed order, except that it completes a CTE before it

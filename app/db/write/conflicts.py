@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
 from ...exceptions import Problem
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
@@ -37,8 +37,8 @@ LIST_ORDER = (
 )
 
 
-def to_problems(rows: list[Any]) -> list[Problem]:
-    """Convert the rows of ``find_conflicts`` to problems, in the order of the package."""
+def convert_to_problems(rows: list[Any]) -> list[Problem]:
+    """Convert the rows of ``select_conflicts`` to problems, in the order of the package."""
     ordered = sorted(rows, key=lambda row: _position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
@@ -50,14 +50,14 @@ def _position(path: str) -> tuple[int, int]:
 
 
 @cache
-def find_conflicts() -> CompiledStatement:
+def select_conflicts() -> CompiledStatement:
     """Select rows (path, message) for the staged rows that belong to other documents."""
     selects = (_owned_elsewhere(ITEMS), _owned_elsewhere(ASSOCIATIONS), _duplicate_relations())
     return CompiledStatement(union_all(*selects, *_rubric_and_package_conflicts()))
 
 
 @cache
-def find_conflicts_of_new() -> CompiledStatement:
+def select_conflicts_of_new_package() -> CompiledStatement:
     """Select the conflicts that are left for a package whose items and associations are inserted.
 
     Inserting those raises a unique violation for conflicts.
@@ -84,13 +84,13 @@ def _list_path(plural: str) -> ColumnElement[str]:
 
 def _owned_elsewhere(resource: Resource) -> Select[Any]:
     """Select the staged entities that are stored as live entities of another document."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
         _conflict(_list_path(resource.plural), message, table.c.identifier, document)
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
-        .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), live(table))
+        .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), is_live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
@@ -108,7 +108,7 @@ def _part_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
     if table is not criteria:
         rows = rows.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
     return rows.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        STAGED.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT, live(rubrics)
+        STAGED.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT, is_live(rubrics)
     )
 
 

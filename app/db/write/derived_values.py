@@ -104,6 +104,6 @@ def _without(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, 
 
 @cache
 def _stored_entities(resource: Resource) -> CompiledStatement:
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text), table.c.last_change_date_time)
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))

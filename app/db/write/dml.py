@@ -47,7 +47,7 @@ from ...case.resources import (
     Resource,
 )
 from ..schema import tables
-from ..schema.expressions import exists_where, json_get, json_text
+from ..schema.expressions import exists_where, json_text, json_value
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Reference:
     @property
     def definitions(self) -> Table:
         """Return the table of the definitions that the field refers to."""
-        return tables.table_of(self.resource)
+        return tables.get_table(self.resource)
 
 
 REFERENCES: dict[str, tuple[Reference, ...]] = {
@@ -137,7 +137,7 @@ def _replacement(
     """Return the new values of an existing row and the condition that they differ from it."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
-        body_differs(table, values["body"]),
+        is_body_changed(table, values["body"]),
         *(
             table.c[name].is_distinct_from(values[name])
             for name in columns
@@ -150,7 +150,7 @@ def _replacement(
     return values, or_(*differences)
 
 
-def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
+def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a body differs from the stored one.
 
     A registered definition lacks fields that the standard requires; responses add defaults for
@@ -173,7 +173,7 @@ def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
 def select_links(source: FromClause, reference: Reference) -> Select[Any]:
     """Select rows (owner, link) of the links in one field of the source's bodies."""
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
-    value: ColumnElement[Any] = json_get(source.c.body, reference.field)
+    value: ColumnElement[Any] = json_value(source.c.body, reference.field)
     if reference.link_table is None:
         return select(owner, value.label("link")).where(value.is_not(None))
     # The body has only the last keyword link; ``keywords`` has all of them.

@@ -19,7 +19,7 @@ from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from . import change_log, dml
-from .put_statements import PUT_STATEMENTS, link_plans
+from .put_statements import PUT_STATEMENTS, choose_link_plans
 from .stored_forms import StoredForms
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ async def _put(
         stored = forms.restore(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
         outcome: asyncpg.Record | None = None
-        for plan in link_plans(resource, present):
+        for plan in choose_link_plans(resource, present):
             outcome = await PUT_STATEMENTS[resource.name](plan).fetch_one(connection, **values)
             if outcome and outcome["links_resolved"]:
                 break
@@ -192,6 +192,6 @@ def _delete_association() -> CompiledStatement:
     table = tables.associations
     deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
     deleted = change_log.classify_deletes(deletion, table)
-    logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
+    logged = change_log.log_writes(deleted, ASSOCIATIONS, deleted.c.previous)
     identifier = select(deleted.c.identifier)
     return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

@@ -16,13 +16,18 @@ from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 from . import change_log, dml
-from .conflicts import find_conflicts_of_new
-from .package_statements import head_statements, insert_links, register, write_rubrics
+from .conflicts import select_conflicts_of_new_package
+from .package_statements import (
+    compile_link_insertion,
+    compile_registration,
+    compile_rubric_write,
+    head_statements,
+)
 from .staging import (
     DOCUMENT,
     HEAD_KINDS,
@@ -32,7 +37,7 @@ from .staging import (
     StagedRows,
     Staging,
     copy_rows,
-    copy_staged,
+    copy_to_staging_table,
     create_staging_table,
 )
 from .stored_forms import StoredForms
@@ -42,19 +47,19 @@ LARGE_RESOURCES = (ITEMS, ASSOCIATIONS)
 COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifier")
 
 
-class NotNew(Exception):
+class PackageNotNew(Exception):
     """An entity of the package belongs to another document."""
 
 
 async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -> Counter[str]:
     """Insert a package whose document does not exist; return the number of entities by kind.
 
-    Raises ``NotNew`` or ``asyncpg.UniqueViolationError`` if one of its entities exists, and what
-    iterating over the package raises.
+    Raises ``PackageNotNew`` or ``asyncpg.UniqueViolationError`` if one of its entities exists,
+    and what iterating over the package raises.
     """
     rows, keyword_rows = StagedRows(package, forms), list[StagedRow]()
     await create_staging_table(run.connection)
-    await copy_staged(run.connection, rows.iter_kinds(HEAD_KINDS))
+    await copy_to_staging_table(run.connection, rows.iter_kinds(HEAD_KINDS))
     await run.execute_counted(
         head_statements, Staging(is_known=False, fields=frozenset(rows.fields))
     )
@@ -65,11 +70,11 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
         run.progress(resource.table)
         records = _iter_records(rows, resource, package.document_identifier, keyword_rows)
         await copy_rows(run.connection, resource.table, records, COPIED_COLUMNS)
-    await copy_staged(run.connection, rows.iter_kinds(RUBRIC_KINDS))
-    await copy_staged(run.connection, _iter_async(keyword_rows))
+    await copy_to_staging_table(run.connection, rows.iter_kinds(RUBRIC_KINDS))
+    await copy_to_staging_table(run.connection, _iter_async(keyword_rows))
     assert rows.is_exhausted, "the rows of a package are ordered by kind"
-    if await run.fetch_all(find_conflicts_of_new()):
-        raise NotNew
+    if await run.fetch_all(select_conflicts_of_new_package()):
+        raise PackageNotNew
     await run.execute_counted(_remaining_statements, frozenset(rows.fields))
     await run.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return rows.counts
@@ -106,22 +111,22 @@ def _remaining_statements(fields: frozenset[str]) -> NamedStatements:
                 if reference.keeps_old_links
                 else _rows_to_register(resource, reference)
             )
-            statements.append(("recording", register(source, reference)))
+            statements.append(("recording", compile_registration(source, reference)))
             if reference.link_table is not None:
-                links = insert_links(source, reference, reference.link_table)
+                links = compile_link_insertion(source, reference, reference.link_table)
                 statements.append(("recording", links))
         statements.append(("recording", _log_creation(resource)))
-    return [*statements, ("rubrics", write_rubrics())]
+    return [*statements, ("rubrics", compile_rubric_write())]
 
 
 def _rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
     """Select the document's rows; of a foreign key, only those whose definition is missing."""
-    table, definitions = tables.table_of(resource), reference.definitions
+    table, definitions = tables.get_table(resource), reference.definitions
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)
     for key in table.foreign_keys:
         if key.column.table is definitions:
-            is_stored = exists_where(key.column == key.parent, live(definitions))
+            is_stored = exists_where(key.column == key.parent, is_live(definitions))
             rows = rows.where(key.parent.is_not(None), ~is_stored)
     return rows.cte("source")
 
@@ -133,10 +138,10 @@ def _rows_with_keywords(resource: Resource) -> CTE:
 
 def _log_creation(resource: Resource) -> CompiledStatement:
     """Log the creation of all entities of a kind, in their order."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, operation).where(table.c.document_identifier == DOCUMENT)
     created = rows.order_by(table.c.ordinal).cte("created")
     return change_log.count_by_operation(
-        created, resource.name, *change_log.log_and_bump(created, resource, DOCUMENT)
+        created, resource.name, *change_log.log_writes(created, resource, DOCUMENT)
     )

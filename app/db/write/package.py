@@ -23,16 +23,16 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
-from ..read.body_digests import container_link_column
+from ..read.body_digests import build_container_link_column
 from ..read.revisions import Revision, fetch_revision
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, count_changes
-from .conflicts import find_conflicts, to_problems
+from .conflicts import convert_to_problems, select_conflicts
 from .derived_values import DerivedValues
-from .new_package import NotNew, insert_package
+from .new_package import PackageNotNew, insert_package
 from .package_statements import upload_statements
 from .staging import DOCUMENT, STAGED, Staging, stage_package
 from .stored_forms import StoredForms
@@ -46,7 +46,7 @@ Mode = Literal["create", "replace", "upsert"]
 WORK_MEM = "64MB"
 """Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
-RETRY_STAGED = (NotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
+RETRY_STAGED = (PackageNotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
 """Errors after which a package is staged that was assumed to be new.
 
 It contains stored entities, or duplicates that its reader reports only at the end. Staging reads
@@ -172,8 +172,8 @@ async def _stage(
     """Stage a package. Raises ``Conflict`` if an entity belongs to another document."""
     run.progress("staging")
     staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
-    if conflicts := await run.fetch_all(find_conflicts()):
-        problems = to_problems(conflicts)
+    if conflicts := await run.fetch_all(select_conflicts()):
+        problems = convert_to_problems(conflicts)
         first, others = problems[0]["message"], len(problems) - 1
         more = f", and {others} more" if others else ""
         raise Conflict(
@@ -208,8 +208,8 @@ def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
 def _document_state() -> CompiledStatement:
     table = tables.documents
     columns = (
-        live(table).label("live"),
-        container_link_column(table).label("package_link"),
+        is_live(table).label("live"),
+        build_container_link_column(table).label("package_link"),
         json_text(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
     )
     return CompiledStatement(select(*columns).where(table.c.identifier == DOCUMENT))
@@ -227,5 +227,5 @@ def _matched_items() -> CompiledStatement:
         select(func.count(), changed)
         .select_from(STAGED.join(table, STAGED.c.identifier == table.c.identifier))
         .where(STAGED.c.kind == literal(ITEMS.name), table.c.document_identifier == DOCUMENT)
-        .where(live(table), table.c.identifier == func.any(derived))
+        .where(is_live(table), table.c.identifier == func.any(derived))
     )

@@ -62,7 +62,7 @@ def upload_statements(staging: Staging) -> NamedStatements:
         *(deletions if staging.is_known else ()),
         *(("items", statement) for statement in upsert(ITEMS, *columns)),
         *(("associations", statement) for statement in upsert(ASSOCIATIONS, *columns)),
-        ("rubrics", write_rubrics()),
+        ("rubrics", compile_rubric_write()),
         *(
             ("rubrics", _renumber(resource))
             for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
@@ -88,11 +88,11 @@ def head_statements(staging: Staging) -> NamedStatements:
 
 def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
     """Register the definitions that staged rows refer to, write the rows, then their links."""
-    table, source = tables.table_of(resource), staged_source(resource.name)
+    table, source = tables.get_table(resource), staged_source(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
     present = [reference for reference in references if reference.field in staging.fields]
-    registrations = [register(source, reference) for reference in present]
+    registrations = [compile_registration(source, reference) for reference in present]
     links: list[CompiledStatement] = []
     for reference in references:
         if reference.link_table is None:
@@ -102,7 +102,7 @@ def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[Compile
                 CompiledStatement(dml.delete_stale_links(source, reference, reference.link_table))
             )
         if reference in present:
-            links.append(insert_links(source, reference, reference.link_table))
+            links.append(compile_link_insertion(source, reference, reference.link_table))
     # Documents and definitions keep their ordinal, because it is no position in this package.
     insert_only = () if "ordinal" in columns else ("ordinal",)
     names = ("last_change_date_time", *columns)
@@ -117,11 +117,11 @@ def _log(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
 ) -> CompiledStatement:
     """Compile a statement that logs classified writes, bumps revisions and returns the counts."""
-    logged = change_log.log_and_bump(classified, resource, document)
+    logged = change_log.log_writes(classified, resource, document)
     return change_log.count_by_operation(classified, resource.name, *logged)
 
 
-def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
+def compile_registration(source: FromClause, reference: dml.Reference) -> CompiledStatement:
     """Register the definitions that the rows of a source refer to by one field."""
     registered = change_log.classify_writes(
         reference.definitions, dml.register_definitions(source, reference)
@@ -129,7 +129,9 @@ def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
     return _log(registered, reference.resource, None)
 
 
-def insert_links(source: FromClause, reference: dml.Reference, table: Table) -> CompiledStatement:
+def compile_link_insertion(
+    source: FromClause, reference: dml.Reference, table: Table
+) -> CompiledStatement:
     """Insert links, and bump the revision because they may add definitions to the package."""
     insertion = dml.insert_links(source, reference, table)
     return _bump_if_any(insertion.returning(literal_column("1")).cte("linked"))
@@ -137,8 +139,8 @@ def insert_links(source: FromClause, reference: dml.Reference, table: Table) -> 
 
 def _bump_if_any(cte: CTE) -> CompiledStatement:
     """Compile a statement that runs a CTE and bumps the document's revision if it has any row."""
-    scope = select(DOCUMENT.label("scope")).where(change_log.any_row(cte))
-    bumped = change_log.bump_revisions(scope)
+    scope = select(DOCUMENT.label("scope")).where(change_log.has_rows(cte))
+    bumped = change_log.increment_revisions(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
@@ -147,7 +149,7 @@ def _renumber(resource: Resource) -> CompiledStatement:
 
     The order is not part of an entity, so this bumps the revision but logs no change.
     """
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     renumbered = (
         update(table)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier)
@@ -175,7 +177,7 @@ def _write_package() -> CompiledStatement:
         bindparam("definition_extensions", type_=JSON),
     )
     insertion = insert(table).from_select(
-        ["document_identifier", *names], select(*row).where(change_log.run_after(released))
+        ["document_identifier", *names], select(*row).where(change_log.wait_for_ctes(released))
     )
     values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
     differences = [
@@ -258,14 +260,14 @@ def _delete_associations() -> CompiledStatement:
 
 
 def _soft_delete(resource: Resource) -> CompiledStatement:
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     missing = (*_is_missing(table, resource), table.c.deleted_at.is_(None))
     deletion = update(table).where(*missing).values(deleted_at=func.now())
     return _log(change_log.classify_deletes(deletion, table), resource)
 
 
 @cache
-def write_rubrics() -> CompiledStatement:
+def compile_rubric_write() -> CompiledStatement:
     """Write the staged rubrics with their criteria and levels, and delete missing parts.
 
     A change of a criterion or level is logged as an update of its rubric: ``touched`` are the

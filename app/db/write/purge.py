@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..pool import Database
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from . import change_log
@@ -107,7 +107,7 @@ def _statements() -> list[CompiledStatement]:
 
 def _list_old(resource: Resource) -> Any:
     """Insert the entities to purge into ``OLD``: deleted ones, and all parts of old documents."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
         conditions.append(table.c.document_identifier.in_(_old(DOCUMENTS)))
@@ -161,7 +161,7 @@ def _delete_associations() -> CompiledStatement:
     table = tables.associations
     deletion = _delete_of(table, "identifier", ASSOCIATIONS)
     deleted = change_log.classify_deletes(deletion, table)
-    logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
+    logged = change_log.log_writes(deleted, ASSOCIATIONS, deleted.c.previous)
     return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
 
 
@@ -170,12 +170,12 @@ def _delete_entities(resource: Resource) -> CompiledStatement:
 
     Only the scope of nodes is bumped, because which nodes exist changes.
     """
-    deletion = _delete_of(tables.table_of(resource), "identifier", resource)
+    deletion = _delete_of(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
-    bumped = change_log.bump_revisions(
+    bumped = change_log.increment_revisions(
         select(literal(tables.NODES_SCOPE).label("scope"))
         .select_from(deleted)
-        .where(change_log.any_row(deleted))
+        .where(change_log.has_rows(deleted))
     )
     return change_log.count_by_operation(deleted, resource.name, bumped)
 
@@ -193,7 +193,7 @@ def _recount_items() -> CompiledStatement:
     # All minus deleted ones, because an index has the former, and another one the few latter.
     parts = union_all(
         select(document, number).group_by(document),
-        select(document, -number).where(~live(items)).group_by(document),
+        select(document, -number).where(~is_live(items)).group_by(document),
     ).subquery("parts")
     rows = select(parts.c.document, func.sum(parts.c.number), true()).group_by(parts.c.document)
     columns = ["document_identifier", "live_items", "is_sum"]

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
@@ -62,7 +62,7 @@ NODE_COLUMNS = {
 }
 
 
-def link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
+def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
     """Return the plans to try in order until a statement reports ``links_resolved``.
 
     ``present`` are the fields with links. Lists of links always need the full statement.
@@ -119,7 +119,7 @@ def _write(
 
     All writers take these steps in this order, so that no two of them can deadlock.
     """
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     references = () if plan.assumes_resolved else dml.REFERENCES.get(resource.name, ())
     registered = {
         reference: change_log.classify_writes(
@@ -130,7 +130,9 @@ def _write(
     }
     if registered:
         source = (
-            select(source).where(change_log.run_after(*registered.values())).cte("after_register")
+            select(source)
+            .where(change_log.wait_for_ctes(*registered.values()))
+            .cte("after_register")
         )
     names = ("last_change_date_time", *columns)
     written = change_log.classify_writes(
@@ -142,11 +144,11 @@ def _write(
     logged += [(cte, each.resource.name, None) for each, cte in registered.items()]
     scopes = [change_log.select_touched_scopes(*arguments) for arguments in logged]
     # Links are shown in the package even if the body did not change.
-    scopes += [select(document.label("scope")).where(change_log.any_row(cte)) for cte in linked]
+    scopes += [select(document.label("scope")).where(change_log.has_rows(cte)) for cte in linked]
     return written, [
         change_log.insert_changes(*(change_log.select_changes(*each) for each in logged)),
-        change_log.bump_revisions(*scopes, distinct=False),
-        *([change_log.count_items(written, document)] if resource is ITEMS else ()),
+        change_log.increment_revisions(*scopes, distinct=False),
+        *([change_log.log_item_counts(written, document)] if resource is ITEMS else ()),
         *unlinked,
     ]
 
@@ -224,7 +226,8 @@ def _write_package(source: CTE, written: CTE) -> CTE:
     released = package_identifiers.release_identifiers(*wanted, new_owner=IDENTIFIER)
     row = select(json_text(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
-        ["document_identifier", "identifier"], row.where(change_log.run_after(written, released))
+        ["document_identifier", "identifier"],
+        row.where(change_log.wait_for_ctes(written, released)),
     )
     return statement.on_conflict_do_update(
         index_elements=[table.c.document_identifier],
@@ -293,7 +296,7 @@ def _select_min(column: ColumnElement[Any], *conditions: ColumnElement[bool]) ->
 
 
 def _live_row_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:
-    return exists_where(table.c.identifier == identifier, live(table))
+    return exists_where(table.c.identifier == identifier, is_live(table))
 
 
 def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:

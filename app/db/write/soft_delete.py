@@ -34,7 +34,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
-from ..read.visibility import visible
+from ..read.visibility import is_visible
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
@@ -104,7 +104,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-class _DryRunRollback(Exception):
+class _DeletionRollback(Exception):
     """Raised to roll back the transaction of a dry run."""
 
 
@@ -127,7 +127,7 @@ async def _run(
     async def transaction(connection: Connection) -> Changes:
         values = {"identifier": identifier, "document_identifier": document}
         changes: Changes = Counter()
-        with suppress(_DryRunRollback):
+        with suppress(_DeletionRollback):
             async with (
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
@@ -137,7 +137,7 @@ async def _run(
                     for row in await statement.fetch_all(connection, **values):
                         changes[row["kind"], row["operation"]] += row["changed"]
                 if dry_run:
-                    raise _DryRunRollback
+                    raise _DeletionRollback
         return changes
 
     return await database.run_write(transaction, lock_name="removal", isolation="read_committed")
@@ -146,7 +146,7 @@ async def _run(
 @cache
 def _state(resource: Resource) -> CompiledStatement:
     """Select the document of an entity, and whether the entity and the document are deleted."""
-    table, documents = tables.table_of(resource), tables.documents
+    table, documents = tables.get_table(resource), tables.documents
     columns = (
         _document_of(table).label("document_identifier"),
         table.c.deleted_at.is_not(None).label("deleted"),
@@ -186,14 +186,14 @@ def _document_deleted_at() -> ColumnElement[Any]:
 @cache
 def _delete_statements(resource: Resource) -> list[CompiledStatement]:
     """Return the statements that delete the entity, then its parts, all with one timestamp."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     statements = [_set_deleted_at(resource, is_live, func.now())]
     if resource is DOCUMENTS:
         # A document that was deleted earlier has no parts left to delete.
         is_deleted_now = _document_deleted_at() == func.now()
         for part in PARTS:
-            rows = tables.table_of(part)
+            rows = tables.get_table(part)
             is_live_part = and_(
                 rows.c.document_identifier == IDENTIFIER, rows.c.deleted_at.is_(None)
             )
@@ -205,11 +205,11 @@ def _delete_statements(resource: Resource) -> list[CompiledStatement]:
 @cache
 def _undelete_statements(resource: Resource) -> list[CompiledStatement]:
     """Return the statements that undelete the parts deleted with a document, then the entity."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     statements = []
     if resource is DOCUMENTS:
         for part in PARTS:
-            rows = tables.table_of(part)
+            rows = tables.get_table(part)
             was_deleted_with_document = and_(
                 rows.c.document_identifier == IDENTIFIER,
                 rows.c.deleted_at == _document_deleted_at(),
@@ -250,7 +250,7 @@ def _restore_package_identifier() -> CompiledStatement:
     restored = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(~is_taken, change_log.run_after(released))
+        .where(~is_taken, change_log.wait_for_ctes(released))
         .values(identifier=wanted)
         .cte("restored")
     )
@@ -327,7 +327,7 @@ def _lost_package_identifier() -> CompiledStatement:
 
 
 def _still_deleted(part: Resource) -> Select[Any]:
-    table = tables.table_of(part)
+    table = tables.get_table(part)
     remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
     message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
     example = func.min(table.c.identifier)
@@ -353,7 +353,7 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
     )
     example = (
         select(table.c.identifier, *ends, func.count().over().label("count"))
-        .where(table.c.identifier.in_(own), ~visible(table))
+        .where(table.c.identifier.in_(own), ~is_visible(table))
         .order_by(table.c.identifier)
         .limit(1)
         .subquery("example")
@@ -370,7 +370,7 @@ def _set_deleted_at(
     resource: Resource, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
     """Soft-delete or undelete rows, log the changes and return their number by operation."""
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (
         table.c.identifier,
@@ -379,7 +379,7 @@ def _set_deleted_at(
     )
     statement = update(table).where(where).values(deleted_at=deleted_at)
     changed = statement.returning(*columns).cte("changed")
-    logged = change_log.log_and_bump(changed, resource, changed.c.previous)
+    logged = change_log.log_writes(changed, resource, changed.c.previous)
     return change_log.count_by_operation(changed, resource.name, *logged)
 
 
@@ -391,5 +391,5 @@ def _log_associations(operation: str, *conditions: ColumnElement[bool]) -> Compi
         .where(table.c.document_identifier == IDENTIFIER, *conditions)
         .cte("affected")
     )
-    logged = change_log.log_and_bump(affected, ASSOCIATIONS, IDENTIFIER)
+    logged = change_log.log_writes(affected, ASSOCIATIONS, IDENTIFIER)
     return change_log.count_by_operation(affected, ASSOCIATIONS.name, *logged)

@@ -30,13 +30,13 @@ from sqlalchemy.schema import CreateTable
 from ...case.package import EntityRow, Package
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..read.body_digests import (
-    container_link_column,
-    digest_column,
-    document_link_suffix,
+    add_container_link,
+    build_container_link_column,
+    build_digest_column,
+    build_document_link_suffix,
     has_digest,
-    with_container_link,
 )
-from ..read.visibility import live
+from ..read.visibility import is_live
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
@@ -97,7 +97,7 @@ class Staging(NamedTuple):
 
 
 StoredRows: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
-"""{(kind, identifier): (ordinal, digest of the body, link as of ``with_container_link``)}."""
+"""{(kind, identifier): (ordinal, digest of the body, link as of ``add_container_link``)}."""
 
 
 async def stage_package(
@@ -111,7 +111,7 @@ async def stage_package(
     await create_staging_table(connection)
     stored = await _fetch_stored(connection, package) if is_known else {}
     rows = StagedRows(package, forms, stored)
-    await copy_staged(connection, rows.iter_kinds())
+    await copy_to_staging_table(connection, rows.iter_kinds())
     reordered = frozenset(rows.reordered if is_known else ())
     return Staging(is_known, frozenset(rows.fields), reordered), rows.counts
 
@@ -121,7 +121,7 @@ async def create_staging_table(connection: Connection) -> None:
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
-async def copy_staged(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
+async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
     """Copy rows to the staging table."""
     await copy_rows(connection, STAGED.name, rows, [column.name for column in STAGED.c])
     # Without statistics the planner would assume that the staging table is small.
@@ -214,7 +214,7 @@ class StagedRows:
         self.counts[row.kind] += 1
         stored = self._stored.get((row.kind, row.identifier), (None, None, None))
         stored_ordinal, digest, container_link = stored
-        row = with_container_link(row, container_link)
+        row = add_container_link(row, container_link)
         body: str | None = row.body
         if digest and row.keywords is None and has_digest(row, digest):
             body = None
@@ -262,7 +262,7 @@ async def _fetch_stored(connection: Connection, package: Package) -> StoredRows:
 
     values = {"document_identifier": package.document_identifier}
     document = await _document_body().fetch_value(connection, **values)
-    values["link_suffix"] = document_link_suffix(document)
+    values["link_suffix"] = build_document_link_suffix(document)
     for kind in LARGE_TABLES:
         rows = await _stored_rows(kind).fetch_all(connection, **values)
         await to_thread.run_sync(add, kind, rows)
@@ -281,11 +281,11 @@ def _stored_rows(kind: str) -> CompiledStatement:
     columns = (
         table.c.identifier,
         table.c.ordinal,
-        digest_column(table),
-        container_link_column(table),
+        build_digest_column(table),
+        build_container_link_column(table),
     )
     return CompiledStatement(
-        select(*columns).where(table.c.document_identifier == DOCUMENT, live(table))
+        select(*columns).where(table.c.document_identifier == DOCUMENT, is_live(table))
     )
 
 

@@ -20,7 +20,7 @@ from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, Resource
 from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
-from ..read.body_digests import with_container_link
+from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
@@ -65,7 +65,7 @@ class StoredForms:
     def restore(self, row: EntityRow) -> EntityRow:
         """Return a row in its stored form."""
         if row.kind == DOCUMENTS.name:
-            row = with_container_link(row, self.package_link)
+            row = add_container_link(row, self.package_link)
         if self._may_differ(row):
             row = self._restore_response(row)
         return self.derived.restore(row) if self.derived else row
@@ -141,13 +141,13 @@ def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
 
 @cache
 def _stored_bodies(resource: Resource) -> CompiledStatement:
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
 def _stored_uris(resource: Resource) -> CompiledStatement:
-    table = tables.table_of(resource)
+    table = tables.get_table(resource)
     columns = (table.c.identifier, json_text(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
