@@ -87,7 +87,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the slowest modules first; the order within a module stays."""
+    """Sort the tests so that the slowest modules start first; keep the order within a module."""
     rank = {name: number for number, name in enumerate(SLOWEST_FIRST)}
     items.sort(
         key=lambda item: rank.get(
@@ -103,14 +103,17 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that all processes of this test run share."""
+    """A directory that all test processes of this run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def postgres(run_dir: Path) -> Iterator[str]:
-    """The URL of Postgres: TEST_DATABASE_URL, or an embedded server that all processes share."""
+    """The URL of a Postgres server: TEST_DATABASE_URL, or an embedded one.
+
+    All test processes of a run share the embedded one.
+    """
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
@@ -121,7 +124,7 @@ def postgres(run_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sdk_python(run_dir: Path) -> Path:
-    """A Python with the TimeBack SDK, which all processes share."""
+    """A Python with the TimeBack SDK, installed once for all test processes."""
     return find_sdk_python(run_dir)
 
 
@@ -130,7 +133,10 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 @pytest.fixture(scope="session")
 def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
-    """Return a function that creates an empty database for a purpose, per test process."""
+    """Return a function that creates an empty database for a named purpose and returns its URL.
+
+    Each test process has databases of its own.
+    """
 
     async def create(purpose: str) -> str:
         return await create_database(postgres, f"case_test_{WORKER}_{purpose}")
@@ -140,9 +146,10 @@ def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
-    """Return a function that creates a migrated database for a purpose, per test process.
+    """Return a function that creates a database with the schema for a named purpose.
 
-    It runs an event loop, so async tests must call it in a thread.
+    It returns the URL. Each test process has databases of its own. The function runs an event loop,
+    so async tests must call it in a thread.
     """
     template = create_template(postgres, run_dir)
 
@@ -155,19 +162,19 @@ def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def new_data_dir(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Return a function that creates a data directory with a migrated, empty cluster."""
+    """Return a function that creates a data directory with a migrated, empty database."""
     return lambda: copy_data_dir(tmp_path_factory.mktemp("cluster") / "data", run_dir)
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, run_dir: Path) -> Path:
-    """A data directory with a migrated, empty cluster."""
+    """A data directory whose embedded Postgres has a migrated, empty database."""
     return copy_data_dir(tmp_path / "data", run_dir)
 
 
 @pytest.fixture(scope="session")
 def database_url(migrated_database: Callable[[str], str]) -> str:
-    """The URL of the application's database."""
+    """The URL of the database that the application under test uses."""
     return migrated_database("app")
 
 
@@ -180,7 +187,7 @@ def _external_issuer() -> Iterator[ExternalIssuer]:
 
 @pytest.fixture
 def external_issuer(_external_issuer: ExternalIssuer) -> ExternalIssuer:
-    """An issuer that the application trusts."""
+    """An OAuth issuer that the application trusts, reset to its initial state."""
     _external_issuer.reset()
     return _external_issuer
 
@@ -189,7 +196,7 @@ def external_issuer(_external_issuer: ExternalIssuer) -> ExternalIssuer:
 def pooled_url(
     postgres: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The URL of the application's database through the pooler of TEST_POOL_MODE, if it is set."""
+    """The URL of the application's database, through PgBouncer if TEST_POOL_MODE is set."""
     mode = os.environ.get("TEST_POOL_MODE")
     if not mode:
         yield database_url
@@ -222,14 +229,14 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture(scope="session")
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A connection pool separate from that of the application."""
+    """A connection pool to the application's database, separate from the application's own."""
     async with Database.open(settings.database_url, settings) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session")
 async def execute(database_url: str) -> AsyncIterator[Execute]:
-    """Return a function that executes SQL in the application's database."""
+    """Return a function that runs SQL in the application's database and returns the rows."""
     connection = await asyncpg.connect(dsn(database_url))
 
     async def run(sql: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -241,7 +248,7 @@ async def execute(database_url: str) -> AsyncIterator[Execute]:
 
 @pytest.fixture
 async def clean(execute: Execute) -> None:
-    """Empty every table that tests fill."""
+    """Empty every table that tests fill, before the test."""
     await delete_all_rows(execute)
 
 
@@ -251,14 +258,14 @@ def _client(app: FastAPI) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def anonymous(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token."""
+    """An HTTP client of the application that sends no token."""
     async with _client(app) as client:
         yield client
 
 
 @pytest.fixture
 async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
-    """Return a function that requests a token for scopes such as ``"readonly"``."""
+    """Return a function that requests a token: for all scopes, or some such as ``"readonly"``."""
 
     async def get(*scopes: str) -> str:
         scope = " ".join(SCOPE + name for name in scopes)
@@ -274,7 +281,7 @@ async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
 async def client(
     app: FastAPI, token: Callable[..., Awaitable[str]]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with all scopes."""
+    """An HTTP client of the application that sends a token for all scopes."""
     async with _client(app) as client:
         client.headers["Authorization"] = f"Bearer {await token()}"
         yield client
@@ -282,7 +289,7 @@ async def client(
 
 @pytest.fixture(params=PROFILES, ids=lambda profile: profile.name)
 def any_profile(request: pytest.FixtureRequest) -> Profile:
-    """Each API profile in turn."""
+    """Each API profile in turn, also those that only read."""
     profile: Profile = request.param
     return profile
 
@@ -292,20 +299,20 @@ WRITERS = [profile for profile in PROFILES if profile.writes]
 
 @pytest.fixture(params=WRITERS, ids=lambda profile: profile.name)
 def profile(request: pytest.FixtureRequest) -> Profile:
-    """Each API profile with write operations in turn."""
+    """Each API profile that has write operations in turn."""
     profile: Profile = request.param
     return profile
 
 
 @pytest.fixture
 def api(client: httpx.AsyncClient, profile: Profile) -> Api:
-    """A client with all scopes, for each API profile with write operations in turn."""
+    """A client that sends a token for all scopes, for each API profile that can write in turn."""
     return Api(client, profile)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The directory ../shared with real frameworks; skip the test without it."""
+    """The directory ../shared with real frameworks; skips the test if it is missing."""
     directory = Path(__file__).parents[2] / "shared"
     if not directory.is_dir():
         pytest.skip("there is no ../shared with real frameworks")

@@ -15,7 +15,7 @@ MAX_QUOTED_CHARS = 400
 
 
 class Checks:
-    """The results so far. A failed check does not stop the following ones."""
+    """Runs and counts checks; a failed check does not stop the following ones."""
 
     def __init__(self) -> None:
         self.passed = 0
@@ -29,13 +29,13 @@ class Checks:
             self.passed += 1
         print(f"{'FAIL' if problem else 'ok  '} {name}{problem}", flush=True)  # noqa: T201
 
-    def true(self, name: str, holds: object, problem: str = "the condition is false") -> None:
+    def check_true(self, name: str, holds: object, problem: str = "the condition is false") -> None:
         self._record(name, "" if holds else problem)
 
-    def equal(self, name: str, found: Any, expected: Any) -> None:
-        self._record(name, difference(found, expected))
+    def check_equal(self, name: str, found: Any, expected: Any) -> None:
+        self._record(name, find_difference(found, expected))
 
-    async def refused(
+    async def check_error(
         self,
         name: str,
         call: Awaitable[Any],
@@ -45,24 +45,27 @@ class Checks:
         paths: tuple[str, ...] = (),
         says: str = "",
     ) -> None:
-        """Check that the call raises exactly this error, minor code, details and message."""
+        """Check that an SDK call raises an error of this class, status, minor code and message.
+
+        ``paths`` are those of the problems in the error's details.
+        """
         try:
             await call
         except APIError as error:
             codes = [{"field": "TargetEndSystem", "value": minor}] if minor else []
             results = [type(error).__name__, error.status_code, error.minor_codes]
-            problem = difference(results, [kind.__name__, status, codes])
+            problem = find_difference(results, [kind.__name__, status, codes])
             paths_of_details = tuple(detail["path"] for detail in error.details)
             if not problem and paths:
-                problem = difference(paths_of_details, paths, "details")
+                problem = find_difference(paths_of_details, paths, "details")
             if not problem and says not in error.message:
                 problem = f"{says!r} is not in {error.message!r}"
             self._record(name, problem)
         else:
             self._record(name, "nothing was raised")
 
-    async def part(self, name: str, work: Awaitable[None]) -> None:
-        """Run several checks; an unexpected exception ends them and counts as a failure."""
+    async def run_part(self, name: str, work: Awaitable[None]) -> None:
+        """Run a coroutine of several checks; an unexpected exception in it is a failed check."""
         start = time.perf_counter()
         try:
             await work
@@ -72,15 +75,18 @@ class Checks:
         else:
             print(f"     {name}: {time.perf_counter() - start:.1f} s", flush=True)  # noqa: T201
 
-    def end(self) -> None:
-        """Exit with the names of the failed checks, or print the number of passed ones."""
+    def exit_with_result(self) -> None:
+        """Exit with the names of the failed checks, or print how many checks have passed."""
         if self.failed:
             sys.exit(f"{len(self.failed)} failed: {'; '.join(self.failed)}")
         print(f"all {self.passed} checks passed")  # noqa: T201
 
 
-def difference(found: Any, expected: Any, path: str = "") -> str:
-    """Return the first difference between two values as text, or ''."""
+def find_difference(found: Any, expected: Any, path: str = "") -> str:
+    """Return a description of the first difference between two JSON values.
+
+    It is empty if they are equal.
+    """
     if isinstance(found, dict) and isinstance(expected, dict):
         if found.keys() != expected.keys():
             missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
@@ -96,7 +102,7 @@ def difference(found: Any, expected: Any, path: str = "") -> str:
         return (
             f"{where}found {found!r:.{MAX_QUOTED_CHARS}}, expected {expected!r:.{MAX_QUOTED_CHARS}}"
         )
-    differences = (difference(value, other, where) for where, value, other in steps)
+    differences = (find_difference(value, other, where) for where, value, other in steps)
     return next(filter(None, differences), "")
 
 

@@ -14,12 +14,13 @@ from timeback_case import CFPackageInput
 Body = dict[str, Any]
 
 ARRAYS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
-"""Lists that one profile always includes in an item; a document has the two about subjects."""
+"""Lists that one profile includes in an item even if they are empty. A document has the two about
+subjects."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The differences between the API profiles that a client sees."""
+    """The differences between API profiles that a client of the SDK notices."""
 
     name: str
     path: str
@@ -27,11 +28,11 @@ class Profile:
     """Length of a list requested without ``limit``."""
     max_limit: int
     complete: bool
-    """Empty lists are included, and every ``uri`` is a URL of the server."""
+    """Whether responses include empty lists, and every ``uri`` is a URL of the server."""
     free: bool
-    """Filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
+    """Whether filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
     minors: dict[str, str] = field(default_factory=dict)
-    """The minor codes for invalid parameters, if they differ from ``invaliddata``."""
+    """The minor codes for invalid parameters, where they differ from ``invaliddata``."""
 
 
 EXPLICIT = Profile(
@@ -49,8 +50,8 @@ LEARNWITH = Profile(
 PROFILES = {profile.name: profile for profile in (EXPLICIT, LEARNWITH)}
 
 
-def as_sent(package: Body) -> Body:
-    """Return the package as the SDK's input models serialize it."""
+def serialize_as_sent(package: Body) -> Body:
+    """Return a package as the SDK sends it, after its input models have dropped unknown fields."""
     return dump(CFPackageInput.model_validate(package))
 
 
@@ -58,11 +59,11 @@ def dump(model: BaseModel) -> Body:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-class Expected:
-    """The responses expected for one package."""
+class ExpectedResponses:
+    """The responses that the server must give for one uploaded package, in one API profile."""
 
     def __init__(self, package: Body, profile: Profile, base_url: str) -> None:
-        self.sent = as_sent(package)
+        self.sent = serialize_as_sent(package)
         self.profile = profile
         self.address = base_url + profile.path
         self.identifier: str = self.sent["CFDocument"]["identifier"]
@@ -87,7 +88,7 @@ class Expected:
         answer = {**sent, "sourcedId": sent["identifier"]}
         del answer["identifier"]
         answer["uri"] = self._uri(plural, sent["identifier"], sent["uri"])
-        answer["lastChangeDateTime"] = utc(sent["lastChangeDateTime"])
+        answer["lastChangeDateTime"] = format_utc(sent["lastChangeDateTime"])
         return answer
 
     def _link(self, plural: str, sent: Body) -> Body:
@@ -131,7 +132,10 @@ class Expected:
         return self._link("CFDocuments", self.sent["CFDocument"])
 
     def children(self) -> dict[str, dict[str, tuple[float, str]]]:
-        """Return the children of each item, with their sort key (sequenceNumber, code)."""
+        """Return the children of each item, by identifiers, with their sort key.
+
+        The sort key is (sequenceNumber, code).
+        """
         children: dict[str, dict[str, tuple[float, str]]] = {name: {} for name in self.items}
         for association in self.sent["CFAssociations"]:
             child = association["originNodeURI"]["identifier"]
@@ -146,7 +150,7 @@ class Expected:
         return children
 
 
-def utc(timestamp: str) -> str:
-    """Return a timestamp in the format of responses: UTC, milliseconds, ``Z``."""
+def format_utc(timestamp: str) -> str:
+    """Return a timestamp in the format that responses have: UTC, with milliseconds and ``Z``."""
     at = datetime.fromisoformat(timestamp).astimezone(UTC)
     return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from checks import Checks
-from expected import Body, Expected, dump
+from expected import Body, ExpectedResponses, dump
 from timeback_case import CaseClient, CFItemWithChildGroups, CFPackageUploadResult
 from timeback_common import where_to_filter
 
@@ -17,39 +17,45 @@ MAX_SINGLE_READS = 1000
 """Entities of a kind that are also requested one by one, at most."""
 
 
-async def upload(checks: Checks, client: CaseClient, package: Body, expected: Expected) -> None:
-    """Create the unmodified package; the SDK itself removes the fields that it does not know."""
+async def check_upload(
+    checks: Checks, client: CaseClient, package: Body, expected: ExpectedResponses
+) -> None:
+    """Upload a package as it is; the SDK itself removes the fields that it does not know."""
     result = await client.packages.create(package)
     check_result(checks, f"packages.create {expected.identifier}", result, expected)
 
 
 def check_result(
-    checks: Checks, name: str, result: CFPackageUploadResult, expected: Expected
+    checks: Checks, name: str, result: CFPackageUploadResult, expected: ExpectedResponses
 ) -> None:
     counts = {"documentId": expected.identifier, "stats": expected.stats, "success": True}
-    checks.equal(f"{name}: counts", dump(result.result), counts)
-    checks.true(f"{name}: success", result.success and result.message)
+    checks.check_equal(f"{name}: counts", dump(result.result), counts)
+    checks.check_true(f"{name}: success", result.success and result.message)
 
 
-async def read(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Check the package with every reading method."""
-    await read_package(checks, client, expected)
-    await read_definitions(checks, client, expected)
-    await read_groups(checks, client, expected)
-    await read_entities(checks, client, expected)
-    await read_lists(checks, client, expected)
+async def check_reads(checks: Checks, client: CaseClient, expected: ExpectedResponses) -> None:
+    """Read an uploaded package with every reading method of the SDK and check the results."""
+    await check_package(checks, client, expected)
+    await check_definitions(checks, client, expected)
+    await check_groups(checks, client, expected)
+    await check_entities(checks, client, expected)
+    await check_lists(checks, client, expected)
 
 
-async def read_package(checks: Checks, client: CaseClient, expected: Expected) -> None:
+async def check_package(checks: Checks, client: CaseClient, expected: ExpectedResponses) -> None:
     package = (await client.packages.get(expected.identifier))["CFPackage"]
-    checks.equal("packages.get: sourcedId", package.sourced_id, expected.identifier)
-    checks.equal("packages.get: document", dump(package.cf_document), expected.document)
-    _same(checks, "packages.get: items", package.cf_items, expected.items)
-    _same(checks, "packages.get: associations", package.cf_associations, expected.associations)
+    checks.check_equal("packages.get: sourcedId", package.sourced_id, expected.identifier)
+    checks.check_equal("packages.get: document", dump(package.cf_document), expected.document)
+    _check_same(checks, "packages.get: items", package.cf_items, expected.items)
+    _check_same(
+        checks, "packages.get: associations", package.cf_associations, expected.associations
+    )
 
 
-async def read_definitions(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Check definitions in the raw response, because the SDK sends them but does not parse them."""
+async def check_definitions(
+    checks: Checks, client: CaseClient, expected: ExpectedResponses
+) -> None:
+    """Check definitions in the raw response, because the SDK does not parse them."""
     path = f"{expected.profile.path}/CFPackages/{quote(expected.identifier, safe='')}"
     answer = await client.get_transport().get(path)
     package = answer.get("CFPackage", answer)
@@ -57,21 +63,21 @@ async def read_definitions(checks: Checks, client: CaseClient, expected: Expecte
     for name in sent.keys() - {"extensions"}:
         titles = {each["identifier"]: each["title"] for each in package["CFDefinitions"][name]}
         sent_titles = {each["identifier"]: each["title"] for each in sent[name]}
-        checks.equal(f"packages.get: {name}", titles, titles | sent_titles)
+        checks.check_equal(f"packages.get: {name}", titles, titles | sent_titles)
     for stored, source in ((package, expected.sent), (package["CFDefinitions"], sent)):
         extensions = stored.get("extensions"), source.get("extensions")
-        checks.equal("packages.get: extensions", *extensions)
+        checks.check_equal("packages.get: extensions", *extensions)
 
 
-async def read_entities(checks: Checks, client: CaseClient, expected: Expected) -> None:
+async def check_entities(checks: Checks, client: CaseClient, expected: ExpectedResponses) -> None:
     document = (await client.documents.get(expected.identifier))["CFDocument"]
-    checks.equal("documents.get", dump(document), expected.document)
+    checks.check_equal("documents.get", dump(document), expected.document)
     some = dict(list(expected.items.items())[:MAX_SINGLE_READS])
-    items = [one["CFItem"] for one in await each(client.items.get, list(some))]
-    _same(checks, "items.get", items, some)
+    items = [one["CFItem"] for one in await call_for_each(client.items.get, list(some))]
+    _check_same(checks, "items.get", items, some)
     some = dict(list(expected.associations.items())[:MAX_SINGLE_READS])
-    associations = await each(client.associations.get, list(some))
-    _same(
+    associations = await call_for_each(client.associations.get, list(some))
+    _check_same(
         checks,
         "associations.get",
         [association["CFAssociation"] for association in associations],
@@ -79,8 +85,10 @@ async def read_entities(checks: Checks, client: CaseClient, expected: Expected) 
     )
 
 
-async def each(call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]) -> list[Any]:
-    """Call a method for every identifier, up to ``MAX_CONCURRENT_CALLS`` at once."""
+async def call_for_each(
+    call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]
+) -> list[Any]:
+    """Call an SDK method for every identifier, up to 16 at once, and return the results."""
     answers: list[Any] = []
     for start in range(0, len(identifiers), MAX_CONCURRENT_CALLS):
         answers += await asyncio.gather(
@@ -89,17 +97,17 @@ async def each(call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]
     return answers
 
 
-def _same(
+def _check_same(
     checks: Checks, name: str, found: Sequence[Any] | None, expected: dict[str, Body]
 ) -> None:
-    """Check the number of models and every field of each."""
-    checks.equal(f"{name}: how many", len(found or ()), len(expected))
+    """Check that the SDK has returned the expected entities, with every field of each."""
+    checks.check_equal(f"{name}: how many", len(found or ()), len(expected))
     bodies = {model.sourced_id: dump(model) for model in found or ()}
-    checks.equal(f"{name}: every field of all {len(expected):,}", bodies, expected)
+    checks.check_equal(f"{name}: every field of all {len(expected):,}", bodies, expected)
 
 
-async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Page through all items of the document, and filter documents by its identifier."""
+async def check_lists(checks: Checks, client: CaseClient, expected: ExpectedResponses) -> None:
+    """Check the pages of a document's items, and documents filtered by identifier."""
     where = where_to_filter({"CFDocumentURI.identifier": expected.identifier})
     limit = min(expected.profile.max_limit, len(expected.items) // 3 + 1)
     results: list[Any] = []
@@ -109,38 +117,40 @@ async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> 
         page = (await client.items.list(params))["CFItems"]
         results += page
         has_more = len(page) == limit
-    _same(checks, f"items.list in pages of {limit:,}", results, expected.items)
+    _check_same(checks, f"items.list in pages of {limit:,}", results, expected.items)
     where = where_to_filter({"identifier": expected.identifier})
     documents = (await client.documents.list({"filter": where}))["CFDocuments"]
-    checks.equal("documents.list", [dump(document) for document in documents], [expected.document])
+    checks.check_equal(
+        "documents.list", [dump(document) for document in documents], [expected.document]
+    )
 
 
-async def read_groups(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Check that the tree has every item and isChildOf, grouped by type and in order."""
+async def check_groups(checks: Checks, client: CaseClient, expected: ExpectedResponses) -> None:
+    """Check that the tree contains every item and ``isChildOf``, grouped by type and in order."""
     groups = (await client.packages.get_groups(expected.identifier))["CFPackageWithGroups"]
-    checks.equal("packages.get_groups: sourcedId", groups.sourced_id, expected.identifier)
-    checks.equal("packages.get_groups: document", dump(groups.cf_document), expected.document)
-    tree = Tree(dump(groups).get("structuredContent", {}))
+    checks.check_equal("packages.get_groups: sourcedId", groups.sourced_id, expected.identifier)
+    checks.check_equal("packages.get_groups: document", dump(groups.cf_document), expected.document)
+    tree = ParsedTree(dump(groups).get("structuredContent", {}))
     children = expected.children()
     edges = {(parent, child) for parent in children for child in children[parent]}
     roots = expected.items.keys() - {child for _, child in edges}
-    checks.equal("packages.get_groups: every item", tree.bodies, expected.items)
-    checks.equal("packages.get_groups: every isChildOf", tree.edges, edges)
-    checks.true("packages.get_groups: every root, once", roots <= set(tree.roots))
-    checks.equal("packages.get_groups: no root twice", len(tree.roots), len(set(tree.roots)))
-    checks.equal("packages.get_groups: by CFItemType", tree.misplaced, [])
+    checks.check_equal("packages.get_groups: every item", tree.bodies, expected.items)
+    checks.check_equal("packages.get_groups: every isChildOf", tree.edges, edges)
+    checks.check_true("packages.get_groups: every root, once", roots <= set(tree.roots))
+    checks.check_equal("packages.get_groups: no root twice", len(tree.roots), len(set(tree.roots)))
+    checks.check_equal("packages.get_groups: by CFItemType", tree.misplaced, [])
     unordered = [
         members
         for parent, members in tree.groups
         if parent and members != sorted(members, key=children[parent].__getitem__)
     ]
-    checks.equal("packages.get_groups: children in order", unordered, [])
+    checks.check_equal("packages.get_groups: children in order", unordered, [])
 
 
-class Tree:
-    """A ``structuredContent`` split into edges, roots and groups.
+class ParsedTree:
+    """The ``structuredContent`` of a tree response, split into edges, roots and groups.
 
-    It is walked without recursion, because real ones may be deep.
+    It is walked without recursion, because real trees may be deep.
     """
 
     def __init__(self, content: Body) -> None:

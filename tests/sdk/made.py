@@ -20,7 +20,7 @@ def link(to: Body, title: str = "a title") -> Body:
     return {"title": title, "identifier": to["identifier"], "uri": to["uri"]}
 
 
-def below(child: Body, parent: Body, kind: str = "isChildOf", **fields: Any) -> Body:
+def create_association(child: Body, parent: Body, kind: str = "isChildOf", **fields: Any) -> Body:
     fields |= {"originNodeURI": link(child), "destinationNodeURI": link(parent)}
     return entity(associationType=kind, **fields)
 
@@ -30,14 +30,14 @@ def package(*items: Body, associations: tuple[Body, ...] = (), **fields: Any) ->
     return {"CFDocument": document, "CFItems": [*items], "CFAssociations": [*associations]}
 
 
-def small() -> Body:
-    """Return a package with two items, one a child of the other."""
+def create_small_package() -> Body:
+    """Return a small CFPackage: two items, one a child of the other."""
     parent, child = entity(fullStatement="A parent"), entity(fullStatement="A child")
-    return package(parent, child, associations=(below(child, parent),))
+    return package(parent, child, associations=(create_association(child, parent),))
 
 
-def unusual() -> Body:
-    """Return a package with every SDK field, identifiers that are not UUIDs, and cycles."""
+def create_unusual_package() -> Body:
+    """Return a CFPackage with every field of the SDK, identifiers that are no UUIDs, and cycles."""
     kind = entity(title="Standard", description="What is to be learnt", hierarchyCode="S")
     licence = entity(title="A licence", licenseText="Use it well")
     definitions = {
@@ -75,19 +75,19 @@ def unusual() -> Body:
     ]
     root, first, second, unparented = plain
     associations = (
-        below(full, root, sequenceNumber=2),
-        below(lower, root, sequenceNumber=1),
-        below(second, root),
-        below(first, root),
-        below(full, first, sequenceNumber=-1),
-        below(first, second),
-        below(second, first),
-        below(full, unparented, "exactMatchOf", extensions={"own:sure": False}),
-        below(full, entity("elsewhere"), "isRelatedTo"),
-        below(full, lower, "ext:preparesFor"),
+        create_association(full, root, sequenceNumber=2),
+        create_association(lower, root, sequenceNumber=1),
+        create_association(second, root),
+        create_association(first, root),
+        create_association(full, first, sequenceNumber=-1),
+        create_association(first, second),
+        create_association(second, first),
+        create_association(full, unparented, "exactMatchOf", extensions={"own:sure": False}),
+        create_association(full, entity("elsewhere"), "isRelatedTo"),
+        create_association(full, lower, "ext:preparesFor"),
     )
     framework = package(full, lower, *plain, associations=associations, **FULL_DOCUMENT)
-    framework["CFAssociations"].append(below(root, framework["CFDocument"]))
+    framework["CFAssociations"].append(create_association(root, framework["CFDocument"]))
     return {**framework, "CFDefinitions": definitions, "extensions": {"own:package": 1}}
 
 
@@ -108,8 +108,8 @@ FULL_DOCUMENT: Body = {
 }
 
 
-def as_documented() -> Body:
-    """Return the example of the SDK's documentation, with the fields that its "…" omits."""
+def create_documented_package() -> Body:
+    """Return the example of the SDK's documentation, with the fields that its "…" leaves out."""
     code = uuid.uuid4().hex[:8]
     document = {
         "identifier": f"doc-id-{code}",

@@ -10,20 +10,20 @@ from timeback_case import CaseClient
 from timeback_common import TimebackProvider
 
 
-class Server:
-    """A running server and the API profile to use."""
+class SdkServer:
+    """A running case-server and the API profile in which the SDK uses it."""
 
     def __init__(self, base_url: str, token_url: str, profile: Profile) -> None:
         self.base_url, self.token_url, self.profile = base_url, token_url, profile
 
     def client(self) -> CaseClient:
-        """Create a client as the SDK's documentation does, with credentials of the environment."""
+        """Create an SDK client as its documentation does, with credentials from the environment."""
         if self.profile.name == "explicit":
             return CaseClient(base_url=self.base_url, auth_url=self.token_url)
         return CaseClient(provider=self.provider())
 
     def provider(self, **options: Any) -> TimebackProvider:
-        """Create a provider for the same connection, with further options."""
+        """Create an SDK provider for this server, with further options."""
         defaults = {
             "base_url": self.base_url,
             "auth_url": self.token_url,

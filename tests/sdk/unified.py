@@ -21,7 +21,7 @@ from timeback_core import TimebackClient, TimebackManager
 
 
 class Unified:
-    """The ways to connect, each checked by writing and reading one framework."""
+    """Checks of the unified client: each way to connect writes and reads one framework."""
 
     def __init__(self, checks: Checks, base_url: str, token_url: str) -> None:
         self.checks, self.base_url = checks, base_url
@@ -32,32 +32,32 @@ class Unified:
         }
 
     async def use(self, name: str, client: TimebackClient) -> None:
-        """Authenticate, write and read, and close."""
-        checks, package = self.checks, made.small()
+        """Authenticate, upload and read a framework with a client, and close it."""
+        checks, package = self.checks, made.create_small_package()
         identifier = package["CFDocument"]["identifier"]
         answer = await client.check_auth()
-        checks.equal(f"{name}: check_auth", [answer["ok"], answer.get("error")], [True, None])
+        checks.check_equal(f"{name}: check_auth", [answer["ok"], answer.get("error")], [True, None])
         result = await client.case_.packages.upsert(identifier, package)
-        checks.equal(f"{name}: packages.upsert", result.result.document_id, identifier)
+        checks.check_equal(f"{name}: packages.upsert", result.result.document_id, identifier)
         await self.read(name, client.case_, identifier)
         await client.close()
-        checks.true(f"{name}: closed", client.closed)
+        checks.check_true(f"{name}: closed", client.closed)
         self.raises(f"{name}: used after it was closed", lambda: client.case_, "has been closed")
 
     async def read(self, name: str, client: CaseClient, identifier: str) -> None:
         result = (await client.packages.get_groups(identifier))["CFPackageWithGroups"]
         count = sum(len(group) for group in (result.structured_content or {}).values())
-        self.checks.equal(f"{name}: packages.get_groups", count, 1)
+        self.checks.check_equal(f"{name}: packages.get_groups", count, 1)
         document = (await client.documents.get(identifier))["CFDocument"]
-        self.checks.equal(f"{name}: documents.get", document.sourced_id, identifier)
+        self.checks.check_equal(f"{name}: documents.get", document.sourced_id, identifier)
 
     def raises(self, name: str, act: Any, says: str) -> None:
         try:
             act()
         except RuntimeError as error:
-            self.checks.true(name, says in str(error), str(error))
+            self.checks.check_true(name, says in str(error), str(error))
         else:
-            self.checks.true(name, holds=False)
+            self.checks.check_true(name, holds=False)
 
     async def base_url_mode(self) -> None:
         await self.use("base URL", TimebackClient(base_url=self.base_url, **self.auth))
@@ -77,27 +77,27 @@ class Unified:
         async with TimebackClient(base_url=self.base_url, **auth) as client:
             answer = await client.check_auth()
             refused = not answer["ok"] and "invalid_client" in answer["error"]
-            self.checks.true("check_auth with a wrong secret", refused, str(answer))
+            self.checks.check_true("check_auth with a wrong secret", refused, str(answer))
 
     async def shared_provider(self) -> None:
         """Check that two clients of one provider share its token and see each other's writes."""
         provider = TimebackProvider(base_url=self.base_url, **self.auth)
-        package, other = made.small(), made.small()
+        package, other = made.create_small_package(), made.create_small_package()
         identifier = package["CFDocument"]["identifier"]
         async with CaseClient(provider=provider) as one, CaseClient(provider=provider) as two:
             await one.packages.create(package)
             first = await provider.get_token_manager("case").get_token()
             await self.read("shared provider", two, identifier)
             second = await provider.get_token_manager("case").get_token()
-            self.checks.equal("shared provider: one token", first, second)
+            self.checks.check_equal("shared provider: one token", first, second)
             await asyncio.gather(two.packages.create(other), *(one.items.list() for _ in range(5)))
             response = await one.packages.get(other["CFDocument"]["identifier"])
-            self.checks.equal(
+            self.checks.check_equal(
                 "shared provider: items", len(response["CFPackage"].cf_items or ()), 2
             )
             call = two.items.get("unknown")
             code = "unknownobject"
-            await self.checks.refused("shared provider: errors", call, NotFoundError, 404, code)
+            await self.checks.check_error("shared provider: errors", call, NotFoundError, 404, code)
             provider.invalidate_tokens()
             await self.read("shared provider: after its tokens were invalidated", one, identifier)
 
@@ -111,8 +111,8 @@ class Unified:
             [document.sourced_id for document in value["CFDocuments"]] for value in results.values()
         ]
         await manager.close()
-        self.checks.true("manager: both answer", results.all_succeeded, str(results.failed))
-        self.checks.equal("manager: the same", lists[0], lists[1])
+        self.checks.check_true("manager: both answer", results.all_succeeded, str(results.failed))
+        self.checks.check_equal("manager: the same", lists[0], lists[1])
 
 
 async def main(base_url: str, token_url: str) -> None:
@@ -120,13 +120,13 @@ async def main(base_url: str, token_url: str) -> None:
     logging.disable()
     checks = Checks()
     unified = Unified(checks, base_url, token_url)
-    await checks.part("base URL mode", unified.base_url_mode())
-    await checks.part("services mode", unified.services_mode())
-    await checks.part("provider mode", unified.provider_mode())
-    await checks.part("a wrong secret", unified.wrong_secret())
-    await checks.part("a shared provider", unified.shared_provider())
-    await checks.part("a manager", unified.manager())
-    checks.end()
+    await checks.run_part("base URL mode", unified.base_url_mode())
+    await checks.run_part("services mode", unified.services_mode())
+    await checks.run_part("provider mode", unified.provider_mode())
+    await checks.run_part("a wrong secret", unified.wrong_secret())
+    await checks.run_part("a shared provider", unified.shared_provider())
+    await checks.run_part("a manager", unified.manager())
+    checks.exit_with_result()
 
 
 if __name__ == "__main__":

@@ -24,19 +24,19 @@ import lists
 import made
 import refusals
 from checks import Checks
-from expected import PROFILES, Body, Expected
-from server import Server
+from expected import PROFILES, Body, ExpectedResponses
+from server import SdkServer
 from timeback_case import CaseClient, CFPackageInput, NotFoundError
 
 
 class Walk:
-    """The checks of one client in one API profile."""
+    """All checks of one SDK client, in one API profile."""
 
-    def __init__(self, checks: Checks, server: Server, client: CaseClient) -> None:
+    def __init__(self, checks: Checks, server: SdkServer, client: CaseClient) -> None:
         self.checks, self.server, self.client = checks, server, client
 
-    def expect(self, package: Body) -> Expected:
-        return Expected(package, self.server.profile, self.server.base_url)
+    def expect(self, package: Body) -> ExpectedResponses:
+        return ExpectedResponses(package, self.server.profile, self.server.base_url)
 
     async def connect(self) -> None:
         """Check the ways to configure the server's URLs and the credentials."""
@@ -47,48 +47,51 @@ class Walk:
                 await self.check_auth(f"check_auth at {path}", client)
         async with CaseClient(provider=server.provider(base_url=f"{base}/")) as client:
             await client.documents.list()
-            self.checks.true("a base URL that ends with a slash", holds=True)
+            self.checks.check_true("a base URL that ends with a slash", holds=True)
         os.environ |= {"CASE_BASE_URL": base, "CASE_TOKEN_URL": server.token_url}
         if server.profile.name == "explicit":
             async with CaseClient() as client:
                 await client.documents.list()
-                self.checks.true("addresses from the environment", holds=True)
+                self.checks.check_true("addresses from the environment", holds=True)
 
     async def check_auth(self, name: str, client: CaseClient) -> None:
         answer = await client.check_auth()
-        self.checks.equal(name, [answer["ok"], answer.get("error")], [True, None])
+        self.checks.check_equal(name, [answer["ok"], answer.get("error")], [True, None])
 
     async def file(self, file: str) -> None:
         await self.framework(read_framework(file))
 
     async def framework(self, package: Body) -> None:
-        """Create a framework from its whole JSON, and read it back."""
+        """Upload a whole framework, and read it back with every method."""
         expected = self.expect(package)
-        await frameworks.upload(self.checks, self.client, package, expected)
-        await frameworks.read(self.checks, self.client, expected)
+        await frameworks.check_upload(self.checks, self.client, package, expected)
+        await frameworks.check_reads(self.checks, self.client, expected)
 
     async def replace(self, package: Body) -> None:
-        """Check that upsert creates and replaces, and that update replaces."""
+        """Check that upsert creates and replaces a framework, and that update replaces one."""
         checks, client = self.checks, self.client
         expected = self.expect(package)
         result = await client.packages.upsert(expected.identifier, package)
         frameworks.check_result(checks, "packages.upsert of a new framework", result, expected)
-        await frameworks.read(checks, client, expected)
+        await frameworks.check_reads(checks, client, expected)
         changed = self._changed(package)
         result = await client.packages.upsert(expected.identifier, changed)
         frameworks.check_result(checks, "packages.upsert again", result, self.expect(changed))
-        await frameworks.read(checks, client, self.expect(changed))
+        await frameworks.check_reads(checks, client, self.expect(changed))
         removed = package["CFItems"][1]["identifier"]
         call = client.items.get(removed)
-        await checks.refused("an item left out", call, NotFoundError, 404, "unknownobject")
+        await checks.check_error("an item left out", call, NotFoundError, 404, "unknownobject")
         model = CFPackageInput.model_validate(package)
         result = await client.packages.update(expected.identifier, model)
         frameworks.check_result(checks, "packages.update with a model", result, expected)
-        await frameworks.read(checks, client, expected)
+        await frameworks.check_reads(checks, client, expected)
 
     @staticmethod
     def _changed(package: Body) -> Body:
-        """Return a copy with another title and statement, without one item and its associations."""
+        """Return a copy of a package with another title and statement, and without one item.
+
+        The associations of that item are removed, too.
+        """
         changed = copy.deepcopy(package)
         changed["CFDocument"]["title"] = "Another title"
         changed["CFDocument"].pop("notes", None)
@@ -104,24 +107,28 @@ class Walk:
 
     async def run_all(self, files: Sequence[str]) -> None:
         checks, client, server = self.checks, self.client, self.server
-        unusual, small = made.unusual(), made.small()
-        await checks.part("connecting", self.connect())
+        unusual, small = made.create_unusual_package(), made.create_small_package()
+        await checks.run_part("connecting", self.connect())
         for file in files:
-            await checks.part(Path(file).name, self.file(file))
-        await checks.part("the documented example", self.framework(made.as_documented()))
-        await checks.part("an unusual framework", self.replace(unusual))
-        await checks.part("lists", lists.read(checks, client, self.expect(unusual)))
-        await checks.part("a small framework", self.framework(small))
-        await checks.part("unknown", refusals.unknown(checks, client, server))
-        await checks.part("invalid", refusals.invalid(checks, client))
-        await checks.part("conflicts", refusals.conflicts(checks, client, small))
-        await checks.part("parameters", refusals.parameters(checks, client, server))
-        await checks.part("rejected authentication", refusals.authentication(checks, server))
-        await checks.part("authorisation", refusals.authorisation(checks, server, small))
+            await checks.run_part(Path(file).name, self.file(file))
+        await checks.run_part(
+            "the documented example", self.framework(made.create_documented_package())
+        )
+        await checks.run_part("an unusual framework", self.replace(unusual))
+        await checks.run_part("lists", lists.check_lists(checks, client, self.expect(unusual)))
+        await checks.run_part("a small framework", self.framework(small))
+        await checks.run_part("unknown", refusals.check_not_found(checks, client, server))
+        await checks.run_part("invalid", refusals.check_invalid_bodies(checks, client))
+        await checks.run_part("conflicts", refusals.check_conflicts(checks, client, small))
+        await checks.run_part("parameters", refusals.check_parameters(checks, client, server))
+        await checks.run_part(
+            "rejected authentication", refusals.check_authentication(checks, server)
+        )
+        await checks.run_part("authorisation", refusals.check_authorisation(checks, server, small))
 
 
 def read_framework(file: str) -> Body:
-    """Read a CASE package, with its licence link as the string that the SDK expects."""
+    """Read a CASE package from a file, with its licence link as the string that the SDK expects."""
     package: Body = json.loads(Path(file).read_text())
     package = package.get("CFPackage", package)
     document = package["CFDocument"]
@@ -133,10 +140,10 @@ def read_framework(file: str) -> Body:
 async def main(base_url: str, token_url: str, profile: str, *files: str) -> None:
     # The SDK logs every error that it raises.
     logging.disable()
-    checks, server = Checks(), Server(base_url, token_url, PROFILES[profile])
+    checks, server = Checks(), SdkServer(base_url, token_url, PROFILES[profile])
     async with server.client() as client:
         await Walk(checks, server, client).run_all(files)
-    checks.end()
+    checks.exit_with_result()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def find_chromium() -> str:
 
 @contextmanager
 def launch_chromium() -> Iterator[Browser]:
-    """Run Chromium for the duration of a block."""
+    """Run headless Chromium for the duration of a block and yield it."""
     path = find_chromium()
     playwright: Playwright
     with sync_playwright() as playwright:
@@ -42,7 +42,7 @@ def launch_chromium() -> Iterator[Browser]:
 
 
 class PageMonitor:
-    """Records console messages, script errors and requests to other hosts."""
+    """Records a page's console messages, script errors and requests to other hosts."""
 
     def __init__(self, page: Page, base_url: str) -> None:
         self.host = urlsplit(base_url).netloc
@@ -63,7 +63,11 @@ class PageMonitor:
 
 @contextmanager
 def open_page(browser: Browser, base_url: str, **options: Any) -> Iterator[Page]:
-    """Open a new page; at the end of the block, fail if ``PageMonitor`` recorded problems."""
+    """Open a new page in the browser for the duration of a block.
+
+    Fails at the end if the page logged to the console, had a script error or contacted another
+    host.
+    """
     context = browser.new_context(base_url=base_url, **options)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)

@@ -12,7 +12,7 @@ from case_server.api.profiles import Profile
 
 
 class Api:
-    """Sends requests to one API profile."""
+    """Sends requests to the application in one API profile and asserts the response status."""
 
     def __init__(self, client: httpx.AsyncClient, profile: Profile) -> None:
         self.client, self.profile = client, profile
@@ -27,7 +27,7 @@ class Api:
         return answer
 
     async def problem_paths(self, method: str, path: str, body: Any, **options: Any) -> list[str]:
-        """Send a request that returns 422; return the paths of the problems."""
+        """Send a request that must return 422; return the JSON paths of the reported problems."""
         answer = await self.send(method, path, 422, body, **options)
         return [problem["path"] for problem in answer.json()["imsx_error_details"]]
 
@@ -35,7 +35,7 @@ class Api:
         return (await self.send("GET", path, status, params=params)).json()
 
     async def one(self, name: str, identifier: str, **params: Any) -> Any:
-        """Return an entity, without the wrapper that some profiles add."""
+        """Request an entity of a class, such as ``CFItem``, and return it without its wrapper."""
         body = await self.get(f"/{name}s/{identifier}", **params)
         return body[name] if self.profile.wraps else body
 
@@ -43,18 +43,18 @@ class Api:
         return await self.send("PUT", f"{path}/{identifier_of(body)}", status, body)
 
     def total(self, page: Any) -> int:
-        """Return the total number of entities that a page of a list states."""
+        """Return the total number of entities that a list response states."""
         return int(page["totalCount" if "totalCount" in self.profile.paging_fields else "total"])
 
     def lost(self, sent: Any, got: Any) -> list[str]:
-        """List the paths at which a response lacks or changes values of a request.
+        """List the values of a request that a response lacks or changes, with their paths.
 
         ``uri`` is not compared in profiles that rewrite it.
         """
         return list(_lost(sent, got, "", {"uri"} if self.profile.rewrites_uris else set()))
 
     def uri(self, sent: factories.Body, plural: str) -> str:
-        """Return the ``uri`` that responses contain for an entity."""
+        """Return the ``uri`` that responses of this profile contain for a stored entity."""
         if not self.profile.rewrites_uris:
             return str(sent["uri"])
         return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
@@ -63,7 +63,7 @@ class Api:
         return await self.one("CFPackage", identifier)
 
     async def framework(self, **fields: Any) -> factories.Body:
-        """Create a document."""
+        """Create a document with random content and return it."""
         body = factories.document(**fields)
         await self.put("/CFDocuments", body)
         return body
@@ -74,7 +74,7 @@ class Api:
         return body
 
     async def two_items(self) -> tuple[factories.Body, factories.Body, factories.Body]:
-        """Create a document with two items; return the three."""
+        """Create a document with two items; return the document and both items."""
         document = await self.framework()
         return document, await self.new_item(document), await self.new_item(document)
 
@@ -104,7 +104,7 @@ def _lost(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
 
 
 def identifier_of(body: Any) -> str:
-    """Return the identifier of an entity, wrapped or not."""
+    """Return the identifier of an entity, which may be inside a wrapper such as ``{"item": …}``."""
     if "identifier" in body or "sourcedId" in body:
         return str(body.get("identifier") or body["sourcedId"])
     (inner,) = body.values()

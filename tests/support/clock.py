@@ -1,4 +1,4 @@
-"""A clock that tests set."""
+"""A clock whose time tests set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Clock:
-    """Returns ``now``, in seconds; it stands still."""
+    """A replacement for ``time.monotonic``: it returns ``now``, which only tests change."""
 
     def __init__(self) -> None:
         self.now = time.time()

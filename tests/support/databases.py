@@ -26,13 +26,13 @@ TEMPLATE = "case_test_template"
 
 
 def dsn(url: str) -> str:
-    """Return a URL with the scheme that asyncpg accepts, without the name of a driver."""
+    """Return the URL that asyncpg accepts for an SQLAlchemy URL, which may name a driver."""
     _, separator, rest = url.partition("://")
     return f"postgresql{separator}{rest}"
 
 
 async def create_database(server: str, name: str, *, template: str | None = None) -> str:
-    """Create a database, replacing one of that name, and return its URL."""
+    """Create a database and return its URL; drop an existing one of that name before."""
     connection = await asyncpg.connect(dsn(server))
     copied = f' TEMPLATE "{template}"' if template else ""
     try:
@@ -44,10 +44,10 @@ async def create_database(server: str, name: str, *, template: str | None = None
 
 
 def create_template(server: str, run_dir: Path) -> str:
-    """Return the name of a migrated database to copy from, migrating it once per test run.
+    """Return the name of a database with the schema, which ``create_database`` can copy.
 
-    ``run_dir`` is shared by all test processes of the run. A copy takes a tenth of the time that
-    the migrations take.
+    It is migrated once per test run, whose processes share ``run_dir``. A copy takes a tenth of the
+    time that the migrations take.
     """
     done = run_dir / "template-is-migrated"
     with (run_dir / "template.lock").open("w") as lock:
@@ -59,7 +59,10 @@ def create_template(server: str, run_dir: Path) -> str:
 
 
 async def count_items(execute: Execute) -> None:
-    """Store the numbers of items that a test wrote with SQL instead of the server's statements."""
+    """Update the stored item counts of documents, after a test has written items with SQL.
+
+    The server's own statements keep the counts up to date.
+    """
     await execute("DELETE FROM item_counts")
     await execute(
         "INSERT INTO item_counts SELECT document_identifier, count(*), true FROM items"
@@ -68,7 +71,7 @@ async def count_items(execute: Execute) -> None:
 
 
 def copy_data_dir(data_dir: Path, run_dir: Path) -> Path:
-    """Create a data directory with a migrated cluster, and return it.
+    """Create a data directory whose embedded Postgres has the schema, and return its path.
 
     It is a copy of one that is created once per test run, because ``initdb`` and the migrations
     take 1.2 CPU seconds, and a copy 0.2. Its Postgres does not wait for the disk: only a power

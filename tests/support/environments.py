@@ -19,14 +19,17 @@ PIP = ("-m", "pip", "--disable-pip-version-check", "-q")
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Return the environment without the variables of this test run."""
+    """Return this process's environment without CASE_, PYTEST_ and TIMEBACK_ variables.
+
+    ``variables`` are added.
+    """
     ours = ("CASE_", "PYTEST_", "TIMEBACK_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return inherited | variables
 
 
 def run(*command: str | Path, folder: Path, **variables: str) -> str:
-    """Run a command that must succeed, and return its output."""
+    """Run a command in ``folder`` and return its output; fail if the exit code is not 0."""
     result = subprocess.run(
         command,
         cwd=folder,
@@ -41,9 +44,9 @@ def run(*command: str | Path, folder: Path, **variables: str) -> str:
 
 
 def find_sdk_python(run_dir: Path) -> Path:
-    """Return the first Python that the SDK supports, with what the sample project depends on.
+    """Return a Python with the TimeBack SDK and the other dependencies of the sample project.
 
-    It is installed once per test run, whose processes share ``run_dir``.
+    They are installed once per test run, whose processes share ``run_dir``.
     """
     folder, is_installed = run_dir / "sdk", run_dir / "sdk.installed"
     with (run_dir / "sdk.lock").open("w") as lock:
@@ -60,7 +63,10 @@ def find_sdk_python(run_dir: Path) -> Path:
 
 
 def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
-    """Create an environment with the dependencies of the sample project; return its Python."""
+    """Create a virtual environment with the dependencies of the sample project.
+
+    Returns the path of its Python.
+    """
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
     assert requirements[2] == "case-server[embedded]"
@@ -69,7 +75,7 @@ def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
 
 
 def install(interpreter: str | Path, folder: Path, *requirements: str) -> Path:
-    """Create an environment with only the requirements and return its Python."""
+    """Create a virtual environment with the given requirements and return its Python."""
     run(interpreter, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     python = folder / "bin" / "python"
     pip = (sys.executable, *PIP, "--python", python)

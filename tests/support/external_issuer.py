@@ -1,4 +1,4 @@
-"""A trusted issuer for tests: an HTTP server with signing keys of its own."""
+"""An OAuth issuer for tests: an HTTP server with its own signing keys, which the app trusts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def base64url(data: bytes) -> str:
 
 
 class ExternalIssuer:
-    """Issues tokens and publishes its keys; can rotate keys, fail, delay and count requests."""
+    """An HTTP server that publishes signing keys, and creates tokens that are signed with them.
+
+    It can rotate the keys, fail, respond late, and count requests.
+    """
 
     def __init__(self) -> None:
         self._first_key = generate_signing_key()
@@ -49,7 +52,7 @@ class ExternalIssuer:
         self.reset()
 
     def reset(self) -> None:
-        """Restore the initial state."""
+        """Restore the first key and all settings, and set the counts to 0."""
         self.key: SigningKey = self._first_key
         self.published: list[dict[str, Any]] = [dict(get_public_jwk(self.key))]
         self.jwks_uri: str | None = f"{self.url}/keys"
@@ -63,25 +66,25 @@ class ExternalIssuer:
         self._thread.join()
 
     def rotate(self) -> None:
-        """Sign with a new key and publish only that one."""
+        """Replace the signing key and publish only the new one."""
         self.key = generate_signing_key()
         self.published = [dict(get_public_jwk(self.key))]
 
     def token(self, **changes: Any) -> str:
-        """Return a valid token with these claims changed; None leaves a claim out."""
+        """Create a valid token with some claims changed; None leaves a claim out."""
         return encode_token(self.key, self.claims(**changes))
 
     def forged(
         self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any
     ) -> str:
-        """Return a token with a custom header, signed by a function instead of the JWT library."""
+        """Create a token with any header, signed by ``sign_bytes`` instead of the JWT library."""
         header = {"alg": "RS256", "kid": self.key.kid, **header}
         parts = (json.dumps(part).encode() for part in (header, self.claims(**changes)))
         signed = ".".join(map(base64url, parts))
         return f"{signed}.{base64url(sign_bytes(signed.encode()))}"
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return the claims of a valid access token with some changed; None leaves one out."""
+        """Return the claims of a valid access token with some changed; None leaves a claim out."""
         now = int(time.time())
         claims = {
             "iss": self.url,

@@ -53,7 +53,7 @@ def packed_item(identifier: str | None = None, **fields: Any) -> Body:
 
 
 def package(document_id: str | None = None, **fields: Any) -> Body:
-    """Return a CFPackage: a document with two items, the second a child of the first."""
+    """Return a valid CFPackage: a document with two items, the second a child of the first."""
     root = entity(document_id, creator="a creator", title="a framework")
     parent, child = packed_item(humanCodingScheme="A"), packed_item(humanCodingScheme="A.1")
     return {
@@ -69,14 +69,14 @@ def subject(code: str, identifier: str | None = None, **fields: Any) -> Body:
 
 
 def rubric(**fields: Any) -> Body:
-    """Return a rubric with two criteria, the first with two levels."""
+    """Return a CFRubric with two criteria, of which the first has two levels."""
     levels = [entity(quality="low", score=1), entity(quality="high", score=2.5)]
     first = entity(category="one", weight=0.5, position=1, CFRubricCriterionLevels=levels)
     return entity(title="a rubric", CFRubricCriteria=[first, entity(category="two")], **fields)
 
 
 def everything() -> Body:
-    """Return a CFPackage with an entity of every class, and links to each of them."""
+    """Return a CFPackage with an entity of each class of the standard, and links to all of them."""
     subject_, concept = subject("S"), entity(title="a concept", hierarchyCode="C")
     license_ = entity(title="a licence", licenseText="use it well")
     type_, grouping = item_type(), entity(title="a grouping")
@@ -100,7 +100,7 @@ def everything() -> Body:
 
 
 def first_of(body: Body, name: str) -> Body:
-    """Return the first entity of a class in a CFPackage."""
+    """Return the first entity of a class, such as ``CFItem``, in a CFPackage."""
     if name == "CFDocument":
         first: Body = body[name]
         return first

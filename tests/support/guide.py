@@ -39,7 +39,7 @@ def entity(identifier: str, **fields: Any) -> dict[str, Any]:
 
 
 class Guide:
-    """The steps of the guide, which share the identifiers of the entities they create."""
+    """The steps of the guide as methods; each uses the entities that the previous ones created."""
 
     def __init__(self, base_url: str) -> None:
         self.http = httpx.Client(base_url=base_url, timeout=30)

@@ -18,14 +18,14 @@ WANTED = f"Python {'.'.join(map(str, OLDEST))} or newer"
 
 
 def unavailable(why: str) -> NoReturn:
-    """Skip the test, or fail it in CI, where everything must be available."""
+    """Skip the test with a reason; in CI, where everything must be installed, fail it instead."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
 
 
 def interpreters() -> Iterator[Path]:
-    """Yield paths of candidates: this interpreter, those on PATH, of uv and of pyenv."""
+    """Yield paths of Python interpreters: this one, and those on PATH, of uv and of pyenv."""
     yield Path(sys.executable)
     names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
     yield from (Path(result) for name in names if (result := shutil.which(name)))
@@ -40,14 +40,17 @@ def interpreters() -> Iterator[Path]:
 
 
 def runs(interpreter: Path) -> bool:
-    """Return whether it starts (a shim may not), is new enough and can create environments."""
+    """Return whether an interpreter starts, is new enough and can create environments.
+
+    A shim of pyenv may exist without starting.
+    """
     code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
     result = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
     return result.returncode == 0
 
 
 def version_of(interpreter: Path) -> tuple[int, int]:
-    """Return the major and minor version of an interpreter."""
+    """Return the major and minor version of a Python interpreter, for example (3, 12)."""
     code = "import sys; print(*sys.version_info[:2])"
     result = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
     major, minor = map(int, result.stdout.split())

@@ -12,7 +12,7 @@ from case_server.lint.violation import Violation
 
 
 def tree() -> Body:
-    """Return a package without violations: two top-level items, one with a child."""
+    """Return a CFPackage without violations: two top-level items, one of them with a child."""
     body = package()
     root, (top, below) = body["CFDocument"]["identifier"], body["CFItems"]
     second = packed_item(fullStatement="another statement", humanCodingScheme="B")
@@ -50,7 +50,7 @@ def clean() -> Body:
 
 
 def flawed() -> Body:
-    """Return a package with one violation of each severity."""
+    """Return a CFPackage that has one lint violation of each severity."""
     body = clean()
     body["CFItems"][0] |= {"notes": None, "language": "English", "educationLevel": ["5"]}
     return body

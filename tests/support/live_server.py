@@ -25,7 +25,10 @@ LAST_BANNER_LINE = "Ctrl+C stops"
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """Return the environment without ``CASE_`` variables, plus the given settings."""
+    """Return this process's environment with a data directory and the given variables.
+
+    Other variables that begin with ``CASE_`` are left out.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
     return inherited | {"CASE_SERVER_DATA_DIR": str(data_dir)} | settings
 
@@ -33,7 +36,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 def run(
     *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process and return its result."""
+    """Run a ``case-server`` command in a process of its own and return its result."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env=environment(data_dir, **settings),
@@ -48,10 +51,10 @@ def run(
 def invoke(
     *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command in this process, and return what ``run`` would.
+    """Run a ``case-server`` command in this process and return the same as ``run``.
 
-    It takes a third of the CPU time of a process, most of which is spent on imports. ``run`` is
-    for tests of what a process has of its own: exit codes of signals, pipes and terminals.
+    It takes a third of the CPU time of a process, most of which is spent on imports. ``run`` is for
+    tests of what only a process has: exit codes of signals, pipes and terminals.
     """
     variables: dict[str, str | None] = {
         name: None for name in os.environ if name.startswith("CASE_")
@@ -66,7 +69,7 @@ def invoke(
 
 @contextmanager
 def preserved_signal_handlers() -> Iterator[None]:
-    """Put back the signal handlers that a command replaces."""
+    """Restore the signal handlers at the end of a block, because a command replaces them."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
@@ -77,7 +80,7 @@ def preserved_signal_handlers() -> Iterator[None]:
 
 @contextmanager
 def preserved_logging() -> Iterator[None]:
-    """Put back the handlers and the level of the root logger, which a command may configure."""
+    """Restore the root logger's handlers and level at the end of a block; commands change them."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -89,7 +92,7 @@ def preserved_logging() -> Iterator[None]:
 
 @dataclass
 class LiveServer:
-    """A running server."""
+    """A running ``case-server serve`` process, its start-up banner and its base URL."""
 
     process: subprocess.Popen[str]
     banner: str
@@ -106,7 +109,7 @@ class LiveServer:
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
+        """Send a signal to the server, SIGTERM by default, and return its exit code."""
         self.process.send_signal(how)
         return self.process.wait(timeout=30)
 
@@ -118,7 +121,10 @@ def serving(
     command: tuple[str, ...] | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[LiveServer]:
-    """Run a server on a free port for the duration of a block."""
+    """Run ``case-server serve`` on a free port for the duration of a block.
+
+    ``command`` replaces the command line, and ``settings`` are environment variables.
+    """
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     process = subprocess.Popen(
         command or (*COMMAND, "serve", "--port", "0", *arguments),

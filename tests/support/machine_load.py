@@ -8,9 +8,9 @@ CPU_SECONDS = 0.2
 
 
 def measure_slowdown() -> float:
-    """Return the wall-clock seconds that one second of computing takes now, at least 1.
+    """Return how many wall-clock seconds one second of computing takes now, at least 1.
 
-    A bound multiplied by it means the same on a quiet and on a busy machine.
+    A time limit multiplied by it means the same on a quiet and on a busy machine.
     """
     wall, cpu = time.monotonic(), time.process_time()
     while time.process_time() - cpu < CPU_SECONDS:

@@ -121,7 +121,7 @@ VALUES: dict[str, Strategy] = {
 
 @st.composite
 def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
-    """Draw an object of a class, with its required fields and any of the others."""
+    """Draw a JSON object of a CASE class: all required fields and a random set of the others."""
     field_bits = draw(st.integers(0, 2 ** len(get_field_specs(model)) - 1))
     return {
         name: draw(value(name, shape))
@@ -132,7 +132,7 @@ def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
 
 @cache
 def value(name: str, shape: FieldSpec) -> Strategy:
-    """Return the strategy for the values of a field."""
+    """Return the strategy for the values of a field, which depends on its name and type."""
     if shape.model is None:
         single = VALUES.get(name, texts)
     elif issubclass(shape.model, Entity):
@@ -144,14 +144,14 @@ def value(name: str, shape: FieldSpec) -> Strategy:
 
 @st.composite
 def several(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Body]:
-    """Draw entities of a class with distinct identifiers."""
+    """Draw up to ``most`` entities of a class, with distinct identifiers."""
     drawn = [draw(one(model)) for _ in range(draw(st.integers(0, most)))]
     return list({entity["identifier"]: entity for entity in drawn}.values())
 
 
 @st.composite
 def packages(draw: st.DrawFn) -> Body:
-    """Draw a valid package."""
+    """Draw a valid CFPackage with entities of every class."""
     package: Body = {
         "CFDocument": draw(one(CFPckgDocument)),
         "CFItems": draw(several(CFPckgItem, 4)),
@@ -170,7 +170,10 @@ def packages(draw: st.DrawFn) -> Body:
 
 
 def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
-    """Draw associations, mostly between nodes of the package, without duplicate triples."""
+    """Draw associations, mostly between entities of the package.
+
+    No two have the same origin, destination and type.
+    """
     names = [entity["identifier"] for entity in [package["CFDocument"], *package["CFItems"]]]
     nodes = st.sampled_from([*names, *names, "elsewhere", " "])
     drawn, triples = [], set()
@@ -189,7 +192,7 @@ def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
 
 
 def _make_identifiers_unique(rubrics: list[Body]) -> None:
-    """Replace identifiers of criteria and levels, which must be unique across rubrics."""
+    """Replace identifiers of criteria and levels, because they must be unique in a package."""
     for rubric in rubrics:
         for criterion in rubric.get("CFRubricCriteria", ()):
             criterion["identifier"] = factories.new_id()

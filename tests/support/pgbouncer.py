@@ -19,7 +19,10 @@ START_SECONDS = 10
 
 @contextmanager
 def pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
-    """Run PgBouncer and yield its port; skip the test if it is not installed."""
+    """Run PgBouncer in front of a Postgres server during a block and yield its port.
+
+    Skips the test if PgBouncer is not installed.
+    """
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if not program:
         pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")

@@ -20,7 +20,7 @@ from case_server.db.postgres import embedded
 
 
 def binaries_with_tls() -> Path | None:
-    """Return the directory of Postgres binaries with TLS on this machine, or None."""
+    """Return the directory of Postgres binaries on this machine that support TLS, or None."""
     for folder in embedded._candidates():
         if embedded._major_version(folder) < embedded.OLDEST_MAJOR:
             continue
@@ -34,7 +34,7 @@ def binaries_with_tls() -> Path | None:
 
 @dataclass
 class TlsServer:
-    """A running server with the certificates of its authority and of a client."""
+    """A running Postgres server with TLS, and the certificates of its authority and of a client."""
 
     url: str
     port: int
@@ -49,7 +49,7 @@ class TlsServer:
 
 @contextmanager
 def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
-    """Run a server that accepts TLS, plain TCP and Unix socket connections."""
+    """Run a Postgres server that accepts TLS, plain TCP and Unix socket connections."""
     folder.mkdir(mode=0o700)
     sockets = folder / "s"
     sockets.mkdir(mode=0o777)
@@ -83,7 +83,7 @@ Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def _write(folder: Path, name: str, issuer: Authority | None) -> Authority:
-    """Create a certificate and its key, signed by ``issuer`` or, without one, by itself."""
+    """Write a new certificate and its key, signed by ``issuer``; None makes it self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"case {name}")])
     now = dt.datetime.now(dt.UTC)

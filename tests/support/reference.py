@@ -39,7 +39,7 @@ OPENAPI_DOCUMENTS = {
 
 
 def load_behaviour() -> dict[str, list[dict[str, Any]]]:
-    """Load the proven behaviour of the server, by section."""
+    """Return the sections of ``behaviour.yaml``: each a list of cases, results and their tests."""
     content: dict[str, list[dict[str, Any]]] = yaml.safe_load(BEHAVIOUR_FILE.read_text())
     return content
 
@@ -54,7 +54,7 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None
 
 
 def behaviour() -> None:
-    """Print one table of cases and results per topic."""
+    """Print one table of cases and results for each section of ``behaviour.yaml``."""
     rows = load_behaviour()["behaviour"]
     for topic in dict.fromkeys(row["topic"] for row in rows):
         print(f"\n## {topic}")
@@ -74,7 +74,7 @@ def sync() -> None:
 
 
 def settings() -> None:
-    """Print every setting with its type, default and description."""
+    """Print a table of all settings with their types, defaults and descriptions."""
     rows = []
     for name, field in Settings.model_fields.items():
         rows.append(
@@ -94,7 +94,7 @@ def _format_default(field: FieldInfo) -> str:
 
 
 def rules() -> None:
-    """Print the lint rules with their severities, each with an anchor for links to it."""
+    """Print a table of the lint rules with their severities; each has an anchor for links."""
     rows = (
         (f'<a id="{rule.anchor}"></a>`{rule.id}`', rule.severity, rule.explanation, rule.standard)
         for rule in RULES
@@ -104,7 +104,7 @@ def rules() -> None:
 
 
 def checks() -> None:
-    """Print the conformance checks with their sources and profiles."""
+    """Print a table of the conformance checks with their sources and profiles."""
     rows = []
     for check in CHECKS:
         profiles = [*check.documented, *(f"({name})" for name in check.extension_of)]
@@ -117,7 +117,7 @@ def checks() -> None:
 
 
 def commands() -> None:
-    """Print a table with the summary of every command."""
+    """Print a table with the summary of every ``case-server`` command."""
     context = click.Context(cli_main, info_name="case-server")
     rows = []
     for name in cli_main.list_commands(context):
@@ -129,7 +129,7 @@ def commands() -> None:
 
 
 def cli() -> None:
-    """Print the help of every command."""
+    """Print the help text of every ``case-server`` command."""
     context = click.Context(cli_main, info_name="case-server", max_content_width=HELP_COLUMNS)
     context.terminal_width = HELP_COLUMNS
     for path, text in _iter_help(cli_main, context):
@@ -149,7 +149,7 @@ def _iter_help(command: click.Command, context: click.Context) -> Iterable[tuple
 
 
 def routes() -> None:
-    """Print every route of every profile with its scope, parameters and error codes."""
+    """Print a table of every profile's routes with their scopes, parameters and error codes."""
     documents = asyncio.run(_fetch_openapi_documents())
     for profile, document in documents.items():
         print(f"\n## {profile} profile")
@@ -206,7 +206,7 @@ def _route_row(
 
 
 def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """Return an OpenAPI object, or the component that its ``$ref`` names."""
+    """Return an OpenAPI object; if it is a ``$ref``, return the component that this names."""
     reference = value.get("$ref")
     if reference is None:
         return value

@@ -21,14 +21,14 @@ POLL_SECONDS = 0.05
 
 
 class Server:
-    """One Postgres server."""
+    """A Postgres server that is a primary or a standby."""
 
     def __init__(self, cluster: _Cluster, url: str) -> None:
         self.cluster, self.url = cluster, url
 
     @property
     def address(self) -> str:
-        """The host and port of the server, as in a URL."""
+        """The host and port of the server, in the form that a URL has."""
         ((host, port),) = parse_database_url(self.url).hosts
         return f"{host}:{port}"
 
@@ -41,7 +41,7 @@ class Server:
             await connection.close(timeout=10)
 
     async def set(self, name: str, value: str) -> None:
-        """Change a setting of the server and reload it."""
+        """Change a setting of the server and reload its configuration."""
         connection = await asyncpg.connect(self.url, timeout=10)
         try:
             await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
@@ -50,7 +50,7 @@ class Server:
             await connection.close(timeout=10)
 
     async def wait_for(self, sql: str, seconds: float = 20) -> None:
-        """Wait until a query returns true."""
+        """Wait until a query returns true; fail after ``seconds``."""
         async with asyncio.timeout(seconds):
             while True:
                 if (await self.execute(sql))[0][0]:
@@ -58,7 +58,7 @@ class Server:
                 await asyncio.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
-        """Kill all processes of the server, like the loss of its machine."""
+        """Kill all processes of the server with SIGKILL, like the loss of its machine."""
         pid = int((self.cluster.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
         postmaster = psutil.Process(pid)
         for process in (postmaster, *postmaster.children(recursive=True)):
@@ -66,14 +66,14 @@ class Server:
 
 
 class Replication:
-    """A primary and its standbys, of which tests of one use the first."""
+    """A primary and its standbys; tests that need one standby use the first."""
 
     def __init__(self, primary: Server, standbys: list[Server]) -> None:
         self.primary, self.standbys, self.standby = primary, standbys, standbys[0]
 
     @property
     def url(self) -> str:
-        """The URL of whichever server accepts writes."""
+        """The connection URL that lists all servers and connects to the one that accepts writes."""
         return (
             self.primary.url.replace(
                 self.primary.address, f"{self.primary.address},{self.standby.address}"
@@ -82,24 +82,24 @@ class Replication:
         )
 
     async def catch_up(self) -> None:
-        """Wait until the standby has replayed what the primary has written."""
+        """Wait until the first standby has applied all writes of the primary."""
         position = (await self.primary.execute("SELECT pg_current_wal_lsn()::text"))[0][0]
         await self.standby.wait_for(f"SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
 
     async def cut_off(self) -> None:
-        """Stop the replication; the standby stays connected to its clients."""
+        """Stop the first standby's replication; its clients stay connected."""
         await self.standby.set("primary_conninfo", "")
         await self.primary.wait_for("SELECT count(*) = 0 FROM pg_stat_replication")
 
     async def fail_over(self) -> None:
-        """Kill the primary and promote the standby."""
+        """Kill the primary and promote the first standby."""
         self.primary.kill()
         await self.standby.execute("SELECT pg_promote()")
 
 
 @asynccontextmanager
 async def replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIterator[Replication]:
-    """Run a primary with the current schema and standbys, in directories of ``folder``."""
+    """Run a primary with the current schema and some standbys, with their data in ``folder``."""
     with ExitStack() as stack:
         url = stack.enter_context(exclusive_postgres(folder / "primary"))
         await asyncio.to_thread(alembic_runner.migrate, url)
@@ -115,7 +115,7 @@ async def replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIterat
 
 
 def _copy(primary: Server, folder: Path) -> None:
-    """Copy a running server to a folder, as a standby of it."""
+    """Copy a running server's data to a folder, configured as its standby."""
     folder.mkdir(mode=0o700)
     password = primary.cluster.data_dir / "postgres.password"
     (folder / password.name).write_text(password.read_text())

@@ -20,15 +20,15 @@ Json = Any
 
 @dataclass
 class Answer:
-    """A response: status, header fields and body, optionally truncated or reset."""
+    """A scripted response: status, header fields and body, optionally truncated or reset."""
 
     body: Json | bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     cut_at: int | None = None
-    """Close the connection after this many bytes of the body."""
+    """Number of bytes of the body after which the connection is closed."""
     reset: bool = False
-    """Reset the connection after the body."""
+    """Whether the connection is reset after the body."""
 
     @property
     def content(self) -> bytes:
@@ -36,7 +36,7 @@ class Answer:
 
 
 class ScriptedSource:
-    """Responds with scripted answers, or by a function, and records the requests."""
+    """An HTTP server that sends the responses that a test has scripted, and records requests."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
@@ -98,7 +98,7 @@ class ScriptedSource:
 
 @contextmanager
 def scripted_source() -> Iterator[ScriptedSource]:
-    """Run a source for the duration of a block."""
+    """Run a server with scripted responses for the duration of a block."""
     source = ScriptedSource()
     try:
         yield source
@@ -107,6 +107,6 @@ def scripted_source() -> Iterator[ScriptedSource]:
 
 
 def page_of(target: str) -> tuple[int, int]:
-    """Return the limit and offset in a request target."""
+    """Return the ``limit`` and ``offset`` in a request target, with defaults of 100 and 0."""
     query = parse_qs(urlsplit(target).query)
     return int(query.get("limit", ["100"])[0]), int(query.get("offset", ["0"])[0])

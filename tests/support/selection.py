@@ -13,7 +13,10 @@ DEFAULT_EXAMPLES = 100
 
 
 def slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
-    """Return parameters or tuples of them, marked as slow unless they are among the default."""
+    """Mark parameters of a test as slow, except those in ``default``.
+
+    Without the mark, ``make test`` runs them; with it, only ``make test-all``.
+    """
     chosen = list(default)
     return [each if each in chosen else _slow(each) for each in parameters]
 
@@ -25,5 +28,5 @@ def _slow(values: Any) -> Any:
 
 
 def scaled(examples: int) -> int:
-    """Return the number of examples to draw: ten times as many in the profile ``thorough``."""
+    """Return a number of Hypothesis examples, ten times as large in the profile ``thorough``."""
     return examples * settings().max_examples // DEFAULT_EXAMPLES

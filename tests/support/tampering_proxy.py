@@ -27,7 +27,7 @@ HOP_BY_HOP_FIELDS = {
 
 @dataclass
 class Exchange:
-    """A request to the server and, after it was forwarded, the response."""
+    """A request that passes the proxy and, once it was forwarded, the response; both modifiable."""
 
     method: str
     url: httpx.URL
@@ -51,12 +51,16 @@ Modify = Callable[[Exchange], None]
 
 
 def leave_unchanged(_: Exchange) -> None:
-    """Modify nothing."""
+    """Modify nothing; the default for requests."""
 
 
 @contextmanager
 def tampering(origin: str, answer: Modify, request: Modify = leave_unchanged) -> Iterator[str]:
-    """Run a proxy for ``origin``; ``request`` and ``answer`` modify each exchange."""
+    """Run a proxy for the server at ``origin`` during a block and yield the proxy's URL.
+
+    ``request`` is called before each request is forwarded, ``answer`` before its response is
+    returned; both may modify it.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -17,7 +17,10 @@ GREEN, BOLD, BOLD_RED = "\x1b[32m", "\x1b[1m", "\x1b[1;31m"
 def run_in_terminal(
     *arguments: str, data_dir: Path, columns: int = 80, **settings: str
 ) -> tuple[int, str]:
-    """Run a command in a terminal; return its exit code and all that it wrote to both streams."""
+    """Run a ``case-server`` command in a pseudo-terminal.
+
+    Returns its exit code and everything that it wrote to stdout and stderr.
+    """
     reader, terminal = pty.openpty()
     variables = environment(data_dir, **{"TERM": "xterm"} | settings)
     # Of the terminal that runs the tests, if any.

@@ -18,12 +18,12 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 
 @dataclass
 class NamespaceClient:
-    """Sends requests to the API and the test API of a namespace."""
+    """Sends requests to a server in test mode: to the API and the test API of one namespace."""
 
     http: httpx.AsyncClient
     prefix: str = ""
     is_reseeded: bool = False
-    """Set once the seed has been replaced."""
+    """Whether the test has replaced the seed data."""
 
     async def test_api(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
         options: dict[str, Any] = {} if body is None else {"json": body}
@@ -61,7 +61,7 @@ def create_client(app: FastAPI) -> httpx.AsyncClient:
 
 
 async def list_idle_clones(app: FastAPI, clones: Callable[[], Awaitable[set[str]]]) -> set[str]:
-    """Return the names of the clones once none is being dropped."""
+    """Wait until no database clone is being dropped, then return the names of all clones."""
     for namespace in app.state.namespaces.list_all():
         await asyncio.gather(*namespace._drops)
     await app.state.namespaces._cloner.wait_for_drops()
