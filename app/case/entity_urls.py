@@ -15,12 +15,12 @@ URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
 
 
 def make_urn(identifier: str) -> str:
-    """Return a ``urn:`` URI derived from an identifier, for an entity without a URI."""
+    """Return the ``urn:uuid:`` URI that the server gives to an entity stored without a URI."""
     return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
 
 
 class ServerUrls:
-    """Recognizes the URLs of entities on one server.
+    """Recognizes the URLs of entities on this server among the URIs in a body.
 
     ``urls`` are the base URLs under which clients reach the server, ``prefixes`` the paths of its
     API profiles. The scheme and a default port are ignored, because a proxy may change both.
@@ -35,11 +35,14 @@ class ServerUrls:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def is_host_mentioned_in(self, body: bytes) -> bool:
-        """Return whether a body contains a host name of this server."""
+        """Return whether a body contains a host name of this server, perhaps inside a URL."""
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
-        """Return (plural, identifier) of the entity with a URL, or None for any other URI."""
+        """Parse the URL of an entity on this server into (plural class name, identifier).
+
+        An example is ``("CFItems", "5a7f2c1e-…")``. Returns None for any other URI.
+        """
         match = ENTITY_URL_PATTERN.fullmatch(uri)
         if not match:
             return None
@@ -55,5 +58,5 @@ def _normalize_authority(netloc: str) -> str:
 
 @lru_cache(maxsize=64)
 def get_server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
-    """Return the URLs of a server; cached."""
+    """Return the ``ServerUrls`` of these base URLs and prefixes; the objects are cached."""
     return ServerUrls(urls, prefixes)

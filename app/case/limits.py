@@ -58,10 +58,10 @@ SLICE_BYTES = 1_000_000
 
 
 class Density(NamedTuple):
-    """Numbers of values, and of objects and arrays among them, that a body may contain.
+    """How many JSON values, and how many objects and arrays among them, a body may contain.
 
-    A body may contain one more value for each ``BYTES_PER_VALUE``, and one more object or array for
-    each ``bytes_per_group``.
+    ``values`` and ``groups`` are allowed at any size. A body may contain one more value for each
+    ``BYTES_PER_VALUE``, and one more object or array for each ``bytes_per_group``.
     """
 
     values: int
@@ -82,7 +82,10 @@ there, a decimal fraction 95 (CPython 3.11)."""
 
 
 def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
-    """Raise ``ContentTooLarge`` for JSON with more values than its size allows."""
+    """Raise ``ContentTooLarge`` if JSON contains more values than is allowed for its size.
+
+    Such a body would take far more memory once parsed than its size suggests.
+    """
     groups = _count_byte(raw, b"[") + _count_byte(raw, b"{")
     values = groups + _count_byte(raw, b",")
     max_groups = density.groups + len(raw) // density.bytes_per_group
@@ -104,7 +107,7 @@ def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "t
 
 
 def has_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has more members than it could have entities."""
+    """Return whether a JSON array has more members than an array of its size may have."""
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
@@ -125,7 +128,7 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{][^\[\]{}"]*+[\]}]|[\[\]{}
 
 
 def _count_byte(raw: bytes, character: bytes) -> int:
-    """Count a character in slices, so that other threads may run in between."""
+    """Count the occurrences of a byte, one slice at a time, so that other threads may run."""
     return sum(
         raw.count(character, start, start + SLICE_BYTES) for start in _iter_slice_starts(raw)
     )
@@ -139,7 +142,7 @@ NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 
 
 def _count_outside_strings(raw: bytes) -> tuple[int, int]:
-    """Return the numbers of objects and arrays, and of commas, outside the strings of a body."""
+    """Return the number of objects and arrays, and of commas, that are not inside JSON strings."""
     groups = commas = 0
     is_in_string, carried = False, b""
     for start in _iter_slice_starts(raw):
@@ -159,14 +162,14 @@ def _count_outside_strings(raw: bytes) -> tuple[int, int]:
 
 
 class UnknownField(Exception):
-    """A body has a field that its class does not have.
+    """Raised when a JSON object has a field that its class in the model does not have.
 
     The location is not known; ``collect_errors_in_chunks`` finds it.
     """
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a body, and stop at the first error of each list.
+    """Validate a JSON body against a model class, stopping each list at its first error.
 
     Raises pydantic's ``ValidationError`` with at most one error for each list, or ``UnknownField``.
     """
@@ -181,7 +184,7 @@ def _fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 
 
 def _fail_fast_schema(part: Any) -> Any:
-    """Return a core schema in which lists stop at their first error, and objects at unknown fields.
+    """Return a copy of a pydantic core schema that stops at the first error or unknown field.
 
     ``Field(fail_fast=True)`` on the fields of the model would not do: the same classes also collect
     all errors, and objects would still go through all unknown fields.
@@ -206,9 +209,9 @@ def _reject_unknown(_: object) -> None:
 def collect_errors(
     schema: type[BaseModel], raw: bytes, tree: Any, problems: Problems, at: Location = ()
 ) -> None:
-    """Add all errors of a small body to ``problems``.
+    """Validate a small JSON body against a model class and add all its errors to ``problems``.
 
-    ``at`` is the location of the body, ``tree`` its parsed value.
+    ``tree`` is the parsed body, ``at`` its location in the request body.
     """
     for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*at, *error["loc"]), tree)
@@ -217,10 +220,11 @@ def collect_errors(
 def collect_errors_in_chunks(
     schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()
 ) -> None:
-    """Add the errors of a large body at the location ``at``, one chunk of each long list at a time.
+    """Validate a large parsed body, long lists in chunks, and add the errors to ``problems``.
 
-    Only the beginning of long strings is validated. If no error is found, the body may still be
-    invalid.
+    Each error of pydantic contains a copy of its surroundings, which chunks keep small. Only the
+    beginning of long strings is validated, so a body without errors here may still be invalid.
+    ``at`` is the location of the body in the request body.
     """
     known = known_field_names()
     chunk = _truncate(tree, known)
@@ -250,7 +254,10 @@ def collect_errors_in_chunks(
 
 
 def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
-    """Return a list nested in objects and lists with nothing else, and its path there."""
+    """Wrap a list in otherwise empty objects and lists, and return them with its new path.
+
+    ``(members, ("a", 7))`` becomes ``{"a": [members]}`` with the path ``("a", 0)``.
+    """
     tree: Any = members
     for step in reversed(path):
         tree = [tree] if isinstance(step, int) else {step: tree}
@@ -258,7 +265,7 @@ def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
 
 
 def to_json_bytes(tree: Any) -> bytes:
-    """Return a parsed value as JSON again; pydantic accepts strings as dates only from JSON."""
+    """Convert a parsed value back to JSON, as pydantic accepts strings as dates only in JSON."""
     return to_json(tree, inf_nan_mode="constants")
 
 
@@ -271,7 +278,7 @@ def _find_errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
 
 
 def _find_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
-    """Yield the lists with more members than one chunk, outer lists first."""
+    """Yield the path and members of each list that is longer than a chunk, outer lists first."""
     if isinstance(value, list):
         if len(value) > CHUNK_MEMBERS:
             yield path, value
@@ -285,7 +292,7 @@ def _find_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, lis
 
 
 def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the extensions that are too large to be validated with the object around them."""
+    """Yield the path and value of each ``extensions`` object that is checked on its own."""
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
@@ -297,7 +304,10 @@ def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Locatio
 
 
 def _truncate(value: Any, known: frozenset[str]) -> Any:
-    """Return a value with its lists, objects and strings cut to their first members."""
+    """Return a copy of a parsed value with only the first part of its lists and strings.
+
+    Objects keep their first ``MAX_FIELDS`` fields and all fields of the standard.
+    """
     if isinstance(value, str):
         return value[:MAX_STRING_CHARS]
     if isinstance(value, list):
@@ -314,7 +324,7 @@ def _truncate(value: Any, known: frozenset[str]) -> Any:
 
 
 def _drop_large_extensions(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the extensions of an object; an empty object in place of large ones."""
+    """Return the ``extensions`` field of an object, if it has one, emptied if it is large."""
     if "extensions" not in value:
         return {}
     extensions = value["extensions"]
@@ -327,9 +337,9 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _subtract_values(value: Any, limit: int) -> int:
-    """Return what a value leaves of a limit on the number of values; long strings count more.
+    """Subtract the number of JSON values in ``value`` from ``limit``, and stop at 0.
 
-    Stops at 0.
+    Long strings count as several values.
     """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1
@@ -343,7 +353,7 @@ def _subtract_values(value: Any, limit: int) -> int:
 
 @cache
 def known_field_names() -> frozenset[str]:
-    """Return the names of all fields of the model's classes."""
+    """Return the names of all fields of all model classes."""
     pending: list[type[CaseObject]] = [CaseObject]
     names: set[str] = set()
     while pending:

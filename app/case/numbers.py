@@ -20,7 +20,7 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the class of a byte: part of a number, exponent, sign, end of a number, or other."""
+    """Return the byte that stands for the class of a byte: digit, exponent, sign, end, or other."""
     sign = chr(byte)
     if sign in "0123456789.":
         return ord("0")
@@ -50,14 +50,17 @@ MAX_QUOTED_CHARS = 60
 
 
 class _Number(NamedTuple):
-    """A number, as it was written, that a double does not represent exactly."""
+    """A JSON number, as written, whose value would change in double precision."""
 
     text: str
     is_integer: bool
 
 
 def may_hold_inexact_numbers(raw: bytes) -> bool:
-    """Return whether a body may contain an inexact number; strings may look like one, too."""
+    """Return whether JSON may contain a number that double precision would change.
+
+    This is a fast search of the bytes: long digits in strings also give True.
+    """
     start = 0
     while start < len(raw):
         # Slices end after a comma, because no number contains one.
@@ -71,7 +74,7 @@ def may_hold_inexact_numbers(raw: bytes) -> bool:
 
 
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
-    """Yield the location of each inexact number, with a message.
+    """Yield a location and a message for each number of a JSON body that a double would change.
 
     Ignores numbers that overflow a double and numbers in fields of another type, because validation
     rejects them. Yields nothing if the body is not JSON.
@@ -82,7 +85,7 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
 
     def read_number(text: str) -> Any:
         nonlocal has_inexact
-        if is_exact(text):
+        if is_exact_as_double(text):
             return None
         has_inexact = True
         return _Number(text, is_integer=False)
@@ -99,8 +102,11 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
         return
 
 
-def is_exact(text: str) -> bool:
-    """Return whether double precision represents a JSON number exactly."""
+def is_exact_as_double(text: str) -> bool:
+    """Return whether a double has exactly the value of a JSON number, given as text.
+
+    ``0.1`` and ``1.10`` are exact; ``0.1000000000000000055`` would become 0.1.
+    """
     number = float(text)
     if repr(number) == text or not isfinite(number):
         return True
@@ -111,9 +117,9 @@ def is_exact(text: str) -> bool:
 
 
 def _find_numbers(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
-    """Yield inexact numbers in a parsed value; ``name`` is the field that contains it.
+    """Yield the location of each inexact number in a parsed value, with a message.
 
-    Below ``extensions``, that is the name.
+    ``name`` is the field that contains the value, or ``extensions`` if it is inside of these.
     """
     if isinstance(value, _Number):
         is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}

@@ -40,7 +40,7 @@ KEYWORDS = {"conceptKeywordsURI"}
 
 
 class EntityRow(NamedTuple):
-    """An entity as it is stored."""
+    """An entity as a row of the database: its class, identifier, JSON body and metadata."""
 
     kind: str
     identifier: str
@@ -57,7 +57,7 @@ class EntityRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Package:
-    """A package as rows."""
+    """A parsed package: the rows to store, and what had to be derived for lack of a value."""
 
     document_identifier: str
     package_identifier: str
@@ -81,7 +81,7 @@ class Package:
     """The row or line of each item and association by identifier, unless the file is one value."""
 
     def count(self, kind: str) -> int:
-        """Return the number of entities of a kind."""
+        """Return the number of entities of a class, for example ``"CFItem"``."""
         return Counter(row.kind for row in self.rows)[kind]
 
 
@@ -105,10 +105,10 @@ class UploadedCFPackage(NamedCFPackage):
 def parse_package(
     raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
 ) -> Package:
-    """Parse an uploaded CFPackage, bare or wrapped, as a whole.
+    """Parse and check an uploaded CFPackage, bare or wrapped in a field, and return its rows.
 
-    Raises ``ContentTooLarge`` if it is denser than an entity may be, unless ``allow_dense``;
-    ``BadRequest`` or ``UnprocessableContent`` with all errors, as ``parsing.parse_json_body`` does.
+    Raises ``ContentTooLarge`` if it has more values than its size allows, unless ``allow_dense``;
+    ``BadRequest`` if it is not JSON; and ``UnprocessableContent`` with all its errors.
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     keys = ((each.identifier, get_relation_key(each)) for each in package.CFAssociations)
@@ -124,7 +124,7 @@ def parse_package(
 
 
 def to_rows(package: CFPackage) -> Package:
-    """Convert a valid package to the rows to store."""
+    """Convert a validated package to the rows to store; they have no nulls and all links."""
     document = package.CFDocument
     link = document.CFPackageURI
     return Package(
@@ -154,12 +154,12 @@ def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
-    """Return the link to a document that the other entities of its package have."""
+    """Create the CFDocumentURI that items and associations of a package get if it was omitted."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
 def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
-    """Yield the rows of a rubric, its criteria and their levels."""
+    """Yield the rows of a rubric, of each of its criteria and of each of their levels."""
     yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
         yield make_entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
@@ -168,7 +168,7 @@ def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
 
 
 def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
-    """Return an entity as a row, without the entities that it contains."""
+    """Create the row of an entity, without nested entities, which have rows of their own."""
     excluded = set()
     for name in _list_excludable_fields(type(entity)):
         value = getattr(entity, name)
@@ -181,12 +181,12 @@ def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> Ent
 
 @cache
 def _list_excludable_fields(model: type[Entity]) -> tuple[str, ...]:
-    """Return the fields of a class that may have to be excluded from the body."""
+    """Return the fields of a class that are sometimes left out of the stored body."""
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in model.model_fields)
 
 
 def make_item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
-    """Return an item as a row, with all concepts that it was sent with.
+    """Create the row of an item, including all the concepts that it links to.
 
     ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
     dropped, because some profiles return it for an item without a type.
@@ -202,7 +202,7 @@ def make_item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRo
 
 
 def make_association_row(association: CFAssociation, document: LinkURI) -> EntityRow:
-    """Return an association of a package as a row, with the link to its document."""
+    """Create the row of an association; it gets the link to its document if it has none."""
     is_home_derived = association.CFDocumentURI is None
     association.CFDocumentURI = association.CFDocumentURI or document
     return make_entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
@@ -213,9 +213,10 @@ def _to_json(value: object) -> str | None:
 
 
 def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
-    """Yield an error unless a package's identifier is that of its document or of its CFPackageURI.
+    """Yield an error if the field ``identifier`` of a package contains another identifier.
 
-    Responses of this server contain either of them.
+    Valid are the identifier of its CFPackageURI and that of its document, because responses of this
+    server contain either of them.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
@@ -225,7 +226,7 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
 
 
 def get_relation_key(association: CFAssociation) -> RelationKey:
-    """Return the key that must be unique among associations: origin, type and destination."""
+    """Return (origin, destination, type) of an association, which must be unique in a package."""
     return (
         association.originNodeURI.identifier,
         association.destinationNodeURI.identifier,
@@ -236,9 +237,10 @@ def get_relation_key(association: CFAssociation) -> RelationKey:
 def find_duplicates_in_package(
     namespaces: Iterable[IdentifierLists], keys: Iterable[tuple[str, RelationKey]]
 ) -> Iterator[Problem]:
-    """Yield identifiers that occur twice in a namespace, and relations of two associations.
+    """Yield an error for each identifier, and each association, that occurs twice in a package.
 
-    ``keys`` contains the identifier and the key of each association, in their order.
+    ``namespaces`` are the groups of lists in which an identifier must be unique. ``keys`` are the
+    associations' identifiers and their (origin, destination, type), in the order of the package.
     """
     for lists in namespaces:
         yield from _find_duplicate_identifiers(lists)
@@ -246,7 +248,7 @@ def find_duplicates_in_package(
 
 
 def list_unique_identifiers(package: CFPackage) -> Iterator[IdentifierLists]:
-    """Yield the lists within which an identifier must be unique, with their paths."""
+    """Yield the lists of entities within which an identifier must be unique, each with its path."""
     yield [("CFItems", _get_identifiers(package.CFItems))]
     yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
     for kind in DEFINITIONS:
@@ -259,7 +261,7 @@ def list_unique_identifiers(package: CFPackage) -> Iterator[IdentifierLists]:
 
 
 def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return the identifiers of the criteria of a rubric, each with those of its levels."""
+    """Return the identifier of each criterion of a rubric with the identifiers of its levels."""
     return [
         (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []
@@ -269,7 +271,7 @@ def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
 def list_unique_rubric_identifiers(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierLists]:
-    """Yield the lists of criteria, and of levels, within which an identifier must be unique."""
+    """Yield two groups of lists in which identifiers must be unique: criteria, and their levels."""
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
     ]

@@ -51,7 +51,7 @@ from .resources import DEFINITIONS
 
 
 class EntityList(NamedTuple):
-    """A list of entities in a package: its path, and the class of its members."""
+    """A list of entities in a package, such as CFItems: its path and the class of its members."""
 
     path: tuple[str, ...]
     schema: type[Entity]
@@ -84,10 +84,10 @@ def parse_large_package(
     allow_dense: bool = False,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> Package:
-    """Parse a package entity by entity, with the result and the errors of ``parse_package``.
+    """Parse a package entity by entity, to save memory; otherwise like ``parse_package``.
 
-    The search for errors ends after ``max_problems``. Raises ``ContentTooLarge`` if an entity is
-    denser than one may be, unless ``allow_dense``.
+    The search for errors ends after ``max_problems``. Raises ``ContentTooLarge`` if an entity has
+    more values than its size allows, unless ``allow_dense``.
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
@@ -98,7 +98,7 @@ def parse_large_package(
 
 
 def parse_package_lazily(raw: bytes) -> Package:
-    """Parse the document of an uploaded package, and the other entities while iterating its rows.
+    """Parse an uploaded package's document now, and the other entities while iterating its rows.
 
     Errors of these entities are therefore raised during the iteration. A second iteration parses
     them again.
@@ -116,7 +116,7 @@ INVALID_JSON_ERRORS = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionE
 
 
 class _PackageParser:
-    """Parses the JSON of a package, one entity at a time."""
+    """Parses the JSON of a package one entity at a time, to save memory."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class _PackageParser:
                 self.dense = error
 
     def open(self) -> tuple[Package, _LazyRows]:
-        """Return the package without its lists, and its rows.
+        """Parse the document; return the package without other entities, and its rows to iterate.
 
         Raises ``UnprocessableContent`` if the document is invalid, with the errors of all entities.
         """
@@ -151,9 +151,10 @@ class _PackageParser:
         return package, _LazyRows(self, split, head, [*package.rows])
 
     def parse_whole(self, error: Exception) -> Package:
-        """Parse the package as a whole after an error, which then has the line and column.
+        """Parse the package in one piece, because its errors then have a line and column.
 
-        A body that is too dense for that is rejected.
+        ``error`` stopped the entity-by-entity parsing. A body with more values than its size allows
+        is rejected instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
@@ -209,7 +210,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """A body from which the lists of entities were removed."""
+    """The JSON of a package, split into the package without its entities, and its lists of them."""
 
     at: Location
     """The location of the package in the body."""
@@ -219,13 +220,13 @@ class _SplitPackage:
 
 
 def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
-    """Return the fields of a JSON object, with their values undecoded."""
+    """Return the fields of a JSON object with their values as undecoded JSON."""
     fields = msgspec.structs.asdict(decoder.decode(raw))
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
-    """Return a decoder of objects that have no other fields than these.
+    """Create a decoder for JSON objects that have no other fields than ``names``.
 
     It raises an error at another field, without storing it.
     """
@@ -240,7 +241,7 @@ WRAPPED = {wrapper: _make_object_decoder(wrapper) for wrapper in ("CFPackage", "
 
 @dataclass(frozen=True)
 class _LazyRows:
-    """All rows of a package in the order in which they are stored, parsed during iteration."""
+    """The rows of a package in the order in which they are stored; each iteration parses them."""
 
     parser: _PackageParser
     split: _SplitPackage
@@ -256,7 +257,7 @@ class _LazyRows:
             raise
 
     def parse(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows.
+        """Parse and yield the rows, without translating JSON errors.
 
         Raises ``UnprocessableContent``, and any of ``INVALID_JSON_ERRORS``.
         """
@@ -293,7 +294,10 @@ class _LazyRows:
     def _reject_duplicates(
         self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
     ) -> None:
-        """Raise ``UnprocessableContent`` if valid entities share an identifier or a relation."""
+        """Raise ``UnprocessableContent`` if entities share an identifier or associations agree.
+
+        Associations agree if they have the same origin, destination and type.
+        """
         errors = check_package_identifier(self.head)
         # Sets first, because most packages have no duplicates, and sets show that fastest.
         merged = [[name for _, names in lists for name in names] for lists in namespaces]

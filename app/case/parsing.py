@@ -47,7 +47,7 @@ SHORT.maxstring = 300
 
 @dataclass(frozen=True)
 class ParsedBody(Generic[Model]):
-    """A parsed body, and the prefix of the paths of its errors: ``item.`` or nothing."""
+    """A parsed body, with the prefix of the paths in its error messages: ``item.`` if wrapped."""
 
     entity: Model
     path_prefix: str
@@ -56,10 +56,12 @@ class ParsedBody(Generic[Model]):
 def parse_json_body(
     schema: type[Model], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
 ) -> ParsedBody[Model]:
-    """Parse a body, which may be wrapped in one of the names in ``wrappers``.
+    """Parse and validate a JSON body as a model class, or reject it with all its errors.
 
-    Raises ``BadRequest`` if it is not a JSON object, ``ContentTooLarge`` if it is denser than an
-    entity may be, unless ``allow_dense``, and ``UnprocessableContent`` with all its errors.
+    The body may be wrapped in an object with one of the ``wrappers`` as its only field, such as
+    ``{"item":{…}}``. Raises ``BadRequest`` if it is not a JSON object, ``ContentTooLarge`` if it
+    has more values than its size allows, unless ``allow_dense``, and ``UnprocessableContent`` with
+    all its errors.
     """
     if not allow_dense:
         check_density(raw)
@@ -89,9 +91,10 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 def parse_collecting(
     schema: type[Model], raw: bytes, problems: Problems, at: Location = ()
 ) -> Model | None:
-    """Parse JSON at the location ``at`` of a body, or return None and add its errors.
+    """Parse JSON as a model class, or add its errors to ``problems`` and return None.
 
-    Raises ``BadRequest`` if it is not JSON, or if it is a whole body and not an object.
+    ``at`` is the location of the JSON in the body. Raises ``BadRequest`` if it is not JSON, or if
+    it is a whole body and not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
@@ -121,7 +124,7 @@ def parse_collecting(
 
 
 def _may_have_fractions(entity: CaseObject, raw: bytes) -> bool:
-    """Return whether a valid entity may contain numbers other than plain integers."""
+    """Return whether a valid entity may contain numbers that are not plain integers."""
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -138,7 +141,7 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_whole(
     schema: type[Model], tree: Any, problems: Problems, at: Location
 ) -> Model | None:
-    """Validate a whole body after its chunks, which omit the ends of long strings."""
+    """Validate a whole body, including the ends of long strings, which its chunks left out."""
     try:
         return validate_fail_fast(schema, to_json_bytes(tree))
     except ValidationError as error:
@@ -164,7 +167,7 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a licence string to a link, whose identifier is derived from the string."""
+    """Convert a license given as a string to a link, with an identifier derived from the string."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -184,9 +187,10 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 
 def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
-    """Rename aliases in place; return False if an alias contradicts a field.
+    """Rename the field names of TimeBack's SDK to the standard's, in place.
 
-    Contradictions are added to ``problems``.
+    Returns False, and adds an error to ``problems``, if an object has both names with different
+    values.
     """
     contradictions = [*islice(_rename_aliases(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
     for problem in contradictions:
@@ -195,7 +199,7 @@ def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
 
 
 def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the aliases in a value and its parts, and yield those that contradict a field."""
+    """Rename the SDK's field names in a value and its parts; yield an error for each conflict."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -209,7 +213,7 @@ def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the aliases in an object, and yield each alias that contradicts a field."""
+    """Rename the SDK's field names in one object; yield an error for each conflict."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))
@@ -224,7 +228,7 @@ def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterato
 
 
 def _get_standard_name(schema: type[CaseObject]) -> str:
-    """Return the standard's name of a class, for messages."""
+    """Return the name that the standard gives a model class, for messages."""
     name = schema.__name__.removeprefix("Wrapped")
     for prefix in ("Named", "Uploaded"):
         name = name.removeprefix(prefix)

@@ -33,7 +33,7 @@ NULL_MEMBER = "null is not allowed; leave the element out"
 
 
 class Problems:
-    """Collects the validation errors of a body, up to a limit."""
+    """Collects the validation errors of a body, each with its path and message, up to a limit."""
 
     def __init__(self, max_count: int = MAX_COUNTED_PROBLEMS) -> None:
         self.listed: list[Problem] = []
@@ -46,35 +46,37 @@ class Problems:
 
     @property
     def limit_reached(self) -> bool:
-        """Return whether the search for errors should end."""
+        """Whether so many errors were found that the search for more should end."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add(self, path: str, message: str) -> None:
-        """Count an error, and list it if there are not too many."""
+        """Count an error, and list it unless very many are listed already."""
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.listed.append(Problem(path=path, message=message))
 
     def add_pydantic_error(self, error: ErrorDetails, location: Location, value: Any) -> None:
-        """Add an error that pydantic found in ``value``, with its location in the body."""
+        """Add an error that pydantic found in ``value``, which is at ``location`` in the body."""
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.add(format_path(location), _format_message(error, location, value))
         else:
             self.count += 1
 
     def to_exception(self, name: str) -> UnprocessableContent:
-        """Return the error for a body of the class ``name``."""
+        """Return the exception that rejects a body, with these errors; ``name`` is its class."""
         omitted = self.count - len(self.listed)
-        return to_exception(name, self.listed, omitted, exhaustive=not self.limit_reached)
+        return create_validation_error(
+            name, self.listed, omitted, exhaustive=not self.limit_reached
+        )
 
 
-def to_exception(
+def create_validation_error(
     name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
-    """Return an error with ``problems`` and a message of the first one and the number of others.
+    """Return an exception whose message has the first problem and the number of the others.
 
-    ``omitted`` is the number of errors beyond ``problems``; ``exhaustive`` is False if there may be
-    more than that.
+    ``name`` is the class of the rejected body. ``omitted`` is the number of errors that
+    ``problems`` leaves out; ``exhaustive`` is False if there may be more than that.
     """
     first, others = problems[0], len(problems) - 1 + omitted
     suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
@@ -89,13 +91,13 @@ def to_exception(
 
 
 def format_path(location: Iterable[int | str]) -> str:
-    """Return a location as a path for messages: ``CFItems[3].uri``."""
+    """Format a location as a path for messages: ``("CFItems", 3, "uri")`` as ``CFItems[3].uri``."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).lstrip(".")
 
 
 def _format_message(error: ErrorDetails, location: Location, value: Any) -> str:
-    """Return what is wrong with a value, and what would be valid."""
+    """Return a message for a pydantic error that says what is wrong and what would be valid."""
     if error["type"] == "missing":
         return REQUIRED
     if error["type"] == "extra_forbidden":

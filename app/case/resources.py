@@ -21,7 +21,7 @@ from .model import (
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource type: its names, its model class and its table."""
+    """A resource type of the API, such as CFItem: its names, its model class and its table."""
 
     name: str
     plural: str
@@ -30,8 +30,11 @@ class Resource:
     with_descendants: bool = False
     """Whether GET of one entity also returns those whose hierarchyCode continues its own."""
 
-    def not_found(self, identifier: str) -> NotFound:
-        """Return the error for an identifier that no live entity of this type has."""
+    def create_not_found_error(self, identifier: str) -> NotFound:
+        """Return the 404 error for an identifier that no entity of this type has.
+
+        Deleted entities count as missing.
+        """
         where = "CFDocuments lists all frameworks"
         if self.name != "CFDocument":
             where = "the CFPackage of its framework contains those that exist"

@@ -10,11 +10,11 @@ STEP = 10
 
 
 def number_siblings(stored: Sequence[int | None]) -> list[int]:
-    """Return increasing sequence numbers for siblings, keeping as many stored ones as possible.
+    """Assign increasing sequence numbers to ordered siblings, changing as few as possible.
 
-    ``stored`` has the stored number of each sibling in the new order, or None for a new one. A new
-    sibling gets a number between those of its neighbours. If there is none left, the siblings that
-    follow are renumbered, as few as possible.
+    ``stored`` contains the present number of each sibling, in the new order, or None for a new one.
+    A new sibling gets a number between those of its neighbours. If there is none left, the siblings
+    that follow are renumbered, as few as possible. ``[10, None, 20]`` gives ``[10, 15, 20]``.
     """
     unchanged = _find_longest_increasing_run(stored)
     numbers: list[int] = []
@@ -34,7 +34,7 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
 
 
 def _find_longest_increasing_run(stored: Sequence[int | None]) -> set[int]:
-    """Return the indexes of the longest run of positive numbers that increase from 1 on."""
+    """Return the indexes of the most numbers that can stay: positive, and increasing in order."""
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""
     ends: list[int] = []

@@ -48,7 +48,7 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class BodyOrigin:
-    """The values that responses may have added to a body that a client sends back."""
+    """What responses of the API profile may have added to a body that a client sends back."""
 
     server_urls: ServerUrls | None = None
     """The URLs of this server, if the body may contain any."""
@@ -67,7 +67,10 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 
 
 class SubmittedBody:
-    """An entity as it was sent; ``stored`` is its stored body, if any."""
+    """An entity that a client sent, from which values added by responses are removed.
+
+    ``stored`` is the JSON of the entity as stored before, if it existed.
+    """
 
     def __init__(
         self, resource: Resource, body: str, stored: str | None, origin: BodyOrigin
@@ -79,14 +82,14 @@ class SubmittedBody:
 
     @property
     def uri(self) -> str | None:
-        """The URI that was sent, or None if it is the URL of the entity on this server."""
+        """The URI that the client sent, or None if it is the entity's URL on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.plural, self.identifier)
         urls = self.origin.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the entities of links to this server whose URI the stored body does not contain."""
+        """Yield the linked entities of this server whose stored URI must still be looked up."""
         for name in self._list_link_fields():
             for link in _decode_links(self.fields[name]):
                 target = self._parse_target(name, link)
@@ -94,7 +97,10 @@ class SubmittedBody:
                     yield target
 
     def restore_stored_body(self, uri_of: UriOf) -> str:
-        """Return the body in its stored form; ``uri_of`` finds the stored URI of an entity."""
+        """Return the JSON to store, in which stored values replace those that responses added.
+
+        ``uri_of`` returns the stored URI of another entity.
+        """
         self._drop_package_link()
         if self.uri is None:
             self.fields["uri"] = self.stored.get("uri") or _encode_string(make_urn(self.identifier))
@@ -110,7 +116,7 @@ class SubmittedBody:
         return _encode_object(self.fields).decode()
 
     def restore_stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
-        """Return all concept links of an item in their stored form."""
+        """Return an item's JSON array of concept links with stored URIs for this server's URLs."""
         links = LINKS.decode(keywords)
         for link in links:
             self._restore_link("conceptKeywordsURI", link, uri_of)
@@ -122,7 +128,10 @@ class SubmittedBody:
         )
 
     def _parse_target(self, name: str, link: Fields) -> Target | None:
-        """Return (plural, identifier) of the entity that a link's URL points to, if both agree."""
+        """Return (plural, identifier) of the entity whose URL a link contains.
+
+        None if it is no URL of this server, or contradicts the identifier of the link.
+        """
         assert self.origin.server_urls
         target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
         if target is None or target[0] not in LINK_FIELDS[name]:
@@ -130,13 +139,13 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _find_stored_link(self, name: str, link: Fields) -> Fields | None:
-        """Return the stored link to the same entity, or None."""
+        """Return the link to the same entity in the body stored before, or None."""
         stored = _decode_links(self.stored[name]) if name in self.stored else []
         same = (each for each in stored if each["identifier"] == link["identifier"])
         return next(same, None)
 
     def _restore_link(self, name: str, link: Fields, uri_of: UriOf) -> None:
-        """Replace a URL of this server in a link by the stored URI."""
+        """Replace a URL of this server in a link by the stored URI of the entity."""
         target = self._parse_target(name, link)
         if target is None:
             return
@@ -146,7 +155,7 @@ class SubmittedBody:
         )
 
     def _drop_package_link(self) -> None:
-        """Drop the link to the package if a response derived it from the document."""
+        """Remove the link to the package if a response added it."""
         name = "CFPackageURI"
         if (
             self.resource is not DOCUMENTS
@@ -160,7 +169,7 @@ class SubmittedBody:
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
-        """Drop empty lists that the profile adds or that the stored body does not contain."""
+        """Remove empty lists that a response added or that the stored body does not contain."""
         for name in LIST_FIELDS.get(self.resource, ()):
             if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
                 continue
@@ -169,13 +178,13 @@ class SubmittedBody:
 
 
 def _decode_links(value: msgspec.Raw) -> list[Fields]:
-    """Decode a link, or an array of links."""
+    """Decode a JSON array of links, or a single link."""
     raw = bytes(value)
     return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
 
 
 def _encode_links_like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links in the form that the field had: an array or one object."""
+    """Encode links as JSON: an array if ``value`` is one, or else a single object."""
     return msgspec.Raw(
         _encode_array(links) if bytes(value).startswith(b"[") else _encode_object(links[0])
     )

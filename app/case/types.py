@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullAs:
-    """Annotation of an optional field: JSON null becomes the value that ``default`` returns.
+    """Marks an optional field: null in a request becomes what ``default`` returns, or None.
 
     A validator function around the field would do the same, but pydantic would then validate the
     field as Python objects, in which a date must not be a string.
@@ -48,7 +48,7 @@ class NullAs:
     default: Callable[[], Any] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        """Return the schema of the field, extended by null."""
+        """Return pydantic's schema of the field, extended to accept null."""
         nullable = core_schema.nullable_schema(handler(source))
         if self.default is None:
             return nullable
@@ -63,14 +63,14 @@ class NullAs:
 if not TYPE_CHECKING:
 
     class Omittable:
-        """The type of an optional field: ``Omittable[T]``."""
+        """The type of an optional field, written ``Omittable[T]``; null is the same as absent."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
             return Annotated[kind, NullAs()]
 
 
 def remove_null_annotation(hint: Any) -> Any:
-    """Return the type of an optional field without its ``NullAs``, any other type unchanged."""
+    """Return the type of an optional field without ``NullAs``; return other types unchanged."""
     if get_origin(hint) is not Annotated:
         return hint
     kind, *metadata = get_args(hint)
@@ -87,18 +87,21 @@ def _make_pattern(names: tuple[str, ...]) -> str:
 
 
 def _make_vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
-    """Return the JSON Schema of one of the names, or an extension of them."""
+    """Return a JSON Schema that accepts one of the names, or an extension such as ``ext:name``."""
     extension = {"type": "string", "maxLength": 255, "pattern": f"^{EXTENSION_NAME}$"}
     return WithJsonSchema({"anyOf": [{"type": "string", "enum": [*names]}, extension]})
 
 
 def _convert_integral_float(value: object) -> object:
-    """Convert a float such as 1.0 to an integer, because JSON has only one type of number."""
+    """Convert a float such as 1.0 to an integer, as JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _require_iso_date_time(value: object) -> object:
-    """Require a string of a date, ``T`` and a time; pydantic would also accept Unix timestamps."""
+    """Raise an error unless a value is a string such as ``2026-01-31T12:00:00Z``.
+
+    Pydantic would also accept Unix timestamps.
+    """
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
     return value
@@ -114,7 +117,10 @@ def _to_utc(timestamp: datetime) -> datetime:
 
 
 def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
-    """Yield a message for each part of a JSON value that cannot be stored exactly."""
+    """Yield a message for each part of a JSON value that the database cannot store exactly.
+
+    These are NUL characters, integers beyond 64 bits and numbers beyond double precision.
+    """
     match value:
         case dict():
             if any("\x00" in key for key in value):
@@ -137,7 +143,7 @@ MAX_LISTED_PLACES = 20
 
 
 def describe_unstorable_extensions(value: Any) -> Iterator[str]:
-    """Yield a message that lists the first parts that cannot be stored, if there are any."""
+    """Yield a message about the parts of ``extensions`` that cannot be stored, if there are any."""
     if problems := list(islice(find_unstorable_values(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..case.limits import to_json_bytes
 from ..case.package import Package
 from ..case.package_stream import parse_large_package
-from ..case.problems import to_exception
+from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
@@ -87,7 +87,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
             ),
         ]
     if problems or package is None:
-        raise to_exception("framework", problems)
+        raise create_validation_error("framework", problems)
     places = _places_by_identifier(file.tree, file.places)
     located = [replace(one, path=file.describe(one.path)) for one in repairs]
     return replace(package, places=places, **file.derived), _merge([*file.repairs, *located])

@@ -22,7 +22,7 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
-from ..case.problems import to_exception
+from ..case.problems import create_validation_error
 from ..exceptions import BadRequest, Problem
 from .cells import Cell, FormattedNumber, column_letter, format_cell
 from .number_format import parse_number_format
@@ -264,7 +264,7 @@ def write_workbook(
     # Saved in any case, because that removes the temporary files of openpyxl.
     book.save(io.BytesIO() if problems else file)
     if problems:
-        raise to_exception("workbook", problems)
+        raise create_validation_error("workbook", problems)
 
 
 def _iter_long_cells(

@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from ..case.numbers import is_exact
+from ..case.numbers import is_exact_as_double
 from ..case.resources import RESOURCES
 from ..case.types import (
     URI_PATTERN,
@@ -147,7 +147,11 @@ def fix_number(value: Any) -> Fix | None:
         return _remove_if_empty(value)
     number = float(value.strip())
     # A double cannot hold more digits, so the result would be another number.
-    return ("string-for-number", number) if isfinite(number) and is_exact(value.strip()) else None
+    return (
+        ("string-for-number", number)
+        if isfinite(number) and is_exact_as_double(value.strip())
+        else None
+    )
 
 
 def fix_case_version(value: Any) -> Fix | None:

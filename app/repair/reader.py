@@ -18,7 +18,7 @@ from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import find_inexact_numbers
 from ..case.package import NamedCFPackage, Package, make_document_link
 from ..case.package_stream import parse_large_package
-from ..case.problems import format_path, to_exception
+from ..case.problems import create_validation_error, format_path
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
@@ -109,11 +109,11 @@ def read_repaired(
             *repaired.inexact_numbers,
             *(repaired.locate_in_original(problem) for problem in error.problems),
         ]
-        raise to_exception(
+        raise create_validation_error(
             "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
         ) from None
     if repaired.inexact_numbers:
-        raise to_exception("CFPackage", repaired.inexact_numbers)
+        raise create_validation_error("CFPackage", repaired.inexact_numbers)
     return repaired.derived.add_to(package), repaired.log.repairs()
 
 

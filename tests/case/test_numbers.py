@@ -15,7 +15,7 @@ from support import factories
 
 from case_server.case.limits import LARGE_BODY_BYTES
 from case_server.case.model import CFAssociation, CFItem
-from case_server.case.numbers import SLICE_BYTES, is_exact, may_hold_inexact_numbers
+from case_server.case.numbers import SLICE_BYTES, is_exact_as_double, may_hold_inexact_numbers
 from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse_json_body
@@ -231,8 +231,10 @@ def test_digits_in_strings_are_ignored() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_repr_of_double_is_exact(number: float) -> None:
-    assert is_exact(repr(number))
-    assert is_exact(f"{number:.17g}") == (Decimal(f"{number:.17g}") == Decimal(repr(number)))
+    assert is_exact_as_double(repr(number))
+    assert is_exact_as_double(f"{number:.17g}") == (
+        Decimal(f"{number:.17g}") == Decimal(repr(number))
+    )
 
 
 @given(
@@ -241,7 +243,7 @@ def test_repr_of_double_is_exact(number: float) -> None:
     )
 )
 def test_fifteen_digits_are_exact(number: Decimal) -> None:
-    assert is_exact(str(number))
+    assert is_exact_as_double(str(number))
 
 
 @pytest.mark.parametrize("padding", range(SLICE_BYTES - 30, SLICE_BYTES + 10, 3))

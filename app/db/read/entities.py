@@ -35,7 +35,7 @@ async def get_entity_bodies(database: Database, resource: Resource, identifier: 
     """
     rows = await database.fetch_all(select_entity(resource), identifier=identifier)
     if not rows:
-        raise resource.not_found(identifier)
+        raise resource.create_not_found_error(identifier)
     return [row["body"] for row in rows]
 
 

@@ -137,7 +137,7 @@ def _not_found(path: str, kind: str, identifier: str) -> Problem:
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound``."""
     if not await database.execute(_delete_association(), identifier=identifier):
-        raise ASSOCIATIONS.not_found(identifier)
+        raise ASSOCIATIONS.create_not_found_error(identifier)
 
 
 async def _put(

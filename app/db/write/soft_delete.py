@@ -61,7 +61,7 @@ async def delete(
     statements = _delete_statements(resource)
     changes = await _run(database, resource, identifier, statements, dry_run=dry_run)
     if not changes:
-        raise resource.not_found(identifier)
+        raise resource.create_not_found_error(identifier)
     return changes
 
 
