@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 
 class KeySummary(NamedTuple):
-    """A signing key without its secret part."""
+    """A signing key of the local token issuer, without its private part."""
 
     kid: str
     created_at: datetime
 
 
 class StoredClient(NamedTuple):
-    """The scopes of a client and the hashes of its unexpired secrets."""
+    """The scopes of an OAuth client, and the hashes of its unexpired secrets."""
 
     scopes: list[str]
     hashes: list[str]
 
 
 class ClientSummary(NamedTuple):
-    """A client without its secrets."""
+    """An OAuth client for listings: everything stored about it except its secrets."""
 
     identifier: str
     name: str | None
@@ -60,18 +60,18 @@ class ClientSummary(NamedTuple):
 
 
 async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
-    """Return all signing keys as (kid, private PEM), oldest first."""
+    """Return all signing keys of the local token issuer as (kid, private PEM), oldest first."""
     return [(row["kid"], row["private_pem"]) for row in await database.fetch_all(SIGNING_KEYS)]
 
 
 async def list_signing_keys(database: Database) -> list[KeySummary]:
-    """Return a summary of each signing key, oldest first."""
+    """Return the key ID and creation time of each signing key, oldest first."""
     rows = await database.fetch_all(SIGNING_KEYS)
     return [KeySummary(row["kid"], row["created_at"]) for row in rows]
 
 
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
-    """Store a signing key unless there is one.
+    """Store a signing key unless the database already has one.
 
     The lock ensures that only one of several servers started at once stores its key.
     """
@@ -84,7 +84,7 @@ async def add_first_signing_key(database: Database, kid: str, private_pem: str) 
 async def add_signing_key(
     database: Database, kid: str, private_pem: str, *, delete_older: bool
 ) -> None:
-    """Store a new key, which signs from now on, and delete keys that are no longer needed.
+    """Store a new key, which signs tokens from now on, and delete keys no longer needed.
 
     With ``delete_older``, all other keys are deleted at once, and their tokens become invalid.
     Otherwise a key is deleted once no token that it signed can still be valid.
@@ -96,7 +96,7 @@ async def add_signing_key(
 
 
 async def find_client(database: Database, identifier: str) -> StoredClient | None:
-    """Return the client with this identifier, or None."""
+    """Return the scopes and secret hashes of the client with this identifier, or None."""
     rows = await database.fetch_all(CLIENT, identifier=identifier)
     if not rows:
         return None
@@ -104,14 +104,17 @@ async def find_client(database: Database, identifier: str) -> StoredClient | Non
 
 
 async def list_clients(database: Database) -> list[ClientSummary]:
-    """Return a summary of each client, ordered by identifier."""
+    """Return a summary of each OAuth client, ordered by identifier."""
     return [ClientSummary(**row) for row in await database.fetch_all(CLIENT_SUMMARIES)]
 
 
 async def add_client(
     database: Database, identifier: str, name: str | None, scopes: Sequence[str], secret_hash: str
 ) -> None:
-    """Store a client with its first secret. Raises ``Conflict`` if the identifier is in use."""
+    """Store a new OAuth client with the hash of its first secret.
+
+    Raises ``Conflict`` if the identifier is in use.
+    """
 
     async def add(connection: Connection) -> bool:
         async with connection.transaction():
@@ -132,9 +135,9 @@ async def add_client(
 async def rotate_client_secret(
     database: Database, identifier: str, secret_hash: str, keep: timedelta
 ) -> None:
-    """Store a new secret of a client; the previous one expires after ``keep``, older ones now.
+    """Give a client a new secret; the previous one works for ``keep``, older ones are deleted.
 
-    Raises ``NotFound``.
+    Raises ``NotFound`` if there is no such client.
     """
 
     async def rotate(connection: Connection) -> bool:
@@ -151,7 +154,7 @@ async def rotate_client_secret(
 
 
 async def remove_client(database: Database, identifier: str) -> None:
-    """Delete a client and its secrets. Raises ``NotFound``."""
+    """Delete an OAuth client and its secrets. Raises ``NotFound`` if there is no such client."""
     if not await database.execute(DELETE_CLIENT, identifier=identifier):
         raise _client_not_found(identifier)
 
@@ -161,12 +164,12 @@ def _client_not_found(identifier: str) -> NotFound:
 
 
 async def list_revoked_tokens(database: Database) -> frozenset[str]:
-    """Return the IDs (``jti``) of the revoked tokens that have not expired."""
+    """Return the IDs (claim ``jti``) of the revoked tokens that have not expired."""
     return frozenset(row["jti"] for row in await database.fetch_all(REVOKED_TOKENS))
 
 
 async def revoke_token(database: Database, jti: str, expires_at: datetime) -> None:
-    """Store that a token is revoked, and delete the rows of expired tokens."""
+    """Store the ID (claim ``jti``) of a revoked token, and delete the rows of expired tokens."""
     async with database.connection() as connection, connection.transaction():
         await REVOKE_TOKEN.execute(connection, jti=jti, expires_at=expires_at)
         await DELETE_EXPIRED_TOKENS.execute(connection)

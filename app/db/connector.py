@@ -43,7 +43,10 @@ DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
 
 
 def create_pool(url: str, **options: Any) -> Pool:
-    """Return an asyncpg pool that connects with ``connect``; options go to both."""
+    """Return an asyncpg pool that opens its connections with ``connect``.
+
+    ``options`` may be those of ``asyncpg.create_pool`` and of ``connect``.
+    """
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
 
@@ -55,13 +58,13 @@ async def connect(
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
-    """Connect to the first host of a URL that meets its ``target_session_attrs``.
+    """Connect to the first host of a URL that meets the URL's ``target_session_attrs``.
 
     ``timeout`` is in seconds for each host; the URL's ``connect_timeout`` replaces it, up to
     ``max_timeout``. ``session`` contains Postgres settings for this session. They are set by a
     statement, because poolers reject them in the startup message. Other options are asyncpg's;
-    behind a pooler in transaction mode, statements are not prepared.
-    Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
+    behind a pooler in transaction mode, statements are not prepared. Raises ``OSError``,
+    ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
     """
     target = parse_database_url(url)
     if target.is_pooled:
@@ -81,7 +84,7 @@ async def connect(
 
 @asynccontextmanager
 async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Open a connection with ``connect`` and close it at the end of the block."""
+    """Connect to a database with ``connect``, and close the connection at the end of the block."""
     connection = await connect(url, **options)
     try:
         yield connection
@@ -91,7 +94,10 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 
 
 async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> DirectConnection:
-    """Try the hosts in turn, because asyncpg would share one timeout among all of them."""
+    """Connect to the first host of a URL that accepts, with the full timeout for each host.
+
+    asyncpg itself would share one timeout among all hosts.
+    """
     _check_files(target)
     wanted = target.session_attributes
     # As in libpq, prefer-standby accepts any server if there is no standby.
@@ -124,7 +130,10 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
 
 
 def _check_files(target: DatabaseUrl) -> None:
-    """Raise ``FileNotFoundError`` or ``PermissionError`` naming the certificate file."""
+    """Open each certificate file that a URL names, so that an error names the unreadable file.
+
+    Raises ``FileNotFoundError`` or ``PermissionError``.
+    """
     for name in CERTIFICATE_FILES:
         path = target.parameters.get(name)
         if path and not (name == "sslrootcert" and path == "system"):
@@ -133,7 +142,7 @@ def _check_files(target: DatabaseUrl) -> None:
 
 
 def _system_tls(target: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context with the system's root certificates, or None if they are not used."""
+    """Return a TLS context with the system's root certificates if the URL wants them, else None."""
     if not target.trusts_system_roots:
         return None
     context = ssl.create_default_context()
@@ -154,14 +163,17 @@ def _set_socket_options(connection: DirectConnection, target: DatabaseUrl) -> No
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Return whether the error means that no file descriptor was left for a connection."""
+    """Return whether connecting failed because the process or system is out of file descriptors."""
     if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
         return True
     return isinstance(error, socket.gaierror) and not _can_open_socket()
 
 
 def _can_open_socket() -> bool:
-    """Return whether a socket can be opened; the DNS resolver does not report that it cannot."""
+    """Return whether the process can still open a socket.
+
+    The DNS resolver does not report that it had no file descriptor.
+    """
     try:
         socket.socket().close()
     except OSError as error:

@@ -60,7 +60,10 @@ CONNECT_ERRORS = (
 
 @contextmanager
 def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise ``ServiceUnavailable`` for any of these errors, except invalid data."""
+    """Raise ``ServiceUnavailable`` (503) if the block raises one of these errors.
+
+    ``asyncpg.DataError`` passes unchanged, because it means that the request was invalid.
+    """
     try:
         yield
     except asyncpg.DataError:
@@ -70,7 +73,7 @@ def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
-    """Log a database error and return the 503 error for its request."""
+    """Log a database error and return the ``ServiceUnavailable`` (503) to raise instead of it."""
     if is_out_of_files(error):
         # The database may be fine: this process cannot open a socket to it.
         log.error(

@@ -23,15 +23,15 @@ UNLOCK = CompiledStatement(select(func.pg_advisory_unlock(_KEY)))
 
 @asynccontextmanager
 async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None]:
-    """Hold an advisory lock on a name for the duration of a block, waiting for other holders.
+    """Hold a Postgres advisory lock on a name during the block, after waiting for other holders.
 
     Acquire it before a transaction starts, because the snapshot of a transaction is as old as its
     first statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
 
     Behind a pooler in transaction mode the connection is in a transaction already, because a
-    session would lock on one server process and unlock on another. The lock is then held until
-    the end of this transaction. If it is not free, ``LockNotAvailableError`` is raised at once, so
-    that a retry has a newer snapshot, and waiting takes no server process from the pooler.
+    session would lock on one server process and unlock on another. The lock is then held until the
+    end of this transaction. If it is not free, ``LockNotAvailableError`` is raised at once, so that
+    a retry has a newer snapshot, and waiting takes no server process from the pooler.
     """
     if connection.is_in_transaction():
         if not await TRY_LOCK.fetch_value(connection, name=name):

@@ -26,7 +26,11 @@ from .statement import CompiledStatement
 
 
 class Mirror(NamedTuple):
-    """A source package and the state of its last sync."""
+    """A package that ``sync`` copies from another server, and the state of its last sync.
+
+    ``etag`` and ``last_modified`` are those of the source; ``history`` and ``revision`` identify
+    the state of the local copy.
+    """
 
     url: str
     list_url: str | None
@@ -37,7 +41,7 @@ class Mirror(NamedTuple):
     revision: int
 
     def is_unchanged(self, revision: Revision | None) -> bool:
-        """Return whether the local copy has not changed since the last sync."""
+        """Return whether the local copy, now at ``revision``, is unchanged since the last sync."""
         if revision is None:
             return False
         return (revision.history, revision.document) == (self.history, self.revision)
@@ -50,18 +54,18 @@ COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
-    """Return the mirror of a source URL, or None."""
+    """Return the mirror of the package at a source URL, or None."""
     row = await database.fetch_one(_find(), url=url)
     return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that a list contained at its last sync."""
+    """Return the mirrors of the packages that were in the list at ``list_url`` at its last sync."""
     return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 
 async def list_source_urls(database: Database, document: str) -> list[str]:
-    """Return the URLs that a document is mirrored from."""
+    """Return the URLs of the packages from which ``sync`` copies this document."""
     rows = await database.fetch_all(_list_source_urls(), document_identifier=document)
     return [row["url"] for row in rows]
 
@@ -74,12 +78,12 @@ async def count_entities(database: Database, document: str) -> int:
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Insert or replace the mirror of a source URL."""
+    """Insert the mirror of a source URL, or replace the stored one."""
     await database.execute(_save(), **mirror._asdict())
 
 
 async def delete_mirror(database: Database, url: str) -> None:
-    """Delete the mirror of a source URL; its document stays."""
+    """Delete the mirror of a source URL, so that it is no longer synced; its document stays."""
     await database.execute(_delete(), url=url)
 
 

@@ -103,13 +103,19 @@ Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
 
 
 def _local_settings(session: Mapping[str, str]) -> str:
-    """Return SET LOCAL statements; the isolation level is that of BEGIN."""
+    """Return ``SET LOCAL`` statements that give a transaction the settings of a session.
+
+    The isolation level is left out, because ``BEGIN`` sets it.
+    """
     names = [name for name in session if name != "default_transaction_isolation"]
     return "; ".join(f"SET LOCAL {name} = '{session[name]}'" for name in names)
 
 
 def report_unconfirmed_commit() -> ServiceUnavailable:
-    """Return the error for a write that is stored on the primary only."""
+    """Log a commit that no standby confirmed, and return the 503 error for its request.
+
+    The write is stored, but on the primary only, so a failover may lose it.
+    """
     log.warning("a commit was not confirmed by a standby")
     return ServiceUnavailable(
         "the write is stored on this node, but not confirmed by a standby, so that a failover may "
@@ -119,7 +125,7 @@ def report_unconfirmed_commit() -> ServiceUnavailable:
 
 
 async def _no_reset(_: Any) -> None:
-    """Reset nothing on release, because connections have no session state."""
+    """Replace asyncpg's reset of released connections; ours have no session state to reset."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -130,7 +136,7 @@ def _is_open(connection: Connection) -> bool:
 
 
 class WaitQueue:
-    """A semaphore with FIFO order whose waiters fail after a timeout.
+    """A semaphore with FIFO order whose waiters fail after a timeout; limits uses of the pool.
 
     While permits are being released, a waiter may wait ``ACQUIRE_TIMEOUT_SECONDS``; otherwise
     ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers 503 within two seconds. Waiters have no
@@ -158,7 +164,7 @@ class WaitQueue:
             raise
 
     def release(self) -> None:
-        """Pass the permit to the first waiter, or make it free."""
+        """Return a permit: pass it to the waiter that has waited longest, or make it free."""
         self._last_release = time.monotonic()
         while self._waiters:
             _, waiter = self._waiters.popleft()
@@ -168,7 +174,7 @@ class WaitQueue:
         self.free += 1
 
     def expire(self, now: float) -> None:
-        """Fail the waiters that exceeded their timeout."""
+        """Fail the waiters whose timeout has passed at the monotonic time ``now``."""
         is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
         timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
         while self._waiters and now - self._waiters[0][0] > timeout:
@@ -178,10 +184,11 @@ class WaitQueue:
 
 
 class AcquireContext:
-    """Hold a connection for the duration of a block; a generator would cost three times as much.
+    """Context manager that holds a connection of the pool during a block.
 
-    Behind a pooler, the block is a transaction. ``isolation`` is for a block that writes, whose
-    transaction then also has a lock timeout.
+    It is a class because a generator would cost three times as much. Behind a pooler, the block is
+    a transaction. ``isolation`` is for a block that writes, whose transaction then also has a lock
+    timeout.
     """
 
     __slots__ = ("_connection", "_database", "_isolation", "_limit", "_transaction")
@@ -196,7 +203,7 @@ class AcquireContext:
         self._transaction: Transaction | None = None
 
     async def __aenter__(self) -> Connection:
-        """Acquire the connection. Raises ``ServiceUnavailable``."""
+        """Acquire the connection. Raises ``ServiceUnavailable`` if none becomes free in time."""
         self._connection = await self._database.acquire(self._limit)
         if self._database.is_pooled:
             try:
@@ -215,7 +222,10 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end(self, error: BaseException | None) -> BaseException | None:
-        """End the transaction and return its error, which may be that of the commit."""
+        """Commit the transaction, or roll it back after an error of the block.
+
+        Returns the error of the block, or that of the commit, or None.
+        """
         assert self._transaction
         if isinstance(error, ReadTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
@@ -256,10 +266,10 @@ class AcquireContext:
 
 
 class ReadDeadline:
-    """Cancel a block of the current task after the read timeout, and raise ``ReadTimeout``.
+    """Context manager that cancels a read after the read timeout, and raises ``ReadTimeout``.
 
-    Works like ``asyncio.timeout``, but without a timer: one task checks all deadlines. A timer
-    took 5 of the 35 us of CPU that asyncpg needs for a small read.
+    Works like ``asyncio.timeout``, but without a timer: one task checks all deadlines. A timer took
+    5 of the 35 us of CPU that asyncpg needs for a small read.
     """
 
     __slots__ = (
@@ -294,9 +304,9 @@ class ReadDeadline:
             raise ReadTimeout(self._seconds) from error
 
     def expire(self, seconds: float | None = None) -> None:
-        """Cancel the task, whereupon asyncpg asks Postgres to cancel the statement.
+        """Cancel the task that reads, whereupon asyncpg asks Postgres to cancel the statement.
 
-        ``seconds`` replaces the timeout that the error names.
+        ``seconds`` replaces the timeout that the message of ``ReadTimeout`` names.
         """
         self._is_expired = True
         self._seconds = seconds or self._seconds
@@ -305,7 +315,7 @@ class ReadDeadline:
 
 
 class Database:
-    """A pool of connections to one Postgres database."""
+    """A pool of connections to a Postgres database; reads have timeouts, writes are retried."""
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
@@ -335,7 +345,7 @@ class Database:
     async def open(
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
-        """Connect to the database and close all connections at the end.
+        """Connect to the database, and close all connections at the end of the block.
 
         ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
         Raises ``ServiceUnavailable``.
@@ -374,15 +384,18 @@ class Database:
             await pool.close()
 
     def connection(self) -> AcquireContext:
-        """Acquire a connection for the duration of a block."""
+        """Return a context manager that holds a connection of the pool during its block."""
         return AcquireContext(self)
 
     def scan_connection(self) -> AcquireContext:
-        """Acquire a connection for reads that may take long; at most half of the pool."""
+        """Return a context manager that holds a connection for reads that may take long.
+
+        At most half of the pool is used for such reads.
+        """
         return AcquireContext(self, self._scan_queue)
 
     async def acquire(self, limit: WaitQueue | None = None) -> Connection:
-        """Acquire a connection and, if ``limit`` is given, a permit of it.
+        """Acquire a connection and, if ``limit`` is given, also a permit of that queue.
 
         Raises ``ServiceUnavailable`` if none becomes free in time, or Postgres is unreachable.
         """
@@ -420,7 +433,10 @@ class Database:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
     async def _pop_idle_or_open(self, *, is_scan: bool) -> Connection:
-        """Return an idle connection, or one of asyncpg's pool (slower: a task and a timer)."""
+        """Return an idle connection, or a connection of asyncpg's pool.
+
+        The latter is slower, because asyncpg starts a task and a timer for it.
+        """
         # While the pool can open another connection, a scan leaves one idle for single reads,
         # because connecting takes longer than a client waits while scans use all processors.
         can_open = len(self._idle) <= self._queue.free
@@ -443,7 +459,7 @@ class Database:
             limit.release()
 
     async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Release a connection after an error to asyncpg's pool, which checks its state."""
+        """Return a connection after an error to asyncpg's pool, which checks its state."""
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
@@ -468,7 +484,7 @@ class Database:
             await self._pool.release(self._idle.pop())
 
     async def _monitor_timeouts(self) -> None:
-        """Fail the waiters and cancel the reads that exceeded their timeout."""
+        """Fail waiters and cancel reads that exceed their timeout, until this task is cancelled."""
         while True:
             await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
             now = time.monotonic()
@@ -487,8 +503,8 @@ class Database:
     async def _monitor_server(self) -> None:
         """Terminate connections in use while Postgres accepts connections but answers no query.
 
-        A statement may take long, so its duration alone proves nothing. That a new connection gets
-        no answer either does.
+        A statement may take long, so its duration alone proves nothing; that a new connection gets
+        no answer either is the proof.
         """
         last_idle_release = time.monotonic()
         while True:
@@ -505,10 +521,10 @@ class Database:
                     connection.terminate()
 
     async def _monitor_commits(self) -> None:
-        """Cancel the wait of commits for a standby that does not answer.
+        """Cancel commits that wait too long for a standby to confirm them.
 
-        Postgres waits without limit, and has stored the write already. Behind a pooler, the commit
-        itself has a timeout.
+        Postgres would wait without limit, and has stored the write already. Behind a pooler, the
+        commit itself has a timeout.
         """
         noticed: dict[int, float] = {}
         while True:
@@ -524,7 +540,11 @@ class Database:
     async def _cancel_waiting_commits(
         self, slow: list[Connection], noticed: dict[int, float]
     ) -> dict[int, float]:
-        """Cancel waits noticed long ago; return the process IDs and times of the others."""
+        """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
+
+        ``noticed`` maps the process IDs of commits to the times at which their waits were noticed;
+        the same is returned for the commits that still wait.
+        """
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
         async with open_connection(self._url, timeout=timeout, max_timeout=timeout) as observer:
@@ -538,7 +558,7 @@ class Database:
         return waiting
 
     def require_confirmed(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if the last commit of a connection was not confirmed."""
+        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit of a connection."""
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
             raise report_unconfirmed_commit()
@@ -559,9 +579,9 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
-        """Open a read-only transaction in which every statement sees the same state.
+        """Open a read-only transaction in which every statement sees the same data.
 
-        With ``scans``, the connection counts as one of ``scan_connection``.
+        With ``scans``, its connection is one of the half of the pool that may run long reads.
         """
         acquire = self.scan_connection() if scans else self.connection()
         async with (
@@ -571,16 +591,16 @@ class Database:
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Return the first row of a read, or None. Raises ``ReadTimeout``."""
+        """Run a read and return its first row, or None. Raises ``ReadTimeout``."""
         rows = await self._fetch(None, statement, values)
         return rows[0] if rows else None
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Return the rows of a read that uses an index. Raises ``ReadTimeout``."""
+        """Run a quick read, one that uses an index, and return its rows. Raises ``ReadTimeout``."""
         return await self._fetch(None, statement, values)
 
     async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Return the rows of a read that may take long, such as a list, filter or search.
+        """Run a read that may take long, such as a list, filter or search, and return its rows.
 
         At most half of the pool runs such reads, so that the other half can answer requests for
         single entities; at most a quarter of the pool runs slow ones, so that quick lists do not
@@ -604,14 +624,14 @@ class Database:
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
     def read_deadline(self, *, is_scan: bool = False) -> AbstractContextManager[None]:
-        """Limit the time of reads in a block, which then raises ``ReadTimeout``."""
+        """Raise ``ReadTimeout`` if the block of this context manager exceeds the read timeout."""
         if self._read_timeout is None:
             return nullcontext()
         deadlines = self._scan_deadlines if is_scan else self._read_deadlines
         return ReadDeadline(deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a statement that writes, without a timeout, and return its first row."""
+        """Run a statement that writes, without a timeout, and return its first row or None."""
         async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
@@ -652,7 +672,7 @@ class Database:
         lock_name: str,
         isolation: Isolation,
     ) -> Result:
-        """Run a write behind a pooler: each attempt is a transaction that also holds the lock."""
+        """Run a write behind a pooler, where each attempt is a transaction that holds the lock."""
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):
@@ -673,7 +693,7 @@ class Database:
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Let writes with this name that start meanwhile take the lock first."""
+        """Make writes with this lock name that start during the block take the lock at once."""
         self._contended[lock_name] += 1
         try:
             yield

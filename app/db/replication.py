@@ -36,7 +36,7 @@ STATUS = CompiledStatement(
 
 
 class ReplicationMonitor:
-    """Polls whether the database is a standby, and whether that receives WAL."""
+    """Polls whether Postgres is a standby, and whether that is connected to its primary."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,12 +44,12 @@ class ReplicationMonitor:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the database is a standby that has had no WAL receiver for two seconds."""
+        """Whether the database is a standby without a connection to its primary for two seconds."""
         silence = time.monotonic() - self._last_received
         return self._database.is_standby and silence > MAX_SILENCE_SECONDS
 
     async def run(self) -> None:
-        """Poll until cancelled; errors are logged and the next poll is tried."""
+        """Poll the server's role until cancelled; after an error, the next poll is tried."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -58,7 +58,7 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh(self) -> None:
-        """Read the role of the server, and record a new timeline of a primary for its standbys."""
+        """Read whether the server is a standby, and record the WAL timeline of a primary."""
         status = await self._database.fetch_one(STATUS)
         assert status is not None
         if status["is_receiving"]:

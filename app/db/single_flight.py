@@ -20,7 +20,10 @@ MAX_WAIT_SECONDS = 0.2
 
 
 class SingleFlight(Generic[Key, Result]):
-    """Runs a query for concurrent callers, as a rule at most once per key at a time."""
+    """Lets concurrent callers that need the same key share one query.
+
+    As a rule, at most one query runs per key at a time.
+    """
 
     def __init__(self, query: Callable[[Key], Awaitable[Result]]) -> None:
         self._query = query
@@ -30,7 +33,10 @@ class SingleFlight(Generic[Key, Result]):
         """The query after it, which has not started."""
 
     async def do(self, key: Key) -> Result:
-        """Return a result read after this call started. Raises what the query raises."""
+        """Return the query's result for a key, read after this call started.
+
+        The query is shared with other callers who are waiting for it. Raises what the query raises.
+        """
         if key in self._queued:
             return await asyncio.shield(self._queued[key])
         if key not in self._running:

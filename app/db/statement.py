@@ -16,17 +16,17 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A compiler that hides the values of parameters from the planner of Postgres."""
+    """A SQL compiler that hides the values of parameters from the planner of Postgres."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
-        """Return a parameter as a scalar subquery, which the planner does not evaluate."""
+        """Render a parameter as a scalar subquery, which the planner does not evaluate."""
         parameter = super().render_bind_cast(type_, dbapi_type, sqltext)
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"
 
 
 class CompiledStatement:
-    """The SQL text of a statement, with the names and default values of its parameters.
+    """A SQL statement compiled once, with the names and default values of its parameters.
 
     Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached.
 
@@ -55,15 +55,15 @@ class CompiledStatement:
         }
 
     def bind(self, values: dict[str, Any]) -> list[Any]:
-        """Return the arguments in the order of the parameters, with defaults for missing ones."""
+        """Return the values in the order of the parameters, with defaults for missing ones."""
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
-        """Run the statement and return its rows."""
+        """Run the statement on a connection and return its rows."""
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> asyncpg.Record | None:
-        """Run the statement and return its first row, or None."""
+        """Run the statement on a connection and return its first row, or None."""
         return await connection.fetchrow(self.sql, *self.bind(values))
 
     async def fetch_value(self, connection: AnyConnection, /, **values: Any) -> Any:
@@ -71,5 +71,5 @@ class CompiledStatement:
         return await connection.fetchval(self.sql, *self.bind(values))
 
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
-        """Run the statement and discard its rows."""
+        """Run the statement on a connection and discard its rows."""
         await connection.execute(self.sql, *self.bind(values))

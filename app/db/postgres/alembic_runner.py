@@ -23,7 +23,7 @@ def _config(url: str) -> Config:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Migrate a database to a revision, with one transaction for each migration.
+    """Migrate a database up to an Alembic revision, with one transaction for each migration.
 
     For ``head``, also create the trigram index if it is missing and possible. Raises asyncpg's
     errors, without SQLAlchemy's wrappers.
@@ -37,7 +37,7 @@ def migrate(url: str, revision: str = "head") -> None:
 
 
 def _driver_error(error: BaseException) -> BaseException:
-    """Return asyncpg's error among the causes of an error, or the error itself."""
+    """Return the asyncpg error among the causes of an error, or the error itself."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
@@ -47,7 +47,7 @@ def _driver_error(error: BaseException) -> BaseException:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Migrate a database back to a revision; ``base`` removes the schema."""
+    """Migrate a database back to an Alembic revision; ``base`` removes the schema."""
     command.downgrade(_config(url), revision)
 
 

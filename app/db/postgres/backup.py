@@ -38,7 +38,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def back_up(data_dir: Path, target: Path) -> int:
-    """Write a backup of all data to a file, and return its size in bytes.
+    """Write a backup of the embedded database to a file, and return its size in bytes.
 
     The file gets its name once it is complete. Only its owner can read it, because it contains
     signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
@@ -70,7 +70,7 @@ def back_up(data_dir: Path, target: Path) -> int:
 def restore_backup(
     data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
 ) -> str:
-    """Replace the database by a backup and migrate it; return the backup's schema version.
+    """Replace the embedded database by a backup, migrate it, and return its schema version.
 
     Raises ``StartupError`` and changes nothing if the file is damaged or no backup, if the database
     is in use, or if it has data and ``force`` is False.

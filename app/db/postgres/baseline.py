@@ -58,10 +58,10 @@ RESTORE = f"SELECT {BASELINE_SCHEMA}.restore()"
 
 
 async def save_baseline(database: Database) -> None:
-    """Save all rows and sequences as the baseline, replacing the previous one.
+    """Save all rows and sequences of a database for ``restore_baseline``.
 
-    This and every restore also resets the history of the change feed, so that clients that follow
-    the feed start over.
+    Replaces the previous baseline. This and every restore also resets the history of the change
+    feed, so that clients that follow the feed start over.
     """
     async with database.connection() as connection:
         await feed.reset_history(connection)
@@ -72,7 +72,7 @@ async def save_baseline(database: Database) -> None:
 
 
 async def restore_baseline(database: Database) -> None:
-    """Restore the rows and sequences of the baseline; nothing else may write meanwhile."""
+    """Restore the rows and sequences that were saved last; nothing else may write meanwhile."""
 
     async def restore(connection: Connection) -> None:
         async with connection.transaction():
@@ -113,7 +113,7 @@ def _restore_statements() -> str:
 
 @cache
 def _baseline_of(table: Table) -> FromClause:
-    """Return the baseline of a table: its primary key and all columns that are not generated."""
+    """Return the saved copy of a table: its primary key and all columns that are not generated."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns
@@ -123,7 +123,7 @@ def _baseline_of(table: Table) -> FromClause:
 
 
 def _delete_changed(table: Table) -> CompiledStatement:
-    """Return the statement that deletes new and changed rows.
+    """Compile the statement that deletes rows that are new or changed since the baseline.
 
     Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
     """
@@ -135,7 +135,7 @@ def _delete_changed(table: Table) -> CompiledStatement:
 
 
 def _insert_missing(table: Table) -> CompiledStatement:
-    """Return the statement that inserts missing rows.
+    """Compile the statement that inserts the saved rows that are missing from a table.
 
     After the deletion, a row that has the key of a baseline row is equal to it.
     """

@@ -60,7 +60,7 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 
 
 async def require_clonable(url: str) -> None:
-    """Raise ``StartupError`` if the database cannot be cloned, with the remedy."""
+    """Raise ``StartupError``, which names the remedy, if test mode cannot clone the database."""
     async with open_connection(url) as connection:
         await _require_clonable(connection)
 
@@ -90,7 +90,7 @@ async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> N
 
 
 class DatabaseCloner:
-    """Creates and drops clones of one main database."""
+    """Creates and drops clones of one main database, each for a namespace of test mode."""
 
     def __init__(self, pool: Pool, url: str, main: str) -> None:
         self._pool = pool
@@ -103,7 +103,7 @@ class DatabaseCloner:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
-        """Connect to the main database, and drop all clones at the end.
+        """Connect to the main database, and drop all clones at the end of the block.
 
         Clones that a killed server left are dropped first. Raises ``StartupError`` if the database
         cannot be cloned.
@@ -123,11 +123,11 @@ class DatabaseCloner:
                     await cloner._drop_all()
 
     def get_url(self, name: str) -> str:
-        """Return the connection URL of a clone."""
+        """Return the connection URL of the clone with this name."""
         return self._url.with_database(name)
 
     async def clone(self, template: str) -> str:
-        """Clone ``template``, to which no client may be connected; return the name of the clone."""
+        """Clone the database ``template``, which must have no clients; return the clone's name."""
         name = self._prefix + secrets.token_hex(6)
         with raise_unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}")

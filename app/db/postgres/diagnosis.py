@@ -41,7 +41,10 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 @contextmanager
 def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``StartupError`` with a diagnosis for these errors, by default all of asyncpg's."""
+    """Raise ``StartupError`` with a diagnosis if the block raises one of these errors.
+
+    Without ``errors``, all errors of connecting to Postgres are diagnosed.
+    """
     handled = errors or CONNECT_ERRORS
     try:
         yield
@@ -50,7 +53,7 @@ def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]
 
 
 def diagnose(error: BaseException, url: str) -> str:
-    """Return one line that says what is wrong with a database, and the remedy."""
+    """Return one line that says what is wrong with the database at ``url``, and the remedy."""
     target = parse_database_url(url)
     message = _postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
     if not message:
@@ -189,7 +192,7 @@ def _admission_remedy(message: str) -> str:
 
 
 def _privilege_remedy(message: str, target: DatabaseUrl) -> str:
-    """Return the SQL statement that grants the missing privilege."""
+    """Return the advice, with the SQL statement that grants the missing privilege."""
     role = _role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

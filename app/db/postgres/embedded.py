@@ -66,7 +66,8 @@ def embedded_postgres(
     """Join or start the private Postgres of a data directory, and yield its URL.
 
     If this call starts it without ``fsync``, writes do not wait for the disk. With ``supervise``,
-    it is restarted when it crashes. Raises ``StartupError``.
+    it is restarted when it crashes. The last process that uses it stops it. Raises
+    ``StartupError``.
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
@@ -98,7 +99,7 @@ def _restart(cluster: _Cluster, settings: str) -> str:
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     """Start the private Postgres of a data directory for this process alone; others wait.
 
-    Raises ``StartupError`` if another process uses it.
+    Yields its URL. Raises ``StartupError`` if another process uses it.
     """
     with (
         _open(data_dir / "start.lock") as start_lock,
@@ -117,15 +118,15 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
 
 
 def add_port_file(url: str, data_dir: Path) -> str:
-    """Return a URL whose port is read from a file for each connection.
+    """Return the URL with a parameter that names the file with the embedded server's port.
 
-    A restart may change the port.
+    The file is read for each connection, because a restart may change the port.
     """
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
 def require_postgres() -> None:
-    """Raise ``StartupError`` if no Postgres is installed that could be started."""
+    """Raise ``StartupError`` unless a Postgres is installed that the server can start."""
     if next(_candidates(), None) is None:
         raise StartupError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
@@ -134,7 +135,7 @@ def require_postgres() -> None:
 
 
 def find_cluster_binaries(data_dir: Path) -> Path:
-    """Return the directory of the Postgres programs for a data directory.
+    """Return the directory of the Postgres programs that fit a data directory.
 
     They have the major version of its cluster; for a new cluster, the first ones found are used.
     Raises ``StartupError``.
@@ -199,7 +200,7 @@ class _Cluster:
             self._create()
 
     def _choose_account(self) -> None:
-        """Choose the account or user namespace to run Postgres in, because it refuses root."""
+        """Choose the account or user namespace to run Postgres in, which refuses root."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"
@@ -249,7 +250,7 @@ class _Cluster:
         self._run("sync", password, self.data_dir)  # a power cut could lose them otherwise
 
     def start(self, settings: str = SETTINGS) -> str:
-        """Start the server, or join the running one, and return its URL."""
+        """Start the Postgres server, or join the running one, and return its URL."""
         # Retries, because children of a killed server take time to exit, and another process may
         # take the port between the check and the start.
         for delay in (0.0, 0.2, 0.5, 1.0):
@@ -261,7 +262,7 @@ class _Cluster:
         raise self._failure("did not start")
 
     def stop(self) -> None:
-        """Stop the server. If that fails, the next start joins it."""
+        """Stop the Postgres server. If that fails, the next start joins it."""
         if self._postmaster():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast")
@@ -296,7 +297,7 @@ class _Cluster:
             return port if self._run(*start, inherited=(lock.fileno(),)) else None
 
     def _live_port(self) -> str | None:
-        """Return the port of the running server once it accepts connections, or None.
+        """Return the running server's port once it accepts connections, or None if none runs.
 
         Raises ``StartupError`` if a server runs but cannot be reached.
         """
@@ -401,7 +402,7 @@ def _is_named_postgres(pid: int) -> bool:
 
 
 def _probe_timeout(port: int) -> int:
-    """Return the seconds to wait for the server at a port, 0 if it accepts connections."""
+    """Return how many seconds to wait for the server at a port; 0 if it accepts connections."""
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:

@@ -52,9 +52,9 @@ def ensure_schema(
     """Check that a database can be used, and migrate it if that is necessary and allowed.
 
     ``explicit`` means that the user requested a migration, ``will_write`` that the command writes
-    to a primary, ``accepts_standby`` that it only reads from a standby.
-    Return the URL to use: if a connection pooler is in front of Postgres, with the parameter for
-    it. Raises ``StartupError``, whose message is one line that says what to do.
+    to a primary, ``accepts_standby`` that it only reads from a standby. Return the URL to use: if a
+    connection pooler is in front of Postgres, with the parameter for it. Raises ``StartupError``,
+    whose message is one line that says what to do.
     """
     with raise_startup_error_on(url):
         is_ready, is_pooled = asyncio.run(
@@ -86,7 +86,7 @@ def ensure_schema(
 async def _check(
     url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
 ) -> tuple[bool, bool]:
-    """Return whether no migration has to run, and whether a pooler is in front of Postgres.
+    """Return whether the database is ready as it is, and whether a pooler is in front of it.
 
     Raises ``StartupError``.
     """

@@ -24,7 +24,7 @@ MAX_RETRY_DELAY_SECONDS = 8.0
 def restart_on_crash(
     is_running: Callable[[], bool], start: Callable[[], str], url: str
 ) -> Iterator[None]:
-    """While the block is active, call ``start`` whenever ``is_running`` returns False.
+    """During the block, call ``start`` whenever ``is_running`` says that Postgres has stopped.
 
     ``start`` returns the URL of the restarted Postgres, which may differ from ``url`` in its port.
     """

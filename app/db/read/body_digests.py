@@ -22,12 +22,12 @@ PACKAGE_LINK_FIELD = '"CFPackageURI":'
 
 
 def build_digest_column(table: Table) -> ColumnElement[str]:
-    """Return the digest of a table's body column, to be compared by ``has_digest``."""
+    """Build the column with the MD5 digest of a stored body, which ``has_digest`` compares."""
     return func.md5(cast(table.c.body, Text)).label("digest")
 
 
 def has_digest(row: EntityRow, digest: str) -> bool:
-    """Return whether the body of a row has the digest of the stored one.
+    """Return whether the body of a row has the MD5 digest of the stored body, so is unchanged.
 
     An association PUT without CFDocumentURI is stored without it. In a package the same association
     gets a CFDocumentURI derived from the package, so a derived one is also ignored.
@@ -40,11 +40,12 @@ def has_digest(row: EntityRow, digest: str) -> bool:
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
-    """Return the column with the link that ``add_container_link`` adds, or NULL for none.
+    """Build the column with the stored link to the document of an entity or its package.
 
-    For documents it is the CFPackageURI. For items and associations it is the CFDocumentURI, but
-    only if it differs from the usual one, with which the body ends: the parameter ``link_suffix``,
-    made by ``build_document_link_suffix``.
+    ``add_container_link`` adds this link to entities that were sent without it. For documents it is
+    the CFPackageURI. For items and associations it is the CFDocumentURI, but NULL if it is the
+    usual one, with which most bodies end: the parameter ``link_suffix``, made by
+    ``build_document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -57,7 +58,10 @@ def build_container_link_column(table: Table) -> ColumnElement[str]:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the last characters of bodies with the usual link to a document of this body."""
+    """Return the JSON text with which bodies that link to a document end.
+
+    ``document`` is the document's JSON body. The suffix starts with ``,"CFDocumentURI":``.
+    """
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
     return f",{DOCUMENT_LINK_FIELD}{link.decode()}}}"
@@ -76,7 +80,7 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
 
 
 def _without_document_link(body: str) -> str:
-    """Return a body up to its CFDocumentURI, which is the last field."""
+    """Return a JSON body up to its CFDocumentURI, which is the last field."""
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

@@ -47,7 +47,7 @@ RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 class Period(NamedTuple):
-    """A document in the time after ``since``, up to and including ``until``."""
+    """A document, and a period of time after ``since``, up to and including ``until``."""
 
     document: str
     since: datetime
@@ -57,7 +57,7 @@ class Period(NamedTuple):
 async def list_write_transactions(
     database: Database, document: str, limit: int
 ) -> list[asyncpg.Record]:
-    """Return the latest transactions that wrote to a document, newest first.
+    """Return the latest transactions that wrote to a framework, newest first.
 
     Rows of (written_at, changes): the time of the last change, the number of changes. Raises
     ``ReadTimeout``.
@@ -66,7 +66,10 @@ async def list_write_transactions(
 
 
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
-    """Return the number of entities that were added, changed and deleted, without zeros."""
+    """Return how many entities were added, changed and deleted in a period, as {"added": 3}.
+
+    A kind of change that did not happen is left out. Raises ``ReadTimeout``.
+    """
     rows = await database.scan(_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
 
@@ -78,10 +81,11 @@ async def list_changed_entities(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return the entities with one kind of change: documents, items, associations, then others.
+    """Return the entities that were added, changed or deleted in a period, as ``change`` says.
 
-    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether the entity is in
-    the document now; ``body`` is its present or last one, or None. Raises ``ReadTimeout``.
+    Documents come first, then items, associations and others. Rows of (kind, identifier,
+    changed_at, is_live, body): ``is_live`` says whether the entity is in the document now; ``body``
+    is its present or last one, or None. Raises ``ReadTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.scan(_changed_entities(), **period._asdict(), **page)
@@ -101,7 +105,7 @@ def _writes() -> CompiledStatement:
 
 
 def _entities() -> CTE:
-    """Select each entity that was written in the period, with the net effect as ``change``.
+    """Select each entity written in a period, with the net effect in the column ``change``.
 
     An entity whose first operation is create or revive did not exist before the period. One that
     was added and deleted within the period has no change (NULL).

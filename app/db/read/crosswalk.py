@@ -33,10 +33,11 @@ Side = Literal["left", "right"]
 async def list_related_items(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return the associations between items of two documents, except isChildOf.
+    """Return pairs of items of two frameworks that an association other than isChildOf relates.
 
-    Rows of (association_type, left_is_origin, left, left_code, left_statement, right, right_code,
-    right_statement, total) in the order of the left document. Raises ``ReadTimeout``.
+    ``left`` and ``right`` are the identifiers of their documents. Rows of (association_type,
+    left_is_origin, left, left_code, left_statement, right, right_code, right_statement, total) in
+    the order of the left document. Raises ``ReadTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.scan(_related_items(), **values)
@@ -49,17 +50,17 @@ async def list_unrelated_items(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return the items of one of two documents that no association relates to the other.
+    """Return the items of one framework that no association relates to a second framework.
 
-    ``documents`` are (left, right). Rows of (identifier, code, statement, total). Raises
-    ``ReadTimeout``.
+    ``documents`` are the identifiers of the documents (left, right). Rows of (identifier, code,
+    statement, total). Raises ``ReadTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
     return await database.scan(_unrelated_items(side), **values, limit=limit, offset=offset)
 
 
 def _pairs() -> CTE:
-    """Select the associations between the two documents as pairs of a left and a right item."""
+    """Select the associations between two documents as pairs of a left and a right item."""
     return union_all(
         _pairs_in_direction(left_is_origin=True), _pairs_in_direction(left_is_origin=False)
     ).cte("pairs")
@@ -91,7 +92,7 @@ def _pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
 
 @cache
 def _related_items() -> CompiledStatement:
-    """Select a page of the pairs by identifier alone, then the texts of its items."""
+    """Select a page of the related pairs by identifier alone, then the texts of its items."""
     pairs = _pairs()
     left, right = tables.items.alias("l"), tables.items.alias("r")
     page = (

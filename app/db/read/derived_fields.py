@@ -37,7 +37,7 @@ PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """The values that a profile derives in addition to those that all profiles derive."""
+    """The values that an API profile adds to responses beyond those that every profile adds."""
 
     rewrites_uris: bool = False
     """Whether the uri of entities stored here is replaced by their URL on this server."""
@@ -46,19 +46,22 @@ class Derivation(NamedTuple):
 
 
 class Entities(NamedTuple):
-    """The entities of a resource as one profile shows them."""
+    """A resource type, such as CFItem, together with how one API profile shows its entities."""
 
     resource: Resource
     derivation: Derivation
 
     @property
     def table(self) -> Table:
-        """Return the table that stores the entities."""
+        """The table that stores the entities."""
         return get_table(self.resource)
 
 
 def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
-    """Return the text that the profile shows at a path; NULL if the field is absent."""
+    """Build the SQL for the text that an API profile shows at a path of field names.
+
+    Its value is NULL if the field is absent.
+    """
     table = entities.table
     if path == ("identifier",):
         return table.c.identifier
@@ -70,14 +73,17 @@ def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
 
 
 def find_url_plural(entities: Entities, path: Path) -> str | None:
-    """Return the plural in the URL that replaces the uri at a path; None if it is not replaced."""
+    """Return the plural, such as ``CFItems``, in the URL that replaces a ``uri`` in responses.
+
+    Returns None if the field at the path is no ``uri`` that the profile replaces.
+    """
     if not entities.derivation.rewrites_uris or path[-1] != "uri":
         return None
     return entities.resource.plural if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
 def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
-    """Return the value shown at a path if the body has none; None if nothing is shown."""
+    """Build the SQL for the value shown for a field that the body lacks; None if none is."""
     resource, body, name = entities.resource, entities.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier
@@ -98,7 +104,7 @@ def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
 
 
 def build_entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
-    """Return the URL of an entity below the profile's URL."""
+    """Build the SQL for an entity's URL on this server, such as /CFItems/ID below the base URL."""
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
     return prefix.op("||", return_type=Text())(_percent_encode(identifier))
 
@@ -113,7 +119,7 @@ def parse_entity_url(url: str, base_url: str, plural: str) -> str:
 
 
 def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return the text encoded like ``urllib.parse.quote(text, safe="")``.
+    """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``.
 
     Splits it into characters, encodes those that are reserved as %XX per UTF-8 byte, joins them.
     """
@@ -143,5 +149,5 @@ def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
 
 
 def _is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that a text has only unreserved characters (RFC 3986, section 2.3)."""
+    """Build the condition that a text has only unreserved characters (RFC 3986, section 2.3)."""
     return text.collate("C").op("~", is_comparison=True)(literal_column("'^[A-Za-z0-9_.~-]*$'"))

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 async def get_entity_bodies(database: Database, resource: Resource, identifier: str) -> list[str]:
-    """Return the body of an entity; for a set, the bodies of its descendants follow.
+    """Return the JSON body of an entity, followed by those of its descendants for some classes.
+
+    These are the classes with ``with_descendants``, whose GET returns a set, such as CFSubject.
 
     Raises ``NotFound`` if no live entity has this identifier.
     """
@@ -42,9 +44,9 @@ async def get_entity_bodies(database: Database, resource: Resource, identifier: 
 async def get_item_with_associations(
     database: Database, identifier: str, limit: int | None = None
 ) -> tuple[str, list[str]]:
-    """Return the bodies of an item and of its associations, at most ``limit`` of the latter.
+    """Return the JSON body of an item, and the bodies of at most ``limit`` of its associations.
 
-    Raises ``NotFound``.
+    Raises ``NotFound`` if no live item has this identifier.
     """
     (item,) = await get_entity_bodies(database, ITEMS, identifier)
     rows = await database.fetch_all(
@@ -56,7 +58,7 @@ async def get_item_with_associations(
 async def iter_association_batches(
     database: Database, identifier: str, size: int
 ) -> AsyncIterator[list[str]]:
-    """Yield the bodies of all associations of an item, at most ``size`` at a time.
+    """Yield the JSON bodies of all associations of an item, in lists of at most ``size``.
 
     No connection is held between two batches, so a slow consumer holds no resources. Associations
     deleted during the iteration are left out; those added during it are not included.
@@ -87,10 +89,10 @@ async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[s
 async def locate_nodes(
     database: Database, identifiers: Collection[str]
 ) -> dict[str, asyncpg.Record]:
-    """Return the framework, code and statement of each live node, by its identifier.
+    """Return the framework, code and statement of each live item or document, by its identifier.
 
-    Rows of (identifier, is_item, document, title, code, statement): ``document`` and ``title``
-    are the identifier and title of the framework; documents have no code and no statement.
+    Rows of (identifier, is_item, document, title, code, statement): ``document`` and ``title`` are
+    the identifier and title of the framework; documents have no code and no statement.
     """
     rows = await database.fetch_all(_locate_nodes(), identifiers=list(identifiers))
     return {row["identifier"]: row for row in rows}

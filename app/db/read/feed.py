@@ -55,17 +55,17 @@ EMPTY_SNAPSHOT = "1:1:"
 
 
 class PgSnapshot(UserDefinedType[str]):
-    """The type pg_snapshot: which transactions were committed at some time."""
+    """The Postgres type ``pg_snapshot``: which transactions were committed at some time."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """Return the name of the type in SQL."""
+        """Return the SQL name of the type."""
         return "pg_snapshot"
 
 
 class FeedCursor(NamedTuple):
-    """The position of a client in the feed.
+    """The position of a client in the change feed.
 
     The client has all changes visible in snapshot ``since`` and, of those that are visible only in
     ``until``, the ones up to ``sequence``. Unless a page was cut off, ``until`` is empty.
@@ -90,7 +90,7 @@ CURSOR_PATTERN = re.compile(
 
 
 def parse_cursor(cursor: str) -> FeedCursor:
-    """Parse an encoded cursor. Raises ``BadRequest``."""
+    """Parse a cursor that a client sent. Raises ``BadRequest`` if it is malformed."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
@@ -103,7 +103,7 @@ def parse_cursor(cursor: str) -> FeedCursor:
 
 
 class Change(NamedTuple):
-    """A write to one entity: the operation and the document it belonged to."""
+    """An entry of the change feed: one write to an entity, and the document it belonged to."""
 
     kind: str
     identifier: str
@@ -113,7 +113,7 @@ class Change(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """A page of changes, the cursor after it, and whether more changes exist already."""
+    """A page of the change feed, the cursor after it, and whether more changes exist already."""
 
     changes: list[Change]
     next_cursor: FeedCursor
@@ -123,9 +123,9 @@ class FeedPage(NamedTuple):
 async def fetch_changes(database: Database, cursor: str | None, limit: int) -> FeedPage:
     """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
-    Deleting or reviving an item or document hides or shows its associations, so these follow at
-    the end of the page as additional changes, with their present state. Raises ``BadRequest`` for
-    an invalid cursor, ``Gone`` for one of an earlier history, ``ReadTimeout``.
+    Deleting or reviving an item or document hides or shows its associations, so these follow at the
+    end of the page as additional changes, with their present state. Raises ``BadRequest`` for an
+    invalid cursor, ``Gone`` for one of an earlier history of the database, ``ReadTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
     try:
@@ -216,7 +216,7 @@ def _select_now() -> CompiledStatement:
 
 
 def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a change's transaction is committed in a snapshot."""
+    """Build the condition that the transaction of a change is committed in a snapshot."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
@@ -266,7 +266,10 @@ def _select_associations() -> CompiledStatement:
 
 
 async def record_timeline(database: Database) -> None:
-    """Store the timeline of the primary for its standbys, unless it is stored already."""
+    """Store the WAL timeline of the primary for its standbys, unless it is stored already.
+
+    A standby cannot ask for its timeline, which is part of every cursor of the change feed.
+    """
     await database.execute(_record_timeline())
 
 
@@ -278,7 +281,7 @@ def _record_timeline() -> CompiledStatement:
 
 
 async def reset_history(connection: AnyConnection) -> None:
-    """Start a new history: make all cursors and all revisions of packages obsolete.
+    """Start a new history of the change feed; old cursors and package revisions become invalid.
 
     Existing changes get transaction 1, which is visible in all snapshots but the empty one.
     """
@@ -296,7 +299,7 @@ async def reset_history(connection: AnyConnection) -> None:
 
 
 async def reset_history_if_restored(connection: AnyConnection) -> None:
-    """Reset the history if the database was restored into another Postgres cluster.
+    """Reset the feed's history if the database was restored into another Postgres cluster.
 
     Transaction numbers start low in a new cluster, so stored changes may have future numbers.
     """

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameworkSummary:
-    """A document with its number of items, for lists of frameworks."""
+    """A document with the number of its items, for lists of frameworks."""
 
     identifier: str
     package_identifier: str
@@ -47,7 +47,7 @@ class FrameworkSummary:
 async def list_frameworks(
     database: Database, contains: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the frameworks whose title, creator or publisher contains a text, by title.
+    """Return the frameworks whose title, creator or publisher contains a text, sorted by title.
 
     Rows of (identifier, body, total, items): ``body`` is that of the document, ``total`` the number
     of frameworks found, ``items`` the number of items of each. Raises ``ReadTimeout``.

@@ -30,18 +30,18 @@ def _total() -> ColumnElement[int]:
 
 
 def select_total_count() -> Select[int, int]:
-    """Select the number of all live items and the number of rows to compact, as one row."""
+    """Select the number of all live items, and the number of rows that are not summed up yet."""
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
     return select(_total().label("total"), not_compacted)
 
 
 def select_item_count(document: ColumnElement[str]) -> ColumnElement[int]:
-    """Return the number of live items of a document."""
+    """Build a scalar subquery for the number of live items of a document."""
     return select(_total()).where(_table.c.document_identifier == document).scalar_subquery()
 
 
 async def compact_item_counts(database: Database) -> None:
-    """Replace all rows of each document by their sum.
+    """Replace the rows of each document in ``item_counts`` by one row with their sum.
 
     Gives up silently if the database is unavailable or another reader compacts, because a later
     reader does it as well. Does nothing on a standby.

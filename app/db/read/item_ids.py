@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def find_item_ids(
     database: Database, start: str, limit: int, *, deleted: bool = False
 ) -> list[str]:
-    """Return the identifiers of live or deleted items that start with a string, by identifier."""
+    """Return the first ``limit`` item identifiers that start with ``start``, sorted."""
     rows = await database.fetch_all(_statement(deleted=deleted), start=start, limit=limit)
     return [row["identifier"] for row in rows]
 

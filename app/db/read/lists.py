@@ -49,14 +49,17 @@ STORED = Derivation()
 
 
 class ListPage(NamedTuple):
-    """The bodies of one page and the number of entities in the whole list."""
+    """A page of a list: the JSON bodies on it, and the number of entities in the whole list."""
 
     total: int
     bodies: list[str]
 
 
 class ListShape(NamedTuple):
-    """Everything that determines the SQL of a list: all of the request but its values."""
+    """The parts of a list request that determine its SQL: everything but the values.
+
+    Requests of the same shape share one compiled statement.
+    """
 
     resource: Resource
     where: Node | None
@@ -74,7 +77,7 @@ async def fetch_page(
     derivation: Derivation = STORED,
     base_url: str = "",
 ) -> ListPage:
-    """Return a page of the entities that a query asks for. Raises ``ReadTimeout``.
+    """Return a page of the entities that a list request asks for. Raises ``ReadTimeout``.
 
     Filters and sorting use the values as the profile shows them: those it derives by
     ``derivation``, with URLs that start with ``base_url``. Ties are broken by identifier.
@@ -90,7 +93,10 @@ async def fetch_page(
 def prepare_list_statement(
     resource: Resource, query: Query, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
-    """Return the statement of a query, which all queries of its shape share, and its parameters."""
+    """Return the compiled statement of a list request, and the values of its parameters.
+
+    All requests of the same shape share the statement.
+    """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     entities = Entities(resource, derivation)
     where = parameterize_filter(entities, query.where, values) if query.where else None
@@ -156,10 +162,10 @@ def _statement(shape: ListShape) -> CompiledStatement:
 def _page_from_nearer_end(
     rows: Select[Any], total: ColumnElement[int], shape: ListShape
 ) -> Select[Any]:
-    """Select a page of rows, counting its offset from the end if that is nearer.
+    """Select a page of rows, counting its offset from the end of the list if that is nearer.
 
-    So the last page of a million items takes as long as the first. Postgres does not run the
-    select whose limit is 0.
+    So the last page of a million items takes as long as the first. Postgres does not run the select
+    whose limit is 0.
     """
     no_rows: ColumnElement[int] = literal_column("0")
     is_near_start = total >= OFFSET * 2
@@ -186,7 +192,7 @@ def _page_from_nearer_end(
 def _order(
     rows: FromClause, shape: ListShape, *, is_backward: bool = False
 ) -> tuple[ColumnElement[Any], ...]:
-    """Return the sort order: entities without the field last in both directions, then ties.
+    """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.
 
     ``is_backward`` returns the opposite order, which begins with the last entity.
     """

@@ -47,7 +47,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 @dataclass(frozen=True)
 class FrameworkSnapshot:
-    """A framework and the read-only transaction in which the rest of it is read."""
+    """A framework, and the read-only transaction in which the rest of it is read."""
 
     document_identifier: str
     package_identifier: str
@@ -61,7 +61,7 @@ class FrameworkSnapshot:
     async def iter_bodies(
         self, resource: Resource, *, prefetch: bool = False
     ) -> AsyncIterator[list[str]]:
-        """Yield the bodies of the framework's items, associations, rubrics or definitions.
+        """Yield the JSON bodies of the framework's items, associations, rubrics or definitions.
 
         Each batch has at most ``BATCH_SIZE`` bodies. With ``prefetch``, the next batch is requested
         while the caller uses the current one; until the last one, the connection can run no other
@@ -94,7 +94,7 @@ class FrameworkSnapshot:
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_nodes(self, identifiers: set[str]) -> dict[str, str]:
-        """Return which identifiers are live nodes: {identifier: "CFItems" or "CFDocuments"}."""
+        """Return which identifiers are live nodes, as {identifier: "CFItems" or "CFDocuments"}."""
         with self.database.read_deadline():
             rows = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
         return {row["identifier"]: row["plural"] for row in rows}
@@ -106,7 +106,7 @@ async def open_framework_snapshot(
 ) -> AsyncIterator[FrameworkSnapshot]:
     """Open a snapshot of the framework whose package or document has this identifier.
 
-    Raises ``NotFound``.
+    Raises ``NotFound`` if there is no live one.
     """
     async with database.snapshot() as connection:
         with database.read_deadline():
@@ -119,7 +119,7 @@ async def open_framework_snapshot(
 
 
 async def find_document_of_package(database: Database, identifier: str) -> str | None:
-    """Return the live or deleted document with this document or package identifier."""
+    """Return the document, live or deleted, that has this identifier or whose package has it."""
     row = await database.fetch_one(_find_document(), identifier=identifier)
     return row["document_identifier"] if row else None
 
@@ -127,7 +127,7 @@ async def find_document_of_package(database: Database, identifier: str) -> str |
 def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
     """Select the package whose own or whose document's identifier is ``identifier``.
 
-    At most one row, because packages and documents share one set of names.
+    At most one row, because packages and documents share one set of identifiers.
     """
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
     has_name = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
@@ -170,7 +170,7 @@ def _bodies(resource: Resource) -> CompiledStatement:
 
 
 def _definitions_of_framework(resource: Resource) -> Any:
-    """Select the definitions that the package brought or an entity of the framework refers to."""
+    """Select the definitions that the package contained or that its entities refer to."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])

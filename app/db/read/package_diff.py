@@ -51,7 +51,7 @@ class PackageDiff(NamedTuple):
 
 
 async def diff_package(database: Database, package: Package) -> PackageDiff:
-    """Return what storing a package would do to its document, items and associations.
+    """Return what storing a package would change in its document, items and associations.
 
     Raises ``ReadTimeout``.
     """
@@ -67,7 +67,7 @@ async def diff_package(database: Database, package: Package) -> PackageDiff:
 
 
 async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
-    """Return the stored bodies of entities, live or soft-deleted, by kind and identifier."""
+    """Return the stored JSON bodies of entities, live or soft-deleted, by (kind, identifier)."""
     rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 

@@ -61,7 +61,7 @@ SCOPE = bindparam("scope", type_=Text)
 
 
 class Revision(NamedTuple):
-    """The counters of a package and the time of its last change."""
+    """The state of a package: counters that its writes increment, and the last write's time."""
 
     document_identifier: str
     history: str
@@ -73,7 +73,10 @@ class Revision(NamedTuple):
 
 
 class Revisions:
-    """Reads and compares revisions; caches results that stay valid while a counter is unchanged."""
+    """Reads the revisions of packages and tells whether a package changed between two of them.
+
+    Caches results that stay valid while a number of the revision is unchanged.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -82,7 +85,7 @@ class Revisions:
         self._single_flight = SingleFlight(self._load)
 
     async def get_current(self, identifier: str) -> Revision:
-        """Return the revision of the package or document with this identifier.
+        """Return the current revision of the package or document with this identifier.
 
         Concurrent calls share one query. Raises ``NotFound``.
         """
@@ -130,7 +133,7 @@ class Revisions:
         )
 
     async def is_equivalent(self, old: Revision, current: Revision) -> bool:
-        """Return whether a package read at an old revision is still the same.
+        """Return whether a package that was read at an old revision is still the same.
 
         The ``nodes`` counter matters only to packages whose associations lead to other documents.
         """
@@ -162,16 +165,16 @@ def _document_state(revision: Revision) -> Revision:
 
 
 async def fetch_revision(connection: Connection, identifier: str) -> Revision | None:
-    """Return the revision that a transaction sees, or None if it sees no such package."""
+    """Return a package's revision as a transaction sees it, or None if it sees no such package."""
     row = await _select_revision().fetch_one(connection, identifier=identifier)
     return Revision(*row[:-1]) if row else None
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Move the increments of a document, of definitions and of nodes into their versions.
+    """Replace the stored increments of a document's revision by one row per counter.
 
-    Gives up silently if the database is unavailable, because a later reader does it as well.
-    Does nothing on a standby.
+    Gives up silently if the database is unavailable, because a later reader does it as well. Does
+    nothing on a standby.
     """
     if database.is_standby:
         return
@@ -184,7 +187,7 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _select_revision() -> CompiledStatement:
-    """Select the fields of a ``Revision`` and the number of increments of its scopes."""
+    """Select the fields of a ``Revision``, and how many of its increments are not summed up."""
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     counters = _counters_of(document)
@@ -198,7 +201,7 @@ def _history() -> ColumnElement[str]:
 
 @cache
 def _select_counters() -> CompiledStatement:
-    """Select rows (history, scope, version, changed_at) to be added up by scope."""
+    """Select rows (history, scope, version, changed_at), whose versions add up to the counters."""
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -215,7 +218,7 @@ def _select_counters() -> CompiledStatement:
 
 
 def _counters_of(document: ColumnElement[str]) -> FromClause:
-    """Select the three counters, the last change and the number of increments as one row."""
+    """Select a document's three counters, last change and number of increments as one row."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")

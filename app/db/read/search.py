@@ -52,7 +52,7 @@ EMPTY_CODE = "'='"
 
 
 class SearchQueries(NamedTuple):
-    """The strings of the two tsqueries of a search, which are joined by OR."""
+    """Two Postgres tsqueries for one search, which are joined by OR."""
 
     code: str
     """The whole search as the beginning of a code."""
@@ -61,7 +61,7 @@ class SearchQueries(NamedTuple):
 
 
 def parse_search(search: str) -> SearchQueries:
-    """Return the queries of a search that a user typed; without words, they match nothing."""
+    """Turn a search that a user typed into tsqueries; a search without words matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
@@ -92,14 +92,14 @@ def _quote(text: str) -> str:
 def build_match_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Return the condition that an item matches; the arguments are the ``SearchQueries``."""
+    """Build the condition that an item matches a search, given its two ``SearchQueries``."""
     return or_(_matches(_code_prefix(code)), _matches(_text_query(text)))
 
 
 def build_relevance_score(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[float]:
-    """Return a score: highest for the exact code, then for its beginning, then for words."""
+    """Build a score: highest for items with the exact code, then its beginning, then the words."""
     is_exact = _matches(cast(code, TSQUERY))
     is_prefix = _matches(_code_prefix(code))
     # 1 divides by 1 + log(length), because a word says more in a short statement.
@@ -127,10 +127,10 @@ def _text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
 async def search_items(
     database: Database, search: str, document: str | None, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the items that match a search, best first, in one document or in all.
+    """Return the items that match a search, best first, in ``document`` or, if None, in all.
 
-    Rows of (identifier, document_identifier, document_title, code, statement, item_type).
-    Raises ``ReadTimeout``.
+    Rows of (identifier, document_identifier, document_title, code, statement, item_type). Raises
+    ``ReadTimeout``.
     """
     queries = parse_search(search)
     if queries.code == EMPTY_CODE:

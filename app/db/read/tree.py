@@ -54,7 +54,7 @@ async def fetch_children(
     always_include: Sequence[str],
     limit: int,
 ) -> list[asyncpg.Record]:
-    """Return the children of some items, by parent, then sequenceNumber, then code.
+    """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
     Rows of (parent, identifier, code, statement, item_type, child_count, position, total), where
     ``position`` counts the children of the parent from 1. Of each parent, returns the first
@@ -67,7 +67,10 @@ async def fetch_children(
 async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return ``limit`` children of one item after the first ``offset``, as ``fetch_children``."""
+    """Return ``limit`` children of one item after the first ``offset``.
+
+    The rows are those of ``fetch_children``.
+    """
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.scan(_children(), document=document, **values, offset=offset)
 
@@ -75,7 +78,7 @@ async def fetch_more_children(
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return the items of a document without a parent, in rows as of ``fetch_children``.
+    """Return the items of a document that have no parent, in the rows of ``fetch_children``.
 
     Ordered by the sequenceNumber of their isChildOf to the document, then as in the package.
     """
@@ -88,8 +91,8 @@ async def fetch_paths(
 ) -> dict[str, list[asyncpg.Record]]:
     """Return the ancestors of each item, from its root down, without the item itself.
 
-    Rows of (start, identifier, code, statement, item_type), where ``start`` is the item. If an
-    item has several parents, the path leads through the first in the order of the package.
+    Rows of (start, identifier, code, statement, item_type), where ``start`` is the item. If an item
+    has several parents, the path leads through the first in the order of the package.
     """
     paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
     for row in await database.fetch_all(_paths(), identifiers=list(identifiers)):
@@ -98,7 +101,7 @@ async def fetch_paths(
 
 
 def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
-    """Return the condition that an association is an isChildOf to another node than its origin."""
+    """Build the condition that an association is an isChildOf to another node than its origin."""
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
@@ -139,7 +142,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _is_selected(rows: FromClause) -> ColumnElement[bool]:
-    """Return the condition that a row is on the page or in ``always_include``."""
+    """Build the condition that a row is on the page or in ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -282,7 +285,7 @@ def _paths() -> CompiledStatement:
 
 
 def _first_parent(path: CTE) -> FromClause:
-    """Select the parent of a node of a path; the first in the order of the package if several."""
+    """Select the parent of a node of a path; of several, the first in the package's order."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)

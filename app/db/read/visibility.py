@@ -41,12 +41,15 @@ NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 
 
 def is_live(table: FromClause) -> ColumnElement[bool]:
-    """Return the condition that a row is not soft-deleted."""
+    """Build the condition that a row is not soft-deleted."""
     return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
 
 
 def is_visible(table: Table) -> ColumnElement[bool]:
-    """Return the condition that readers may see a row: for most tables, that it is live."""
+    """Build the condition that readers may see a row: for most tables, that it is not deleted.
+
+    An association is hidden while its document or one of its nodes is deleted.
+    """
     if table is not tables.associations:
         return is_live(table)
     document_is_deleted = _row_exists(tables.documents, table.c.document_identifier, deleted=True)
@@ -58,7 +61,7 @@ def is_visible(table: Table) -> ColumnElement[bool]:
 
 
 def _is_deleted_node(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a node was deleted and no live node has the same identifier."""
+    """Build the condition that a node was deleted and no live node has the same identifier."""
     node_tables = (tables.items, tables.documents)
     is_deleted = or_(*(_row_exists(table, node, deleted=True) for table in node_tables))
     is_live = or_(*(_row_exists(table, node, deleted=False) for table in node_tables))
@@ -74,7 +77,7 @@ def _row_exists(
 
 
 def build_body_expression(resource: Resource) -> ColumnElement[Any]:
-    """Return the body column; for rubrics, an expression that adds the criteria and levels."""
+    """Return the column of JSON bodies; for rubrics, SQL that adds the criteria and levels."""
     return _rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
 
@@ -115,9 +118,10 @@ def _append_list(
 
 @cache
 def select_entity(resource: Resource) -> CompiledStatement:
-    """Select the entity with an ``identifier``; for a set, its descendants follow in code order.
+    """Select the entity with this ``identifier``; for some classes, also its descendants.
 
-    A descendant's hierarchyCode is its ancestor's, a dot, and more: ELA, ELA.1, ELA.1.V.
+    Those follow in the order of their codes. A descendant's hierarchyCode is its ancestor's, a dot,
+    and more: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)
@@ -189,7 +193,7 @@ def select_associations_by_key() -> CompiledStatement:
 
 
 def _touches_item() -> ColumnElement[bool]:
-    """Return the condition that an association has the item ``identifier`` at either end."""
+    """Build the condition that an association has the item ``identifier`` at either end."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)

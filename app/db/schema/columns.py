@@ -42,10 +42,11 @@ def build_generated_column(
     primary: bool = False,
     nullable: bool = True,
 ) -> Column[str]:
-    """Return a text column that Postgres generates from a field of the body.
+    """Build a text column that Postgres generates from a field of the entity's JSON body.
 
-    ``references`` names the table whose identifiers it refers to. A transaction may defer that
-    foreign key; otherwise it is checked after each statement.
+    ``path`` are the names of nested fields, such as ``"licenseURI", "identifier"``. ``references``
+    names the table whose identifiers the column refers to. A transaction may defer that foreign
+    key; otherwise it is checked after each statement.
     """
     steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
@@ -76,7 +77,7 @@ after an equals sign. Truncated where it could exceed the maximum size of a tsve
 
 
 def build_search_columns() -> tuple[SchemaItem, ...]:
-    """Return the column with the search vector of an item, and its index."""
+    """Build the column with the full-text search vector of an item, and its GIN index."""
     return (
         Column(
             "search",
@@ -90,7 +91,7 @@ def build_search_columns() -> tuple[SchemaItem, ...]:
 
 
 def build_ordinal_column() -> Column[int]:
-    """Return the column that orders the entities of a package."""
+    """Build the column with the position of an entity within its package."""
     return Column(
         "ordinal",
         BigInteger,
@@ -102,7 +103,7 @@ def build_ordinal_column() -> Column[int]:
 
 
 def build_body_column() -> Column[Any]:
-    """Return the column that stores the entity itself."""
+    """Build the column that stores an entity as JSON."""
     return Column(
         "body",
         JSON,
@@ -112,7 +113,7 @@ def build_body_column() -> Column[Any]:
 
 
 def build_created_at_column() -> Column[Any]:
-    """Return the column that records when a row was inserted."""
+    """Build the column that records when a row was inserted."""
     return Column(
         "created_at",
         TimestampTZ,
@@ -123,7 +124,7 @@ def build_created_at_column() -> Column[Any]:
 
 
 def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
-    """Return a table with the columns of every addressable entity, and further ones."""
+    """Build a table with the columns of every addressable entity, followed by ``columns``."""
     return Table(
         name,
         metadata,
@@ -142,7 +143,7 @@ def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
 
 
 def build_soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
-    """Return the column for soft deletion, and an index of the deleted rows.
+    """Build the column ``deleted_at`` of the table ``name``, and an index of the deleted rows.
 
     Associations are hidden while one of their nodes is deleted; the index finds those few nodes.
     """
@@ -165,9 +166,9 @@ def build_link_table(
     owner_key: str = "identifier",
     comment: str,
 ) -> Table:
-    """Return a table of links from rows of ``owner`` to rows of ``target``.
+    """Build a many-to-many table of links from rows of ``owner`` to rows of ``target``.
 
-    Both are given as (noun for the column name, table).
+    Both are given as (noun for the column name, table), such as ``("item", "items")``.
     """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
@@ -184,7 +185,7 @@ def build_link_table(
 
 
 def build_document_column(*, nullable: bool = False) -> Column[str]:
-    """Return the column that refers to the document of an entity."""
+    """Build the column that refers to the document of an entity."""
     return Column(
         "document_identifier",
         Text,
@@ -195,10 +196,10 @@ def build_document_column(*, nullable: bool = False) -> Column[str]:
 
 
 def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
-    """Return the table of one class of definitions, with soft deletion."""
+    """Build the table of one class of definitions, such as CFSubject, with soft deletion."""
     return build_entity_table(name, *columns, *build_soft_delete_columns(name), comment=comment)
 
 
 def build_hierarchy_code_column() -> Column[str]:
-    """Return the column by which the children of a definition are found."""
+    """Build the column with a definition's code, such as ELA.1; those of its children add to it."""
     return build_generated_column("hierarchy_code", "hierarchyCode")

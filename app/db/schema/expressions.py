@@ -8,18 +8,18 @@ from sqlalchemy import ColumnElement, Exists, Text, exists, literal_column
 
 
 def json_value(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
-    """Return the JSON value at a path of field names."""
+    """Build the SQL for the JSON value at a path of field names, with the operator ``->``."""
     for name in path:
         value = value.op("->")(literal_column(f"'{name}'"))
     return value
 
 
 def json_text(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
-    """Return the value at a path of field names as text."""
+    """Build the SQL for the value at a path of field names as text, with the operator ``->>``."""
     *parents, last = path
     return json_value(value, *parents).op("->>", return_type=Text())(literal_column(f"'{last}'"))
 
 
 def exists_where(*conditions: ColumnElement[bool]) -> Exists:
-    """Return the condition that a row exists for which all conditions hold."""
+    """Build an EXISTS condition: true if there is a row for which all conditions hold."""
     return exists(literal_column("1")).where(*conditions)

@@ -432,5 +432,5 @@ client_secrets = Table(
 
 
 def get_table(resource: Resource) -> Table:
-    """Return the table that stores the entities of a resource."""
+    """Return the table of a resource type's entities, such as ``items`` for CFItem."""
     return metadata.tables[resource.table]

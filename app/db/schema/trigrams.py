@@ -32,16 +32,16 @@ _CREATE = f"""
 
 
 def should_use_like(table: Table, field: Field, text: str) -> bool:
-    """Return whether a search for a substring should use LIKE.
+    """Return whether to search a field for a substring with LIKE rather than ``strpos``.
 
-    False for the indexed field if the text has no three letters or digits in a row, because
-    Postgres might read the whole index for it, and then all items too.
+    False for the indexed field if the substring has no three letters or digits in a row, because
+    Postgres might read the whole trigram index for it, and then all items too.
     """
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 
 
 def build_like_pattern(text: str) -> str:
-    """Return a LIKE pattern that matches strings that contain the text."""
+    """Return a LIKE pattern for the strings that contain ``text``, with its wildcards escaped."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
@@ -59,7 +59,7 @@ INDEX_ERRORS = (
 
 
 async def create_trigram_index(url: str) -> bool:
-    """Create the index if it is missing; return whether it exists now."""
+    """Create the trigram index of item statements if missing; return whether it exists now."""
     try:
         async with open_connection(url) as connection:
             # As for migrations: short waits for locks, and one server at a time.

@@ -18,22 +18,22 @@ REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 class Executor(Protocol):
-    """A connection of asyncpg, from a pool or not."""
+    """An asyncpg connection, either from a pool or opened directly."""
 
     async def fetchval(self, query: str) -> Any:
-        """Return the first value of the first row."""
+        """Run a query and return the first value of the first row."""
 
 
 @cache
 def _revisions() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and those that another migration follows."""
+    """Return the revisions of all migrations, and those that are the predecessor of another one."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}
 
 
 def get_required_schema_version() -> str:
-    """Return the schema version that this release requires: its newest migration.
+    """Return the schema version that this release requires: that of its newest migration.
 
     Raises ``ValueError`` unless the migrations have exactly one head.
     """
@@ -43,7 +43,7 @@ def get_required_schema_version() -> str:
 
 
 def is_known_revision(revision: str) -> bool:
-    """Return whether this release has a migration with this revision."""
+    """Return whether this release has a migration with this Alembic revision."""
     return revision in _revisions()[0]
 
 

@@ -13,7 +13,7 @@ PARTS = (ITEMS, ASSOCIATIONS, RUBRICS)
 
 
 class ChangeCounts(NamedTuple):
-    """The number of entities that a package write created, updated, left unchanged and deleted.
+    """How many entities a package write created, updated, left unchanged and deleted.
 
     The counts cover the document, its items, associations and rubrics, and the definitions in the
     package's CFDefinitions, so created + updated + unchanged is the number of entities in the
@@ -31,14 +31,14 @@ class ChangeCounts(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """Return the number of entities that were created, updated or deleted."""
+        """The number of entities that were created, updated or deleted."""
         return self.created + self.updated + self.deleted
 
 
 def count_changes(
     changes: Counter[tuple[str, str]], defined: Counter[tuple[str, str]], sent: Counter[str]
 ) -> ChangeCounts:
-    """Return the counts of a write.
+    """Summarize the logged changes of a package write as ``ChangeCounts``.
 
     ``changes`` has the number of changed entities by (kind, operation), ``defined`` the part of it
     that concerns definitions in CFDefinitions, ``sent`` the number of entities in the package by

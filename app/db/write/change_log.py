@@ -46,11 +46,12 @@ from ..statement import CompiledStatement
 
 
 def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
-    """Return rows (identifier, operation, previous) of what the writes did to a table.
+    """Return a CTE that runs writes and tells which rows they created, updated or undeleted.
 
-    A statement sees its tables as they were before it, so a join with the table itself tells
-    whether a row is new (create), was deleted (revive) or existed (update). ``previous`` is the
-    document that the entity belonged to, for tables that have one.
+    Its columns are (identifier, operation, previous). A statement sees its tables as they were
+    before it, so a join with the table itself tells whether a row is new (create), was deleted
+    (revive) or existed (update). ``previous`` is the document that the entity belonged to, for
+    tables that have one.
     """
     ctes = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
@@ -76,7 +77,10 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
 
 
 def classify_deletes(change: Delete | Update, table: Table) -> CTE:
-    """Return rows (identifier, operation, previous) of what a hard or soft deletion did."""
+    """Return a CTE that runs a hard or soft deletion: rows (identifier, operation, previous).
+
+    ``previous`` is the document that the entity belonged to.
+    """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
         columns.append(table.c.document_identifier.label("previous"))
@@ -86,7 +90,10 @@ def classify_deletes(change: Delete | Update, table: Table) -> CTE:
 def select_changes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the rows of ``changes`` for classified writes; definitions have no document."""
+    """Select rows for the change feed from writes that ``classify_writes`` returned.
+
+    ``document`` is the document of the entities, None for definitions.
+    """
     document_identifier = null() if document is None else document
     return select(
         document_identifier,
@@ -97,7 +104,7 @@ def select_changes(
 
 
 def insert_changes(*changes: Select[Any]) -> CTE:
-    """Insert the rows of one or more ``select_changes`` into ``changes``."""
+    """Insert the rows of one or more ``select_changes`` into the table ``changes``."""
     columns = ["document_identifier", "kind", "identifier", "operation"]
     rows = union_all(*changes) if len(changes) > 1 else changes[0]
     return insert(tables.changes).from_select(columns, rows).cte("recorded")
@@ -106,10 +113,10 @@ def insert_changes(*changes: Select[Any]) -> CTE:
 def select_touched_scopes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the revision scopes that classified writes to entities of a kind concern.
+    """Select the revision scopes of classified writes: the documents whose packages they change.
 
-    Those are the document, the previous document if the entity was moved, and the scope of nodes
-    if an item or document was created, deleted or undeleted. A row may have NULL for no scope.
+    Those are the document, the previous document if the entity was moved, and the scope of nodes if
+    an item or document was created, deleted or undeleted. A row may have NULL for no scope.
     """
     operation = classified.c.operation
     if document is None:
@@ -131,7 +138,7 @@ def select_touched_scopes(
 
 
 def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
-    """Insert an increment for each scope selected.
+    """Insert an increment for each selected revision scope, which changes ETags of packages.
 
     A single-entity write passes ``distinct=False``: several increments of one scope are harmless
     there, and sorting out duplicates costs more.
@@ -143,7 +150,7 @@ def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
 
 
 def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
-    """Insert by how many live items each document grew by classified writes to items."""
+    """Insert by how many live items each document grew through classified writes to items."""
 
     def has_operation(*names: str) -> ColumnElement[bool]:
         return classified.c.operation.in_([literal_column(f"'{name}'") for name in names])
@@ -168,7 +175,10 @@ def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
 def log_writes(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None
 ) -> list[CTE]:
-    """Return CTEs that log writes to entities of one resource, bump revisions and count items."""
+    """Return CTEs that log writes to entities of one class in the change feed and the revisions.
+
+    For items, they also update the number of items of each document.
+    """
     kind = resource.name
     ctes = [
         insert_changes(select_changes(classified, kind, document)),
@@ -180,18 +190,18 @@ def log_writes(
 
 
 def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a statement that runs the CTEs and returns rows (kind, operation, changed)."""
+    """Compile a statement that runs CTEs and returns rows (kind, operation, number of changes)."""
     columns = (literal(kind).label("kind"), classified.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(classified.c.operation).add_cte(*ctes))
 
 
 def has_rows(cte: CTE) -> ColumnElement[bool]:
-    """Return the condition that a CTE has any row."""
+    """Build the condition that a CTE returned any row."""
     return exists(literal_column("1")).select_from(cte)
 
 
 def wait_for_ctes(*ctes: CTE) -> ColumnElement[bool]:
-    """Return a condition that is always true but makes Postgres run other CTEs first.
+    """Build a condition that is always true, but makes Postgres run these CTEs first.
 
     Postgres runs data-modifying CTEs in no fixed order, except that it completes a CTE before it
     counts its rows. It cannot know in advance that a count is never negative.

@@ -38,7 +38,7 @@ LIST_ORDER = (
 
 
 def convert_to_problems(rows: list[Any]) -> list[Problem]:
-    """Convert the rows of ``select_conflicts`` to problems, in the order of the package."""
+    """Convert the rows (path, message) of ``select_conflicts`` to problems, in package order."""
     ordered = sorted(rows, key=lambda row: _position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
@@ -51,16 +51,19 @@ def _position(path: str) -> tuple[int, int]:
 
 @cache
 def select_conflicts() -> CompiledStatement:
-    """Select rows (path, message) for the staged rows that belong to other documents."""
+    """Compile a statement that returns (path, message) of staged entities of other documents.
+
+    Also of identifiers and relations that other documents have taken.
+    """
     selects = (_owned_elsewhere(ITEMS), _owned_elsewhere(ASSOCIATIONS), _duplicate_relations())
     return CompiledStatement(union_all(*selects, *_rubric_and_package_conflicts()))
 
 
 @cache
 def select_conflicts_of_new_package() -> CompiledStatement:
-    """Select the conflicts that are left for a package whose items and associations are inserted.
+    """Compile the statement for the remaining conflicts of a package that is inserted unstaged.
 
-    Inserting those raises a unique violation for conflicts.
+    Inserting its items and associations has already raised a unique violation for their conflicts.
     """
     return CompiledStatement(union_all(*_rubric_and_package_conflicts()))
 

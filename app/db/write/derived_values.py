@@ -36,14 +36,18 @@ DOCUMENT_LINK = "CFDocumentURI"
 
 
 class StoredEntity(NamedTuple):
-    """The stored body and time of change of an entity."""
+    """The stored JSON body of an entity and its time of change."""
 
     body: str
     last_change_date_time: datetime
 
 
 class DerivedValues:
-    """Replaces derived values of a package by the stored ones."""
+    """Replaces change times and sequence numbers guessed from a spreadsheet by the stored ones.
+
+    Only for entities that are otherwise unchanged, so that uploading the same file again changes
+    nothing.
+    """
 
     def __init__(self, package: Package) -> None:
         self._times = package.derived_times
@@ -53,7 +57,7 @@ class DerivedValues:
 
     @classmethod
     async def load(cls, connection: Connection, package: Package) -> DerivedValues | None:
-        """Load the stored entities with derived values; return None if the package has none."""
+        """Load the stored entities whose values a spreadsheet lacks; return None if none."""
         if not (package.derived_times or package.derived_order):
             return None
         values = cls(package)

@@ -52,7 +52,7 @@ from ..schema.expressions import exists_where, json_text, json_value
 
 @dataclass(frozen=True)
 class Reference:
-    """A field that links an entity to definitions.
+    """A field that links entities of a class to definitions, such as ``subjectURI`` of items.
 
     A definition that is not stored yet is registered: created from the title and URI of the link.
     """
@@ -66,7 +66,7 @@ class Reference:
 
     @property
     def definitions(self) -> Table:
-        """Return the table of the definitions that the field refers to."""
+        """The table of the definitions that the field refers to."""
         return tables.get_table(self.resource)
 
 
@@ -93,10 +93,10 @@ The position in the package is none, and the body contains the time of the chang
 def upsert_rows(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Insert rows or replace existing ones, but write no row that is unchanged.
+    """Build a statement that inserts rows or replaces existing ones that differ.
 
     ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Rows that
-    were soft-deleted are undeleted.
+    were soft-deleted are undeleted; unchanged rows are not written.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -109,7 +109,7 @@ def upsert_rows(
 
 
 def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """Replace existing rows that differ from the source.
+    """Build a statement that replaces the existing rows that differ from those of ``source``.
 
     For a single row that probably exists, this and ``insert_missing`` cost less than
     ``upsert_rows``, because ON CONFLICT first builds a new row with all its generated columns.
@@ -120,9 +120,9 @@ def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
 
 
 def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Insert rows that do not exist.
+    """Build a statement that inserts the rows whose identifier is not in the table yet.
 
-    Raises ``UniqueViolationError`` if another transaction inserted the identifier first.
+    It raises ``UniqueViolationError`` if another transaction inserted the identifier first.
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
@@ -151,7 +151,7 @@ def _replacement(
 
 
 def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a body differs from the stored one.
+    """Build the condition that a JSON body differs from the stored one.
 
     A registered definition lacks fields that the standard requires; responses add defaults for
     them. A body that only adds these defaults does not differ.
@@ -171,7 +171,7 @@ def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[boo
 
 
 def select_links(source: FromClause, reference: Reference) -> Select[Any]:
-    """Select rows (owner, link) of the links in one field of the source's bodies."""
+    """Select rows (owner, link): the links to definitions in one field of the source's bodies."""
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = json_value(source.c.body, reference.field)
     if reference.link_table is None:
@@ -183,10 +183,10 @@ def select_links(source: FromClause, reference: Reference) -> Select[Any]:
 
 
 def register_definitions(source: FromClause, reference: Reference) -> Insert:
-    """Create definitions that links refer to and that do not exist; undelete deleted ones.
+    """Build a statement that creates the definitions that links refer to and that do not exist.
 
-    Existing definitions are neither changed nor locked, because all items of a framework may have
-    the same item type.
+    Deleted ones are undeleted. Existing definitions are neither changed nor locked, because all
+    items of a framework may have the same item type.
     """
     links = select_links(source, reference).subquery("linked")
     table = reference.definitions
@@ -209,14 +209,14 @@ def register_definitions(source: FromClause, reference: Reference) -> Insert:
 
 
 def _current_timestamp() -> ColumnElement[str]:
-    """Return the time of the transaction as responses show it: UTC, milliseconds, ``Z``."""
+    """Build the SQL for the transaction's time as responses show it: UTC, milliseconds, ``Z``."""
     return func.to_char(
         func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     )
 
 
 def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
-    """Insert the links of the source's rows that are not in the link table yet."""
+    """Build a statement that adds the missing links of the source's rows to a link table."""
     links = select_links(source, reference).subquery("linked")
     pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
@@ -224,13 +224,13 @@ def insert_links(source: FromClause, reference: Reference, table: Table) -> Inse
 
 
 def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
-    """Delete all links of an owner, if it was written."""
+    """Build a statement that deletes all links of an entity if the CTE ``written`` wrote it."""
     is_written = exists(literal_column("1")).select_from(written)
     return delete(table).where(next(iter(table.c)) == owner, is_written)
 
 
 def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """Delete the links of the source's rows that their bodies no longer contain."""
+    """Build a statement that deletes the links of rows whose bodies no longer contain them."""
     links = select_links(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = exists_where(

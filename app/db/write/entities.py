@@ -81,7 +81,7 @@ async def put_item_type(
     path_prefix: str = "",  # noqa: ARG001  all put functions have one signature
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace an item type."""
+    """Create or replace an item type, a definition that all frameworks share."""
     await _put(database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin)
 
 
@@ -94,8 +94,8 @@ async def put_association(
     """Create or replace an association.
 
     Its nodes must be live items or documents here unless their ``targetType`` is not CASE. Raises
-    ``UnprocessableContent`` for missing nodes or documents, ``Conflict`` if another association
-    has the same origin, destination and type.
+    ``UnprocessableContent`` for missing nodes or documents, ``Conflict`` if another association has
+    the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _put(
@@ -135,7 +135,7 @@ def _not_found(path: str, kind: str, identifier: str) -> Problem:
 
 
 async def delete_association(database: Database, identifier: str) -> None:
-    """Delete an association permanently. Raises ``NotFound``."""
+    """Delete an association permanently. Raises ``NotFound`` if it does not exist."""
     if not await database.execute(_delete_association(), identifier=identifier):
         raise ASSOCIATIONS.create_not_found_error(identifier)
 
@@ -148,7 +148,7 @@ async def _put(
     origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
-    """Run the PUT statements in turn until one writes; return its row of checks."""
+    """Run the PUT statements for an entity in turn until one writes; return its row of checks."""
     references = dml.REFERENCES.get(resource.name, ())
     present = frozenset(each.field for each in references if getattr(entity, each.field))
     values["last_change_date_time"] = row.last_change_date_time

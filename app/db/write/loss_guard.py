@@ -28,7 +28,7 @@ MIN_MATCHED_ITEMS = 3
 
 
 class DataLossRefused(Conflict):
-    """A write was rolled back because it would delete or overwrite most of a framework.
+    """Raised if a write was rolled back because it would lose most of a framework.
 
     ``loss`` describes the loss, ``counts`` has the changes that the write would have made.
     """
@@ -46,7 +46,7 @@ def refuse_data_loss(result: UploadResult) -> None:
 
 
 def describe_data_loss(result: UploadResult) -> str | None:
-    """Return what a write loses, as the end of the sentence "it would …"; None if little.
+    """Describe what a write would lose, as the end of the sentence "it would …"; None if little.
 
     Much is lost if more than half of the live items are deleted, if all of at least
     ``MIN_ASSOCIATIONS`` associations are deleted, or if more than half of at least

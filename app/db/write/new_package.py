@@ -48,14 +48,14 @@ COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifi
 
 
 class PackageNotNew(Exception):
-    """An entity of the package belongs to another document."""
+    """Raised if a package that was assumed to be new contains an entity of another document."""
 
 
 async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -> Counter[str]:
     """Insert a package whose document does not exist; return the number of entities by kind.
 
-    Raises ``PackageNotNew`` or ``asyncpg.UniqueViolationError`` if one of its entities exists,
-    and what iterating over the package raises.
+    Raises ``PackageNotNew`` or ``asyncpg.UniqueViolationError`` if one of its entities exists, and
+    what iterating over the package raises.
     """
     rows, keyword_rows = StagedRows(package, forms), list[StagedRow]()
     await create_staging_table(run.connection)
@@ -83,7 +83,7 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
 async def _iter_records(
     rows: StagedRows, resource: Resource, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the rows of a kind in the columns of its table.
+    """Yield the rows of one kind of entity, as tuples with the columns of its table.
 
     Rows with keywords are added to ``keyword_rows``, because a body has only the last keyword.
     """
@@ -137,7 +137,7 @@ def _rows_with_keywords(resource: Resource) -> CTE:
 
 
 def _log_creation(resource: Resource) -> CompiledStatement:
-    """Log the creation of all entities of a kind, in their order."""
+    """Compile a statement that logs the creation of all entities of a class, in package order."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, operation).where(table.c.document_identifier == DOCUMENT)

@@ -54,7 +54,7 @@ all of it before anything is written, and so reports every problem."""
 
 
 class UploadResult(NamedTuple):
-    """The result of a package write, or of a dry run."""
+    """The outcome of a package write, or of a dry run: what was created, changed and deleted."""
 
     created: bool
     """Whether no live document had this identifier before."""
@@ -72,12 +72,12 @@ class UploadResult(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """Return the number of changed entities."""
+        """The number of changed entities."""
         return self.changes.total()
 
     @property
     def items_before(self) -> int:
-        """Return the number of live items that the document had before this write."""
+        """The number of live items that the document had before this write."""
         kind = ITEMS.name
         new = self.changes[kind, tables.CREATE] + self.changes[kind, tables.REVIVE]
         return self.sent[kind] - new + self.changes[kind, tables.DELETE]
@@ -101,7 +101,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
-    """Make the stored framework equal to a package.
+    """Make the stored framework equal to a package, in one transaction.
 
     ``origin`` says which values of the package this server adds to responses and does not store.
     ``guard`` is called before the commit. After a dry run or an error of the guard, the database is
@@ -137,7 +137,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 async def _write(
     run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
 ) -> UploadResult:
-    """Write a package inside a transaction."""
+    """Write a package inside the transaction of ``run``."""
     await run.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
     rows = await run.fetch_all(_document_state())
     document = rows[0] if rows else None
@@ -169,7 +169,10 @@ async def _write(
 async def _stage(
     run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Stage a package. Raises ``Conflict`` if an entity belongs to another document."""
+    """Copy a package to the staging table; no entity may belong to another document.
+
+    Raises ``Conflict`` if one does.
+    """
     run.progress("staging")
     staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
     if conflicts := await run.fetch_all(select_conflicts()):
@@ -194,7 +197,10 @@ def _parameters(package: Package) -> dict[str, Any]:
 
 
 def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
-    """Return whether the write creates the document. Raises if the mode does not allow it."""
+    """Return whether the write creates the document.
+
+    Raises ``Conflict`` or ``NotFound`` if the mode does not allow that.
+    """
     identifier = package.document_identifier
     if mode == "replace" and not document:
         raise NotFound("CFDocument", identifier, "POST its package first")

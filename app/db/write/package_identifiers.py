@@ -16,7 +16,7 @@ No identifier ends in a slash, so the column stays unique."""
 
 
 def has_deleted_document(packages: Any) -> ColumnElement[bool]:
-    """Return the condition that the document of a package is deleted."""
+    """Build the condition that the document of a package is soft-deleted."""
     documents = tables.documents.alias("deleted_documents")
     return exists_where(
         documents.c.identifier == packages.c.document_identifier,
@@ -25,7 +25,10 @@ def has_deleted_document(packages: Any) -> ColumnElement[bool]:
 
 
 def release_identifiers(*identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]) -> CTE:
-    """Take identifiers from packages of deleted documents, so that ``new_owner`` can have them."""
+    """Take identifiers from packages of deleted documents, so that ``new_owner`` can use them.
+
+    ``new_owner`` is the identifier of a document, whose own package is left alone.
+    """
     table = tables.packages
     return (
         update(table)

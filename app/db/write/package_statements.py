@@ -45,7 +45,7 @@ UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 @cache
 def upload_statements(staging: Staging) -> NamedStatements:
-    """Return all statements of an upload, in their order, with the names of their stages.
+    """Return the statements of an upload, in the order to run them, with their stages' names.
 
     Deletions come before items and associations, because a new association may have the origin,
     destination and type of a deleted one.
@@ -87,7 +87,10 @@ def head_statements(staging: Staging) -> NamedStatements:
 
 
 def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
-    """Register the definitions that staged rows refer to, write the rows, then their links."""
+    """Compile statements that write the staged rows of a class and their links to definitions.
+
+    Definitions that the rows refer to are registered first.
+    """
     table, source = tables.get_table(resource), staged_source(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
@@ -116,13 +119,13 @@ def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[Compile
 def _log(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
 ) -> CompiledStatement:
-    """Compile a statement that logs classified writes, bumps revisions and returns the counts."""
+    """Compile a statement that logs writes, increments revisions and returns the counts."""
     logged = change_log.log_writes(classified, resource, document)
     return change_log.count_by_operation(classified, resource.name, *logged)
 
 
 def compile_registration(source: FromClause, reference: dml.Reference) -> CompiledStatement:
-    """Register the definitions that the rows of a source refer to by one field."""
+    """Compile a statement that creates the missing definitions to which rows link by one field."""
     registered = change_log.classify_writes(
         reference.definitions, dml.register_definitions(source, reference)
     )
@@ -132,22 +135,25 @@ def compile_registration(source: FromClause, reference: dml.Reference) -> Compil
 def compile_link_insertion(
     source: FromClause, reference: dml.Reference, table: Table
 ) -> CompiledStatement:
-    """Insert links, and bump the revision because they may add definitions to the package."""
+    """Compile a statement that inserts links to definitions and increments the revision.
+
+    Links may add definitions to the package even if no entity changed.
+    """
     insertion = dml.insert_links(source, reference, table)
     return _bump_if_any(insertion.returning(literal_column("1")).cte("linked"))
 
 
 def _bump_if_any(cte: CTE) -> CompiledStatement:
-    """Compile a statement that runs a CTE and bumps the document's revision if it has any row."""
+    """Compile a statement that runs a CTE, and increments the revision if it returns any row."""
     scope = select(DOCUMENT.label("scope")).where(change_log.has_rows(cte))
     bumped = change_log.increment_revisions(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
 def _renumber(resource: Resource) -> CompiledStatement:
-    """Set the ordinals of a kind to the positions in the package.
+    """Compile a statement that sets the ordinals of a class to the positions in the package.
 
-    The order is not part of an entity, so this bumps the revision but logs no change.
+    The order is not part of an entity, so this increments the revision but logs no change.
     """
     table = tables.get_table(resource)
     renumbered = (
@@ -162,9 +168,9 @@ def _renumber(resource: Resource) -> CompiledStatement:
 
 
 def _write_package() -> CompiledStatement:
-    """Write the row of the package; log an update of its document if the package was changed.
+    """Compile a statement that writes the row of the package.
 
-    Nothing is logged if a change of the document is logged already.
+    If the package was changed, it logs an update of the document, unless one is logged already.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
@@ -229,13 +235,13 @@ def _list_definitions(resource: Resource) -> CompiledStatement:
 
 
 def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
-    """Return the condition that a definition of a change is referred to by no entity."""
+    """Build the condition that no entity refers to one of the definitions in ``change``."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists_where(change.c.definition_identifier.not_in(referenced))
 
 
 def _is_document_logged() -> ColumnElement[bool]:
-    """Return the condition that this transaction has logged a change of the document."""
+    """Build the condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
     return exists_where(
@@ -246,7 +252,7 @@ def _is_document_logged() -> ColumnElement[bool]:
 
 
 def _is_missing(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that a row of the document is not in the package."""
+    """Return the conditions that a stored row of the document is not in the package."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
@@ -268,7 +274,7 @@ def _soft_delete(resource: Resource) -> CompiledStatement:
 
 @cache
 def compile_rubric_write() -> CompiledStatement:
-    """Write the staged rubrics with their criteria and levels, and delete missing parts.
+    """Compile a statement that writes the staged rubrics and deletes their missing parts.
 
     A change of a criterion or level is logged as an update of its rubric: ``touched`` are the
     rubrics of all parts that were written or deleted, ``rubrics_changed`` adds to the rubrics that

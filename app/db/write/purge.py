@@ -55,7 +55,7 @@ OLD = Table(
 
 
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
-    """Delete entities that were soft-deleted before a time; return their number by kind.
+    """Permanently delete entities soft-deleted before a time; return the number of rows by kind.
 
     A document is purged with its parts, an item or document with the associations of which it is a
     node. Changes logged before that time are deleted if the feed has a later one of the same
@@ -147,7 +147,7 @@ def _is_link_table(table: Table) -> bool:
 
 
 def _delete_of(table: Table, column: str, resource: Resource) -> Any:
-    """Delete the rows that refer to old entities of a resource by a column."""
+    """Build a statement that deletes the rows whose ``column`` refers to an entity to purge."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 
@@ -168,7 +168,7 @@ def _delete_associations() -> CompiledStatement:
 def _delete_entities(resource: Resource) -> CompiledStatement:
     """Delete old entities, whose deletion was logged when they were soft-deleted.
 
-    Only the scope of nodes is bumped, because which nodes exist changes.
+    Only the revision scope of nodes is incremented, because which nodes exist changes.
     """
     deletion = _delete_of(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")

@@ -41,7 +41,7 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkPlan(NamedTuple):
-    """The treatment of an entity's links to definitions by a PUT statement."""
+    """How a PUT statement treats the entity's links to definitions: check them, or create them."""
 
     present: frozenset[str]
     """The fields that contain links."""
@@ -63,7 +63,7 @@ NODE_COLUMNS = {
 
 
 def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
-    """Return the plans to try in order until a statement reports ``links_resolved``.
+    """Return the plans for links to try in order until a statement reports ``links_resolved``.
 
     ``present`` are the fields with links. Lists of links always need the full statement.
     """
@@ -78,7 +78,7 @@ def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkP
 def _are_links_resolved(
     resource: Resource, body: ColumnElement[Any], plan: LinkPlan
 ) -> ColumnElement[bool]:
-    """Return the condition under which a plan may write: all links that it assumes are resolved."""
+    """Build the condition under which a plan may write: all links that it assumes are resolved."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if plan.assumes_resolved else ():
         if reference.field in plan.present:
@@ -91,7 +91,7 @@ def _are_links_resolved(
 
 
 def _input_row(*parameters: BindParameter[Any]) -> CTE:
-    """Return the statement's parameters as one row with the columns that every source has."""
+    """Build a CTE with the statement's parameters as one row, as the source of the write."""
     columns = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
@@ -159,10 +159,10 @@ def _write_links(
     source: FromClause,
     written: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
-    """Return the CTEs that insert and those that delete links of the lists of references.
+    """Return the CTEs that insert and the CTEs that delete rows of the link tables.
 
-    Links are compared only if the row was written, because another transaction may have changed
-    the links of an unchanged row meanwhile. Keywords are always added, and never deleted.
+    Links are compared only if the row was written, because another transaction may have changed the
+    links of an unchanged row meanwhile. Keywords are always added, and never deleted.
     """
     own = select(source).where(source.c.identifier.in_(select(written.c.identifier))).cte("own")
     linked: list[CTE] = []
@@ -220,7 +220,7 @@ def _put_document(plan: LinkPlan) -> CompiledStatement:
 
 
 def _write_package(source: CTE, written: CTE) -> CTE:
-    """Insert the package of a document, or give it another identifier."""
+    """Insert the package of a document, or change the identifier of its package."""
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
     released = package_identifiers.release_identifiers(*wanted, new_owner=IDENTIFIER)
@@ -254,9 +254,10 @@ def _put_item(plan: LinkPlan) -> CompiledStatement:
 
 @cache
 def _put_association(plan: LinkPlan) -> CompiledStatement:
-    """Write the association if its nodes and document exist and no other one has its triple.
+    """Write the association if its nodes and document exist and it duplicates no other one.
 
-    Without a CFDocumentURI it belongs to the document of its origin, else of its destination.
+    A duplicate has the same origin, destination and type. Without a CFDocumentURI, the association
+    belongs to the document of its origin, else of its destination.
     """
     document = bindparam("document_identifier", type_=Text)
     row = _input_row(document)
@@ -300,7 +301,7 @@ def _live_row_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElem
 
 
 def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the document that a node belongs to, or the node itself if it is a document."""
+    """Build the SQL for the document of a node, which is the node itself if that is a document."""
     return func.coalesce(
         _select_min(tables.items.c.document_identifier, tables.items.c.identifier == node),
         _select_min(tables.documents.c.identifier, tables.documents.c.identifier == node),
@@ -308,7 +309,7 @@ def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Return the condition that an end is a live node, is not of type CASE, or is unchanged."""
+    """Build the condition that an end is a live node, is not of type CASE, or is unchanged."""
     identifier = json_text(body, end, "identifier")
     return or_(
         func.coalesce(json_text(body, end, "targetType"), "CASE") != "CASE",

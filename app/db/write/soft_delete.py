@@ -66,7 +66,7 @@ async def delete(
 
 
 class UndeleteResult(NamedTuple):
-    """The changes of an undeletion."""
+    """The changes of an undeletion, and what could not be restored."""
 
     changes: Changes
     not_restored: list[str]
@@ -258,10 +258,10 @@ def _restore_package_identifier() -> CompiledStatement:
 
 
 def _replace_lost_package_identifier() -> CompiledStatement:
-    """Give a package that lost its identifier the document's, and remove the CFPackageURI.
+    """Replace a package identifier that another document has taken by that of its document.
 
-    With that link, responses and exports would name the package of the other document, and
-    importing such an export would be a conflict.
+    Also remove the CFPackageURI from the document. With that link, responses and exports would name
+    the package of the other document, and importing such an export would be a conflict.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -290,7 +290,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
 
 
 def _wanted_package_identifier() -> ColumnElement[str]:
-    """Return the package identifier in the body of the document, else the document's own."""
+    """Build the SQL for the package identifier in the document's body, else the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -298,7 +298,7 @@ def _wanted_package_identifier() -> ColumnElement[str]:
 
 @cache
 def _not_restored(resource: Resource) -> CompiledStatement:
-    """Select rows (reason), one for each thing that an undeletion did not restore."""
+    """Select one row (reason) for each thing that an undeletion did not restore."""
     reasons = [_hidden_associations(resource)]
     if resource is DOCUMENTS:
         reasons += [_still_deleted(part) for part in PARTS]

@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class Staging(NamedTuple):
-    """Properties of the staged rows, which determine the statements that an upload needs."""
+    """Properties of the rows in the staging table that decide which statements an upload runs."""
 
     is_known: bool
     """Whether the document was stored before, live or deleted."""
@@ -122,7 +122,7 @@ async def create_staging_table(connection: Connection) -> None:
 
 
 async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
-    """Copy rows to the staging table."""
+    """Copy rows to the staging table, and update its statistics for the planner."""
     await copy_rows(connection, STAGED.name, rows, [column.name for column in STAGED.c])
     # Without statistics the planner would assume that the staging table is small.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
@@ -158,7 +158,7 @@ async def copy_rows(
 
 
 class StagedRow(NamedTuple):
-    """A row of the staging table."""
+    """A row of the staging table: one entity of the package that is uploaded."""
 
     ordinal: int
     kind: str
@@ -189,11 +189,11 @@ class StagedRows:
 
     @property
     def is_exhausted(self) -> bool:
-        """Return whether all rows of the package were read."""
+        """Whether all rows of the package were read."""
         return self._next_row is None
 
     async def iter_kinds(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Yield the next rows as long as they are of one of these kinds.
+        """Yield the next rows of the package as long as their kind is one of ``kinds``.
 
         The package is read in a worker thread, because parsing would block the event loop.
         """
@@ -290,7 +290,7 @@ def _stored_rows(kind: str) -> CompiledStatement:
 
 
 def staged_source(kind: str) -> CTE:
-    """Return the staged rows of a kind that have to be written, as a source for ``dml``."""
+    """Select the staged rows of a kind that have to be written, as a source for ``dml``."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
@@ -298,5 +298,5 @@ def staged_source(kind: str) -> CTE:
 
 
 def staged_identifiers(kind: str) -> Select[Any]:
-    """Select the identifiers of all staged rows of a kind."""
+    """Select the identifiers of all staged rows of a kind, such as ``CFItem``."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

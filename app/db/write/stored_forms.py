@@ -39,7 +39,10 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 
 class StoredForms:
-    """The stored bodies and URIs that are needed to convert the rows of a package."""
+    """Converts rows of a package to their stored form, without the values that responses add.
+
+    Holds the stored bodies and URIs that this needs.
+    """
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
         self.origin = origin
@@ -63,7 +66,7 @@ class StoredForms:
         return forms
 
     def restore(self, row: EntityRow) -> EntityRow:
-        """Return a row in its stored form."""
+        """Return a row without the values that this server adds to responses."""
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
         if self._may_differ(row):

@@ -30,7 +30,7 @@ NamedStatements: TypeAlias = list[tuple[str, CompiledStatement]]
 
 @dataclass
 class UploadRun:
-    """The state of one upload transaction."""
+    """The transaction of one upload: its connection, its parameters and the changes it counts."""
 
     connection: Connection
     values: dict[str, Any]
@@ -48,7 +48,7 @@ class UploadRun:
     async def execute_counted(
         self, build_statements: Callable[[T], NamedStatements], argument: T
     ) -> None:
-        """Run the statements that ``build_statements`` returns and count the changes they report.
+        """Run the statements that ``build_statements`` returns; count the changes they report.
 
         Each returns rows (kind, operation, changed). The statements are built in a worker thread,
         because compiling SQL that is not cached yet would block the event loop.
