@@ -32,7 +32,7 @@ from .db.pool import Database
 from .settings import Settings
 from .state import open_app_state
 from .web import routes as web
-from .web.swagger import swagger_routes
+from .web.swagger import create_swagger_routes
 
 STANDARD_ROUTERS = (
     documents.router,
@@ -80,9 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routers(app: FastAPI, settings: Settings) -> None:
     # First the routers with few routes: a request that is not in the path table passes them all.
     app.include_router(openapi.create_openapi_router(app))
-    app.include_router(swagger_routes(web=settings.web))
+    app.include_router(create_swagger_routes(web=settings.web))
     if settings.web:
-        web.install(app)
+        web.add_web_ui(app)
     for router, profile in _iter_routers(settings):
         if profile:
             app.include_router(router, prefix=profile.prefix, tags=[profile.title])
@@ -154,7 +154,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """Open what requests use: one database and its state, or in test mode all namespaces."""
     async with AsyncExitStack() as stack:
         if settings.web:
-            await stack.enter_async_context(background_task(warm_up(web.prepare)))
+            await stack.enter_async_context(background_task(warm_up(web.load_templates)))
         if settings.test_mode:
             from .testmode.namespaces import Namespaces  # noqa: PLC0415  only test mode needs it
 

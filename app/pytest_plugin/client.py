@@ -20,11 +20,14 @@ REQUEST_TIMEOUT_SECONDS = 120
 
 
 class CaseTestApiError(Exception):
-    """The server could not be reached or refused a request; the message says what to do."""
+    """The server could not be reached or rejected a request; the message says what to do."""
 
 
-class Fault(TypedDict, total=False):
-    """Conditions that select requests, and their response; see ``docs/guides/test-mode.md``."""
+class FaultFields(TypedDict, total=False):
+    """The fields of a fault: conditions that select requests, and the response they get.
+
+    See ``docs/guides/test-mode.md``.
+    """
 
     method: str
     path: str
@@ -45,7 +48,10 @@ class Fault(TypedDict, total=False):
 
 
 class ExpectedRequests(TypedDict, total=False):
-    """A filter for requests and their expected number; see ``docs/guides/test-mode.md``."""
+    """The fields of an expectation: a filter for requests, and how many of them must match.
+
+    See ``docs/guides/test-mode.md``.
+    """
 
     method: str
     path: str
@@ -69,18 +75,18 @@ class CaseServer:
 
     @property
     def base_url(self) -> str:
-        """The URL below which the API profiles are, without a slash at its end."""
+        """Return the URL below which the API profiles are, without a trailing slash."""
         return f"{self.url}/ns/{self.namespace}" if self.namespace else self.url
 
     @property
     def token_url(self) -> str:
-        """The URL of the OAuth 2 token endpoint."""
+        """Return the URL of the OAuth 2 token endpoint."""
         return f"{self.base_url}/oauth2/token"
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """The URLs and credentials that a CASE client needs."""
+    """The URLs and credentials that a CASE client under test needs."""
 
     base_url: str
     token_url: str
@@ -89,7 +95,7 @@ class ClientSettings:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings as the environment variables that TimeBack's SDK reads."""
+        """Return the settings as the environment variables that TimeBack's SDK reads."""
         return {
             "CASE_BASE_URL": self.base_url,
             "CASE_TOKEN_URL": self.token_url,
@@ -99,9 +105,9 @@ class ClientSettings:
 
 
 class CaseTestApi:
-    """The test API of a server: seeds data, injects faults, verifies requests.
+    """Client of a server's test API: seeds data, injects faults and verifies requests.
 
-    Every method raises ``CaseTestApiError`` if the server refuses the request or does not answer.
+    Every method raises ``CaseTestApiError`` if the server rejects the request or does not respond.
     """
 
     def __init__(self, server: CaseServer) -> None:
@@ -116,11 +122,18 @@ class CaseTestApi:
         self._call("POST", "/reset")
 
     def seed(self, *packages: Mapping[str, Any], sample: bool = False) -> None:
-        """Replace the data, now and at each reset, by CFPackages and optionally the sample."""
+        """Replace the data by CASE packages, with ``sample`` also by the sample framework.
+
+        Later resets restore these data.
+        """
         self._call("POST", "/seed", {"packages": list(packages), "sample": sample})
 
     def seed_from_option(self, seed: str, folder: Path) -> None:
-        """Seed as ``--case-seed`` says: ``sample``, ``empty`` or a file relative to ``folder``."""
+        """Seed the server as ``--case-seed`` says: ``sample``, ``empty`` or a package file.
+
+        The path of the file is relative to ``folder``. Raises ``CaseTestApiError`` if it is not
+        readable JSON.
+        """
         if seed in {"sample", "empty"}:
             self.seed(sample=seed == "sample")
             return
@@ -134,25 +147,25 @@ class CaseTestApi:
         self.seed(package)
 
     def take_snapshot(self, name: str) -> None:
-        """Save the current data under a name, replacing a snapshot of that name."""
+        """Save the current data as a snapshot, replacing one with the same name."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}")
 
     def restore_snapshot(self, name: str) -> None:
-        """Replace the data by a snapshot."""
+        """Replace the current data by those of a snapshot."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete an item, or a document with its contents."""
+        """Soft-delete an item, or a document with everything in it."""
         self._call("POST", f"/{_plural(kind)}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a deleted document or item; return what was not restored, with the reason."""
+        """Restore a soft-deleted document or item; return what was not restored, with reasons."""
         path = f"/{_plural(kind)}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
-    def add_fault(self, **fault: Unpack[Fault]) -> None:
-        """Add a fault after those already set."""
+    def add_fault(self, **fault: Unpack[FaultFields]) -> None:
+        """Add a fault after the existing ones, which take precedence."""
         self._call("POST", "/faults", [fault])
 
     def list_faults(self) -> list[dict[str, Any]]:
@@ -161,11 +174,11 @@ class CaseTestApi:
         return faults
 
     def clear_faults(self) -> None:
-        """Remove all faults."""
+        """Remove all faults, so that requests get normal responses again."""
         self._call("DELETE", "/faults")
 
     def list_requests(self, **filters: str | int | bool) -> list[dict[str, Any]]:
-        """Return the request log, oldest first.
+        """Return the requests that the server received, oldest first.
 
         Filters are ``method``, ``path``, ``client``, ``status`` and ``since``; ``body=True`` adds
         the request bodies.
@@ -175,16 +188,16 @@ class CaseTestApi:
         return requests
 
     def clear_requests(self) -> None:
-        """Clear the request log."""
+        """Remove all requests from the request log."""
         self._call("DELETE", "/requests")
 
     def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
-        """Raise ``AssertionError`` with the difference unless clients sent these requests."""
+        """Raise ``AssertionError`` unless clients sent the expected number of such requests."""
         __tracebackhide__ = True
         self.verify_all([expected])
 
     def verify_all(self, expected: Sequence[ExpectedRequests]) -> None:
-        """Raise ``AssertionError`` with all differences unless clients sent all these requests."""
+        """Raise ``AssertionError`` with all differences unless every expectation is met."""
         __tracebackhide__ = True
         result = self._call("POST", "/requests/verify", list(expected))
         if not result["met"]:
@@ -193,7 +206,7 @@ class CaseTestApi:
     def create_token(
         self, *, defect: str | None = None, scopes: Sequence[str] | None = None, client_id: str = ""
     ) -> str:
-        """Return an access token, valid unless ``defect`` is given.
+        """Return a new access token, which is valid unless ``defect`` is given.
 
         Defects are ``expired``, ``not_yet_valid``, ``wrong_issuer`` and ``unknown_key``. Without
         ``scopes``, the token has all of them.
@@ -204,18 +217,18 @@ class CaseTestApi:
         return str(self._call("POST", "/tokens", token)["access_token"])
 
     def set_token_lifetime(self, seconds: int, client_id: str = "") -> None:
-        """Set the lifetime of tokens that a client requests from now on.
+        """Set the lifetime of the access tokens that a client requests from now on.
 
         ``client_id`` defaults to the configured client.
         """
         self._call("PUT", "/token-lifetimes", {client_id or self.server.client_id: seconds})
 
     def rotate_keys(self, *, revoke: bool = False) -> str:
-        """Sign with a new key and return its ``kid``; ``revoke`` invalidates all older tokens."""
+        """Sign tokens with a new key and return its ID; ``revoke`` invalidates older tokens."""
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Drop the namespace of this client with its data, if it has one."""
+        """Drop the namespace of this client with its data, if the client uses one."""
         if self.server.namespace:
             root = CaseTestApi(
                 CaseServer(self.server.url, test_api_token=self.server.test_api_token)

@@ -27,7 +27,7 @@ SEED_HELP = "Data of case_server: sample (the default), empty, or the path of a 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option ``--case-seed`` and the ini value ``case_seed``."""
+    """Add the command-line option ``--case-seed`` and the ini option ``case_seed`` to pytest."""
     group = parser.getgroup("case-server")
     group.addoption("--case-seed", metavar="sample|empty|FILE", default=None, help=SEED_HELP)
     parser.addini("case_seed", help=SEED_HELP, default="")
@@ -47,9 +47,9 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
     url = os.environ.get("CASE_SERVER_URL", "").rstrip("/")
     server = (
-        _external_server(url, run_id, seed, pytestconfig)
+        _use_external_server(url, run_id, seed, pytestconfig)
         if url
-        else _embedded_server(run_id, seed, pytestconfig)
+        else _run_embedded_server(run_id, seed, pytestconfig)
     )
     with server as running:
         yield running
@@ -114,10 +114,10 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 
 @contextmanager
-def _embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Start or join the server that all processes of this test run share."""
+def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
+    """Start the server of this test run, or use it if another process has started it."""
     try:
-        from .server import ServerStartError, shared_server  # noqa: PLC0415  see above
+        from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
         pytest.fail(
             "the embedded case-server does not run on Windows: start one in Docker and set "
@@ -131,17 +131,17 @@ def _embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[
     folder = Path(tempfile.gettempdir()) / f"case-server-{run_id}"
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(shared_server(folder, prepare))
+            url = stack.enter_context(use_shared_server(folder, prepare))
         except (ServerStartError, CaseTestApiError) as error:
             pytest.fail(str(error), pytrace=False)
         yield CaseServer(url, os.environ.get(WORKER_VARIABLE))
 
 
 @contextmanager
-def _external_server(
+def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Use a running server; seed it only if an option names the seed."""
+    """Use the server at ``CASE_SERVER_URL``; seed it only if an option names the seed."""
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     worker, environment = os.environ.get(WORKER_VARIABLE), os.environ

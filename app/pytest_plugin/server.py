@@ -36,15 +36,15 @@ PACKAGE = __package__.partition(".")[0]
 
 
 class ServerStartError(Exception):
-    """The server did not start; the message contains its log."""
+    """The server of the test run did not start; the message contains its log."""
 
 
 @contextmanager
-def shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[str]:
-    """Yield the URL of the server of ``folder``, starting it unless another process has.
+def use_shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[str]:
+    """Yield the URL of the test run's server; start it unless another process has done so.
 
-    The process that starts it calls ``prepare`` with the URL before any other process gets the URL.
-    Raises ``ServerStartError``.
+    ``folder`` identifies the test run. The process that starts the server calls ``prepare`` with
+    the URL before any other process gets the URL. Raises ``ServerStartError``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "start.lock").open("a") as start, (folder / "users.lock").open("a") as users:
@@ -59,12 +59,12 @@ def shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[str]
 
 
 def _start_supervisor(folder: Path) -> str:
-    """Start the supervisor and return the server's URL once it answers."""
+    """Start the supervisor process and return the server's URL once the server is ready."""
     log, url = folder / "server.log", folder / "url"
     with log.open("a") as output:
         supervisor = subprocess.Popen(  # noqa: S603  no shell; runs this module
             (*PYTHON_COMMAND, f"{__package__}.server", str(folder)),
-            env=_server_environment(folder),
+            env=_build_server_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -83,8 +83,8 @@ def _start_supervisor(folder: Path) -> str:
     return url.read_text()
 
 
-def _server_environment(folder: Path) -> dict[str, str]:
-    """Return this environment without the settings of other servers and clients."""
+def _build_server_environment(folder: Path) -> dict[str, str]:
+    """Return the environment variables without the settings of other servers and clients."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -96,8 +96,8 @@ def _server_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def supervise(folder: Path) -> int:
-    """Run a server until no process uses it; return the exit code for this process."""
+def run_supervisor(folder: Path) -> int:
+    """Run a server until no process uses it; return the exit code for the supervisor."""
     serve = ("serve", "--test-mode", "--host", "127.0.0.1", "--port", "0", "--no-access-log")
     server = subprocess.Popen(  # noqa: S603  no shell; runs case-server
         (*PYTHON_COMMAND, PACKAGE, *serve),
@@ -117,7 +117,7 @@ def supervise(folder: Path) -> int:
     with (folder / "users.lock").open("a") as users:
         while server.poll() is None:
             if _is_unused(users.fileno()):
-                _stop(server)
+                _stop_server(server)
                 shutil.rmtree(folder, ignore_errors=True)
                 return 0
             time.sleep(LOCK_POLL_SECONDS)
@@ -132,7 +132,7 @@ def _is_unused(users_lock: int) -> bool:
     return True
 
 
-def _stop(server: subprocess.Popen[str]) -> None:
+def _stop_server(server: subprocess.Popen[str]) -> None:
     server.terminate()
     try:
         server.wait(timeout=STOP_TIMEOUT_SECONDS)
@@ -142,4 +142,4 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(Path(sys.argv[1])))
+    sys.exit(run_supervisor(Path(sys.argv[1])))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ..exceptions import NotFound
 from ..web import auth
-from ..web.pages import Page, page
+from ..web.pages import PageRoute, render_page
 from .faults import SELECTION_FIELDS, FaultRule
 from .middleware import PAGE_PATH
 from .request_log import LogEntry
@@ -20,7 +20,7 @@ MAX_SHOWN_REQUESTS = 200
 
 def create_test_mode_page_routes() -> APIRouter:
     """Return a router with the page ``/test-mode``."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     router.add_api_route(PAGE_PATH, show_test_mode_page, include_in_schema=False)
     return router
 
@@ -35,7 +35,7 @@ async def show_test_mode_page(request: Request, namespace: str = "") -> Response
     if name not in namespaces:
         raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
     shown = namespaces[name]
-    return await page(
+    return await render_page(
         request,
         "test_mode.html",
         title="Test mode",

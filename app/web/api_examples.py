@@ -22,7 +22,7 @@ SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 
 @dataclass(frozen=True)
 class ApiExample:
-    """The JSON of an entity in one API profile, with example requests."""
+    """The JSON of an entity in one API profile, with requests for it as curl and SDK code."""
 
     profile: Profile
     profiles: tuple[Profile, ...]
@@ -34,24 +34,26 @@ class ApiExample:
     python: str
 
 
-def document_links(document: str) -> list[tuple[str, str]]:
-    """Return (profile title, path) of the pages with the JSON of a document."""
-    return _links(f"/documents/{quote(document, safe='')}/json")
+def list_document_json_links(document: str) -> list[tuple[str, str]]:
+    """Return (profile title, path) of the web pages that show a document's JSON, by profile."""
+    return _list_json_links(f"/documents/{quote(document, safe='')}/json")
 
 
-def item_links(document: str, item: str) -> list[tuple[str, str]]:
-    """Return (profile title, path) of the pages with the JSON of an item."""
-    return _links(f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json")
+def list_item_json_links(document: str, item: str) -> list[tuple[str, str]]:
+    """Return (profile title, path) of the web pages that show an item's JSON, by profile."""
+    return _list_json_links(
+        f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json"
+    )
 
 
-def _links(path: str) -> list[tuple[str, str]]:
+def _list_json_links(path: str) -> list[tuple[str, str]]:
     return [(profile.title, f"{path}?profile={profile.name}") for profile in PROFILES]
 
 
 async def build_example(
     request: Request, resource: Resource, identifier: str, profile_name: str
 ) -> ApiExample:
-    """Render an entity for an API profile, by default the first one.
+    """Build the JSON of an entity in an API profile, by default the first, and its requests.
 
     Raises ``NotFound`` for an unknown entity, ``BadRequest`` for an unknown profile.
     """

@@ -13,25 +13,28 @@ from .relations import describe_relation
 
 
 class Attributes(dict[str, Any]):
-    """The attributes of an entity; those it lacks are None."""
+    """The attributes of an entity as a dict in which missing ones are None, for templates."""
 
     def __missing__(self, _: str) -> None:
         return None
 
 
 def parse_attributes(raw: str) -> Attributes:
-    """Parse the stored JSON of an entity."""
+    """Parse the JSON text of an entity, as the database stores it, into its attributes."""
     return Attributes(orjson.loads(raw))
 
 
 async def fetch_document(database: Database, identifier: str) -> Attributes:
-    """Fetch the attributes of a document; raise ``NotFound`` if there is none or it is deleted."""
+    """Fetch the attributes of a document; raise ``NotFound`` if it is unknown or deleted."""
     (body,) = await entities.get_entity_bodies(database, DOCUMENTS, identifier)
     return parse_attributes(body)
 
 
-def summarize(attributes: Attributes) -> str:
-    """Return one line for an entity: a statement, a title, or what an association relates."""
+def summarize_entity(attributes: Attributes) -> str:
+    """Return a one-line summary: the statement of an item, the title of a document.
+
+    For an association, it is a phrase: "A is a child of B".
+    """
     if attributes["associationType"]:
         relation = describe_relation(attributes["associationType"], from_origin=True)
         origin, destination = attributes["originNodeURI"], attributes["destinationNodeURI"]

@@ -36,10 +36,11 @@ class LoginRequired(Exception):
 
 
 def allows_anonymous(request: Request) -> bool:
-    """Return whether a request needs no sign-in.
+    """Return whether a request may use the web UI without a sign-in.
 
-    The Host header field must name a loopback address, too: with DNS rebinding, a foreign web page
-    can make its own host name resolve to this machine, but cannot change the Host field.
+    That is so for requests from this machine while the client has its default secret. The Host
+    header field must name a loopback address, too: with DNS rebinding, a foreign web page can make
+    its own host name resolve to this machine, but cannot change the Host field.
     """
     settings = get_state(request).settings
     secret = settings.client_secret.get_secret_value()
@@ -57,10 +58,10 @@ def _hostname(netloc: str) -> str:
 
 
 async def get_caller(request: Request) -> Caller | None:
-    """Return the caller of a page, or None if a sign-in is required first."""
+    """Return the client that is signed in, or None if the page requires a sign-in first."""
     if allows_anonymous(request):
         return Caller(get_state(request).settings.client_id, frozenset(Scope))
-    token = request.cookies.get(session_cookie(request))
+    token = request.cookies.get(get_session_cookie_name(request))
     if not token:
         return None
     try:
@@ -70,7 +71,10 @@ async def get_caller(request: Request) -> Caller | None:
 
 
 async def require_scope(request: Request, scope: Scope) -> Caller:
-    """Return the caller of a page; raise ``LoginRequired``, or ``Forbidden`` without the scope."""
+    """Return the signed-in client if it has a scope.
+
+    Raises ``LoginRequired`` without a session, ``Forbidden`` without the scope.
+    """
     caller = await get_caller(request)
     if caller is None:
         raise LoginRequired
@@ -80,67 +84,70 @@ async def require_scope(request: Request, scope: Scope) -> Caller:
 
 
 async def require_reader(request: Request) -> Caller:
-    """Return the caller of a page that reads (a dependency)."""
+    """Return the signed-in client, which must have the scope to read (a FastAPI dependency)."""
     return await require_scope(request, Scope.READONLY)
 
 
 async def require_writer(request: Request) -> Caller:
-    """Return the caller of a page that writes (a dependency). Raises ``MethodNotAllowed``."""
+    """Return the signed-in client, which must have the scope to write (a FastAPI dependency).
+
+    Raises ``MethodNotAllowed`` for a POST while the database is a read-only standby.
+    """
     caller = await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
         require_primary(get_state(request), request.scope["path"])
     return caller
 
 
-def may_write(caller: Caller | None) -> bool:
-    """Return whether to show links to pages that write."""
+def has_write_scope(caller: Caller | None) -> bool:
+    """Return whether a client may write, so that pages link to the upload."""
     return caller is not None and Scope.CREATEPUT in caller.scopes
 
 
-def sign_in_path(request: Request) -> str:
-    """Return the path of the sign-in page, with the requested page as ``next``."""
+def get_sign_in_path(request: Request) -> str:
+    """Return the path of the sign-in page, with the requested page as its ``next`` parameter."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     params = {"next": path} if request.method == "GET" and path != "/" else {}
     return "/sign-in" + (f"?{urlencode(params)}" if params else "")
 
 
-def path_prefix(request: Request) -> str:
-    """Return the path of the base URL, which precedes the paths of all pages.
+def get_path_prefix(request: Request) -> str:
+    """Return the path of the server's base URL, which precedes the paths of all pages.
 
     It is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
     """
     return urlsplit(get_state(request).settings.base_url).path
 
 
-def redirect(request: Request, path: str) -> Response:
-    """Return a redirect (303 See Other) to a page of this server."""
-    return RedirectResponse(path_prefix(request) + path, 303)
+def redirect_to_page(request: Request, path: str) -> Response:
+    """Return a redirect (303 See Other) to the path of a page of this server."""
+    return RedirectResponse(get_path_prefix(request) + path, 303)
 
 
-def safe_next_url(next_url: str) -> str:
-    """Return the path to go to after a sign-in, or ``/`` if it could leave this server."""
+def sanitize_next_url(next_url: str) -> str:
+    """Return a URL from a ``next`` parameter, or ``/`` if it could lead to another server."""
     # Browsers treat a backslash as a slash, and two slashes start another host.
     is_local = next_url.startswith("/") and not next_url.startswith(("//", "/\\"))
     return next_url if is_local and next_url.isprintable() else "/"
 
 
-def session_cookie(request: Request) -> str:
-    """Return the name of the session cookie, which contains the path prefix.
+def get_session_cookie_name(request: Request) -> str:
+    """Return the name of the session cookie, which contains the path prefix of the server.
 
     Browsers send the cookies of ``/`` to every prefix below it, so one name could not hold the
     sessions of several namespaces.
     """
-    return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
+    return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", get_path_prefix(request))
 
 
 def start_session(request: Request, response: Response, token: str, lifetime: int | None) -> None:
-    """Set the session cookie; ``lifetime`` is in seconds."""
+    """Set the session cookie to an access token; ``lifetime`` is in seconds, None unknown."""
     base_url = get_state(request).settings.base_url
     response.set_cookie(
-        session_cookie(request),
+        get_session_cookie_name(request),
         token,
         max_age=lifetime,
-        path=path_prefix(request) or "/",
+        path=get_path_prefix(request) or "/",
         httponly=True,
         samesite="lax",
         secure=base_url.startswith("https:") or request.url.scheme == "https",
@@ -148,8 +155,8 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 
 
 async def revoke_session(request: Request) -> None:
-    """Revoke the session's token; other workers refuse it after their next poll."""
-    token = request.cookies.get(session_cookie(request))
+    """Revoke the access token of the session; other workers refuse it after their next poll."""
+    token = request.cookies.get(get_session_cookie_name(request))
     app_state = get_state(request)
     if token and (identity := await app_state.verifier.identify_token(token)):
         await auth_store.revoke_token(app_state.database, *identity)
@@ -157,9 +164,12 @@ async def revoke_session(request: Request) -> None:
 
 
 def end_session(request: Request, response: Response) -> None:
-    """Delete the session cookie."""
+    """Delete the session cookie in the browser; the access token stays valid."""
     response.delete_cookie(
-        session_cookie(request), path=path_prefix(request) or "/", httponly=True, samesite="lax"
+        get_session_cookie_name(request),
+        path=get_path_prefix(request) or "/",
+        httponly=True,
+        samesite="lax",
     )
 
 

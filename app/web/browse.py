@@ -15,7 +15,7 @@ from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
 from . import api_examples, auth, relations
 from .attributes import fetch_document, parse_attributes
-from .pages import Offset, Page, is_fragment, page
+from .pages import Offset, PageRoute, is_fragment_request, render_page
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -29,26 +29,26 @@ MAX_SHOWN_CHILDREN = 200
 MAX_TITLE_CHARS = 60
 
 
-def browse_routes() -> APIRouter:
-    """Return the routes to browse and search frameworks."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
+def create_browse_routes() -> APIRouter:
+    """Return a router with the pages that list, show and search frameworks."""
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     item = "/documents/{document}/items/{item}"
     router.add_api_route("/", list_frameworks)
     router.add_api_route("/search", search_items)
-    router.add_api_route("/documents/{document}", read_document)
-    router.add_api_route("/documents/{document}/children/{node}", read_children)
-    router.add_api_route("/documents/{document}/json", read_document_json)
-    router.add_api_route(item, read_item)
-    router.add_api_route(f"{item}/json", read_item_json)
+    router.add_api_route("/documents/{document}", show_document)
+    router.add_api_route("/documents/{document}/children/{node}", show_children)
+    router.add_api_route("/documents/{document}/json", show_document_json)
+    router.add_api_route(item, show_item)
+    router.add_api_route(f"{item}/json", show_item_json)
     return router
 
 
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
-    """List frameworks, optionally those whose title, creator or publisher contains ``q``."""
+    """Show a list of frameworks, or those whose title, creator or publisher contains ``q``."""
     rows = await frameworks.list_frameworks(
         get_state(request).database, q.strip(), PAGE_SIZE, offset
     )
-    return await page(
+    return await render_page(
         request,
         "frameworks.html",
         title="Frameworks",
@@ -63,14 +63,17 @@ async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> 
 async def search_items(
     request: Request, q: str = "", document: str = "", offset: Offset = 0
 ) -> Response:
-    """List the items that contain all words of ``q``, each with its path in the tree."""
+    """Show the items that contain all words of ``q``, each with its ancestors in the tree.
+
+    ``document`` limits the search to one framework.
+    """
     database = get_state(request).database
     framework_title = (await fetch_document(database, document))["title"] if document else ""
     # One more than fits on the page tells whether there is a next page.
     rows = await search.search_items(database, q, document or None, PAGE_SIZE + 1, offset)
     items = rows[:PAGE_SIZE]
     paths = await tree.fetch_paths(database, [item["identifier"] for item in items])
-    return await page(
+    return await render_page(
         request,
         "search.html",
         title=f"Search: {q}" if q else "Search",
@@ -83,11 +86,11 @@ async def search_items(
     )
 
 
-async def read_document(request: Request, document: str, offset: Offset = 0) -> Response:
-    """Show a framework: its tree and the attributes of its document."""
+async def show_document(request: Request, document: str, offset: Offset = 0) -> Response:
+    """Show the page of a framework: its tree of items and the attributes of its document."""
     database = get_state(request).database
     attributes = await fetch_document(database, document)
-    return await page(
+    return await render_page(
         request,
         "document.html",
         title=attributes["title"],
@@ -95,12 +98,12 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
         tree=await fetch_tree(database, document, [], offset),
         items=await frameworks.count_items(database, document),
         selected=None,
-        json_links=api_examples.document_links(document),
+        json_links=api_examples.list_document_json_links(document),
     )
 
 
-async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
-    """Show an item next to the tree, which is expanded down to it.
+async def show_item(request: Request, document: str, item: str, listed: str = "") -> Response:
+    """Show the page of an item next to the framework's tree, which is expanded down to it.
 
     ``listed=all`` lists all associations, however many there are.
     """
@@ -113,7 +116,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     associations = [parse_attributes(raw) for raw in raw_associations]
     limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
     shown = associations[:limit]
-    identifiers = sorted(relations.related_identifiers(item, shown))
+    identifiers = sorted(relations.collect_related_identifiers(item, shown))
     locations, paths = await asyncio.gather(
         entities.locate_nodes(database, identifiers), tree.fetch_paths(database, [item])
     )
@@ -124,24 +127,26 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
         "ancestors": ancestors,
         "relations": relations.group_relations(item, shown, locations),
         "unlisted": len(associations) - len(shown),
-        "json_links": api_examples.item_links(document, item),
+        "json_links": api_examples.list_item_json_links(document, item),
         "selected": item,
     }
-    if not is_fragment(request):
+    if not is_fragment_request(request):
         path = [*(ancestor["identifier"] for ancestor in ancestors), item]
         values["tree"] = await fetch_tree(database, document, path)
     title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
-    return await page(request, "item.html", title=f"{title} · {framework['title']}", **values)
+    return await render_page(
+        request, "item.html", title=f"{title} · {framework['title']}", **values
+    )
 
 
-async def read_children(
+async def show_children(
     request: Request, document: str, node: str, offset: Offset = 0, level: int = 1
 ) -> Response:
-    """Show the children of a node, for a script that inserts them into a tree."""
+    """Return the children of a tree node as HTML, which a script inserts into the page's tree."""
     database = get_state(request).database
     attributes = await fetch_document(database, document)
     children = await fetch_children(database, document, node, level, offset)
-    return await page(
+    return await render_page(
         request,
         "children.html",
         title=attributes["title"],
@@ -151,27 +156,31 @@ async def read_children(
     )
 
 
-async def read_document_json(request: Request, document: str, profile: str = "") -> Response:
-    """Show the JSON of a document in an API profile."""
+async def show_document_json(request: Request, document: str, profile: str = "") -> Response:
+    """Show the JSON of a document in an API profile, with example requests."""
     example = await api_examples.build_example(request, DOCUMENTS, document, profile)
     title = example.attributes["title"]
     back = {"title": title, "segments": ("documents", document)}
-    return await page(request, "json.html", title=f"JSON · {title}", back=back, example=example)
+    return await render_page(
+        request, "json.html", title=f"JSON · {title}", back=back, example=example
+    )
 
 
-async def read_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """Show the JSON of an item in an API profile."""
+async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
+    """Show the JSON of an item in an API profile, with example requests."""
     await fetch_document(get_state(request).database, document)
     example = await api_examples.build_example(request, ITEMS, item, profile)
     attributes = example.attributes
     title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
     back = {"title": title, "segments": ("documents", document, "items", item)}
-    return await page(request, "json.html", title=f"JSON · {title}", back=back, example=example)
+    return await render_page(
+        request, "json.html", title=f"JSON · {title}", back=back, example=example
+    )
 
 
 @dataclass
 class TreeNode:
-    """An item in the tree view."""
+    """An item in the tree of a framework, with what the page shows of it."""
 
     identifier: str
     code: str | None
@@ -188,7 +197,7 @@ class TreeNode:
 
 @dataclass
 class TreeLevel:
-    """The children of a node, or of the document, that are shown."""
+    """The shown children of one parent (an item or the document) in the tree of a framework."""
 
     parent: str
     nodes: list[TreeNode] = field(default_factory=list)
@@ -200,7 +209,10 @@ class TreeLevel:
 async def fetch_tree(
     database: Database, document: str, path: Sequence[str], offset: int = 0
 ) -> TreeLevel:
-    """Fetch the top level of a document's tree, expanded along a path of items."""
+    """Fetch the top level of a document's tree, with the items in ``path`` expanded.
+
+    ``path`` has the identifiers of an item and its ancestors, from the top.
+    """
     # Concurrently, because in a large framework the top level takes longest.
     roots, descendants = await asyncio.gather(
         tree.fetch_roots(database, document, path, MAX_SHOWN_CHILDREN, offset),
@@ -212,7 +224,7 @@ async def fetch_tree(
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
 ) -> TreeLevel:
-    """Fetch the children of an item, or the top level of a document, from an offset on."""
+    """Fetch up to 200 children of an item, or the top level of a document, from an offset on."""
     if parent == document:
         rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
     else:

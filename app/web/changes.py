@@ -14,8 +14,8 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import Attributes, fetch_document, parse_attributes, summarize
-from .pages import Offset, Page, csv_response, page
+from .attributes import Attributes, fetch_document, parse_attributes, summarize_entity
+from .pages import Offset, PageRoute, create_csv_response, render_page
 
 PAGE_SIZE = 100
 MAX_WRITES = 100
@@ -36,8 +36,8 @@ MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class ChangedEntity:
-    """An entity that was added, changed or deleted."""
+class ChangedEntityRow:
+    """A row in the list of changes: an entity that was added, changed or deleted."""
 
     kind: str
     identifier: str
@@ -51,15 +51,15 @@ class ChangedEntity:
     """Identifier of the item on whose page it is shown, if any."""
 
 
-def change_routes() -> APIRouter:
-    """Return the routes of the changes and their download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
-    router.add_api_route("/documents/{document}/changes", read_changes)
+def create_change_routes() -> APIRouter:
+    """Return a router with the page of a framework's changes and their CSV file."""
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router.add_api_route("/documents/{document}/changes", show_changes)
     router.add_api_route("/documents/{document}/changes.csv", download_csv)
     return router
 
 
-async def read_changes(  # noqa: PLR0913, PLR0917  the parameters of the path and query
+async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path and query
     request: Request,
     document: str,
     since: str = "",
@@ -83,8 +83,8 @@ async def read_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     rows = await change_history.list_changed_entities(
         database, period, shown_part, PAGE_SIZE, offset
     )
-    changed = [_changed_entity(row) for row in rows]
-    return await page(
+    changed = [_build_row(row) for row in rows]
+    return await render_page(
         request,
         "history.html",
         title=f"Changes · {attributes['title']}",
@@ -106,19 +106,19 @@ async def read_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
 async def download_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:
-    """Return all changes of a framework in a period as CSV."""
+    """Return all changes of a framework in a period as a CSV file."""
     database = get_state(request).database
     await fetch_document(database, document)
     period = _parse_period(document, since, until)
     parts = {
         part: await change_history.list_changed_entities(database, period, part) for part in PARTS
     }
-    return csv_response("changes.csv", [CSV_HEADER, *_csv_rows(parts)])
+    return create_csv_response("changes.csv", [CSV_HEADER, *_iter_csv_rows(parts)])
 
 
-def _csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[CsvRow]:
+def _iter_csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[CsvRow]:
     for part, rows in parts.items():
-        for entity in map(_changed_entity, rows):
+        for entity in map(_build_row, rows):
             yield (
                 part,
                 entity.kind,
@@ -130,17 +130,17 @@ def _csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[
             )
 
 
-def _changed_entity(row: Any) -> ChangedEntity:
+def _build_row(row: Any) -> ChangedEntityRow:
     attributes = parse_attributes(row["body"]) if row["body"] else Attributes()
     kind = row["kind"]
     item = row["identifier"] if kind == ITEMS.name else None
     if kind == ASSOCIATIONS.name and attributes:
         item = attributes["originNodeURI"]["identifier"]
-    return ChangedEntity(
+    return ChangedEntityRow(
         kind=KINDS.get(kind, kind),
         identifier=row["identifier"],
         code=attributes["humanCodingScheme"] or "",
-        summary=summarize(attributes),
+        summary=summarize_entity(attributes),
         changed_at=row["changed_at"],
         exists=row["is_live"],
         item=item,
@@ -152,7 +152,7 @@ def _format_time(time: datetime) -> str:
 
 
 def _parse_period(document: str, since: str, until: str) -> change_history.Period:
-    """Parse ``since`` and ``until`` of the query. Raises ``BadRequest`` if they are invalid."""
+    """Parse the query parameters ``since`` and ``until``; raise ``BadRequest`` if invalid."""
     start = MIN_TIME if since in {"", START} else _parse_time("since", since)
     end = _parse_time("until", until) if until else MAX_TIME
     if start >= end:

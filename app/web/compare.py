@@ -12,7 +12,7 @@ from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import fetch_document, parse_attributes
-from .pages import Offset, Page, csv_response, page
+from .pages import Offset, PageRoute, create_csv_response, render_page
 from .relations import describe_relation
 
 PAGE_SIZE = 100
@@ -33,24 +33,26 @@ CSV_HEADER = (
 CsvRow = tuple[str | None, ...]
 
 
-def compare_routes() -> APIRouter:
-    """Return the routes of the comparison and its download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
-    router.add_api_route("/compare", read_comparison)
+def create_compare_routes() -> APIRouter:
+    """Return a router with the page that compares two frameworks and its CSV file."""
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router.add_api_route("/compare", show_comparison)
     router.add_api_route("/compare.csv", download_csv)
     return router
 
 
-async def read_comparison(
+async def show_comparison(
     request: Request, left: str = "", right: str = "", part: str = "related", offset: Offset = 0
 ) -> Response:
-    """Show a form to choose two frameworks and, once they are chosen, the comparison."""
+    """Show a form to choose two frameworks and, once they are chosen, their comparison."""
     database = get_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
     documents = [parse_attributes(row["body"]) for row in rows]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
     if not (left and right):
-        return await page(request, "compare.html", title="Compare", comparison=None, **values)
+        return await render_page(
+            request, "compare.html", title="Compare", comparison=None, **values
+        )
     titles = await _fetch_titles(database, left, right)
     part = part if part in PARTS else "related"
     offsets = {name: offset if part == name else 0 for name in PARTS}
@@ -67,13 +69,13 @@ async def read_comparison(
         "titles": titles,
         "part": part,
         "totals": {
-            "related": _total(related),
-            **{side: _total(items) for side, items in unrelated.items()},
+            "related": _get_total(related),
+            **{side: _get_total(items) for side, items in unrelated.items()},
         },
-        "related": [(_relation(row), row) for row in related],
+        "related": [(_describe_row_relation(row), row) for row in related],
         **unrelated,
     }
-    return await page(
+    return await render_page(
         request,
         "compare.html",
         title=f"{titles[0]} and {titles[1]}",
@@ -84,22 +86,24 @@ async def read_comparison(
     )
 
 
-def _total(rows: list[Any]) -> int:
+def _get_total(rows: list[Any]) -> int:
     return rows[0]["total"] if rows else 0
 
 
-def _relation(row: Any) -> str:
+def _describe_row_relation(row: Any) -> str:
     return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
 
 
 async def download_csv(request: Request, left: str, right: str) -> Response:
-    """Return the comparison as CSV: related items, then those only on the left and right."""
+    """Return the comparison as CSV: related items, then those only on the left or right."""
     database = get_state(request).database
     await _fetch_titles(database, left, right)
-    return csv_response("crosswalk.csv", [CSV_HEADER, *await _csv_rows(database, left, right)])
+    return create_csv_response(
+        "crosswalk.csv", [CSV_HEADER, *await _fetch_csv_rows(database, left, right)]
+    )
 
 
-async def _csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
+async def _fetch_csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
     related = await crosswalk.list_related_items(database, left, right)
     only_left, only_right = [
         await crosswalk.list_unrelated_items(database, (left, right), side)
@@ -107,22 +111,32 @@ async def _csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
     ]
     empty = ("",) * 4
     return [
-        *((*_side(row, "left"), _relation(row), *_side(row, "right")) for row in related),
-        *((*_item(row), *empty) for row in only_left),
-        *((*empty, *_item(row)) for row in only_right),
+        *(
+            (
+                *_get_side_columns(row, "left"),
+                _describe_row_relation(row),
+                *_get_side_columns(row, "right"),
+            )
+            for row in related
+        ),
+        *((*_get_item_columns(row), *empty) for row in only_left),
+        *((*empty, *_get_item_columns(row)) for row in only_right),
     ]
 
 
-def _item(row: Any) -> tuple[str, str, str]:
+def _get_item_columns(row: Any) -> tuple[str, str, str]:
     return row["code"], row["statement"], row["identifier"]
 
 
-def _side(row: Any, side: str) -> tuple[str, str, str]:
+def _get_side_columns(row: Any, side: str) -> tuple[str, str, str]:
     return row[f"{side}_code"], row[f"{side}_statement"], row[side]
 
 
 async def _fetch_titles(database: Database, left: str, right: str) -> tuple[str, str]:
-    """Return the titles of two frameworks; raise ``NotFound``, or ``BadRequest`` if equal."""
+    """Return the titles of two documents.
+
+    Raises ``NotFound`` for an unknown document, ``BadRequest`` if both are the same.
+    """
     if left == right:
         raise BadRequest("choose two different frameworks")
     return (

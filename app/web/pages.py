@@ -56,38 +56,36 @@ HEADERS = {
 
 
 class _StaticUrls:
-    """The URL paths of static files by name, each with a digest of the content."""
+    """Maps names of static files to URL paths with a digest of the content, for long caching."""
 
     def __init__(self) -> None:
-        self._digests = {file.name: _digest(file) for file in STATIC_DIR.iterdir()}
+        self._digests = {file.name: _hash_file(file) for file in STATIC_DIR.iterdir()}
 
     def __getitem__(self, name: str) -> str:
-        return _url_path(f"/static/{name}?v={self._digests[name]}")
+        return _add_path_prefix(f"/static/{name}?v={self._digests[name]}")
 
 
-def _digest(file: Path) -> str:
+def _hash_file(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
-def _url_path(path: str) -> str:
-    """Return the path of a page with the path prefix."""
+def _add_path_prefix(path: str) -> str:
     return PATH_PREFIX.get() + path
 
 
-def _path(*segments: str) -> str:
-    """Return the path of a page from its segments, percent-encoded, with the path prefix."""
-    return _url_path("".join(f"/{quote(segment, safe='')}" for segment in segments))
+def _build_path(*segments: str) -> str:
+    """Join path segments, percent-encoded, to the path of a page with the path prefix."""
+    return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
-def _query(**params: object) -> str:
-    """Return the query of a link, without empty parameters."""
+def _format_query(**params: object) -> str:
+    """Return the query string of a link, without empty or zero parameters."""
     params = {name: value for name, value in params.items() if value not in (None, "", 0)}
     return f"?{urlencode(params)}" if params else ""
 
 
 @cache
-def _environment() -> Environment:
-    """Create the Jinja environment."""
+def _get_environment() -> Environment:
     # Imported here, because importing Jinja, Markdown and LaTeX would delay the server's start.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  see above
 
@@ -102,14 +100,14 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "static": _StaticUrls(),
-        "path": _path,
-        "url_path": _url_path,
-        "query": _query,
+        "path": _build_path,
+        "url_path": _add_path_prefix,
+        "query": _format_query,
         "version": __version__,
     }
     environment.filters |= {
-        "rich": text.render_block,
-        "line": text.render_line,
+        "rich": text.render_markdown,
+        "line": text.render_markdown_line,
         "plain": text.to_plain_text,
         "day": text.format_day,
         "timestamp": text.format_timestamp,
@@ -117,17 +115,17 @@ def _environment() -> Environment:
     return environment
 
 
-def prepare() -> None:
-    """Load all templates, which takes longer than rendering a page."""
-    for name in _environment().list_templates():
-        _template(name)
+def load_templates() -> None:
+    """Compile all Jinja templates ahead of the first request, because that takes long."""
+    for name in _get_environment().list_templates():
+        _get_template(name)
 
 
-def _template(name: str) -> Template:
-    return _environment().get_template(name)
+def _get_template(name: str) -> Template:
+    return _get_environment().get_template(name)
 
 
-async def page(
+async def render_page(
     request: Request,
     template: str,
     *,
@@ -136,14 +134,17 @@ async def page(
     layout: str = "layout.html",
     **values: Any,
 ) -> Response:
-    """Render a template, without the layout if a script requests the fragment that changes."""
+    """Render a template as an HTML response within the layout of the web UI.
+
+    A script that requests a fragment gets the template without the layout around it.
+    """
     caller = await auth.get_caller(request)
-    PATH_PREFIX.set(auth.path_prefix(request))
-    html = _template(template).render(
+    PATH_PREFIX.set(auth.get_path_prefix(request))
+    html = _get_template(template).render(
         title=title,
-        base="fragment.html" if is_fragment(request) else layout,
+        base="fragment.html" if is_fragment_request(request) else layout,
         is_signed_in=caller is not None and not auth.allows_anonymous(request),
-        may_write=auth.may_write(caller),
+        may_write=auth.has_write_scope(caller),
         test_mode=get_state(request).settings.test_mode,
         current_path=request.url.path,
         **values,
@@ -151,8 +152,8 @@ async def page(
     return HTMLResponse(html, status)
 
 
-def csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
-    """Return rows as a CSV file to download; the first row is the header."""
+def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
+    """Return rows as a CSV file for download; the first row is the header."""
     file = io.BytesIO()
     write_csv(file, rows)
     return Response(
@@ -162,16 +163,16 @@ def csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Respo
     )
 
 
-def is_fragment(request: Request) -> bool:
-    """Return whether a script requests the part of a page that changes."""
+def is_fragment_request(request: Request) -> bool:
+    """Return whether a script requests only the part of a page that it replaces."""
     return FRAGMENT_HEADER in request.headers
 
 
-class Page(APIRoute):
-    """A route that returns HTML; errors are rendered as pages, too."""
+class PageRoute(APIRoute):
+    """A FastAPI route of an HTML page; it also renders errors as pages."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, which adds header fields and converts errors to responses."""
+        """Return the route's handler, wrapped to add security headers and to render errors."""
         handle = super().get_route_handler()
 
         async def respond(request: Request) -> Response:
@@ -181,24 +182,24 @@ class Page(APIRoute):
             except RequestValidationError as validation_error:
                 names = sorted({str(problem["loc"][-1]) for problem in validation_error.errors()})
                 error = BadRequest(f"invalid value in the address: {', '.join(names)}")
-                response = await _error_page(request, error)
+                response = await _render_error_page(request, error)
             except auth.LoginRequired:
-                response = auth.redirect(request, auth.sign_in_path(request))
+                response = auth.redirect_to_page(request, auth.get_sign_in_path(request))
             except CaseServerError as error:
-                response = await _error_page(request, error)
-            return _with_headers(response)
+                response = await _render_error_page(request, error)
+            return _add_security_headers(response)
 
         return respond
 
 
-def _with_headers(response: Response) -> Response:
+def _add_security_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 def add_not_found_page(app: FastAPI) -> None:
-    """Show a page for an unknown path outside the API to clients that request HTML."""
+    """Add a handler that shows a 404 page to browsers for unknown paths outside the API."""
 
     async def respond(request: Request, error: Exception) -> Response:
         is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
@@ -206,22 +207,24 @@ def add_not_found_page(app: FastAPI) -> None:
         if not (is_missing and wants_html) or is_profile_path(request.scope["path"]):
             return await handle_http_exception(request, error)
         missing = CaseServerError(f"There is no page at {request.url.path}.")
-        return _with_headers(
-            await page(request, "error.html", status=404, title="Page not found", error=missing)
+        return _add_security_headers(
+            await render_page(
+                request, "error.html", status=404, title="Page not found", error=missing
+            )
         )
 
     app.add_exception_handler(HTTPException, respond)
 
 
 def _reject_nul(request: Request) -> None:
-    """Raise ``BadRequest`` for a NUL character, which Postgres rejects in strings."""
+    """Raise ``BadRequest`` if the URL contains a NUL character, which Postgres rejects."""
     values = [request.url.path, *request.query_params.values()]
     if any("\x00" in unquote(value) for value in values):
         raise BadRequest("the address must not contain a NUL character")
 
 
-async def _error_page(request: Request, error: CaseServerError) -> Response:
-    response = await page(
+async def _render_error_page(request: Request, error: CaseServerError) -> Response:
+    response = await render_page(
         request, "error.html", status=error.status, title="That did not work", error=error
     )
     response.headers.update(error.headers)

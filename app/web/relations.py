@@ -26,7 +26,7 @@ MAX_LISTED_ASSOCIATIONS = 300
 
 @dataclass(frozen=True)
 class RelatedNode:
-    """The node at the other end of an association."""
+    """The entity at the other end of an item's association, for a link on the item's page."""
 
     title: str
     identifier: str
@@ -41,22 +41,27 @@ class RelatedNode:
 
 @dataclass(frozen=True)
 class Relation:
-    """All nodes to which an item has the same relation."""
+    """A relation of an item, such as "is a child of", and all nodes it relates the item to."""
 
     phrase: str
     nodes: list[RelatedNode]
 
 
 def describe_relation(association_type: str, *, from_origin: bool) -> str:
-    """Return the relation of one end to the other, such as "is a child of"."""
+    """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
+
+    With ``from_origin`` false, it describes the inverse: "is the parent of".
+    """
     forward, inverse = PHRASES.get(
         association_type, (association_type, f"is the other end of {association_type} from")
     )
     return forward if from_origin else inverse
 
 
-def related_identifiers(identifier: str, associations: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the identifiers of the nodes at the other ends of an item's associations."""
+def collect_related_identifiers(
+    identifier: str, associations: Sequence[Mapping[str, Any]]
+) -> set[str]:
+    """Return the identifiers at the other ends of the associations of one item."""
     return {
         association[end]["identifier"]
         for association in associations
@@ -67,9 +72,9 @@ def related_identifiers(identifier: str, associations: Sequence[Mapping[str, Any
 def group_relations(
     identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> list[Relation]:
-    """Group the associations of an item by relation, in the order of ``PHRASES``.
+    """Group the associations of an item by their phrases, in the order of ``PHRASES``.
 
-    ``locations`` are the results of ``entities.locate_nodes``.
+    ``locations`` holds the framework of each related node, as ``entities.locate_nodes`` returns it.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

@@ -11,39 +11,39 @@ from ..api.dependencies import get_state
 from ..auth.throttle import TooManyAttempts
 from ..exceptions import Unauthorized
 from . import auth
-from .pages import Page, page
+from .pages import PageRoute, render_page
 
 
-def sign_in_routes() -> APIRouter:
-    """Return the routes to sign in and out."""
-    router = APIRouter(route_class=Page)
-    router.add_api_route("/sign-in", read_sign_in)
+def create_sign_in_routes() -> APIRouter:
+    """Return a router with the pages to sign in and out."""
+    router = APIRouter(route_class=PageRoute)
+    router.add_api_route("/sign-in", show_sign_in)
     router.add_api_route("/sign-in", sign_in, methods=["POST"])
     router.add_api_route("/sign-out", sign_out, methods=["POST"])
     return router
 
 
-async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
+async def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
     """Show the sign-in form, or redirect to the requested page if no sign-in is required."""
     if await auth.get_caller(request):
-        return auth.redirect(request, auth.safe_next_url(next))
-    return await _form(request, next)
+        return auth.redirect_to_page(request, auth.sanitize_next_url(next))
+    return await _render_form(request, next)
 
 
-async def _form(request: Request, next_url: str, problem: str = "") -> Response:
-    return await page(
+async def _render_form(request: Request, next_url: str, problem: str = "") -> Response:
+    return await render_page(
         request,
         "sign_in.html",
         status=401 if problem else 200,
         title="Sign in",
         problem=problem,
-        next=auth.safe_next_url(next_url),
+        next=auth.sanitize_next_url(next_url),
         has_local_issuer=get_state(request).issuer is not None,
     )
 
 
 class SignInForm(BaseModel):
-    """The fields of the form: a client's credentials, or a token."""
+    """The fields of the sign-in form: a client's credentials, or a token."""
 
     next: str = "/"
     client_id: str = ""
@@ -52,24 +52,24 @@ class SignInForm(BaseModel):
 
 
 async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
-    """Start a session, or show the form again with the reason for the rejection."""
+    """Start a session for the submitted credentials, or show the form with what is wrong."""
     auth.require_same_origin(request)
     try:
         token, lifetime = await _get_token(request, form)
     except Unauthorized as error:
-        return await _form(request, form.next, error.description)
+        return await _render_form(request, form.next, error.description)
     except TooManyAttempts as error:
         problem = f"Too many failed attempts. Try again in {error.seconds} seconds."
-        return await _form(request, form.next, problem)
-    response = auth.redirect(request, auth.safe_next_url(form.next))
+        return await _render_form(request, form.next, problem)
+    response = auth.redirect_to_page(request, auth.sanitize_next_url(form.next))
     auth.start_session(request, response, token, lifetime)
     return response
 
 
 async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
-    """Return an access token and its lifetime in seconds, if that is known.
+    """Return an access token for the submitted form and its lifetime in seconds, or None.
 
-    Raises ``Unauthorized`` or ``TooManyAttempts``.
+    Raises ``Unauthorized`` for wrong credentials, ``TooManyAttempts`` after too many failures.
     """
     app_state = get_state(request)
     if app_state.issuer is None:
@@ -87,9 +87,9 @@ async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | Non
 
 
 async def sign_out(request: Request) -> Response:
-    """End the session: delete its cookie and revoke its token on all workers."""
+    """End the session: delete its cookie and revoke its access token on all workers."""
     auth.require_same_origin(request)
     await auth.revoke_session(request)
-    response = auth.redirect(request, "/sign-in")
+    response = auth.redirect_to_page(request, "/sign-in")
     auth.end_session(request, response)
     return response

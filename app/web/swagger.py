@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from ..exceptions import NotFound
-from .pages import HEADERS, STATIC_DIR, Page, page
+from .pages import HEADERS, STATIC_DIR, PageRoute, render_page
 
 SWAGGER_DIR = Path(fastapi_offline.__file__).parent / "static"
 
@@ -25,23 +25,26 @@ CSP = "Content-Security-Policy"
 POLICY = HEADERS[CSP].replace("img-src 'self'", "img-src 'self' data:")
 
 
-def swagger_routes(*, web: bool) -> APIRouter:
-    """Return the routes of Swagger UI, a page of the web UI or, without that, on its own."""
+def create_swagger_routes(*, web: bool) -> APIRouter:
+    """Return a router with Swagger UI at ``/docs``.
+
+    With ``web``, it has the layout of the web UI, which links to the other pages.
+    """
     router = APIRouter(include_in_schema=False)
     layout = "layout.html" if web else "bare.html"
 
-    async def read_docs(request: Request) -> Response:
-        response = await page(request, "docs.html", title="API", layout=layout)
+    async def show_docs(request: Request) -> Response:
+        response = await render_page(request, "docs.html", title="API", layout=layout)
         response.headers[CSP] = POLICY
         return response
 
-    router.add_api_route("/docs", read_docs, route_class_override=Page)
-    router.add_api_route("/docs/assets/{name}", read_asset)
+    router.add_api_route("/docs", show_docs, route_class_override=PageRoute)
+    router.add_api_route("/docs/assets/{name}", get_swagger_file)
     return router
 
 
-async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
-    """Return a file of Swagger UI."""
+async def get_swagger_file(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
+    """Return a script, style sheet or icon of Swagger UI."""
     if name not in ASSETS:
         raise NotFound("file of the documentation", name, "open /docs")
     directory, content_type = ASSETS[name]

@@ -59,7 +59,7 @@ BRACKETED_FORMULA = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
 def format_day(timestamp: str | None) -> str:
-    """Format a stored timestamp as ``15 January 2026``."""
+    """Format a stored timestamp as a date, such as ``15 January 2026``."""
     if not timestamp:
         return ""
     day = datetime.fromisoformat(timestamp)
@@ -67,41 +67,41 @@ def format_day(timestamp: str | None) -> str:
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Format a time as ``15 January 2026, 09:30:00 UTC``."""
+    """Format a time in UTC, such as ``15 January 2026, 09:30:00 UTC``."""
     utc = timestamp.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M:%S} UTC"
 
 
 def to_plain_text(statement: str | None) -> str:
-    """Return a statement on one line without inline formatting; it is not escaped."""
+    """Return a statement in one line without inline tags; the result is not HTML-escaped."""
     words = TAG.sub(lambda tag: "" if tag[2] else " ", statement or "")
     return " ".join(words.split())
 
 
 @lru_cache(maxsize=2048)
-def render_block(statement: str | None) -> Markup:
-    """Render a statement as safe HTML with paragraphs, lists, links and formulas."""
+def render_markdown(statement: str | None) -> Markup:
+    """Render an item's statement as safe HTML with paragraphs, lists, links and formulas."""
     statement = statement or ""
     if len(statement) > MAX_MARKDOWN_CHARS:
         return Markup("<p>{}</p>").format(statement)
     env = {"tags": _has_balanced_tags(statement)}
-    markdown = BRACKETED_FORMULA.sub(_to_dollars, statement)
+    markdown = BRACKETED_FORMULA.sub(_replace_brackets_by_dollars, statement)
     return Markup(_block_renderer.render(markdown, env))  # noqa: S704  the renderer escapes
 
 
 @lru_cache(maxsize=8192)
-def render_line(statement: str | None) -> Markup:
-    """Render a statement as one line of safe HTML without links, cut if it is long."""
+def render_markdown_line(statement: str | None) -> Markup:
+    """Render a statement as one line of safe HTML without links, cut after 320 characters."""
     line = " ".join((statement or "").split())
     if len(line) > MAX_LINE_CHARS:
         line = f"{line[:MAX_LINE_CHARS].rsplit(' ', 1)[0]}…"
     if not _has_balanced_tags(line):
         line = to_plain_text(line)
-    markdown = BRACKETED_FORMULA.sub(_to_dollars, line)
+    markdown = BRACKETED_FORMULA.sub(_replace_brackets_by_dollars, line)
     return Markup(_line_renderer.renderInline(markdown, {"tags": True}))  # noqa: S704  as above
 
 
-def _to_dollars(match: re.Match[str]) -> str:
+def _replace_brackets_by_dollars(match: re.Match[str]) -> str:
     delimiter = "$" if match[1] else "$$"
     return f"{delimiter}{(match[1] or match[2]).strip()}{delimiter}"
 
@@ -117,8 +117,8 @@ def _has_balanced_tags(statement: str) -> bool:
     return not open_tags
 
 
-def _tag_rule(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
-    """Parse a tag of inline formatting, which is output unchanged (a markdown-it rule)."""
+def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
+    """Parse a tag of inline formatting and output it unchanged (a rule of markdown-it)."""
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):
         return False
@@ -129,19 +129,19 @@ def _tag_rule(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdo
 
 
 def render_formula(latex: str, *, block: bool = False) -> str:
-    """Render a formula as MathML, or as code if it cannot be converted."""
+    """Render a LaTeX formula as MathML, or as source code if it cannot be converted."""
     source = latex.strip()
     if len(source) <= MAX_FORMULA_CHARS:
         try:
             formula = convert_to_element(source, display="block" if block else "inline")
-            _sanitize(formula)
+            _sanitize_mathml(formula)
             return tostring(formula, encoding="unicode", short_empty_elements=False)
         except Exception:  # noqa: BLE001, S110  latex2mathml's errors have no common class
             pass
     return f'<code class="latex">{escape(source)}</code>'
 
 
-def _sanitize(root: Element) -> None:
+def _sanitize_mathml(root: Element) -> None:
     """Remove unknown attributes; raise ``ValueError`` for unknown or incomplete elements."""
     for element in root.iter():
         element.text = unescape(element.text) if element.text else None
@@ -153,7 +153,7 @@ def _sanitize(root: Element) -> None:
             del element.attrib[name]
 
 
-def _math_renderer(block: bool) -> Any:  # noqa: FBT001  a private factory
+def _create_math_renderer(block: bool) -> Any:  # noqa: FBT001  a private factory
     def render(
         _: RendererHTML, tokens: Sequence[Token], index: int, _options: Any, _env: Any
     ) -> str:
@@ -162,13 +162,13 @@ def _math_renderer(block: bool) -> Any:  # noqa: FBT001  a private factory
     return render
 
 
-def _markdown(*rules: str, blocks: bool) -> MarkdownIt:
+def _create_markdown_renderer(*rules: str, blocks: bool) -> MarkdownIt:
     markdown = MarkdownIt("zero", {"breaks": True, "html": False}).enable(rules)
     markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     for name, block in (("math_inline", False), ("math_inline_double", True), ("math_block", True)):
-        markdown.add_render_rule(name, _math_renderer(block and blocks))
+        markdown.add_render_rule(name, _create_math_renderer(block and blocks))
     markdown.add_render_rule("link_open", _render_link)
-    markdown.inline.ruler.push("tag", _tag_rule)
+    markdown.inline.ruler.push("tag", _parse_tag)
     return markdown
 
 
@@ -180,5 +180,5 @@ def _render_link(
     return renderer.renderToken(tokens, index, options, env)
 
 
-_block_renderer = _markdown(*INLINE_RULES, "newline", "link", "list", blocks=True)
-_line_renderer = _markdown(*INLINE_RULES, blocks=False)
+_block_renderer = _create_markdown_renderer(*INLINE_RULES, "newline", "link", "list", blocks=True)
+_line_renderer = _create_markdown_renderer(*INLINE_RULES, blocks=False)

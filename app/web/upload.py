@@ -30,8 +30,8 @@ from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
 from ..state import AppState
 from . import auth
-from .attributes import Attributes, parse_attributes, summarize
-from .pages import Page, page
+from .attributes import Attributes, parse_attributes, summarize_entity
+from .pages import PageRoute, render_page
 
 MAX_LISTED_PROBLEMS = 200
 MAX_LISTED_CHANGES = 100
@@ -45,7 +45,7 @@ KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "as
 
 @dataclass(frozen=True)
 class EntityChange:
-    """An entity that storing a file would add, change or delete."""
+    """An entity that storing the uploaded file would add, change or delete."""
 
     kind: str
     code: str
@@ -58,7 +58,7 @@ class EntityChange:
 
 @dataclass(frozen=True)
 class ChangeList:
-    """The entities that would be added, changed or deleted; only the first ones are listed."""
+    """The first entities that storing a file would add, change or delete, and their total."""
 
     title: str
     total: int
@@ -66,8 +66,8 @@ class ChangeList:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The changes that storing a file would make, or the reason why it cannot be stored."""
+class UploadReport:
+    """The changes that storing an uploaded file would make, or why it cannot be stored."""
 
     name: str
     size: int
@@ -88,17 +88,17 @@ class Report:
 
     @property
     def items(self) -> int:
-        """The number of items in the file."""
+        """Return the number of items in the file."""
         return self.package.count(ITEMS.name) if self.package else 0
 
     @property
     def associations(self) -> int:
-        """The number of associations in the file."""
+        """Return the number of associations in the file."""
         return self.package.count(ASSOCIATIONS.name) if self.package else 0
 
 
 class UploadForm(NamedTuple):
-    """The fields of the form."""
+    """The submitted upload form: a file, and what the user has seen and confirmed of it."""
 
     name: str
     raw: bytes
@@ -108,22 +108,24 @@ class UploadForm(NamedTuple):
     """The loss that the user confirmed, as the report describes it."""
 
 
-def upload_routes() -> APIRouter:
-    """Return the routes to check and store a file."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_writer)])
-    router.add_api_route("/upload", read_form)
-    router.add_api_route("/upload/check", check, methods=["POST"])
-    router.add_api_route("/upload/store", store, methods=["POST"])
+def create_upload_routes() -> APIRouter:
+    """Return a router with the pages to check a file and to store it."""
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_writer)])
+    router.add_api_route("/upload", show_upload_form)
+    router.add_api_route("/upload/check", check_file, methods=["POST"])
+    router.add_api_route("/upload/store", store_file, methods=["POST"])
     return router
 
 
-async def read_form(request: Request) -> Response:
-    """Show the form."""
-    return await _form(request, None)
+async def show_upload_form(request: Request) -> Response:
+    """Show the empty upload form."""
+    return await _render_form(request, None)
 
 
-async def _form(request: Request, report: Report | None, status: int = 200) -> Response:
-    return await page(
+async def _render_form(
+    request: Request, report: UploadReport | None, status: int = 200
+) -> Response:
+    return await render_page(
         request,
         "upload.html",
         status=status,
@@ -134,14 +136,19 @@ async def _form(request: Request, report: Report | None, status: int = 200) -> R
     )
 
 
-async def check(request: Request) -> Response:
-    """Report what storing a file would change; nothing is written."""
+async def check_file(request: Request) -> Response:
+    """Show what storing the uploaded file would change, without storing it."""
     form = await _parse_form(request)
-    return await _form(request, await _report(get_state(request), form.name, form.raw))
+    return await _render_form(
+        request, await _create_report(get_state(request), form.name, form.raw)
+    )
 
 
-async def store(request: Request) -> Response:
-    """Store a checked file and redirect to its framework."""
+async def store_file(request: Request) -> Response:
+    """Store an uploaded file that has been checked, and redirect to its framework.
+
+    Shows the report again if the file is not the checked one or the loss is not confirmed.
+    """
     app_state, form = get_state(request), await _parse_form(request)
 
     def require_confirmation(result: UploadResult) -> None:
@@ -150,10 +157,10 @@ async def store(request: Request) -> Response:
             raise DataLossRefused(loss, result.counts)
 
     async def show_report() -> Response:
-        report = await _report(app_state, form.name, form.raw)
-        return await _form(request, report, 409 if report.package else report.status)
+        report = await _create_report(app_state, form.name, form.raw)
+        return await _render_form(request, report, 409 if report.package else report.status)
 
-    if form.checked_digest != _digest(form.raw):
+    if form.checked_digest != _hash_file(form.raw):
         return await show_report()
     try:
         package, _ = await to_thread.run_sync(read_repaired, form.raw)
@@ -161,24 +168,24 @@ async def store(request: Request) -> Response:
     except DataLossRefused:
         return await show_report()
     except CaseServerError as error:
-        report = _error_report(form.name, form.raw, error)
-        return await _form(request, report, report.status)
+        report = _create_error_report(form.name, form.raw, error)
+        return await _render_form(request, report, report.status)
     document = quote(package.document_identifier, safe="")
-    return auth.redirect(request, f"/documents/{document}")
+    return auth.redirect_to_page(request, f"/documents/{document}")
 
 
-async def _report(app_state: AppState, name: str, raw: bytes) -> Report:
-    """Report what storing a file would change, determined by a dry run."""
+async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
+    """Determine by a dry run what storing a file would change."""
     try:
         package, repairs = await to_thread.run_sync(read_repaired, raw)
         result = await write_package(app_state.database, package, dry_run=True)
     except CaseServerError as error:
-        return _error_report(name, raw, error)
+        return _create_error_report(name, raw, error)
     document = package.document_identifier
-    report = Report(
+    report = UploadReport(
         name,
         len(raw),
-        _digest(raw),
+        _hash_file(raw),
         package,
         tuple(repairs),
         counts=result.counts,
@@ -193,11 +200,11 @@ async def _report(app_state: AppState, name: str, raw: bytes) -> Report:
     )
 
 
-def _error_report(name: str, raw: bytes, error: CaseServerError) -> Report:
-    return Report(
+def _create_error_report(name: str, raw: bytes, error: CaseServerError) -> UploadReport:
+    return UploadReport(
         name,
         len(raw),
-        _digest(raw),
+        _hash_file(raw),
         error=error.description,
         problems=tuple(error.problems),
         # The form itself is valid; the file in it is not.
@@ -205,12 +212,12 @@ def _error_report(name: str, raw: bytes, error: CaseServerError) -> Report:
     )
 
 
-def _digest(raw: bytes) -> str:
+def _hash_file(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
 async def _list_changes(database: Database, package: Package) -> list[ChangeList]:
-    """List what storing a package would add, change and delete in its stored framework."""
+    """List the entities that storing a package would add, change and delete."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
@@ -228,9 +235,9 @@ async def _list_changes(database: Database, package: Package) -> list[ChangeList
 
 def _describe_change(kind: str, old: Attributes | None, new: Attributes | None) -> EntityChange:
     attributes = new or old or Attributes()
-    summary, previous, fields = summarize(attributes), "", []
+    summary, previous, fields = summarize_entity(attributes), "", []
     if old and new:
-        previous = summarize(old)
+        previous = summarize_entity(old)
         fields = sorted(name for name in {*old, *new} if old[name] != new[name])
     return EntityChange(
         kind=KINDS.get(kind, "item"),
@@ -242,7 +249,7 @@ def _describe_change(kind: str, old: Attributes | None, new: Attributes | None) 
 
 
 async def _parse_form(request: Request) -> UploadForm:
-    """Parse the form; raise ``BadRequest`` if it contains no file."""
+    """Parse the upload form; raise ``BadRequest`` if it contains no file."""
     auth.require_same_origin(request)
     form = await _parse_multipart(request)
     try:

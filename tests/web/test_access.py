@@ -13,7 +13,7 @@ from support.external_issuer import ExternalIssuer
 
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.auth import SESSION_COOKIE, safe_next_url
+from case_server.web.auth import SESSION_COOKIE, sanitize_next_url
 
 from .conftest import visitor
 
@@ -67,8 +67,8 @@ async def test_sign_in_redirects_to_requested_page(anonymous_browser: httpx.Asyn
         "/a\nb",
     ],
 )
-def test_safe_next_url_rejects_foreign_urls(wanted: str) -> None:
-    assert safe_next_url(wanted) == "/"
+def test_sanitize_next_url_rejects_foreign_urls(wanted: str) -> None:
+    assert sanitize_next_url(wanted) == "/"
 
 
 async def test_wrong_secret_returns_401(anonymous_browser: httpx.AsyncClient) -> None:

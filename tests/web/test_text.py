@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from case_server.web.text import render_block, render_line, to_plain_text
+from case_server.web.text import render_markdown, render_markdown_line, to_plain_text
 
 MARKDOWN = [
     ("a < b & c", "<p>a &lt; b &amp; c</p>"),
@@ -23,22 +23,22 @@ MARKDOWN = [
 
 @pytest.mark.parametrize(("statement", "html"), MARKDOWN)
 def test_markdown_is_rendered(statement: str, html: str) -> None:
-    assert render_block(statement).strip() == html
+    assert render_markdown(statement).strip() == html
 
 
 @pytest.mark.parametrize(
     "written", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
 )
 def test_latex_is_rendered_as_mathml(written: str) -> None:
-    assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_block(written)
-    assert "$" not in render_block(written)
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_markdown(written)
+    assert "$" not in render_markdown(written)
 
 
 @pytest.mark.parametrize(
     "latex", ["\\frac{a", "\\unheard{x}", "{" * 500, "x^", "\\begin{matrix}", "\\left("]
 )
 def test_invalid_latex_is_shown_as_text(latex: str) -> None:
-    assert f'<code class="latex">{latex}</code>' in render_block(f"see ${latex}$ there")
+    assert f'<code class="latex">{latex}</code>' in render_markdown(f"see ${latex}$ there")
 
 
 HOSTILE = [
@@ -73,10 +73,10 @@ HARMLESS = re.compile(
 @pytest.mark.parametrize("written", HOSTILE)
 def test_hostile_statements_are_inert(written: str) -> None:
     for drawn in (
-        render_block(written),
-        render_block(f"before {written} after"),
-        render_line(written),
-        render_line(f"{written} {'word ' * 100}"),
+        render_markdown(written),
+        render_markdown(f"before {written} after"),
+        render_markdown_line(written),
+        render_markdown_line(f"{written} {'word ' * 100}"),
     ):
         left = HARMLESS.sub("", drawn)
         assert "<" not in left, left
@@ -84,23 +84,23 @@ def test_hostile_statements_are_inert(written: str) -> None:
 
 def test_unbalanced_tags_are_escaped() -> None:
     for written in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
-        assert render_block(written).count("<") == 2  # the paragraph's own
+        assert render_markdown(written).count("<") == 2  # the paragraph's own
 
 
 def test_very_long_statement_is_plain_text() -> None:
-    assert render_block("*a* " * 10_000).startswith("<p>*a* ")
+    assert render_markdown("*a* " * 10_000).startswith("<p>*a* ")
     deep = "[" * 9_000 + "*" * 9_000
-    assert "[[[" in render_block(deep)
+    assert "[[[" in render_markdown(deep)
 
 
 def test_lines_contain_no_links_and_are_cut() -> None:
-    assert render_line("see [this](https://a.example)\n\nand $x^2$") == (
+    assert render_markdown_line("see [this](https://a.example)\n\nand $x^2$") == (
         "see [this](https://a.example) and "
         '<math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
     )
-    assert render_line("<em>" + "word " * 100 + "</em>").startswith("word word")
-    assert render_line("word " * 100).endswith("word…")
-    assert len(render_line("x" * 10_000)) < 400
+    assert render_markdown_line("<em>" + "word " * 100 + "</em>").startswith("word word")
+    assert render_markdown_line("word " * 100).endswith("word…")
+    assert len(render_markdown_line("x" * 10_000)) < 400
 
 
 def test_plain_text_has_no_tags() -> None:
@@ -112,6 +112,6 @@ def test_real_statements_are_rendered(shared: Path) -> None:
     for file in sorted((shared / "frameworks").glob("*.json")):
         for item in orjson.loads(file.read_bytes())["CFItems"]:
             statement = item["fullStatement"]
-            for drawn in (render_block(statement), render_line(statement)):
+            for drawn in (render_markdown(statement), render_markdown_line(statement)):
                 left = HARMLESS.sub("", drawn)
                 assert not re.search(r"<[a-z/!]", left, re.IGNORECASE), (file.name, left)
