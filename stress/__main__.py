@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from stress import (
     adversarial,
@@ -108,7 +108,7 @@ async def _slow_reads(_: int, clock: Clock) -> Report:
         async with run_private_cluster(folder / "postgres") as cluster:
             with run_server(folder, cluster.url) as live:
                 async with create_client(live) as http:
-                    await slow_reads.fill(dsn(cluster.url), http, items)
+                    await slow_reads.fill(to_asyncpg_url(cluster.url), http, items)
                     return await slow_reads.run(http, min(30.0, clock.remaining / 2), clock)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 import psutil
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
@@ -72,7 +72,7 @@ class Cluster:
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[Sql]:
         """Connect as the administrator and yield a function that runs SQL and returns rows."""
-        connection = await asyncpg.connect(dsn(self.url), timeout=10)
+        connection = await asyncpg.connect(to_asyncpg_url(self.url), timeout=10)
 
         async def run(text: str, *arguments: Any) -> list[asyncpg.Record]:
             return await connection.fetch(text, *arguments)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from support import factories
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 from stress.clock import Clock
 from stress.cluster import Cluster, wait_until
@@ -129,7 +129,7 @@ async def run(clock: Clock | None = None) -> Report:
             settings = {"CASE_SERVER_ACCESS_LOG": "false"}
             with (
                 mount_small_disk(Path(name) / "disk", MEGABYTES) as disk,
-                serving(disk / "data", settings=settings) as live,
+                run_live_server(disk / "data", settings=settings) as live,
             ):
                 async with create_client(live) as http:
                     await _run_both(FullDiskScenario(live, http, disk, report), clock)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 from support import factories
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 from stress.accounted_writers import (
     AssociationWriter,
@@ -72,7 +72,7 @@ class KillScenario:
 
     def _serve(self, stack: AsyncExitStack) -> LiveServer:
         settings = {"CASE_SERVER_DATABASE_URL": self.cluster.url, "CASE_SERVER_ACCESS_LOG": "false"}
-        return stack.enter_context(serving(self.folder / "server", settings=settings))
+        return stack.enter_context(run_live_server(self.folder / "server", settings=settings))
 
     async def _prepare(self, server: LiveServer) -> None:
         shared = factories.document()

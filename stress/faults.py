@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from stress.cluster import Cluster, wait_until
 from stress.small_disks import MountNotAllowed, fill_disk, mount_small_disk
@@ -154,7 +154,7 @@ async def open_admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Conne
 
 
 def _admin_url(cluster: Cluster) -> str:
-    return dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
+    return to_asyncpg_url(cluster.url).rsplit("/", 1)[0] + "/postgres"
 
 
 async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:

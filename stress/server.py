@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 PREFIX = "/case/1.1"
 MEGABYTE = 1_000_000
@@ -26,7 +26,7 @@ def run_server(folder: Path, url: str, **settings: object) -> Iterator[LiveServe
     """
     variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
     variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
-    with serving(folder / "server", settings=variables) as live:
+    with run_live_server(folder / "server", settings=variables) as live:
         yield live
 
 

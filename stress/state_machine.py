@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import make_url
 from support import factories
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
@@ -119,7 +119,7 @@ class InProcessServer:
         names = ", ".join(name for name in tables.metadata.tables if name not in persistent)
 
         async def truncate() -> None:
-            connection = await asyncpg.connect(dsn(self.url))
+            connection = await asyncpg.connect(to_asyncpg_url(self.url))
             await connection.execute(f"TRUNCATE {names}")
             # A new history invalidates the ETags of the previous one.
             await connection.execute("UPDATE feed_history SET identifier = gen_random_uuid()::text")
@@ -135,7 +135,7 @@ class InProcessServer:
 
 
 async def _new_database(server_url: str, name: str) -> None:
-    connection = await asyncpg.connect(dsn(server_url))
+    connection = await asyncpg.connect(to_asyncpg_url(server_url))
     await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     await connection.execute(f'CREATE DATABASE "{name}"')
     await connection.close()

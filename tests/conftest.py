@@ -21,11 +21,11 @@ from support.databases import (
     create_database,
     create_template,
     delete_all_rows,
-    dsn,
+    to_asyncpg_url,
 )
 from support.environments import find_sdk_python
 from support.external_issuer import ExternalIssuer
-from support.pgbouncer import pgbouncer
+from support.pgbouncer import run_pgbouncer
 from support.selection import DEFAULT_EXAMPLES
 
 from case_server.api.profiles import PROFILES, Profile
@@ -201,7 +201,7 @@ def pooled_url(
     if not mode:
         yield database_url
         return
-    with pgbouncer(postgres, tmp_path_factory.mktemp("pgbouncer"), mode) as port:
+    with run_pgbouncer(postgres, tmp_path_factory.mktemp("pgbouncer"), mode) as port:
         pooled = make_url(database_url).set(host="127.0.0.1", port=port)
         yield parse_database_url(
             pooled.render_as_string(hide_password=False)
@@ -237,7 +237,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def execute(database_url: str) -> AsyncIterator[Execute]:
     """Return a function that runs SQL in the application's database and returns the rows."""
-    connection = await asyncpg.connect(dsn(database_url))
+    connection = await asyncpg.connect(to_asyncpg_url(database_url))
 
     async def run(sql: str, *arguments: Any) -> list[asyncpg.Record]:
         return await connection.fetch(sql, *arguments)

@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from anyio import to_thread
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
 from benchmarks.client import Client
@@ -74,7 +74,7 @@ def test_few_statements_have_the_rare_words() -> None:
 
 async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: None) -> None:
     await to_thread.run_sync(bulk_load.insert_frameworks, database_url, 2, 20, "x")
-    connection = await asyncpg.connect(dsn(database_url))
+    connection = await asyncpg.connect(to_asyncpg_url(database_url))
     stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
     await connection.close()
     uploaded = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.live_server import LiveServer, environment, serving
+from support.live_server import LiveServer, build_environment, run_live_server
 
 from case_server.repair.reader import repair
 
@@ -39,7 +39,7 @@ SHORT = ("opencase-v1p1-with-rubrics", "teks-118-economics")
 def live(data_dir: Path, sdk_python: Path) -> Iterator[LiveServer]:
     """Start a server without data, after the SDK has been installed."""
     # Without an access log, because this test does not read the pipe and a full one would block.
-    with serving(data_dir, "--no-access-log") as server:
+    with run_live_server(data_dir, "--no-access-log") as server:
         yield server
 
 
@@ -47,7 +47,7 @@ def drive(python: Path, tmp_path: Path, *arguments: str, **variables: str) -> st
     """Run a script with the SDK's interpreter; return its output, and assert that it succeeded."""
     clean = {
         name: value
-        for name, value in environment(tmp_path, **variables).items()
+        for name, value in build_environment(tmp_path, **variables).items()
         # Without the SDK settings of this machine's user, which may name other servers.
         if not name.startswith(("TIMEBACK_", "PYTHON"))
     }

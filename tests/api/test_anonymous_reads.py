@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support import factories
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 from case_server.api.anonymous_reads import AnonymousReadLimiter
 from case_server.api.profiles import PROFILES
@@ -35,7 +35,7 @@ def server(
         "CASE_SERVER_DATABASE_URL": migrated_database("public"),
         "CASE_SERVER_PUBLIC_READ": "standard",
     }
-    with serving(tmp_path_factory.mktemp("public") / "data", settings=settings) as live:
+    with run_live_server(tmp_path_factory.mktemp("public") / "data", settings=settings) as live:
         with live.client() as client:
             answer = client.post("/case/1.1/CFPackages", json=BODY)
             assert answer.status_code == 201, answer.text

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from support import factories
 from support.external_issuer import ExternalIssuer
-from support.scripted_source import Answer, ScriptedSource, scripted_source
+from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.auth.tokens import generate_signing_key, get_public_jwk
 
@@ -58,8 +58,8 @@ def unsigned(_: bytes) -> bytes:
 @pytest.fixture
 def attacker_server() -> Iterator[ScriptedSource]:
     """A server that publishes the attacker's key."""
-    with scripted_source() as source:
-        source.answers["/jwks.json"] = Answer({"keys": [get_public_jwk(ATTACKER)]})
+    with run_scripted_source() as source:
+        source.answers["/jwks.json"] = ScriptedAnswer({"keys": [get_public_jwk(ATTACKER)]})
         yield source
 
 

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database
@@ -129,7 +129,7 @@ async def test_cursor_with_invalid_snapshot_returns_400(api: Api) -> None:
 async def test_cursor_of_another_history_returns_410(api: Api, database_url: str) -> None:
     await api.framework()
     before, since = await read_all(api)
-    connection = await asyncpg.connect(dsn(database_url))
+    connection = await asyncpg.connect(to_asyncpg_url(database_url))
     await reset_history_if_restored(connection)
     assert (await read_all(api, since))[0] == []
     await reset_history(connection)
@@ -148,7 +148,7 @@ async def test_cursor_of_another_history_returns_410(api: Api, database_url: str
 async def test_late_commit_is_listed(api: Api, database_url: str, execute: Execute) -> None:
     """A transaction may take its change numbers before changes that readers see first."""
     document = await api.framework()
-    late_writer = await asyncpg.connect(dsn(database_url))
+    late_writer = await asyncpg.connect(to_asyncpg_url(database_url))
     transaction = late_writer.transaction()
     await transaction.start()
     insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', $1, 'create')"

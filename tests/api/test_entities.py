@@ -41,7 +41,7 @@ def assert_both_ids(node: Any) -> None:
 @pytest.fixture
 async def stored(api: Api) -> factories.Body:
     """Store a framework with one entity of every resource type."""
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await api.send("POST", "/CFPackages", 201, body)
     return body
 
@@ -50,7 +50,7 @@ async def stored(api: Api) -> factories.Body:
 async def test_get_returns_the_stored_entity(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    sent = factories.first_of(stored, resource.name)
+    sent = factories.get_first_entity(stored, resource.name)
     body = await api.get(f"/{resource.plural}/{sent['identifier']}")
     entity = unwrapped(body, resource, api.profile)
     assert api.lost(sent, entity) == []
@@ -78,7 +78,7 @@ async def test_unusual_identifier_returns_404(api: Api, resource: Resource, odd:
 async def test_fields_parameter_selects_fields(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    identifier = factories.first_of(stored, resource.name)["identifier"]
+    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
     body = await api.get(f"/{resource.plural}/{identifier}", fields="uri,identifier")
     assert unwrapped(body, resource, api.profile).keys() == {"uri", "identifier"}
 
@@ -87,7 +87,7 @@ async def test_fields_parameter_selects_fields(
 async def test_unknown_field_is_rejected_by_name(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    identifier = factories.first_of(stored, resource.name)["identifier"]
+    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
     answer = await api.get(f"/{resource.plural}/{identifier}", 400, fields="uri,colour")
     assert "colour" in answer["imsx_description"]
     assert "lastChangeDateTime" in answer["imsx_description"]
@@ -97,7 +97,7 @@ async def test_unknown_field_is_rejected_by_name(
 async def test_trailing_slash_returns_the_same_response(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
     with_slash = await api.send("GET", f"{path}/", 200)
     assert with_slash.json() == await api.get(path)
 
@@ -106,7 +106,7 @@ async def test_trailing_slash_returns_the_same_response(
 async def test_head_returns_headers_of_get_without_body(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
     get, head = await api.send("GET", path, 200), await api.send("HEAD", path, 200)
     assert head.content == b""
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
@@ -116,7 +116,7 @@ async def test_head_returns_headers_of_get_without_body(
 async def test_second_trailing_slash_is_part_of_the_identifier(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
-    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
     for odd in ("//", "%2F"):
         await api.send("GET", path + odd, 404)
 
@@ -125,7 +125,7 @@ async def test_second_trailing_slash_is_part_of_the_identifier(
 async def test_deleted_entity_returns_404(
     api: Api, stored: factories.Body, resource: Resource, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    identifier = factories.first_of(stored, resource.name)["identifier"]
+    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
     await execute(
         f"UPDATE {resource.table} SET deleted_at = now() WHERE identifier = $1", identifier
     )

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from support.external_issuer import ExternalIssuer, base64url
-from support.live_server import run
+from support.external_issuer import ExternalIssuer, encode_base64url
+from support.live_server import run_command
 
 from case_server.auth.scopes import Scope
 from case_server.main import create_app
@@ -189,7 +189,7 @@ def rsa_key(bits: int) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
     private = rsa.generate_private_key(65537, bits)
     numbers = private.public_key().public_numbers()
     n, e = (
-        base64url(number.to_bytes(-(-number.bit_length() // 8), "big"))
+        encode_base64url(number.to_bytes(-(-number.bit_length() // 8), "big"))
         for number in (numbers.n, numbers.e)
     )
     jwk = {"kty": "RSA", "n": n, "e": e}
@@ -200,7 +200,7 @@ def ec_key(curve: ec.EllipticCurve) -> tuple[dict[str, Any], Callable[[bytes], b
     private = ec.generate_private_key(curve)
     size = (curve.key_size + 7) // 8
     point = private.public_key().public_numbers()
-    x, y = (base64url(number.to_bytes(size, "big")) for number in (point.x, point.y))
+    x, y = (encode_base64url(number.to_bytes(size, "big")) for number in (point.x, point.y))
 
     def sign_bytes(data: bytes) -> bytes:
         r, s = decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
@@ -259,8 +259,18 @@ async def test_signature_key_is_accepted(
         (P256 | {"crv": "P-384"}, P256_SIGN, "ES384", "unusable"),
         (P256 | {"y": P256["x"]}, P256_SIGN, "ES256", "unusable"),
         (P256 | {"kty": "RSA"}, P256_SIGN, "ES256", "not the one of the key"),
-        ({"kty": "oct", "k": base64url(SHARED)}, hmac_sign, "HS256", "its algorithm is not one"),
-        ({"kty": "oct", "k": base64url(SHARED)}, hmac_sign, "RS256", "not the one of the key"),
+        (
+            {"kty": "oct", "k": encode_base64url(SHARED)},
+            hmac_sign,
+            "HS256",
+            "its algorithm is not one",
+        ),
+        (
+            {"kty": "oct", "k": encode_base64url(SHARED)},
+            hmac_sign,
+            "RS256",
+            "not the one of the key",
+        ),
     ],
 )
 async def test_unsuitable_key_is_rejected(
@@ -374,7 +384,7 @@ async def test_maximum_token_length_is_configurable(
 def test_malformed_scope_map_is_rejected_at_startup(
     tmp_path: Path, value: str, message: str
 ) -> None:
-    result = run("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
+    result = run_command("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
     assert result.returncode == 1
     assert "CASE_SERVER_SCOPE_MAP" in result.stderr
     assert message in result.stderr

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support import factories
 from support.calls import Api
-from support.selection import slow_except
+from support.selection import mark_slow_except
 
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
@@ -238,7 +238,7 @@ async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
 
 @pytest.mark.parametrize(
     ("profile", "name"),
-    slow_except(SHORT_CASES, CASES),
+    mark_slow_except(SHORT_CASES, CASES),
     ids=[f"{profile.name}-{name}" for profile, name in CASES],
 )
 async def test_filters_and_sorting_match_responses_of_a_real_framework(

@@ -6,17 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.live_server import environment, serving
+from support.live_server import build_environment, run_live_server
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_flow_of_the_guide(tmp_path: Path) -> None:
     make = ("make", "-s", "-C", str(ROOT), "serve", "ARGS=--port 0")
-    with serving(tmp_path / "data", command=make) as server:
+    with run_live_server(tmp_path / "data", command=make) as server:
         result = subprocess.run(
             [sys.executable, str(ROOT / "tests" / "support" / "guide.py"), server.base_url],
-            env=environment(tmp_path),
+            env=build_environment(tmp_path),
             capture_output=True,
             text=True,
             check=False,

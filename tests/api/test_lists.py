@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import count_items
+from support.databases import store_item_counts
 
 from case_server.api.profiles import STANDARD_1_1, Profile
 
@@ -93,7 +93,7 @@ async def test_deleted_entities_are_not_listed(
     deleted, remaining = await fill(api, plural, {}, {})
     table = plural.removeprefix("CF").lower()
     await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", deleted)
-    await count_items(execute)
+    await store_item_counts(execute)
     body = await api.get(f"/{plural}")
     assert [entity["identifier"] for entity in body[plural]] == [remaining]
     assert api.total(body) == 1

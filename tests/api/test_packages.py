@@ -45,7 +45,7 @@ async def test_upload_returns_counts_of_stored_entities(api: Api) -> None:
 
 @pytest.mark.parametrize("wrapper", ["CFPackage", "package", None])
 async def test_uploaded_package_is_returned_unchanged(api: Api, wrapper: str | None) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     body["extensions"] = {"whole": True}
     body["CFDefinitions"]["extensions"] = {"catalogue": "mine"}
     await api.send("POST", "/CFPackages", 201, {wrapper: body} if wrapper else body)
@@ -134,7 +134,7 @@ async def test_links_to_the_document_are_filled_in(api: Api) -> None:
     expected = {name: document[name] for name in ("identifier", "title")}
     expected["uri"] = api.uri(document, "CFDocuments")
     for name in ("CFItem", "CFAssociation"):
-        entity = await api.one(name, factories.first_of(body, name)["identifier"])
+        entity = await api.one(name, factories.get_first_entity(body, name)["identifier"])
         assert without_ids(entity["CFDocumentURI"]) == expected
 
 
@@ -161,7 +161,7 @@ async def test_package_of_deleted_document_returns_404(api: Api, execute: Execut
 
 
 async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     body["CFDocument"]["CFPackageURI"] = factories.link()
     await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
@@ -222,7 +222,7 @@ async def test_document_identifier_must_differ_from_other_packages(api: Api) -> 
 
 
 async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute: Execute) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     body["CFDefinitions"] = {}
     await api.send("POST", "/CFPackages", 201, body)
     document = body["CFDocument"]["identifier"]
@@ -288,7 +288,7 @@ async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> N
 
 
 async def test_unchanged_put_writes_nothing(api: Api, execute: Execute) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await api.send("POST", "/CFPackages", 201, body)
     before = await execute("SELECT * FROM changes")
     rows = await execute("SELECT xmin, * FROM items ORDER BY ordinal")
@@ -354,7 +354,7 @@ async def test_rubrics_change_with_their_package(api: Api) -> None:
 
 
 async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     unused = factories.item_type(hierarchyCode="unused")
     body["CFDefinitions"]["CFItemTypes"].append(unused)
     await api.send("POST", "/CFPackages", 201, body)

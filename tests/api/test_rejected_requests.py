@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.calls import Api, identifier_of
+from support.calls import Api, get_identifier
 
 from case_server.db.schema import tables
 
@@ -57,12 +57,12 @@ async def _package_that_is_there(api: Api, body: factories.Body) -> None:
 
 
 async def _package_that_is_not_there(api: Api, _: factories.Body) -> None:
-    sent = factories.everything()
-    await api.send("PUT", f"/CFPackages/{identifier_of(sent['CFDocument'])}", 404, sent)
+    sent = factories.package_with_every_class()
+    await api.send("PUT", f"/CFPackages/{get_identifier(sent['CFDocument'])}", 404, sent)
 
 
 async def _package_with_items_of_another(api: Api, body: factories.Body) -> None:
-    sent = factories.everything()
+    sent = factories.package_with_every_class()
     sent["CFItems"].append(body["CFItems"][0])
     await api.send("POST", "/CFPackages", 409, sent)
 
@@ -81,7 +81,7 @@ REJECTED_WRITES: list[RejectedWrite] = [
 
 async def upload_linked_framework(api: Api) -> factories.Body:
     """Upload a framework in which every entity has links."""
-    body = factories.everything()
+    body = factories.package_with_every_class()
     body["CFDocument"]["subjectURI"] = body["CFItems"][0]["subjectURI"]
     await api.send("POST", "/CFPackages", 201, body)
     return body

@@ -13,7 +13,7 @@ from hypothesis import Phase, assume, given, settings
 from support import factories
 from support.calls import Api
 from support.package_strategies import packages
-from support.selection import scaled
+from support.selection import scale_examples
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, Profile
 from case_server.db.schema import tables
@@ -107,7 +107,7 @@ def quote(identifier: str) -> str:
 
 def package_with_derived_values() -> factories.Body:
     """Return a package with all values that responses derive or replace."""
-    body = factories.everything()
+    body = factories.package_with_every_class()
     item_type, subject, concepts = (
         factories.link(),
         factories.link(),
@@ -222,7 +222,7 @@ async def test_document_without_case_version_can_be_put_back(api: Api) -> None:
 async def test_package_response_posted_to_an_empty_server_is_stored_equally(
     api: Api, execute: Execute
 ) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     for item in body["CFItems"]:
         item["CFItemType"] = "a type"
     await api.send("POST", "/CFPackages", 201, body)
@@ -265,7 +265,9 @@ async def test_put_of_generated_packages_changes_nothing(
 ) -> None:
     bodies: list[factories.Body] = []
 
-    @settings(max_examples=scaled(15), deadline=None, database=None, phases=[Phase.generate])
+    @settings(
+        max_examples=scale_examples(15), deadline=None, database=None, phases=[Phase.generate]
+    )
     @given(packages())
     def collect(body: factories.Body) -> None:
         names = (".", "..")

@@ -31,10 +31,10 @@ def sdk_package() -> factories.Body:
 
 
 async def test_single_objects_are_wrapped(sdk: Api) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await sdk.send("POST", "/CFPackages", 201, body)
     for name in ("CFDocument", "CFItem", "CFAssociation", "CFLicense", "CFRubric"):
-        identifier = factories.first_of(body, name)["identifier"]
+        identifier = factories.get_first_entity(body, name)["identifier"]
         assert (await sdk.get(f"/{name}s/{identifier}")).keys() == {name}
     document = body["CFDocument"]["identifier"]
     assert (await sdk.get(f"/CFPackages/{document}")).keys() == {"CFPackage"}
@@ -52,7 +52,7 @@ async def test_item_has_empty_lists_and_a_default_type(sdk: Api) -> None:
 
 
 async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     far = factories.association("far-away", body["CFItems"][0]["identifier"])
     up = factories.association(body["CFItems"][0]["identifier"], body["CFDocument"]["identifier"])
     body["CFAssociations"] += [far, up]
@@ -133,7 +133,7 @@ async def test_contradictory_aliases_are_rejected(sdk: Api) -> None:
 
 
 async def test_responses_contain_no_null(sdk: Api) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await sdk.send("POST", "/CFPackages", 201, body)
     answer = await sdk.send("GET", f"/CFPackages/{body['CFDocument']['identifier']}", 200)
     assert "null" not in answer.text

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
@@ -51,7 +51,7 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @asynccontextmanager
 async def locked_items(database_url: str) -> AsyncIterator[None]:
     """Lock the table of items, so that every reader of it waits."""
-    connection = await asyncpg.connect(dsn(database_url))
+    connection = await asyncpg.connect(to_asyncpg_url(database_url))
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")

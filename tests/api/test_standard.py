@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from support import factories
 from support.calls import Api
-from support.selection import slow_except
+from support.selection import mark_slow_except
 
 from case_server.api.openapi import schemas as own
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
@@ -126,7 +126,7 @@ CASES = [
 
 @pytest.mark.parametrize(
     ("version", "name", "extensions"),
-    slow_except([case for case in CASES if case != LARGE_CASE], CASES),
+    mark_slow_except([case for case in CASES if case != LARGE_CASE], CASES),
     ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
 async def test_every_response_is_valid_by_the_official_schemas(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.clock import Clock
+from support.clock import FixedClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FixedClock:
+    return FixedClock()

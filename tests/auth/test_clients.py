@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
-from support.clock import Clock
+from support.clock import FixedClock
 
 from case_server.auth import clients as module
 from case_server.auth.clients import Client, ClientRegistry
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 
 @pytest.fixture
-def clients(database: Database, clock: Clock) -> ClientRegistry:
+def clients(database: Database, clock: FixedClock) -> ClientRegistry:
     first = Settings(client_id="first", client_secret=SecretStr("first-secret"))
     return ClientRegistry(first, database, clock=clock)
 
@@ -81,7 +81,7 @@ async def test_stored_secrets_are_hashes(
 
 
 async def test_verified_secret_is_cached(
-    clients: ClientRegistry, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clients: ClientRegistry, robot: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from support.clock import Clock
+from support.clock import FixedClock
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
@@ -38,7 +38,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def trusted(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: Clock
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: FixedClock
 ) -> TrustedIssuer:
     return TrustedIssuer(external_issuer.url, http, clock=clock)
 
@@ -91,7 +91,7 @@ async def test_keys_are_fetched_without_openid_configuration(
 
 
 async def test_unknown_key_is_fetched_once_a_minute(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     old = external_issuer.key.kid
     await trusted.get_key(old)
@@ -135,7 +135,7 @@ async def test_cancelled_request_does_not_prevent_fetch(
 
 
 async def test_failed_fetch_keeps_cached_keys(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     kid = external_issuer.key.kid
     await trusted.get_key(kid)
@@ -149,7 +149,7 @@ async def test_failed_fetch_keeps_cached_keys(
 
 
 async def test_empty_key_set_is_a_failed_fetch(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     await trusted.get_key(external_issuer.key.kid)
     external_issuer.published = []
@@ -161,7 +161,7 @@ async def test_empty_key_set_is_a_failed_fetch(
 
 
 async def test_issuer_without_keys_raises_service_unavailable(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     external_issuer.down = True
     with pytest.raises(ServiceUnavailable) as caught:
@@ -188,7 +188,7 @@ async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncCl
 
 
 async def test_withdrawn_key_is_rejected_within_an_hour(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     withdrawn = external_issuer.key.kid
     await trusted.get_key(withdrawn)
@@ -202,7 +202,7 @@ async def test_withdrawn_key_is_rejected_within_an_hour(
 
 
 async def test_cached_keys_are_used_while_issuer_is_down(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     await trusted.get_key(external_issuer.key.kid)
     external_issuer.down = True
@@ -214,7 +214,7 @@ async def test_cached_keys_are_used_while_issuer_is_down(
 
 
 async def test_changed_keys_call_on_key_change(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
 ) -> None:
     start, announced = clock.now, list[float]()
     trusted.on_key_change = lambda: announced.append(clock.now)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from support.clock import Clock
+from support.clock import FixedClock
 
 from case_server.auth import throttle as module
 from case_server.auth.throttle import Throttle, TooManyAttempts
 
 
 @pytest.fixture
-def throttle(clock: Clock) -> Throttle:
+def throttle(clock: FixedClock) -> Throttle:
     return Throttle(clock)
 
 
@@ -21,7 +21,7 @@ def wait(throttle: Throttle, client: str, address: str, *, proven: bool = False)
     return 0
 
 
-def test_delay_doubles_with_each_failure(throttle: Throttle, clock: Clock) -> None:
+def test_delay_doubles_with_each_failure(throttle: Throttle, clock: FixedClock) -> None:
     waits = []
     for _ in range(14):
         throttle.record_failure("robot", "10.0.0.1")
@@ -67,7 +67,7 @@ def test_ipv6_network_counts_as_one_address(throttle: Throttle) -> None:
     assert not wait(throttle, "robot", "2001:db8:0:1::1")
 
 
-def test_success_or_time_resets_counter(throttle: Throttle, clock: Clock) -> None:
+def test_success_or_time_resets_counter(throttle: Throttle, clock: FixedClock) -> None:
     for _ in range(4):
         throttle.record_failure("robot", "10.0.0.1")
     throttle.record_success("robot", "10.0.0.1")
@@ -106,7 +106,7 @@ def test_success_keeps_failures_of_other_clients(throttle: Throttle) -> None:
     assert wait(throttle, "one-more", "10.0.0.1")
 
 
-def test_success_after_reset_subtracts_nothing(throttle: Throttle, clock: Clock) -> None:
+def test_success_after_reset_subtracts_nothing(throttle: Throttle, clock: FixedClock) -> None:
     for _ in range(4):
         throttle.record_failure("own", "10.0.0.1")
     clock.now += module.RESET_AFTER_SECONDS + 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from support.clock import Clock
+from support.clock import FixedClock
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
@@ -37,7 +37,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def verifier(clock: Clock) -> Verifier:
+def verifier(clock: FixedClock) -> Verifier:
     return Verifier(LOCAL, [], clock=clock)
 
 
@@ -192,7 +192,7 @@ async def test_verifier_without_issuers_rejects_all_tokens() -> None:
     assert "does not trust" in await refusal(Verifier(None, []), token())
 
 
-async def test_verified_token_is_cached(verifier: Verifier, clock: Clock) -> None:
+async def test_verified_token_is_cached(verifier: Verifier, clock: FixedClock) -> None:
     text = token()
     assert verifier.get_cached(text) is None
 
@@ -209,7 +209,7 @@ async def test_verified_token_is_cached(verifier: Verifier, clock: Clock) -> Non
     assert verifier.get_cached(text) == caller
 
 
-async def test_cached_token_expires(verifier: Verifier, clock: Clock) -> None:
+async def test_cached_token_expires(verifier: Verifier, clock: FixedClock) -> None:
     text = token(exp=int(clock.now) + 20)
     await verifier.verify(text)
 
@@ -220,7 +220,7 @@ async def test_cached_token_expires(verifier: Verifier, clock: Clock) -> None:
 
 
 async def test_cache_size_is_limited(
-    verifier: Verifier, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    verifier: Verifier, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert module.MAX_CACHED_TOKENS == 10_000
     monkeypatch.setattr(module, "MAX_CACHED_TOKENS", 3)
@@ -294,7 +294,7 @@ async def test_clock_difference_of_a_minute_is_tolerated(
 async def test_changed_keys_clear_cache(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
-    ticks = Clock()
+    ticks = FixedClock()
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
     text = external_issuer.token()
     assert await verifier.verify(text) == verifier.get_cached(text)

@@ -167,7 +167,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
 
 def test_ordinary_package_skips_density_check_of_entities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
-    body = factories.everything()
+    body = factories.package_with_every_class()
     body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(MIN_ALLOWED_VALUES // 4)]
     assert parse_large_package(written(body))
 

@@ -21,9 +21,9 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support import factories
-from support.databases import dsn
-from support.live_server import COMMAND, LiveServer, serving
-from support.live_server import invoke as run
+from support.databases import to_asyncpg_url
+from support.live_server import COMMAND, LiveServer, run_live_server
+from support.live_server import run_command_in_process as run
 
 from case_server.cli import main
 from case_server.db.postgres import alembic_runner
@@ -45,7 +45,7 @@ def ask(url: str, sql: str, *arguments: Any) -> list[Any]:
     """Return the result of a query on an embedded database."""
 
     async def fetch() -> list[Any]:
-        connection = await asyncpg.connect(dsn(url))
+        connection = await asyncpg.connect(to_asyncpg_url(url))
         try:
             return [row[0] for row in await connection.fetch(sql, *arguments)]
         finally:
@@ -82,7 +82,7 @@ def folder(new_data_dir: Callable[[], Path]) -> Path:
 def saved(folder: Path) -> tuple[Path, str, str]:
     """Return a backup written under load, a document that it must contain, and a token."""
     saved_document, late, file = factories.document(), factories.document(), folder / "store.backup"
-    with serving(folder / "data") as server:
+    with run_live_server(folder / "data") as server:
         put(server, saved_document)
         token = server.token()
         done = threading.Event()
@@ -141,7 +141,7 @@ def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Pa
     assert identifier in after
     assert after < before
     assert (revision, others) == ([version.get_required_schema_version()], [])
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         response = httpx.get(
             f"{server.base_url}{DOCUMENTS}/{identifier}",
             # Of another port, so not its issuer; its key is back all the same.

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 from support.factories import Body, association, packed_item
-from support.lintable_package import clean, flawed
-from support.live_server import COMMAND, environment, serving
-from support.live_server import invoke as run
+from support.lintable_package import build_clean_package, build_flawed_package
+from support.live_server import COMMAND, build_environment, run_live_server
+from support.live_server import run_command_in_process as run
 from support.terminal import BOLD_RED, GREEN, run_in_terminal
 
 from case_server.lint.output import MAX_EXAMPLES_PER_RULE
@@ -55,13 +55,13 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_clean_package_has_no_violations(checked: Check, write: Callable[..., str]) -> None:
-    ran = checked(write("clean.json", clean()))
+    ran = checked(write("clean.json", build_clean_package()))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith(": no violations\n")
 
 
 def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -> None:
-    source = write("flawed.json", body := flawed())
+    source = write("flawed.json", body := build_flawed_package())
     ran = checked(source)
     assert ran.returncode == 1
     lines = ran.stdout.splitlines()
@@ -92,14 +92,14 @@ def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -
 def test_exit_codes(
     checked: Check, write: Callable[..., str], flags: tuple[str, ...], code: int
 ) -> None:
-    assert checked(write("flawed.json", flawed()), *flags).returncode == code
+    assert checked(write("flawed.json", build_flawed_package()), *flags).returncode == code
 
 
 def test_violations_hidden_by_severity_still_fail(
     checked: Check, write: Callable[..., str]
 ) -> None:
-    ran = checked(write("one.json", flawed()), "--severity", "error", "--fail-on", "note",
-                  "--ignore", "schema")  # fmt: skip
+    file = write("one.json", build_flawed_package())
+    ran = checked(file, "--severity", "error", "--fail-on", "note", "--ignore", "schema")
     assert (ran.returncode, ran.stdout.endswith("no violations\n")) == (1, True)
 
 
@@ -126,7 +126,12 @@ def test_unreadable_source_does_not_stop_the_others(
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(gzip.compress(b"{}" * 999)[:-9])
     refused = "http://127.0.0.1:9/package"
-    sources = [str(tmp_path / "missing.json"), str(broken), refused, write("ok.json", clean())]
+    sources = [
+        str(tmp_path / "missing.json"),
+        str(broken),
+        refused,
+        write("ok.json", build_clean_package()),
+    ]
     ran = checked(*sources, "--format", "json")
     assert ran.returncode == 2
     results = json.loads(ran.stdout)["sources"]
@@ -142,13 +147,13 @@ def test_unreadable_source_does_not_stop_the_others(
 
 
 def test_unwritable_output_exits_with_2(checked: Check, write: Callable[..., str]) -> None:
-    ran = checked(write("ok.json", clean()), "-o", "/nowhere/at/all")
+    ran = checked(write("ok.json", build_clean_package()), "-o", "/nowhere/at/all")
     assert ran.returncode == 2
     assert "cannot write /nowhere/at/all" in ran.stderr
 
 
 def test_report_replaces_a_file_only_with_force(checked: Check, write: Callable[..., str]) -> None:
-    source, output = write("ok.json", clean()), write("mine.json", "mine")
+    source, output = write("ok.json", build_clean_package()), write("mine.json", "mine")
     ran = checked(source, "-o", output)
     assert (ran.returncode, Path(output).read_text()) == (2, '"mine"')
     assert f"{output} exists already: add --force to replace it" in ran.stderr
@@ -160,7 +165,7 @@ def test_report_replaces_a_file_only_with_force(checked: Check, write: Callable[
 def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
     folder = tmp_path / "frameworks"
     folder.mkdir()
-    raw = json.dumps(flawed()).encode()
+    raw = json.dumps(build_flawed_package()).encode()
     (folder / "one.json").write_bytes(raw)
     (folder / "two.json.gz").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
@@ -231,7 +236,7 @@ def test_violations_of_workbook_name_the_sheet(checked: Check, tmp_path: Path) -
 
 
 def test_violations_of_json_lines_name_line_and_column(checked: Check, tmp_path: Path) -> None:
-    body = flawed()
+    body = build_flawed_package()
     entities = [{"CFDocument": body["CFDocument"]}]
     entities += [{kind: one} for kind in ("CFItem", "CFAssociation") for one in body[f"{kind}s"]]
     lines = [json.dumps(entity) for entity in entities]
@@ -256,7 +261,7 @@ def test_unreadable_workbook_exits_with_2(checked: Check, tmp_path: Path) -> Non
 
 
 def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:
-    body = flawed()
+    body = build_flawed_package()
     ran = checked(write("flawed.json", body), "--format", "json")
     report = json.loads(ran.stdout)
     example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
@@ -273,8 +278,8 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
 
 
 def test_url_is_read_with_token(checked: Check, data_dir: Path) -> None:
-    body = clean()
-    with serving(data_dir) as live:
+    body = build_clean_package()
+    with run_live_server(data_dir) as live:
         with live.client() as client:
             posted = client.post("/case/1.1/CFPackages", json=body)
         assert posted.status_code == 201, posted.text
@@ -286,7 +291,7 @@ def test_url_is_read_with_token(checked: Check, data_dir: Path) -> None:
 
 
 def many_alike() -> Body:
-    body = clean()
+    body = build_clean_package()
     top = body["CFDocument"]["identifier"]
     for at in range(9):
         item = packed_item(fullStatement=f"s{at}", notes=None, language=f"language {at}")
@@ -322,12 +327,14 @@ def test_severities_are_coloured_on_a_terminal(write: Callable[..., str], tmp_pa
     assert f"{BOLD_RED}  error schema\x1b[0m (" in output
     _, output = run_in_terminal("check", source, data_dir=tmp_path, NO_COLOR="1")
     assert BOLD_RED not in output
-    _, output = run_in_terminal("check", write("clean.json", clean()), data_dir=tmp_path)
+    _, output = run_in_terminal(
+        "check", write("clean.json", build_clean_package()), data_dir=tmp_path
+    )
     assert f"{GREEN}: no violations" in output
 
 
 def test_control_characters_are_escaped(checked: Check, write: Callable[..., str]) -> None:
-    body = clean()
+    body = build_clean_package()
     body["CFItems"][0]["language"] = "x\x1b[2J"
     body["CFDocument"]["title"] = "a\nb\x1b[2J"
     shown = checked(write("odd.json", body)).stdout
@@ -336,13 +343,13 @@ def test_control_characters_are_escaped(checked: Check, write: Callable[..., str
 
 
 def test_closed_pipe_ends_quietly(write: Callable[..., str], tmp_path: Path) -> None:
-    body = clean()
+    body = build_clean_package()
     for _ in range(3000):
         body["CFItems"].append(packed_item(notes=None))
     command = shlex.join((*COMMAND, "check", "--all", write("long.json", body)))
     ran = subprocess.run(
         ["bash", "-c", f"{command} | head -c 50"],
-        env=environment(tmp_path), capture_output=True, text=True, check=False,
+        env=build_environment(tmp_path), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (len(ran.stdout), ran.stderr) == (50, "")
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support.factories import package
-from support.live_server import LiveServer, environment, serving
-from support.tampering_proxy import Exchange, Modify, leave_unchanged, tampering
+from support.live_server import LiveServer, build_environment, run_live_server
+from support.tampering_proxy import Exchange, Modify, leave_unchanged, run_tampering_proxy
 
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
@@ -50,7 +50,9 @@ def ordinary(
 ) -> Iterator[LiveServer]:
     """A server without test mode."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("ordinary")}
-    with serving(tmp_path_factory.mktemp("ordinary") / "data", settings=settings) as running:
+    with run_live_server(
+        tmp_path_factory.mktemp("ordinary") / "data", settings=settings
+    ) as running:
         with running.client() as client:
             for body in frameworks():
                 answer = client.post("/case/1.1/CFPackages", json=body)
@@ -64,7 +66,7 @@ def target(
 ) -> Iterator[LiveServer]:
     """A server in test mode, seeded with the same packages."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conformance")}
-    with serving(
+    with run_live_server(
         tmp_path_factory.mktemp("conformance") / "data", "--test-mode", settings=settings
     ) as one:
         seed = {"packages": frameworks()}
@@ -84,7 +86,7 @@ def conformance(tmp_path: Path) -> Run:
     """Run the command without a database, and with a data directory that cannot be created."""
     nowhere = tmp_path / "a file"
     nowhere.touch()
-    variables = environment(nowhere / "data")
+    variables = build_environment(nowhere / "data")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         # In this process, because each start takes a second.
@@ -288,7 +290,7 @@ def test_defect_fails_the_checks_for_it(
     answer: Modify,
     failing: set[str],
 ) -> None:
-    with tampering(server.base_url, answer, request_) as broken:
+    with run_tampering_proxy(server.base_url, answer, request_) as broken:
         url = f"{broken}{BASES[profile]}"
         result = conformance(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
     failed = outcomes(report(result), "failed")
@@ -302,7 +304,7 @@ def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) ->
         exchange.status, exchange.body = 200, body
 
     for base in BASES.values():
-        with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
+        with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, answer) as broken:
             result = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
         outcome = report(result)
         assert (result.returncode, result.stderr) == (1, "")
@@ -311,7 +313,7 @@ def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) ->
 
 
 def test_text(server: LiveServer, conformance: Run) -> None:
-    with tampering(server.base_url, leave_unchanged, unlimited) as broken:
+    with run_tampering_proxy(server.base_url, leave_unchanged, unlimited) as broken:
         url = f"{broken}/case/1.1"
         outcome = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
     assert outcome.returncode == 1
@@ -337,7 +339,7 @@ def test_text(server: LiveServer, conformance: Run) -> None:
 
 def test_junit(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
-    with tampering(server.base_url, html_errors) as broken:
+    with run_tampering_proxy(server.base_url, html_errors) as broken:
         url = f"{broken}/ims/case/v1p1"
         result = conformance(url, *CLIENT, "--no-extensions", "--format", "junit", "-o", str(file))
     assert (result.returncode, result.stdout) == (1, "")
@@ -375,7 +377,9 @@ def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance:
             outcomes(report(conformance(f"{server.base_url}{base}", *CLIENT, *only)), "failed")
             == set()
         )
-        with tampering(server.base_url, leave_unchanged, without_derived_values) as broken:
+        with run_tampering_proxy(
+            server.base_url, leave_unchanged, without_derived_values
+        ) as broken:
             result = conformance(f"{broken}{base}", *CLIENT, *only)
         assert outcomes(report(result), "failed") == {"filter-shown"}, profile
 
@@ -394,7 +398,7 @@ def test_extensions_run_on_request_or_on_a_case_server(
         if exchange.url.path.endswith("/changes"):
             exchange.status = 404
 
-    with tampering(server.base_url, leave_unchanged, hide_change_feed) as other:
+    with run_tampering_proxy(server.base_url, leave_unchanged, hide_change_feed) as other:
         elsewhere = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
     assert not ours & {check["id"] for check in elsewhere["checks"]}
 
@@ -452,7 +456,7 @@ def test_server_error_exits_with_2(conformance: Run) -> None:
     def answer(exchange: Exchange) -> None:
         exchange.status = 500
 
-    with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
+    with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, answer) as broken:
         result = conformance(f"{broken}/case/1.1", "--token", "any")
     assert result.returncode == 2
     assert "returned 500" in result.stderr
@@ -490,7 +494,7 @@ def test_busy_server_is_retried_and_waits_are_reported(
             seen.add(exchange.url.path)
             exchange.status, exchange.headers = 503, {"Retry-After": "0"}
 
-    with tampering(server.base_url, leave_unchanged, busy) as proxy:
+    with run_tampering_proxy(server.base_url, leave_unchanged, busy) as proxy:
         result = conformance(f"{proxy}/case/1.1", *CLIENT, "--only", "lists")
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(seen) > 2
@@ -512,7 +516,7 @@ def test_report_contains_no_access_token(server: LiveServer, conformance: Run) -
         if exchange.status == 401 and exchange.url.path == "/oauth2/token":
             exchange.status, exchange.json = 200, {"access_token": "secret-token", "expires_in": 1}
 
-    with tampering(server.base_url, accept_every_secret) as proxy:
+    with run_tampering_proxy(server.base_url, accept_every_secret) as proxy:
         url = f"{proxy}/case/1.1"
         result = conformance(url, *CLIENT, "--only", "tokens", "--format", "json")
     assert outcomes(report(result), "failed") == {"token-wrong-secret"}
@@ -543,7 +547,7 @@ def test_lost_connection_fails_and_still_reports(conformance: Run) -> None:
         if count > 1:
             raise ConnectionResetError
 
-    with tampering("http://127.0.0.1:9", leave_unchanged, disconnect) as broken:
+    with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, disconnect) as broken:
         result = conformance(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
     assert result.returncode == 1
     assert "no response" in result.stdout
@@ -567,7 +571,7 @@ def test_reading_without_token_is_judged_by_document_package_and_item(
 ) -> None:
     def outcome_of(profile: str, modify: Modify) -> Any:
         only = ("--only", "no-token,strange-token", "--format", "json")
-        with tampering(server.base_url, modify) as proxy:
+        with run_tampering_proxy(server.base_url, modify) as proxy:
             body = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
         return {check["id"]: (check["result"], check["observed"]) for check in body["checks"]}
 
@@ -589,7 +593,7 @@ def test_redirects_are_followed(server: LiveServer, conformance: Run) -> None:
             location = exchange.url.raw_path.decode().removeprefix(prefix)
             exchange.headers = {"Location": location}
 
-    with tampering(server.base_url, leave_unchanged, moved) as proxy:
+    with run_tampering_proxy(server.base_url, leave_unchanged, moved) as proxy:
         url = f"{proxy}/old/case/1.1"
         result = conformance(
             url, *CLIENT, "--write", "--only", "document,package,put-document", "--format", "json"
@@ -598,7 +602,7 @@ def test_redirects_are_followed(server: LiveServer, conformance: Run) -> None:
 
 
 def test_failed_and_quiet_shorten_the_report(server: LiveServer, conformance: Run) -> None:
-    with tampering(server.base_url, leave_unchanged, unlimited) as proxy:
+    with run_tampering_proxy(server.base_url, leave_unchanged, unlimited) as proxy:
         url = f"{proxy}/case/1.1"
         common = (url, *CLIENT, "--only", "list-limit,list-subjects")
         failed = conformance(*common, "--failed")

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
-from support.live_server import LiveServer, serving
-from support.live_server import invoke as run
+from support.live_server import LiveServer, run_live_server
+from support.live_server import run_command_in_process as run
 from support.terminal import BOLD, run_in_terminal
 
 from case_server.cli import main
@@ -25,7 +25,7 @@ def data_dir(new_data_dir: Callable[[], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def live(data_dir: Path) -> Iterator[LiveServer]:
-    with serving(data_dir, "--workers", "2") as server:
+    with run_live_server(data_dir, "--workers", "2") as server:
         yield server
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support import factories
-from support.live_server import COMMAND, environment
+from support.live_server import COMMAND, build_environment
 
 from case_server.cli import COMMANDS, main
 from case_server.cli.shared import ERROR_CODES
@@ -185,7 +185,7 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in a folder without a database; return its exit code and its errors."""
     monkeypatch.chdir(tmp_path)
     Path("full.csv").touch()
-    variables = {**environment(Path("data")), "CASE_CLIENT_SECRET": "secret"}
+    variables = {**build_environment(Path("data")), "CASE_CLIENT_SECRET": "secret"}
 
     def run(command: str, **settings: str) -> tuple[int, list[str]]:
         unset: dict[str, str | None] = {name: None for name in os.environ if name not in variables}
@@ -247,7 +247,7 @@ def test_binary_export_to_a_terminal_is_refused(tmp_path: Path) -> None:
             stdout=terminal,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(tmp_path / "data"),
+            env=build_environment(tmp_path / "data"),
             check=False,
         )
     finally:

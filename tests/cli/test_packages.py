@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.live_server import COMMAND, environment, serving
-from support.live_server import invoke as run
-from support.selection import slow_except
+from support.live_server import COMMAND, build_environment, run_live_server
+from support.live_server import run_command_in_process as run
+from support.selection import mark_slow_except
 
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
@@ -70,7 +70,7 @@ def test_real_framework_survives_import_and_export(
 
 
 def test_export_is_a_standard_package(data_dir: Path, tmp_path: Path) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
     target = tmp_path / "out.json"
     ran = run("export", body["CFDocument"]["identifier"], "-o", str(target), data_dir=data_dir)
@@ -99,7 +99,7 @@ def test_export_to_closed_pipe_ends_quietly(data_dir: Path, tmp_path: Path) -> N
     command = shlex.join((*COMMAND, "export", identifier))
     ran = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
-        env=environment(data_dir),
+        env=build_environment(data_dir),
         capture_output=True,
         text=True,
         check=False,
@@ -231,7 +231,7 @@ def test_second_server_reads_from_the_first(new_data_dir: Callable[[], Path]) ->
     """Both servers have the same framework after an import by URL."""
     first, second = new_data_dir(), new_data_dir()
     assert run("import", "--sample", data_dir=first).returncode == 0
-    with serving(first) as server:
+    with run_live_server(first) as server:
         prefix = f"{server.base_url}/1edtech/ims/case/v1p1"
         url = f"{prefix}/CFPackages/{SAMPLE_DOCUMENT_ID}?extensions=true"
         ran = run("import", url, data_dir=second)
@@ -348,7 +348,7 @@ REAL = (
 )
 
 
-@pytest.mark.parametrize("name", slow_except(["opensalt-2017-sample"], REAL))
+@pytest.mark.parametrize("name", mark_slow_except(["opensalt-2017-sample"], REAL))
 def test_export_of_real_file_is_valid_and_unchanged(
     shared: Path, new_data_dir: Callable[[], Path], tmp_path: Path, name: str
 ) -> None:

@@ -23,7 +23,7 @@ from case_server.settings import Settings
 
 State = dict[str, list[Any]]
 
-BODY = factories.everything()
+BODY = factories.package_with_every_class()
 BODY["CFDocument"]["subjectURI"] = BODY["CFItems"][0]["subjectURI"]
 RESET_TABLES = {"feed_history", "revision_marks"}
 """Tables that a restore changes, so that followers of the change feed and caches notice it."""
@@ -90,7 +90,7 @@ async def write_everything(database: Database) -> None:
     # Another association has the triple of one in the baseline.
     changed["CFAssociations"][0]["identifier"] = factories.new_id()
     await upload(database, changed)
-    await upload(database, factories.everything())
+    await upload(database, factories.package_with_every_class())
     await soft_delete.delete(database, ITEMS, changed["CFItems"][1]["identifier"])
     await soft_delete.delete(database, DOCUMENTS, document)
     async with database.connection() as connection:
@@ -165,7 +165,7 @@ async def test_restore_marks_all_packages_as_changed(database: Database) -> None
 
 
 async def test_restore_resets_the_sequences(database: Database) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     numbered = []
     for _ in range(2):
         await baseline.restore_baseline(database)

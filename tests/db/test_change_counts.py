@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import factories
 from support.factories import Body
-from support.selection import scaled
+from support.selection import scale_examples
 
 from case_server.case.package import Package, parse_package
 from case_server.db.pool import Database
@@ -48,19 +48,19 @@ def with_items(body: Body, items: list[Body]) -> Body:
 
 
 async def test_counts_of_a_new_package_are_all_created(database: Database) -> None:
-    written = await write(database, factories.everything())
+    written = await write(database, factories.package_with_every_class())
     # A document, two items, an association, a rubric and five definitions.
     assert written.counts == ChangeCounts(created=10, updated=0, unchanged=0, deleted=0)
 
 
 async def test_counts_of_the_same_package_are_all_unchanged(database: Database) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     assert (await write(database, body)).counts == ChangeCounts(0, 0, 10, 0)
 
 
 async def test_counts_of_a_mixed_write_distinguish_operations(database: Database) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     changed = json.loads(json.dumps(body))
     changed["CFItems"][0]["fullStatement"] = "another"
@@ -90,7 +90,7 @@ async def test_definitions_registered_from_links_are_not_counted(database: Datab
 
 
 async def test_document_with_several_changes_counts_once(database: Database) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     changed = json.loads(json.dumps(body))
     changed["CFDocument"]["notes"] = "another"
@@ -104,7 +104,7 @@ async def test_document_with_several_changes_counts_once(database: Database) -> 
 async def test_dry_run_returns_the_same_counts_and_writes_nothing(
     database: Database, execute: Execute
 ) -> None:
-    body = {**factories.everything(), "CFRubrics": []}
+    body = {**factories.package_with_every_class(), "CFRubrics": []}
     before = await execute(STORED)
     new = await write(database, body, dry_run=True)
     assert await execute(STORED) == before
@@ -119,7 +119,7 @@ async def test_dry_run_returns_the_same_counts_and_writes_nothing(
 
 
 async def test_refused_write_changes_nothing(database: Database, execute: Execute) -> None:
-    body = {**factories.everything(), "CFRubrics": []}
+    body = {**factories.package_with_every_class(), "CFRubrics": []}
     await write(database, body)
     before = await execute(STORED)
     with pytest.raises(DataLossRefused) as refused:
@@ -136,7 +136,7 @@ async def test_guard_raising_any_error_rolls_back(database: Database, execute: E
 
     before = await execute(STORED)
     with pytest.raises(ValueError, match="10 created"):
-        await write(database, factories.everything(), guard=refuse)
+        await write(database, factories.package_with_every_class(), guard=refuse)
     assert await execute(STORED) == before
 
 
@@ -156,7 +156,7 @@ async def test_deleting_all_associations_is_refused_from_three(database: Databas
 
 
 bounded = hypothesis_settings(
-    max_examples=scaled(60), deadline=None, phases=[Phase.explicit, Phase.generate]
+    max_examples=scale_examples(60), deadline=None, phases=[Phase.explicit, Phase.generate]
 )
 few = st.integers(0, 5)
 

@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import make_url
-from support.live_server import run
-from support.pgbouncer import pgbouncer
-from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
+from support.live_server import run_command
+from support.pgbouncer import run_pgbouncer
+from support.postgres_with_tls import TlsServer, find_binaries_with_tls, run_tls_server
 
 from case_server.database_url import parse_database_url
 from case_server.db.connector import connect, open_connection
@@ -69,10 +69,10 @@ def closed_port() -> int:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
-    binaries = binaries_with_tls()
+    binaries = find_binaries_with_tls()
     if binaries is None:
         pytest.skip("no Postgres on this machine supports TLS (Debian: apt-get install postgresql)")
-    with tls_server(tmp_path_factory.mktemp("tls") / "server", binaries) as server:
+    with run_tls_server(tmp_path_factory.mktemp("tls") / "server", binaries) as server:
         yield server
 
 
@@ -119,7 +119,7 @@ async def test_every_command_accepts_every_parameter(
 
     async def case_server(*command: str) -> str:
         process = await asyncio.to_thread(
-            run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url
+            run_command, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url
         )
         assert process.returncode == 0, process.stderr
         assert str(parts.password) not in process.stderr + process.stdout
@@ -408,7 +408,9 @@ async def test_error_names_each_missing_privilege_and_its_grant(
         message = await refusal(owner, may_migrate=True)
         assert remedy(message) == f'GRANT {right} TO "{owner_name}"'
         await execute(admin, remedy(message))
-    process = await asyncio.to_thread(run, "migrate", "--database-url", owner, data_dir=tmp_path)
+    process = await asyncio.to_thread(
+        run_command, "migrate", "--database-url", owner, data_dir=tmp_path
+    )
     assert process.returncode == 0, process.stderr
 
     # A role that only serves needs no CREATE privilege.
@@ -421,7 +423,7 @@ async def test_error_names_each_missing_privilege_and_its_grant(
     message = await refusal(user)
     assert "may not read and write the tables" in message
     process = await asyncio.to_thread(
-        run, "import", "--sample", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
+        run_command, "import", "--sample", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
     )
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     await execute(owner, remedy(message))
@@ -433,7 +435,7 @@ async def test_error_names_each_missing_privilege_and_its_grant(
         ("migrate",),
     ):
         process = await asyncio.to_thread(
-            run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
+            run_command, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
         )
         assert process.returncode == 0, process.stderr
 
@@ -470,7 +472,7 @@ async def test_error_distinguishes_newer_and_older_schemas(empty_database: Empty
 async def test_pgbouncer_in_session_mode_works(
     postgres: str, tmp_path: Path, empty_database: EmptyDatabase, settings: Settings
 ) -> None:
-    with pgbouncer(postgres, tmp_path, "session") as port:
+    with run_pgbouncer(postgres, tmp_path, "session") as port:
         database_url = await empty_database("pooled")
         url = change_url(database_url, host="127.0.0.1", port=port) + "?pgbouncer=false"
         await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))

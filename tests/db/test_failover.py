@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 from support import factories
-from support.live_server import serving
-from support.replication import replicated_postgres
+from support.live_server import run_live_server
+from support.replication import run_replicated_postgres
 
 PREFIX = "/case/1.1"
 REQUESTS = 6
@@ -50,9 +50,9 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
     identifier = stored["identifier"]
     paths = statements_of(document["identifier"], identifier)
     package = f"/CFPackages/{document['identifier']}"
-    async with replicated_postgres(tmp_path) as postgres:
+    async with run_replicated_postgres(tmp_path) as postgres:
         settings = {"CASE_SERVER_DATABASE_URL": postgres.url}
-        with serving(tmp_path / "server", "--workers", "2", settings=settings) as live:
+        with run_live_server(tmp_path / "server", "--workers", "2", settings=settings) as live:
             authorization = {"Authorization": f"Bearer {live.token()}"}
             async with httpx.AsyncClient(
                 base_url=live.base_url, headers=authorization, timeout=30

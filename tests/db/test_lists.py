@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.databases import count_items
+from support.databases import store_item_counts
 
 from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
@@ -223,7 +223,7 @@ async def test_list_matches_python_implementation(
     await insert_rows(execute, items)
     deleted = [item["identifier"] for item in items[50:]]
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = ANY($1)", deleted)
-    await count_items(execute)
+    await store_item_counts(execute)
     totals = set()
     for _ in range(200):
         parameters = random_request(rng)

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
@@ -44,7 +44,7 @@ COMMENTS = """
 
 async def catalogue(url: str, **extra_queries: str) -> dict[str, set[tuple[Any, ...]]]:
     """Return everything that makes up a schema, apart from Alembic's own table."""
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     try:
         return {
             kind: {tuple(row) for row in await connection.fetch(sql) if row[0] != "alembic_version"}
@@ -85,7 +85,7 @@ async def test_downgrade_removes_the_schema_and_migrate_rebuilds(empty_database:
 async def test_concurrent_migrations_run_once(empty_database: Database) -> None:
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     await connection.close()
 
@@ -98,7 +98,7 @@ def run_migrate(url: str) -> None:
 
 async def test_schema_version_of_a_database_and_known_revisions(empty_database: Database) -> None:
     url = await empty_database("states")
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     assert await version.get_schema_version(connection) is None
     await asyncio.to_thread(alembic_runner.migrate, url)
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
@@ -150,7 +150,7 @@ async def test_migration_to_not_null_triples_with_existing_rows(empty_database: 
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     try:
         await connection.execute(RUBRICS)
         await connection.execute(

@@ -191,7 +191,7 @@ async def test_importing_an_export_writes_nothing(
     }
     one, two = await api.new_item(document, **linked), await api.new_item(document)
     await api.new_association(one, two, CFAssociationGroupingURI=factories.link())
-    whole = factories.everything()
+    whole = factories.package_with_every_class()
     whole["extensions"] = {"b": 1}
     await store.write(whole)
     for identifier in (document["identifier"], whole["CFDocument"]["identifier"]):
@@ -243,7 +243,7 @@ async def test_unreferenced_definition_changes_its_document(store: Store) -> Non
 
 
 async def test_upload_logs_one_change_per_entity(store: Store) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     document = body["CFDocument"]["identifier"]
     await store.write(body)
     body["CFDocument"]["title"] = "another"
@@ -262,7 +262,7 @@ async def test_upload_logs_one_change_per_entity(store: Store) -> None:
 
 
 async def test_undeleted_and_changed_entity_logs_one_change(store: Store) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await store.write(body)
     await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
     body["CFDocument"]["title"] = "another"

@@ -41,7 +41,7 @@ async def write(
 
 
 async def test_stages_of_uploads_are_reported_in_order(database: Database) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     fewer = {**body, "CFItems": body["CFItems"][1:], "CFAssociations": [], "CFRubrics": []}
     for package in (body, fewer, body):
         stages: list[str] = []
@@ -51,7 +51,7 @@ async def test_stages_of_uploads_are_reported_in_order(database: Database) -> No
 
 
 async def test_new_framework_creates_all_entities(database: Database, execute: Execute) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     written = await write(database, body)
     own = ("CFDocument", "CFItem", "CFAssociation", "CFRubric")
     assert written.created
@@ -109,7 +109,7 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
 async def test_new_document_with_entities_of_another_is_rolled_back(
     database: Database, execute: Execute
 ) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     conflicting = factories.package(CFItems=body["CFItems"], CFAssociations=body["CFAssociations"])
     with pytest.raises(Conflict) as refused:
@@ -134,7 +134,7 @@ def conflicting_and_invalid(body: factories.Body, items: int) -> Package:
 async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
     database: Database,
 ) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     async with asyncio.timeout(20):
         with pytest.raises(UnprocessableContent) as refused:
@@ -147,7 +147,7 @@ async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
 
 
 async def test_cancelled_upload_ends_its_transaction(database: Database, execute: Execute) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     await write(database, body)
     for seconds in (0.05, 0.3, 0.6):
         upload = asyncio.create_task(write_package(database, conflicting_and_invalid(body, 20_000)))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import make_url, text
 from support import factories
-from support.live_server import run, serving
-from support.pgbouncer import pgbouncer
+from support.live_server import run_command, run_live_server
+from support.pgbouncer import run_pgbouncer
 
 from case_server.database_url import parse_database_url
 from case_server.db.connector import connect
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database through PgBouncer, without a hint that it pools."""
     direct = make_url(migrated_database("pooler"))
-    with pgbouncer(postgres, tmp_path, "transaction") as port:
+    with run_pgbouncer(postgres, tmp_path, "transaction") as port:
         yield direct.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
 
 
@@ -90,7 +90,7 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
 
 def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:
     with (
-        serving(tmp_path / "server", settings={"CASE_SERVER_DATABASE_URL": url}) as live,
+        run_live_server(tmp_path / "server", settings={"CASE_SERVER_DATABASE_URL": url}) as live,
         live.client() as http,
     ):
         body = factories.package()
@@ -107,17 +107,21 @@ async def test_migration_needs_a_direct_url(
     parts = make_url(url)
     pooled = make_url(direct).set(host=parts.host, port=parts.port)
     variables = {"CASE_SERVER_DATABASE_URL": pooled.render_as_string(hide_password=False)}
-    refused = await asyncio.to_thread(run, "migrate", data_dir=tmp_path / "data", **variables)
+    refused = await asyncio.to_thread(
+        run_command, "migrate", data_dir=tmp_path / "data", **variables
+    )
     assert refused.returncode == 1
     assert "CASE_SERVER_MIGRATION_URL" in refused.stderr
     variables["CASE_SERVER_MIGRATION_URL"] = direct
-    migrated = await asyncio.to_thread(run, "migrate", data_dir=tmp_path / "data", **variables)
+    migrated = await asyncio.to_thread(
+        run_command, "migrate", data_dir=tmp_path / "data", **variables
+    )
     assert migrated.returncode == 0
 
 
 def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": f"{url}?options=-cwork_mem%3D9MB"}
-    ran = run("migrate", data_dir=tmp_path / "data", **variables)
+    ran = run_command("migrate", data_dir=tmp_path / "data", **variables)
     assert ran.returncode == 1
     assert "refuses the parameter 'options'" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1

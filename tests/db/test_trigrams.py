@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import make_url
-from support.databases import dsn
-from support.live_server import run
+from support.databases import to_asyncpg_url
+from support.live_server import run_command
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import trigrams, version
@@ -27,7 +27,7 @@ async def unprivileged(
 ) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
     """Yield a superuser's connection to a database, and its URL for an unprivileged role."""
     url = await empty_database("unprivileged")
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     name = await connection.fetchval("SELECT current_database() || '_role'")
     await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
     await connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
@@ -47,7 +47,7 @@ async def has_index(connection: asyncpg.Connection[Any]) -> bool:
 async def test_migration_creates_the_index(empty_database: Database) -> None:
     url = await empty_database("words")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     assert await has_index(connection)
     await connection.close()
     await asyncio.to_thread(alembic_runner.check_migrations, url)
@@ -57,14 +57,18 @@ async def test_index_is_created_once_the_extension_is_installed(
     unprivileged: tuple[asyncpg.Connection[Any], str], tmp_path: Path
 ) -> None:
     connection, url = unprivileged
-    process = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    process = await asyncio.to_thread(
+        run_command, "migrate", "--database-url", url, data_dir=tmp_path
+    )
     assert process.returncode == 0, process.stderr
     assert "CREATE EXTENSION pg_trgm" in process.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert not await has_index(connection)
     await asyncio.to_thread(alembic_runner.check_migrations, url)
     await connection.execute("CREATE EXTENSION pg_trgm")
-    process = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    process = await asyncio.to_thread(
+        run_command, "migrate", "--database-url", url, data_dir=tmp_path
+    )
     assert (process.returncode, process.stderr) == (0, "")
     assert await has_index(connection)
 
@@ -73,7 +77,7 @@ async def test_downgrade_drops_the_index(empty_database: Database) -> None:
     url = await empty_database("unlisted")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_21_changes_feed")
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     assert not await has_index(connection)
     await connection.close()
 

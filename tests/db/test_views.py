@@ -118,7 +118,7 @@ async def upload(client: httpx.AsyncClient, package: dict[str, Any]) -> None:
 
 def rich_package() -> dict[str, Any]:
     """Return a package with every field of every class, and definitions known from links alone."""
-    package = factories.everything()
+    package = factories.package_with_every_class()
     package["CFDocument"] |= {
         "frameworkType": "a type",
         "officialSourceURL": "https://example.org/source",
@@ -206,7 +206,7 @@ async def test_views_show_what_the_standard_profile_answers(
 async def test_views_show_criteria_and_levels_of_rubrics(
     execute: Execute, client: httpx.AsyncClient
 ) -> None:
-    package = factories.everything()
+    package = factories.package_with_every_class()
     await upload(client, package)
     (rubric,) = package["CFRubrics"]
     criteria = await rows_of(execute, "cf_rubric_criteria")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from sqlalchemy import make_url
-from support.scripted_source import Answer, ScriptedSource, scripted_source
+from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.api.allowed_hosts import HostCheck
 from case_server.exceptions import StartupError
@@ -203,8 +203,8 @@ def status(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def status_server(status: int) -> Iterator[ScriptedSource]:
     """Answer every request with a status."""
-    with scripted_source() as source:
-        source.respond = lambda _: Answer(status=status)
+    with run_scripted_source() as source:
+        source.respond = lambda _: ScriptedAnswer(status=status)
         yield source
 
 

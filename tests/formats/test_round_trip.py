@@ -19,7 +19,7 @@ from support.calls import Api
 from support.databases import Execute, delete_all_rows
 from support.factories import Body
 from support.package_strategies import HOSTILE, packages
-from support.selection import scaled, slow_except
+from support.selection import mark_slow_except, scale_examples
 
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import Package, parse_package
@@ -43,7 +43,7 @@ OTHERS: tuple[FileFormat, ...] = ("csv", "xlsx", "jsonl")
 each_form = pytest.mark.parametrize("form", OTHERS)
 
 bounded = hypothesis_settings(
-    max_examples=scaled(40),
+    max_examples=scale_examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -89,7 +89,7 @@ def test_any_package_survives_a_round_trip(form: FileFormat, package: Body) -> N
 @each_form
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_any_string_survives_in_every_string_field(form: FileFormat, text: str) -> None:
-    body = factories.everything()
+    body = factories.package_with_every_class()
     fields = ("fullStatement", "notes", "humanCodingScheme", "CFItemType", "language")
     for item in body["CFItems"]:
         item.update(dict.fromkeys(fields, text))
@@ -133,7 +133,7 @@ LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-br
 SHORT = ("large-11k", "opencase-v1p1-with-rubrics")
 
 
-@pytest.mark.parametrize("name", slow_except(SHORT, REAL))
+@pytest.mark.parametrize("name", mark_slow_except(SHORT, REAL))
 async def test_real_frameworks_survive_a_round_trip(
     shared: Path, store: Database, execute: Execute, name: str
 ) -> None:
@@ -241,7 +241,9 @@ async def test_any_package_survives_a_round_trip_through_the_api(
             written = await write_package(store, read_strictly(raw, form))
             assert (written.created, written.changed) == (False, 0), form
 
-    @hypothesis_settings(bounded, max_examples=scaled(25), phases=[Phase.explicit, Phase.generate])
+    @hypothesis_settings(
+        bounded, max_examples=scale_examples(25), phases=[Phase.explicit, Phase.generate]
+    )
     @given(body=packages())
     def each(body: Body) -> None:
         from_thread.run(import_and_export, body)

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.factories import Body, everything
-from support.selection import scaled
+from support.factories import Body, package_with_every_class
+from support.selection import scale_examples
 
 from case_server.lint.linter import lint_package
 from case_server.lint.output import SourceResult, format_json, format_text
@@ -27,7 +27,7 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(), inner),
     max_leaves=30,
 )
-BASE = everything()
+BASE = package_with_every_class()
 
 
 def lint_and_format(raw: bytes) -> None:
@@ -73,7 +73,9 @@ COUNT = len(list(places(BASE)))
 
 
 @given(st.lists(st.tuples(st.integers(0, COUNT - 1), ANY), min_size=1, max_size=4))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(200))
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scale_examples(200)
+)
 def test_package_with_arbitrary_values(changes: list[tuple[int, Any]]) -> None:
     body: Body = json.loads(json.dumps(BASE))
     for index, value in changes:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.factories import Body, association, item_type, link, package, packed_item, subject
-from support.lintable_package import ids, tree, violations_of
-from support.selection import slow_except
+from support.lintable_package import build_valid_tree, find_violations, list_item_ids
+from support.selection import mark_slow_except
 
 from case_server.case.package import parse_package
 from case_server.lint.linter import lint_package
@@ -37,7 +37,7 @@ def test_sample_violates_only_intended_rules() -> None:
 
 
 def test_only_selected_rules_are_applied() -> None:
-    body = tree()
+    body = build_valid_tree()
     body["CFAssociations"][2]["sequenceNumber"] = 1
     body["CFItems"][0]["notes"] = None
     raw = json.dumps(body).encode()
@@ -50,9 +50,9 @@ def test_only_selected_rules_are_applied() -> None:
 
 def test_mistake_does_not_hide_others() -> None:
     """Rules see an education level that is not an array, and a licence that is not a link."""
-    body = tree()
+    body = build_valid_tree()
     body["CFItems"][0] |= {"educationLevel": "05, 5", "licenseURI": "https://x.test/l"}
-    rules = {(one.rule, one.path) for one in violations_of(body)}
+    rules = {(one.rule, one.path) for one in find_violations(body)}
     assert rules == {
         ("schema", "CFItems[0].educationLevel"),
         ("education-level", "CFItems[0].educationLevel"),
@@ -62,19 +62,19 @@ def test_mistake_does_not_hide_others() -> None:
 
 
 def test_problem_uncovered_by_repair_is_not_called_repaired() -> None:
-    body = tree()
+    body = build_valid_tree()
     body["CFDefinitions"] = {"CFItemTypes": {"title": 5, "identifier": []}}
-    violations = [one for one in violations_of(body) if one.rule == "schema"]
+    violations = [one for one in find_violations(body) if one.rule == "schema"]
     by_path = {one.path: one for one in violations}
     assert by_path["CFDefinitions.CFItemTypes"].repair is None
     assert by_path["CFDefinitions.CFItemTypes.identifier"].repair is None
 
 
 def test_wrapped_package_has_original_paths() -> None:
-    body = tree()
+    body = build_valid_tree()
     body["CFItems"][0]["notes"] = None
     body["CFAssociations"][2]["sequenceNumber"] = 1
-    assert {(one.rule, one.path) for one in violations_of({"CFPackage": body})} == {
+    assert {(one.rule, one.path) for one in find_violations({"CFPackage": body})} == {
         ("nonstandard-name", "CFPackage"),
         ("schema", "CFPackage.CFItems[0].notes"),
         ("duplicate-sequence-number", "CFPackage.CFAssociations[2].sequenceNumber"),
@@ -82,33 +82,33 @@ def test_wrapped_package_has_original_paths() -> None:
 
 
 def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
-    body = tree()
+    body = build_valid_tree()
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
     upper, lower, unlinked = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
     body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, unlinked]}
-    unused = [one.path for one in violations_of(body) if one.rule == "unused-definition"]
+    unused = [one.path for one in find_violations(body) if one.rule == "unused-definition"]
     assert unused == ["CFDefinitions.CFSubjects[2]"]
 
 
 def test_external_nodes_with_extension_type_are_allowed() -> None:
-    body = tree()
-    one = association(ids(body)[0], "elsewhere", associationType="exactMatchOf")
+    body = build_valid_tree()
+    one = association(list_item_ids(body)[0], "elsewhere", associationType="exactMatchOf")
     one["destinationNodeURI"]["targetType"] = "ext:course"
     body["CFAssociations"].append(one)
-    assert violations_of(body) == []
+    assert find_violations(body) == []
 
 
 @pytest.mark.parametrize(
     "tag", ["en", "eng", "en-US", "en_US", "zh-Hant-TW", "de-CH-1996", "es-419", "en-x-school"]
 )
 def test_language_tags_are_accepted(tag: str) -> None:
-    body = tree()
+    body = build_valid_tree()
     body["CFItems"][0]["language"] = tag
-    assert violations_of(body) == []
+    assert find_violations(body) == []
 
 
 def cycle_messages(body: Body) -> list[str]:
-    return [one.message for one in violations_of(body) if one.rule == "cycle"]
+    return [one.message for one in find_violations(body) if one.rule == "cycle"]
 
 
 def test_all_cycles_are_found_and_long_ones_shortened() -> None:
@@ -128,7 +128,7 @@ def test_all_cycles_are_found_and_long_ones_shortened() -> None:
 def test_deep_and_wide_trees_have_no_cycle() -> None:
     """A chain of thousands, and layers in which every node has every node above as a parent."""
     body = package(CFItems=[packed_item() for _ in range(3000)])
-    one, *others = ids(body)
+    one, *others = list_item_ids(body)
     body["CFAssociations"] = [
         association(child, parent) for child, parent in zip(others, [one, *others], strict=False)
     ]
@@ -168,7 +168,7 @@ REAL = {
 
 
 @pytest.mark.parametrize(
-    "name", slow_except([name for name in REAL if name != "large-11k-broken"], REAL)
+    "name", mark_slow_except([name for name in REAL if name != "large-11k-broken"], REAL)
 )
 def test_real_frameworks(shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()

@@ -17,7 +17,13 @@ from support.factories import (
     packed_item,
     rubric,
 )
-from support.lintable_package import add_child, ids, root, tree, violations_of
+from support.lintable_package import (
+    add_child,
+    build_valid_tree,
+    find_violations,
+    get_document_id,
+    list_item_ids,
+)
 
 from case_server.lint.rules.catalog import RULES
 
@@ -29,8 +35,8 @@ def repeat_item(body: Body) -> None:
 
 
 def share_across_kinds(body: Body) -> None:
-    body["CFDefinitions"] = {"CFItemTypes": [item_type(ids(body)[0])]}
-    body["CFItems"][1]["CFItemTypeURI"] = link(ids(body)[0])
+    body["CFDefinitions"] = {"CFItemTypes": [item_type(list_item_ids(body)[0])]}
+    body["CFItems"][1]["CFItemTypeURI"] = link(list_item_ids(body)[0])
 
 
 def repeat_triple(body: Body) -> None:
@@ -38,21 +44,23 @@ def repeat_triple(body: Body) -> None:
 
 
 def to_itself(body: Body) -> None:
-    one = ids(body)[0]
+    one = list_item_ids(body)[0]
     body["CFAssociations"].append(association(one, one, associationType="isRelatedTo"))
 
 
 def close_circle(body: Body) -> None:
-    body["CFAssociations"][1]["destinationNodeURI"] = link(ids(body)[1])
+    body["CFAssociations"][1]["destinationNodeURI"] = link(list_item_ids(body)[1])
 
 
 def wrong_way(body: Body) -> None:
-    outside = association(root(body), new_id())
+    outside = association(get_document_id(body), new_id())
     body["CFAssociations"].append(outside)
 
 
 def two_parents(body: Body) -> None:
-    body["CFAssociations"].append(association(ids(body)[1], ids(body)[2], sequenceNumber=1))
+    body["CFAssociations"].append(
+        association(list_item_ids(body)[1], list_item_ids(body)[2], sequenceNumber=1)
+    )
 
 
 def tie(body: Body) -> None:
@@ -61,12 +69,12 @@ def tie(body: Body) -> None:
 
 def rename_identifier(body: Body, identifier: str) -> None:
     item = packed_item(identifier, fullStatement="c")
-    add_child(body, item, root(body), sequenceNumber=3)
+    add_child(body, item, get_document_id(body), sequenceNumber=3)
 
 
 def same_words(body: Body) -> None:
     item = packed_item(fullStatement=" Another\nStatement")
-    add_child(body, item, root(body), sequenceNumber=3)
+    add_child(body, item, get_document_id(body), sequenceNumber=3)
 
 
 def unnumbered(body: Body) -> None:
@@ -119,7 +127,7 @@ CASES = [
     Case(
         "schema",
         lambda body: body["CFAssociations"].append(
-            association(*ids(body)[:2], associationType="isFriendOf")
+            association(*list_item_ids(body)[:2], associationType="isFriendOf")
         ),
         "CFAssociations[3].associationType",
         "must be one of",
@@ -168,7 +176,7 @@ CASES = [
     Case(
         "unknown-parent",
         lambda body: body["CFAssociations"].append(
-            association("unknown-id", root(body), sequenceNumber=9)
+            association("unknown-id", get_document_id(body), sequenceNumber=9)
         ),
         "CFAssociations[3].originNodeURI",
         "unknown-id",
@@ -237,7 +245,7 @@ CASES = [
     Case(
         "external-reference",
         lambda body: body["CFAssociations"].append(
-            association(ids(body)[0], "elsewhere", associationType="exactMatchOf")
+            association(list_item_ids(body)[0], "elsewhere", associationType="exactMatchOf")
         ),
         "CFAssociations[3].destinationNodeURI",
         "elsewhere",
@@ -251,7 +259,7 @@ CASES = [
     Case("unused-definition", unlinked_type, "CFDefinitions.CFItemTypes[0]", "unused"),
     Case(
         "redundant-link",
-        lambda body: body["CFItems"][1].update(CFDocumentURI=link(root(body))),
+        lambda body: body["CFItems"][1].update(CFDocumentURI=link(get_document_id(body))),
         "CFItems[1].CFDocumentURI",
         "1 CFItem",
     ),
@@ -274,10 +282,10 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}:{case.path}")
 def test_mistake_violates_one_rule(case: Case) -> None:
-    assert violations_of(tree()) == []
-    body = tree()
+    assert find_violations(build_valid_tree()) == []
+    body = build_valid_tree()
     case.broken(body)
-    violations = violations_of(body)
+    violations = find_violations(body)
     assert [(one.rule, one.path) for one in violations] == [(case.rule, case.path)]
     (one,) = violations
     rule = next(rule for rule in RULES if rule.id == case.rule)
@@ -295,9 +303,9 @@ TOGETHER = [
 
 @pytest.mark.parametrize(("rule", "others", "broken"), TOGETHER)
 def test_mistake_violates_a_rule_and_others(rule: str, others: set[str], broken: Break) -> None:
-    body = tree()
+    body = build_valid_tree()
     broken(body)
-    assert {one.rule for one in violations_of(body)} == {rule, *others}
+    assert {one.rule for one in find_violations(body)} == {rule, *others}
 
 
 def test_every_rule_has_a_case() -> None:

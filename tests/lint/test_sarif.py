@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from support.factories import Body, new_id, packed_item
-from support.lintable_package import flawed
-from support.live_server import invoke as run
+from support.lintable_package import build_flawed_package
+from support.live_server import run_command_in_process as run
 
 from case_server import DOCUMENTATION_URL
 from case_server.lint.linter import lint_package
@@ -24,7 +24,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "guides" / "lint.md"
 
 def test_sarif(tmp_path: Path) -> None:
     source, target = str(tmp_path / "a file.json"), tmp_path / "out.sarif"
-    Path(source).write_text(json.dumps(flawed(), indent=2))
+    Path(source).write_text(json.dumps(build_flawed_package(), indent=2))
     ran = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
     log = json.loads(target.read_text())
@@ -133,7 +133,7 @@ def test_sarif_paths_are_relative_to_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = lint_package(json.dumps(flawed()).encode()).violations
+    found = lint_package(json.dumps(build_flawed_package()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
     results = [SourceResult(name, violations=found) for name in names]
     log = json.loads(format_sarif(results, everything=True))
@@ -142,7 +142,7 @@ def test_sarif_paths_are_relative_to_working_directory(
 
 
 def test_sarif_is_limited_to_what_github_reads(tmp_path: Path) -> None:
-    body = flawed()
+    body = build_flawed_package()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
     found = lint_package(json.dumps(body).encode()).violations
     results = [SourceResult("x.json", violations=found)]
@@ -173,7 +173,7 @@ def test_fingerprints_do_not_depend_on_other_violations() -> None:
             one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
         }
 
-    body = flawed()
+    body = build_flawed_package()
     before = fingerprints(body)
     body["CFItems"].insert(0, packed_item())
     assert before <= fingerprints(body)

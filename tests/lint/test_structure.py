@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from support.factories import Body, association, link, new_id, packed_item
-from support.lintable_package import clean, ids, root, tree, violations_of
+from support.lintable_package import (
+    build_clean_package,
+    build_valid_tree,
+    find_violations,
+    get_document_id,
+    list_item_ids,
+)
 
 from case_server.lint.rules.catalog import STRUCTURAL_RULES
 from case_server.lint.structure import MAX_EXAMPLES_PER_RULE, find_structural_violations
@@ -24,7 +30,7 @@ def add_edge(origin: Callable[[Body], str], destination: Callable[[Body], str]) 
 
 
 def close_cycle(body: Body) -> None:
-    body["CFAssociations"][1]["destinationNodeURI"] = link(ids(body)[1])
+    body["CFAssociations"][1]["destinationNodeURI"] = link(list_item_ids(body)[1])
 
 
 def repeat_code(body: Body) -> None:
@@ -32,10 +38,12 @@ def repeat_code(body: Body) -> None:
 
 
 BROKEN = {
-    "self-association": add_edge(lambda body: ids(body)[0], lambda body: ids(body)[0]),
+    "self-association": add_edge(
+        lambda body: list_item_ids(body)[0], lambda body: list_item_ids(body)[0]
+    ),
     "cycle": close_cycle,
-    "document-as-child": add_edge(root, lambda _: new_id()),
-    "unknown-parent": add_edge(lambda body: ids(body)[0], lambda _: new_id()),
+    "document-as-child": add_edge(get_document_id, lambda _: new_id()),
+    "unknown-parent": add_edge(lambda body: list_item_ids(body)[0], lambda _: new_id()),
     "orphan": lambda body: body["CFItems"].append(packed_item(humanCodingScheme="C")),
     "duplicate-code": repeat_code,
 }
@@ -43,22 +51,22 @@ BROKEN = {
 
 @pytest.mark.parametrize("rule", [rule.id for rule in STRUCTURAL_RULES])
 def test_warnings_are_the_violations_of_the_linter(rule: str) -> None:
-    body = tree()
+    body = build_valid_tree()
     BROKEN[rule](body)
     package, _ = read_repaired(json.dumps(body).encode())
     counts = {each.rule: each.count for each in find_structural_violations(package)}
-    expected = Counter(each.rule for each in violations_of(body))
+    expected = Counter(each.rule for each in find_violations(body))
     assert rule in counts
     assert counts == {each.id: expected[each.id] for each in STRUCTURAL_RULES if expected[each.id]}
 
 
 def test_clean_package_has_no_warnings() -> None:
-    package, _ = read_repaired(json.dumps(clean()).encode())
+    package, _ = read_repaired(json.dumps(build_clean_package()).encode())
     assert find_structural_violations(package) == []
 
 
 def test_examples_are_limited_and_name_the_entity() -> None:
-    body = tree()
+    body = build_valid_tree()
     orphans = [packed_item(humanCodingScheme=str(number)) for number in range(9)]
     body["CFItems"] += orphans
     package, _ = read_repaired(json.dumps(body).encode())

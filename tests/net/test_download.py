@@ -12,10 +12,10 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from support.lintable_package import clean
-from support.live_server import LiveServer, serving
-from support.live_server import invoke as run
-from support.scripted_source import Answer, ScriptedSource, scripted_source
+from support.lintable_package import build_clean_package
+from support.live_server import LiveServer, run_live_server
+from support.live_server import run_command_in_process as run
+from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.exceptions import StartupError
 from case_server.net import download
@@ -28,13 +28,13 @@ SECRET = "local-secret"
 
 @pytest.fixture(scope="module")
 def live(new_data_dir: Callable[[], Path]) -> Iterator[LiveServer]:
-    with serving(new_data_dir()) as running:
+    with run_live_server(new_data_dir()) as running:
         yield running
 
 
 @pytest.fixture
 def url(live: LiveServer) -> str:
-    body = clean()
+    body = build_clean_package()
     with live.client() as client:
         assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
     return f"{live.base_url}/1edtech/ims/case/v1p1/CFPackages/{body['CFDocument']['identifier']}"
@@ -113,7 +113,7 @@ def test_incomplete_credential_options_are_rejected(
 
 
 def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
-    raw = json.dumps(clean()).encode()
+    raw = json.dumps(build_clean_package()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
     with pytest.raises(StartupError, match="is incomplete"):
         Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
@@ -154,7 +154,7 @@ def files(scripted: ScriptedSource) -> Callable[[str, bytes], str]:
     """Return a function that serves files with a web server."""
 
     def put(name: str, body: bytes) -> str:
-        scripted.answers[f"/{name}"] = Answer(body)
+        scripted.answers[f"/{name}"] = ScriptedAnswer(body)
         return f"{scripted.url}/{name}"
 
     return put
@@ -163,7 +163,7 @@ def files(scripted: ScriptedSource) -> Callable[[str, bytes], str]:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as source:
+    with run_scripted_source() as source:
         yield source
 
 
@@ -180,7 +180,7 @@ def test_error_response_size_is_limited(
     scripted: ScriptedSource, status: int, packed: object
 ) -> None:
     body = bomb(64) if packed else b"x" * (64 * 2**20)
-    scripted.answers["/x"] = Answer(body, status, PACKED if packed else {})
+    scripted.answers["/x"] = ScriptedAnswer(body, status, PACKED if packed else {})
     tracemalloc.start()
     with pytest.raises(StartupError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
@@ -192,10 +192,10 @@ def test_error_response_size_is_limited(
 
 def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
     location = {"Location": "/y"}
-    scripted.answers["/x"] = Answer(bomb(256), 302, location | PACKED)
-    scripted.answers["/y"] = Answer(b"here")
+    scripted.answers["/x"] = ScriptedAnswer(bomb(256), 302, location | PACKED)
+    scripted.answers["/y"] = ScriptedAnswer(b"here")
     assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
-    scripted.answers["/y"] = Answer(b"", 302, {"Location": "/x"})
+    scripted.answers["/y"] = ScriptedAnswer(b"", 302, {"Location": "/x"})
     with pytest.raises(StartupError, match="redirects more than 10 times"):
         Fetcher().fetch(f"{scripted.url}/x")
 
@@ -205,11 +205,11 @@ def test_decompressed_size_is_limited(
 ) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     for answer in (
-        Answer(bomb(64), headers=PACKED),
-        Answer(bomb(64)),
-        Answer(gzip.compress(bomb(64)), headers=PACKED),
-        Answer(bytes(2**20 + 1)),
-        Answer(gzip.compress(b"") * 60_000, headers=PACKED),
+        ScriptedAnswer(bomb(64), headers=PACKED),
+        ScriptedAnswer(bomb(64)),
+        ScriptedAnswer(gzip.compress(bomb(64)), headers=PACKED),
+        ScriptedAnswer(bytes(2**20 + 1)),
+        ScriptedAnswer(gzip.compress(b"") * 60_000, headers=PACKED),
     ):
         scripted.answers["/x"] = answer
         with pytest.raises(StartupError, match="is larger than 1 MB"):
@@ -220,7 +220,7 @@ def test_download_duration_is_limited(
     scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
-    scripted.answers["/x"] = Answer(b"here")
+    scripted.answers["/x"] = ScriptedAnswer(b"here")
     with pytest.raises(StartupError, match="did not end within"):
         Fetcher().fetch(f"{scripted.url}/x")
 
@@ -228,14 +228,14 @@ def test_download_duration_is_limited(
 def test_gzip_file_with_several_members_is_decompressed(scripted: ScriptedSource) -> None:
     parts = gzip.compress(b"one, ") + gzip.compress(b"two") + bytes(512)
     for headers in ({}, PACKED):
-        scripted.answers["/x"] = Answer(parts, headers=headers)
+        scripted.answers["/x"] = ScriptedAnswer(parts, headers=headers)
         assert Fetcher().fetch(f"{scripted.url}/x") == b"one, two"
 
 
 @pytest.mark.parametrize("body", [b"x" * 2_000_000, bomb(64)])
 def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -> None:
     headers = PACKED if body.startswith(b"\x1f") else {}
-    scripted.answers["/token"] = Answer(body, headers=headers)
+    scripted.answers["/token"] = ScriptedAnswer(body, headers=headers)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(StartupError, match=r"no token: the response of .* is larger than 1 MB"):
         fetcher.fetch(f"{scripted.url}/x")
@@ -252,7 +252,9 @@ def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
     notes: list[str] = []
-    scripted.answers["/x"] = deque([Answer({}, status), Answer({}, status), Answer(b"here")])
+    scripted.answers["/x"] = deque(
+        [ScriptedAnswer({}, status), ScriptedAnswer({}, status), ScriptedAnswer(b"here")]
+    )
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
     assert len(notes) == 2
     assert f"{scripted.url}/x: answered {status}" in notes[0]
@@ -261,23 +263,23 @@ def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 501])
 def test_other_errors_are_not_retried(scripted: ScriptedSource, status: int) -> None:
-    scripted.answers["/x"] = Answer({}, status)
+    scripted.answers["/x"] = ScriptedAnswer({}, status)
     with pytest.raises(StartupError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
 def test_attempts_are_limited(scripted: ScriptedSource) -> None:
-    scripted.answers["/x"] = Answer({"message": "too many"}, 429)
+    scripted.answers["/x"] = ScriptedAnswer({"message": "too many"}, 429)
     with pytest.raises(StartupError, match=r"answered 429: .*too many.*; 4 attempts failed"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 4
 
 
 def test_broken_connection_is_retried(scripted: ScriptedSource) -> None:
-    whole = Answer(b"here")
+    whole = ScriptedAnswer(b"here")
     scripted.answers["/x"] = deque(
-        [Answer(b"here", cut_at=2), Answer(b"here", cut_at=0, reset=True), whole]
+        [ScriptedAnswer(b"here", cut_at=2), ScriptedAnswer(b"here", cut_at=0, reset=True), whole]
     )
     assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
 
@@ -294,8 +296,8 @@ def retry_after(value: str) -> dict[str, str]:
 @pytest.mark.parametrize("value", ["0", "1", "date:1", "date:-60", "soon", "-5", ""])
 def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
     notes: list[str] = []
-    busy = Answer({}, 503, retry_after(value))
-    scripted.answers["/x"] = deque([busy, Answer(b"here")])
+    busy = ScriptedAnswer({}, 503, retry_after(value))
+    scripted.answers["/x"] = deque([busy, ScriptedAnswer(b"here")])
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
     if value == "1":
         assert "retrying in 1.0 s" in notes[0]
@@ -305,14 +307,14 @@ def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
 def test_retry_after_beyond_the_limit_ends_the_attempts(
     scripted: ScriptedSource, value: str
 ) -> None:
-    scripted.answers["/x"] = Answer({}, 429, retry_after(value))
+    scripted.answers["/x"] = ScriptedAnswer({}, 429, retry_after(value))
     with pytest.raises(StartupError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
 def test_token_request_is_not_retried(scripted: ScriptedSource) -> None:
-    scripted.answers["/token"] = Answer({}, 503)
+    scripted.answers["/token"] = ScriptedAnswer({}, 503)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(StartupError, match="answered 503"):
         fetcher.fetch(f"{scripted.url}/x")

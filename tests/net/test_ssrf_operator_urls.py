@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support import factories
-from support.live_server import invoke as run
-from support.scripted_source import Answer, ScriptedSource
+from support.live_server import run_command_in_process as run
+from support.scripted_source import ScriptedAnswer, ScriptedSource
 
 from case_server.exceptions import StartupError
 from case_server.net import download
@@ -28,10 +28,10 @@ class PackageServer(ScriptedSource):
         self.respond = self._package
         self.url += "/package.json"
 
-    def _package(self, _: str) -> Answer:
+    def _package(self, _: str) -> ScriptedAnswer:
         if self.location:
-            return Answer(self.body, 302, {"Location": self.location})
-        return Answer(self.body)
+            return ScriptedAnswer(self.body, 302, {"Location": self.location})
+        return ScriptedAnswer(self.body)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import httpx
 import orjson
 import pytest
 from support import factories
-from support.environments import clean_environment
-from support.live_server import LiveServer, serving
+from support.environments import build_clean_environment
+from support.live_server import LiveServer, run_live_server
 
 TESTS = """
 import os
@@ -76,7 +76,7 @@ def pytest_run(
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        env=clean_environment(TMPDIR=temporary(folder), **(variables or {})),
+        env=build_clean_environment(TMPDIR=temporary(folder), **(variables or {})),
         capture_output=True,
         text=True,
         timeout=300,
@@ -120,7 +120,7 @@ def external(
     """A server in test mode that the plugin did not start, on all network addresses."""
     settings = {**CREDENTIALS, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
     folder = tmp_path_factory.mktemp("elsewhere") / "data"
-    with serving(folder, "--test-mode", "--host", "0.0.0.0", settings=settings) as server:
+    with run_live_server(folder, "--test-mode", "--host", "0.0.0.0", settings=settings) as server:
         yield server
 
 
@@ -151,7 +151,7 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
     result = subprocess.run(
         ["bash", "-e", "-c", shell],
         cwd=tmp_path,
-        env=clean_environment(
+        env=build_clean_environment(
             TMPDIR=temporary(tmp_path),
             CASE_SERVER_DATABASE_URL=database,
             PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -231,7 +231,7 @@ def namespaces(server: LiveServer) -> list[str]:
 
 def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) -> None:
     settings = {"CASE_SERVER_DATABASE_URL": database}
-    with serving(tmp_path / "data", settings=settings) as server:
+    with run_live_server(tmp_path / "data", settings=settings) as server:
         variables = {"CASE_SERVER_URL": server.base_url}
         output = pytest_run(tmp_path, SEEDED, variables=variables)
     assert "is not in test mode: start it with case-server serve --test-mode" in output
@@ -273,7 +273,7 @@ def test_server_ends_when_test_run_is_killed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
-        env=clean_environment(TMPDIR=temporary(tmp_path)),
+        env=build_clean_environment(TMPDIR=temporary(tmp_path)),
         stdout=subprocess.DEVNULL,
     )
     for _ in range(600):

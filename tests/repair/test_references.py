@@ -10,7 +10,15 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.factories import Body, association, entity, everything, link, new_id, packed_item
+from support.factories import (
+    Body,
+    association,
+    entity,
+    link,
+    new_id,
+    package_with_every_class,
+    packed_item,
+)
 
 from case_server.case.package import Package, parse_package
 from case_server.exceptions import UnprocessableContent
@@ -119,7 +127,7 @@ def test_reference_is_not_matched_with_another_class() -> None:
 
 
 def test_references_to_definitions_and_the_document_are_repaired() -> None:
-    body = everything()
+    body = package_with_every_class()
     item, document = body["CFItems"][0], body["CFDocument"]["identifier"]
     for field, name in (("subjectURI", "CFSubjects"), ("conceptKeywordsURI", "CFConcepts")):
         known = body["CFDefinitions"][name][0]["identifier"]

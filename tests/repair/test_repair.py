@@ -16,8 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import factories
-from support.factories import Body, association, entity, everything, link, new_id, package
-from support.selection import scaled, slow_except
+from support.factories import (
+    Body,
+    association,
+    entity,
+    link,
+    new_id,
+    package,
+    package_with_every_class,
+)
+from support.selection import mark_slow_except, scale_examples
 
 from case_server.case.package import Package, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
@@ -207,7 +215,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}:{case.path}")
 def test_repair_of_each_kind(case: Case) -> None:
-    original = everything()
+    original = package_with_every_class()
     damaged = deepcopy(original)
     before, after = (
         found(original) if callable(found) else found for found in (case.before, case.after)
@@ -244,7 +252,7 @@ def test_missing_statement_becomes_best_label(fields: Body, statement: str) -> N
 
 
 def test_missing_licence_text_becomes_description() -> None:
-    body = everything()
+    body = package_with_every_class()
     put(body, LICENSE, entity(title="a", description="b"))
     assert get(repaired(body)[0], f"{LICENSE}.licenseText") == "b"
 
@@ -305,7 +313,7 @@ def duplicates() -> Iterator[tuple[str, str, Body]]:
     body = package()
     body["CFItems"].append(deepcopy(body["CFItems"][0]))
     yield "duplicate-entity", "CFItems[2]", body
-    body = everything()
+    body = package_with_every_class()
     types = body["CFDefinitions"]["CFItemTypes"]
     types.insert(0, {**types[0], "typeCode": None})
     yield "duplicate-entity", "CFDefinitions.CFItemTypes[1]", body
@@ -376,7 +384,7 @@ def parent(path: str) -> str:
 
 @pytest.mark.parametrize(("path", "value"), REFUSED)
 def test_ambiguous_value_is_refused_with_its_path(path: str, value: Any) -> None:
-    body = everything()
+    body = package_with_every_class()
     put(body, path, value)
     put(body, "CFItems[1].notes", None)
     assert get(repaired(body)[0], path) in ([ABSENT] if value is ABSENT else [value])
@@ -420,7 +428,7 @@ def test_problem_paths_are_those_of_the_original_file() -> None:
 
 
 def test_all_problems_are_reported() -> None:
-    body = everything()
+    body = package_with_every_class()
     for path, value in (("CFDocument.title", ABSENT), (f"{ITEM}.uri", "?"), (f"{NODE}.title", [])):
         put(body, path, value)
     with pytest.raises(UnprocessableContent) as refused:
@@ -438,7 +446,7 @@ def test_body_that_is_not_an_object_is_a_bad_request(
 
 
 def test_valid_package_is_returned_unchanged() -> None:
-    for body in (package(), everything(), {"package": everything()}):
+    for body in (package(), package_with_every_class(), {"package": package_with_every_class()}):
         raw = json.dumps(body, indent=3).encode()
         result, repairs = repair(raw)
         assert result is raw
@@ -453,14 +461,14 @@ def test_uri_in_a_string_field_is_not_repaired() -> None:
 
 
 def test_extensions_are_not_repaired() -> None:
-    body = everything()
+    body = package_with_every_class()
     own = {"educationalLevel": None, "uri": "a b", "sourcedId": 1}
     body["CFItems"][0] |= {"extensions": own, "notes": None, "colour": "red"}
     assert repaired(body)[0]["CFItems"][0]["extensions"] == {**own, "colour": "red"}
 
 
 def test_repair_has_count_and_first_example() -> None:
-    body = everything()
+    body = package_with_every_class()
     for item in body["CFItems"]:
         item["educationLevel"] = "06, 07"
     found = repaired(body)[1][0]
@@ -525,7 +533,7 @@ EXPECTED = {
 }
 
 each_framework = pytest.mark.parametrize(
-    "name", slow_except([name for name in EXPECTED if name != "large-11k"], EXPECTED)
+    "name", mark_slow_except([name for name in EXPECTED if name != "large-11k"], EXPECTED)
 )
 
 
@@ -625,12 +633,14 @@ def places(value: Any, path: str = "") -> Iterator[str]:
         yield from places(part, here)
 
 
-FULL = everything()
+FULL = package_with_every_class()
 SPOTS = st.sampled_from(list(places(FULL)))
 CHANGES = st.lists(st.tuples(SPOTS, st.sampled_from(["put", "add"]), hostile), max_size=6)
 
 
-@settings(max_examples=scaled(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=scale_examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(CHANGES)
 def test_arbitrary_changes_raise_no_exception(changes: list[tuple[str, str, Any]]) -> None:
     body = deepcopy(FULL)

@@ -18,7 +18,7 @@ import pytest
 import requests
 from api.test_access import list_routes
 from support import factories
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
@@ -42,7 +42,7 @@ class Server:
         self.live, self.log = live, log
         self.address = urlsplit(live.base_url).netloc
         self.token = live.token()
-        self.package = factories.everything()
+        self.package = factories.package_with_every_class()
         with live.client() as client:
             answer = client.post("/case/1.1/CFPackages", json=self.package)
         assert answer.status_code == 201, answer.text
@@ -53,7 +53,7 @@ class Server:
         return {"Authorization": f"Bearer {self.token}"}
 
     def identifier(self, name: str) -> str:
-        return str(factories.first_of(self.package, name)["identifier"])
+        return str(factories.get_first_entity(self.package, name)["identifier"])
 
     def connection(self) -> closing[HTTPConnection]:
         return closing(HTTPConnection(self.address, timeout=30))
@@ -81,7 +81,7 @@ def running(folder: Path, database_url: str, *arguments: str, **settings: str) -
         "CASE_SERVER_MAX_BODY_MB": str(MAX_BODY_MB),
         **settings,
     }
-    with serving(folder / "data", *arguments, settings=chosen) as live:
+    with run_live_server(folder / "data", *arguments, settings=chosen) as live:
         yield Server(live, folder / "data.log")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support import factories
-from support.live_server import serving
+from support.live_server import run_live_server
 
 from case_server.log_config import (
     CHANGE_FIELDS,
@@ -76,7 +76,7 @@ def test_other_record_is_one_json_line() -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
-    with serving(data_dir, *arguments) as server:
+    with run_live_server(data_dir, *arguments) as server:
         answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
         with server.client() as client:
             client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from support.live_server import COMMAND, LiveServer, serving
+from support.live_server import COMMAND, LiveServer, run_live_server
 
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
 from case_server.server.run import compute_connection_limits
@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 1
 @pytest.fixture(scope="module")
 def live(new_data_dir: Callable[[], Path]) -> Iterator[LiveServer]:
     settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS)}
-    with serving(new_data_dir(), settings=settings) as server:
+    with run_live_server(new_data_dir(), settings=settings) as server:
         yield server
 
 
@@ -174,7 +174,7 @@ def limited(
         "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
         "CASE_SERVER_REQUEST_TIMEOUT": "300",
     }
-    with serving(folder / "data", "--test-mode", settings=settings) as server:
+    with run_live_server(folder / "data", "--test-mode", settings=settings) as server:
         yield server
 
 
@@ -289,7 +289,7 @@ def test_low_file_limit_lowers_connection_limit_with_warning(
         "CASE_SERVER_REQUEST_TIMEOUT": "300",
     }
     with (
-        serving(tmp_path / "data", command=command, settings=settings) as live,
+        run_live_server(tmp_path / "data", command=command, settings=settings) as live,
         ExitStack() as stack,
     ):
         for number in range(300):

@@ -18,8 +18,8 @@ import asyncpg
 import httpx
 import pytest
 from support import factories
-from support.databases import dsn
-from support.live_server import LiveServer, run, serving
+from support.databases import to_asyncpg_url
+from support.live_server import LiveServer, run_command, run_live_server
 
 from case_server.db.schema import version
 from case_server.server.run import _as_environment
@@ -36,7 +36,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def live(data_dir: Path) -> Iterator[LiveServer]:
     """Start a server with an empty data directory."""
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         yield server
 
 
@@ -73,7 +73,7 @@ def test_snippet_works_when_pasted(live: LiveServer) -> None:
 
 
 def test_token_command(live: LiveServer, data_dir: Path) -> None:
-    result = run("token", "--url", live.base_url, data_dir=data_dir)
+    result = run_command("token", "--url", live.base_url, data_dir=data_dir)
     assert result.returncode == 0, result.stderr
     headers = {"Authorization": f"Bearer {result.stdout.strip()}"}
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
@@ -82,22 +82,24 @@ def test_token_command(live: LiveServer, data_dir: Path) -> None:
 def test_token_command_uses_the_port_inside_a_container(live: LiveServer, data_dir: Path) -> None:
     port = live.base_url.rpartition(":")[2]
     outside = {"CASE_SERVER_PUBLIC_URL": "http://localhost:9", "CASE_SERVER_PORT": port}
-    ran = run("token", data_dir=data_dir, **outside)
+    ran = run_command("token", data_dir=data_dir, **outside)
     assert ran.returncode == 0, ran.stderr
 
 
 def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> None:
-    refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
+    refused = run_command(
+        "token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong"
+    )
     assert refused.returncode == 1
     assert "invalid_client" in refused.stderr
-    unreachable = run("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
+    unreachable = run_command("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
     assert unreachable.returncode == 1
     assert "case-server serve" in unreachable.stderr
 
 
 def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
     body = factories.package()
-    result = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
+    result = run_command("import", "-", data_dir=data_dir, stdin=json.dumps(body))
     assert result.returncode == 0, result.stderr
     with live.client() as client:
         identifier = body["CFDocument"]["identifier"]
@@ -107,14 +109,14 @@ def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
 def test_used_port_is_reported(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run("serve", "--port", str(port), data_dir=data_dir)
+        result = run_command("serve", "--port", str(port), data_dir=data_dir)
     assert result.returncode == 1
     assert f"127.0.0.1:{port}" in result.stderr
     assert "--port" in result.stderr
 
 
 def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
-    result = run("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
+    result = run_command("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
     assert result.returncode == 1
     assert "CASE_CLIENT_SECRET" in result.stderr
 
@@ -125,7 +127,7 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
 def test_listens_beyond_loopback_if_allowed(
     live: LiveServer, data_dir: Path, settings: dict[str, str]
 ) -> None:
-    with serving(data_dir, "--host", "0.0.0.0", settings=settings) as server:
+    with run_live_server(data_dir, "--host", "0.0.0.0", settings=settings) as server:
         assert server.base_url.startswith("http://localhost:")
         secret = settings.get("CASE_CLIENT_SECRET", "local-secret")
         assert server.token(secret=secret)
@@ -133,23 +135,23 @@ def test_listens_beyond_loopback_if_allowed(
 
 
 def test_invalid_settings_are_reported(data_dir: Path) -> None:
-    result = run("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
+    result = run_command("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    result = run("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
+    result = run_command("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
     assert result.returncode == 1
     assert "CASE_SERVER_POOL_SIZE" in result.stderr
 
 
 def test_foreign_variables_are_ignored(live: LiveServer, data_dir: Path) -> None:
     stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
-    with serving(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
+    with run_live_server(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
         assert server.token("mine", "local-secret")
 
 
 def test_requests_are_logged_but_probes_are_not(new_data_dir: Callable[[], Path]) -> None:
     data_dir = new_data_dir()
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         for path in ("/health", "/ready", "/case/1.1/CFItems"):
             httpx.get(server.base_url + path)
     log = (data_dir.parent / "data.log").read_text()
@@ -175,7 +177,7 @@ def test_imported_objects_are_frozen() -> None:
 def test_web_ui_can_be_disabled(live: LiveServer, data_dir: Path) -> None:
     assert f"{live.base_url}/\n" in live.banner
     assert httpx.get(f"{live.base_url}/").status_code == 200
-    with serving(data_dir, "--no-web") as server:
+    with run_live_server(data_dir, "--no-web") as server:
         assert "web UI" not in server.banner
         for path in ("/", "/search", "/static/style.css"):
             assert httpx.get(server.base_url + path).status_code == 404
@@ -183,17 +185,17 @@ def test_web_ui_can_be_disabled(live: LiveServer, data_dir: Path) -> None:
 
 
 def test_second_server_with_two_workers_serves_requests(live: LiveServer, data_dir: Path) -> None:
-    with serving(data_dir, "--workers", "2") as server, server.client() as client:
+    with run_live_server(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):
             assert client.get(DOCUMENTS).status_code == 200
 
 
 def test_workers_end_with_their_parent(new_data_dir: Callable[[], Path]) -> None:
     data_dir = new_data_dir()
-    with serving(data_dir, "--workers", "2") as server:
+    with run_live_server(data_dir, "--workers", "2") as server:
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
         assert stops_answering(server)
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         assert total(server) == 0
 
 
@@ -211,7 +213,7 @@ def stops_answering(server: LiveServer) -> bool:
 
 def test_sighup_stops_all_processes(new_data_dir: Callable[[], Path]) -> None:
     data_dir = new_data_dir()
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         server.stop(signal.SIGHUP)
     assert not postmaster_lives(data_dir)
 
@@ -229,7 +231,7 @@ def test_sighup_stops_all_processes(new_data_dir: Callable[[], Path]) -> None:
 def test_conflicting_settings_are_rejected(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    result = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
+    result = run_command("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -237,20 +239,20 @@ def test_conflicting_settings_are_rejected(
 
 def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
     data_dir, bodies = tmp_path / "data", [factories.document() for _ in range(3)]
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         put_document(server, bodies[0])
         first_key = httpx.get(f"{server.base_url}/.well-known/jwks.json").json()
         assert server.stop(signal.SIGTERM) == 0
     assert not postmaster_lives(data_dir)
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         assert total(server) == 1
         put_document(server, bodies[1])
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         assert total(server) == 2
         os.kill(postmaster(data_dir), signal.SIGKILL)
         server.stop(signal.SIGKILL)
-    with serving(data_dir) as server:
+    with run_live_server(data_dir) as server:
         assert total(server) == 2
         assert httpx.get(f"{server.base_url}/.well-known/jwks.json").json() == first_key
         assert server.stop(signal.SIGINT) == 0
@@ -262,7 +264,7 @@ def test_killed_embedded_postgres_is_restarted(
     new_data_dir: Callable[[], Path], workers: str
 ) -> None:
     data_dir = new_data_dir()
-    with serving(data_dir, "--workers", workers) as server:
+    with run_live_server(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
         killed = postmaster(data_dir)
         os.kill(killed, signal.SIGKILL)
@@ -299,7 +301,7 @@ def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
     new_data_dir: Callable[[], Path], workers: str
 ) -> None:
     data_dir = new_data_dir()
-    with serving(data_dir, "--workers", workers) as server:
+    with run_live_server(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
         before = int((data_dir / "postgres.port").read_text())
         os.kill(postmaster(data_dir), signal.SIGKILL)
@@ -353,27 +355,29 @@ async def test_external_database_is_not_migrated_by_serve(
 ) -> None:
     url = await empty_database("by_url")
     for command in (("serve", "--port", "0"), ("import", "-"), ("export", "x")):
-        result = run(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
+        result = run_command(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
         assert result.returncode == 1
         assert "run: case-server migrate" in result.stderr
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     assert await version.get_schema_version(connection) is None
-    result = run("migrate", "--database-url", url, data_dir=tmp_path)
+    result = run_command("migrate", "--database-url", url, data_dir=tmp_path)
     assert result.returncode == 0, result.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
-    with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
+    with run_live_server(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner
     await connection.execute("UPDATE alembic_version SET version_num = '2099_unheard_of'")
     await connection.close()
-    result = run("serve", "--database-url", url, data_dir=tmp_path)
+    result = run_command("serve", "--database-url", url, data_dir=tmp_path)
     assert result.returncode == 1
     assert "newer" in result.stderr
     assert not (tmp_path / "postgres").exists()
 
 
 def test_unreachable_database_is_reported(tmp_path: Path) -> None:
-    result = run("serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path)
+    result = run_command(
+        "serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path
+    )
     assert result.returncode == 1
     assert "CASE_SERVER_DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import factories
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def rejects_connections(live: LiveServer) -> bool:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_shutdown_completes_running_and_rejects_new_requests(data_dir: Path, workers: str) -> None:
     with (
-        serving(data_dir, "--workers", workers) as server,
+        run_live_server(data_dir, "--workers", workers) as server,
         incomplete_put(server) as (connection, rest),
     ):
         server.process.send_signal(signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_shutdown_completes_running_and_rejects_new_requests(data_dir: Path, wor
 
 def test_shutdown_timeout_cuts_off_requests(data_dir: Path) -> None:
     with (
-        serving(data_dir, "--shutdown-timeout", "1") as server,
+        run_live_server(data_dir, "--shutdown-timeout", "1") as server,
         incomplete_put(server) as (connection, _),
     ):
         start = time.monotonic()
@@ -113,7 +113,7 @@ def rest_of(connection: socket.socket) -> bytes:
 
 def test_shutdown_completes_package_response(data_dir: Path) -> None:
     with (
-        serving(data_dir, "--shutdown-timeout", "25") as server,
+        run_live_server(data_dir, "--shutdown-timeout", "25") as server,
         slow_reader(server) as connection,
     ):
         server.process.send_signal(signal.SIGTERM)
@@ -128,7 +128,7 @@ def test_shutdown_completes_package_response(data_dir: Path) -> None:
 
 def test_slow_reader_sees_incomplete_response_after_shutdown_timeout(data_dir: Path) -> None:
     with (
-        serving(data_dir, "--shutdown-timeout", "2") as server,
+        run_live_server(data_dir, "--shutdown-timeout", "2") as server,
         slow_reader(server) as connection,
     ):
         start = time.monotonic()

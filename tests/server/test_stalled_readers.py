@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from support import factories
-from support.databases import dsn
-from support.live_server import LiveServer, serving
+from support.databases import to_asyncpg_url
+from support.live_server import LiveServer, run_live_server
 
 ASSOCIATIONS = 50_000
 READERS = 12
@@ -39,7 +39,10 @@ def live(
     url = migrated_database("stalled")
     settings = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_POOL_SIZE": "2"}
     folder = tmp_path_factory.mktemp("stalled") / "data"
-    with serving(folder, "--no-access-log", settings=settings) as server, server.client() as client:
+    with (
+        run_live_server(folder, "--no-access-log", settings=settings) as server,
+        server.client() as client,
+    ):
         document = factories.document()
         item = factories.item(document["identifier"])
         for path, body in (("CFDocuments", document), ("CFItems", item)):
@@ -53,7 +56,7 @@ def _insert(url: str, document: str, item: str) -> None:
     import asyncio  # noqa: PLC0415  in a thread of its own loop
 
     async def insert() -> None:
-        connection = await asyncpg.connect(dsn(url))
+        connection = await asyncpg.connect(to_asyncpg_url(url))
         origin = json.dumps(factories.link(item), separators=(",", ":"))
         await connection.execute(INSERT, document, origin, ASSOCIATIONS)
         await connection.execute("ANALYZE associations")

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 from support import factories
-from support.live_server import LiveServer, run, serving
-from support.replication import Replication, Server, replicated_postgres
+from support.live_server import LiveServer, run_command, run_live_server
+from support.replication import ReplicatedServer, Replication, run_replicated_postgres
 
 from case_server.db.pool import Database
 from case_server.db.statement import CompiledStatement
@@ -36,7 +36,7 @@ class Pair:
     standby: httpx.AsyncClient
 
 
-def settings_for(server: Server) -> dict[str, str]:
+def settings_for(server: ReplicatedServer) -> dict[str, str]:
     return {
         "CASE_SERVER_DATABASE_URL": server.url,
         "CASE_SERVER_PUBLIC_URL": "http://case.test",
@@ -44,11 +44,13 @@ def settings_for(server: Server) -> dict[str, str]:
     }
 
 
-def serve(stack: ExitStack, folder: Path, server: Server) -> LiveServer:
+def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServer:
     """Run a server that has another public URL than its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-    live = stack.enter_context(serving(folder, "--port", port, settings=settings_for(server)))
+    live = stack.enter_context(
+        run_live_server(folder, "--port", port, settings=settings_for(server))
+    )
     return replace(live, base_url=f"http://127.0.0.1:{port}")
 
 
@@ -57,7 +59,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """The servers. That of the standby is started first, before there is a signing key."""
     folder = tmp_path_factory.mktemp("standby")
     async with AsyncExitStack() as stack:
-        postgres = await stack.enter_async_context(replicated_postgres(folder))
+        postgres = await stack.enter_async_context(run_replicated_postgres(folder))
         servers = stack.enter_context(ExitStack())
         await postgres.catch_up()
         standby, primary = (
@@ -87,7 +89,7 @@ async def put_framework(pair: Pair, items: int = 3) -> tuple[str, list[str]]:
 
 async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
     result = await asyncio.to_thread(
-        run, "migrate", data_dir=tmp_path, **settings_for(pair.postgres.standby)
+        run_command, "migrate", data_dir=tmp_path, **settings_for(pair.postgres.standby)
     )
     assert result.returncode == 1
     assert "read-only (a standby" in result.stderr
@@ -101,7 +103,7 @@ async def test_migrate_finds_the_primary_among_several_hosts(pair: Pair, tmp_pat
         f"{pair.postgres.standby.address},{pair.postgres.primary.address}",
     )
     variables = {"CASE_SERVER_DATABASE_URL": url}
-    ran = await asyncio.to_thread(run, "migrate", data_dir=tmp_path, **variables)
+    ran = await asyncio.to_thread(run_command, "migrate", data_dir=tmp_path, **variables)
     assert ran.returncode == 0, ran.stderr
     assert "the schema is current" in ran.stdout
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 from support import factories
-from support.live_server import LiveServer, serving
-from support.pgbouncer import pgbouncer
-from support.replication import Server, replicated_postgres
+from support.live_server import LiveServer, run_live_server
+from support.pgbouncer import run_pgbouncer
+from support.replication import ReplicatedServer, run_replicated_postgres
 
 PREFIX = "/case/1.1"
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "guides" / "haproxy.cfg"
@@ -27,7 +27,7 @@ CLIENTS = 6
 SECONDS = 5
 
 
-def serve(stack: ExitStack, folder: Path, server: Server) -> LiveServer:
+def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServer:
     """Run a server that has another public URL than its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
@@ -36,7 +36,7 @@ def serve(stack: ExitStack, folder: Path, server: Server) -> LiveServer:
         "CASE_SERVER_SYNCHRONOUS_COMMIT": "remote_apply",
         "CASE_SERVER_PUBLIC_URL": "http://case.test",
     }
-    live = stack.enter_context(serving(folder, "--port", port, settings=settings))
+    live = stack.enter_context(run_live_server(folder, "--port", port, settings=settings))
     return replace(live, base_url=f"http://127.0.0.1:{port}")
 
 
@@ -44,15 +44,15 @@ def serve(stack: ExitStack, folder: Path, server: Server) -> LiveServer:
 async def test_commit_without_its_standby_gets_503_within_a_bound(
     tmp_path: Path, mode: str
 ) -> None:
-    async with replicated_postgres(tmp_path) as postgres:
+    async with run_replicated_postgres(tmp_path) as postgres:
         with ExitStack() as stack:
             server = postgres.primary
             if mode == "pooled":
                 folder = tmp_path / "pgbouncer"
                 folder.mkdir()
-                port = stack.enter_context(pgbouncer(server.url, folder, "transaction"))
+                port = stack.enter_context(run_pgbouncer(server.url, folder, "transaction"))
                 url = server.url.replace(server.address, f"127.0.0.1:{port}")
-                server = Server(server.cluster, url)
+                server = ReplicatedServer(server.cluster, url)
             live = serve(stack, tmp_path / "server", server)
             http = stack.enter_context(live.client())
             document = factories.document()
@@ -107,7 +107,7 @@ def haproxy(servers: list[LiveServer]) -> Iterator[str]:
 
 async def test_no_client_misses_an_acknowledged_write(tmp_path: Path) -> None:
     """Clients write and read in random order, each also what others wrote."""
-    async with replicated_postgres(tmp_path, standbys=2) as postgres:
+    async with run_replicated_postgres(tmp_path, standbys=2) as postgres:
         await postgres.primary.set("synchronous_standby_names", "FIRST 2 (*)")
         with ExitStack() as stack:
             nodes = [postgres.primary, *postgres.standbys]

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from support import factories
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 from support.live_server import LiveServer
 
 from stress import load
@@ -51,7 +51,7 @@ class Resources:
 
     def __init__(self, live: LiveServer, database_url: str) -> None:
         self.process = psutil.Process(live.process.pid)
-        self.url = dsn(database_url)
+        self.url = to_asyncpg_url(database_url)
         self.files = self.process.num_fds()
         self.memory = self.process.memory_info().rss
 
@@ -166,7 +166,7 @@ async def test_disconnect_while_waiting_for_postgres_frees_resources(
 ) -> None:
     path, raw = await stored(http, 50)
     resources = Resources(live, database_url)
-    connection = await asyncpg.connect(dsn(database_url))
+    connection = await asyncpg.connect(to_asyncpg_url(database_url))
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")

@@ -40,7 +40,7 @@ class Api:
         return body[name] if self.profile.wraps else body
 
     async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
-        return await self.send("PUT", f"{path}/{identifier_of(body)}", status, body)
+        return await self.send("PUT", f"{path}/{get_identifier(body)}", status, body)
 
     def total(self, page: Any) -> int:
         """Return the total number of entities that a list response states."""
@@ -51,7 +51,9 @@ class Api:
 
         ``uri`` is not compared in profiles that rewrite it.
         """
-        return list(_lost(sent, got, "", {"uri"} if self.profile.rewrites_uris else set()))
+        return list(
+            _list_lost_values(sent, got, "", {"uri"} if self.profile.rewrites_uris else set())
+        )
 
     def uri(self, sent: factories.Body, plural: str) -> str:
         """Return the ``uri`` that responses of this profile contain for a stored entity."""
@@ -91,21 +93,21 @@ class Api:
         return body
 
 
-def _lost(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
+def _list_lost_values(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
     if isinstance(sent, dict) and isinstance(got, dict):
         for name, part in sent.items():
             if name not in unequal or name not in got:
-                yield from _lost(part, got.get(name), f"{path}.{name}", unequal)
+                yield from _list_lost_values(part, got.get(name), f"{path}.{name}", unequal)
     elif isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
         for index, pair in enumerate(zip(sent, got, strict=True)):
-            yield from _lost(*pair, f"{path}[{index}]", unequal)
+            yield from _list_lost_values(*pair, f"{path}[{index}]", unequal)
     elif sent != got:
         yield f"{path}: {sent!r} became {got!r}"
 
 
-def identifier_of(body: Any) -> str:
+def get_identifier(body: Any) -> str:
     """Return the identifier of an entity, which may be inside a wrapper such as ``{"item": …}``."""
     if "identifier" in body or "sourcedId" in body:
         return str(body.get("identifier") or body["sourcedId"])
     (inner,) = body.values()
-    return identifier_of(inner)
+    return get_identifier(inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Clock:
+class FixedClock:
     """A replacement for ``time.monotonic``: it returns ``now``, which only tests change."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ because caches are compared with them."""
 TEMPLATE = "case_test_template"
 
 
-def dsn(url: str) -> str:
+def to_asyncpg_url(url: str) -> str:
     """Return the URL that asyncpg accepts for an SQLAlchemy URL, which may name a driver."""
     _, separator, rest = url.partition("://")
     return f"postgresql{separator}{rest}"
@@ -33,7 +33,7 @@ def dsn(url: str) -> str:
 
 async def create_database(server: str, name: str, *, template: str | None = None) -> str:
     """Create a database and return its URL; drop an existing one of that name before."""
-    connection = await asyncpg.connect(dsn(server))
+    connection = await asyncpg.connect(to_asyncpg_url(server))
     copied = f' TEMPLATE "{template}"' if template else ""
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -58,7 +58,7 @@ def create_template(server: str, run_dir: Path) -> str:
     return TEMPLATE
 
 
-async def count_items(execute: Execute) -> None:
+async def store_item_counts(execute: Execute) -> None:
     """Update the stored item counts of documents, after a test has written items with SQL.
 
     The server's own statements keep the counts up to date.

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from support.interpreters import WANTED, interpreters, runs, unavailable
+from support.interpreters import WANTED, is_usable, iter_interpreters, skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "tests" / "sample_project"
@@ -18,7 +18,7 @@ IGNORED = (".*", "*.egg-info", "build", "__pycache__")
 PIP = ("-m", "pip", "--disable-pip-version-check", "-q")
 
 
-def clean_environment(**variables: str) -> dict[str, str]:
+def build_clean_environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without CASE_, PYTEST_ and TIMEBACK_ variables.
 
     ``variables`` are added.
@@ -28,12 +28,12 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def run(*command: str | Path, folder: Path, **variables: str) -> str:
+def run_successfully(*command: str | Path, folder: Path, **variables: str) -> str:
     """Run a command in ``folder`` and return its output; fail if the exit code is not 0."""
     result = subprocess.run(
         command,
         cwd=folder,
-        env=clean_environment(**variables),
+        env=build_clean_environment(**variables),
         capture_output=True,
         text=True,
         timeout=600,
@@ -52,17 +52,17 @@ def find_sdk_python(run_dir: Path) -> Path:
     with (run_dir / "sdk.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_installed.exists():
-            interpreter = next(filter(runs, interpreters()), None)
+            interpreter = next(filter(is_usable, iter_interpreters()), None)
             if interpreter is None:
-                unavailable(
+                skip_or_fail(
                     f"the TimeBack SDK needs {WANTED}: there is none on PATH, of uv or of pyenv"
                 )
-            install_project(interpreter, folder, run_dir)
+            create_project_environment(interpreter, folder, run_dir)
             is_installed.touch()
     return folder / "bin" / "python"
 
 
-def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
+def create_project_environment(interpreter: Path, folder: Path, run_dir: Path) -> Path:
     """Create a virtual environment with the dependencies of the sample project.
 
     Returns the path of its Python.
@@ -71,15 +71,15 @@ def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
     requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
     assert requirements[2] == "case-server[embedded]"
     requirements[2] = f"{build_wheel(run_dir)}[embedded]"
-    return install(interpreter, folder, *requirements)
+    return create_environment(interpreter, folder, *requirements)
 
 
-def install(interpreter: str | Path, folder: Path, *requirements: str) -> Path:
+def create_environment(interpreter: str | Path, folder: Path, *requirements: str) -> Path:
     """Create a virtual environment with the given requirements and return its Python."""
-    run(interpreter, "-m", "venv", "--without-pip", folder, folder=folder.parent)
+    run_successfully(interpreter, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     python = folder / "bin" / "python"
     pip = (sys.executable, *PIP, "--python", python)
-    run(*pip, "install", "--no-compile", *requirements, folder=folder.parent)
+    run_successfully(*pip, "install", "--no-compile", *requirements, folder=folder.parent)
     return python
 
 
@@ -92,6 +92,8 @@ def build_wheel(run_dir: Path) -> Path:
         if not (built := [*folder.glob("*.whl")]):
             source = folder / "source"
             shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*IGNORED, "tests"))
-            run(sys.executable, *PIP, "wheel", "--no-deps", "-w", folder, source, folder=folder)
+            run_successfully(
+                sys.executable, *PIP, "wheel", "--no-deps", "-w", folder, source, folder=folder
+            )
             built = [*folder.glob("*.whl")]
     return built[0]

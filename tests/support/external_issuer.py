@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-def base64url(data: bytes) -> str:
+def encode_base64url(data: bytes) -> str:
     """Encode bytes as base64url without padding (RFC 7515, section 2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -80,8 +80,8 @@ class ExternalIssuer:
         """Create a token with any header, signed by ``sign_bytes`` instead of the JWT library."""
         header = {"alg": "RS256", "kid": self.key.kid, **header}
         parts = (json.dumps(part).encode() for part in (header, self.claims(**changes)))
-        signed = ".".join(map(base64url, parts))
-        return f"{signed}.{base64url(sign_bytes(signed.encode()))}"
+        signed = ".".join(map(encode_base64url, parts))
+        return f"{signed}.{encode_base64url(sign_bytes(signed.encode()))}"
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """Return the claims of a valid access token with some changed; None leaves a claim out."""

@@ -75,7 +75,7 @@ def rubric(**fields: Any) -> Body:
     return entity(title="a rubric", CFRubricCriteria=[first, entity(category="two")], **fields)
 
 
-def everything() -> Body:
+def package_with_every_class() -> Body:
     """Return a CFPackage with an entity of each class of the standard, and links to all of them."""
     subject_, concept = subject("S"), entity(title="a concept", hierarchyCode="C")
     license_ = entity(title="a licence", licenseText="use it well")
@@ -99,7 +99,7 @@ def everything() -> Body:
     return body
 
 
-def first_of(body: Body, name: str) -> Body:
+def get_first_entity(body: Body, name: str) -> Body:
     """Return the first entity of a class, such as ``CFItem``, in a CFPackage."""
     if name == "CFDocument":
         first: Body = body[name]

@@ -17,14 +17,14 @@ NEWEST = (3, 14)
 WANTED = f"Python {'.'.join(map(str, OLDEST))} or newer"
 
 
-def unavailable(why: str) -> NoReturn:
+def skip_or_fail(why: str) -> NoReturn:
     """Skip the test with a reason; in CI, where everything must be installed, fail it instead."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
 
 
-def interpreters() -> Iterator[Path]:
+def iter_interpreters() -> Iterator[Path]:
     """Yield paths of Python interpreters: this one, and those on PATH, of uv and of pyenv."""
     yield Path(sys.executable)
     names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
@@ -39,7 +39,7 @@ def interpreters() -> Iterator[Path]:
             yield from sorted(home.glob(f"{below}*/bin/{name}"))
 
 
-def runs(interpreter: Path) -> bool:
+def is_usable(interpreter: Path) -> bool:
     """Return whether an interpreter starts, is new enough and can create environments.
 
     A shim of pyenv may exist without starting.
@@ -49,7 +49,7 @@ def runs(interpreter: Path) -> bool:
     return result.returncode == 0
 
 
-def version_of(interpreter: Path) -> tuple[int, int]:
+def get_version(interpreter: Path) -> tuple[int, int]:
     """Return the major and minor version of a Python interpreter, for example (3, 12)."""
     code = "import sys; print(*sys.version_info[:2])"
     result = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from case_server.lint.linter import lint_package
 from case_server.lint.violation import Violation
 
 
-def tree() -> Body:
+def build_valid_tree() -> Body:
     """Return a CFPackage without violations: two top-level items, one of them with a child."""
     body = package()
     root, (top, below) = body["CFDocument"]["identifier"], body["CFItems"]
@@ -25,7 +25,7 @@ def tree() -> Body:
     return body
 
 
-def violations_of(body: Any) -> list[Violation]:
+def find_violations(body: Any) -> list[Violation]:
     return lint_package(json.dumps(body).encode()).violations
 
 
@@ -34,23 +34,23 @@ def add_child(body: Body, item: Body, under: str, **fields: Any) -> None:
     body["CFAssociations"].append(association(item["identifier"], under, **fields))
 
 
-def root(body: Body) -> str:
+def get_document_id(body: Body) -> str:
     return str(body["CFDocument"]["identifier"])
 
 
-def ids(body: Body) -> list[str]:
+def list_item_ids(body: Body) -> list[str]:
     return [item["identifier"] for item in body["CFItems"]]
 
 
-def clean() -> Body:
+def build_clean_package() -> Body:
     body = package()
     top = body["CFItems"][0]["identifier"]
     body["CFAssociations"].append(association(top, body["CFDocument"]["identifier"]))
     return body
 
 
-def flawed() -> Body:
+def build_flawed_package() -> Body:
     """Return a CFPackage that has one lint violation of each severity."""
-    body = clean()
+    body = build_clean_package()
     body["CFItems"][0] |= {"notes": None, "language": "English", "educationLevel": ["5"]}
     return body

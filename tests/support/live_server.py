@@ -24,7 +24,7 @@ READY = re.compile(r"is ready at (\S+)")
 LAST_BANNER_LINE = "Ctrl+C stops"
 
 
-def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+def build_environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """Return this process's environment with a data directory and the given variables.
 
     Other variables that begin with ``CASE_`` are left out.
@@ -33,13 +33,13 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     return inherited | {"CASE_SERVER_DATA_DIR": str(data_dir)} | settings
 
 
-def run(
+def run_command(
     *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a ``case-server`` command in a process of its own and return its result."""
     return subprocess.run(
         [*COMMAND, *arguments],
-        env=environment(data_dir, **settings),
+        env=build_environment(data_dir, **settings),
         input=stdin,
         capture_output=True,
         text=True,
@@ -48,19 +48,20 @@ def run(
     )
 
 
-def invoke(
+def run_command_in_process(
     *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a ``case-server`` command in this process and return the same as ``run``.
+    """Run a ``case-server`` command in this process and return the same as ``run_command``.
 
-    It takes a third of the CPU time of a process, most of which is spent on imports. ``run`` is for
-    tests of what only a process has: exit codes of signals, pipes and terminals.
+    It takes a third of the CPU time of a process, most of which is spent on imports.
+    ``run_command`` is for tests of what only a process has: exit codes of signals, pipes and
+    terminals.
     """
     variables: dict[str, str | None] = {
         name: None for name in os.environ if name.startswith("CASE_")
     }
-    variables |= environment(data_dir, **settings)
-    with preserved_signal_handlers(), preserved_logging():
+    variables |= build_environment(data_dir, **settings)
+    with preserve_signal_handlers(), preserve_logging():
         result = CliRunner().invoke(main, arguments, stdin, variables, prog_name="case-server")
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -68,7 +69,7 @@ def invoke(
 
 
 @contextmanager
-def preserved_signal_handlers() -> Iterator[None]:
+def preserve_signal_handlers() -> Iterator[None]:
     """Restore the signal handlers at the end of a block, because a command replaces them."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -79,7 +80,7 @@ def preserved_signal_handlers() -> Iterator[None]:
 
 
 @contextmanager
-def preserved_logging() -> Iterator[None]:
+def preserve_logging() -> Iterator[None]:
     """Restore the root logger's handlers and level at the end of a block; commands change them."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -115,7 +116,7 @@ class LiveServer:
 
 
 @contextmanager
-def serving(
+def run_live_server(
     data_dir: Path,
     *arguments: str,
     command: tuple[str, ...] | None = None,
@@ -128,7 +129,7 @@ def serving(
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     process = subprocess.Popen(
         command or (*COMMAND, "serve", "--port", "0", *arguments),
-        env=environment(data_dir, **(settings or {})),
+        env=build_environment(data_dir, **(settings or {})),
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

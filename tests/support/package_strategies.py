@@ -120,32 +120,32 @@ VALUES: dict[str, Strategy] = {
 
 
 @st.composite
-def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
+def objects(draw: st.DrawFn, model: type[CaseObject]) -> Body:
     """Draw a JSON object of a CASE class: all required fields and a random set of the others."""
     field_bits = draw(st.integers(0, 2 ** len(get_field_specs(model)) - 1))
     return {
-        name: draw(value(name, shape))
+        name: draw(field_values(name, shape))
         for index, (name, shape) in enumerate(get_field_specs(model).items())
         if shape.required or field_bits >> index & 1
     }
 
 
 @cache
-def value(name: str, shape: FieldSpec) -> Strategy:
+def field_values(name: str, shape: FieldSpec) -> Strategy:
     """Return the strategy for the values of a field, which depends on its name and type."""
     if shape.model is None:
         single = VALUES.get(name, texts)
     elif issubclass(shape.model, Entity):
-        return several(shape.model)
+        return entity_lists(shape.model)
     else:
-        single = one(shape.model)
+        single = objects(shape.model)
     return st.lists(single, max_size=2) if shape.many else single
 
 
 @st.composite
-def several(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Body]:
+def entity_lists(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Body]:
     """Draw up to ``most`` entities of a class, with distinct identifiers."""
-    drawn = [draw(one(model)) for _ in range(draw(st.integers(0, most)))]
+    drawn = [draw(objects(model)) for _ in range(draw(st.integers(0, most)))]
     return list({entity["identifier"]: entity for entity in drawn}.values())
 
 
@@ -153,14 +153,14 @@ def several(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Bod
 def packages(draw: st.DrawFn) -> Body:
     """Draw a valid CFPackage with entities of every class."""
     package: Body = {
-        "CFDocument": draw(one(CFPckgDocument)),
-        "CFItems": draw(several(CFPckgItem, 4)),
-        "CFRubrics": draw(several(CFRubric)),
+        "CFDocument": draw(objects(CFPckgDocument)),
+        "CFItems": draw(entity_lists(CFPckgItem, 4)),
+        "CFRubrics": draw(entity_lists(CFRubric)),
         "CFDefinitions": {
-            resource.plural: draw(several(resource.schema)) for resource in DEFINITIONS
+            resource.plural: draw(entity_lists(resource.schema)) for resource in DEFINITIONS
         },
     }
-    package["CFAssociations"] = _associations(draw, package)
+    package["CFAssociations"] = _draw_associations(draw, package)
     _make_identifiers_unique(package["CFRubrics"])
     for holder in (package, package["CFDefinitions"]):
         if draw(st.booleans()):
@@ -169,7 +169,7 @@ def packages(draw: st.DrawFn) -> Body:
     return package
 
 
-def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
+def _draw_associations(draw: st.DrawFn, package: Body) -> list[Body]:
     """Draw associations, mostly between entities of the package.
 
     No two have the same origin, destination and type.
@@ -177,7 +177,7 @@ def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
     names = [entity["identifier"] for entity in [package["CFDocument"], *package["CFItems"]]]
     nodes = st.sampled_from([*names, *names, "elsewhere", " "])
     drawn, triples = [], set()
-    for association in draw(several(CFAssociation, 6)):
+    for association in draw(entity_lists(CFAssociation, 6)):
         for end in ("originNodeURI", "destinationNodeURI"):
             association[end]["identifier"] = draw(nodes)
         triple = (

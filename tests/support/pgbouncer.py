@@ -18,7 +18,7 @@ START_SECONDS = 10
 
 
 @contextmanager
-def pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
+def run_pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
     """Run PgBouncer in front of a Postgres server during a block and yield its port.
 
     Skips the test if PgBouncer is not installed.

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from case_server.db.postgres import embedded
 
 
-def binaries_with_tls() -> Path | None:
+def find_binaries_with_tls() -> Path | None:
     """Return the directory of Postgres binaries on this machine that support TLS, or None."""
     for folder in embedded._candidates():
         if embedded._major_version(folder) < embedded.OLDEST_MAJOR:
@@ -48,15 +48,15 @@ class TlsServer:
 
 
 @contextmanager
-def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
+def run_tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
     """Run a Postgres server that accepts TLS, plain TCP and Unix socket connections."""
     folder.mkdir(mode=0o700)
     sockets = folder / "s"
     sockets.mkdir(mode=0o777)
-    authority = _write(folder, "root", None)
-    _write(folder, "other_authority", None)
-    _write(folder, "server", authority)
-    _write(folder, "client", authority)
+    authority = _write_certificate(folder, "root", None)
+    _write_certificate(folder, "other_authority", None)
+    _write_certificate(folder, "server", authority)
+    _write_certificate(folder, "client", authority)
     settings = (
         f"{embedded.SETTINGS} -c ssl=on -c ssl_cert_file={folder}/server.crt "
         f"-c ssl_key_file={folder}/server.key -c ssl_ca_file={folder}/root.crt "
@@ -82,7 +82,7 @@ def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
-def _write(folder: Path, name: str, issuer: Authority | None) -> Authority:
+def _write_certificate(folder: Path, name: str, issuer: Authority | None) -> Authority:
     """Write a new certificate and its key, signed by ``issuer``; None makes it self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"case {name}")])

@@ -53,7 +53,7 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None
         print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
 
 
-def behaviour() -> None:
+def print_behaviour() -> None:
     """Print one table of cases and results for each section of ``behaviour.yaml``."""
     rows = load_behaviour()["behaviour"]
     for topic in dict.fromkeys(row["topic"] for row in rows):
@@ -65,7 +65,7 @@ def behaviour() -> None:
     print()
 
 
-def sync() -> None:
+def print_sync_behaviour() -> None:
     """Print how ``case-server sync`` treats sources that are incomplete or unavailable."""
     print_table(
         ("case", "result"), ((row["case"], row["result"]) for row in load_behaviour()["sync"])
@@ -73,7 +73,7 @@ def sync() -> None:
     print()
 
 
-def settings() -> None:
+def print_settings() -> None:
     """Print a table of all settings with their types, defaults and descriptions."""
     rows = []
     for name, field in Settings.model_fields.items():
@@ -93,7 +93,7 @@ def _format_default(field: FieldInfo) -> str:
     return "" if default in (None, "", (), {}, PydanticUndefined) else f"`{default}`"
 
 
-def rules() -> None:
+def print_lint_rules() -> None:
     """Print a table of the lint rules with their severities; each has an anchor for links."""
     rows = (
         (f'<a id="{rule.anchor}"></a>`{rule.id}`', rule.severity, rule.explanation, rule.standard)
@@ -103,7 +103,7 @@ def rules() -> None:
     print()
 
 
-def checks() -> None:
+def print_conformance_checks() -> None:
     """Print a table of the conformance checks with their sources and profiles."""
     rows = []
     for check in CHECKS:
@@ -116,7 +116,7 @@ def checks() -> None:
     print()
 
 
-def commands() -> None:
+def print_commands() -> None:
     """Print a table with the summary of every ``case-server`` command."""
     context = click.Context(cli_main, info_name="case-server")
     rows = []
@@ -128,7 +128,7 @@ def commands() -> None:
     print()
 
 
-def cli() -> None:
+def print_command_help() -> None:
     """Print the help text of every ``case-server`` command."""
     context = click.Context(cli_main, info_name="case-server", max_content_width=HELP_COLUMNS)
     context.terminal_width = HELP_COLUMNS
@@ -148,7 +148,7 @@ def _iter_help(command: click.Command, context: click.Context) -> Iterable[tuple
             yield from _iter_help(child, child_context)
 
 
-def routes() -> None:
+def print_routes() -> None:
     """Print a table of every profile's routes with their scopes, parameters and error codes."""
     documents = asyncio.run(_fetch_openapi_documents())
     for profile, document in documents.items():
@@ -193,7 +193,7 @@ def _route_row(
         for name in names
     ]
     parameters = [
-        _resolve(document, parameter)
+        _resolve_reference(document, parameter)
         for parameter in (*path_item.get("parameters", ()), *operation.get("parameters", ()))
     ]
     names = [f"`{each['name']}`" for each in parameters if each["in"] != "path"]
@@ -205,7 +205,7 @@ def _route_row(
     )
 
 
-def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+def _resolve_reference(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return an OpenAPI object; if it is a ``$ref``, return the component that this names."""
     reference = value.get("$ref")
     if reference is None:

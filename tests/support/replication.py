@@ -20,7 +20,7 @@ from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
 POLL_SECONDS = 0.05
 
 
-class Server:
+class ReplicatedServer:
     """A Postgres server that is a primary or a standby."""
 
     def __init__(self, cluster: _Cluster, url: str) -> None:
@@ -68,7 +68,7 @@ class Server:
 class Replication:
     """A primary and its standbys; tests that need one standby use the first."""
 
-    def __init__(self, primary: Server, standbys: list[Server]) -> None:
+    def __init__(self, primary: ReplicatedServer, standbys: list[ReplicatedServer]) -> None:
         self.primary, self.standbys, self.standby = primary, standbys, standbys[0]
 
     @property
@@ -98,23 +98,23 @@ class Replication:
 
 
 @asynccontextmanager
-async def replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIterator[Replication]:
+async def run_replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIterator[Replication]:
     """Run a primary with the current schema and some standbys, with their data in ``folder``."""
     with ExitStack() as stack:
         url = stack.enter_context(exclusive_postgres(folder / "primary"))
         await asyncio.to_thread(alembic_runner.migrate, url)
-        primary = Server(_Cluster((folder / "primary").resolve()), url)
+        primary = ReplicatedServer(_Cluster((folder / "primary").resolve()), url)
         copies = []
         for number in range(1, standbys + 1):
             copy = folder / f"standby-{number}"
-            await asyncio.to_thread(_copy, primary, copy)
+            await asyncio.to_thread(_copy_to_standby, primary, copy)
             standby_url = stack.enter_context(exclusive_postgres(copy))
-            copies.append(Server(_Cluster(copy.resolve()), standby_url))
+            copies.append(ReplicatedServer(_Cluster(copy.resolve()), standby_url))
         await primary.wait_for(f"SELECT count(*) = {standbys} FROM pg_stat_replication")
         yield Replication(primary, copies)
 
 
-def _copy(primary: Server, folder: Path) -> None:
+def _copy_to_standby(primary: ReplicatedServer, folder: Path) -> None:
     """Copy a running server's data to a folder, configured as its standby."""
     folder.mkdir(mode=0o700)
     password = primary.cluster.data_dir / "postgres.password"

@@ -19,7 +19,7 @@ Json = Any
 
 
 @dataclass
-class Answer:
+class ScriptedAnswer:
     """A scripted response: status, header fields and body, optionally truncated or reset."""
 
     body: Json | bytes = b""
@@ -42,9 +42,9 @@ class ScriptedSource:
         self.requests: list[str] = []
         """Request targets, in order."""
         self.headers: list[dict[str, str]] = []
-        self.answers: dict[str, Answer | deque[Answer]] = {}
+        self.answers: dict[str, ScriptedAnswer | deque[ScriptedAnswer]] = {}
         """Answers by request target or path; of a deque, each is used once, the last repeatedly."""
-        self.respond: Callable[[str], Answer] = self._scripted
+        self.respond: Callable[[str], ScriptedAnswer] = self._scripted
         source = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,14 +69,14 @@ class ScriptedSource:
         self.thread = threading.Thread(target=serve, daemon=True)
         self.thread.start()
 
-    def _scripted(self, target: str) -> Answer:
+    def _scripted(self, target: str) -> ScriptedAnswer:
         answer = self.answers.get(target) or self.answers.get(urlsplit(target).path)
         if isinstance(answer, deque):
             return answer.popleft() if len(answer) > 1 else answer[0]
-        return answer or Answer({"message": "no such path"}, 404)
+        return answer or ScriptedAnswer({"message": "no such path"}, 404)
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
+    def _send(handler: BaseHTTPRequestHandler, answer: ScriptedAnswer) -> None:
         content = answer.content
         handler.send_response(answer.status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
@@ -97,7 +97,7 @@ class ScriptedSource:
 
 
 @contextmanager
-def scripted_source() -> Iterator[ScriptedSource]:
+def run_scripted_source() -> Iterator[ScriptedSource]:
     """Run a server with scripted responses for the duration of a block."""
     source = ScriptedSource()
     try:
@@ -106,7 +106,7 @@ def scripted_source() -> Iterator[ScriptedSource]:
         source.stop()
 
 
-def page_of(target: str) -> tuple[int, int]:
+def parse_page(target: str) -> tuple[int, int]:
     """Return the ``limit`` and ``offset`` in a request target, with defaults of 100 and 0."""
     query = parse_qs(urlsplit(target).query)
     return int(query.get("limit", ["100"])[0]), int(query.get("offset", ["0"])[0])

@@ -12,7 +12,7 @@ DEFAULT_EXAMPLES = 100
 """``max_examples`` of the default profile of hypothesis."""
 
 
-def slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
+def mark_slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
     """Mark parameters of a test as slow, except those in ``default``.
 
     Without the mark, ``make test`` runs them; with it, only ``make test-all``.
@@ -27,6 +27,6 @@ def _slow(values: Any) -> Any:
     )
 
 
-def scaled(examples: int) -> int:
+def scale_examples(examples: int) -> int:
     """Return a number of Hypothesis examples, ten times as large in the profile ``thorough``."""
     return examples * settings().max_examples // DEFAULT_EXAMPLES

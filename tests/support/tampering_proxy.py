@@ -55,7 +55,9 @@ def leave_unchanged(_: Exchange) -> None:
 
 
 @contextmanager
-def tampering(origin: str, answer: Modify, request: Modify = leave_unchanged) -> Iterator[str]:
+def run_tampering_proxy(
+    origin: str, answer: Modify, request: Modify = leave_unchanged
+) -> Iterator[str]:
     """Run a proxy for the server at ``origin`` during a block and yield the proxy's URL.
 
     ``request`` is called before each request is forwarded, ``answer`` before its response is

@@ -9,7 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from support.live_server import COMMAND, environment
+from support.live_server import COMMAND, build_environment
 
 GREEN, BOLD, BOLD_RED = "\x1b[32m", "\x1b[1m", "\x1b[1;31m"
 
@@ -22,7 +22,7 @@ def run_in_terminal(
     Returns its exit code and everything that it wrote to stdout and stderr.
     """
     reader, terminal = pty.openpty()
-    variables = environment(data_dir, **{"TERM": "xterm"} | settings)
+    variables = build_environment(data_dir, **{"TERM": "xterm"} | settings)
     # Of the terminal that runs the tests, if any.
     for name in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"} - settings.keys():
         variables.pop(name, None)

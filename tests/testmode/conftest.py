@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient, create_client
 
 from case_server.main import create_app
@@ -64,7 +64,7 @@ async def other(
 @pytest.fixture
 async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
     """Return a function that lists the databases of the Postgres server."""
-    connection = await asyncpg.connect(dsn(postgres))
+    connection = await asyncpg.connect(to_asyncpg_url(postgres))
 
     async def names() -> set[str]:
         rows = await connection.fetch("SELECT datname FROM pg_database")

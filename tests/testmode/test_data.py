@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import make_url
 from support import factories
-from support.databases import create_database, dsn
+from support.databases import create_database, to_asyncpg_url
 from support.test_mode_client import DOCUMENTS, NamespaceClient, list_idle_clones
 
 from case_server.db.pool import Database
@@ -221,7 +221,7 @@ async def test_configured_database_is_not_written(
 ) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
     await namespace.put_document()
-    connection = await asyncpg.connect(dsn(testmode_url))
+    connection = await asyncpg.connect(to_asyncpg_url(testmode_url))
     try:
         assert await connection.fetchval("SELECT count(*) FROM documents") == 0
         assert await connection.fetchval("SELECT count(*) FROM signing_keys") == 0
@@ -250,7 +250,7 @@ async def test_role_without_createdb_fails_with_remedy(
 ) -> None:
     url = await create_database(postgres, "case_test_no_right")
     await to_thread.run_sync(alembic_runner.migrate, url)
-    connection = await asyncpg.connect(dsn(postgres))
+    connection = await asyncpg.connect(to_asyncpg_url(postgres))
     await connection.execute("DROP ROLE IF EXISTS case_test_poor")
     await connection.execute("CREATE ROLE case_test_poor LOGIN PASSWORD 'poor'")
     try:
@@ -286,7 +286,7 @@ async def test_database_with_other_connections_fails(
 ) -> None:
     monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
-    connection = await asyncpg.connect(dsn(url))
+    connection = await asyncpg.connect(to_asyncpg_url(url))
     try:
         with pytest.raises(StartupError, match="other clients are connected"):
             await require_clonable(url)

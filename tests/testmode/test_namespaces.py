@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.databases import dsn
+from support.databases import to_asyncpg_url
 from support.test_mode_client import (
     BASE,
     DOCUMENTS,
@@ -218,7 +218,7 @@ async def test_drop_does_not_wait_for_postgres(
         brief = NamespaceClient(http, "/ns/brief")
         await brief.test_api("GET", "")
         (made,) = await clones() - before
-        holder = await asyncpg.connect(dsn(postgres))
+        holder = await asyncpg.connect(to_asyncpg_url(postgres))
         try:
             async with holder.transaction():
                 # DROP DATABASE waits for this lock.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.scripted_source import Answer, ScriptedSource, page_of, scripted_source
+from support.scripted_source import ScriptedAnswer, ScriptedSource, parse_page, run_scripted_source
 
 from case_server.net import download
 from case_server.net.download import Fetcher
@@ -19,7 +19,7 @@ LIST = "/ims/case/v1p0/CFDocuments"
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as result:
+    with run_scripted_source() as result:
         yield result
 
 
@@ -38,12 +38,12 @@ IDENTIFIERS = [one["identifier"] for one in ENTRIES]
 def paged(page_size: int, *, hidden: int = 0, total: str | None = None) -> Any:
     """Serve a list by limit and offset, in pages of ``page_size`` without hidden entries."""
 
-    def respond(target: str) -> Answer:
-        limit, offset = page_of(target)
+    def respond(target: str) -> ScriptedAnswer:
+        limit, offset = parse_page(target)
         page = ENTRIES[offset : offset + min(limit, page_size)]
         page = page[:-hidden] if hidden and len(page) > hidden else page
         headers = {"X-Total-Count": total} if total is not None else {}
-        return Answer({"CFDocuments": page}, headers=headers)
+        return ScriptedAnswer({"CFDocuments": page}, headers=headers)
 
     return respond
 
@@ -67,13 +67,13 @@ def test_pages_with_hidden_documents_do_not_end_the_list(source: ScriptedSource)
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer({"CFDocuments": ENTRIES}, headers={"X-Total-Count": "26"}),
-        Answer({"CFDocuments": ENTRIES, "total": 26}),
-        Answer({"CFDocuments": ENTRIES, "totalCount": 26}),
+        ScriptedAnswer({"CFDocuments": ENTRIES}, headers={"X-Total-Count": "26"}),
+        ScriptedAnswer({"CFDocuments": ENTRIES, "total": 26}),
+        ScriptedAnswer({"CFDocuments": ENTRIES, "totalCount": 26}),
     ],
 )
 def test_list_that_names_fewer_than_its_total_is_incomplete(
-    source: ScriptedSource, answer: Answer
+    source: ScriptedSource, answer: ScriptedAnswer
 ) -> None:
     source.answers[LIST] = answer
     documents = read(source)
@@ -83,7 +83,7 @@ def test_list_that_names_fewer_than_its_total_is_incomplete(
 
 def test_total_that_is_reached_ends_a_list_with_links(source: ScriptedSource) -> None:
     headers = {"X-Total-Count": "25", "Link": f'<{LIST}?offset=0>; rel="first"'}
-    source.answers[LIST] = Answer(ENTRIES, headers=headers)
+    source.answers[LIST] = ScriptedAnswer(ENTRIES, headers=headers)
     assert read(source).incomplete_reason is None
     assert len(source.requests) == 1
 
@@ -92,8 +92,8 @@ def test_total_that_is_reached_ends_a_list_with_links(source: ScriptedSource) ->
 def test_next_link_is_followed(source: ScriptedSource, target: str) -> None:
     link = target.format(url=source.url, list=LIST)
     headers = {"Link": f'<{LIST}?page=1>; rel="first", <{link}>; rel="next"; title="a, b"'}
-    source.answers[LIST] = Answer({"CFDocuments": ENTRIES[:5]}, headers=headers)
-    source.answers[f"{LIST}?page=2"] = Answer({"CFDocuments": ENTRIES[5:]})
+    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[:5]}, headers=headers)
+    source.answers[f"{LIST}?page=2"] = ScriptedAnswer({"CFDocuments": ENTRIES[5:]})
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.incomplete_reason is None
@@ -102,8 +102,8 @@ def test_next_link_is_followed(source: ScriptedSource, target: str) -> None:
 
 def test_next_link_with_another_scheme_or_port_stays_on_the_origin(source: ScriptedSource) -> None:
     headers = {"Link": f'<https://127.0.0.1{LIST}?page=2>; rel="next"'}
-    source.answers[LIST] = Answer({"CFDocuments": ENTRIES[:5]}, headers=headers)
-    source.answers[f"{LIST}?page=2"] = Answer({"CFDocuments": ENTRIES[5:]})
+    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[:5]}, headers=headers)
+    source.answers[f"{LIST}?page=2"] = ScriptedAnswer({"CFDocuments": ENTRIES[5:]})
     assert list(read(source).package_urls) == IDENTIFIERS
 
 
@@ -112,7 +112,7 @@ def test_next_link_with_another_scheme_or_port_stays_on_the_origin(source: Scrip
 )
 def test_next_link_to_another_origin_is_an_error(source: ScriptedSource, target: str) -> None:
     headers = {"Link": f'<{target}>; rel="next"'}
-    source.answers[LIST] = Answer({"CFDocuments": ENTRIES}, headers=headers)
+    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES}, headers=headers)
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.error
@@ -124,7 +124,7 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
     for page, following in (("", "2"), ("?page=2", "3"), ("?page=3", "2")):
         headers = {"Link": f'<{LIST}?page={following}>; rel="next"'}
         number = int(page[-1:] or 1)
-        answer = Answer({"CFDocuments": [entry(number)]}, headers=headers)
+        answer = ScriptedAnswer({"CFDocuments": [entry(number)]}, headers=headers)
         source.answers[f"{LIST}{page}"] = answer
     documents = read(source)
     assert documents.error
@@ -134,9 +134,9 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
 
 
 def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
-    def respond(target: str) -> Answer:
+    def respond(target: str) -> ScriptedAnswer:
         headers = {"Link": f'<{LIST}?after={len(source.requests)}>; rel="next"'}
-        return Answer({"CFDocuments": ENTRIES}, headers=headers)
+        return ScriptedAnswer({"CFDocuments": ENTRIES}, headers=headers)
 
     source.respond = respond
     documents = read(source)
@@ -158,14 +158,14 @@ def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
     ],
 )
 def test_list_in_another_shape_is_read(source: ScriptedSource, body: Any) -> None:
-    source.answers[LIST] = Answer(body)
+    source.answers[LIST] = ScriptedAnswer(body)
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.incomplete_reason is None
 
 
 def test_single_document_in_place_of_a_list_is_read(source: ScriptedSource) -> None:
-    source.answers[LIST] = Answer({"CFDocuments": ENTRIES[0]})
+    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[0]})
     assert list(read(source).package_urls) == ["d0"]
 
 
@@ -174,7 +174,7 @@ def test_single_document_in_place_of_a_list_is_read(source: ScriptedSource) -> N
     [b"", b"<html>", b'{"CFDocuments": [', {"CFDocument": []}, {"a": [], "b": 1}, 7, {"a": {}}],
 )
 def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -> None:
-    source.answers[LIST] = Answer(body)
+    source.answers[LIST] = ScriptedAnswer(body)
     documents = read(source)
     if body == {"CFDocument": []}:
         assert documents.package_urls == {}
@@ -189,9 +189,9 @@ def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -
 def test_entry_without_an_identifier_is_an_error_that_names_its_page(
     source: ScriptedSource, bad: Any
 ) -> None:
-    def respond(target: str) -> Answer:
-        _, offset = page_of(target)
-        return Answer([[*ENTRIES[:2], *ENTRIES[2:3]], [bad], []][min(offset // 3, 2)])
+    def respond(target: str) -> ScriptedAnswer:
+        _, offset = parse_page(target)
+        return ScriptedAnswer([[*ENTRIES[:2], *ENTRIES[2:3]], [bad], []][min(offset // 3, 2)])
 
     source.respond = respond
     documents = read(source)
@@ -205,7 +205,9 @@ def test_entry_without_an_identifier_is_an_error_that_names_its_page(
 @pytest.mark.parametrize("status", [400, 401, 403, 500])
 def test_error_in_the_middle_is_noted_with_its_page(source: ScriptedSource, status: int) -> None:
     first = paged(10)
-    source.respond = lambda target: first(target) if page_of(target)[1] < 20 else Answer({}, status)
+    source.respond = lambda target: (
+        first(target) if parse_page(target)[1] < 20 else ScriptedAnswer({}, status)
+    )
     documents = read(source)
     assert len(documents.package_urls) == 20
     assert documents.error
@@ -216,7 +218,9 @@ def test_404_after_the_last_page_ends_a_list_that_is_not_known_to_be_complete(
     source: ScriptedSource,
 ) -> None:
     first = paged(30)
-    source.respond = lambda target: first(target) if page_of(target)[1] < 25 else Answer({}, 404)
+    source.respond = lambda target: (
+        first(target) if parse_page(target)[1] < 25 else ScriptedAnswer({}, 404)
+    )
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.error is None
@@ -238,10 +242,13 @@ def test_token_is_sent_to_each_page(source: ScriptedSource) -> None:
 
 
 def test_token_is_not_sent_to_pages_of_another_origin(source: ScriptedSource) -> None:
-    with scripted_source() as other:
+    with run_scripted_source() as other:
         following = {"Link": '</2>; rel="next"'}
-        other.answers = {"/1": Answer(ENTRIES[:5], headers=following), "/2": Answer(ENTRIES)}
-        source.answers[LIST] = Answer(status=302, headers={"Location": f"{other.url}/1"})
+        other.answers = {
+            "/1": ScriptedAnswer(ENTRIES[:5], headers=following),
+            "/2": ScriptedAnswer(ENTRIES),
+        }
+        source.answers[LIST] = ScriptedAnswer(status=302, headers={"Location": f"{other.url}/1"})
         documents = read_document_list(Fetcher("secret"), f"{source.url}{LIST}")
         assert len(documents.package_urls) == 25
         assert len(other.requests) == 2
@@ -250,7 +257,7 @@ def test_token_is_not_sent_to_pages_of_another_origin(source: ScriptedSource) ->
 
 def test_package_uri_is_used_on_the_same_origin_else_its_identifier(source: ScriptedSource) -> None:
     base = f"{source.url}/ims/case/v1p0/CFPackages"
-    source.answers[LIST] = Answer(
+    source.answers[LIST] = ScriptedAnswer(
         [
             entry(1),
             entry(2, CFPackageURI={"identifier": "p2", "uri": f"{source.url}/p/2#x"}),
@@ -275,8 +282,10 @@ def test_package_uri_is_used_on_the_same_origin_else_its_identifier(source: Scri
 
 
 def test_busy_page_is_retried(source: ScriptedSource) -> None:
-    page = Answer({"CFDocuments": ENTRIES, "total": 25})
-    source.answers[LIST] = deque([Answer({}, 503), Answer(page.body, cut_at=40, reset=True), page])
+    page = ScriptedAnswer({"CFDocuments": ENTRIES, "total": 25})
+    source.answers[LIST] = deque(
+        [ScriptedAnswer({}, 503), ScriptedAnswer(page.body, cut_at=40, reset=True), page]
+    )
     documents = read(source)
     assert documents.incomplete_reason is None
     assert len(documents.package_urls) == 25

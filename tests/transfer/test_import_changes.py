@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.live_server import COMMAND, environment
-from support.live_server import invoke as run
+from support.live_server import COMMAND, build_environment
+from support.live_server import run_command_in_process as run
 
 from case_server.exceptions import StartupError
 from case_server.transfer.importer import ImportResult, require_writable_report, write_report
@@ -336,7 +336,10 @@ def on_a_terminal(*arguments: str, data_dir: Path) -> str:
     """Run a command whose stderr is a terminal; return what that shows."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, *arguments], env=environment(data_dir), stdout=subprocess.DEVNULL, stderr=theirs
+        [*COMMAND, *arguments],
+        env=build_environment(data_dir),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
     ) as process:
         os.close(theirs)
         shown = b""

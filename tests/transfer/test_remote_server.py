@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.live_server import invoke as run
-from support.scripted_source import Answer, ScriptedSource, scripted_source
+from support.live_server import run_command_in_process as run
+from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.net.download import DownloadError, Fetcher
 from case_server.transfer.remote_server import CaseSource
@@ -20,7 +20,7 @@ DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"
 
 @pytest.fixture
 def source() -> Iterator[ScriptedSource]:
-    with scripted_source() as result:
+    with run_scripted_source() as result:
         yield result
 
 
@@ -56,8 +56,10 @@ def test_document_leads_to_its_package(
     elif link:
         link = link.format(url=source.url)
     body = document(CFPackageURI=link) if link else document()
-    source.answers[f"{BASE}/CFDocuments/d1"] = Answer({"CFDocument": body} if wrap else body)
-    source.answers[path] = package = Answer(factories.package())
+    source.answers[f"{BASE}/CFDocuments/d1"] = ScriptedAnswer(
+        {"CFDocument": body} if wrap else body
+    )
+    source.answers[path] = package = ScriptedAnswer(factories.package())
     assert read(f"{source.url}{BASE}/CFDocuments/d1") == package.content
     sent = dict(zip(source.requests, source.headers, strict=True))
     assert sent[path]["Authorization"] == "Bearer secret"
@@ -67,7 +69,7 @@ def test_document_with_its_package_on_another_origin_is_refused_with_its_url(
     source: ScriptedSource,
 ) -> None:
     link = {"identifier": "p1", "uri": "https://other.test/CFPackages/p1"}
-    source.answers[f"{BASE}/CFDocuments/d1"] = Answer(document(CFPackageURI=link))
+    source.answers[f"{BASE}/CFDocuments/d1"] = ScriptedAnswer(document(CFPackageURI=link))
     message = refused(f"{source.url}{BASE}/CFDocuments/d1")
     assert "give the URL of the package: https://other.test/CFPackages/p1" in message
     assert f"copy on this server: {source.url}{BASE}/CFPackages/p1" in message
@@ -79,7 +81,7 @@ def test_other_object_is_refused_with_the_url_of_its_package(
     source: ScriptedSource, wrap: object, name: str
 ) -> None:
     body = factories.entity("i1", CFDocumentURI={"identifier": "d1", "uri": "x", "title": "t"})
-    source.answers[f"{BASE}/{name}s/i1"] = Answer({name: body} if wrap else body)
+    source.answers[f"{BASE}/{name}s/i1"] = ScriptedAnswer({name: body} if wrap else body)
     message = refused(f"{source.url}{BASE}/{name}s/i1")
     assert f"give the URL of its package: {source.url}{BASE}/CFPackages/d1" in message
 
@@ -94,19 +96,19 @@ def test_other_object_is_refused_with_the_url_of_its_package(
 )
 def test_package_without_items_is_refused(source: ScriptedSource, body: Any) -> None:
     path = f"{BASE}/CFPackages/d1"
-    source.answers[path] = Answer(body)
+    source.answers[path] = ScriptedAnswer(body)
     assert "no CFItems, so it is not imported as an empty package" in refused(source.url + path)
 
 
 def test_empty_list_of_items_is_a_package(source: ScriptedSource) -> None:
-    source.answers["/p"] = package = Answer({"CFDocument": document(), "CFItems": []})
+    source.answers["/p"] = package = ScriptedAnswer({"CFDocument": document(), "CFItems": []})
     assert read(f"{source.url}/p") == package.content
 
 
 @pytest.mark.parametrize("wrap", [True, False])
 def test_list_is_refused_with_what_to_type(source: ScriptedSource, wrap: object) -> None:
     url = f"{source.url}{BASE}/CFDocuments"
-    source.answers[f"{BASE}/CFDocuments"] = Answer(
+    source.answers[f"{BASE}/CFDocuments"] = ScriptedAnswer(
         {"CFDocuments": [document()]} if wrap else [document()]
     )
     message = refused(url)
@@ -118,9 +120,11 @@ def test_list_is_refused_with_what_to_type(source: ScriptedSource, wrap: object)
     ("path", "base"),
     [("", BASE), ("/", BASE), (BASE, BASE), (f"{BASE}/", BASE), ("/x/case/1.1", "/x/case/1.1")],
 )
-@pytest.mark.parametrize("answer", [Answer({}, 404), Answer(b"<html>"), Answer({"name": "api"})])
+@pytest.mark.parametrize(
+    "answer", [ScriptedAnswer({}, 404), ScriptedAnswer(b"<html>"), ScriptedAnswer({"name": "api"})]
+)
 def test_base_url_is_refused_with_what_to_type(
-    source: ScriptedSource, path: str, base: str, answer: Answer
+    source: ScriptedSource, path: str, base: str, answer: ScriptedAnswer
 ) -> None:
     source.respond = lambda _: answer
     message = refused(f"{source.url}{path}")
@@ -128,9 +132,9 @@ def test_base_url_is_refused_with_what_to_type(
     assert f"{source.url}{base}/CFPackages/ID" in message
 
 
-def service_description(*parameters: str) -> Answer:
+def service_description(*parameters: str) -> ScriptedAnswer:
     inline = [{"name": name, "in": "query"} for name in parameters]
-    return Answer({"paths": {"/CFPackages/{sourcedId}": {"get": {"parameters": inline}}}})
+    return ScriptedAnswer({"paths": {"/CFPackages/{sourcedId}": {"get": {"parameters": inline}}}})
 
 
 @pytest.mark.parametrize(
@@ -138,16 +142,19 @@ def service_description(*parameters: str) -> Answer:
     [
         (service_description("fields", "extensions"), "?extensions=true"),
         (service_description("fields"), ""),
-        (Answer({"paths": {}}), ""),
-        (Answer(b"<html>"), ""),
-        (Answer({}, 404), ""),
-        (Answer({}, 401), ""),
+        (ScriptedAnswer({"paths": {}}), ""),
+        (ScriptedAnswer(b"<html>"), ""),
+        (ScriptedAnswer({}, 404), ""),
+        (ScriptedAnswer({}, 401), ""),
     ],
 )
 def test_extensions_are_requested_if_the_service_description_has_them(
-    source: ScriptedSource, answer: Answer, query: str
+    source: ScriptedSource, answer: ScriptedAnswer, query: str
 ) -> None:
-    source.answers = {DISCOVERY: answer, f"{BASE}/CFPackages/x": Answer(factories.package())}
+    source.answers = {
+        DISCOVERY: answer,
+        f"{BASE}/CFPackages/x": ScriptedAnswer(factories.package()),
+    }
     case_source = CaseSource(Fetcher())
     for _ in range(2):
         case_source.read_package(f"{source.url}{BASE}/CFPackages/x")
@@ -157,7 +164,7 @@ def test_extensions_are_requested_if_the_service_description_has_them(
 
 @pytest.mark.parametrize("path", ["/p", "/ims/case/v1p0/CFPackages/x", "/case/1.1/CFPackages/x"])
 def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource, path: str) -> None:
-    source.answers[path] = Answer(factories.package())
+    source.answers[path] = ScriptedAnswer(factories.package())
     read(source.url + path)
     assert source.requests == [path]
 
@@ -168,9 +175,9 @@ def test_import_follows_a_document_and_refuses_a_list(
     body = factories.package()
     identifier = body["CFDocument"]["identifier"]
     source.answers = {
-        f"{BASE}/CFDocuments": Answer([body["CFDocument"]]),
-        f"{BASE}/CFDocuments/{identifier}": Answer(body["CFDocument"]),
-        f"{BASE}/CFPackages/{identifier}": Answer(body),
+        f"{BASE}/CFDocuments": ScriptedAnswer([body["CFDocument"]]),
+        f"{BASE}/CFDocuments/{identifier}": ScriptedAnswer(body["CFDocument"]),
+        f"{BASE}/CFPackages/{identifier}": ScriptedAnswer(body),
     }
     documents = f"{source.url}{BASE}/CFDocuments"
     result = run("import", f"{documents}/{identifier}", data_dir=tmp_path)
@@ -188,14 +195,14 @@ CAPTURED = CAPTURE / "package-items-and-associations.json"
 @pytest.mark.skipif(not CAPTURED.exists(), reason="the captured answers are not here")
 def test_captured_package_is_a_package(source: ScriptedSource) -> None:
     raw = CAPTURED.read_bytes()
-    source.answers["/ims/case/v1p1/CFPackages/x"] = Answer(raw)
+    source.answers["/ims/case/v1p1/CFPackages/x"] = ScriptedAnswer(raw)
     assert read(f"{source.url}/ims/case/v1p1/CFPackages/x") == raw
 
 
-def dense_package(values: int) -> Answer:
+def dense_package(values: int) -> ScriptedAnswer:
     """Return a package with an item of more JSON values than its size allows."""
     items = [factories.packed_item(extensions={"vector": [0] * values})]
-    return Answer(factories.package(CFItems=items, CFAssociations=[]))
+    return ScriptedAnswer(factories.package(CFItems=items, CFAssociations=[]))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
-from support.live_server import LiveServer, invoke, run, serving
-from support.scripted_source import Answer, scripted_source
+from support.live_server import LiveServer, run_command, run_command_in_process, run_live_server
+from support.scripted_source import ScriptedAnswer, run_scripted_source
 
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
@@ -32,7 +32,7 @@ def source_dir(new_data_dir: Callable[[], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def live(source_dir: Path) -> Iterator[LiveServer]:
-    with serving(source_dir) as running:
+    with run_live_server(source_dir) as running:
         yield running
 
 
@@ -178,7 +178,7 @@ async def test_list_sync_adds_and_removes_documents(
     ids = {body["CFDocument"]["identifier"] for body, _ in frameworks}
     assert ids <= {each.document for each in synced}
     gone = frameworks[0][0]["CFDocument"]["identifier"]
-    result = run("delete", "document", gone, data_dir=source_dir)
+    result = run_command("delete", "document", gone, data_dir=source_dir)
     assert result.stdout == "deleted: CFDocument (1), CFItem (4), CFAssociation (3)\n"
     dropped = [each for each in await sync(list_url) if each.status == "dropped"]
     assert [each.document for each in dropped] == [gone]
@@ -201,12 +201,12 @@ async def test_concurrent_syncs_succeed(
     same(await client.get(path), source, path)
 
 
-FAILURES: dict[str, Callable[[bytes], Answer]] = {
-    "500": lambda _: Answer(status=500),
-    "cut off": lambda package: Answer(package, cut_at=len(package) // 2),
-    "half a package": lambda package: Answer(package[: len(package) // 2]),
-    "another language": lambda _: Answer(b"<html>maintenance</html>"),
-    "invalid": lambda package: Answer(package.replace(b'"isChildOf"', b'"isAuntOf"')),
+FAILURES: dict[str, Callable[[bytes], ScriptedAnswer]] = {
+    "500": lambda _: ScriptedAnswer(status=500),
+    "cut off": lambda package: ScriptedAnswer(package, cut_at=len(package) // 2),
+    "half a package": lambda package: ScriptedAnswer(package[: len(package) // 2]),
+    "another language": lambda _: ScriptedAnswer(b"<html>maintenance</html>"),
+    "invalid": lambda package: ScriptedAnswer(package.replace(b'"isChildOf"', b'"isAuntOf"')),
 }
 
 
@@ -215,14 +215,14 @@ async def test_outage_of_the_source_changes_nothing(
     source: httpx.Client,
     client: httpx.AsyncClient,
     sync: Callable[..., Any],
-    failure: Callable[[bytes], Answer],
+    failure: Callable[[bytes], ScriptedAnswer],
 ) -> None:
     body, url = upload(source)
     path = url.removeprefix(str(source.base_url).rstrip("/"))
     package = sent(source, path)
-    with scripted_source() as failing:
+    with run_scripted_source() as failing:
         url = f"{failing.url}/CFPackages/x"
-        failing.respond = lambda _: Answer(package)
+        failing.respond = lambda _: ScriptedAnswer(package)
         (synced,) = await sync(url, Fetcher())
         assert synced.status == "created"
         before = (await client.get(path)).json()
@@ -231,7 +231,7 @@ async def test_outage_of_the_source_changes_nothing(
         assert synced.status == "failed"
         assert synced.reason
         assert (await client.get(path)).json() == before
-        failing.respond = lambda _: Answer(package)
+        failing.respond = lambda _: ScriptedAnswer(package)
         (synced,) = await sync(url, Fetcher())
     assert synced.status == "unchanged"
     assert body["CFDocument"]["identifier"] == synced.document
@@ -251,15 +251,17 @@ def test_command_syncs_and_reports(
     listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": "local-secret"}
     token_url = ("--token-url", f"{live.base_url}/oauth2/token")
-    result = invoke("sync", "--from", str(listed), *token_url, data_dir=data_dir, **client)
+    result = run_command_in_process(
+        "sync", "--from", str(listed), *token_url, data_dir=data_dir, **client
+    )
     assert result.returncode == 1
     assert f"{url}: created" in result.stdout
     assert "CFItem: 4 created" in result.stdout
     assert "http://127.0.0.1:1/CFPackages/x: failed, the copy is unchanged" in result.stderr
-    result = invoke("sync", url, "-q", *token_url, data_dir=data_dir, **client)
+    result = run_command_in_process("sync", url, "-q", *token_url, data_dir=data_dir, **client)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     for arguments in ((), ("framework.json",)):
-        assert invoke("sync", *arguments, data_dir=data_dir).returncode == 2
+        assert run_command_in_process("sync", *arguments, data_dir=data_dir).returncode == 2
 
 
 def test_file_of_urls_is_synced() -> None:

@@ -17,9 +17,9 @@ from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import factories
-from support.live_server import invoke as run
-from support.scripted_source import Answer, ScriptedSource, page_of, scripted_source
-from support.selection import scaled
+from support.live_server import run_command_in_process as run
+from support.scripted_source import ScriptedAnswer, ScriptedSource, parse_page, run_scripted_source
+from support.selection import scale_examples
 
 from case_server.db import mirrors
 from case_server.db.pool import Database
@@ -34,7 +34,7 @@ Sync = Callable[..., Awaitable[list[SyncResult]]]
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as result:
+    with run_scripted_source() as result:
         yield result
 
 
@@ -57,9 +57,9 @@ class Hub:
     count: int
     name: str = field(default_factory=lambda: f"hub-{uuid.uuid4().hex[:8]}")
     unlisted: set[str] = field(default_factory=set)
-    faults: dict[str, Answer] = field(default_factory=dict)
+    faults: dict[str, ScriptedAnswer] = field(default_factory=dict)
     """Responses that replace the package, by its identifier."""
-    listing: Callable[[Hub, str], Answer | None] = lambda *_: None
+    listing: Callable[[Hub, str], ScriptedAnswer | None] = lambda *_: None
     """Returns a response that replaces a page of the list, or None for the page itself."""
 
     def __post_init__(self) -> None:
@@ -82,23 +82,23 @@ class Hub:
         shown = (one for one in self.ids if one not in self.unlisted)
         return [self.packages[identifier]["CFDocument"] for identifier in shown]
 
-    def respond(self, target: str) -> Answer:
+    def respond(self, target: str) -> ScriptedAnswer:
         path = urlsplit(target).path
         if path == f"/{self.name}/CFDocuments":
-            limit, offset = page_of(target)
+            limit, offset = parse_page(target)
             page = self.documents[offset : offset + limit]
-            return self.listing(self, target) or Answer({"CFDocuments": page})
+            return self.listing(self, target) or ScriptedAnswer({"CFDocuments": page})
         identifier = path.rpartition("/")[2]
         if identifier in self.faults:
             return self.faults[identifier]
         if path == f"/{self.name}/CFPackages/{identifier}" and identifier in self.packages:
-            return Answer(self.packages[identifier])
-        return Answer({"message": "unknown"}, 404)
+            return ScriptedAnswer(self.packages[identifier])
+        return ScriptedAnswer({"message": "unknown"}, 404)
 
     def withdraw(self, *identifiers: str, status: int = 404) -> None:
         for identifier in identifiers:
             self.unlisted.add(identifier)
-            self.faults[identifier] = Answer({}, status)
+            self.faults[identifier] = ScriptedAnswer({}, status)
 
 
 @pytest.fixture
@@ -164,37 +164,42 @@ async def test_404_behind_a_redirect_to_another_host_does_not_drop(
 ) -> None:
     hub = Hub(source, 2)
     await sync(hub.url)
-    with scripted_source() as other:
+    with run_scripted_source() as other:
         hub.unlisted.add(hub.ids[0])
-        hub.faults[hub.ids[0]] = Answer(status=302, headers={"Location": f"{other.url}/moved"})
+        hub.faults[hub.ids[0]] = ScriptedAnswer(
+            status=302, headers={"Location": f"{other.url}/moved"}
+        )
         assert statuses(await sync(hub.url)) == ["unchanged", "failed"]
         assert other.requests == ["/moved"]
     assert await live(hub) == set(hub.ids)
 
 
-def short(hub: Hub, _: str) -> Answer:
-    return Answer({"CFDocuments": hub.documents, "total": hub.count + 1})
+def short(hub: Hub, _: str) -> ScriptedAnswer:
+    return ScriptedAnswer({"CFDocuments": hub.documents, "total": hub.count + 1})
 
 
-def cut(hub: Hub, _: str) -> Answer:
-    return Answer({"CFDocuments": hub.documents}, cut_at=60)
+def cut(hub: Hub, _: str) -> ScriptedAnswer:
+    return ScriptedAnswer({"CFDocuments": hub.documents}, cut_at=60)
 
 
-def failing(hub: Hub, target: str) -> Answer | None:
-    return Answer({}, 500) if page_of(target)[1] else None
+def failing(hub: Hub, target: str) -> ScriptedAnswer | None:
+    return ScriptedAnswer({}, 500) if parse_page(target)[1] else None
 
 
-def faulty(hub: Hub, target: str) -> Answer | None:
-    return Answer([{}]) if page_of(target)[1] else None
+def faulty(hub: Hub, target: str) -> ScriptedAnswer | None:
+    return ScriptedAnswer([{}]) if parse_page(target)[1] else None
 
 
-def unreadable(hub: Hub, target: str) -> Answer:
-    return Answer({"message": "maintenance"})
+def unreadable(hub: Hub, target: str) -> ScriptedAnswer:
+    return ScriptedAnswer({"message": "maintenance"})
 
 
 @pytest.mark.parametrize("listing", [short, cut, failing, faulty, unreadable])
 async def test_list_that_is_not_known_to_be_complete_drops_nothing(
-    source: ScriptedSource, sync: Sync, live: Live, listing: Callable[[Hub, str], Answer | None]
+    source: ScriptedSource,
+    sync: Sync,
+    live: Live,
+    listing: Callable[[Hub, str], ScriptedAnswer | None],
 ) -> None:
     hub = Hub(source, 3)
     await sync(hub.url)
@@ -311,14 +316,14 @@ async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
     identifier = hub.ids[0]
     package = hub.packages[identifier]
     source.respond = lambda target: (
-        Answer(package) if target == "/elsewhere/1" else hub.respond(target)
+        ScriptedAnswer(package) if target == "/elsewhere/1" else hub.respond(target)
     )
     package["CFDocument"]["CFPackageURI"] = {
         "title": "t",
         "identifier": identifier,
         "uri": f"{source.url}/elsewhere/1",
     }
-    hub.faults[identifier] = Answer({}, 404)
+    hub.faults[identifier] = ScriptedAnswer({}, 404)
     results = await sync(hub.url)
     assert results[0].url == f"{source.url}/elsewhere/1"
     assert {mirror.url for mirror in await mirrors.list_mirrors(database, hub.url)} == {
@@ -336,7 +341,9 @@ async def test_framework_that_another_list_still_has_is_not_deleted(
     identifier = hub.ids[0]
     copy = f"{source.url}/copy/CFPackages/{identifier}"
     source.respond = lambda target: (
-        Answer(hub.packages[identifier]) if target.startswith("/copy/") else hub.respond(target)
+        ScriptedAnswer(hub.packages[identifier])
+        if target.startswith("/copy/")
+        else hub.respond(target)
     )
     await sync(copy)
     hub.withdraw(identifier)
@@ -351,7 +358,7 @@ async def test_url_that_answers_another_document_keeps_the_former(
     hub = Hub(source, 2)
     await sync(hub.url)
     first, second = hub.ids
-    hub.faults[first] = Answer(hub.packages[second])
+    hub.faults[first] = ScriptedAnswer(hub.packages[second])
     results = await sync(hub.url)
     assert f"case-server delete document {first}" in results[0].notes[0]
     assert await live(hub) == set(hub.ids)
@@ -360,18 +367,27 @@ async def test_url_that_answers_another_document_keeps_the_former(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(cut_at=50, body=factories.package()), "the response is incomplete"),
-        (Answer(cut_at=50, body=factories.package(), reset=True), "the connection was lost"),
-        (Answer(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
-        (Answer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}), "compressed data"),
-        (Answer(b"\x1f\x8b" + bytes(40)), "compressed data"),
-        (Answer(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
-        (Answer(b"<html>", headers={"Content-Type": "text/html"}), "the response is text/html"),
-        (Answer(b'{"CFItems": [}'), "not JSON"),
+        (ScriptedAnswer(cut_at=50, body=factories.package()), "the response is incomplete"),
+        (
+            ScriptedAnswer(cut_at=50, body=factories.package(), reset=True),
+            "the connection was lost",
+        ),
+        (ScriptedAnswer(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
+        (
+            ScriptedAnswer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}),
+            "compressed data",
+        ),
+        (ScriptedAnswer(b"\x1f\x8b" + bytes(40)), "compressed data"),
+        (ScriptedAnswer(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
+        (
+            ScriptedAnswer(b"<html>", headers={"Content-Type": "text/html"}),
+            "the response is text/html",
+        ),
+        (ScriptedAnswer(b'{"CFItems": [}'), "not JSON"),
     ],
 )
 async def test_answer_that_breaks_off_is_blamed_on_the_source(
-    source: ScriptedSource, sync: Sync, answer: Answer, reason: str
+    source: ScriptedSource, sync: Sync, answer: ScriptedAnswer, reason: str
 ) -> None:
     source.answers["/CFPackages/x"] = answer
     (failed,) = await sync(f"{source.url}/CFPackages/x")
@@ -387,8 +403,8 @@ async def test_url_of_a_document_leads_to_its_package(
     hub = Hub(source, 1)
     document = hub.documents[0]
     target = f"/{hub.name}/CFDocuments/{hub.ids[0]}"
-    hub.faults[hub.ids[0]] = Answer({"CFDocument": document} if wrap else document)
-    package = Answer(hub.packages[hub.ids[0]])
+    hub.faults[hub.ids[0]] = ScriptedAnswer({"CFDocument": document} if wrap else document)
+    package = ScriptedAnswer(hub.packages[hub.ids[0]])
     source.respond = lambda path: hub.respond(path) if path == target else package
     (result,) = await sync(f"{source.url}{target}")
     assert result.status == "created"
@@ -406,30 +422,30 @@ async def test_object_without_items_is_not_an_empty_package(
         {"CFDocument": hub.documents[0], "CFAssociations": []},
         {"CFPackage": {"CFDocument": hub.documents[0], "CFItems": None}},
     ):
-        hub.faults[hub.ids[0]] = Answer(body)
+        hub.faults[hub.ids[0]] = ScriptedAnswer(body)
         (result,) = await sync(hub.url, allow_deletes=True)
         assert result.status == "failed"
         assert "no CFItems" in str(result.reason)
 
 
 FAULTS = [
-    Answer({}, 401),
-    Answer({}, 403),
-    Answer({}, 500),
-    Answer({}, 503),
-    Answer(b"<html>"),
-    Answer({"CFDocument": {"title": "x"}}),
-    Answer(factories.package(), cut_at=40),
+    ScriptedAnswer({}, 401),
+    ScriptedAnswer({}, 403),
+    ScriptedAnswer({}, 500),
+    ScriptedAnswer({}, 503),
+    ScriptedAnswer(b"<html>"),
+    ScriptedAnswer({"CFDocument": {"title": "x"}}),
+    ScriptedAnswer(factories.package(), cut_at=40),
 ]
 
 
-def capped(hub: Hub, target: str) -> Answer:
-    _, offset = page_of(target)
-    return Answer(hub.documents[offset : offset + 2])
+def capped(hub: Hub, target: str) -> ScriptedAnswer:
+    _, offset = parse_page(target)
+    return ScriptedAnswer(hub.documents[offset : offset + 2])
 
 
-def counted(difference: int) -> Callable[[Hub, str], Answer]:
-    def respond(hub: Hub, target: str) -> Answer:
+def counted(difference: int) -> Callable[[Hub, str], ScriptedAnswer]:
+    def respond(hub: Hub, target: str) -> ScriptedAnswer:
         page = capped(hub, target)
         page.headers = {"X-Total-Count": str(max(0, len(hub.documents) + difference))}
         return page
@@ -437,30 +453,30 @@ def counted(difference: int) -> Callable[[Hub, str], Answer]:
     return respond
 
 
-def linked(hub: Hub, target: str) -> Answer:
-    page, (_, offset) = capped(hub, target), page_of(target)
+def linked(hub: Hub, target: str) -> ScriptedAnswer:
+    page, (_, offset) = capped(hub, target), parse_page(target)
     if offset + 2 < len(hub.documents):
         page.headers = {"Link": f'</{hub.name}/CFDocuments?offset={offset + 2}>; rel="next"'}
     return page
 
 
-def looping(hub: Hub, target: str) -> Answer:
+def looping(hub: Hub, target: str) -> ScriptedAnswer:
     page = capped(hub, target)
     page.headers = {"Link": f'</{hub.name}/CFDocuments?offset=0>; rel="next"'}
     return page
 
 
-def busy_once(hub: Hub, target: str) -> Answer | None:
+def busy_once(hub: Hub, target: str) -> ScriptedAnswer | None:
     is_first = hub.source.requests.count(target) % 2 == 1
-    return Answer({}, 429, {"Retry-After": "0"}) if is_first else None
+    return ScriptedAnswer({}, 429, {"Retry-After": "0"}) if is_first else None
 
 
-def redirected(hub: Hub, target: str) -> Answer | None:
+def redirected(hub: Hub, target: str) -> ScriptedAnswer | None:
     location = {"Location": f"/{hub.name}/CFDocuments?offset=0&moved=1"}
-    return None if "moved" in target else Answer(status=302, headers=location)
+    return None if "moved" in target else ScriptedAnswer(status=302, headers=location)
 
 
-LISTINGS: list[Callable[[Hub, str], Answer | None]] = [
+LISTINGS: list[Callable[[Hub, str], ScriptedAnswer | None]] = [
     lambda *_: None,
     capped,
     counted(0),
@@ -474,10 +490,10 @@ LISTINGS: list[Callable[[Hub, str], Answer | None]] = [
     faulty,
     cut,
     unreadable,
-    lambda *_: Answer([]),
-    lambda *_: Answer({}, 500),
-    lambda *_: Answer({}, 404),
-    lambda hub, _: Answer(hub.documents[:2]),
+    lambda *_: ScriptedAnswer([]),
+    lambda *_: ScriptedAnswer({}, 500),
+    lambda *_: ScriptedAnswer({}, 404),
+    lambda hub, _: ScriptedAnswer(hub.documents[:2]),
 ]
 
 STEPS = st.lists(
@@ -514,7 +530,7 @@ async def test_nothing_offered_is_dropped_after_any_sequence(
             here = now
 
     @hypothesis_settings(
-        max_examples=scaled(25),
+        max_examples=scale_examples(25),
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
@@ -529,7 +545,7 @@ async def test_nothing_offered_is_dropped_after_any_sequence(
 async def test_cancelled_sync_ends_its_wait_for_a_retry(
     source: ScriptedSource, database: Database, clean: None
 ) -> None:
-    source.answers["/p"] = Answer({}, 503, {"Retry-After": "60"})
+    source.answers["/p"] = ScriptedAnswer({}, 503, {"Retry-After": "60"})
     loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
 
     def notify(_: str) -> None:

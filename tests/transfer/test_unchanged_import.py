@@ -47,7 +47,7 @@ async def get_package(client: httpx.AsyncClient, profile: Profile, identifier: s
 
 def framework() -> Any:
     """A framework without anything that CASE 1.1 added, and with unusual links to its document."""
-    body = factories.everything()
+    body = factories.package_with_every_class()
     del body["CFItems"][0]["subjectURI"]
     other = factories.link()
     body["CFItems"][0]["CFDocumentURI"] = other

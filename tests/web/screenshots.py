@@ -14,7 +14,7 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Page
 from support.browser import launch_chromium, open_page
-from support.live_server import run, serving
+from support.live_server import run_command, run_live_server
 
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
@@ -30,8 +30,8 @@ def main() -> None:
     SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        with serving(data, "--no-access-log") as live, launch_chromium() as browser:
-            result = run("import", "--sample", data_dir=data)
+        with run_live_server(data, "--no-access-log") as live, launch_chromium() as browser:
+            result = run_command("import", "--sample", data_dir=data)
             assert result.returncode == 0, result.stderr
             with live.client() as client:
                 item = find_most_associated_item(client)

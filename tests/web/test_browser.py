@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from support import factories
 from support.browser import launch_chromium, open_page
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 Opened = Callable[..., AbstractContextManager[Page]]
 
@@ -44,7 +44,7 @@ def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A server with the default settings."""
     directory = tmp_path_factory.mktemp("live") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": databases[0]}
-    with serving(directory, "--no-access-log", settings=settings) as running:
+    with run_live_server(directory, "--no-access-log", settings=settings) as running:
         yield running
 
 
@@ -586,7 +586,7 @@ def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> Non
         "CASE_CLIENT_SECRET": "something",
     }
     with (
-        serving(tmp_path / "data", "--no-access-log", settings=settings) as running,
+        run_live_server(tmp_path / "data", "--no-access-log", settings=settings) as running,
         open_page(chromium, running.base_url) as page,
     ):
         page.goto("/compare")

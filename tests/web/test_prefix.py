@@ -53,7 +53,9 @@ async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncC
         form = {"grant_type": "client_credentials"}
         granted = await client.post("/oauth2/token", data=form, auth=CLIENT)
         client.headers["Authorization"] = f"Bearer {granted.json()['access_token']}"
-        stored = await client.post("/case/1.1/CFPackages", json=factories.everything())
+        stored = await client.post(
+            "/case/1.1/CFPackages", json=factories.package_with_every_class()
+        )
         assert stored.status_code == 201, stored.text
         assert stored.headers["Location"].startswith(f"{BASE}/case/1.1/CFPackages/")
         yield client

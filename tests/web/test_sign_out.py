@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from support.external_issuer import ExternalIssuer
-from support.live_server import serving
+from support.live_server import run_live_server
 
 from case_server.db import auth_store
 from case_server.db.pool import Database
@@ -111,7 +111,7 @@ def test_sign_out_revokes_token_on_every_worker(
         "CASE_CLIENT_SECRET": "not-the-default",
     }
     with (
-        serving(tmp_path / "data", "--workers", "2", settings=settings) as server,
+        run_live_server(tmp_path / "data", "--workers", "2", settings=settings) as server,
         httpx.Client(base_url=server.base_url, headers={"Origin": server.base_url}) as browser,
     ):
         form = {"client_id": "local-client", "client_secret": "not-the-default"}

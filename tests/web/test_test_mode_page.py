@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from support.browser import launch_chromium, open_page
-from support.live_server import LiveServer, serving
+from support.live_server import LiveServer, run_live_server
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 FAULT = {"path": "*/CFItems", "status": 503}
@@ -25,7 +25,7 @@ def database(migrated_database: Callable[[str], str]) -> str:
 def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     directory = tmp_path_factory.mktemp("test-mode") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": database}
-    with serving(directory, "--test-mode", "--no-access-log", settings=settings) as running:
+    with run_live_server(directory, "--test-mode", "--no-access-log", settings=settings) as running:
         yield running
 
 
