@@ -12,7 +12,10 @@ WARM_UP_DELAY_SECONDS = 0.1
 
 @asynccontextmanager
 async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run a coroutine in the background while the block is active; cancel it at the end."""
+    """Run a coroutine as a background task while the ``async with`` block is active.
+
+    The task is cancelled when the block ends.
+    """
     task = asyncio.create_task(coroutine)
     try:
         yield

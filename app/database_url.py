@@ -117,9 +117,9 @@ UNSUPPORTED = frozenset(
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """A parsed connection URL.
+    """A parsed Postgres connection URL, with libpq's parameters translated for asyncpg.
 
-    Hosts are tried in turn; without a host, libpq's default applies, a local socket.
+    Hosts are tried in turn. Without a host, libpq's default applies: a local socket.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -133,28 +133,28 @@ class DatabaseUrl:
 
     @property
     def connect_timeout(self) -> float | None:
-        """The time in seconds one host has to accept a connection, or None for the default."""
+        """The seconds in which one host must accept a connection, or None for the default."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether a pooler in transaction mode is in between; None if the URL does not say."""
+        """Whether the URL leads to a pooler in transaction mode; None if it does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value == "true"
 
     def with_pooler_parameter(self) -> str:
-        """Return the URL with the parameter for a pooler in transaction mode."""
+        """Return the URL with ``pgbouncer=true``, which declares a pooler in transaction mode."""
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
     @property
     def session_attributes(self) -> str:
-        """Libpq's ``target_session_attrs``: the kind of server to connect to."""
+        """The kind of server to connect to, such as ``read-write`` (``target_session_attrs``)."""
         return self.parameters.get("target_session_attrs", "any")
 
     @property
     def trusts_system_roots(self) -> bool:
-        """Return whether the system's root certificates verify the server's certificate.
+        """Whether the system's root certificates verify the server's certificate.
 
         True for ``sslrootcert=system``, and for ``channel_binding=require`` without a root
         certificate: asyncpg has no channel binding, and a verified certificate is the other
@@ -166,7 +166,7 @@ class DatabaseUrl:
 
     @property
     def driver_dsn(self) -> str:
-        """A DSN with the parameters that asyncpg reads from it, without host and password."""
+        """The DSN for asyncpg: only the parameters that it reads itself, no host or password."""
         names = DRIVER_PARAMETERS & {*self.parameters}
         parameters = {name: self.parameters[name] for name in names}
         if self.trusts_system_roots:
@@ -177,7 +177,7 @@ class DatabaseUrl:
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """Settings of Postgres that are sent with the startup message of a connection."""
+        """The Postgres settings that a connection's startup message sends."""
         parameters = self.parameters
         fallback = parameters.get("fallback_application_name", "case-server")
         settings = {
@@ -192,7 +192,7 @@ class DatabaseUrl:
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:
-        """Options of a TCP socket, as (level, option, value)."""
+        """The keepalive and timeout options of the TCP socket, as (level, option, value)."""
         if self.parameters.get("keepalives") == "0":
             return []
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -203,8 +203,11 @@ class DatabaseUrl:
                 options.append((socket.IPPROTO_TCP, available[0], value))
         return options
 
-    def addresses(self) -> list[tuple[str, int]]:
-        """Return the hosts and ports to try, with the current port of the embedded Postgres."""
+    def list_addresses(self) -> list[tuple[str, int]]:
+        """Return the (host, port) pairs to try in turn.
+
+        The port of the embedded Postgres is read from its file, because a restart may change it.
+        """
         if PORT_FILE not in self.parameters:
             return [*self.hosts]
         try:
@@ -218,7 +221,7 @@ class DatabaseUrl:
         return self._render(name, self.password, self.parameters)
 
     def without_password(self) -> str:
-        """Return the URL for messages, without password and most parameters."""
+        """Return the URL for messages, without the password and most parameters."""
         return self._render(self.database, None, {})
 
     def _render(
@@ -247,7 +250,7 @@ def _authority(host: str, port: int) -> str:
 
 @lru_cache(maxsize=32)
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Parse a connection URL.
+    """Parse a Postgres connection URL and check that its parameters are supported.
 
     Raises ``ValueError``, whose message never contains the password.
     """
@@ -344,8 +347,12 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
 
 
 def _require_supported(url: DatabaseUrl) -> None:
-    """Raise ``ValueError`` that lists the parameters that cannot be used, with remedies."""
-    checks: list[Callable[[str, str], str]] = [_check_supported, _check_known, _check_value]
+    """Raise ``ValueError`` listing each unusable parameter and what to do about it."""
+    checks: list[Callable[[str, str], str]] = [
+        _describe_unsupported_parameter,
+        _describe_unknown_parameter,
+        _describe_invalid_parameter,
+    ]
     results = [
         next(filter(None, (check(name, value) for check in checks)), "")
         for name, value in url.parameters.items()
@@ -360,8 +367,8 @@ def _require_supported(url: DatabaseUrl) -> None:
         raise ValueError("; ".join(problems[:MAX_LISTED_PROBLEMS]) + suffix)
 
 
-def _check_supported(name: str, value: str) -> str:
-    """Return the problem if the parameter is unsupported, or another client's."""
+def _describe_unsupported_parameter(name: str, value: str) -> str:
+    """Return an error message for a parameter that asyncpg lacks or another client uses, or ""."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
     if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
@@ -369,8 +376,8 @@ def _check_supported(name: str, value: str) -> str:
     return ""
 
 
-def _check_known(name: str, _: str) -> str:
-    """Return the problem if the name is unknown, unless it may be a setting of Postgres."""
+def _describe_unknown_parameter(name: str, _: str) -> str:
+    """Return an error message for an unknown name that cannot be a Postgres setting, or ""."""
     if name in KNOWN_PARAMETERS:
         return ""
     near = find_nearest_parameter(name)
@@ -382,12 +389,12 @@ def _check_known(name: str, _: str) -> str:
 
 
 def find_nearest_parameter(name: str) -> str:
-    """Return the parameter with the most similar name, or an empty string."""
+    """Return the known parameter whose name is most similar, or an empty string."""
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""
 
 
-def _check_value(name: str, value: str) -> str:
+def _describe_invalid_parameter(name: str, value: str) -> str:
     if name in ALLOWED_VALUES and value not in ALLOWED_VALUES[name]:
         return f"invalid {name} {value!r}: use {' or '.join(ALLOWED_VALUES[name])}"
     if name in INTEGER_PARAMETERS and not re.fullmatch(r"-?\d{1,9}", value):

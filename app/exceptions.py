@@ -33,21 +33,21 @@ CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a
 
 
 class StartupError(Exception):
-    """A command cannot start or continue."""
+    """Raised if a command cannot start or continue; the message is printed without a traceback."""
 
 
 class Problem(TypedDict):
-    """A validation error: the path within the body, such as ``CFItems[3].uri``, and a message."""
+    """A validation error: its path in the body, such as ``CFItems[3].uri``, and a message."""
 
     path: str
     message: str
 
 
 class CaseServerError(Exception):
-    """Base class of all errors that are answered to a client.
+    """Base class of the errors that are reported to clients; each has an HTTP status.
 
-    ``code`` says why the request failed; classes have a default. ``problems`` is for validation
-    errors, ``headers`` for fields such as ``Retry-After``.
+    ``code`` says why the request failed; each class has a default. ``problems`` lists validation
+    errors, ``headers`` are response headers such as ``Retry-After``.
     """
 
     status: ClassVar[int] = 500
@@ -69,28 +69,28 @@ class CaseServerError(Exception):
 
 
 class BadRequest(CaseServerError):
-    """The request is malformed: no JSON, contradicting identifiers, invalid list parameters."""
+    """Raised (400) for a malformed request: no JSON, contradicting identifiers, bad parameters."""
 
     status = 400
     code: ErrorCode = "invalid"
 
 
 class Unauthorized(CaseServerError):
-    """The request has no token, or one that this server does not accept."""
+    """Raised (401) if a request has no access token, or one that is not accepted."""
 
     status = 401
     code: ErrorCode = "unauthorised"
 
 
 class Forbidden(CaseServerError):
-    """The token is valid, but lacks the scope of the operation."""
+    """Raised (403) if a valid token lacks the scope that the operation requires."""
 
     status = 403
     code: ErrorCode = "forbidden"
 
 
 class NotFound(CaseServerError):
-    """No entity of a kind has an identifier, or it was deleted.
+    """Raised (404) if no entity of the requested type has the identifier, or it was deleted.
 
     The code is ``invalid_id`` if the identifier is not one that the standard allows.
     """
@@ -108,66 +108,69 @@ class NotFound(CaseServerError):
 
 
 class MethodNotAllowed(CaseServerError):
-    """The database is a standby, which answers reads only."""
+    """Raised (405) for writes to a server whose database is a read-only standby."""
 
     status = 405
     code: ErrorCode = "unsupported"
 
 
 class Conflict(CaseServerError):
-    """The write contradicts stored data, which the message names."""
+    """Raised (409) if a write contradicts stored data, which the message names."""
 
     status = 409
     code: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
-    """A change-feed cursor is no longer valid; the message says where to start again."""
+    """Raised (410) if a change-feed cursor is no longer valid.
+
+    The message says where to start again.
+    """
 
     status = 410
     code: ErrorCode = "invalid"
 
 
 class MisdirectedRequest(CaseServerError):
-    """The Host of the request is not a host name of this server."""
+    """Raised (421) if the Host header does not name this server."""
 
     status = 421
     code: ErrorCode = "forbidden"
 
 
 class RequestTimeout(CaseServerError):
-    """The header section or the body of the request did not arrive in time."""
+    """Raised (408) if the header section or the body of a request did not arrive in time."""
 
     status = 408
     code: ErrorCode = "invalid"
 
 
 class UnsupportedMediaType(CaseServerError):
-    """The body has a media type or encoding that is not supported."""
+    """Raised (415) for a body whose media type or encoding is not supported."""
 
     status = 415
     code: ErrorCode = "invalid"
 
 
 class ContentTooLarge(CaseServerError):
-    """The body exceeds a limit of size or density."""
+    """Raised (413) for a body over the limit of size, or of JSON values per byte."""
 
     status = 413
     code: ErrorCode = "too_large"
 
 
 class HeaderFieldsTooLarge(CaseServerError):
-    """The request line and the header section exceed the limit of their size."""
+    """Raised (431) if the request line and the header section exceed their size limit."""
 
     status = 431
     code: ErrorCode = "too_large"
 
 
 class UnprocessableContent(CaseServerError):
-    """The body is JSON, but not valid.
+    """Raised (422) if a body is JSON, but not valid CASE data.
 
-    ``problems`` lists the problems; of very many only the first, and ``omitted`` is the number of
-    others. ``exhaustive`` is False if validation stopped before all were counted.
+    ``problems`` lists the first problems, and ``omitted`` counts the others. ``exhaustive`` is
+    False if validation stopped before all were counted.
     """
 
     status = 422
@@ -187,25 +190,25 @@ class UnprocessableContent(CaseServerError):
 
 
 class TooManyRequests(CaseServerError):
-    """The client exceeded a rate limit; ``Retry-After`` says when to send the next request."""
+    """Raised (429) if a client exceeds a rate limit; ``Retry-After`` says when to continue."""
 
     status = 429
     code: ErrorCode = "busy"
 
 
 class ServiceUnavailable(CaseServerError):
-    """The database or the server cannot handle the request now; a retry may succeed."""
+    """Raised (503) if the server or its database cannot respond now; a retry may succeed."""
 
     status = 503
     code: ErrorCode = "busy"
 
 
 class RecoveryConflict(ServiceUnavailable):
-    """A standby cancelled a read, because the primary removed rows that it needed."""
+    """Raised (503) if a standby cancelled a read because the primary removed rows it needed."""
 
 
 class ReadTimeout(ServiceUnavailable):
-    """A read statement exceeded its timeout and was cancelled."""
+    """Raised (503) if a read statement exceeded its timeout and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:
         super().__init__(

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Return an aware datetime as ISO 8601 in UTC with milliseconds: 2026-01-15T09:30:00.000Z."""
+    """Format a timestamp as ISO 8601 in UTC with milliseconds: 2026-01-15T09:30:00.000Z."""
     # Most are in UTC already, and the identity test costs less than a conversion.
     in_utc = timestamp if timestamp.tzinfo is UTC else timestamp.astimezone(UTC)
     return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return a duration of whole seconds as options of commands take it: 90s, 15m, 24h or 7d."""
+    """Format a duration of whole seconds as commands take it: 90s, 15m, 24h or 7d."""
     for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, rest = divmod(int(duration.total_seconds()), size)
         if number >= least and not rest:
@@ -22,15 +22,15 @@ def format_duration(duration: timedelta) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Return a string of at most ``max_chars`` characters, which ends in … if it was longer."""
+    """Shorten a string to at most ``max_chars`` characters; a shortened one ends in "…"."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def escape_control_characters(text: str) -> str:
-    """Escape characters that could move the cursor of a terminal."""
+    r"""Escape characters that could control a terminal, such as ESC: write \u001b instead."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 item", "2 items"."""
+    """Format a number with its noun: "1 item", "2 items"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

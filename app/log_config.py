@@ -29,7 +29,10 @@ UPLOAD_LINE = REQUEST_LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
 
 
 class TextFormatter(logging.Formatter):
-    """Formats ``2026-01-15T09:30:00.000Z INFO message``, with a traceback below if there is one."""
+    """Formats log records as text: ``2026-01-15T09:30:00.000Z INFO message``.
+
+    A traceback follows on the next lines.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -37,16 +40,16 @@ class TextFormatter(logging.Formatter):
     def formatTime(  # noqa: N802  the name that logging calls
         self, record: logging.LogRecord, datefmt: str | None = None
     ) -> str:
-        """Return the time of a record in UTC with milliseconds."""
+        """Return the time of a record as ISO 8601 in UTC with milliseconds."""
         del datefmt
         return _timestamp(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats each record as one JSON object on one line."""
+    """Formats each log record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as JSON; the values of a request are fields of their own."""
+        """Return a record as JSON; a request's method, path and so on are separate fields."""
         fields: dict[str, Any] = {
             "time": _timestamp(record),
             "level": record.levelname,
@@ -61,8 +64,8 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(fields, default=str).decode()
 
 
-def logging_config(log_format: LogFormat) -> dict[str, Any]:
-    """Return the ``logging.config`` dictionary of the server, which logs to stderr.
+def build_logging_config(log_format: LogFormat) -> dict[str, Any]:
+    """Build the ``logging.config`` dictionary of the server, which logs to stderr.
 
     Stdout is for the banner and for what commands print. Libraries log warnings and errors only;
     uvicorn's access log, which contains the query, is off.

@@ -56,7 +56,10 @@ VENDOR_ROUTERS = (
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Create the application for the database that the settings name by its URL."""
+    """Create the FastAPI application; by default, read the settings from the environment.
+
+    ``database_url`` must be set: this function does not start the embedded Postgres.
+    """
     settings = settings or Settings()
     app = FastAPI(
         lifespan=partial(_lifespan, settings=settings),
@@ -91,7 +94,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> None:
 
 
 def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, Profile | None]]:
-    """Yield the routers of the API, each with the profile that it is included for, if any."""
+    """Yield each router of the API with its profile, or None if it belongs to no profile."""
     yield health.router, None
     if settings.local_issuer:
         yield token.router, None
@@ -132,7 +135,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 def _install_test_mode(app: FastAPI, settings: Settings) -> None:
-    """Add the test API, its page and its middleware."""
+    """Add the routes, the page and the middleware of test mode."""
     # Imported late, because only servers in test mode need it.
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  see above
     from .testmode.page import create_test_mode_page_routes  # noqa: PLC0415  see above
@@ -151,7 +154,7 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Open what requests use: one database and its state, or in test mode all namespaces."""
+    """Open the database and the shared state, or in test mode all namespaces; close at exit."""
     async with AsyncExitStack() as stack:
         if settings.web:
             await stack.enter_async_context(background_task(warm_up(web.load_templates)))

@@ -56,7 +56,7 @@ def is_https_or_loopback(url: str) -> bool:
 def require_secure_issuers(urls: Iterable[str]) -> None:
     """Raise ``StartupError`` unless each issuer URL uses HTTPS, or HTTP to a loopback host.
 
-    The server verifies tokens with keys fetched from these URLs.
+    The server verifies tokens with keys that it fetches from these URLs.
     """
     for url in urls:
         if not is_https_or_loopback(url):
@@ -70,7 +70,7 @@ PREFIX = "CASE_SERVER_"
 
 
 def get_variable_name(name: str) -> str:
-    """Return the environment variable that a setting is read from."""
+    """Return the environment variable of a setting: CASE_SERVER_PORT for ``port``."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
 
@@ -91,12 +91,12 @@ PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
 
 
 def list_variable_names() -> list[str]:
-    """Return the environment variables of all settings."""
+    """Return the names of the environment variables of all settings."""
     return [get_variable_name(name) for name in Settings.model_fields]
 
 
 def is_known_variable(name: str) -> bool:
-    """Return whether an environment variable has no ``CASE_SERVER_`` prefix or is read here."""
+    """Return False for a CASE_SERVER_… environment variable that nothing reads, such as a typo."""
     variable = name.upper()
     return (
         not variable.startswith(PREFIX)
@@ -358,14 +358,14 @@ class Settings(BaseSettings):
 
     @property
     def database_name(self) -> str:
-        """The database for messages: its URL without the password, or the embedded Postgres."""
+        """The database as messages name it: a URL without the password, or the data directory."""
         if self.database_url:
             return parse_database_url(self.database_url).without_password()
         return f"the embedded Postgres in {self.data_dir}"
 
     @property
     def base_url(self) -> str:
-        """The base URL of this server: ``public_url``, or one made of the host and the port."""
+        """The base URL of this server as clients know it: ``public_url``, or else ``local_url``."""
         return self.public_url or self.local_url
 
     @property

@@ -35,7 +35,10 @@ the size of its body in memory."""
 
 @dataclass
 class AppState:
-    """The settings, the database, the credentials and the caches of one process."""
+    """Holds what requests share: the settings, the database, credentials, limits and caches.
+
+    Each process has one; in test mode, each namespace has one.
+    """
 
     settings: Settings
     issuer: LocalIssuer | None
@@ -53,7 +56,10 @@ class AppState:
 
 @asynccontextmanager
 async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
-    """Open the state for a database, and refresh its credentials while the block is active."""
+    """Create the shared state for a database, and close it at the end of the block.
+
+    Meanwhile, background tasks refresh its credentials and its view of replication.
+    """
     async with AsyncExitStack() as stack:
         replication = ReplicationMonitor(database)
         await replication.refresh()
@@ -90,7 +96,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
 
 
 def _max_concurrent_uploads(settings: Settings) -> int:
-    """Leave at least half of the connection pool to requests that are not uploads."""
+    """Return the limit of concurrent uploads: at most half of the connection pool."""
     return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
 
 
@@ -103,7 +109,7 @@ def _token_policy(settings: Settings) -> TokenPolicy:
 
 
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:
-    """Create the issuer with the stored signing keys; store a first key if there is none."""
+    """Create the local issuer with the stored signing keys; store a first key if needed."""
     return LocalIssuer(
         await load_or_add_signing_keys(database),
         settings.base_url,

@@ -33,10 +33,10 @@ SECRET = "Hunter2"
 )
 def test_hosts_and_ports_are_parsed_in_every_form(url: str, hosts: list[tuple[str, int]]) -> None:
     parsed = parse_database_url(url)
-    assert parsed.addresses() == hosts
+    assert parsed.list_addresses() == hosts
     assert parsed.database == "db"
     moved = parse_database_url(parsed.with_database("a/b c"))
-    assert (moved.addresses(), moved.database, moved.user) == (hosts, "a/b c", parsed.user)
+    assert (moved.list_addresses(), moved.database, moved.user) == (hosts, "a/b c", parsed.user)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ ERROR_PAGE = """<!DOCTYPE html>
 
 
 class HostCheck:
-    """Checks Host headers against names and ``*.`` patterns; ``allowed=None`` allows all."""
+    """Checks the Host header of requests against a list of allowed host names.
+
+    A ``*.`` pattern allows all subdomains; ``allowed=None`` allows every host.
+    """
 
     def __init__(self, allowed: Iterable[str] | None) -> None:
         self._allowed = None if allowed is None else frozenset(allowed)
@@ -54,7 +57,12 @@ class HostCheck:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HostCheck:
-        """Return the check for a server; strict if it is local and open to all who can reach it."""
+        """Return the host check that the settings ask for.
+
+        Without configured names, hosts are only checked if the server listens on loopback and
+        accepts callers without a secret of its own: then a web page could read everything by DNS
+        rebinding.
+        """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())
         is_open = has_default_secret or (settings.test_mode and not has_test_token)
@@ -63,7 +71,7 @@ class HostCheck:
             return cls(None)
         return cls({*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""})
 
-    def error(self, scope: Scope) -> CaseServerError | None:
+    def find_error(self, scope: Scope) -> CaseServerError | None:
         """Return an error if the Host header is missing, malformed or not allowed, else None.
 
         HTTP/1.1 requires exactly one Host header (RFC 9112, section 3.2).
@@ -90,7 +98,7 @@ class HostCheck:
         return None
 
     def allows(self, name: str) -> bool:
-        """Return whether a host name or address is allowed."""
+        """Return whether requests may name this host, given as a name or an IP address."""
         if self._allowed is None:
             return True
         name = name.lower().removesuffix(".")
@@ -102,10 +110,10 @@ class HostCheck:
                 return True
             _, _, parent = parent.partition(".")
         address = name.removeprefix("[").removesuffix("]")
-        return is_loopback(address) or _canonical(address) in self._allowed
+        return is_loopback(address) or _normalize_ip_address(address) in self._allowed
 
 
-def _canonical(address: str) -> str:
+def _normalize_ip_address(address: str) -> str:
     """Return an IP address in canonical form; return any other string unchanged."""
     try:
         return str(ip_address(address))
@@ -114,7 +122,11 @@ def _canonical(address: str) -> str:
 
 
 def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
-    """Return the error response to a disallowed Host: OAuth JSON, HTML or imsx_StatusInfo."""
+    """Build the response to a request whose Host header was rejected.
+
+    Its format fits the path and the client: OAuth JSON for token requests, HTML for browsers,
+    otherwise imsx_StatusInfo.
+    """
     path = NAMESPACE_PATTERN.sub("", scope["path"])
     if path in TOKEN_PATHS:
         body = {"error": "invalid_request", "error_description": error.description}

@@ -29,7 +29,10 @@ ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 
 
 class AnonymousReadLimiter:
-    """Rate limit of reads without an access token: a token bucket for each network address."""
+    """Limits the reads without an access token, per IP address (per /64 network for IPv6).
+
+    Each has a token bucket: ``per_minute`` reads may come at once, and it refills over a minute.
+    """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity, self._rate = float(per_minute), per_minute / 60
@@ -37,7 +40,10 @@ class AnonymousReadLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def admit(self, address: str) -> Caller:
-        """Return the anonymous caller. Raises ``TooManyRequests`` if the bucket is empty."""
+        """Count a read from an address and return the anonymous caller.
+
+        Raises ``TooManyRequests`` if the token bucket of the address is empty.
+        """
         now, key = self._clock(), get_rate_limit_key(address)
         tokens, updated_at = self._buckets.pop(key, (self._capacity, now))
         tokens = min(self._capacity, tokens + (now - updated_at) * self._rate)
@@ -56,13 +62,13 @@ class AnonymousReadLimiter:
 
 
 class AnonymousReadCORS:
-    """Middleware that lets scripts of any origin read the standard profiles (Fetch standard)."""
+    """Middleware that lets web pages of any origin read the standard profiles (Fetch standard)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer preflight requests and add CORS headers to responses (ASGI)."""
+        """Answer CORS preflight requests, and add CORS headers to other responses (ASGI)."""
         is_http = scope["type"] == "http"
         if not (is_http and resolve_path_alias(scope["path"]).startswith(READ_ONLY_PREFIXES)):
             await self.app(scope, receive, send)

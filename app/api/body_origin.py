@@ -19,8 +19,12 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
 def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrigin:
-    """Return which values of a request body may come from a response of this server."""
-    urls = _server_urls(request)
+    """Determine which parts of a request body may be copied from a response of this server.
+
+    A client that edits a response and sends it back also sends what the server added: URLs of this
+    server, the default item type, empty lists. ``BodyOrigin`` tells the parser which to remove.
+    """
+    urls = _list_server_urls(request)
     return BodyOrigin(
         urls if urls.is_host_mentioned_in(raw) else None,
         has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
@@ -28,8 +32,8 @@ def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrig
     )
 
 
-def _server_urls(request: Request) -> ServerUrls:
-    """Return the URLs below the public URL and below the Host of the request."""
+def _list_server_urls(request: Request) -> ServerUrls:
+    """Return the URLs that begin with the public URL or with the Host of the request."""
     settings = get_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

@@ -30,7 +30,10 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 @lru_cache(CACHE_SIZE)
 def hash_representation(*parts: object) -> str:
-    """Hash the parts of a response that do not depend on stored data, to 12 hexadecimal digits."""
+    """Hash everything that shapes a response but the stored data, such as profile and fields.
+
+    Returns 12 hexadecimal digits, which become part of the entity tag.
+    """
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
@@ -56,7 +59,10 @@ def _http_date(timestamp: datetime) -> str:
 async def is_not_modified(
     request: Request, revisions: Revisions, current: Revision, representation: str
 ) -> bool:
-    """Return whether to respond with 304: evaluate If-None-Match, else If-Modified-Since."""
+    """Return whether the client's copy is current, so that the response is 304.
+
+    Evaluates ``If-None-Match`` or, if it is missing, ``If-Modified-Since``.
+    """
     if tags := request.headers.get("if-none-match"):
         if tags.strip() in ("*", _entity_tag(current, representation)):
             return True

@@ -42,7 +42,7 @@ APP_STATE = "case_server.app_state"
 
 
 def get_state(request: Request) -> AppState:
-    """Return the state for a request: in test mode its namespace's, else the application's."""
+    """Return the state that serves a request: its namespace's in test mode, else the process's."""
     state: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
     return state
 
@@ -67,7 +67,7 @@ ProfileDep = Annotated[Profile, Depends(_provide_profile)]
 
 
 async def get_renderer(request: Request, state: StateDep, profile: ProfileDep) -> Renderer:
-    """Return a renderer of stored entities in the shape of a profile."""
+    """Return the renderer of the request's profile, which turns stored entities into JSON."""
     return Renderer(
         profile,
         state.settings.base_url,
@@ -102,7 +102,7 @@ _oauth2_scheme = OAuth2(
 
 
 async def authorize(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
-    """Return the caller whose access token an Authorization header contains.
+    """Verify the bearer token in an Authorization header and return its caller.
 
     Raises ``Unauthorized`` without a valid token, ``Forbidden`` if the token lacks the scope.
     """
@@ -130,7 +130,7 @@ async def get_caller(
     state: StateDep,
     profile: ProfileDep,
 ) -> Caller:
-    """Return the authenticated caller, or the anonymous one where reads need no token."""
+    """Return the authenticated caller, or the anonymous caller where reads need no token."""
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers
     if is_anonymous and state.anonymous_reads and not profile.writes:

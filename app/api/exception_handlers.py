@@ -30,7 +30,7 @@ CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
 def build_status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
-    """Return the imsx_StatusInfo of an error as the profile writes it."""
+    """Build the ``imsx_StatusInfo`` object that describes an error in the profile's format."""
     minor = {
         "imsx_codeMinorField": [
             {
@@ -51,12 +51,12 @@ def build_status_info(profile: Profile, error: CaseServerError) -> dict[str, Any
 
 
 def build_error_response(path: str, error: CaseServerError) -> Response:
-    """Return the response for an error to a request for ``path``."""
+    """Return the response for an error, in the format of the API profile that ``path`` is in."""
     return json_response(build_status_info(find_profile(path), error), error.status, error.headers)
 
 
 def build_error_response_and_release(path: str, error: CaseServerError) -> Response:
-    """Return the response for an error, and drop the tracebacks of the error.
+    """Return the response for an error, and drop the error's tracebacks to free memory.
 
     The frames of a traceback reference the request body, and often the error itself. Without this,
     they would keep each other alive until the next garbage collection.
@@ -93,10 +93,10 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
 
 
 def list_allowed_methods(request: Request) -> list[str]:
-    """Return the methods of all routes that match the path of a request.
+    """List the HTTP methods of all routes that match the path of a request.
 
-    Starlette considers only the first route, but ``Allow`` must list the methods of all
-    (RFC 9110, section 15.5.6).
+    Starlette considers only the first route, but ``Allow`` must list the methods of all (RFC 9110,
+    section 15.5.6).
     """
     methods = set()
     for route in request.app.routes:
@@ -112,6 +112,6 @@ def list_allowed_methods(request: Request) -> list[str]:
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """Return imsx_StatusInfo for the errors of this server and for unknown routes."""
+    """Register the handlers that answer errors and unknown routes with ``imsx_StatusInfo``."""
     app.add_exception_handler(CaseServerError, handle_case_error)
     app.add_exception_handler(HTTPException, handle_http_exception)

@@ -60,7 +60,7 @@ HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
 
 class RequestMiddleware:
-    """Adds request ID and security headers to responses, and logs requests."""
+    """Middleware that checks hosts, adds request ID and security headers, and logs requests."""
 
     def __init__(
         self, app: ASGIApp, *, hosts: HostCheck, https: bool = False, access_log: bool = True
@@ -71,7 +71,7 @@ class RequestMiddleware:
         self.header_names = {name for name, _ in self.headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request (ASGI)."""
+        """Handle an HTTP request, answer its errors and log it; pass other events on (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -111,12 +111,12 @@ class RequestMiddleware:
                 _log_request(scope, method, status, start, request_id)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self.hosts.error(scope)
+        error = self.hosts.find_error(scope)
         app = self.app if error is None else build_host_error_response(scope, error)
         await app(scope, receive, send)
 
     def _select_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
-        """Return the security headers that a response does not set."""
+        """Return the default security headers that a response does not set itself."""
         names = {name for name, _ in headers}
         if names.isdisjoint(self.header_names):
             return self.headers
@@ -124,9 +124,9 @@ class RequestMiddleware:
 
 
 def _drop_response_body(send: Send) -> Send:
-    """Return a ``send`` that completes a response after its header section.
+    """Return a ``send`` for HEAD, which completes the response after its header section.
 
-    Streaming responses then stop, so that a package is not read to its end for HEAD.
+    Streaming responses then stop, so that a package is not read to its end.
     """
 
     async def send_header_section(message: Message) -> None:
@@ -138,7 +138,7 @@ def _drop_response_body(send: Send) -> Send:
 
 
 def _strip_trailing_slash(scope: Scope) -> str:
-    """Return a path without its trailing slash, unless that is part of an identifier."""
+    """Return the path without its trailing slash, unless the slash is part of an identifier."""
     path: str = scope["path"]
     return path if len(path) == 1 or scope["raw_path"].endswith(b"%2F") else path[:-1]
 
@@ -146,7 +146,7 @@ def _strip_trailing_slash(scope: Scope) -> str:
 def _to_reported_error(
     error: BaseException, scope: Scope, method: str, request_id: str
 ) -> CaseServerError:
-    """Log an unhandled exception and return the error to report for it."""
+    """Log an unhandled exception, and return the error that the client receives instead."""
     if isinstance(error, asyncio.CancelledError):
         return SHUTTING_DOWN
     log.error(
@@ -161,7 +161,7 @@ def _get_or_create_request_id(scope: MutableMapping[str, Any]) -> bytes:
 
 
 def _encode_path_for_log(scope: Scope) -> str:
-    """Return the percent-encoded path; a decoded one could forge log lines."""
+    """Return the path percent-encoded as received; a decoded path could forge log lines."""
     raw: bytes = scope["raw_path"]
     return raw.decode("ascii", "backslashreplace")
 

@@ -26,7 +26,10 @@ Fields: TypeAlias = tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class PackageView:
-    """A JSON form of a framework: its name, its rendering in chunks, and the selected fields."""
+    """A JSON form in which a framework is served: a flat package or a tree of items.
+
+    ``iter_chunks`` yields its JSON; ``fields`` are the members that the request selects.
+    """
 
     name: str
     iter_chunks: Callable[[Renderer, FrameworkSnapshot, Fields], AsyncIterator[bytes]]
@@ -36,10 +39,10 @@ class PackageView:
 async def respond_with_package(
     request: Request, state: AppState, renderer: Renderer, identifier: str, view: PackageView
 ) -> Response:
-    """Return a framework: 304 if the client has it, else from the cache, else rendered.
+    """Respond with a framework: 304 if the client has it, else from the cache, else rendered.
 
-    The current revision is read once and decides all three. ``identifier`` is that of the package
-    or of its document. Raises ``NotFound``.
+    The current revision is read once and decides between the three. ``identifier`` is that of the
+    package or of its document. Raises ``NotFound``.
     """
     current = await state.revisions.get_current(identifier)
     representation = (
@@ -91,7 +94,7 @@ async def _is_cached_response_current(
 
 
 async def _encode(request: Request, cached: CachedResponse, tag: str) -> Response:
-    """Return a cached response in the encoding that the client prefers."""
+    """Return a cached response in the content encoding that the client prefers."""
     assert cached.revision is not None, "the producer sets it before the first chunk"
     headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
     supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)

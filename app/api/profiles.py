@@ -36,7 +36,10 @@ MINOR_CODES: Mapping[ErrorCode, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The options of an API profile. The defaults are those of the CASE 1.1 standard."""
+    """The options of an API profile, a variant of the CASE API under its own path prefix.
+
+    The defaults are those of the CASE 1.1 standard.
+    """
 
     name: str
     prefix: str
@@ -82,13 +85,19 @@ class Profile:
 
     @property
     def derivation(self) -> Derivation:
-        """Return the derived values that filters and sorting must take into account."""
+        """Return the values that responses of this profile derive from stored ones.
+
+        Filters and sorting must compare the derived values, because clients see them.
+        """
         return Derivation(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
     def get_dialect(self, resource: Resource | None = None) -> Dialect:
-        """Return the dialect of query parameters for a resource type, or for other responses."""
+        """Return the query parameters that a list of a resource type accepts.
+
+        Without ``resource``, those of other responses, such as packages.
+        """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
             unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
@@ -100,7 +109,7 @@ class Profile:
         )
 
     def get_minor_code(self, reason: ErrorCode) -> str:
-        """Return the minor code of the profile for an error code."""
+        """Return the ``imsx_codeMinor`` value with which this profile reports an error code."""
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 
 
@@ -182,7 +191,11 @@ _PROFILES_BY_PREFIX = tuple((f"{profile.prefix}/", profile) for profile in PROFI
 
 
 def resolve_path_alias(path: str) -> str:
-    """Return a path with an aliased prefix replaced by the prefix of its profile."""
+    """Replace an alias at the start of a path by the prefix of its profile.
+
+    Example: ``/ims/case/v1p0/CFItems`` is an alias of the CASE 1.0 profile. Other paths are
+    unchanged.
+    """
     for alias, prefix in ALIASES.items():
         if path.startswith(alias):
             return prefix + path[len(alias) :]
@@ -190,13 +203,13 @@ def resolve_path_alias(path: str) -> str:
 
 
 def is_profile_path(path: str) -> bool:
-    """Return whether a path is below the prefix of a profile, or of one of its aliases."""
+    """Return whether a path is below the prefix of an API profile, or of an alias of one."""
     canonical = f"{resolve_path_alias(path)}/"
     return any(canonical.startswith(prefix) for prefix, _ in _PROFILES_BY_PREFIX)
 
 
 def find_profile(path: str) -> Profile:
-    """Return the profile that a path belongs to; for other paths, the platform profile."""
+    """Return the API profile that a path belongs to; for other paths, the platform profile."""
     for prefix, profile in _PROFILES_BY_PREFIX:
         if path.startswith(prefix):
             return profile

@@ -33,7 +33,7 @@ CLOSE_CONNECTION = {"Connection": "close"}
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body of a request.
+    """Read the whole body of a request into memory, within the limits on size and time.
 
     Raises ``ContentTooLarge`` as soon as the body is known to exceed the limit,
     ``UnsupportedMediaType`` if it is compressed, ``RequestTimeout`` if it arrives too slowly,
@@ -66,7 +66,7 @@ RawBody = Annotated[bytes, Depends(read_body)]
 
 
 async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) -> T:
-    """Return the result of ``parse``, run in a worker thread if the body is large.
+    """Call ``parse`` and return its result; use a worker thread if the body is large.
 
     Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
     if no upload slot becomes free in time.
@@ -79,7 +79,7 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
 
 @asynccontextmanager
 async def upload_slot(request: Request) -> AsyncIterator[None]:
-    """Limit how many uploads are parsed and written at a time.
+    """Hold one of the few slots for uploads, which limit how many are handled at a time.
 
     Raises ``ServiceUnavailable`` after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
     """
@@ -98,7 +98,7 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 
 
 async def iter_body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the chunks of a body.
+    """Yield the chunks of a request body as they arrive.
 
     Raises ``RequestTimeout`` if they arrive too slowly, ``BadRequest`` if the client disconnects.
     """

@@ -39,7 +39,10 @@ SLICE_BYTES = 16_384
 
 
 class CachedResponse:
-    """A response body as chunks of one gzip stream, complete or still being produced."""
+    """A response body stored as one gzip stream, complete or still being produced.
+
+    Several requests can read it while it grows.
+    """
 
     def __init__(self) -> None:
         self.revision: Revision | None = None
@@ -55,7 +58,7 @@ class CachedResponse:
         self._changed = asyncio.Event()
 
     async def run(self, producer: Producer) -> None:
-        """Compress and store the chunks of a producer; set ``error`` if it raises one."""
+        """Produce the response: compress and store the producer's chunks, or its error."""
         self.has_started = True
         compressor = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
         try:
@@ -83,14 +86,14 @@ class CachedResponse:
         changed.set()
 
     async def wait_for_first_chunk(self) -> None:
-        """Wait for the first chunk; raise the producer's error if there is none."""
+        """Wait until the body begins. Raises the producer's error if there is no chunk."""
         while not (self.chunks or self.error):
             await self._changed.wait()
         if self.error and not self.chunks:
             raise self.error
 
     async def iter_gzip(self) -> AsyncIterator[bytes]:
-        """Yield the gzip stream: the chunks there are, then those that are added.
+        """Yield the body as a gzip stream: stored chunks at once, later ones as they are produced.
 
         Raises the producer's error, if any, after the last chunk.
         """
@@ -108,7 +111,7 @@ class CachedResponse:
                 await changed.wait()
 
     async def iter_identity(self) -> AsyncIterator[bytes]:
-        """Yield the uncompressed response, as ``iter_gzip`` does."""
+        """Yield the uncompressed body in the same way as ``iter_gzip``."""
         decompressor = isal_zlib.decompressobj(GZIP_WBITS)
         async for chunk in self.iter_gzip():
             for start in range(0, len(chunk), SLICE_BYTES):
@@ -118,12 +121,12 @@ class CachedResponse:
                     await asyncio.sleep(0)
 
     def gzip_bytes(self) -> bytes:
-        """Return the complete response as gzip."""
+        """Return the complete body, compressed with gzip."""
         (stream,) = self.chunks
         return stream
 
     async def zstd_bytes(self) -> bytes:
-        """Return the complete response as zstd; it is compressed on the first call only."""
+        """Return the complete body, compressed with zstd; only the first call compresses it."""
         return self._zstd or await to_thread.run_sync(self._compress_as_zstd)
 
     def _compress_as_zstd(self) -> bytes:
@@ -135,7 +138,7 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """The package responses of one process, least recently used first."""
+    """An LRU cache of package responses, limited to a size in bytes, for one process."""
 
     def __init__(self, megabytes: int, producers: int) -> None:
         self.max_bytes = megabytes * 1_000_000
@@ -145,14 +148,17 @@ class ResponseCache:
         self._producer_slots = asyncio.Semaphore(producers)
 
     def get(self, key: Key) -> CachedResponse | None:
-        """Return the latest response for a key, complete or not, or None."""
+        """Return the latest response for a key, complete or still being produced, or None."""
         response = self._responses.get(key)
         if response is not None:
             self._responses.move_to_end(key)
         return response
 
     def start(self, key: Key, producer: Producer) -> CachedResponse:
-        """Start producing a response in the background, and put it in the cache at once."""
+        """Start to produce a response in the background, and cache it at once.
+
+        Later requests for the key thus share the response instead of producing it again.
+        """
         response = self._responses[key] = CachedResponse()
         self._responses.move_to_end(key)
 
@@ -172,7 +178,7 @@ class ResponseCache:
         self.evict()
 
     def evict(self) -> None:
-        """Drop complete responses, least recently used first, until the rest fits the limit."""
+        """Drop complete responses, least recently used first, until the cache fits its size."""
         size = sum(response.stored_size for response in self._responses.values())
         for key, response in list(self._responses.items()):
             if size <= self.max_bytes:
@@ -182,7 +188,7 @@ class ResponseCache:
                 del self._responses[key]
 
     async def close(self) -> None:
-        """Cancel the responses that are being produced."""
+        """Cancel the responses that are still being produced."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ spaces cost only linear time."""
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response with ``content`` as JSON."""
+    """Serialize ``content`` to JSON and return it as a response."""
     return Response(orjson.dumps(content), status, headers, JSON)
 
 
@@ -33,7 +33,10 @@ def reject_nul(identifier: str) -> str:
 
 
 def require_same_identifier(in_path: str, in_body: str) -> None:
-    """Raise ``BadRequest`` unless path and body have the same identifier (guide, PUT)."""
+    """Raise ``BadRequest`` unless the path and the body of a PUT have the same identifier.
+
+    The implementation guide requires it.
+    """
     if in_path != in_body:
         raise BadRequest(
             f"identifier {in_body!r} in the body does not match {in_path!r} in the path: send the "
@@ -42,10 +45,11 @@ def require_same_identifier(in_path: str, in_body: str) -> None:
 
 
 def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
-    """Return the supported content coding with the highest weight (RFC 9110, section 12.5.3).
+    """Choose the content encoding of a response by ``Accept-Encoding`` (RFC 9110, 12.5.3).
 
-    ``supported`` is in the order of the server's preference; among equal weights the first wins.
-    Returns ``identity`` if the client accepts none of them.
+    ``supported`` lists codings in the order in which the server prefers them. The one with the
+    highest weight wins, and among equal weights the first. Returns ``identity`` if the client
+    accepts none.
     """
     weights = {}
     for element in accept_encoding.split(","):

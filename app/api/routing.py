@@ -37,7 +37,7 @@ class NotCompilableError(Exception):
 
 
 class CompiledRoute(APIRoute):
-    """An API route that also holds its endpoint as a handler with resolved dependencies.
+    """A FastAPI route that also holds its endpoint as one handler with resolved dependencies.
 
     ``compiled_handler`` is None if the endpoint is not an ``async def`` function annotated to
     return a ``Response``, or uses a kind of dependency that ``compile_endpoint`` does not support.
@@ -49,11 +49,11 @@ class CompiledRoute(APIRoute):
 
 
 def compile_endpoint(dependant: Dependant) -> Handler | None:
-    """Return a handler that calls an endpoint's dependencies and the endpoint, or None.
+    """Compile an endpoint and its dependencies into one handler, or return None.
 
     Supports ``Request``, path parameters, ``SecurityScopes`` and ``async def`` dependencies, which
-    run once per request, however often they are named. Query, header, cookie and body parameters,
-    background tasks, and generator, sync or uncached dependencies return None.
+    run once per request, however often they are named. Returns None for query, header, cookie and
+    body parameters, background tasks, and generator, sync or uncached dependencies.
     """
     endpoint = dependant.call
     if endpoint is None or not _returns_response(endpoint):
@@ -81,10 +81,11 @@ def _returns_response(endpoint: Callable[..., Any]) -> bool:
 
 
 class _Compiler:
-    """Turns a dependency tree into a list of steps in the order FastAPI would take them.
+    """Turns a dependency tree into a list of steps in the order in which FastAPI calls them.
 
-    A handler's values are the request, then ``constants``, then the result of each step. Steps are
-    added after all constants are known, so that the indices of results do not move.
+    While a request is handled, the values are the request, then ``constants``, then the result of
+    each step. Steps are added after all constants are known, so that the indices of results do not
+    move.
     """
 
     def __init__(self, dependant: Dependant) -> None:
@@ -107,7 +108,7 @@ class _Compiler:
     def _add_call(self, dependant: Dependant) -> int:
         """Add the steps of a function and its dependencies; return the index of its result.
 
-        Two uses of one function share their result if their arguments are the same values.
+        Two uses of one function share its result if their arguments are the same values.
         """
         call = dependant.call
         if not _is_supported(dependant) or call is None:
@@ -148,7 +149,10 @@ def _scopes(dependant: Dependant) -> tuple[str, ...]:
 
 
 def _positional_parameters(call: Callable[..., Any], arguments: Iterable[str]) -> list[str]:
-    """Return the parameter names of a function in order, all of which must be given."""
+    """Return the parameter names of a function in order.
+
+    Raises ``NotCompilableError`` unless ``arguments`` has exactly these names.
+    """
     parameters = inspect.signature(call).parameters.values()
     if any(parameter.kind is not parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
         raise NotCompilableError
@@ -204,7 +208,7 @@ class PathTable:
                 self.parameter_handlers[method, parent] = (handler, last[1:-1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the compiled handler of a request, or pass the request on (ASGI)."""
+        """Call the compiled handler of a request, or pass the request on to FastAPI (ASGI)."""
         if scope["type"] == "http":
             scope["path"] = resolve_path_alias(scope["path"])
             handler = self._find_handler(scope)
@@ -229,9 +233,9 @@ class PathTable:
 
 
 async def _respond(handler: Handler, request: Request) -> Response:
-    """Return a handler's response, or that of the exception handler for what it raised.
+    """Return the handler's response or, if it raises, the response of the exception handler.
 
-    Starlette's own exception middleware runs after this one.
+    Needed here because Starlette's own exception middleware runs after this one.
     """
     try:
         return await handler(request)

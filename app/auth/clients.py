@@ -40,14 +40,14 @@ MAX_CACHED_SECRETS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An authenticated client."""
+    """An OAuth client that proved its secret, and the scopes that it may be granted."""
 
     id: str
     scopes: frozenset[Scope]
 
 
 class ClientRegistry:
-    """Authenticates clients: the one that the settings configure, and those of the database."""
+    """Authenticates OAuth clients: the one in the settings and those in the database."""
 
     def __init__(
         self, settings: Settings, database: Database, *, clock: Callable[[], float] = time.monotonic
@@ -73,11 +73,11 @@ class ClientRegistry:
         return parse_scopes(stored.scopes) if stored else None
 
     def clear_failures(self) -> None:
-        """Forget all failed attempts; none delays the next one."""
+        """Forget all failed attempts, so that none of them delays the next one."""
         self._throttle.clear()
 
     async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
-        """Return the client that one of several credentials authenticates, or None.
+        """Return the client whose ID and secret are among the credentials, or None.
 
         A request can be decoded into more than one pair. Failure takes the same time for any
         reason. Raises ``TooManyAttempts`` if this client or ``address`` failed too often.
@@ -107,7 +107,7 @@ class ClientRegistry:
     async def _lookup(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
         """Return the scopes of a client and the hashes of its secrets.
 
-        For an unknown client the hash is that of a random secret, so that failure takes as long.
+        An unknown client gets the hash of a random secret, so that its failure takes as long.
         """
         if client_id == self._configured_id:
             return frozenset(Scope), [await self._hash(self._configured_secret.get_secret_value())]
@@ -135,7 +135,7 @@ class ClientRegistry:
         return False
 
     async def _hash(self, secret: str) -> str:
-        """Return the hash of a secret that is not in the database; computed once."""
+        """Return the hash of a secret that is not in the database; it is computed once."""
         if secret not in self._hashes:
             self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
         return self._hashes[secret]

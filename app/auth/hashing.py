@@ -15,12 +15,12 @@ DIGEST_BYTES = 32
 
 
 def generate_secret() -> str:
-    """Return a secret of 256 random bits in URL-safe characters."""
+    """Return a new random secret: 256 bits, encoded in URL-safe characters."""
     return secrets.token_urlsafe(32)
 
 
 def hash_secret(secret: str) -> str:
-    """Return ``scrypt$cost$block$parallel$salt$digest``. Takes about 50 ms."""
+    """Hash a secret for storage, as ``scrypt$cost$block$parallel$salt$digest``; takes 50 ms."""
     salt = secrets.token_bytes(SALT_BYTES)
     digest = _scrypt(secret, salt, COST, BLOCK_SIZE, PARALLELISM)
     numbers = (str(number) for number in (COST, BLOCK_SIZE, PARALLELISM))
@@ -28,7 +28,7 @@ def hash_secret(secret: str) -> str:
 
 
 def verify_secret(secret: str, stored: str) -> bool:
-    """Return whether ``stored`` is the hash of a secret. Takes about 50 ms; constant time."""
+    """Return whether a secret matches a stored hash, compared in constant time; takes 50 ms."""
     _, cost, block, parallel, salt, digest = stored.split("$")
     actual = _scrypt(secret, base64.b64decode(salt), int(cost), int(block), int(parallel))
     return hmac.compare_digest(actual, base64.b64decode(digest))

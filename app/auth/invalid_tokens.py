@@ -25,7 +25,10 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 def make_invalid_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Return a token of ``issuer`` that is valid except for one defect; valid without any."""
+    """Make an access token that is valid except for one defect, such as ``expired``.
+
+    Without a defect, the token is valid. For tests of how a client handles a rejected token.
+    """
     claims = issuer.build_claims(client_id, scopes)
     now = int(time.time())
     if defect == "expired":
@@ -43,5 +46,5 @@ def make_invalid_token(
 
 @lru_cache(maxsize=1)
 def _unknown_key() -> SigningKey:
-    """Return a key that no issuer publishes; cached, because generating it takes 0.1 s."""
+    """Return a key that no issuer publishes; generating it takes 0.1 s, so it is made once."""
     return generate_signing_key()

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalIssuer:
-    """Signs with its newest key, and accepts what its older keys signed."""
+    """Issues access tokens: signs with its newest key, and still accepts its older keys."""
 
     leeway: ClassVar[int] = 0
     """Seconds of clock difference: none, because the same clock issues and verifies."""
@@ -52,7 +52,7 @@ class LocalIssuer:
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Replace the keys, of which the last one signs; an empty list changes nothing."""
+        """Replace the signing keys; the last one signs. An empty list changes nothing."""
         if not keys:
             return
         self._newest = keys[-1]
@@ -60,16 +60,16 @@ class LocalIssuer:
 
     @property
     def kids(self) -> list[str]:
-        """The IDs of the keys, the newest last."""
+        """The key IDs, with the newest last."""
         return list(self._keys)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
-        """Return a new access token and its lifetime in seconds."""
+        """Issue an access token; return it with its lifetime in seconds."""
         claims = self.build_claims(client_id, scopes)
         return self.sign(claims), claims["exp"] - claims["iat"]
 
     def sign(self, claims: Claims) -> str:
-        """Return any claims as a token, signed with the newest key.
+        """Encode claims as a token, signed with the newest key; the claims are not checked.
 
         Raises ``ServiceUnavailable`` on a standby whose primary has no key yet.
         """
@@ -81,7 +81,7 @@ class LocalIssuer:
         return encode_token(self._newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """Return the claims of a new access token, which are the same as Cognito's."""
+        """Build the claims of a new access token; they have the names and values of Cognito's."""
         now = int(time.time())
         return {
             "sub": client_id,
@@ -98,17 +98,18 @@ class LocalIssuer:
         }
 
     def warm_up(self) -> None:
-        """Parse the keys, so that no request waits for that."""
+        """Parse the keys in advance, so that no request waits for that."""
         self.build_jwks()
 
     def build_jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Return the JSON Web Key Set that publishes the keys (RFC 7517, section 5)."""
+        """Build the JSON Web Key Set that publishes the public keys (RFC 7517, section 5)."""
         return {"keys": [dict(get_public_jwk(key)) for key in self._keys.values()]}
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return a public key by its ID; reload the keys if another process may have added it.
+        """Return the public key with an ID, which verifies tokens that name it.
 
-        Raises ``TokenError`` if there is no such key.
+        An unknown ID reloads the keys, because another process may have added one. Raises
+        ``TokenError`` if there is no such key.
         """
         if kid not in self._keys and self._load_keys:
             now = time.monotonic()

@@ -21,12 +21,12 @@ POLL_INTERVAL_SECONDS = 2.0
 
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
-    """Return the keys of the local issuer, the newest last."""
+    """Load the signing keys of the local issuer from the database, with the newest last."""
     return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
 
 
 async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
-    """Return the keys of the local issuer; store a first one if there is none.
+    """Load the signing keys of the local issuer; generate and store the first one if needed.
 
     On a standby, which cannot store it, the list is empty until the primary has a key.
     """
@@ -39,9 +39,10 @@ async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
 
 
 class CredentialRefresher:
-    """Polls keys, clients and revoked tokens; LISTEN does not work through every pooler.
+    """Polls the database for changed keys, clients and revoked tokens.
 
-    Without a local ``issuer`` there are no keys and clients to poll.
+    Polling replaces LISTEN, which does not work through every pooler. Without a local ``issuer``
+    there are no keys and clients to poll.
     """
 
     def __init__(self, database: Database, issuer: LocalIssuer | None, verifier: Verifier) -> None:
@@ -49,7 +50,7 @@ class CredentialRefresher:
         self._last_state: object = None
 
     async def run(self) -> None:
-        """Poll until cancelled; errors are logged and the next poll is tried."""
+        """Poll until cancelled. An error is logged, and the next poll tries again."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -58,7 +59,7 @@ class CredentialRefresher:
                 log.debug("could not refresh keys and clients: %s", error)
 
     async def refresh(self) -> None:
-        """Load keys, clients and revoked tokens, and apply the changes since the last poll."""
+        """Load keys, clients and revoked tokens, and apply what changed since the last poll."""
         self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
         if self._issuer is None:
             return

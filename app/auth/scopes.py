@@ -7,7 +7,10 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """A permission; the value is the URL that tokens contain."""
+    """A permission of a token: to read, to create and replace, or to delete.
+
+    The value is the URL by which tokens name it.
+    """
 
     READONLY = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.readonly"
     CREATEPUT = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.createput"
@@ -31,9 +34,10 @@ STANDARD_NAMES: ScopeMap = {
 
 
 def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> frozenset[Scope]:
-    """Return the scopes that a claim grants: words of one string, or an array of strings.
+    """Return the scopes that a claim grants: words of a string, or an array of strings.
 
-    Names must match exactly; unknown ones are ignored.
+    ``names_to_scopes`` maps each accepted name to its scopes. Names must match exactly; unknown
+    ones are ignored.
     """
     if isinstance(claim, str):
         words: Collection[object] = claim.split()
@@ -48,9 +52,8 @@ def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> f
 def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
     """Return the scopes that the ``scope``, ``scp`` and ``roles`` claims of a token grant.
 
-    Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has
-    ``scope``. Roles are the operator's own names, so that only
-    ``scope_map`` can map them.
+    Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has ``scope``.
+    Roles are the operator's own names, so only ``scope_map`` can map them.
     """
     names_to_scopes = {**STANDARD_NAMES, **scope_map}
     return frozenset().union(
@@ -61,11 +64,11 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
 
 
 def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Return the scope map of the settings, which name scopes by the last part of their URL."""
+    """Replace the scope names in the configured scope map, such as ``readonly``, by scopes."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 
 
 def format_scopes(scopes: Collection[Scope]) -> str:
-    """Return scopes as one string for a token, always in the same order."""
+    """Format scopes as a token's ``scope`` claim: separated by spaces, always in one order."""
     return " ".join(scope for scope in Scope if scope in scopes)

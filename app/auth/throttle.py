@@ -30,7 +30,7 @@ MAX_KEY_CHARS = 255
 
 
 class TooManyAttempts(Exception):
-    """There were too many failures; the next attempt is allowed in ``seconds``."""
+    """Raised after too many failed logins; the next attempt is allowed in ``seconds``."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts; retry in {seconds} s")
@@ -45,14 +45,17 @@ class _Counter:
 
 
 class Throttle:
-    """Counts the failures of one process; of too many counters, the least recent are dropped."""
+    """Delays logins after failures, which it counts per client and per address in one process.
+
+    Beyond ``MAX_COUNTERS``, it drops the counts that changed least recently.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counts: OrderedDict[Key, _Counter] = OrderedDict()
 
     def check(self, client_id: str, address: str, *, is_verified: bool = False) -> None:
-        """Raise ``TooManyAttempts`` if this attempt has to wait.
+        """Raise ``TooManyAttempts`` if this client or address must wait before the next login.
 
         ``is_verified`` means that the same secret was verified recently. Failures from other
         addresses then do not count, so that they cannot lock out a client that is in use.
@@ -70,7 +73,7 @@ class Throttle:
             raise TooManyAttempts(math.ceil(wait))
 
     def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failure."""
+        """Count a failed login of a client from an address; too many delay the next one."""
         now = self._clock()
         for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)
@@ -85,7 +88,7 @@ class Throttle:
             self._counts.popitem(last=False)
 
     def record_success(self, client_id: str, address: str) -> None:
-        """Forget the failures of this address with this client, in every counter.
+        """Subtract the failures of this client from this address from all counts.
 
         Failures with other clients stay counted: one known secret must not allow an address to
         guess others.
@@ -117,9 +120,9 @@ def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
 
 
 def get_rate_limit_key(address: str) -> str:
-    """Return the address under which failures count: for IPv6 its /64 network.
+    """Return the key that groups an address for rate limits: for IPv6, its /64 network.
 
-    One host may own all addresses of such a network.
+    One host may own all addresses of such a network. An IPv4 address is its own key.
     """
     try:
         ip = ipaddress.ip_address(address)

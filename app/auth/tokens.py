@@ -56,7 +56,7 @@ MAX_TIMESTAMP = 2**63
 
 
 class TokenError(Exception):
-    """A token is not accepted; the message is a clause that says why.
+    """Raised for a token that is not accepted; the message is a clause that says why.
 
     The message becomes part of a header, so it contains no quotes and no text from the token.
     """
@@ -64,14 +64,14 @@ class TokenError(Exception):
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and its ID, under which the public key is published."""
+    """A private key that signs tokens, and the key ID under which its public key is published."""
 
     kid: str
     private_pem: str = field(repr=False)
 
 
 def generate_signing_key() -> SigningKey:
-    """Return a new RSA key of 2048 bits with a random ID."""
+    """Generate a 2048-bit RSA key with a random key ID."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -82,19 +82,19 @@ def generate_signing_key() -> SigningKey:
 # Parsing a key takes almost as long as verifying a signature, so parsed keys are cached.
 @lru_cache(maxsize=16)
 def get_public_jwk(key: SigningKey) -> Jwk:
-    """Return the public key as a JSON Web Key (RFC 7517)."""
+    """Return the public part of a signing key as a JSON Web Key (RFC 7517)."""
     return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 
 
 def encode_token(key: SigningKey, claims: Claims) -> str:
-    """Return claims as a token, signed with RS256."""
+    """Encode claims as a JSON Web Token, signed with RS256."""
     return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
 
 
 def decode_unverified(
     token: str, max_chars: int = MAX_TOKEN_CHARS
 ) -> tuple[dict[str, Any], Claims]:
-    """Return header and claims without verifying them; use them only to choose a key.
+    """Return the header and claims of a token without verifying it; only for choosing a key.
 
     Raises ``TokenError`` if the token is too long or malformed.
     """
@@ -111,9 +111,10 @@ def decode_unverified(
 def decode_token(
     token: str, jwk: Jwk, *, issuer: str, leeway: int, max_chars: int = MAX_TOKEN_CHARS
 ) -> Claims:
-    """Return the claims of a valid token that ``issuer`` issued and ``jwk`` verifies.
+    """Verify a token with the public key ``jwk`` and return its claims.
 
-    ``leeway`` is the tolerated clock difference in seconds. Raises ``TokenError``.
+    The token must come from ``issuer`` and be valid now. ``leeway`` is the tolerated clock
+    difference in seconds. Raises ``TokenError``.
     """
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedIssuer:
-    """Fetches the keys of an issuer when they are first needed, and caches them."""
+    """An external token issuer. Its public keys are fetched on first use and cached."""
 
     leeway: ClassVar[int] = 60
     """Seconds by which its clock may differ."""
@@ -50,7 +50,7 @@ class TrustedIssuer:
         self._fetch_lock = asyncio.Lock()
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return a public key by its ID; fetch the keys if it is unknown or they are too old.
+        """Return the public key with an ID; fetch the keys if it is unknown or they are too old.
 
         Raises ``TokenError`` if the issuer has no such key, ``ServiceUnavailable`` if its keys
         could not be fetched.
@@ -60,22 +60,22 @@ class TrustedIssuer:
         if not self._keys:
             raise ServiceUnavailable(
                 f"The keys of the issuer {self.url} could not be fetched; retry later.",
-                headers={"Retry-After": str(max(1, math.ceil(self._wait())))},
+                headers={"Retry-After": str(max(1, math.ceil(self._seconds_until_fetch())))},
             )
         try:
             return self._keys[kid]
         except KeyError:
             raise TokenError("it names a key that its issuer does not publish") from None
 
-    def _wait(self) -> float:
-        """Return the seconds until the next fetch is allowed; negative if it is."""
+    def _seconds_until_fetch(self) -> float:
+        """Return the seconds until the next fetch is allowed; negative if it is allowed now."""
         seconds = self.min_retry_seconds if self._keys else self.min_retry_seconds_without_keys
         return self._last_attempt + seconds - self._clock()
 
     async def _refresh(self) -> None:
         # A request that waited for the lock uses the result of the one that held it.
         async with self._fetch_lock:
-            if self._wait() > 0:
+            if self._seconds_until_fetch() > 0:
                 return
             try:
                 keys = await self._fetch()
@@ -106,7 +106,7 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _get(self, url: str, name: str) -> tuple[int, Any]:
-        """Return the status, and one member of the JSON object at a URL."""
+        """Return the status and one member of the JSON object at a URL."""
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)

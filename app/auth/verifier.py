@@ -39,7 +39,7 @@ ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client that sent a request, and the scopes of its token."""
+    """The authenticated client of a request, and the scopes of its token."""
 
     client_id: str
     scopes: frozenset[Scope]
@@ -47,7 +47,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """The requirements on tokens that the settings configure."""
+    """The operator's requirements on tokens: audience, aliases of scopes and maximum length."""
 
     audience: str = ""
     """The audience that a token must have; empty: any."""
@@ -58,18 +58,18 @@ class TokenPolicy:
 
 
 class Issuer(Protocol):
-    """An issuer of tokens, as the verifier uses it."""
+    """The interface of a token issuer: its URL, its clock tolerance and its public keys."""
 
     @property
     def url(self) -> str:
-        """The value of ``iss`` in its tokens."""
+        """The value of the ``iss`` claim in the issuer's tokens."""
 
     @property
     def leeway(self) -> int:
-        """The tolerated difference of its clock, in seconds."""
+        """The tolerated difference of the issuer's clock, in seconds."""
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return a public key by its ID. Raises ``TokenError`` if there is none."""
+        """Return the public key with a key ID. Raises ``TokenError`` if there is none."""
 
 
 FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
@@ -77,7 +77,7 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 
 
 class Verifier:
-    """Verifies the access tokens of a fixed set of issuers.
+    """Verifies access tokens of the trusted issuers, and caches the result for each token.
 
     With ``find_scopes``, a token of the local issuer grants only scopes that its client still has.
     """
@@ -104,7 +104,7 @@ class Verifier:
             issuer.on_key_change = self.clear_cache
 
     async def verify(self, token: str) -> Caller:
-        """Return the caller of a token. Raises ``Unauthorized`` if it is invalid."""
+        """Verify a token and return its caller. Raises ``Unauthorized`` if it is invalid."""
         if (cached := self.get_cached(token)) is not None:
             return cached
         try:
@@ -120,7 +120,7 @@ class Verifier:
         return caller
 
     def get_cached(self, token: str) -> Caller | None:
-        """Return the cached caller of a verified token, or None."""
+        """Return the caller of a token that was verified recently, or None."""
         entry = self._cache.get(_hash_token(token))
         return entry[1] if entry is not None and entry[0] > self._clock() else None
 
@@ -130,13 +130,13 @@ class Verifier:
         self._cache.clear()
 
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
-        """Replace the IDs of revoked tokens; see ``identify_token``."""
+        """Replace the set of revoked token IDs, as returned by ``identify_token``."""
         if token_ids != self._revoked:
             self._revoked = token_ids
             self.clear_cache()
 
     async def identify_token(self, token: str) -> tuple[str, datetime] | None:
-        """Return the ID under which a token can be revoked, and when it expires.
+        """Return the ID by which a token can be revoked, and the time when it expires.
 
         Return None if the token is invalid, because otherwise anyone could fill the table of
         revoked tokens.
@@ -148,11 +148,11 @@ class Verifier:
         return _get_token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
 
     def revoke(self, token_id: str) -> None:
-        """Add a token ID to those of revoked tokens."""
+        """Reject the token with this ID from now on, in this process."""
         self.set_revoked_ids(self._revoked | {token_id})
 
     async def _decode_access_token(self, token: str) -> Claims:
-        """Return the claims of a valid access token. Raises ``TokenError`` for any other."""
+        """Verify a token and return its claims. Raises ``TokenError`` if it is not accepted."""
         header, unverified = decode_unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(unverified.get("iss")).removesuffix("/"))
         if issuer is None:
@@ -208,7 +208,7 @@ def _hash_token(token: str) -> bytes:
 
 
 def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
-    """Raise ``TokenError`` unless a token is an access token.
+    """Raise ``TokenError`` for other tokens, such as ID tokens.
 
     ID tokens are signed with the same keys and given to more parties than access tokens.
     """
@@ -225,7 +225,7 @@ def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None
 
 
 def _matches_audience(audience: str, claims: Claims) -> bool:
-    """Return whether ``aud`` is this audience, or an array with it (RFC 7519, section 4.1.3).
+    """Return whether ``aud`` is or contains the audience (RFC 7519, section 4.1.3).
 
     Cognito's access tokens have no ``aud``; for them, ``client_id`` is compared.
     """

@@ -104,7 +104,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
     rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
     error: BaseException | None = None
     for attributes in rounds:
-        for host, port in target.addresses() or DEFAULT_ADDRESS:
+        for host, port in target.list_addresses() or DEFAULT_ADDRESS:
             try:
                 connection: DirectConnection = await asyncpg.connect(
                     target.driver_dsn,

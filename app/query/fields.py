@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class FieldType(StrEnum):
-    """The type of a field's value. Each member's value describes it in error messages."""
+    """The type of a field's value, such as NUMBER; error messages print it ("a number")."""
 
     STRING = "a string"
     NUMBER = "a number"
@@ -71,26 +71,26 @@ ARRAY_TYPES = {
 
 @dataclass(frozen=True)
 class Field:
-    """A path in an entity and the type of the value there."""
+    """A field that filters, sorting and selections can name: its path and its type."""
 
     path: tuple[str, ...]
     type: FieldType
 
     @property
     def name(self) -> str:
-        """Return the dotted name of the field."""
+        """The dotted name of the field, such as ``CFItemTypeURI.title``."""
         return ".".join(self.path)
 
     @property
     def is_comparable(self) -> bool:
-        """Return whether filters can compare the field; of objects, only the parts compare."""
+        """Whether filters can compare the field; of an object, only the parts can be compared."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """Return the comparison operators that filters can apply to the field."""
+        """The comparison operators that filters can apply to the field."""
         if self.type in ARRAYS:
             return ("=", "!=", "~")
         if self.type is FieldType.DATETIME:
@@ -98,9 +98,10 @@ class Field:
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
     def parse_value(self, text: str) -> str | datetime | None:
-        """Parse a value to compare the field with; return None if the field has another type.
+        """Parse the value that a filter compares the field with.
 
-        Timestamps become datetimes in UTC; everything else stays a string.
+        A timestamp becomes a datetime in UTC, any other value stays a string. Returns None if the
+        text is not a value of the field's type.
         """
         match self.type:
             case FieldType.NUMBER:
@@ -117,9 +118,10 @@ Fields: TypeAlias = "Mapping[str, Field]"
 
 @cache
 def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
-    """Return every field of a class and every part of its links, by dotted name, in model order.
+    """Return all fields of a model class and the parts of its links, by dotted name.
 
-    The fields named by ``without`` are left out, because the caller's profile does not have them.
+    They are in model order. The fields in ``without`` are left out, because the caller's profile
+    does not have them.
     """
     fields = [
         field
@@ -131,7 +133,7 @@ def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -
 
 
 def resolve_field(fields: Fields, name: str) -> Field | None:
-    """Return the field with a dotted name as clients write it, or None."""
+    """Return the field with a dotted name as clients write it, or None if there is none."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
     if top and top.type is FieldType.EXTENSION:
@@ -145,12 +147,12 @@ def is_decimal_number(text: str) -> bool:
 
 
 def format_choices(names: Iterable[str]) -> str:
-    """Return "one of" and the allowed names, for the end of an error message."""
+    """Format the allowed names for the end of an error message: "one of title, uri"."""
     return f"one of {', '.join(names)}"
 
 
 def shorten_for_message(text: str) -> str:
-    """Return the start of client input, to quote it in an error message."""
+    """Return the first 40 characters of client input, to quote it in an error message."""
     return truncate(text, MAX_QUOTED_CHARS)
 
 

@@ -40,7 +40,10 @@ Value: TypeAlias = Scalar | tuple[Scalar, ...]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A predicate. The value is a tuple for ``@``, a datetime in UTC for a DATETIME field."""
+    """A comparison of a field with a value, such as ``title~'math'``.
+
+    The value is a tuple for ``@``, and a datetime in UTC for a DATETIME field.
+    """
 
     field: Field
     operator: str
@@ -49,14 +52,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class And:
-    """A conjunction: all parts must match."""
+    """Filters joined by AND: all parts must match."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """A disjunction: at least one part must match."""
+    """Filters joined by OR: at least one part must match."""
 
     parts: tuple[Node, ...]
 
@@ -66,7 +69,7 @@ Node: TypeAlias = Comparison | And | Or
 
 @dataclass(frozen=True)
 class Grammar:
-    """The parts of the filter language that a profile supports."""
+    """The parts of the filter language that an API profile supports."""
 
     max_predicates: int | None
     mixed_operators: bool
@@ -89,8 +92,11 @@ EXTENDED = Grammar(
 )
 
 
-def parse(text: str, *, fields: Fields, grammar: Grammar) -> Node:
-    """Parse a filter. Raises ``BadRequest`` with the position of the first error."""
+def parse_filter(text: str, *, fields: Fields, grammar: Grammar) -> Node:
+    """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison``.
+
+    Raises ``BadRequest`` with the position of the first error.
+    """
     if "\0" in text:
         raise _error(text.index("\0") + 1, "a NUL character", "text without one")
     return _Parser(text, fields, grammar).parse()

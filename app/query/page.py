@@ -10,7 +10,7 @@ from .fields import shorten_for_message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .params import Query
+    from .params import ListQuery
 
 
 MAX_LINK_BYTES = 4000
@@ -18,14 +18,14 @@ MAX_LINK_BYTES = 4000
 
 
 def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return only the named fields of an entity; None returns all of them."""
+    """Return only the named fields of an entity; ``fields=None`` returns all."""
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}
 
 
-def build_paging_fields(query: Query, total: int) -> dict[str, int]:
-    """Return the values of all paging fields; each profile responds with some of them."""
+def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
+    """Compute all paging fields of a list, such as ``pageCount``; profiles use some of them."""
     return {
         "total": total,
         "totalCount": total,
@@ -37,7 +37,7 @@ def build_paging_fields(query: Query, total: int) -> dict[str, int]:
 
 
 def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
-    """Describe a list query for the message of a timeout: the list and what may make it slow."""
+    """Describe a list query for a timeout message: the list and the parameters that cost time."""
     names = ("filter", "search", "sort", "offset")
     parts = [
         f"{name} {shorten_for_message(value)}" for name, value in params if name in names and value
@@ -46,9 +46,9 @@ def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
 
 
 def build_pagination_headers(
-    url: str, params: Iterable[tuple[str, str]], query: Query, total: int
+    url: str, params: Iterable[tuple[str, str]], query: ListQuery, total: int
 ) -> dict[str, str]:
-    """Return the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a page.
+    """Build the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a list page.
 
     A ``Link`` over ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer
     headers; each link repeats the filter.
@@ -64,7 +64,7 @@ def build_pagination_headers(
     return headers | {"Link": links} if len(links) <= MAX_LINK_BYTES else headers
 
 
-def _page_links(query: Query, total: int) -> Iterator[tuple[str, int]]:
+def _page_links(query: ListQuery, total: int) -> Iterator[tuple[str, int]]:
     last = max(total - 1, 0) // query.limit * query.limit
     yield "first", 0
     if query.offset > 0:

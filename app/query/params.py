@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..exceptions import BadRequest, ErrorCode
 from .fields import SCALARS, Field, format_choices, list_fields, resolve_field, shorten_for_message
-from .filter import Grammar, Node, parse
+from .filter import Grammar, Node, parse_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +36,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The default and the largest number of entities on a page."""
+    """How many entities a page may contain: the default and the maximum of ``limit``."""
 
     default: int
     maximum: int
@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Differences between profiles, and between lists, in the parameters they accept."""
+    """The query parameters that a list of a profile accepts, where profiles or lists differ."""
 
     rejects_empty_fields: bool = True
     """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
@@ -60,8 +60,8 @@ STRICT = Dialect()
 
 
 @dataclass(frozen=True)
-class Query:
-    """The validated parameters of a list request."""
+class ListQuery:
+    """The validated query parameters of a list request."""
 
     limit: int
     offset: int
@@ -80,17 +80,17 @@ def parse_list_query(
     limits: Limits,
     grammar: Grammar,
     dialect: Dialect = STRICT,
-) -> Query:
-    """Parse the parameters of a list request. Raises ``BadRequest`` with every problem."""
+) -> ListQuery:
+    """Parse the query parameters of a list request. Raises ``BadRequest`` with every problem."""
     reader = _ParameterReader(params, dialect)
     fields = list_fields(model, dialect.unknown_fields)
     parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
-    query = Query(
+    query = ListQuery(
         limit=reader.get("limit", parse_limit, limits.default),
         offset=reader.get("offset", partial(_parse_int, minimum=0, maximum=MAX_OFFSET), 0),
         sort=reader.get("sort", partial(_parse_sort, fields=fields), None),
         descending=reader.get("orderBy", _parse_order, default=False),
-        where=reader.get("filter", partial(parse, fields=fields, grammar=grammar), None),
+        where=reader.get("filter", partial(parse_filter, fields=fields, grammar=grammar), None),
         fields=reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect)),
         search=reader.get("search", _parse_search, None) if dialect.searchable else None,
     )
@@ -101,7 +101,7 @@ def parse_list_query(
 def parse_fields(
     params: Iterable[tuple[str, str]], model: type[BaseModel], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse ``fields`` of a request for one entity; return None if it selects all.
+    """Parse the ``fields`` parameter of a request for one entity; None selects all fields.
 
     Raises ``BadRequest`` for fields that the class ``model`` does not have.
     """
@@ -113,7 +113,7 @@ def parse_fields(
 
 
 def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
-    """Parse the parameters of the change feed into its cursor, or None, and its limit.
+    """Parse the query parameters of the change feed: return the cursor, or None, and the limit.
 
     Raises ``BadRequest`` with every problem. The cursor itself is not checked.
     """
@@ -128,9 +128,9 @@ def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple
 def parse_field_names(
     params: Iterable[tuple[str, str]], allowed: Sequence[str], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse ``fields`` of a response with the ``allowed`` fields; return None if it selects all.
+    """Parse the ``fields`` parameter of a response with fixed members; None selects all.
 
-    Raises ``BadRequest`` for any other field.
+    Raises ``BadRequest`` for names that are not in ``allowed``.
     """
     reader = _ParameterReader(params, dialect)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))
@@ -139,7 +139,7 @@ def parse_field_names(
 
 
 class _ParameterReader:
-    """Parses parameters one after another and collects their problems."""
+    """Parses parameters one after another and collects all problems for one error."""
 
     def __init__(self, params: Iterable[tuple[str, str]], dialect: Dialect) -> None:
         self.values: dict[str, list[str]] = {}

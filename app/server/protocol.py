@@ -38,29 +38,33 @@ BODILESS_STATUSES = {204, 304}
 
 
 class ConnectionLimit:
-    """Limits the connections of a worker, with a reserve for complete requests.
+    """Limits the open connections of a worker, and how many of them may wait for a client.
 
     A connection is waiting while the server needs something from its client: a request, the rest of
-    one, or that it reads the response. All other connections are busy, and are never closed here.
+    one, or that it reads the response. If too many wait, the oldest are closed. All other
+    connections are busy, and are never closed here.
     """
 
     def __init__(self, max_connections: int) -> None:
         self.max_connections = max_connections
         self.max_waiting = max(1, int(max_connections * MAX_WAITING_SHARE))
-        self._open: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}
+        self._open: set[HttpConnection] = set()
+        self._waiting: dict[HttpConnection, None] = {}
         """Ordered by the time at which they began to wait."""
         self._is_evicting = False
 
-    def admit(self, connection: Connection) -> bool:
-        """Add a waiting connection; return False if it must be closed, because all are busy."""
+    def admit(self, connection: HttpConnection) -> bool:
+        """Register a new connection as waiting; return False if it must be closed.
+
+        That is so if the limit is reached and all other connections are busy.
+        """
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
-        self.wait(connection)
+        self.mark_waiting(connection)
         return not is_full
 
-    def wait(self, connection: Connection) -> None:
-        """Mark a connection as waiting since now; close the oldest if there are too many."""
+    def mark_waiting(self, connection: HttpConnection) -> None:
+        """Mark a connection as waiting from now on; close the oldest if too many wait."""
         if connection not in self._open:
             return
         self._waiting.pop(connection, None)
@@ -93,21 +97,21 @@ class ConnectionLimit:
 
     def _evict_oldest(self) -> None:
         oldest = next(iter(self._waiting))
-        self.leave(oldest)
+        self.remove(oldest)
         oldest.evict()
 
-    def serve(self, connection: Connection) -> None:
-        """Mark a connection as busy."""
+    def mark_busy(self, connection: HttpConnection) -> None:
+        """Mark a connection as busy: its request is complete and being answered."""
         self._waiting.pop(connection, None)
 
-    def leave(self, connection: Connection) -> None:
-        """Remove a connection."""
+    def remove(self, connection: HttpConnection) -> None:
+        """Remove a closed connection."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
 
-class Config(uvicorn.Config):
-    """uvicorn's configuration with limits for connections."""
+class ServerConfig(uvicorn.Config):
+    """uvicorn's configuration, extended by a connection limit and a request timeout."""
 
     request_seconds: int = 20
     """Seconds until a request must have arrived."""
@@ -115,7 +119,7 @@ class Config(uvicorn.Config):
 
 
 class Http10Cycle(RequestResponseCycle):
-    """A response to HTTP/1.0, in which the end of the connection ends a body of unknown length.
+    """A response to an HTTP/1.0 client: closing the connection ends a body of unknown length.
 
     Transfer-Encoding is not allowed there (RFC 9112, section 6.1), but uvicorn sends it.
     """
@@ -123,7 +127,7 @@ class Http10Cycle(RequestResponseCycle):
     is_delimited_by_close = False
 
     async def send(self, message: Any) -> None:
-        """Send a message of the response (ASGI)."""
+        """Send a part of the response, without chunked encoding (ASGI)."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
@@ -150,13 +154,13 @@ class Http10Cycle(RequestResponseCycle):
 
 
 class ExpectCycle(RequestResponseCycle):
-    """A request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1)."""
+    """A response to a request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send a message of the response (ASGI); close the connection if the body is missing.
+        """Send a part of the response; close the connection if the body was not sent (ASGI).
 
         A client that receives a final status instead of 100 may or may not send the body, so the
-        server could mistake the next request for it.
+        server could mistake the next request for the body.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -164,13 +168,13 @@ class ExpectCycle(RequestResponseCycle):
 
 
 class StagedTransport:
-    """A transport that is closed in stages if its client may still send (RFC 9112, section 9.6).
+    """A transport that stops sending first, and closes once the client has stopped sending.
 
     If a socket is closed with unread data, the kernel resets the connection, and the client may
-    lose a response that it has not read yet.
+    lose a response that it has not read yet (RFC 9112, section 9.6).
     """
 
-    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
         self._transport, self._connection = transport, connection
         self.write = transport.write
         self.is_lingering = False
@@ -183,18 +187,18 @@ class StagedTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close; if the request is not complete, at first only for sending."""
+        """Close the connection; while the client may still send, close only the sending side."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
             self.is_lingering = True
-            self._connection.linger()
+            self._connection.discard_input()
             self._transport.write_eof()
         else:
             self._transport.close()
 
     def close_at_once(self) -> None:
-        """Close for sending and receiving after the write buffer is flushed."""
+        """Close both directions as soon as the write buffer is flushed."""
         self._transport.close()
 
 
@@ -205,28 +209,28 @@ class RequestParser(httptools.HttpRequestParser):
     the next request. Java's HTTP client asks for HTTP/2 in this way with every request.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         super().__init__(connection)
         self._connection = connection
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse data; if a header section has ``Upgrade``, parse it again without that field."""
+        """Parse received data; parse a header section with ``Upgrade`` again without that field."""
         while data:
             try:
                 super().feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 (end,) = upgrade.args
-                super().feed_data(self._connection.header_section_without_upgrade())
+                super().feed_data(self._connection.remove_upgrade_header())
                 data = data[end:]
             else:
                 return
 
 
-class Connection(HttpToolsProtocol):
-    """An HTTP/1.1 connection with timeouts, subject to the connection limit."""
+class HttpConnection(HttpToolsProtocol):
+    """An HTTP/1.1 connection of the server, with timeouts and a place in the connection limit."""
 
-    config: Config
+    config: ServerConfig
     cycle: Any
     """The latest request; None before the first."""
     transport: Any
@@ -264,12 +268,12 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timeout and release the place in the connection limit."""
         self._stop_timeout()
-        self.limit.leave(self)
+        self.limit.remove(self)
         super().connection_lost(exc)
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to stay open for sending, because a complete request is being answered."""
+        """Return whether to stay open for sending: only while a complete request is answered."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
             return False
@@ -277,7 +281,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse received data, of a header section no more than its maximum size."""
+        """Parse received data; reject a header section over its maximum size."""
         if self.transport.is_lingering:
             return
         before = self.cycle
@@ -286,7 +290,7 @@ class Connection(HttpToolsProtocol):
                 self._start_timeout()
             else:
                 # The client is sending, so it moves to the end of the waiting connections.
-                self.limit.wait(self)
+                self.limit.mark_waiting(self)
             super().data_received(data)
         else:
             self._receive_header_section(data)
@@ -313,12 +317,12 @@ class Connection(HttpToolsProtocol):
             super().data_received(data[left:])
 
     def on_message_begin(self) -> None:
-        """Start a request; called by the parser."""
+        """Note that a request begins; called by the parser."""
         self.is_request_partial = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start to answer a request; called by the parser."""
+        """Start to respond to a request, whose body may follow; called by the parser."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
@@ -334,13 +338,13 @@ class Connection(HttpToolsProtocol):
             self.cycle.__class__ = ExpectCycle
 
     def on_message_complete(self) -> None:
-        """End a request; called by the parser."""
+        """Note that a request is complete; called by the parser."""
         if self.parser.should_upgrade():
             return
         self.is_request_partial = self.is_body_partial = False
         super().on_message_complete()
         if not self.cycle.response_complete:
-            self.limit.serve(self)
+            self.limit.mark_busy(self)
 
     def _take_host_from_target(self) -> None:
         """Replace Host by the host of an absolute request target (RFC 9112, section 3.2.2)."""
@@ -350,7 +354,7 @@ class Connection(HttpToolsProtocol):
             (name, host if name == b"host" else value) for name, value in self.headers
         ]
 
-    def header_section_without_upgrade(self) -> bytes:
+    def remove_upgrade_header(self) -> bytes:
         """Return the latest header section without its ``Upgrade`` field."""
         version = self.parser.get_http_version().encode()
         lines = [
@@ -360,22 +364,22 @@ class Connection(HttpToolsProtocol):
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
-        """Wait for the next request unless it has already arrived."""
+        """Wait for the next request, unless one has already arrived."""
         super().on_response_complete()
         if self.cycle.response_complete or self.is_body_partial:
-            self.limit.wait(self)
+            self.limit.mark_waiting(self)
 
     def pause_writing(self) -> None:
-        """Stop sending until the client has read more; called by the transport."""
+        """Stop sending because the client reads too slowly; called by the transport."""
         super().pause_writing()
-        self.limit.wait(self)
+        self.limit.mark_waiting(self)
 
     def resume_writing(self) -> None:
-        """Continue to send; called by the transport."""
+        """Continue to send because the client has read; called by the transport."""
         super().resume_writing()
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering and not self.is_body_partial:
-            self.limit.serve(self)
+            self.limit.mark_busy(self)
 
     def shutdown(self) -> None:
         """Close the connection after the current response; called when the server stops."""
@@ -385,18 +389,18 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the message of uvicorn
-        """Reject invalid HTTP with an error response like any other."""
+        """Reject malformed HTTP with an error response in the server's own format."""
         message = "invalid HTTP: the request line, a header field or a chunk is malformed"
         self._reject(BadRequest(message))
 
-    def linger(self) -> None:
-        """Discard what the client sends until it closes the connection or the timeout ends."""
+    def discard_input(self) -> None:
+        """Discard what the client still sends, until it closes the connection or times out."""
         self.flow.resume_reading()
         self._start_timeout()
-        self.limit.wait(self)
+        self.limit.mark_waiting(self)
 
     def evict(self) -> None:
-        """Close the connection because too many others wait."""
+        """Close this waiting connection, because too many connections wait."""
         if self.transport.get_write_buffer_size():
             # A close would wait until the client has read what is buffered.
             self.transport.abort()

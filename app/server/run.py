@@ -21,7 +21,7 @@ from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
 from ..db.postgres.clones import require_clonable
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
-from .protocol import Config, Connection, ConnectionLimit
+from .protocol import ConnectionLimit, HttpConnection, ServerConfig
 from .startup import ACCEPT_BACKLOG
 from .worker import PARENT_PID_VARIABLE, create_worker_app
 
@@ -32,27 +32,27 @@ RESERVED_FILES = 64
 
 
 def run_server(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
-    """Serve on a listening socket until a signal stops the process.
+    """Serve requests on a listening socket until a signal stops the process.
 
-    ``settings`` contain the URL of the database, even if it is the embedded Postgres. The banner
-    shows ``requested_settings``, which do not.
+    ``settings`` contain the URL of the database, even of the embedded Postgres. The banner shows
+    ``requested_settings``, which do not contain the embedded one's.
     """
     if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
     if settings.workers == 1:
-        _BannerServer(_config(settings), requested_settings).run([listener])
+        _BannerServer(_create_server_config(settings), requested_settings).run([listener])
     else:
         _serve_with_workers(settings, requested_settings, listener)
 
 
-def _config(settings: Settings, **options: Any) -> Config:
-    config = Config(
+def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
+    config = ServerConfig(
         options.pop("app", None) or create_worker_app(settings),
-        log_config=log_config.logging_config(settings.log_format),
+        log_config=log_config.build_logging_config(settings.log_format),
         access_log=False,  # the middleware writes a line for each request
         timeout_graceful_shutdown=1 if settings.test_mode else settings.shutdown_timeout,
         server_header=False,
-        http=_TransportExposingConnection if settings.test_mode else Connection,
+        http=_TransportExposingConnection if settings.test_mode else HttpConnection,
         ws="none",
         **options,
     )
@@ -63,7 +63,7 @@ def _config(settings: Settings, **options: Any) -> Config:
 
 
 def raise_file_limit() -> int | None:
-    """Raise the limit of open files to its maximum; return it, or None if there is no limit."""
+    """Raise the limit on open files to its maximum; return it, or None if it is unlimited."""
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415  Windows does not have it
@@ -78,11 +78,10 @@ def raise_file_limit() -> int | None:
 
 
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Return the maximum number of open connections, and the length of the accept queue.
+    """Compute the maximum number of open connections and the length of the accept queue.
 
-    All queued connections are accepted at once, before any can be closed, and a connection may need
-    another descriptor for a file that it sends. So each of the three gets a third of the
-    descriptors.
+    Each gets a third of the file descriptors in ``max_files``: all queued connections are accepted
+    at once, before any can be closed. The last third is for files that are being sent.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -99,8 +98,8 @@ def compute_connection_limits(settings: Settings, max_files: int | None) -> tupl
     return limit, min(ACCEPT_BACKLOG, free - 2 * limit)
 
 
-class _TransportExposingConnection(Connection):
-    """Passes its transport to requests, so that test mode can break the connection."""
+class _TransportExposingConnection(HttpConnection):
+    """A connection that gives requests its transport, so that test mode can break it."""
 
     app_state: dict[str, Any]
 
@@ -112,7 +111,7 @@ class _TransportExposingConnection(Connection):
 
 
 class _BannerServer(uvicorn.Server):
-    """Prints the banner once it accepts requests."""
+    """A uvicorn server that prints the banner once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -129,7 +128,10 @@ WORKER_START_SECONDS = 60
 
 
 class _WorkerSupervisor(Multiprocess):
-    """Prints the banner once all workers are ready; on shutdown, stops listening at once."""
+    """A supervisor that prints the banner once all workers are ready.
+
+    At shutdown, it stops listening at once.
+    """
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
         super().__init__(config, [listener])
@@ -155,7 +157,7 @@ def _serve_with_workers(
         os.environ[name] = value
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
     factory = f"{create_worker_app.__module__}:{create_worker_app.__name__}"
-    config = _config(settings, app=factory, factory=True)
+    config = _create_server_config(settings, app=factory, factory=True)
     config.workers = settings.workers
     _WorkerSupervisor(config, listener, requested_settings).run()
 
@@ -171,14 +173,14 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _as_variable(value: Any) -> str:
-    """Return the value of a setting in the syntax of its environment variable."""
+    """Format a setting's value as its environment variable needs it."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def get_command_name() -> str:
-    """Return the command that started this process, to be pasted in the same folder."""
+    """Return the command that started this process, to be pasted in the same directory."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_relative(Path(sys.executable)))} -m case_server"
@@ -189,13 +191,13 @@ def get_command_name() -> str:
 
 
 def _relative(path: Path) -> str:
-    """Return a path relative to the current folder if it is below it."""
+    """Return a path relative to the current directory if it is inside it."""
     folder = Path.cwd()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def print_banner(settings: Settings) -> None:
-    """Print the URLs and credentials of the server, and commands to paste."""
+    """Print the server's URLs and credentials, and commands to paste."""
     base = settings.base_url
     token_url = f"{base}/oauth2/token"
     is_default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET

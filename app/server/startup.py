@@ -24,7 +24,7 @@ ACCEPT_BACKLOG = 2048
 
 
 def has_database(settings: Settings) -> bool:
-    """Return whether a database is configured, or the data directory holds one."""
+    """Return whether a database URL is set, or the data directory contains a database."""
     return bool(settings.database_url) or (settings.data_dir / "postgres" / "PG_VERSION").exists()
 
 
@@ -37,7 +37,7 @@ def prepare_database(
     accepts_standby: bool = False,
     import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
-    """Yield the settings with the URL of a database whose schema is current.
+    """Start or migrate the database if needed; yield settings with its URL.
 
     The embedded Postgres is started, supervised and migrated. Another database is migrated only if
     ``migrate`` is true; otherwise an old schema raises ``StartupError`` with the command to run.
@@ -84,13 +84,13 @@ def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: 
 
 
 def serve_until_stopped(settings: Settings) -> None:
-    """Run the server until it is stopped."""
+    """Check the settings, open the socket and the database, and serve until a signal."""
     if not settings.database_url:
         _require_postgres()
     settings.require_safe_secret()
     settings.require_safe_test_mode()
     require_secure_issuers(settings.trusted_issuers)
-    listener = _bind(settings)
+    listener = _open_listening_socket(settings)
     port = listener.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
     # Nearly all imported objects are permanent; collecting garbage would take a tenth of the time.
@@ -110,7 +110,7 @@ def serve_until_stopped(settings: Settings) -> None:
 
 
 def _import_in_thread(settings: Settings) -> threading.Thread:
-    """Import the server in a thread while the database starts."""
+    """Import the server's modules in a thread while the database starts; return the thread."""
     names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
         names.append("..db.postgres.alembic_runner")
@@ -125,7 +125,7 @@ def _import_in_thread(settings: Settings) -> threading.Thread:
 
 
 def install_signal_handlers() -> None:
-    """Exit cleanly on SIGTERM and SIGHUP."""
+    """Make SIGTERM and SIGHUP exit through ``SystemExit``, so that cleanup code runs."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _exit_on_signal)
@@ -136,8 +136,8 @@ def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _bind_advice(error: OSError) -> str:
-    """Return what to do about a failed bind: only some errors are about the port."""
+def _suggest_bind_remedy(error: OSError) -> str:
+    """Return what to do after a failed bind; only some errors are about the port."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "set --host to an address of this machine, for example 127.0.0.1 or 0.0.0.0"
     if error.errno == errno.EACCES:
@@ -145,8 +145,8 @@ def _bind_advice(error: OSError) -> str:
     return "try another --port, or --port 0 for a free one"
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """Return the listening socket, or raise ``StartupError`` before anything else starts."""
+def _open_listening_socket(settings: Settings) -> socket.socket:
+    """Open the listening socket. Raises ``StartupError`` if the address is unusable."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -157,7 +157,7 @@ def _bind(settings: Settings) -> socket.socket:
         listener.close()
         raise StartupError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            f"{_bind_advice(error)}"
+            f"{_suggest_bind_remedy(error)}"
         ) from error
     listener.set_inheritable(True)
     return listener

@@ -28,7 +28,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def create_worker_app(settings: Settings | None = None) -> FastAPI:
-    """Create the application, and tune this process for serving nothing else.
+    """Create the application of a worker process, and tune the process for serving it.
 
     If ``settings`` is None, they are read from the environment.
     """
@@ -47,7 +47,7 @@ def _exit_with_parent(parent: int) -> None:
 
 
 def _tune_process() -> None:
-    """Tune the Python interpreter and glibc; call it once the application is created."""
+    """Tune garbage collection, threads and malloc; call it once the application is created."""
     # Nearly all objects live as long as the process. Without this, each full garbage collection
     # would scan them and delay requests by a quarter of a second.
     gc.freeze()

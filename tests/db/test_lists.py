@@ -21,7 +21,7 @@ from case_server.db.read import lists
 from case_server.query import params
 from case_server.query.fields import ARRAYS, Field, FieldType
 from case_server.query.filter import EXTENDED, And, Comparison, Node
-from case_server.query.params import Query
+from case_server.query.params import ListQuery
 from case_server.settings import Settings
 
 Execute = Callable[..., Awaitable[list[Any]]]
@@ -115,7 +115,7 @@ async def database(
         yield opened
 
 
-def query(**parameters: Any) -> Query:
+def query(**parameters: Any) -> ListQuery:
     pairs = [(name, str(value)) for name, value in parameters.items()]
     return params.parse_list_query(pairs, ITEMS.schema, limits=LIMITS, grammar=EXTENDED)
 
@@ -166,7 +166,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expected(items: list[Body], query: Query) -> tuple[int, list[str]]:
+def expected(items: list[Body], query: ListQuery) -> tuple[int, list[str]]:
     """Return the expected total and the identifiers of the page."""
     matching = [item for item in items if query.where is None or matches(item, query.where)]
     matching.sort(

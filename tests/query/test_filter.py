@@ -22,7 +22,7 @@ from case_server.query.filter import (
     Grammar,
     Node,
     Or,
-    parse,
+    parse_filter,
 )
 
 FIELDS = dict(list_fields(CFDocument)) | {
@@ -30,13 +30,13 @@ FIELDS = dict(list_fields(CFDocument)) | {
 }
 
 
-def parse_filter(text: str, grammar: Grammar = STANDARD) -> Node:
-    return parse(text, fields=FIELDS, grammar=grammar)
+def parse_with_fields(text: str, grammar: Grammar = STANDARD) -> Node:
+    return parse_filter(text, fields=FIELDS, grammar=grammar)
 
 
 def error_message(text: str, grammar: Grammar = STANDARD) -> str:
     with pytest.raises(BadRequest) as caught:
-        parse_filter(text, grammar)
+        parse_with_fields(text, grammar)
     assert caught.value.code == "bad_filter"
     return caught.value.description
 
@@ -94,8 +94,8 @@ TIMESTAMP = datetime(2024, 2, 29, 10, tzinfo=UTC)
     ],
 )
 def test_filter_is_parsed_in_both_grammars(written: str, expected: Node) -> None:
-    assert parse_filter(written, STANDARD) == expected
-    assert parse_filter(written, EXTENDED) == expected
+    assert parse_with_fields(written, STANDARD) == expected
+    assert parse_with_fields(written, EXTENDED) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_filter_is_parsed_in_both_grammars(written: str, expected: Node) -> None
 )
 def test_filter_is_parsed_in_the_extended_grammar_only(written: str, expected: Node) -> None:
     written = written.format(**EQUALS)
-    assert parse_filter(written, EXTENDED) == expected
+    assert parse_with_fields(written, EXTENDED) == expected
     error_message(written, STANDARD)
 
 
@@ -141,13 +141,15 @@ def test_in_list_splits_the_value_at_commas(
     written: str, field_type: FieldType, value: tuple[str, ...]
 ) -> None:
     name = written.partition("@")[0]
-    assert parse_filter(written, EXTENDED) == Comparison(Field((name,), field_type), "@", value)
+    assert parse_with_fields(written, EXTENDED) == Comparison(
+        Field((name,), field_type), "@", value
+    )
     assert "expected one of =, !=" in error_message(written, STANDARD)
 
 
 def test_more_than_the_maximum_of_list_members_is_rejected() -> None:
     members = ",".join(["a"] * MAX_MEMBERS)
-    assert parse_filter(f"title@'{members}'", EXTENDED) == Comparison(
+    assert parse_with_fields(f"title@'{members}'", EXTENDED) == Comparison(
         A.field, "@", ("a",) * MAX_MEMBERS
     )
     assert error_message(f"title@'{members},a'", EXTENDED).endswith(
@@ -307,7 +309,7 @@ def test_unknown_field_error_lists_the_comparable_fields() -> None:
 
 def test_more_than_the_maximum_of_predicates_is_rejected() -> None:
     predicates = " OR ".join(["title='a'"] * MAX_PREDICATES)
-    assert parse_filter(predicates, EXTENDED) == Or((A,) * MAX_PREDICATES)
+    assert parse_with_fields(predicates, EXTENDED) == Or((A,) * MAX_PREDICATES)
     assert error_message(f"{predicates} OR title='a'", EXTENDED).endswith(
         f"at most {MAX_PREDICATES} predicates"
     )
@@ -315,19 +317,19 @@ def test_more_than_the_maximum_of_predicates_is_rejected() -> None:
 
 def test_deeper_nesting_than_the_maximum_is_rejected() -> None:
     deepest = "(" * MAX_DEPTH + "title='a'" + ")" * MAX_DEPTH
-    assert parse_filter(deepest, EXTENDED) == A
+    assert parse_with_fields(deepest, EXTENDED) == A
     message = f"at character 21: found (, expected parentheses at most {MAX_DEPTH} deep"
     assert error_message(f"({deepest})", EXTENDED) == message
     assert error_message("(" * 50_000, EXTENDED) == message
 
 
 def test_adjacent_groups_do_not_count_as_nesting() -> None:
-    assert parse_filter(" OR ".join(["(title='a')"] * 30), EXTENDED) == Or((A,) * 30)
+    assert parse_with_fields(" OR ".join(["(title='a')"] * 30), EXTENDED) == Or((A,) * 30)
 
 
 def test_grammar_without_maximum_accepts_any_number_of_predicates() -> None:
     unbound = Grammar(max_predicates=None, mixed_operators=False, parentheses=False, in_list=False)
-    assert parse_filter(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
+    assert parse_with_fields(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
 
 
 FRAGMENTS = st.sampled_from(
@@ -347,7 +349,7 @@ FRAGMENTS = st.sampled_from(
 @example(written=" " * 50_000, grammar=EXTENDED)
 def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: Grammar) -> None:
     try:
-        outcome: object = parse_filter(written, grammar)
+        outcome: object = parse_with_fields(written, grammar)
     except BadRequest as error:
         outcome = error.code
     assert outcome == "bad_filter" or isinstance(outcome, Comparison | And | Or)
@@ -359,8 +361,8 @@ def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: Gramm
 )
 def test_any_quoted_value_is_parsed_unchanged(value: str, grammar: Grammar) -> None:
     quoted = value.replace("'", "''")
-    assert parse_filter(f"title='{quoted}'", grammar) == compare_string("title", "=", value)
-    both = parse_filter(f"title='{quoted}' AND title~'{quoted}'", grammar)
+    assert parse_with_fields(f"title='{quoted}'", grammar) == compare_string("title", "=", value)
+    both = parse_with_fields(f"title='{quoted}' AND title~'{quoted}'", grammar)
     assert both == And((compare_string("title", "=", value), compare_string("title", "~", value)))
 
 
@@ -384,4 +386,4 @@ def test_nested_groups_are_parsed_into_the_same_nesting(shape: object) -> None:
             return Or(parts) if depth % 2 else And(parts)
         return compare_string("title", "=", str(part))
 
-    assert parse_filter(format_part(shape), EXTENDED) == expected_node(shape)
+    assert parse_with_fields(format_part(shape), EXTENDED) == expected_node(shape)

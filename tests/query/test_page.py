@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from case_server.query.page import build_pagination_headers, select_fields
-from case_server.query.params import Query
+from case_server.query.params import ListQuery
 
 URL = "https://case.example/case/1.1/CFDocuments"
 BODY = {"sourcedId": "1", "identifier": "1", "title": "Maths", "notes": "x"}
 
 
-def page(limit: int, offset: int) -> Query:
-    return Query(limit, offset, sort=None, descending=False, where=None, fields=None)
+def page(limit: int, offset: int) -> ListQuery:
+    return ListQuery(limit, offset, sort=None, descending=False, where=None, fields=None)
 
 
 def links(

@@ -13,7 +13,7 @@ from case_server.query.filter import EXTENDED, STANDARD, Comparison, Grammar
 from case_server.query.params import (
     MAX_OFFSET,
     Limits,
-    Query,
+    ListQuery,
     parse_field_names,
     parse_fields,
     parse_list_query,
@@ -23,7 +23,7 @@ LIMITS = Limits(default=10, maximum=100)
 TITLE = Field(("title",), FieldType.STRING)
 
 
-def parse_params(*params: tuple[str, str], grammar: Grammar = STANDARD) -> Query:
+def parse_params(*params: tuple[str, str], grammar: Grammar = STANDARD) -> ListQuery:
     return parse_list_query(params, CFDocument, limits=LIMITS, grammar=grammar)
 
 
@@ -34,7 +34,7 @@ def parse_error(*params: tuple[str, str]) -> BadRequest:
 
 
 def test_no_parameters_give_the_defaults() -> None:
-    assert parse_params() == Query(
+    assert parse_params() == ListQuery(
         limit=10, offset=0, sort=None, descending=False, where=None, fields=None
     )
 
@@ -48,7 +48,7 @@ def test_all_parameters_are_parsed() -> None:
         ("filter", "title~'math'"),
         ("fields", "title,identifier"),
     )
-    assert query == Query(
+    assert query == ListQuery(
         limit=5,
         offset=20,
         sort=TITLE,

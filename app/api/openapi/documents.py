@@ -50,22 +50,21 @@ WRAPPED_CLASSES = {
 
 
 def create_openapi_router(app: FastAPI) -> APIRouter:
-    """Return the routes of the OpenAPI documents of an application.
+    """Create the router that serves the OpenAPI document of each profile and of the application.
 
-    Those of the standard profiles have the paths that the standard prescribes (CASE 1.1 binding,
-    section 2.5).
+    For the standard profiles, the standard prescribes the path (CASE 1.1 binding, section 2.5).
     """
     router = APIRouter(include_in_schema=False)
     for profile in PROFILES:
         generate = cache(partial(_generate_profile_document, app, profile))
         path = profile.prefix + profile.document
-        router.add_api_route(path, _document_endpoint(generate, profile))
+        router.add_api_route(path, _create_document_endpoint(generate, profile))
     generate = cache(partial(_generate_application_document, app))
-    router.add_api_route("/openapi.json", _document_endpoint(generate))
+    router.add_api_route("/openapi.json", _create_document_endpoint(generate))
     return router
 
 
-def _document_endpoint(
+def _create_document_endpoint(
     generate: Callable[[], Document], profile: Profile | None = None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
@@ -82,7 +81,7 @@ def _document_endpoint(
 
 
 def _with_path_prefix(document: Document, prefix: str) -> Document:
-    """Return a document whose server and token URL are below a path prefix.
+    """Return the document with its server URL and token URL below a path prefix.
 
     They are relative URLs without a host, because clients may know this server by another name.
     """
@@ -102,9 +101,9 @@ def _with_path_prefix(document: Document, prefix: str) -> Document:
 
 
 def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
-    """Return the document of a profile; its paths are relative to the profile's prefix."""
+    """Generate the document of one profile, with paths relative to the profile's prefix."""
     routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
-    document = _generate(routes, profile)
+    document = _generate_document(routes, profile)
     document["paths"] = {
         path.removeprefix(profile.prefix): operations
         for path, operations in document["paths"].items()
@@ -113,21 +112,21 @@ def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
 
 
 def _generate_application_document(app: FastAPI) -> Document:
-    """Return the document of the platform profile and of the routes outside all profiles."""
+    """Generate the document of the platform profile and of the routes outside all profiles."""
     others = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route
         for route in iter_route_contexts(app.routes)
         if not any(_is_below(profile, route) for profile in others)
     ]
-    return _generate(routes, PLATFORM)
+    return _generate_document(routes, PLATFORM)
 
 
 def _is_below(profile: Profile, route: RouteContext) -> bool:
     return (route.path or "").startswith(f"{profile.prefix}/")
 
 
-def _generate(routes: list[RouteContext], profile: Profile) -> Document:
+def _generate_document(routes: list[RouteContext], profile: Profile) -> Document:
     document = get_openapi(
         title="case-server", version=__version__, description=DESCRIPTION, routes=routes
     )
@@ -138,13 +137,13 @@ def _generate(routes: list[RouteContext], profile: Profile) -> Document:
     # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
     schemas: dict[str, Schema] = components["schemas"] | build_all_schemas(profile)
     if profile.wraps:
-        for content in _successful_contents(document):
+        for content in _iter_successful_contents(document):
             name = content["schema"]["$ref"].removeprefix(PREFIX)
             if name in WRAPPED_CLASSES:
                 schemas[f"Wrapped{name}"] = build_closed_object_schema({name: content["schema"]})
                 content["schema"] = ref(f"Wrapped{name}")
     components["schemas"] = {
-        name: schemas[name] for name in sorted(_referenced(document["paths"], schemas))
+        name: schemas[name] for name in sorted(_find_referenced_schemas(document["paths"], schemas))
     }
     if profile.writes:
         return document
@@ -155,29 +154,29 @@ def _generate(routes: list[RouteContext], profile: Profile) -> Document:
     return document
 
 
-def _referenced(node: Any, schemas: dict[str, Schema]) -> set[str]:
-    """Return the names of the schemas that a part of a document refers to, at any depth."""
+def _find_referenced_schemas(node: Any, schemas: dict[str, Schema]) -> set[str]:
+    """Return the names of all schemas that a part of a document needs, directly or indirectly."""
     pending, names = [node], set[str]()
     while pending:
-        names |= (new := set(_references(pending.pop())) - names)
+        names |= (new := set(_iter_references(pending.pop())) - names)
         pending += [schemas[name] for name in new]
     return names
 
 
-def _references(node: Any) -> Iterator[str]:
+def _iter_references(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for part in node:
-            yield from _references(part)
+            yield from _iter_references(part)
     elif isinstance(node, dict):
         for name, part in node.items():
             if name == "$ref":
                 yield part.removeprefix(PREFIX)
             else:
-                yield from _references(part)
+                yield from _iter_references(part)
 
 
-def _successful_contents(document: Document) -> Iterator[Schema]:
-    """Yield the content of the response 200 of each operation."""
+def _iter_successful_contents(document: Document) -> Iterator[Schema]:
+    """Yield the JSON content of each operation's 200 response."""
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("200", {}).get("content", {})

@@ -33,7 +33,7 @@ ERRORS = {
 
 
 def describe_json_content(schema: Schema, example: Any = None) -> Schema:
-    """Describe a JSON body."""
+    """Describe a JSON body by its schema and, optionally, an example."""
     content: Schema = {"schema": schema}
     if example is not None:
         content["example"] = example
@@ -43,7 +43,10 @@ def describe_json_content(schema: Schema, example: Any = None) -> Schema:
 def describe_success(
     status: int, description: str, class_name: str | None = None
 ) -> dict[int | str, Schema]:
-    """Describe the response to a request that succeeds, for ``responses=`` of a decorator."""
+    """Describe the response of a successful request, for ``responses=`` of a route decorator.
+
+    ``class_name`` names the schema of its JSON body, if it has one.
+    """
     response: Schema = {"description": description}
     if class_name is not None:
         response["content"] = describe_json_content(ref(class_name))
@@ -51,7 +54,7 @@ def describe_success(
 
 
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
-    """Describe the errors of an operation, for ``responses=`` of a decorator.
+    """Describe the error responses of an operation, for ``responses=`` of a route decorator.
 
     401, 403, 429, 500 and 503 are described for every operation. The response ``default`` also
     keeps FastAPI from describing its own validation error, which this server never sends.
@@ -67,7 +70,10 @@ def describe_errors(*statuses: int) -> dict[int | str, Schema]:
 def describe_request_body(
     class_name: str, example: Any, *, wrapper: str | None = None
 ) -> dict[str, Any]:
-    """Describe a request body that is an object of a class, for ``openapi_extra=``."""
+    """Describe a JSON request body, for ``openapi_extra=`` of a route decorator.
+
+    The body is an object of the class, or has it under the key ``wrapper``.
+    """
     schema = ref(class_name + INPUT)
     if wrapper:
         schema, example = build_closed_object_schema({wrapper: schema}), {wrapper: example}
@@ -75,7 +81,10 @@ def describe_request_body(
 
 
 def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
-    """Describe a page of a list, whose paging fields depend on the profile."""
+    """Describe the successful response of a list: one page of entities and its headers.
+
+    The paging fields differ between the profiles and are resolved when a document is generated.
+    """
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),
         "Link": _header("The URLs of other pages: first, prev, next and last.", type="string"),
@@ -89,12 +98,12 @@ def _header(description: str, **schema: Any) -> Schema:
 
 
 def describe_query_parameters(*names: str) -> dict[str, Any]:
-    """Describe query parameters by their names, for ``openapi_extra=``."""
+    """Describe the named query parameters, for ``openapi_extra=`` of a route decorator."""
     return {"parameters": [_profile_ref(name) for name in names]}
 
 
 def describe_list_parameters(resource: Resource) -> dict[str, Any]:
-    """Describe the query parameters of a list (CASE 1.1 binding, section 3)."""
+    """Describe the query parameters of a list of entities (CASE 1.1 binding, section 3)."""
     sort, filter_ = f"{resource.plural}.sort", f"{resource.plural}.filter"
     search = ("search",) if resource is ITEMS else ()
     return describe_query_parameters(
@@ -137,7 +146,10 @@ LINK_EXAMPLES = {
 
 
 def build_profile_components(profile: Profile) -> dict[str, Schema]:
-    """Return the parameters and schemas that operations of a profile refer to."""
+    """Build the query parameters and schemas whose description depends on the profile.
+
+    Operations refer to them by the names that are the keys, such as ``limit`` or ``CFItems.sort``.
+    """
     components = {
         "fields": FIELDS_PARAMETER,
         "limit": _parameter(
@@ -231,7 +243,7 @@ def _parameter(name: str, description: str, *, example: Any = None, **schema: An
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Return a part of a document with the components of a profile in place of their references.
+    """Replace references to profile components by the components of one profile, recursively.
 
     References to components that the profile does not have are dropped from arrays.
     """

@@ -28,12 +28,12 @@ PREFIX = "#/components/schemas/"
 
 
 def ref(name: str) -> Schema:
-    """Return a reference to a schema of the document."""
+    """Return a ``$ref`` to a schema of the document, by its name."""
     return {"$ref": f"{PREFIX}{name}"}
 
 
 class _Schemas(GenerateJsonSchema):
-    """Generates schemas of responses, in which an optional field may be absent, but never null."""
+    """Generates the JSON Schemas of responses, in which fields may be absent, but never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         """Return the schema of the value without null."""
@@ -45,7 +45,7 @@ class _Schemas(GenerateJsonSchema):
         return super().default_schema(schema)
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  see above
-        """Return False, because the title would repeat the name of the field."""
+        """Return False: a title would only repeat the field's name."""
         return False
 
 
@@ -60,7 +60,7 @@ MODELS: list[type[BaseModel]] = [
 
 
 def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
-    """Return the schema of an object with these properties and no others."""
+    """Build the schema of a JSON object that has these properties and no others."""
     return {
         "type": "object",
         "required": [name for name in properties if name not in optional],
@@ -70,12 +70,12 @@ def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] 
 
 
 def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
-    """Return the schema of an array."""
+    """Build the schema of an array whose elements have the given schema."""
     return {"type": "array", "items": schema, **keywords}
 
 
 def build_model_schemas(profile: Profile) -> dict[str, Schema]:
-    """Return the schemas of all classes as they are in responses."""
+    """Build the schemas of all CASE classes as a profile returns them."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
         ref_template=PREFIX + "{model}",
@@ -98,7 +98,7 @@ def build_model_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def _remove_package_links(schemas: dict[str, Schema]) -> None:
-    """Add CFPckgAssociation, and leave links to the parent out of the classes in a package."""
+    """Remove the links to the parent from the classes in a package; add CFPckgAssociation."""
     association = schemas["CFAssociation"]
     schemas["CFPckgAssociation"] = {
         **association,
@@ -158,7 +158,7 @@ def _describe_identifiers(schemas: dict[str, Schema]) -> None:
 
 
 def build_list_schemas(profile: Profile) -> dict[str, Schema]:
-    """Return the schemas of responses that contain several entities."""
+    """Build the schemas of responses that contain several entities, such as list pages."""
     association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
     schemas = {
         get_list_schema_name(resource, profile): build_closed_object_schema(
@@ -180,7 +180,10 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def get_list_schema_name(resource: Resource, profile: Profile) -> str:
-    """Return the name of the class of a page of a list."""
+    """Return the schema name of a list response, such as CFItemPage or CFItemSet.
+
+    It is a page if the profile adds paging fields such as ``total``.
+    """
     return f"{resource.name}{'Page' if profile.paging_fields else 'Set'}"
 
 
@@ -192,7 +195,7 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 
 
 def build_input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas of request bodies, which are those of responses with null allowed."""
+    """Build the schemas of request bodies: those of responses, with null for optional fields."""
     schemas = {
         f"{name}{INPUT}": _as_input(name, schema) for name, schema in response_schemas.items()
     }
@@ -217,7 +220,7 @@ def _as_input(name: str, schema: Schema) -> Schema:
 
 
 def suffix_references(node: Any, suffix: str) -> Any:
-    """Return a part of a document with a suffix at the end of all its references."""
+    """Append a suffix to every ``$ref`` in a part of a document."""
     if isinstance(node, list):
         return [suffix_references(part, suffix) for part in node]
     if not isinstance(node, dict):
@@ -229,7 +232,7 @@ def suffix_references(node: Any, suffix: str) -> Any:
 
 
 def build_status_schemas(profile: Profile) -> dict[str, Schema]:
-    """Return the schemas of errors (CASE 1.1 binding, imsx_StatusInfo)."""
+    """Build the schemas of error responses (CASE 1.1 binding, imsx_StatusInfo)."""
     codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
@@ -326,7 +329,7 @@ CHANGES = build_closed_object_schema(
 
 
 def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas of a framework as a tree."""
+    """Build the schemas of a framework that is returned as a tree of items."""
     item = response_schemas["CFPckgItem"]
     groups = {
         "type": "object",
@@ -362,7 +365,7 @@ BINDING = "DType"
 
 
 def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Return schemas under the names of the standard's own OpenAPI document.
+    """Rename schemas to the names in the standard's own OpenAPI document (CFItemDType).
 
     There, the extensions of each class have a class of their own.
     """
@@ -381,7 +384,7 @@ def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def build_all_schemas(profile: Profile) -> dict[str, Schema]:
-    """Return all schemas that the operations of a profile may refer to."""
+    """Build every schema that the operations of a profile may refer to, by name."""
     response_schemas = build_model_schemas(profile)
     schemas = {**response_schemas, **build_list_schemas(profile), **build_status_schemas(profile)}
     if profile.writes:

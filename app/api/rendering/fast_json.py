@@ -23,7 +23,10 @@ REQUIRED_KEYS: dict[Resource, str | None] = {
 
 
 def needs_only_sourced_ids(profile: Profile) -> bool:
-    """Return whether a profile adds ``sourcedId`` and otherwise returns entities as stored."""
+    """Return whether a profile adds ``sourcedId`` and otherwise returns entities as stored.
+
+    Such responses are made by editing the stored JSON text, without parsing it.
+    """
     has_changes = (
         profile.rewrites_uris
         or profile.empty_lists
@@ -36,9 +39,10 @@ def needs_only_sourced_ids(profile: Profile) -> bool:
 def join_with_sourced_ids(
     resource: Resource, bodies: Sequence[str], separator: str = ","
 ) -> str | None:
-    """Join JSON objects, with a ``sourcedId`` after each ``identifier``.
+    """Join stored JSON objects, inserting a ``sourcedId`` after each ``identifier``.
 
-    Returns None if one of them needs other changes, or has an escape in an identifier.
+    Returns None if an entity needs other changes, or an identifier contains an escape; the caller
+    then parses and renders the entities instead.
     """
     if resource not in REQUIRED_KEYS:
         return None
@@ -56,7 +60,10 @@ def join_with_sourced_ids(
 
 
 def build_json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
-    """Return JSON objects with ``sourcedId`` and without their closing braces, or None."""
+    """Return JSON objects with ``sourcedId`` but without the closing brace, or None.
+
+    The caller appends more members. None has the same reasons as in ``join_with_sourced_ids``.
+    """
     # Stored JSON contains no line feeds; those in strings are escaped.
     text = join_with_sourced_ids(resource, bodies, "\n")
     return None if text is None else text[:-1].encode().split(b"}\n")

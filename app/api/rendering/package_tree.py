@@ -28,7 +28,7 @@ UNTYPED_GROUP = "unknown"
 
 
 class TreeItem(NamedTuple):
-    """An item of the tree: what determines its position, and its JSON."""
+    """An item of the package tree: the fields that determine its position, and its JSON."""
 
     code: str
     item_type: str
@@ -55,7 +55,7 @@ class AssociationFields(
         "sequence_number": "sequenceNumber",
     },
 ):
-    """The fields of an association that determine the tree; a child is the origin."""
+    """The fields of an association that place an item in the tree; the origin is the child."""
 
     association_type: str
     origin: _NodeReference
@@ -69,22 +69,23 @@ _ASSOCIATION_DECODER = msgspec.json.Decoder(AssociationFields)
 
 
 def parse_item(body: str, json_prefix: bytes) -> tuple[str, TreeItem]:
-    """Return the identifier of a stored item, and the item for the tree."""
+    """Parse a stored item into its identifier and the item for the package tree."""
     fields = _ITEM_DECODER.decode(body)
     return fields.identifier, TreeItem(fields.code, fields.item_type, json_prefix)
 
 
 def parse_association(body: str) -> AssociationFields:
-    """Return the fields of a stored association that determine the tree."""
+    """Parse the fields of a stored association that determine the package tree."""
     return _ASSOCIATION_DECODER.decode(body)
 
 
 def iter_tree_json(
     items: dict[str, TreeItem], associations: Iterable[AssociationFields]
 ) -> Iterator[bytes]:
-    """Yield chunks of a JSON object: root items by CFItemType, with nested ``childGroups``.
+    """Yield the package tree in chunks of JSON: an object with the root items by CFItemType.
 
-    ``items`` are by identifier, ``associations`` in the order of the framework.
+    Children are nested under ``childGroups``. ``items`` are keyed by identifier; ``associations``
+    are in the order of the framework.
     """
     tree = _Tree(items, associations)
     stack: list[Write] = [*reversed(tree.group(tree.roots()))]
@@ -107,7 +108,7 @@ def iter_tree_json(
 
 
 class _Tree:
-    """Items and the children of each, by identifier."""
+    """The items of a framework and the children of each, by identifier."""
 
     def __init__(
         self, items: dict[str, TreeItem], associations: Iterable[AssociationFields]
@@ -116,7 +117,7 @@ class _Tree:
         self.children = self._children(associations)
 
     def _children(self, associations: Iterable[AssociationFields]) -> dict[str, list[str]]:
-        """Return the children by parent, sorted by sequenceNumber, then humanCodingScheme."""
+        """Return the children of each parent, sorted by sequenceNumber, then humanCodingScheme."""
         children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
         for index, association in enumerate(associations):
             child, parent = association.origin.identifier, association.destination.identifier
@@ -127,7 +128,7 @@ class _Tree:
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def roots(self) -> list[str]:
-        """Return the root items: those without a parent, and one of each group below a cycle."""
+        """Return the items without a parent, and one item of each cycle that no root leads to."""
         with_parent = {child for children in self.children.values() for child in children}
         roots = [identifier for identifier in self.items if identifier not in with_parent]
         reached: set[str] = set()
@@ -147,7 +148,7 @@ class _Tree:
                 pending += self.children.get(identifier, ())
 
     def group(self, identifiers: Iterable[str]) -> list[Write]:
-        """Return the writes of an object of item lists by CFItemType."""
+        """Return the JSON parts of an object that lists the items by CFItemType."""
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
             groups.setdefault(self.items[identifier].item_type, []).append(identifier)

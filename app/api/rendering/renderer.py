@@ -23,13 +23,13 @@ PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS
 
 
 async def find_no_local_nodes(_: set[str]) -> Mapping[str, str]:
-    """Return no local nodes, for profiles that do not rewrite URIs."""
+    """Return an empty mapping: the default lookup, for profiles that do not rewrite URIs."""
     return {}
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders entities for one profile and one request."""
+    """Renders stored entities as JSON in the format of one API profile, for one request."""
 
     profile: Profile
     base_url: str
@@ -38,12 +38,12 @@ class Renderer:
     """The request has ``?extensions=true``."""
 
     async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
-        """Return stored entities as objects."""
+        """Convert stored entities, given as JSON strings, to the objects of a response."""
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._transform(resource, entities)
 
     async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
-        """Return stored entities as JSON objects separated by commas."""
+        """Render stored entities as JSON objects separated by commas."""
         if fast_json.needs_only_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
@@ -51,7 +51,7 @@ class Renderer:
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
     async def to_object(self, resource: Resource, body: str) -> JsonObject:
-        """Return a stored entity as an object."""
+        """Convert one stored entity, given as a JSON string, to the object of a response."""
         (entity,) = await self.to_objects(resource, [body])
         return entity
 
@@ -75,7 +75,10 @@ class Renderer:
         return entities
 
     async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
-        """Return entities inside a package as JSON objects without their closing braces."""
+        """Render entities as they appear in a package, each without its closing brace.
+
+        The package tree appends ``childGroups`` to each item.
+        """
         if fast_json.needs_only_sourced_ids(self.profile):
             prefixes = fast_json.build_json_prefixes(resource, bodies)
             if prefixes is not None:
@@ -89,7 +92,7 @@ class Renderer:
 
     @property
     def profile_url(self) -> str:
-        """Return the URL of the profile on this server."""
+        """The base URL of the profile on this server."""
         return self.base_url + self.profile.prefix
 
     async def _transform(self, resource: Resource, entities: list[JsonObject]) -> list[JsonObject]:
@@ -130,7 +133,7 @@ class Renderer:
             entity["CFPackageURI"] = link
 
     def get_package_identifier(self, framework: FrameworkSnapshot) -> str:
-        """Return the identifier of a package, or of its document if the profile uses that."""
+        """Return a package's identifier: its own or, if the profile says so, its document's."""
         if self.profile.package_is_document:
             return framework.document_identifier
         return framework.package_identifier
@@ -138,7 +141,7 @@ class Renderer:
     async def iter_package(
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield the chunks of a CFPackage as JSON; ``fields`` selects some of its fields."""
+        """Yield a CFPackage in chunks of JSON; ``fields`` selects some of its members."""
         renderer = replace(self, find_local_nodes=framework.find_nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         separator = b""
@@ -151,7 +154,7 @@ class Renderer:
         yield b"}}" if self.profile.wraps else b"}"
 
     def _members(self, framework: FrameworkSnapshot) -> dict[str, AsyncIterator[bytes]]:
-        """Return the members of a CFPackage, with their values as chunks of JSON."""
+        """Return each member of a CFPackage with an iterator of its JSON in chunks."""
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
@@ -177,7 +180,7 @@ class Renderer:
     async def iter_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[list[JsonObject]]:
-        """Yield the entities of one type in a package, in batches."""
+        """Yield all entities of one type in a package, in batches of objects."""
         document = orjson.loads(framework.document)
         document_link = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.iter_bodies(resource):
@@ -216,7 +219,10 @@ class Renderer:
     async def iter_tree_package(
         self, members: JsonObject, tree: AsyncIterator[bytes], fields: Sequence[str] | None
     ) -> AsyncIterator[bytes]:
-        """Yield the chunks of a CFPackageWithGroups as JSON: other members, then the tree."""
+        """Yield a CFPackageWithGroups in chunks of JSON: the given members, then the tree.
+
+        ``fields`` selects some of the members.
+        """
         selected = {name: members[name] for name in members if fields is None or name in fields}
         yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"
         yield orjson.dumps(selected)[1:-1]

@@ -27,7 +27,7 @@ NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
 def fill_required(resource: Resource, entity: JsonObject) -> None:
-    """Add the missing required fields of a definition (CASE 1.1 information model)."""
+    """Add the fields that a definition must have but lacks (CASE 1.1 information model)."""
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
@@ -37,13 +37,13 @@ def fill_required(resource: Resource, entity: JsonObject) -> None:
 
 
 def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str | None) -> None:
-    """Set the CFItemType of an item that has none, if ``item_type`` is set."""
+    """Set the CFItemType of an item that has none to ``item_type``, unless that is None."""
     if item_type and resource is ITEMS:
         entity.setdefault("CFItemType", item_type)
 
 
 def add_empty_lists(resource: Resource, entity: JsonObject) -> None:
-    """Add the lists that a document or item may have, as empty ones."""
+    """Add an empty list for each list field that a document or item lacks."""
     for name in LIST_FIELDS.get(resource, ()):
         entity.setdefault(name, [])
 
@@ -53,8 +53,8 @@ def rewrite_uris(
 ) -> None:
     """Replace the ``uri`` of an entity and of its links by URLs on this server.
 
-    ``base`` is the URL of the profile. ``local_nodes`` maps the identifiers of association nodes
-    that are stored on this server to their plurals; other nodes keep their ``uri``.
+    ``base`` is the URL of the profile. ``local_nodes`` maps each association node stored on this
+    server to the path segment of its type, such as ``CFItems``; other nodes keep their ``uri``.
     """
 
     def entity_url(plural: str, identifier: str) -> str:
@@ -72,12 +72,12 @@ def rewrite_uris(
 
 
 def node_identifiers(entity: JsonObject) -> Iterator[str]:
-    """Yield the identifiers of the two nodes of an association."""
+    """Yield the identifiers of the origin and the destination of an association."""
     yield from (entity[name]["identifier"] for name in NODE_FIELDS if name in entity)
 
 
 def strip_extensions(value: Any) -> None:
-    """Remove all ``extensions``, at any depth."""
+    """Remove every ``extensions`` member from a JSON value, at any depth."""
     if isinstance(value, dict):
         value.pop("extensions", None)
         for part in value.values():
@@ -88,7 +88,7 @@ def strip_extensions(value: Any) -> None:
 
 
 def downgrade_to_1_0(resource: Resource, entity: JsonObject) -> None:
-    """Remove what CASE 1.1 added: fields, target types and association types."""
+    """Remove what CASE 1.1 added from an entity: fields, target types and association types."""
     strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):
         entity.pop(name, None)

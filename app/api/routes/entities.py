@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 async def respond_with_entity(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Return one entity, or the fields of it that the request selects. Raises ``NotFound``."""
+    """Respond with one entity, or with the fields of it that the request selects.
+
+    Raises ``NotFound``.
+    """
     fields = _selected_fields(resource, request, renderer)
     bodies = await entities.get_entity_bodies(db, resource, identifier)
     if fields is None and not renderer.profile.wraps:
@@ -33,7 +36,10 @@ async def respond_with_entity(
 async def respond_with_hierarchy(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Return an entity, then those whose hierarchyCode continues its own. Raises ``NotFound``."""
+    """Respond with a definition and its descendants, found by their hierarchyCode.
+
+    The code of a descendant begins with the code of the definition. Raises ``NotFound``.
+    """
     fields = _selected_fields(resource, request, renderer)
     objects = await renderer.to_objects(
         resource, await entities.get_entity_bodies(db, resource, identifier)
@@ -54,7 +60,7 @@ def _selected_fields(
 async def respond_with_list_page(
     resource: Resource, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Return the page of a list that the query parameters ask for (CASE 1.1 binding, section 3).
+    """Respond with the page of a list that the query asks for (CASE 1.1 binding, section 3).
 
     Raises ``BadRequest`` for invalid parameters, ``ReadTimeout`` if the query takes too long.
     """

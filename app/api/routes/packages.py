@@ -199,9 +199,10 @@ async def replace_package(
 
 
 async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, list[Repair] | None]:
-    """Parse a package in a thread; repair it and return the repairs if ``?repair=true``.
+    """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs.
 
-    Without repair, only the head is parsed here, and the rest while it is written.
+    Parsing runs in a thread. Without repair, only the head is parsed here, and the rest while it is
+    written.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(partial(read_repaired, raw_body, schema=UploadedCFPackage))

@@ -38,7 +38,7 @@ async def parse_entity(
     schema: type[EntityT],
     wrappers: tuple[str, ...],
 ) -> ParsedBody[EntityT]:
-    """Parse a request body, which must have the identifier of the request's path.
+    """Parse the body of a PUT, which must have the identifier in the request's path.
 
     Raises ``BadRequest`` if it has another, ``UnprocessableContent`` if the entity is not valid.
     """

@@ -104,7 +104,7 @@ class OpenIDConfiguration(BaseModel):
 
 
 class OAuthError(Exception):
-    """A rejected token request, with an error code of RFC 6749, section 5.2."""
+    """Raised for a rejected token request, with an error code of RFC 6749, section 5.2."""
 
     def __init__(
         self,
@@ -121,8 +121,8 @@ class OAuthError(Exception):
 
 
 @dataclass(frozen=True)
-class TokenRequest:
-    """The credentials and the scopes of a request for an access token."""
+class OAuthTokenRequest:
+    """The credentials and scopes that a client sends to get an access token."""
 
     credentials: list[tuple[str, str]]
     """Pairs of client ID and secret to try in order; empty if the request has none."""
@@ -180,8 +180,8 @@ async def openid_configuration(issuer: IssuerDep) -> Response:
     return JSONResponse(configuration.model_dump(), headers=PUBLIC_KEYS_HEADERS)
 
 
-async def parse_token_request(request: Request) -> TokenRequest:
-    """Parse a token request, which is a form or a JSON object.
+async def parse_token_request(request: Request) -> OAuthTokenRequest:
+    """Parse the body and Authorization header of a token request; the body is a form or JSON.
 
     Raises ``OAuthError`` unless it is a valid request of the client credentials grant.
     """
@@ -199,7 +199,7 @@ async def parse_token_request(request: Request) -> TokenRequest:
         )
     _check_grant_type(fields.get("grant_type"))
     basic = _parse_basic(request.headers.get("authorization"))
-    return TokenRequest(_merge_credentials(basic, fields), fields.get("scope", ""))
+    return OAuthTokenRequest(_merge_credentials(basic, fields), fields.get("scope", ""))
 
 
 async def _read_body(request: Request) -> bytes:
@@ -237,7 +237,7 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
 
 
 def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the non-empty fields of a token request, none of which may be repeated."""
+    """Return the non-empty fields of a token request. Raises ``OAuthError`` for repeated ones."""
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name not in _FIELDS or value in ("", None):
@@ -258,7 +258,7 @@ def _check_grant_type(grant_type: str | None) -> None:
 
 
 def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
-    """Return the credentials of a Basic header: as they are, then percent-decoded.
+    """Return the ID and secret of a Basic header, as received and percent-decoded.
 
     OAuth requires clients to percent-encode them first, which most HTTP libraries do not.
     """
@@ -304,7 +304,9 @@ def _merge_credentials(
     return consistent
 
 
-async def _authenticate(request: Request, state: AppState, token_request: TokenRequest) -> Client:
+async def _authenticate(
+    request: Request, state: AppState, token_request: OAuthTokenRequest
+) -> Client:
     address = request.client.host if request.client else ""
     try:
         client = await state.clients.authenticate(token_request.credentials, address)
@@ -326,7 +328,7 @@ async def _authenticate(request: Request, state: AppState, token_request: TokenR
     return client
 
 
-def _grant_scopes(token_request: TokenRequest, client: Client) -> frozenset[Scope]:
+def _grant_scopes(token_request: OAuthTokenRequest, client: Client) -> frozenset[Scope]:
     """Return the scopes to grant; unknown ones are ignored (RFC 6749, section 3.3).
 
     Raises ``OAuthError`` if none of the requested scopes is a CASE scope, or if the client lacks

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from ...case.resources import Resource
 from ...query.fields import Field, FieldType
 from ...query.filter import Node
-from ...query.params import Query
+from ...query.params import ListQuery
 from ..pool import Database
 from ..schema.tables import items
 from ..statement import CompiledStatement
@@ -73,7 +73,7 @@ class ListShape(NamedTuple):
 async def fetch_page(
     database: Database,
     resource: Resource,
-    query: Query,
+    query: ListQuery,
     derivation: Derivation = STORED,
     base_url: str = "",
 ) -> ListPage:
@@ -91,7 +91,7 @@ async def fetch_page(
 
 
 def prepare_list_statement(
-    resource: Resource, query: Query, derivation: Derivation = STORED, base_url: str = ""
+    resource: Resource, query: ListQuery, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled statement of a list request, and the values of its parameters.
 
