@@ -57,7 +57,7 @@ SLICE_BYTES = 1_000_000
 """Bytes of a body counted per call; other threads may run between two calls."""
 
 
-class Density(NamedTuple):
+class DensityLimit(NamedTuple):
     """How many JSON values, and how many objects and arrays among them, a body may contain.
 
     ``values`` and ``groups`` are allowed at any size. A body may contain one more value for each
@@ -69,19 +69,21 @@ class Density(NamedTuple):
     bytes_per_group: int = BYTES_PER_GROUP
 
 
-ENTITY_DENSITY = Density(MIN_ALLOWED_VALUES, MIN_ALLOWED_VALUES)
-DOCUMENT_DENSITY = Density(3 * MIN_ALLOWED_VALUES, 3 * MIN_ALLOWED_VALUES)
+ENTITY_DENSITY = DensityLimit(MIN_ALLOWED_VALUES, MIN_ALLOWED_VALUES)
+DOCUMENT_DENSITY = DensityLimit(3 * MIN_ALLOWED_VALUES, 3 * MIN_ALLOWED_VALUES)
 """For a document with the extensions of its package and of its definitions."""
 
-RUBRIC_DENSITY = Density(20 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES)
+RUBRIC_DENSITY = DensityLimit(20 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES)
 """For a rubric with its criteria and their levels, each of which is an entity."""
 
-TREE_DENSITY = Density(100 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES, 120)
+TREE_DENSITY = DensityLimit(100 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES, 120)
 """For a package under repair, which is in memory as a whole. An object of one field takes 170 bytes
 there, a decimal fraction 95 (CPython 3.11)."""
 
 
-def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
+def check_density(
+    raw: bytes, density: DensityLimit = ENTITY_DENSITY, where: str = "the body"
+) -> None:
     """Raise ``ContentTooLarge`` if JSON contains more values than is allowed for its size.
 
     Such a body would take far more memory once parsed than its size suggests.

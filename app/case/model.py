@@ -29,13 +29,13 @@ from .types import (
 
 
 class CaseObject(BaseModel):
-    """Base class of the model: strict types, no unknown fields."""
+    """The base class of all CASE objects in JSON: strict types, and no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class LinkURI(CaseObject):
-    """A link to another entity: its title, identifier and address."""
+    """A link to another entity: its title, identifier and URI."""
 
     title: Text
     identifier: Identifier
@@ -43,7 +43,7 @@ class LinkURI(CaseObject):
 
 
 class LinkGenURI(LinkURI):
-    """A link to a node of an association, which may be outside of CASE."""
+    """A link to the origin or destination of an association, which may be outside of CASE."""
 
     targetType: Omittable[TargetType] = None
 
@@ -63,7 +63,7 @@ KeywordLinks = Annotated[
 
 
 class Entity(CaseObject):
-    """Base class of everything that has an identifier and a URI."""
+    """The base class of all entities, which have an identifier, a URI and a time of change."""
 
     identifier: Identifier
     uri: Uri
@@ -72,7 +72,7 @@ class Entity(CaseObject):
 
 
 class CFPckgDocument(Entity):
-    """The root of a framework, inside its package."""
+    """The root of a framework as its package contains it: CFPackageURI is optional."""
 
     frameworkType: Omittable[Text] = None
     caseVersion: Omittable[Literal["1.1"]] = None
@@ -94,14 +94,14 @@ class CFPckgDocument(Entity):
 
 
 class CFDocument(CFPckgDocument):
-    """The root of a competency framework."""
+    """The root of a competency framework, with its title, creator and status."""
 
     caseVersion: Literal["1.1"]
     CFPackageURI: LinkURI
 
 
 class CFPckgItem(Entity):
-    """One competency statement, inside a package."""
+    """One competency statement as a package contains it: CFDocumentURI is optional."""
 
     fullStatement: Text
     alternativeLabel: Omittable[Text] = None
@@ -130,7 +130,7 @@ class CFItem(CFPckgItem):
 
 
 class CFAssociation(Entity):
-    """A typed relation from an origin node to a destination node."""
+    """A typed relation, such as isChildOf, from an origin node to a destination node."""
 
     associationType: AssociationType
     sequenceNumber: Omittable[Integer] = None
@@ -142,7 +142,7 @@ class CFAssociation(Entity):
 
 
 class CFSubject(Entity):
-    """A subject area, shared by all frameworks."""
+    """A subject area, such as Mathematics; all frameworks share it."""
 
     title: Text
     hierarchyCode: Text
@@ -150,7 +150,7 @@ class CFSubject(Entity):
 
 
 class CFConcept(Entity):
-    """A concept that items are about, shared by all frameworks."""
+    """A concept that items are about, such as fractions; all frameworks share it."""
 
     title: Text
     keywords: Omittable[Text] = None
@@ -176,14 +176,14 @@ class CFLicense(Entity):
 
 
 class CFAssociationGrouping(Entity):
-    """A name for associations that belong together."""
+    """A named group of associations that belong together."""
 
     title: Text
     description: Omittable[Text] = None
 
 
 class CFRubricCriterionLevel(Entity):
-    """One degree of achievement for a criterion."""
+    """One level of achievement for a criterion of a rubric, with its description and score."""
 
     description: Omittable[Text] = None
     quality: Omittable[Text] = None
@@ -195,7 +195,7 @@ class CFRubricCriterionLevel(Entity):
 
 
 class CFRubricCriterion(Entity):
-    """One criterion of a rubric, with its levels."""
+    """One criterion of a rubric, with its levels of achievement."""
 
     category: Omittable[Text] = None
     description: Omittable[Text] = None
@@ -207,7 +207,7 @@ class CFRubricCriterion(Entity):
 
 
 class CFRubric(Entity):
-    """A rubric with its criteria."""
+    """A rubric, which describes how to rate achievement by criteria and their levels."""
 
     title: Omittable[Text] = None
     description: Omittable[Text] = None

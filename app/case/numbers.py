@@ -20,7 +20,7 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the byte that stands for the class of a byte: digit, exponent, sign, end, or other."""
+    """Return the class of a byte in JSON: 0 (digit or point), e, - (sign), comma (end), or x."""
     sign = chr(byte)
     if sign in "0123456789.":
         return ord("0")
@@ -50,7 +50,7 @@ MAX_QUOTED_CHARS = 60
 
 
 class _Number(NamedTuple):
-    """A JSON number, as written, whose value would change in double precision."""
+    """A JSON number, as written in the body, that double precision would change."""
 
     text: str
     is_integer: bool

@@ -40,7 +40,7 @@ KEYWORDS = {"conceptKeywordsURI"}
 
 
 class EntityRow(NamedTuple):
-    """An entity as a row of the database: its class, identifier, JSON body and metadata."""
+    """A database row for one entity: its class, identifier, JSON body and metadata."""
 
     kind: str
     identifier: str
@@ -57,7 +57,7 @@ class EntityRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Package:
-    """A parsed package: the rows to store, and what had to be derived for lack of a value."""
+    """A package ready to be stored: its rows, and which of their values were derived."""
 
     document_identifier: str
     package_identifier: str
@@ -86,7 +86,7 @@ class Package:
 
 
 class NamedCFPackage(CFPackage):
-    """A package with an identifier of its own, as in responses of TimeBack's APIs."""
+    """A CFPackage with an identifier of its own, as TimeBack's APIs return it."""
 
     identifier: Omittable[Identifier] = None
 
@@ -115,7 +115,7 @@ def parse_package(
     problems = Problems()
     for problem in (
         *check_package_identifier(package),
-        *find_duplicates_in_package(list_unique_identifiers(package), keys),
+        *find_duplicates_in_package(iter_identifier_groups(package), keys),
     ):
         problems.add(**problem)
     if problems:
@@ -124,7 +124,10 @@ def parse_package(
 
 
 def to_rows(package: CFPackage) -> Package:
-    """Convert a validated package to the rows to store; they have no nulls and all links."""
+    """Convert a validated CFPackage to a ``Package``, which contains the rows to store.
+
+    Their JSON has no nulls, and links that were omitted are filled in.
+    """
     document = package.CFDocument
     link = document.CFPackageURI
     return Package(
@@ -213,7 +216,7 @@ def _to_json(value: object) -> str | None:
 
 
 def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
-    """Yield an error if the field ``identifier`` of a package contains another identifier.
+    """Yield an error if a package has an ``identifier`` other than those that are valid for it.
 
     Valid are the identifier of its CFPackageURI and that of its document, because responses of this
     server contain either of them.
@@ -247,15 +250,18 @@ def find_duplicates_in_package(
     yield from _find_duplicate_relations(keys)
 
 
-def list_unique_identifiers(package: CFPackage) -> Iterator[IdentifierLists]:
-    """Yield the lists of entities within which an identifier must be unique, each with its path."""
+def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
+    """Yield the groups of identifiers of a package in which no identifier may occur twice.
+
+    A group consists of one or more lists, each with its path, such as ``CFItems``.
+    """
     yield [("CFItems", _get_identifiers(package.CFItems))]
     yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
     for kind in DEFINITIONS:
         definitions = getattr(package.CFDefinitions, kind.plural)
         yield [(f"CFDefinitions.{kind.plural}", _get_identifiers(definitions))]
     yield [("CFRubrics", _get_identifiers(package.CFRubrics))]
-    yield from list_unique_rubric_identifiers(
+    yield from iter_rubric_identifier_groups(
         [get_criterion_identifiers(rubric) for rubric in package.CFRubrics]
     )
 
@@ -268,10 +274,13 @@ def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
     ]
 
 
-def list_unique_rubric_identifiers(
+def iter_rubric_identifier_groups(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierLists]:
-    """Yield two groups of lists in which identifiers must be unique: criteria, and their levels."""
+    """Yield two groups of identifiers without duplicates: those of criteria, and of levels.
+
+    A group consists of lists, each with its path, such as ``CFRubrics[0].CFRubricCriteria``.
+    """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
     ]

@@ -19,7 +19,7 @@ from .limits import (
     DOCUMENT_DENSITY,
     ENTITY_DENSITY,
     RUBRIC_DENSITY,
-    Density,
+    DensityLimit,
     check_density,
     has_many_members,
 )
@@ -36,7 +36,7 @@ from .package import (
     find_duplicates_in_package,
     get_criterion_identifiers,
     get_relation_key,
-    list_unique_rubric_identifiers,
+    iter_rubric_identifier_groups,
     make_association_row,
     make_document_link,
     make_entity_row,
@@ -55,7 +55,7 @@ class EntityList(NamedTuple):
 
     path: tuple[str, ...]
     schema: type[Entity]
-    density: Density = ENTITY_DENSITY
+    density: DensityLimit = ENTITY_DENSITY
 
 
 DEFINITIONS_FIELD = "CFDefinitions"
@@ -91,7 +91,7 @@ def parse_large_package(
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
-        package, rows = parser.open()
+        package, rows = parser.parse_document()
         return replace(package, rows=list(rows.parse()))
     except INVALID_JSON_ERRORS as error:
         return parser.parse_whole(error)
@@ -105,7 +105,7 @@ def parse_package_lazily(raw: bytes) -> Package:
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
-        package, rows = parser.open()
+        package, rows = parser.parse_document()
     except INVALID_JSON_ERRORS as error:
         return parser.parse_whole(error)
     return replace(package, rows=rows)
@@ -135,7 +135,7 @@ class _PackageParser:
             except ContentTooLarge as error:
                 self.dense = error
 
-    def open(self) -> tuple[Package, _LazyRows]:
+    def parse_document(self) -> tuple[Package, _LazyRows]:
         """Parse the document; return the package without other entities, and its rows to iterate.
 
         Raises ``UnprocessableContent`` if the document is invalid, with the errors of all entities.
@@ -289,7 +289,7 @@ class _LazyRows:
                         yield make_entity_row(KINDS[type(entity)], entity)
         if problems:
             raise problems.to_exception("CFPackage")
-        self._reject_duplicates([*namespaces, *list_unique_rubric_identifiers(rubrics)], keys)
+        self._reject_duplicates([*namespaces, *iter_rubric_identifier_groups(rubrics)], keys)
 
     def _reject_duplicates(
         self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]

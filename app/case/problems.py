@@ -50,7 +50,7 @@ class Problems:
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add(self, path: str, message: str) -> None:
-        """Count an error, and list it unless very many are listed already."""
+        """Count an error; also list it with its path while fewer than 50,000 are listed."""
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.listed.append(Problem(path=path, message=message))
@@ -112,7 +112,6 @@ def _format_message(error: ErrorDetails, location: Location, value: Any) -> str:
 
 
 def _is_null(value: Any, location: Location) -> bool:
-    """Return whether the value at a location is null."""
     for step in location:
         try:
             value = value[step]

@@ -16,7 +16,7 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     A new sibling gets a number between those of its neighbours. If there is none left, the siblings
     that follow are renumbered, as few as possible. ``[10, None, 20]`` gives ``[10, 15, 20]``.
     """
-    unchanged = _find_longest_increasing_run(stored)
+    unchanged = _find_longest_increasing_subsequence(stored)
     numbers: list[int] = []
     pending = 0
     """Number of siblings before this one that have no number yet."""
@@ -33,8 +33,8 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     return numbers + [last + STEP * (n + 1) for n in range(pending)]
 
 
-def _find_longest_increasing_run(stored: Sequence[int | None]) -> set[int]:
-    """Return the indexes of the most numbers that can stay: positive, and increasing in order."""
+def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:
+    """Return the indexes of the longest increasing subsequence of positive numbers."""
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""
     ends: list[int] = []

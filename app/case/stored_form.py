@@ -48,7 +48,7 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class BodyOrigin:
-    """What responses of the API profile may have added to a body that a client sends back."""
+    """Tells which values this server's responses may have added to a body sent back by a client."""
 
     server_urls: ServerUrls | None = None
     """The URLs of this server, if the body may contain any."""
@@ -97,7 +97,7 @@ class SubmittedBody:
                     yield target
 
     def restore_stored_body(self, uri_of: UriOf) -> str:
-        """Return the JSON to store, in which stored values replace those that responses added.
+        """Return the JSON to store: values that responses added are replaced by the stored ones.
 
         ``uri_of`` returns the stored URI of another entity.
         """

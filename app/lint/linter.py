@@ -147,7 +147,7 @@ def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
 
 
 def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
-    """Yield a finding for each problem in the file and each that appears only after repair."""
+    """Yield a finding for each problem of the file and each that became visible by repair."""
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in remaining if problem["path"] not in reported]
     for problem in (*problems, *uncovered):

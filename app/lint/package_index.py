@@ -35,7 +35,7 @@ class Node:
 
 
 class Edge(NamedTuple):
-    """An association as an edge of the graph: its type and the identifiers of its two nodes."""
+    """An association as an edge of a graph: its type and the identifiers of its two ends."""
 
     node: Node
     type: str
@@ -146,12 +146,12 @@ class PackageIndex:
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:
-        """The isChildOf associations that start at each child, by the identifier of the child."""
+        """The isChildOf associations, grouped by the identifier of their child."""
         return _group_by("origin", self.tree_edges)
 
     @cached_property
     def edges_by_parent(self) -> dict[str, list[Edge]]:
-        """The isChildOf associations that end at each parent, by the identifier of the parent."""
+        """The isChildOf associations, grouped by the identifier of their parent."""
         return _group_by("destination", self.tree_edges)
 
     @cached_property

@@ -16,7 +16,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Match(NamedTuple):
-    """An entity that violates a rule, with the field ("" for the whole entity) and the problem."""
+    """A place that violates a rule: an entity, its field ("" for the whole), and the problem."""
 
     node: Node
     field: str
