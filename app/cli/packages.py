@@ -17,11 +17,11 @@ import click
 from ..exceptions import StartupError
 from ..formats.file_format import (
     COMPRESSED,
+    EXPORT_LAYOUTS,
     FILE_FORMATS,
-    LAYOUTS,
     TABLES,
+    ExportLayout,
     FileFormat,
-    Layout,
     detect_file_format,
 )
 from ..repair.reader import NO_OPTIONS, RepairOptions
@@ -183,7 +183,7 @@ def import_packages(**flags: Any) -> None:
 )
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=click.Choice(EXPORT_LAYOUTS),
     help="Write csv or xlsx for other programs: opensalt is read by OpenSALT and compeito. "
     "[default: all fields, for import]",
 )
@@ -194,7 +194,7 @@ def export(
     identifier: str,
     output: Path | None,
     form: FileFormat | None,
-    layout: Layout | None,
+    layout: ExportLayout | None,
     pretty: bool,
     force: bool,
     database_url: str | None,
@@ -291,7 +291,7 @@ def template(file: Path) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     from ..formats import template as templates  # noqa: PLC0415  import and export do without it
 
-    writers = {"csv": templates.write_csv, "xlsx": templates.write_workbook}
+    writers = {"csv": templates.write_csv_template, "xlsx": templates.write_workbook_template}
     form = detect_file_format(file.name) or ""
     if form not in writers:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")

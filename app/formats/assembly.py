@@ -33,7 +33,7 @@ __all__ = ["HELP_SHEET", "Assembly", "Defaults"]
 
 
 class Assembly:
-    """A package made of sheets, the location of each entity, and the problems of the rows."""
+    """Builds a package from the sheets of a spreadsheet, and collects problems and locations."""
 
     def __init__(
         self, grids: Iterable[Sheet], defaults: Defaults, *, is_strict: bool = False
@@ -57,7 +57,7 @@ class Assembly:
         self._numeric_codes: set[str] = set()
         readers = [
             RowReader(grid, layout, self.problems, self.repairs)
-            for grid, layout in self._tables(list(grids))
+            for grid, layout in self._iter_tables(list(grids))
         ]
         self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
         """Whether ``export`` wrote it: only exports have a column parentAssociation."""
@@ -67,10 +67,10 @@ class Assembly:
                 self._rows[row.layout].append(row)
             self._numeric_codes |= rows.numeric_codes
         self.has_rows = any(self._rows.values()) or bool(self.problems)
-        self.package = self._package()
+        self.package = self._build_package()
 
-    def _tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
-        """Yield the sheets to read: those with a known name; without any, the first one."""
+    def _iter_tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
+        """Yield each sheet with a known name and its table, or only the first sheet if none has."""
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
             self.left_out = [
@@ -83,8 +83,12 @@ class Assembly:
             yield from named[:1]
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
-    def equal_codes(self) -> dict[str, list[Location]]:
-        """Return the codes that were numbers in a cell and that several items have."""
+    def find_duplicate_numeric_codes(self) -> dict[str, list[Location]]:
+        """Return the codes that several items have, and that a cell held as a number.
+
+        Such codes may have lost a final zero (1.10 became 1.1). Their values are the items'
+        locations.
+        """
         rows_by_code: dict[str, list[Location]] = defaultdict(list)
         for row in self._rows[ITEM]:
             rows_by_code[str(row.entity.get(CODE_COLUMN, "")).strip()].append(row.place)
@@ -94,50 +98,53 @@ class Assembly:
             if len(places) > 1 and code in self._numeric_codes
         }
 
-    def _package(self) -> JsonObject:
-        document = self._document()
+    def _build_package(self) -> JsonObject:
+        document = self._build_document()
         items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
         space = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_invalid_identifiers(rows)
         self.derived_items = assign_identifiers(items, space)
         for row in items:
-            self._complete(row.entity, ITEM, document)
+            self._complete_entity(row.entity, ITEM, document)
         tree = Hierarchy(
             space, document, items, stated, self.problems, self.repairs, is_strict=self._is_strict
         )
-        associations = tree.associations()
+        associations = tree.build_associations()
         self.derived_order = tree.derived_order
         self.derived_times |= {(ASSOCIATION.kind, identifier) for identifier in tree.derived_times}
         for row in associations:
-            self._complete(row.entity, ASSOCIATION, document)
+            self._complete_entity(row.entity, ASSOCIATION, document)
         definitions = {
-            layout.sheet: self._defined(layout, space, document) for layout in DEFINITION_LAYOUTS
+            layout.sheet: self._build_definitions(layout, space, document)
+            for layout in DEFINITION_LAYOUTS
         }
-        self._license_of_document(document, definitions)
+        self._add_document_license(document, definitions)
         package: JsonObject = {
             "CFDocument": document,
-            "CFItems": self._listed(items, "CFItems"),
-            "CFAssociations": self._listed(associations, "CFAssociations"),
+            "CFItems": self._list_entities(items, "CFItems"),
+            "CFAssociations": self._list_entities(associations, "CFAssociations"),
             "CFDefinitions": definitions,
-            "CFRubrics": self._rubrics(space, document),
+            "CFRubrics": self._build_rubrics(space, document),
         }
-        self._extensions(package)
+        self._add_extensions(package)
         return package
 
-    def _defined(self, layout: Layout, space: UUID, document: JsonObject) -> list[JsonObject]:
+    def _build_definitions(
+        self, layout: Layout, space: UUID, document: JsonObject
+    ) -> list[JsonObject]:
         rows = self._rows[layout]
         for row in rows:
             name = f"{layout.kind}\n{row.entity.get('title')}"
             row.entity.setdefault("identifier", str(uuid5(space, name)))
-            self._complete(row.entity, layout, document)
-        return self._listed(rows, f"CFDefinitions.{layout.sheet}")
+            self._complete_entity(row.entity, layout, document)
+        return self._list_entities(rows, f"CFDefinitions.{layout.sheet}")
 
-    def _document(self) -> JsonObject:
+    def _build_document(self) -> JsonObject:
         rows = self._rows[DOCUMENT]
         row = rows[0] if rows else Row(DOCUMENT, Location(""))
         for other in rows[1:]:
-            self._problem(
+            self._add_problem(
                 other.place.describe(), "a second document: a file contains one framework"
             )
         document, given = row.entity, self._defaults
@@ -145,14 +152,14 @@ class Assembly:
             if flag is not None:
                 document[name] = flag
             elif name not in document:
-                self._problem(
+                self._add_problem(
                     row.place.describe(name).strip() if rows else name,
                     f"the framework has no {name}: give it with --{name}, or in a sheet or row "
                     "CFDocument",
                 )
                 document[name] = "?"
         self._drop_invalid_identifiers(rows)
-        self._read_identifier_of_members(document)
+        self._read_document_identifier(document)
         if given.identifier:
             document["identifier"] = given.identifier
         if "identifier" not in document:
@@ -162,12 +169,15 @@ class Assembly:
         if "lastChangeDateTime" not in document:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
             self.derived_times.add((DOCUMENT.kind, document["identifier"]))
-        self._complete(document, DOCUMENT, document)
+        self._complete_entity(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else Location("CFDocument")
         return document
 
-    def _read_identifier_of_members(self, document: JsonObject) -> None:
-        """Read the identifier that compeito writes below ``Is Part Of`` in the row of each item."""
+    def _read_document_identifier(self, document: JsonObject) -> None:
+        """Use the identifier below ``Is Part Of`` for the document if all items have the same.
+
+        compeito writes the document's identifier there.
+        """
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}
         name = names.pop() if len(names) == 1 else None
@@ -179,30 +189,30 @@ class Assembly:
                 del row.metadata[IS_PART_OF]
                 self.repairs.record("document-of-items", row.place.describe(IS_PART_OF), name)
 
-    def _license_of_document(
+    def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add the licence whose text OpenSALT writes into the row of the document."""
+        """Add a CFLicense for the licence text that OpenSALT writes into the document's row."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
             made = {**link, "licenseText": text}
-            self._complete(made, DOCUMENT, document)
+            self._complete_entity(made, DOCUMENT, document)
             definitions["CFLicenses"].append(made)
 
     def _drop_invalid_identifiers(self, rows: list[Row]) -> None:
         for row in rows:
             if not isinstance(row.entity.get("identifier", ""), str):
-                self._problem(row.place.describe("identifier"), "must be a string")
+                self._add_problem(row.place.describe("identifier"), "must be a string")
                 del row.entity["identifier"]
 
-    def _listed(self, rows: list[Row], path: str) -> list[JsonObject]:
+    def _list_entities(self, rows: list[Row], path: str) -> list[JsonObject]:
         for index, row in enumerate(rows):
             self.places[f"{path}[{index}]"] = row.place
         return [row.entity for row in rows]
 
-    def _rubrics(self, space: UUID, document: JsonObject) -> list[JsonObject]:
-        """Return rubrics with their criteria and levels, in the order of their rows."""
+    def _build_rubrics(self, space: UUID, document: JsonObject) -> list[JsonObject]:
+        """Return the rubrics with their criteria and levels, in the order of their rows."""
         above: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
         for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
@@ -210,12 +220,12 @@ class Assembly:
             for number, row in enumerate(self._rows[layout]):
                 made = uuid5(space, f"{layout.kind}\n{number}")
                 row.entity.setdefault("identifier", str(made))
-                self._complete(row.entity, layout, document)
+                self._complete_entity(row.entity, layout, document)
                 held, path = rubrics, "CFRubrics"
                 if holder:
                     parent = row.metadata.get("parent", "")
                     if parent not in above:
-                        self._problem(
+                        self._add_problem(
                             row.place.describe("parent"),
                             f"no row of the table above has the identifier {parent!r}",
                         )
@@ -229,14 +239,14 @@ class Assembly:
             above = here
         return rubrics
 
-    def _extensions(self, package: JsonObject) -> None:
+    def _add_extensions(self, package: JsonObject) -> None:
         for row in self._rows[PACKAGE]:
             if "extensions" in row.metadata:
                 package["extensions"] = row.metadata["extensions"]
             if "definitionExtensions" in row.metadata:
                 package["CFDefinitions"]["extensions"] = row.metadata["definitionExtensions"]
 
-    def _complete(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
+    def _complete_entity(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
         """Fill in the required fields of an entity and of its links."""
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
@@ -252,7 +262,7 @@ class Assembly:
             ):
                 _complete_link(link)
 
-    def _problem(self, path: str, message: str) -> None:
+    def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
 
 

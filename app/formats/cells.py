@@ -16,7 +16,7 @@ from .number_format import MAX_SIGNIFICANT_DIGITS
 
 @dataclass(frozen=True)
 class FormattedNumber:
-    """A number whose number format fixes its digits, such as 1.10."""
+    """A number with the text that its cell shows, such as 1.1 shown as 1.10."""
 
     value: int | float
     text: str
@@ -37,15 +37,18 @@ INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
 @dataclass(frozen=True)
 class Codec:
-    """Reads and writes one kind of value. ``read`` raises ``ValueError`` for an invalid cell."""
+    """Converts one kind of value, such as dates, between JSON fields and spreadsheet cells.
+
+    ``read`` raises ``ValueError`` for an invalid cell.
+    """
 
     read: Callable[[Cell], Any]
     write: Callable[[Any], Cell]
     about: str
     """Description of valid cells, for the template and the documentation."""
 
-    def fits(self, value: Any) -> bool:
-        """Return whether a value survives being written to a cell and read from it."""
+    def can_round_trip(self, value: Any) -> bool:
+        """Return whether a value is the same after it is written to a cell and read back."""
         try:
             cell = self.write(value)
             read = None if is_empty(cell) else self.read(cell)
@@ -55,7 +58,7 @@ class Codec:
 
 
 def strip(text: str) -> str:
-    """Return a string without surrounding whitespace and characters without a width."""
+    """Return a string without whitespace and zero-width characters at its beginning and end."""
     return SURROUNDING_SPACE.sub("", text)
 
 
@@ -65,12 +68,12 @@ def is_empty(cell: Cell) -> bool:
 
 
 def is_number(cell: Cell) -> bool:
-    """Return whether a cell holds a number, formatted or not."""
+    """Return whether a cell holds an int, a float or a FormattedNumber, but not a bool."""
     return isinstance(cell, int | float | FormattedNumber) and not isinstance(cell, bool)
 
 
 def format_cell(cell: Cell) -> str:
-    """Return the text that a spreadsheet shows in a cell."""
+    """Return the text that a spreadsheet program shows for a cell, such as 1.10 or 2026-08-01."""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, FormattedNumber):
@@ -96,14 +99,14 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Return a date-time; one of a spreadsheet has no time zone and is read as UTC."""
+    """Return a cell as a date-time string; a spreadsheet's time has no zone and is read as UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
 
 
 def _read_number(cell: Cell) -> Any:
-    """Return a number, or else the text, which the package reader then refuses."""
+    """Return a cell as a number, or as text if it is none, which the package reader refuses."""
     if is_number(cell):
         return cell.value if isinstance(cell, FormattedNumber) else cell
     written = format_cell(cell).strip()
@@ -116,7 +119,7 @@ JSON_STRINGS = re.compile(r'\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*(?=")|(?=\])))*\]')
 """An array of strings as JSON, as Learning Commons writes lists."""
 
 
-def _list_reader(separators: str) -> Callable[[Cell], list[str]]:
+def _make_list_reader(separators: str) -> Callable[[Cell], list[str]]:
     pattern = re.compile(f"[{re.escape(separators)}]")
 
     def read(cell: Cell) -> list[str]:
@@ -137,9 +140,9 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _read_links(cell: Cell) -> Any:
-    """Return links written as JSON, or the titles of their targets."""
+    """Return the links that a cell holds as JSON, or the titles that it lists."""
     written = format_cell(cell).strip()
-    return _read_json(written) if written[0] in "[{" else _list_reader(SEPARATOR)(written)
+    return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 
 
 def _write_string(value: Any) -> str:
@@ -155,7 +158,7 @@ def _write_number(value: Any) -> Cell:
 
 
 def to_json(value: Any) -> str:
-    """Return a value as JSON in one line."""
+    """Return a value as JSON text on one line, to store it in a cell."""
     return orjson.dumps(value).decode()
 
 
@@ -163,19 +166,23 @@ STRING = Codec(format_cell, _write_string, "text")
 DATE = Codec(_read_date, _write_string, "a date, for example 2026-08-01")
 DATE_TIME = Codec(_read_date_time, _write_string, "a date-time, for example 2026-08-01T09:30:00Z")
 NUMERIC = Codec(_read_number, _write_number, "a number")
-STRING_LIST = Codec(_list_reader(SEPARATOR), SEPARATOR.join, f"strings separated by {SEPARATOR}")
+STRING_LIST = Codec(
+    _make_list_reader(SEPARATOR), SEPARATOR.join, f"strings separated by {SEPARATOR}"
+)
 LEVEL_LIST = Codec(
-    _list_reader(SEPARATOR + ","), SEPARATOR.join, f"strings separated by {SEPARATOR} or commas"
+    _make_list_reader(SEPARATOR + ","),
+    SEPARATOR.join,
+    f"strings separated by {SEPARATOR} or commas",
 )
 SEMICOLON_LIST = Codec(
-    _list_reader(SEPARATOR + ",;"), SEPARATOR.join, "strings separated by semicolons"
+    _make_list_reader(SEPARATOR + ",;"), SEPARATOR.join, "strings separated by semicolons"
 )
 LINKS = Codec(_read_links, to_json, f"titles separated by {SEPARATOR}, or links as JSON")
 JSON_VALUE = Codec(_read_json, to_json, "JSON")
 
 
 def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """Return the value at a path of field names, or None."""
+    """Return the value at a path of nested field names, such as licenseURI, title; or None."""
     value: Any = entity
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -183,7 +190,10 @@ def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set the value at a path. Raises ``ValueError`` if a parent on it is not an object."""
+    """Set the value at a path of nested field names, and create missing objects on the path.
+
+    Raises ``ValueError`` if a value on the path is not an object.
+    """
     *way, last = path
     for name in way:
         entity = entity.setdefault(name, {})
@@ -193,15 +203,15 @@ def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def fill_missing(target: dict[str, Any], source: dict[str, Any]) -> None:
-    """Copy fields from ``source`` that ``target`` lacks, in nested objects too."""
+    """Copy the fields that ``target`` lacks from ``source``, also in nested objects."""
     for name, value in source.items():
         present = target.setdefault(name, value)
         if present is not value and isinstance(present, dict) and isinstance(value, dict):
             fill_missing(present, value)
 
 
-def column_letter(index: int) -> str:
-    """Return the letters of a column, whose index counts from 0."""
+def get_column_letters(index: int) -> str:
+    """Return the letters of a spreadsheet column by its index from 0: 27 gives AB."""
     letters = ""
     index += 1
     while index:
@@ -210,8 +220,8 @@ def column_letter(index: int) -> str:
     return letters
 
 
-def column_number(letters: str) -> int:
-    """Return the number of a column, counted from 1, by its letters."""
+def get_column_number(letters: str) -> int:
+    """Return the number of a spreadsheet column, from 1, by its letters: AB gives 28."""
     number = 0
     for letter in letters:
         number = 26 * number + ord(letter) - ord("A") + 1

@@ -50,7 +50,7 @@ IS_PART_OF = "isPartOf"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, the path of its field in an entity, and its codec."""
+    """A spreadsheet column: its heading, the path of its field in an entity, and its codec."""
 
     name: str
     path: tuple[str, ...]
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The table of one class of entities."""
+    """Describes the table of a class, such as CFItem: its sheet, columns and aliases."""
 
     kind: str
     sheet: str
@@ -74,16 +74,16 @@ class Layout:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """The columns by name, in the order in which they are written."""
-        return _columns(self)
+        """The columns of this table by name, in the order in which an export writes them."""
+        return _get_columns(self)
 
-    def find(self, header: str) -> Column | None:
-        """Return the column of a heading in any spelling, or None."""
-        return _by_name(self).get(fold_heading(header))
+    def find_column(self, header: str) -> Column | None:
+        """Return the column that a heading names, in any spelling or by an alias, or None."""
+        return _get_columns_by_heading(self).get(fold_heading(header))
 
 
 def fold_heading(name: str) -> str:
-    """Return a heading without letter case, spaces and punctuation."""
+    """Return a heading in lower case without spaces and punctuation, to compare headings."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
@@ -92,7 +92,7 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 
 
 @cache
-def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
+def _get_model_columns(schema: type[CaseObject]) -> dict[str, Column]:
     columns = (
         column
         for name, shape in get_field_specs(schema).items()
@@ -102,7 +102,7 @@ def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
 
 
 def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
-    """Yield the columns of a field: one, or one for each field of a link."""
+    """Yield the columns of a field: one for each field of a link, a single one otherwise."""
     if shape.model is None:
         codec = CODECS.get(shape.fix, STRING)
         if shape.many and codec is STRING:
@@ -122,16 +122,19 @@ TRAILING_COLUMNS = ("uri", "lastChangeDateTime", "extensions")
 
 
 @cache
-def _columns(layout: Layout) -> dict[str, Column]:
-    own = _columns_of(layout.schema) | {column.name: column for column in layout.metadata}
+def _get_columns(layout: Layout) -> dict[str, Column]:
+    own = _get_model_columns(layout.schema) | {column.name: column for column in layout.metadata}
     middle = [name for name in own if name not in {*layout.first, *TRAILING_COLUMNS}]
     names = [*layout.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
     return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
 
 
 @cache
-def _by_name(layout: Layout) -> dict[str, Column]:
-    """Return columns by folded name. The name of a link alone is the column of a bare string."""
+def _get_columns_by_heading(layout: Layout) -> dict[str, Column]:
+    """Return the columns of a table by folded heading, including aliases.
+
+    The name of a link field alone, such as ``licenseURI``, stands for a column of strings.
+    """
     links = {
         column.path[0]: Column(column.path[0], column.path[:1], STRING)
         for column in layout.columns.values()
@@ -147,12 +150,12 @@ def _by_name(layout: Layout) -> dict[str, Column]:
     return (stated if layout is ITEM else {}) | bare | others | own
 
 
-def _metadata_column(name: str, codec: Codec) -> Column:
+def _make_metadata_column(name: str, codec: Codec) -> Column:
     return Column(name, (name,), codec, metadata=True)
 
 
 ASSOCIATION_COLUMNS = {
-    name: _metadata_column(name, STRING) for name in ASSOCIATION_TYPES if name != IS_CHILD_OF
+    name: _make_metadata_column(name, STRING) for name in ASSOCIATION_TYPES if name != IS_CHILD_OF
 }
 """Columns of OpenSALT in a table of items: codes or identifiers of the destinations, by type."""
 
@@ -163,12 +166,12 @@ KNOWLEDGE_GRAPH_HEADINGS = {CASE_IDENTIFIER, "caseidentifieruri", "statementcode
 KNOWLEDGE_GRAPH_IDENTIFIER = Column("extensions.identifier", ("extensions", "identifier"), STRING)
 """The graph's own identifier of an item, which has a CASE identifier in another column."""
 
-PARENT_CODE = _metadata_column("parentCode", STRING)
+PARENT_CODE = _make_metadata_column("parentCode", STRING)
 """The code of the parent, in a table that has its identifier, too: IsChildOf and Is Child Of."""
 PARENT_CODE_HEADING = "IsChildOf"
 PARENT_HEADING = "Is Child Of"
 
-DEPTH = _metadata_column("depth", NUMERIC)
+DEPTH = _make_metadata_column("depth", NUMERIC)
 """The depth of an item below the framework, from 1: OpenCASE's Level next to Education Level."""
 DEPTH_HEADINGS = {"depth", "indent"}
 DEPTH_OR_GRADE_HEADING = "level"
@@ -191,7 +194,7 @@ DOCUMENT = Layout(
         "licensetitle": "licenseURI.title",
         "note": "notes",
     },
-    metadata=(_metadata_column("licenseText", STRING),),
+    metadata=(_make_metadata_column("licenseText", STRING),),
 )
 
 ITEM = Layout(
@@ -204,10 +207,10 @@ ITEM = Layout(
         *("listEnumeration", "notes", "language"),
     ),
     metadata=(
-        _metadata_column("parent", STRING),
-        _metadata_column("sequenceNumber", NUMERIC),
-        _metadata_column("parentAssociation", STRING),
-        _metadata_column("smartLevel", STRING),
+        _make_metadata_column("parent", STRING),
+        _make_metadata_column("sequenceNumber", NUMERIC),
+        _make_metadata_column("parentAssociation", STRING),
+        _make_metadata_column("smartLevel", STRING),
     ),
     aliases={
         **IDENTIFIER_ALIASES,
@@ -247,7 +250,7 @@ ASSOCIATION = Layout(
         *("identifier", "originNodeURI.identifier", "associationType"),
         *("destinationNodeURI.identifier", "sequenceNumber"),
     ),
-    metadata=(_metadata_column("position", NUMERIC),),
+    metadata=(_make_metadata_column("position", NUMERIC),),
     aliases={
         **IDENTIFIER_ALIASES,
         **dict.fromkeys(("origin", "originnodeidentifier"), "originNodeURI.identifier"),
@@ -270,8 +273,8 @@ PACKAGE = Layout(
     "CFPackage",
     CaseObject,
     metadata=(
-        _metadata_column("extensions", JSON_VALUE),
-        _metadata_column("definitionExtensions", JSON_VALUE),
+        _make_metadata_column("extensions", JSON_VALUE),
+        _make_metadata_column("definitionExtensions", JSON_VALUE),
     ),
 )
 
@@ -281,7 +284,7 @@ CRITERION = Layout(
     "CFRubricCriteria",
     CFRubricCriterion,
     ("identifier", "parent"),
-    (_metadata_column("parent", STRING),),
+    (_make_metadata_column("parent", STRING),),
     {**IDENTIFIER_ALIASES, "rubric": "parent"},
 )
 LEVEL = Layout(
@@ -289,7 +292,7 @@ LEVEL = Layout(
     "CFRubricCriterionLevels",
     CFRubricCriterionLevel,
     ("identifier", "parent"),
-    (_metadata_column("parent", STRING),),
+    (_make_metadata_column("parent", STRING),),
     {**IDENTIFIER_ALIASES, "criterion": "parent"},
 )
 
@@ -308,7 +311,7 @@ OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
 
 
 def find_layout(sheet: str) -> Layout | None:
-    """Return the table of a sheet name, or of a class in a row; None for an unknown one."""
+    """Return the table that a sheet or class name such as ``CFItems`` means, or None."""
     name = fold_heading(sheet)
     for layout in LAYOUTS:
         names = {fold_heading(layout.kind), fold_heading(layout.sheet)}

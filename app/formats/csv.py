@@ -27,49 +27,52 @@ FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noq
 
 
 def read_csv(raw: bytes) -> Sheet:
-    """Return the rows of a CSV file as lists of cells. Raises ``BadRequest`` if it is not text."""
-    text, delimiter = _split_dialect(raw)
-    return Sheet(None, enumerate(_rows(text, delimiter), 1))
+    """Detect the encoding and delimiter of a CSV file, and return its rows as an unnamed sheet.
+
+    The rows are parsed when they are iterated. Raises ``BadRequest`` if the file is not text.
+    """
+    text, delimiter = _detect_dialect(raw)
+    return Sheet(None, enumerate(_iter_rows(text, delimiter), 1))
 
 
 def find_row_lines(raw: bytes) -> list[int]:
-    """Return the line, counted from 1, in which each row of a readable CSV file begins.
+    """Return the line number, from 1, at which each row of a valid CSV file begins.
 
-    Rows and lines differ from a cell with a line break on.
+    A row has more than one line if a cell contains a line break.
     """
-    text, delimiter = _split_dialect(raw)
+    text, delimiter = _detect_dialect(raw)
     offset = 1 + _decode(raw).count("\n") - text.count("\n")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [offset, *(offset + reader.line_num for _ in reader)]
 
 
-def _split_dialect(raw: bytes) -> tuple[str, str]:
-    """Return the text of a CSV file without a row ``sep=``, and its delimiter."""
+def _detect_dialect(raw: bytes) -> tuple[str, str]:
+    """Return the text of a CSV file without a first line such as ``sep=;``, and its delimiter."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
         return rest, first.strip()[-1]
     # Rows above the headings may be sentences with other delimiters.
     headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first)
-    return text, max(DELIMITERS, key=_remove_quoted(headings).count)
+    return text, max(DELIMITERS, key=_remove_quoted_parts(headings).count)
 
 
-def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
+def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            yield [_remove_guard(cell) for cell in row]
+            yield [_remove_formula_guard(cell) for cell in row]
     except csv.Error as error:
         raise BadRequest(f"the CSV cannot be read: {error}") from None
 
 
-def _remove_quoted(line: str) -> str:
-    """Return a line without its quoted parts, in which delimiters are data."""
+def _remove_quoted_parts(line: str) -> str:
+    """Return a line without its quoted parts, in which a delimiter is data."""
     return "".join(line.split('"')[::2])
 
 
 def _decode(raw: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252, which older Excels write."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252 (older versions of Excel)."""
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")
@@ -84,25 +87,25 @@ def _decode(raw: bytes) -> str:
         ) from None
 
 
-def _remove_guard(cell: str) -> str:
-    """Remove the apostrophe that ``_add_guard`` puts before formulas."""
+def _remove_formula_guard(cell: str) -> str:
+    """Remove the apostrophe that ``_add_formula_guard`` puts before a string."""
     return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 
-def _add_guard(cell: Cell) -> str:
-    """Return a cell as text, with a guard where a spreadsheet could read it as a formula."""
+def _add_formula_guard(cell: Cell) -> str:
+    """Return a cell as text, with an apostrophe before a string that could be run as a formula."""
     text = format_cell(cell) if not isinstance(cell, float) else repr(cell)
     return f"{FORMULA_GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 
 
 def write_csv(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
-    """Write rows as Excel reads them: UTF-8 with a byte order mark, commas, CR LF."""
+    """Write rows as CSV that Excel reads: UTF-8 with a byte order mark, commas and CRLF."""
     file.write(BOM_UTF8)
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     try:
         writer = csv.writer(text)
         for row in rows:
-            writer.writerow([_add_guard(cell) for cell in row])
+            writer.writerow([_add_formula_guard(cell) for cell in row])
     finally:
         text.flush()
         text.detach()

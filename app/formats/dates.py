@@ -24,31 +24,31 @@ SHORT_YEAR = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}")
 
 
 def normalize_date(text: str) -> str | None:
-    """Return a date as ISO 8601, or None if the text is no date in one of the usual forms.
+    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it is not a date.
 
-    Years have four digits. With dots, the day comes before the month. Raises ``ValueError`` naming
-    both dates if a date has two readings, as 3/4/2026 does, and for a year of two digits.
+    Years have four digits. With dots, the day comes before the month. Raises ``ValueError`` for a
+    two-digit year, and naming both dates if a date is ambiguous, such as 3/4/2026.
     """
     if SHORT_YEAR.fullmatch(text):
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")
-    readings = sorted(set(_iter_readings(text)))
+    readings = sorted(set(_iter_possible_dates(text)))
     if len(readings) > 1:
         first, second = (f"{one} ({one:%B} {one.day}, {one.year})" for one in readings)
         raise ValueError(f"{text!r} has two readings: write {first} or {second}")
     return readings[0].isoformat() if readings else None
 
 
-def _iter_readings(text: str) -> Iterator[date]:
-    """Yield each date that a text can mean."""
-    for year, month, day in _iter_triples(text):
+def _iter_possible_dates(text: str) -> Iterator[date]:
+    """Yield each existing date that a text can mean; 3/4/2026 can mean two."""
+    for year, month, day in _iter_year_month_day(text):
         try:
             yield date(year, month, day)
         except ValueError:
             continue
 
 
-def _iter_triples(text: str) -> Iterator[tuple[int, int, int]]:
-    """Yield each (year, month, day) that a text can mean, whether or not it exists."""
+def _iter_year_month_day(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield each (year, month, day) that a text can mean, even if there is no such date."""
     if match := YEAR_FIRST.fullmatch(text):
         yield int(match[1]), int(match[3]), int(match[4])
     elif match := YEAR_LAST.fullmatch(text):
@@ -57,13 +57,13 @@ def _iter_triples(text: str) -> Iterator[tuple[int, int, int]]:
         if match[2] != ".":
             yield year, first, second
     elif match := DAY_AND_MONTH_NAME.fullmatch(text):
-        yield int(match[3]), _month(match[2]), int(match[1])
+        yield int(match[3]), _parse_month(match[2]), int(match[1])
     elif match := MONTH_NAME_AND_DAY.fullmatch(text):
-        yield int(match[3]), _month(match[1]), int(match[2])
+        yield int(match[3]), _parse_month(match[1]), int(match[2])
 
 
-def _month(name: str) -> int:
-    """Return the number of a month by its English name or the start of it; 0 if unknown."""
+def _parse_month(name: str) -> int:
+    """Return the number of a month by its English name or at least 3 first letters, or 0."""
     folded = name.casefold()
     if len(folded) >= MIN_MONTH_CHARS:
         for number, month in enumerate(MONTHS, 1):

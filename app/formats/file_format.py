@@ -14,10 +14,10 @@ FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 TABLES: tuple[FileFormat, ...] = ("csv", "xlsx")
 """The formats that people fill in by hand, where a title may be missing."""
 
-Layout: TypeAlias = Literal["opensalt"]
+ExportLayout: TypeAlias = Literal["opensalt"]
 """The layouts of tables that ``export`` writes besides its own."""
 
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
 
 SUFFIXES: dict[str, FileFormat] = {
     ".json": "case-json",
@@ -46,13 +46,16 @@ ZIP_HEADER_BYTES = 30
 
 
 def detect_file_format(name: str) -> FileFormat | None:
-    """Return the file format of a file name, compressed or not, or None if it is unknown."""
+    """Return the file format that the extension of a file name means, or None if it is unknown.
+
+    A further extension ``.gz`` is ignored.
+    """
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)
 
 
 def refuse_other_spreadsheets(raw: bytes) -> None:
-    """Raise ``BadRequest`` for .xls and .ods files, whatever their name, with what to do."""
+    """Raise ``BadRequest`` with advice if the bytes are an .xls or .ods file."""
     if raw.startswith(OLE2_MAGIC):
         raise BadRequest(REFUSED_SUFFIXES[".xls"])
     if raw.startswith(OPENDOCUMENT_MARK, ZIP_HEADER_BYTES):

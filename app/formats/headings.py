@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .cells import Cell, column_letter, format_cell, is_empty, is_number, strip
+from .cells import Cell, format_cell, get_column_letters, is_empty, is_number, strip
 from .columns import ASSOCIATION, ITEM, Column, Layout
 
 MAX_ROWS_SEARCHED = 20
@@ -26,16 +26,17 @@ MAX_LISTED_HEADINGS = 30
 
 
 class NumberedRow(NamedTuple):
-    """The cells of a row, with its number in the sheet."""
+    """The cells of a spreadsheet row, with the number of the row in its sheet."""
 
     number: int
     cells: Sequence[Cell]
 
 
 def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
-    """Return the index of the row of headings among the first rows of a sheet, by default 0.
+    """Return the index of the row of headings among the first rows of a sheet, or 0 if unclear.
 
     It is the first row with at least two known headings, if all rows above have fewer cells.
+    ``is_known`` tells whether a text is a known heading.
     """
     max_cells = 0
     for index, row in enumerate(rows):
@@ -51,14 +52,14 @@ METADATA_KEY = re.compile(r"#\s*(\w.*)", re.DOTALL)
 
 
 def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) -> str | None:
-    """Return the key of a row above the headings such as ``#title,Mathematics``, else None."""
+    """Return the key of a row such as ``#title,Mathematics``, here ``title``, or None."""
     match = METADATA_KEY.fullmatch(strip(format_cell(cells[0]))) if cells else None
     known = sum(is_known(format_cell(cell)) for cell in cells[1:])
     return match[1] if match and known < MIN_KNOWN_HEADINGS else None
 
 
-class Requirement(NamedTuple):
-    """A field that every row of a table needs."""
+class RequiredField(NamedTuple):
+    """A field that every row of a table must have, and the headings that people can give it."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""
@@ -66,49 +67,49 @@ class Requirement(NamedTuple):
     """Headings that people can use."""
 
 
-REQUIREMENTS = {
+REQUIRED_FIELDS = {
     ITEM: (
-        Requirement(
+        RequiredField(
             ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title"),
             "Statement, Full Statement, Text or Standard",
         ),
     ),
     ASSOCIATION: (
-        Requirement(("originNodeURI",), "Origin"),
-        Requirement(("associationType",), "Association Type"),
-        Requirement(("destinationNodeURI",), "Destination"),
+        RequiredField(("originNodeURI",), "Origin"),
+        RequiredField(("associationType",), "Association Type"),
+        RequiredField(("destinationNodeURI",), "Destination"),
     ),
 }
 
 
-def explain_headings(
+def explain_missing_headings(
     layout: Layout,
     headings: Sequence[str],
     columns: Sequence[tuple[int, Column]],
     sample: Sequence[NumberedRow],
 ) -> str | None:
-    """Return a message about required headings that are missing, or None if none is.
+    """Return a message about the required headings that a table lacks, or None if it has all.
 
-    ``columns`` are the columns of the headings, the unknown ones included, each with its index;
+    ``columns`` are the columns of all headings, including unknown ones, each with its index;
     ``sample`` are the first rows below the headings.
     """
     fields = {column.path[0] for _, column in columns}
-    missing = [one for one in REQUIREMENTS.get(layout, ()) if fields.isdisjoint(one.fields)]
+    missing = [one for one in REQUIRED_FIELDS.get(layout, ()) if fields.isdisjoint(one.fields)]
     if not missing or "more" in fields:
         return None
-    known = {index: column.name for index, column in columns if layout.find(headings[index])}
+    known = {index: column.name for index, column in columns if layout.find_column(headings[index])}
     recognized = [f"{headings[index]!r} ({name})" for index, name in known.items()]
     unknown = [
-        f"{heading!r} (column {column_letter(index)})"
+        f"{heading!r} (column {get_column_letters(index)})"
         for index, heading in enumerate(headings)
         if heading and index not in known
     ]
     names = " and ".join(one.names for one in missing)
     parts = [f"no heading stands for {' and '.join(one.fields[0] for one in missing)}"]
     if recognized:
-        parts.append(f"recognized: {_join(recognized)}")
+        parts.append(f"recognized: {_join_names(recognized)}")
     if unknown:
-        parts.append(f"not recognized: {_join(unknown)}")
+        parts.append(f"not recognized: {_join_names(unknown)}")
     if layout is ITEM:
         parts += _guess_columns(headings, known, sample)
     if recognized:
@@ -118,7 +119,7 @@ def explain_headings(
     return "; ".join(parts)
 
 
-def _join(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     more = len(names) - MAX_LISTED_HEADINGS
     return ", ".join(names[:MAX_LISTED_HEADINGS]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -126,41 +127,41 @@ def _join(names: Sequence[str]) -> str:
 def _guess_columns(
     headings: Sequence[str], known: dict[int, str], sample: Sequence[NumberedRow]
 ) -> list[str]:
-    """Return what the unknown columns seem to contain: codes, and the text of the items."""
+    """Return messages about which unknown columns seem to hold the codes and the statements."""
     values: dict[int, list[Cell]] = {}
     for row in sample:
         for index, cell in enumerate(row.cells):
             if index not in known and not is_empty(cell):
                 values.setdefault(index, []).append(cell)
     texts = {
-        index: _mean_words_and_length(cells)
+        index: _get_mean_words_and_length(cells)
         for index, cells in values.items()
         if not all(map(is_number, cells))
     }
     guesses = []
     statement = max(texts, key=lambda index: texts[index], default=None)
     if statement is not None:
-        guesses.append(f"{_name(headings, statement)} seems to hold the text")
+        guesses.append(f"{_describe_column(headings, statement)} seems to hold the text")
     has_codes = "humanCodingScheme" in known.values()
     code = next((index for index in sorted(values) if index != statement), None)
-    if code is not None and not has_codes and _are_codes(values[code]):
-        guesses.append(f"{_name(headings, code)} seems to hold the codes")
+    if code is not None and not has_codes and _look_like_codes(values[code]):
+        guesses.append(f"{_describe_column(headings, code)} seems to hold the codes")
     return guesses
 
 
-def _mean_words_and_length(cells: Sequence[Cell]) -> tuple[float, float]:
+def _get_mean_words_and_length(cells: Sequence[Cell]) -> tuple[float, float]:
     texts = [strip(format_cell(cell)) for cell in cells]
     words, chars = sum(len(text.split()) for text in texts), sum(map(len, texts))
     return words / len(texts), chars / len(texts)
 
 
-def _are_codes(cells: Sequence[Cell]) -> bool:
-    """Return whether cells are short, without spaces, and with a digit in most of them."""
+def _look_like_codes(cells: Sequence[Cell]) -> bool:
+    """Return whether most of the cells contain a digit and no space, as codes do."""
     texts = [strip(format_cell(cell)) for cell in cells]
     coded = [text for text in texts if any(map(str.isdigit, text)) and " " not in text]
     return len(coded) > len(texts) / 2
 
 
-def _name(headings: Sequence[str], index: int) -> str:
+def _describe_column(headings: Sequence[str], index: int) -> str:
     heading = headings[index] if index < len(headings) else ""
-    return f"column {column_letter(index)}{f' ({heading!r})' if heading else ''}"
+    return f"column {get_column_letters(index)}{f' ({heading!r})' if heading else ''}"

@@ -37,7 +37,11 @@ TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "ti
 
 
 def make_link(entity: JsonObject) -> JsonObject:
-    """Return a link to an item or document, with its code, title or statement as the title."""
+    """Return a link (title, identifier, uri) to an item or document.
+
+    Its title is the code, title or statement, whichever the entity has first, cut to 200
+    characters.
+    """
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
     short = truncate(title, MAX_TITLE_CHARS)
@@ -45,14 +49,17 @@ def make_link(entity: JsonObject) -> JsonObject:
     return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
 
 
-def _split_names(written: str) -> list[str]:
-    """Return the codes or identifiers in a cell, separated by commas or ``|``."""
+def _split_node_names(written: str) -> list[str]:
+    """Split a cell such as ``A.1, A.2`` or ``A.1|A.2`` into the codes or identifiers in it."""
     return [name.strip() for name in re.split(r"[,|]", written) if name.strip()]
 
 
 @dataclass
 class Hierarchy:
-    """The nodes of a framework by identifier, code and level, and their associations."""
+    """Builds the associations between the items and the document that a spreadsheet describes.
+
+    It finds items by identifier, by code, or by level such as 1.2.3.
+    """
 
     space: UUID
     """The namespace of generated identifiers (UUIDs, version 5)."""
@@ -95,24 +102,26 @@ class Hierarchy:
         """The parents of which a child's row gives a number."""
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
-    def associations(self) -> list[Row]:
-        """Return all associations in the order of their positions, new ones last."""
+    def build_associations(self) -> list[Row]:
+        """Build all associations, sorted by their exported positions, with new ones last."""
         for row in self.items:
-            self._compare_parents(row)
-            self._split_parents(row)
-            self.stated += self._associations_in_columns(row)
+            self._check_parent_code(row)
+            self._add_further_parents(row)
+            self.stated += self._iter_column_associations(row)
         for row in self.stated:
-            self._complete(row)
-            self.triples.setdefault(self._triple(row.entity), row.entity)
+            self._complete_association(row)
+            self.triples.setdefault(self._get_triple(row.entity), row.entity)
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
         for row in self.items:
-            self._note_level(row)
-        derived = [identifier for row in self.items if (identifier := self._to_parent(row))]
-        self._number_by_order()
-        return sorted([*derived, *self.stated], key=_position)
+            self._record_level(row)
+        derived = [
+            identifier for row in self.items if (identifier := self._build_parent_association(row))
+        ]
+        self._number_siblings_by_row_order()
+        return sorted([*derived, *self.stated], key=_get_position)
 
-    def _compare_parents(self, row: Row) -> None:
-        """Use the code of a parent without an identifier, and refuse one of another item."""
+    def _check_parent_code(self, row: Row) -> None:
+        """Use the parent's code if the row lacks its identifier; report if they do not match."""
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
             return
@@ -120,39 +129,39 @@ class Hierarchy:
         known = self.nodes.get(name, {}).get("humanCodingScheme")
         if known is not None and name != code != known:
             message = f"{code!r} is not the code of the parent {name}, which is {known!r}"
-            self._problem(row, PARENT_CODE.name, message)
+            self._add_problem(row, PARENT_CODE.name, message)
 
-    def _split_parents(self, row: Row) -> None:
-        """Make associations of all parents but the first, if a cell lists several."""
+    def _add_further_parents(self, row: Row) -> None:
+        """Build isChildOf associations to all parents but the first if a cell lists several."""
         written = row.metadata.get("parent")
         is_export = PARENT_ASSOCIATION in row.metadata
-        if is_export or not isinstance(written, str) or self._is_node(written):
+        if is_export or not isinstance(written, str) or self._names_node(written):
             return
-        names = _split_names(written)
-        if len(names) > 1 and all(map(self._is_node, names)):
+        names = _split_node_names(written)
+        if len(names) > 1 and all(map(self._names_node, names)):
             row.metadata["parent"] = names[0]
-            self.stated += [self._association_of(row, IS_CHILD_OF, name) for name in names[1:]]
+            self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
 
-    def _associations_in_columns(self, row: Row) -> Iterator[Row]:
-        """Yield the associations that the columns of association types contain (OpenSALT)."""
+    def _iter_column_associations(self, row: Row) -> Iterator[Row]:
+        """Yield an association for each item that an OpenSALT column such as isPeerOf names."""
         for kind in ASSOCIATION_COLUMNS:
             written = row.metadata.get(kind, "")
-            names = _split_names(written)
-            if any(" " in name and not self._is_node(name) for name in names):
+            names = _split_node_names(written)
+            if any(" " in name and not self._names_node(name) for name in names):
                 # A text names no item, for example the example of a standard below "Exemplar".
                 row.entity[kind] = written
                 continue
             for name in names:
-                yield self._association_of(row, kind, name)
+                yield self._build_association(row, kind, name)
 
-    def _association_of(self, row: Row, kind: str, name: str) -> Row:
-        """Return the association of an item to a node that a cell names."""
+    def _build_association(self, row: Row, kind: str, name: str) -> Row:
+        """Build the association from a row's item to the item or document that a cell names."""
         destination: JsonObject = {"identifier": name}
         if len(items := self.codes.get(name, [])) > 1:
             message = f"{len(items)} items have the code {name}; name the identifier of one"
-            self._problem(row, kind, message)
+            self._add_problem(row, kind, message)
             destination["uri"] = ""  # a problem is reported once
-        elif not self._is_node(name):
+        elif not self._names_node(name):
             destination |= {"title": name, "uri": make_uuid_urn(name)}
             self.repairs.record("external-name", row.place.describe(kind), name, destination)
         association: JsonObject = {
@@ -162,55 +171,57 @@ class Hierarchy:
         }
         return Row(ASSOCIATION, row.place, association)
 
-    def _is_node(self, name: str) -> bool:
-        """Return whether a text is the identifier or the code of a node of this framework."""
+    def _names_node(self, name: str) -> bool:
+        """Return whether a name is the identifier or code of an item or the document."""
         return (
             name in self.nodes
             or name.strip() in self.codes
             or self.references.find("destinationNodeURI", name) is not None
         )
 
-    def _triple(self, association: JsonObject) -> tuple[str, str, str]:
+    def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
         origin, destination = (
             str(get_path(association, (name, "identifier")))
             for name in ("originNodeURI", "destinationNodeURI")
         )
         return origin, str(association.get("associationType")), destination
 
-    def _complete(self, row: Row) -> None:
-        """Fill in the nodes and the identifier of an association that has a row of its own."""
+    def _complete_association(self, row: Row) -> None:
+        """Fill in the nodes and the identifier of an association that has its own row."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             end = association[name]
             if isinstance(end, str):
                 end = association[name] = {"identifier": end}
             if isinstance(end, dict) and "uri" not in end:
-                self._complete_end(row, name, end)
-        origin, kind, destination = self._triple(association)
+                self._complete_node_link(row, name, end)
+        origin, kind, destination = self._get_triple(association)
         identifier = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
         association.setdefault("identifier", str(identifier))
 
-    def _complete_end(self, row: Row, field: str, end: JsonObject) -> None:
-        """Complete the link to a node of this framework, named by identifier, code or statement."""
+    def _complete_node_link(self, row: Row, field: str, end: JsonObject) -> None:
+        """Complete a link of which a cell gave only an identifier, code or statement."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
         column = f"{field}.identifier"
         if node is None and not coded:
-            node = self._find_respelled(row, column, name) or self._find_titled(row, column, name)
+            node = self._find_by_respelled_identifier(row, column, name) or self._find_by_title(
+                row, column, name
+            )
         if node:
             known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
         elif len(coded) > 1:
             message = f"{len(coded)} items have the code {name}; name the identifier of one"
-            self._problem(row, column, message)
+            self._add_problem(row, column, message)
         elif "identifier" in end and " " in name.strip():
             # A text is no identifier of an item elsewhere, but a mistyped statement.
             message = f"no item has the identifier, code or statement {name!r}"
-            self._problem(row, column, message)
+            self._add_problem(row, column, message)
 
-    def _find_titled(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only node with a statement or title that a cell has in place of a code."""
+    def _find_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
+        """Return the only item or document with this statement or title, else None."""
         nodes = self._titles.get(name.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
             return None
@@ -218,25 +229,30 @@ class Hierarchy:
         self.repairs.record("reference-by-title", row.place.describe(column), name, identifier)
         return nodes[0]
 
-    def _note_level(self, row: Row) -> None:
+    def _record_level(self, row: Row) -> None:
         level = row.metadata.get("smartLevel")
         if level is None or "parent" in row.metadata:
             return
         first = self.levels.setdefault(level.strip(), row.entity)
         if first is not row.entity:
-            self._problem(row, "smartLevel", f"{level} is also the level of another row")
+            self._add_problem(row, "smartLevel", f"{level} is also the level of another row")
 
-    def _to_parent(self, row: Row) -> Row | None:
-        """Return the association of an item to its parent, or None if there is none to add."""
-        exported = self._exported_fields(row)
-        parent = self._parent(row, exported)
+    def _build_parent_association(self, row: Row) -> Row | None:
+        """Build the isChildOf association from a row's item to its parent.
+
+        Return None if the item has no parent, or a row of associations already contains it.
+        """
+        exported = self._parse_parent_association(row)
+        parent = self._determine_parent(row, exported)
         if parent is None:
             return None
         item = row.entity
         present = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
         if present is not None and not exported:
-            if _has_number(row):
-                present.setdefault("sequenceNumber", self._sequence(row, parent, exported))
+            if _has_sequence_number(row):
+                present.setdefault(
+                    "sequenceNumber", self._determine_sequence_number(row, parent, exported)
+                )
             return None
         identifier = uuid5(
             self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}"
@@ -246,22 +262,23 @@ class Hierarchy:
             "lastChangeDateTime": item.get("lastChangeDateTime"),
             **{name: value for name, value in (exported or {}).items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
-            "originNodeURI": _unchanged_node(exported, "originNodeURI", item) or make_link(item),
-            "destinationNodeURI": _unchanged_node(exported, "destinationNodeURI", parent)
+            "originNodeURI": _get_unchanged_link(exported, "originNodeURI", item)
+            or make_link(item),
+            "destinationNodeURI": _get_unchanged_link(exported, "destinationNodeURI", parent)
             or make_link(parent),
         }
-        if (sequence := self._sequence(row, parent, exported)) is not None:
+        if (sequence := self._determine_sequence_number(row, parent, exported)) is not None:
             association["sequenceNumber"] = sequence
         if "lastChangeDateTime" not in (exported or {}):
             self.derived_times.add(association["identifier"])
-        if exported is None and not _has_number(row):
+        if exported is None and not _has_sequence_number(row):
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
         metadata = {} if position is None else {"position": position}
         return Row(row.layout, row.place, association, metadata)
 
-    def _exported_fields(self, row: Row) -> JsonObject | None:
-        """Return the fields in ``parentAssociation``, or None if there are none."""
+    def _parse_parent_association(self, row: Row) -> JsonObject | None:
+        """Return the JSON object in a row's ``parentAssociation`` cell, or None if it is empty."""
         written = row.metadata.get("parentAssociation")
         if written is None or written.strip().casefold() == NO_PARENT:
             return None
@@ -271,23 +288,25 @@ class Hierarchy:
             exported = None
         if isinstance(exported, dict):
             return exported
-        self._problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
+        self._add_problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
         return None
 
-    def _parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
-        """Return the parent of a row, an item or the document; None if it has none."""
+    def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
+        """Return the item or document that is the parent of a row's item, or None."""
         if "parent" in row.metadata:
-            return self._find_parent(row, format_cell(row.metadata["parent"]), exported)
+            return self._find_named_parent(row, format_cell(row.metadata["parent"]), exported)
         if "smartLevel" in row.metadata:
-            return self._by_level(row)
+            return self._find_parent_by_level(row)
         if self._has_depths:
-            return self._by_depth(row)
+            return self._find_parent_by_depth(row)
         is_unset = "parentAssociation" not in row.metadata or exported
         if not is_unset or row.entity["identifier"] in self.parented:
             return None
         return self.document
 
-    def _find_parent(self, row: Row, name: str, exported: JsonObject | None) -> JsonObject | None:
+    def _find_named_parent(
+        self, row: Row, name: str, exported: JsonObject | None
+    ) -> JsonObject | None:
         before = (exported or {}).get("destinationNodeURI")
         if isinstance(before, dict) and before.get("identifier") == name:
             return before
@@ -297,63 +316,71 @@ class Hierarchy:
                 parent = coded[0]
             elif coded:
                 message = f"{len(coded)} items have the code {name}; name the identifier of one"
-                self._problem(row, "parent", message)
-            elif not (parent := self._find_respelled(row, "parent", name)):
+                self._add_problem(row, "parent", message)
+            elif not (parent := self._find_by_respelled_identifier(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}"
-                self._problem(row, "parent", message)
+                self._add_problem(row, "parent", message)
         if parent is row.entity:
-            self._problem(row, "parent", "an item cannot be its own parent")
+            self._add_problem(row, "parent", "an item cannot be its own parent")
             return None
         return parent
 
-    def _find_respelled(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only node whose identifier a cell spells differently (RFC 4122, section 3)."""
+    def _find_by_respelled_identifier(self, row: Row, column: str, name: str) -> JsonObject | None:
+        """Return the only node whose identifier is a different spelling of this name, else None.
+
+        UUIDs are equal in any letter case (RFC 4122, section 3).
+        """
         identifier = self.references.find("destinationNodeURI", name)
         if identifier is None:
             return None
         if self.is_strict:
             message = f"{name!r} is another spelling of the identifier {identifier!r}"
-            self._problem(row, column, message)
+            self._add_problem(row, column, message)
         else:
             self.repairs.record("reference", row.place.describe(column), name, identifier)
         return self.nodes[identifier]
 
-    def _by_level(self, row: Row) -> JsonObject | None:
+    def _find_parent_by_level(self, row: Row) -> JsonObject | None:
         level = row.metadata["smartLevel"].strip()
         above = level.rpartition(".")[0]
         if above and above not in self.levels:
-            self._problem(row, "smartLevel", f"no item has the level {above}, above {level}")
+            self._add_problem(row, "smartLevel", f"no item has the level {above}, above {level}")
         return self.levels.get(above) if above else self.document
 
-    def _by_depth(self, row: Row) -> JsonObject | None:
-        """Return the last item above that is one level higher, or the framework."""
+    def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
+        """Return the last item above whose depth is one less than this row's, or the document."""
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
             last = len(self._path) + 1
             message = (
                 f"invalid level {depth!r}: use a number from 1 to {last}, one below the row above"
             )
-            self._problem(row, DEPTH.name, message)
+            self._add_problem(row, DEPTH.name, message)
             return None
         self._path[depth - 1 :] = [row.entity]
         return self._path[depth - 2] if depth > 1 else self.document
 
-    def _sequence(self, row: Row, parent: JsonObject, exported: JsonObject | None) -> Any:
-        """Return the row's number, by default the sibling's above plus 1, or None in an export."""
+    def _determine_sequence_number(
+        self, row: Row, parent: JsonObject, exported: JsonObject | None
+    ) -> Any:
+        """Return the sequence number in the row, else that of the sibling above plus 1.
+
+        Return None if an exported row has none.
+        """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
         if number is None and last.isdecimal():
             number = int(last)
         if number is None and not exported:
             number = self._last[parent["identifier"]] + 1
-        if _has_number(row):
+        if _has_sequence_number(row):
             self._numbered.add(parent["identifier"])
         if isinstance(number, int):
             self._last[parent["identifier"]] = number
         return number
 
-    def _number_by_order(self) -> None:
-        """Number siblings by the order of their rows if none of these rows has a number."""
+    def _number_siblings_by_row_order(self) -> None:
+        """Number siblings in row order if no row of these siblings gives a sequence number."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue
@@ -363,31 +390,30 @@ class Hierarchy:
             for association, number in zip(associations, numbers, strict=True):
                 association["sequenceNumber"] = number
 
-    def _problem(self, row: Row, name: str, message: str) -> None:
+    def _add_problem(self, row: Row, name: str, message: str) -> None:
         self.problems.append(Problem(path=row.place.describe(name), message=message))
 
 
-def _has_number(row: Row) -> bool:
-    """Return whether a row has a sequence number for its item."""
+def _has_sequence_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _unchanged_node(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """Return a node link of an exported association, if it still leads to this node."""
+def _get_unchanged_link(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
+    """Return the exported link in a field if it still leads to the given node, else None."""
     end = (exported or {}).get(name)
     return end if get_path({"end": end}, ("end", "identifier")) == node["identifier"] else None
 
 
-def _position(row: Row) -> float:
+def _get_position(row: Row) -> float:
     position = row.metadata.get("position")
     return position if isinstance(position, int | float) else float("inf")
 
 
 def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
-    """Assign an identifier to each item without one, and return these identifiers.
+    """Assign an identifier to each item that lacks one; return the new identifiers.
 
-    They are derived from the item's code, or its statement if it has no code, so that reading a
-    sheet again results in the same ones.
+    Each is a UUID (version 5) made from the item's code, or from its statement if it has no code,
+    so that reading a sheet again gives the same identifiers. ``space`` is their namespace.
     """
     derived: list[str] = []
     counts: Counter[str] = Counter()

@@ -25,7 +25,7 @@ EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
 class JsonLinesWriter:
-    """Writes each entity as a line at once."""
+    """Writes a framework as JSON Lines, one line per entity, as soon as an entity is added."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -34,18 +34,22 @@ class JsonLinesWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing: the caller closes the file."""
+        """Leave the file open, because the caller closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Write one entity."""
+        """Write an entity as a line ``{kind: entity}``; ``kind`` is its class, such as CFItem."""
         self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
     def finish(self) -> None:
-        """Do nothing: everything is written already."""
+        """Do nothing, because ``add`` has already written each entity."""
 
 
 def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[Problem]]:
-    """Return the package of a file, the location of each entity, and the problems of its lines."""
+    """Return the package that JSON Lines describe, the line of each entity, and all problems.
+
+    The lines are keyed by the path of the entity in the package, such as ``CFItems[0]``. Raises
+    ``BadRequest`` if no line can be read.
+    """
     package: JsonObject = {
         "CFItems": [],
         "CFAssociations": [],
@@ -61,7 +65,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
             continue
         try:
             place = Location(f"line {number}")
-            places[_add(package, line)] = place
+            places[_add_line(package, line)] = place
             problems += [
                 Problem(path=place.describe(format_path(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
@@ -73,8 +77,8 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
     return package, places, problems
 
 
-def is_export(raw: bytes) -> bool:
-    """Return whether a file is byte for byte as ``JsonLinesWriter`` writes it."""
+def is_json_lines_export(raw: bytes) -> bool:
+    """Return whether a JSON Lines file is, byte for byte, as ``JsonLinesWriter`` writes it."""
     if not raw.startswith(b'{"CFDocument":{'):
         return False
     lines = raw.split(b"\n")
@@ -88,8 +92,8 @@ def _is_canonical(line: bytes) -> bool:
         return False
 
 
-def _add(package: JsonObject, line: bytes) -> str:
-    """Add the entity of a line to a package and return its path there."""
+def _add_line(package: JsonObject, line: bytes) -> str:
+    """Parse a line, add its entity to a package, and return the path of the entity there."""
     try:
         value = from_json(line)  # orjson would read large integers as floats
     except ValueError as error:

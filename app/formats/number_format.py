@@ -20,7 +20,7 @@ MAX_SIGNIFICANT_DIGITS = 15
 
 
 class DigitFormat(NamedTuple):
-    """A number format with a fixed number of digits."""
+    """A number format that fixes the number of digits that a cell shows, such as 0.00."""
 
     prefix: str
     min_whole_digits: int
@@ -28,7 +28,7 @@ class DigitFormat(NamedTuple):
     suffix: str
 
     def format(self, value: float) -> str | None:
-        """Return a number in this format, or None if the format would drop digits of it."""
+        """Return a number as this format shows it, or None if digits of it would be lost."""
         width = self.min_whole_digits + (self.decimals and self.decimals + 1)
         digits = f"{abs(value):0{width}.{self.decimals}f}"
         if float(digits) != float(f"{abs(value):.{MAX_SIGNIFICANT_DIGITS}g}"):
@@ -38,7 +38,10 @@ class DigitFormat(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parse_number_format(code: str) -> DigitFormat | None:
-    """Return what a format code says of the digits, or None for General and all other formats."""
+    """Parse a number format code such as ``0.00``.
+
+    Return None for General and all codes that do not consist of digits and literal text.
+    """
     match = FORMAT.fullmatch(code.split(";", maxsplit=1)[0].strip())
     if match is None:
         return None

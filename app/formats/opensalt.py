@@ -86,7 +86,7 @@ SEPARATORS = ",|"
 
 
 class OpenSaltWriter:
-    """Collects a framework, and writes it as a workbook or as a table of items."""
+    """Collects the entities of a framework and writes them in OpenSALT's layout, as CSV or XLSX."""
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
         self._file, self._form = file, form
@@ -102,10 +102,10 @@ class OpenSaltWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing: the caller closes the file."""
+        """Leave the file open, because the caller closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity as it is inside a package."""
+        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
         if kind == DOCUMENT.kind:
             self._document = entity
         elif kind == ITEM.kind:
@@ -118,8 +118,11 @@ class OpenSaltWriter:
             self._left_out[kind] += 1
 
     def finish(self) -> None:
-        """Write the file. Raises ``UnprocessableContent`` if a string is too long for a cell."""
-        self._place_items()
+        """Write the file from the entities that were added, and complete ``notes``.
+
+        Raises ``UnprocessableContent`` if a string is too long for a cell.
+        """
+        self._sort_items()
         if self._form == "csv":
             self._write_table()
         else:
@@ -127,14 +130,14 @@ class OpenSaltWriter:
         if left_out := ", ".join(f"{name} ({count:,})" for name, count in self._left_out.items()):
             self.notes.append(f"not in the layout of OpenSALT: {left_out}")
 
-    def _place_items(self) -> None:
-        """Order the items as a tree, and give each in it a smartLevel such as 1.2.3."""
+    def _sort_items(self) -> None:
+        """Sort the items in tree order, and give those in the tree a smartLevel such as 1.2.3."""
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
         nodes = {*self._items, self._document["identifier"]}
         children: dict[str, list[JsonObject]] = defaultdict(list)
         for association in self._associations:
-            origin, parent = _ends(association)
+            origin, parent = _get_node_identifiers(association)
             if (
                 association["associationType"] == IS_CHILD_OF
                 and origin in self._items
@@ -150,8 +153,8 @@ class OpenSaltWriter:
             if level:
                 self._levels[parent] = level
             below = [
-                (_ends(association)[0], f"{level}.{number}".removeprefix("."))
-                for association, number in _number(children[parent])
+                (_get_node_identifiers(association)[0], f"{level}.{number}".removeprefix("."))
+                for association, number in _number_siblings(children[parent])
             ]
             stack += reversed(below)
         outside = [name for name in self._items if name not in self._levels]
@@ -169,20 +172,20 @@ class OpenSaltWriter:
             )
             self.notes.append(f"{items} not in the tree: OpenSALT puts {it} below the framework")
 
-    def _cells(
+    def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return the cells of an entity, and count its other fields."""
+        """Return the cells of an entity for these columns; count its fields that have no column."""
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
         for name in entity.keys() - used:
             self._left_out[f"{kind}.{name}"] += 1
         return [
-            extra[name] if name in extra else self._cell(kind, name, get_path(entity, path))
+            extra[name] if name in extra else self._make_cell(kind, name, get_path(entity, path))
             for name, path in ((name, tuple(name.split("."))) for name in names)
         ]
 
-    def _cell(self, kind: str, name: str, value: object) -> Cell:
+    def _make_cell(self, kind: str, name: str, value: object) -> Cell:
         if isinstance(value, list):
             separator = "," if name in COMMA_LISTS else "|"
             if any(separator in member or member != member.strip() for member in value):
@@ -190,9 +193,11 @@ class OpenSaltWriter:
             return separator.join(value)
         return value if isinstance(value, str | int | float) else None
 
-    def _rows(self, extra: dict[str, JsonObject], columns: Iterable[str]) -> Iterator[list[Cell]]:
+    def _iter_rows(
+        self, extra: dict[str, JsonObject], columns: Iterable[str]
+    ) -> Iterator[list[Cell]]:
         for name in self._order:
-            yield self._cells(ITEM.kind, self._items[name], columns, extra.get(name, {}))
+            yield self._make_cells(ITEM.kind, self._items[name], columns, extra.get(name, {}))
 
     def _write_workbook(self) -> None:
         license_link = self._document.get("licenseURI", {})
@@ -200,14 +205,16 @@ class OpenSaltWriter:
         if text is not None:
             self._left_out["CFLicense"] -= 1
             self._left_out += Counter()  # drops a count of zero
-        document = self._cells(
+        document = self._make_cells(
             DOCUMENT.kind, self._document, DOCUMENT_COLUMNS.values(), {"licenseText": text}
         )
         levels: dict[str, JsonObject] = {
             name: {"smartLevel": level} for name, level in self._levels.items()
         }
         stated = [
-            each for each in self._associations if self._parents.get(_ends(each)[0]) is not each
+            each
+            for each in self._associations
+            if self._parents.get(_get_node_identifiers(each)[0]) is not each
         ]
         extra: JsonObject = {
             "originNodeURI.targetType": None,
@@ -215,12 +222,14 @@ class OpenSaltWriter:
         }
         sheets = [
             ("CF Doc", DOCUMENT_COLUMNS, [document]),
-            ("CF Item", ITEM_COLUMNS, self._rows(levels, ITEM_COLUMNS.values())),
+            ("CF Item", ITEM_COLUMNS, self._iter_rows(levels, ITEM_COLUMNS.values())),
             (
                 "CF Association",
                 ASSOCIATION_SHEET_COLUMNS,
                 [
-                    self._cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), extra)
+                    self._make_cells(
+                        ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), extra
+                    )
                     for each in stated
                 ],
             ),
@@ -234,15 +243,17 @@ class OpenSaltWriter:
         self._left_out["CFDocument"] += 1
         extra: dict[str, JsonObject] = {name: {} for name in self._items}
         for association in self._associations:
-            self._add_to_row(extra, association)
-        self._check_codes(extra)
-        rows = self._rows(extra, TABLE_COLUMNS.values())
+            self._add_association_to_row(extra, association)
+        self._note_unresolvable_parents(extra)
+        rows = self._iter_rows(extra, TABLE_COLUMNS.values())
         csv.write_csv(self._file, [[*TABLE_COLUMNS], *rows])
 
-    def _add_to_row(self, extra: dict[str, JsonObject], association: JsonObject) -> None:
-        """Add an association to the row of its item, or count it if no cell can hold it."""
+    def _add_association_to_row(
+        self, extra: dict[str, JsonObject], association: JsonObject
+    ) -> None:
+        """Add an association to the row of its origin, or count it if no cell can hold it."""
         kind = association["associationType"]
-        origin, destination = _ends(association)
+        origin, destination = _get_node_identifiers(association)
         if self._parents.get(origin) is association:
             parent = self._items.get(destination, {})
             row = extra[origin]
@@ -262,8 +273,8 @@ class OpenSaltWriter:
         for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
             self._left_out[f"CFAssociation.{name}"] += 1
 
-    def _check_codes(self, extra: dict[str, JsonObject]) -> None:
-        """Note the items whose parent OpenSALT does not find by its code."""
+    def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
+        """Add a note if OpenSALT would not find the parents of some items by their codes."""
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)
         wrong = 0
@@ -279,15 +290,15 @@ class OpenSaltWriter:
             )
 
 
-def _ends(association: JsonObject) -> tuple[str, str]:
+def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
     origin, destination = (
         association[name]["identifier"] for name in ("originNodeURI", "destinationNodeURI")
     )
     return origin, destination
 
 
-def _number(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
-    """Return siblings in order with their sequence numbers, or 1, 2, 3 if these are not unique."""
+def _number_siblings(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
+    """Return siblings in order, each with its sequence number, or 1, 2, 3 if not all are unique."""
     numbers = [association.get("sequenceNumber") for association in siblings]
     given = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(

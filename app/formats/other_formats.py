@@ -47,8 +47,11 @@ TAB_COLUMNS = 2
 
 
 def describe_other_json(value: Any) -> str | None:
-    """Return what JSON of another program is and what to do, or None if it is unknown."""
-    for one in _iter_candidates(value):
+    """Return what JSON of another program is and what to import instead, or None if unknown.
+
+    It recognizes Canvas outcomes and the Common Standards Project.
+    """
+    for one in _iter_nested_objects(value):
         if "vendor_guid" in one and CANVAS_FIELDS & one.keys():
             return CANVAS_JSON
         if STANDARDS_PROJECT_FIELDS & one.keys() and "fullStatement" not in one:
@@ -56,8 +59,11 @@ def describe_other_json(value: Any) -> str | None:
     return None
 
 
-def _iter_candidates(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield the first objects of a JSON value, one of each list or object of objects."""
+def _iter_nested_objects(value: Any) -> Iterable[dict[str, Any]]:
+    """Yield the first object of a JSON value and up to three objects nested in it.
+
+    Their fields show which program wrote the file.
+    """
     for _ in range(4):
         if isinstance(value, list):
             value = value[0] if value else None
@@ -72,12 +78,15 @@ def _iter_candidates(value: Any) -> Iterable[dict[str, Any]]:
 
 
 def is_canvas_table(headings: Iterable[str]) -> bool:
-    """Return whether headings are those of a table of Canvas outcomes."""
+    """Return whether the headings are those of an outcomes export of Canvas, as CSV."""
     return CANVAS_HEADINGS.issubset(fold_heading(heading) for heading in headings)
 
 
 def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
-    """Return whether rows have one or two cells each, and blank columns before them."""
+    """Return whether the rows are a list whose hierarchy is shown by empty cells on the left.
+
+    Each row then has one or two filled cells, next to each other.
+    """
     filled = [
         [index for index, cell in enumerate(row) if not is_empty(cell)] for row in rows if row
     ]
@@ -96,13 +105,16 @@ def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
     )
 
 
-def indentation(cell: Cell) -> int:
-    """Return the columns of white space before the text of a cell."""
+def measure_indentation(cell: Cell) -> int:
+    """Return the width of the whitespace before the text in a cell; a tab counts as 2 columns."""
     space = LEADING_SPACE.match(format_cell(cell))
     return len(space[0].replace("\t", " " * TAB_COLUMNS)) if space else 0
 
 
 def is_indented_by_spaces(indents: Sequence[int]) -> bool:
-    """Return whether the indentations of statements show a hierarchy."""
+    """Return whether the widths of whitespace before statements show a hierarchy.
+
+    At least two statements are indented, each by two columns or more, and the first one is not.
+    """
     indented = [indent for indent in indents if indent]
     return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]

@@ -27,7 +27,7 @@ from .xlsx import read_workbook
 
 @dataclass(frozen=True)
 class AssembledFile:
-    """The package that the rows or lines of a file describe, before it is validated."""
+    """The package that a file's rows or lines describe, before it is validated."""
 
     tree: JsonObject
     places: Mapping[str, Location]
@@ -41,7 +41,7 @@ class AssembledFile:
     """Fields of ``Package`` about values that the rows do not give."""
 
     def describe(self, path: str) -> str:
-        """Return a path into ``tree`` as a location in the file."""
+        """Return the location in the file, such as "row 5, column B", of a path into ``tree``."""
         return _locate(self.places, path)
 
 
@@ -54,7 +54,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
 ) -> tuple[Package, list[Repair]]:
-    """Return the package in a file, and the repairs that were needed.
+    """Read a file of any supported format; return its package and a report of the repairs.
 
     Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``;
     ``BadRequest`` if the file does not have the given format; else ``UnprocessableContent`` with
@@ -65,7 +65,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     if form == "case-json":
         refuse_other_spreadsheets(raw)
         return _read_json(raw, strict=strict, allow_dense=allow_dense, options=options)
-    file = assemble(raw, form, defaults, strict=strict)
+    file = assemble_file(raw, form, defaults, strict=strict)
     package: Package | None = None
     repairs: list[Repair] = []
     problems = file.problems
@@ -88,30 +88,32 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         ]
     if problems or package is None:
         raise create_validation_error("framework", problems)
-    places = _places_by_identifier(file.tree, file.places)
+    places = _map_identifiers_to_places(file.tree, file.places)
     located = [replace(one, path=file.describe(one.path)) for one in repairs]
-    return replace(package, places=places, **file.derived), _merge([*file.repairs, *located])
+    return replace(package, places=places, **file.derived), _merge_repairs(
+        [*file.repairs, *located]
+    )
 
 
-def assemble(
+def assemble_file(
     raw: bytes, form: FileFormat, defaults: Defaults, *, strict: bool = False
 ) -> AssembledFile:
-    """Read the rows of a spreadsheet, or the lines of a JSON Lines file, as a package.
+    """Build an unvalidated package from the rows of a spreadsheet or from JSON Lines.
 
     Raises ``BadRequest`` if the file does not have the given format.
     """
     refuse_other_spreadsheets(raw)
     if form == "jsonl":
-        return AssembledFile(*jsonl.read_json_lines(raw), is_export=jsonl.is_export(raw))
+        return AssembledFile(*jsonl.read_json_lines(raw), is_export=jsonl.is_json_lines_export(raw))
     grids = [read_csv(raw)] if form == "csv" else read_workbook(raw)
     assembly = Assembly(grids, defaults, is_strict=strict)
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
-    omissions = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
+    omissions = [_report_unknown_sheets(assembly.left_out)] if assembly.left_out else []
     for grid in grids:
-        omissions += _unread_cells(grid)
-    if equal_codes := assembly.equal_codes():
-        omissions.append(_equal_codes(equal_codes))
+        omissions += _report_unread_cells(grid)
+    if duplicate_codes := assembly.find_duplicate_numeric_codes():
+        omissions.append(_report_duplicate_codes(duplicate_codes))
     derived = {
         "derived_items": tuple(assembly.derived_items),
         "derived_times": frozenset(assembly.derived_times),
@@ -128,8 +130,8 @@ def assemble(
     )
 
 
-def _places_by_identifier(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
-    """Return the row or line of each item and association."""
+def _map_identifiers_to_places(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
+    """Return the location (row or line) of each item and association, by identifier."""
     return {
         entity["identifier"]: places[f"{plural}[{index}]"].where
         for plural in (ITEMS.plural, ASSOCIATIONS.plural)
@@ -146,7 +148,7 @@ def _read_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
-    """Read a package. A valid file that ``export`` wrote is read without repairs."""
+    """Parse a JSON package, and repair it unless ``strict`` or it is an unchanged, valid export."""
     has_options = options.defaults is not None and options.defaults.has_options
     if strict or (is_export and not has_options):
         try:
@@ -157,8 +159,8 @@ def _read_json(
     return read_repaired(raw, allow_dense=allow_dense, options=options)
 
 
-def _merge(repairs: list[Repair]) -> list[Repair]:
-    """Return one repair of each kind, with the sum of the counts."""
+def _merge_repairs(repairs: list[Repair]) -> list[Repair]:
+    """Merge repairs of the same kind into one each, and add up their counts."""
     merged: dict[str, Repair] = {}
     for each in repairs:
         if first := merged.get(each.kind):
@@ -170,7 +172,7 @@ def _merge(repairs: list[Repair]) -> list[Repair]:
 
 
 def _locate(places: Mapping[str, Location], path: str) -> str:
-    """Return a path into the package as a location in the file."""
+    """Return the location in the file of a path into the package, or the path if unknown."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         return places[entity].describe(name) if entity in places else path
@@ -181,8 +183,8 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
     return places[entity].describe(name) if entity else path
 
 
-def _unknown_sheets(sheets: list[str]) -> Repair:
-    explanation = f"A sheet with an unknown name was left out: {_join(sheets)}."
+def _report_unknown_sheets(sheets: list[str]) -> Repair:
+    explanation = f"A sheet with an unknown name was left out: {_join_names(sheets)}."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
@@ -190,20 +192,20 @@ MAX_LISTED = 10
 """Number of codes, sheets or cells that a report lists."""
 
 
-def _join(names: Sequence[str], separator: str = ", ") -> str:
+def _join_names(names: Sequence[str], separator: str = ", ") -> str:
     more = len(names) - MAX_LISTED
     return separator.join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _equal_codes(places_by_code: dict[str, list[Location]]) -> Repair:
-    """Return the warning that names the codes that several items have."""
+def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> Repair:
+    """Build the warning that several items have the same code, which was a number in a cell."""
     codes = [
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
         for code, places in places_by_code.items()
     ]
     explanation = (
         "Items have equal codes, and one of them was a number: "
-        f"{_join(codes, '; ')}. Check whether a final zero was lost."
+        f"{_join_names(codes, '; ')}. Check whether a final zero was lost."
     )
     second = next(iter(places_by_code.values()))[1]
     path = second.describe(CODE_COLUMN)
@@ -218,13 +220,13 @@ UNREAD_CELLS = {
 }
 
 
-def _unread_cells(grid: Sheet) -> Iterator[Repair]:
-    """Yield a report of each kind of cells that were not read."""
+def _report_unread_cells(grid: Sheet) -> Iterator[Repair]:
+    """Yield a warning for each kind of cell that was not read, such as merged cells."""
     if grid.unread is None:
         return
     names = (grid.unread.beyond, grid.unread.merged, grid.unread.formulas)
     for (kind, explanation), cells in zip(UNREAD_CELLS.items(), names, strict=True):
         if cells:
             path = f"sheet {grid.name}, cell {cells[0]}"
-            listed = f"{explanation} Cells: {_join(cells)}."
+            listed = f"{explanation} Cells: {_join_names(cells)}."
             yield Repair(kind, listed, len(cells), path, None, None)

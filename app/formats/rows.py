@@ -20,9 +20,9 @@ from .cells import (
     STRING_LIST,
     Cell,
     FormattedNumber,
-    column_letter,
     fill_missing,
     format_cell,
+    get_column_letters,
     get_path,
     is_empty,
     is_number,
@@ -56,17 +56,17 @@ from .dates import normalize_date
 from .headings import (
     MAX_ROWS_SEARCHED,
     NumberedRow,
-    explain_headings,
+    explain_missing_headings,
     find_heading_row,
     find_metadata_key,
 )
 from .other_formats import (
     CANVAS_CSV,
     INDENTED,
-    indentation,
     is_canvas_table,
     is_indented_by_columns,
     is_indented_by_spaces,
+    measure_indentation,
 )
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -88,7 +88,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """The names of cells of a workbook whose content is not read, such as A2."""
+    """The names (such as A2) of cells in a workbook whose content is not read."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -99,7 +99,7 @@ class UnreadCells:
 
 
 class Sheet(NamedTuple):
-    """The cells of a sheet of a workbook, or of a CSV file, which has no name."""
+    """The rows of one sheet of a workbook, or of a CSV file, which has no sheet name."""
 
     name: str | None
     rows: Iterable[tuple[int, Sequence[Cell]]]
@@ -110,14 +110,17 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True)
 class Location:
-    """The location of a row, for messages."""
+    """The place of a row in a file, with its column letters, to describe it in messages."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     """Column letters by column name."""
 
     def describe(self, name: str = "") -> str:
-        """Return the location of the row, or of the cell of a field, for a message."""
+        """Return the location of the row, or of the cell of the field ``name``, for a message.
+
+        For example: ``sheet CFItems, row 5, column B (fullStatement)``.
+        """
         letter = next(
             (self.columns[one] for one in _iter_path_prefixes(name) if one in self.columns), None
         )
@@ -134,7 +137,7 @@ def _iter_path_prefixes(name: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """The content of a row."""
+    """A row that was read: its location, its entity, and metadata such as the item's parent."""
 
     layout: Layout
     place: Location
@@ -143,8 +146,12 @@ class Row:
     """Values of metadata columns, such as the parent of an item."""
 
 
-def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
-    """Return the cells of an entity; values that no cell represents exactly go to ``more``."""
+def make_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
+    """Return the cells of an entity's row, by column name.
+
+    Values that no cell can represent exactly go to the column ``more`` as JSON. ``metadata`` are
+    further cells, such as the item's parent.
+    """
     line: RowCells = {}
     more: JsonObject = {}
     fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
@@ -152,7 +159,7 @@ def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = N
         more[name] = entity[name]
     for column in layout.columns.values():
         value = None if column.metadata else get_path(entity, column.path)
-        if value is not None and column.codec.fits(value):
+        if value is not None and column.codec.can_round_trip(value):
             line[column.name] = column.codec.write(value)
         elif value is not None:
             set_path(more, column.path, value)
@@ -161,7 +168,7 @@ def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = N
 
 
 class RowReader:
-    """Reads the rows of a sheet, and collects their problems and repairs.
+    """Reads the rows of a sheet as entities, and collects their problems and repairs.
 
     The row of headings is read at once, the others by iteration.
     """
@@ -196,7 +203,7 @@ class RowReader:
         self._metadata_rows: list[tuple[str, NumberedRow]] = []
         first_rows: list[NumberedRow] = []
         for row in self._rows:
-            key = self._metadata_key(row)
+            key = self._find_metadata_key(row)
             if key is None:
                 first_rows = [row, *islice(self._rows, MAX_ROWS_SEARCHED - 1)]
                 break
@@ -213,7 +220,7 @@ class RowReader:
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not folded.isdisjoint(KNOWLEDGE_GRAPH_HEADINGS)
-        self._has_depths = any(map(self._is_depth, self.headings))
+        self._has_depths = any(map(self._is_depth_heading, self.headings))
         self._has_case_identifiers = CASE_IDENTIFIER in folded
         kinds = [
             index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
@@ -223,63 +230,66 @@ class RowReader:
 
     def _is_known_heading(self, text: str) -> bool:
         layouts = (self.layout,) if self.layout else (ITEM, ASSOCIATION, DOCUMENT)
-        return fold_heading(text) == CLASS_COLUMN or any(one.find(text) for one in layouts)
+        return fold_heading(text) == CLASS_COLUMN or any(one.find_column(text) for one in layouts)
 
-    def _metadata_key(self, row: NumberedRow) -> str | None:
+    def _find_metadata_key(self, row: NumberedRow) -> str | None:
         if self.layout not in {None, ITEM}:
             return None
         return find_metadata_key(row.cells, self._is_known_heading)
 
-    def _metadata(self) -> Iterator[Row]:
-        """Yield the document that rows such as ``#title,Mathematics`` describe (compeito)."""
+    def _iter_metadata_documents(self) -> Iterator[Row]:
+        """Yield the document that rows such as ``#title,Mathematics`` describe, if there are any.
+
+        compeito writes such rows above the headings.
+        """
         document = Row(DOCUMENT, Location(""))
         rows_by_column: dict[str, int] = {}
         for key, (number, cells) in self._metadata_rows:
             place = Location(f"{self.where}row {number}")
             values = [cell for cell in cells[1:] if not is_empty(cell)]
-            column = DOCUMENT.find(key)
+            column = DOCUMENT.find_column(key)
             if column is None:
                 text = " | ".join(map(format_cell, [cells[0], *values]))
                 self.repairs.record("row-above-headings", place.where, text)
             elif column.name in rows_by_column:
                 message = f"#{key} is also in row {rows_by_column[column.name]}; remove one"
-                self._problem(place.where, message)
+                self._add_problem(place.where, message)
             elif values:
                 rows_by_column[column.name] = number
                 separator = SEPARATOR if column.codec is STRING_LIST else ", "
                 cell = values[0] if len(values) == 1 else separator.join(map(format_cell, values))
                 row = Row(DOCUMENT, place, document.entity, document.metadata)
-                self._read(row, column, cell)
+                self._read_cell(row, column, cell)
         if rows_by_column and self.header_number:
             first, last = (self._metadata_rows[index][1].number for index in (0, -1))
             yield replace(document, place=Location(f"{self.where}rows {first} to {last}"))
 
     def __iter__(self) -> Iterator[Row]:
-        yield from self._metadata()
+        yield from self._iter_metadata_documents()
         for number, cells in chain(self._first_rows, self._rows):
             self.number = number
-            layout = self._layout(cells, self.class_index)
+            layout = self._get_row_layout(cells, self.class_index)
             if layout and self._has_required_headings(layout):
-                yield self._row(layout, cells)
+                yield self._read_row(layout, cells)
         if self._shows_hierarchy_by_spaces():
-            self._problem(f"{self.where}row {self.header_number}", INDENTED)
+            self._add_problem(f"{self.where}row {self.header_number}", INDENTED)
         for index, (where, count) in self._unnamed.items():
             rows = "a row" if count == 1 else f"{count:,} rows"
-            self._problem(
-                f"{where}, column {column_letter(index)}",
+            self._add_problem(
+                f"{where}, column {get_column_letters(index)}",
                 f"this column has no heading, but a value in {rows}; give it one, or empty it",
             )
 
     def _has_required_headings(self, layout: Layout) -> bool:
-        """Return whether a table has all columns that it needs; report it once if not."""
+        """Return whether the headings include all required columns; if not, report it once."""
         if layout.kind not in self._is_complete:
-            columns = self._columns_of(layout)
-            message = explain_headings(layout, self.headings, columns, self._first_rows)
+            columns = self._get_columns(layout)
+            message = explain_missing_headings(layout, self.headings, columns, self._first_rows)
             if layout is ITEM and self._is_indented(has_headings=message is None):
                 message = INDENTED
             self._is_complete[layout.kind] = message is None
             if message:
-                self._problem(f"{self.where}row {self.header_number}", message)
+                self._add_problem(f"{self.where}row {self.header_number}", message)
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
@@ -288,35 +298,37 @@ class RowReader:
         if not has_headings:
             rows.insert(0, self.headings_as_read)
         first = [next((cell for cell in row if not is_empty(cell)), None) for row in rows]
-        statements = [index for index, column in self._columns_of(ITEM) if column is STATEMENT]
+        statements = [index for index, column in self._get_columns(ITEM) if column is STATEMENT]
         has_gaps = not statements or any(_is_blank(row, statements[0]) for row in rows)
         return (has_gaps and is_indented_by_columns(rows)) or (
             not has_headings
             and all(len(row) == 1 for row in rows)
-            and is_indented_by_spaces([indentation(cell) for cell in first])
+            and is_indented_by_spaces([measure_indentation(cell) for cell in first])
         )
 
-    def _layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
+    def _get_row_layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
         if self.layout or index is None:
             return self.layout or ITEM
         written = format_cell(cells[index]).strip() if index < len(cells) else ""
         layout = find_layout(written) if written else ITEM
         if not layout:
-            place = Location(f"{self.where}row {self.number}", {CLASS_COLUMN: column_letter(index)})
-            self._problem(
+            place = Location(
+                f"{self.where}row {self.number}", {CLASS_COLUMN: get_column_letters(index)}
+            )
+            self._add_problem(
                 place.describe(CLASS_COLUMN), f"{written!r} is not a class of the standard"
             )
         return layout
 
-    def _row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
-        columns = self._columns_of(layout)
-        known = {column.name: column_letter(index) for index, column in columns}
+    def _read_row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
+        columns = self._get_columns(layout)
+        known = {column.name: get_column_letters(index) for index, column in columns}
         row = Row(layout, Location(f"{self.where}row {self.number}", known))
         for index, column in columns:
             cell = cells[index] if index < len(cells) else None
             if not is_empty(cell):
-                self._read(row, column, cell)
-        self._read_more(row)
+                self._read_cell(row, column, cell)
+        self._read_overflow(row)
         if layout is ITEM and self._has_case_identifiers:
             self._choose_identifier(row)
         for index, cell in _iter_unnamed_cells(cells, self.headings):
@@ -326,7 +338,7 @@ class RowReader:
         return row
 
     def _choose_identifier(self, row: Row) -> None:
-        """Use the graph's own identifier of an item only if it has no CASE identifier."""
+        """Use the knowledge graph's identifier of an item only if it has no CASE identifier."""
         extensions = row.entity.get("extensions", {})
         own = extensions.get("identifier")
         if own is not None and "identifier" not in row.entity:
@@ -339,25 +351,25 @@ class RowReader:
             self.repairs.record("unknown-field", place, own, target)
             self.repairs.count_field("unknown-field", "identifier")
 
-    def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:
-        """Return (index, column) of each heading; an unknown heading becomes a field of its own."""
+    def _get_columns(self, layout: Layout) -> list[tuple[int, Column]]:
+        """Return (index, column) of each heading; an unknown heading is a field of that name."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}
         for index, heading in enumerate(self.headings):
             if not heading or fold_heading(heading) == CLASS_COLUMN:
                 continue
-            column = self._column(layout, heading)
-            if layout is ITEM and self._is_depth(heading):
+            column = self._get_column(layout, heading)
+            if layout is ITEM and self._is_depth_heading(heading):
                 column = DEPTH
             elif self._has_depths and column.codec in {LEVEL_LIST, STRING_LIST}:
                 column = replace(column, codec=SEMICOLON_LIST)
             elif heading == PARENT_CODE_HEADING and PARENT_HEADING in self.headings:
                 column = PARENT_CODE
             if column.name in columns:
-                first = column_letter(columns[column.name][0])
-                where = f"{self.where}row {self.header_number}, column {column_letter(index)}"
-                self._problem(
+                first = get_column_letters(columns[column.name][0])
+                where = f"{self.where}row {self.header_number}, column {get_column_letters(index)}"
+                self._add_problem(
                     where, f"{heading!r} means {column.name}, as column {first} does; remove one"
                 )
             else:
@@ -365,21 +377,21 @@ class RowReader:
         self._columns[layout.kind] = list(columns.values())
         return self._columns[layout.kind]
 
-    def _column(self, layout: Layout, heading: str) -> Column:
-        """Return the column of a heading in the table of a class, or a new one if unknown."""
+    def _get_column(self, layout: Layout, heading: str) -> Column:
+        """Return the column that a heading names in a table, or a new one if it is unknown."""
         # In a table of all classes, the column of another class is not taken as an alias.
         others = (
             self.class_index is not None
             and heading in COLUMN_NAMES
             and heading not in layout.columns
         )
-        known = None if others else layout.find(heading)
+        known = None if others else layout.find_column(heading)
         if layout is ITEM and self._is_knowledge_graph:
             if fold_heading(heading) == "identifier" and self._has_case_identifiers:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
             if fold_heading(heading) == "description" and not self._has_statement():
                 return STATEMENT
-        if known and known.name == KEYWORDS_COLUMN and self._has_comma_lists():
+        if known and known.name == KEYWORDS_COLUMN and self._has_opensalt_headings():
             return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
 
@@ -389,35 +401,35 @@ class RowReader:
             return False
         return bool(self._indents) and is_indented_by_spaces(self._indents)
 
-    def _is_depth(self, heading: str) -> bool:
-        """Return whether a heading stands for the depth of items, as in OpenCASE's template."""
+    def _is_depth_heading(self, heading: str) -> bool:
+        """Return whether a heading means the depth of items in the tree (OpenCASE's template)."""
         folded = fold_heading(heading)
-        grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find(one))]
+        grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find_column(one))]
         is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
         return folded in DEPTH_HEADINGS or is_level
 
     def _has_statement(self) -> bool:
-        columns = (ITEM.find(heading) for heading in self.headings)
+        columns = (ITEM.find_column(heading) for heading in self.headings)
         return any(column is STATEMENT for column in columns)
 
-    def _has_comma_lists(self) -> bool:
-        """Return whether a heading is one of OpenSALT's, which separates lists by commas."""
+    def _has_opensalt_headings(self) -> bool:
+        """Return whether one of the headings is OpenSALT's, which separates lists by commas."""
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
         folded = {fold_heading(heading) for heading in self.headings}
         names = (*ASSOCIATION_COLUMNS, IS_CHILD_OF, "smartLevel")
         return not folded.isdisjoint(map(fold_heading, names))
 
-    def _read(self, row: Row, column: Column, cell: Cell) -> None:
+    def _read_cell(self, row: Row, column: Column, cell: Cell) -> None:
         if column is STATEMENT:
-            self._indents.append(indentation(cell))
+            self._indents.append(measure_indentation(cell))
         if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:
             self.repairs.record(
                 "surrounding-space", row.place.describe(column.name), cell, stripped
             )
             cell = stripped
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
-            self._note_numeric_code(row, cell)
+            self._report_numeric_code(row, cell)
         try:
             if self.can_repair and isinstance(cell, str) and column.codec in {DATE, DATE_TIME}:
                 cell = self._normalize_date(row, column, cell)
@@ -427,7 +439,7 @@ class RowReader:
                 column.codec.read(cell),
             )
         except ValueError as error:
-            self._problem(row.place.describe(column.name), str(error))
+            self._add_problem(row.place.describe(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:
         normalized = normalize_date(text)
@@ -436,8 +448,8 @@ class RowReader:
         self.repairs.record("date-form", row.place.describe(column.name), text, normalized)
         return normalized
 
-    def _note_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Warn about a code that its cell holds as a date, or as a number without its zeros."""
+    def _report_numeric_code(self, row: Row, cell: Cell) -> None:
+        """Report a code whose cell holds a date, or a number that may have lost its final zero."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
         if isinstance(cell, date | time):
@@ -445,14 +457,14 @@ class RowReader:
         elif not isinstance(cell, FormattedNumber):
             self.repairs.record("code-from-number", row.place.describe(CODE_COLUMN), cell, code)
 
-    def _read_more(self, row: Row) -> None:
+    def _read_overflow(self, row: Row) -> None:
         more = row.metadata.pop(OVERFLOW.name, {})
         if isinstance(more, dict):
             fill_missing(row.entity, more)
         else:
-            self._problem(row.place.describe(OVERFLOW.name), "must be a JSON object")
+            self._add_problem(row.place.describe(OVERFLOW.name), "must be a JSON object")
 
-    def _problem(self, path: str, message: str) -> None:
+    def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
 
 
@@ -465,6 +477,6 @@ def _is_blank(row: Sequence[Cell], index: int) -> bool:
 
 
 def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
-    """Yield (index, cell) of the cells without a heading."""
+    """Yield (index, cell) of each cell in a column without a heading."""
     named = {index for index, heading in enumerate(headings) if heading}
     return ((index, cell) for index, cell in enumerate(cells) if index not in named)

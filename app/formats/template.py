@@ -77,8 +77,8 @@ TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
 """The tables that people fill in. Others occur only in exported frameworks."""
 
 
-def template_columns(layout: Layout) -> list[Column]:
-    """Return the columns of a table in a template."""
+def get_template_columns(layout: Layout) -> list[Column]:
+    """Return the columns of a table that people fill in, without those only exports have."""
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 
 
@@ -87,28 +87,31 @@ EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", 
 
 
 def describe_column(layout: Layout, column: Column) -> str:
-    """Return the description of a column as one sentence."""
+    """Return a sentence that explains to people what a column is for."""
     name, *part = column.path
     whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
     return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])
 
 
-def write_csv(file: BinaryIO) -> None:
-    """Write a CSV file with the headings of items."""
-    csv.write_csv(file, [[column.name for column in template_columns(ITEM)]])
+def write_csv_template(file: BinaryIO) -> None:
+    """Write a CSV file to fill in: only the headings of the items' columns."""
+    csv.write_csv(file, [[column.name for column in get_template_columns(ITEM)]])
 
 
-def write_workbook(file: BinaryIO) -> None:
-    """Write a workbook with sheets for document, items and associations, and one of help."""
+def write_workbook_template(file: BinaryIO) -> None:
+    """Write an empty workbook to fill in, with a help sheet that describes all columns.
+
+    It has sheets for the document, the items and the associations.
+    """
     sheets = [
-        (layout.sheet, [one.name for one in template_columns(layout)], ())
+        (layout.sheet, [one.name for one in get_template_columns(layout)], ())
         for layout in TEMPLATE_LAYOUTS
     ]
     help_header = ("sheet", "column", "what to write", "what it is for")
-    xlsx.write_workbook(file, [*sheets, (HELP_SHEET, help_header, _help())])
+    xlsx.write_workbook(file, [*sheets, (HELP_SHEET, help_header, _iter_help_rows())])
 
 
-def _help() -> Iterator[list[Cell]]:
+def _iter_help_rows() -> Iterator[list[Cell]]:
     for layout in TEMPLATE_LAYOUTS:
-        for column in template_columns(layout):
+        for column in get_template_columns(layout):
             yield [layout.sheet, column.name, column.codec.about, describe_column(layout, column)]

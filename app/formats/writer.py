@@ -25,7 +25,7 @@ from .columns import (
 )
 from .file_format import FileFormat
 from .hierarchy import NO_PARENT
-from .rows import CLASS_COLUMN, JsonObject, RowCells, to_cells
+from .rows import CLASS_COLUMN, JsonObject, RowCells, make_cells
 
 CHILD_LAYOUTS = {
     RUBRIC: ("CFRubricCriteria", CRITERION),
@@ -38,7 +38,10 @@ REQUIRED_SHEETS = (DOCUMENT, ITEM, ASSOCIATION)
 
 
 class TableWriter:
-    """Spools the rows of a framework to disk until all used columns are known."""
+    """Writes the entities of a framework as one CSV table, or as a workbook.
+
+    It stores rows in temporary files, because it must know all used columns before it writes.
+    """
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
         self._file, self._form = file, form
@@ -56,36 +59,36 @@ class TableWriter:
         self._open.close()
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity as it is inside a package."""
+        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
             name = "extensions" if kind == "CFPackage" else "definitionExtensions"
             self._package[name] = to_json(entity["extensions"])
         else:
-            self._add(LAYOUTS_BY_CLASS[kind], entity)
+            self._add_row(LAYOUTS_BY_CLASS[kind], entity)
 
-    def _add(self, layout: Layout, entity: JsonObject, parent: str | None = None) -> None:
+    def _add_row(self, layout: Layout, entity: JsonObject, parent: str | None = None) -> None:
         name, below = CHILD_LAYOUTS.get(layout, ("", None))
         children = entity.get(name)
         # A cell cannot hold an identifier of spaces only, so the children stay in the row.
-        if below and children and STRING.fits(entity["identifier"]):
+        if below and children and STRING.can_round_trip(entity["identifier"]):
             entity = {other: value for other, value in entity.items() if other != name}
             for child in children:
-                self._add(below, child, entity["identifier"])
-        self._spool(layout, to_cells(layout, entity, {"parent": parent} if parent else None))
+                self._add_row(below, child, entity["identifier"])
+        self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Add an association to the row of its item if it is its first isChildOf; else as a row."""
+        """Store an item's first isChildOf in the item's row, any other association in its own."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
         position = {"position": self._associations}
         first = association["associationType"] == IS_CHILD_OF and origin not in self._children
-        if first and STRING.fits(parent):
+        if first and STRING.can_round_trip(parent):
             self._children[origin] = {**association, **position}
         else:
-            self._spool(ASSOCIATION, to_cells(ASSOCIATION, association, {**position}))
+            self._spool(ASSOCIATION, make_cells(ASSOCIATION, association, {**position}))
 
     def _spool(self, layout: Layout, line: RowCells) -> None:
         if layout not in self._spools:
@@ -94,7 +97,7 @@ class TableWriter:
         self._used[layout] |= line.keys()
         pickle.dump(line, self._spools[layout])
 
-    def _lines(self, layout: Layout) -> Iterator[RowCells]:
+    def _iter_spooled_rows(self, layout: Layout) -> Iterator[RowCells]:
         spool = self._spools.get(layout)
         if spool is None:
             return
@@ -104,10 +107,10 @@ class TableWriter:
                 line: RowCells = pickle.load(spool)  # noqa: S301  an unnamed file of this process
             except EOFError:
                 return
-            yield self._with_parent(line) if layout is ITEM else line
+            yield self._add_parent_cells(line) if layout is ITEM else line
 
-    def _with_parent(self, line: RowCells) -> RowCells:
-        """Return the cells of an item with its place in the hierarchy."""
+    def _add_parent_cells(self, line: RowCells) -> RowCells:
+        """Return an item's cells with those about its parent and its place among siblings."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
@@ -120,54 +123,63 @@ class TableWriter:
             placed["sequenceNumber"] = child["sequenceNumber"]
         return {**line, **placed}
 
-    def _complete(self) -> None:
-        """Give associations whose origin is no item here rows of their own."""
-        items = {str(line.get("identifier")) for line in self._lines(ITEM)}
+    def _add_remaining_rows(self) -> None:
+        """Give isChildOf associations whose origin is not an item of this framework their own rows.
+
+        Also add the row with the extensions of the package.
+        """
+        items = {str(line.get("identifier")) for line in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:
             child = self._children.pop(origin)
             position = {"position": child.pop("position")}
-            self._spool(ASSOCIATION, to_cells(ASSOCIATION, child, position))
+            self._spool(ASSOCIATION, make_cells(ASSOCIATION, child, position))
         self._used[ITEM] |= {"parent", "sequenceNumber", "parentAssociation"}
         if self._package:
             self._spool(PACKAGE, dict(self._package))
 
-    def _header(self, layout: Layout) -> list[str]:
+    def _get_header(self, layout: Layout) -> list[str]:
         used = {*self._used[layout], *layout.first}
         return [name for name in layout.columns if name in used]
 
     def finish(self) -> None:
-        """Write the file. Raises ``UnprocessableContent`` if a string is too long for a cell."""
-        self._complete()
+        """Write the file from the rows that were added.
+
+        Raises ``UnprocessableContent`` if a string is too long for a cell.
+        """
+        self._add_remaining_rows()
         if self._form == "csv":
             self._write_csv()
         else:
             self._write_workbook()
 
     def _write_workbook(self) -> None:
-        """Write a sheet for each class."""
         sheets = (
             layout for layout in LAYOUTS if layout in REQUIRED_SHEETS or layout in self._spools
         )
         xlsx.write_workbook(
             self._file,
-            ((one.sheet, self._header(one), self._cells(one)) for one in sheets),
+            ((one.sheet, self._get_header(one), self._iter_rows(one)) for one in sheets),
         )
 
     def _write_csv(self) -> None:
-        """Write one table whose column ``class`` contains the class of each row."""
+        """Write one table with the rows of all classes; its first column names the class."""
         present = [layout for layout in LAYOUTS if layout in self._spools]
-        names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
-        csv.write_csv(self._file, self._all([*names], present))
+        names = dict.fromkeys(
+            name for layout in (ITEM, *present) for name in self._get_header(layout)
+        )
+        csv.write_csv(self._file, self._iter_rows_of_all_classes([*names], present))
 
-    def _all(self, names: list[str], layouts: Sequence[Layout]) -> Iterator[list[Cell]]:
+    def _iter_rows_of_all_classes(
+        self, names: list[str], layouts: Sequence[Layout]
+    ) -> Iterator[list[Cell]]:
         yield [CLASS_COLUMN, *names]
         for layout in layouts:
-            for line in self._lines(layout):
+            for line in self._iter_spooled_rows(layout):
                 yield [layout.kind, *(line.get(name) for name in names)]
 
-    def _cells(self, layout: Layout) -> Iterator[list[Cell]]:
-        header = self._header(layout)
-        for line in self._lines(layout):
+    def _iter_rows(self, layout: Layout) -> Iterator[list[Cell]]:
+        header = self._get_header(layout)
+        for line in self._iter_spooled_rows(layout):
             yield [line.get(name) for name in header]
 
 

@@ -24,7 +24,7 @@ from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
 from ..case.problems import create_validation_error
 from ..exceptions import BadRequest, Problem
-from .cells import Cell, FormattedNumber, column_letter, format_cell
+from .cells import Cell, FormattedNumber, format_cell, get_column_letters
 from .number_format import parse_number_format
 from .rows import Sheet, UnreadCells
 
@@ -54,24 +54,27 @@ SURROGATES = range(0xD800, 0xE000)
 ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
-def escape(text: str) -> str:
-    """Escape the characters of a string that XML cannot hold."""
+def escape_cell_text(text: str) -> str:
+    """Escape characters that XML cannot hold as Excel does: the character NUL is ``_x0000_``."""
     return UNWRITABLE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
 
 
-def unescape(text: str) -> str:
-    """Undo ``escape``."""
-    return ESCAPED.sub(lambda found: _character(int(found[1], 16)) or found[0], text)
+def unescape_cell_text(text: str) -> str:
+    """Replace escapes such as ``_x0000_`` in the text of a cell by their characters."""
+    return ESCAPED.sub(lambda found: _decode_character(int(found[1], 16)) or found[0], text)
 
 
-def _character(code: int) -> str:
+def _decode_character(code: int) -> str:
     """Return the character of a code point, or an empty string for half a surrogate pair."""
     return "" if code in SURROGATES else chr(code)
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
-    """Return the sheets of a workbook. Raises ``BadRequest`` if it is invalid or too large."""
-    _check_size(raw)
+    """Open an XLSX workbook and return its sheets; their rows are parsed by iteration.
+
+    Raises ``BadRequest`` if the workbook is invalid or too large.
+    """
+    _refuse_large_workbook(raw)
     try:
         with warnings.catch_warnings():
             # About what is not read: validations, drawings, styles.
@@ -83,7 +86,7 @@ def read_workbook(raw: bytes) -> list[Sheet]:
     grids = []
     for sheet in book.worksheets:
         unread = UnreadCells()
-        grids.append(Sheet(sheet.title, _rows(sheet, budget, unread), unread))
+        grids.append(Sheet(sheet.title, _iter_rows(sheet, budget, unread), unread))
     return grids
 
 
@@ -94,10 +97,10 @@ READ_ERRORS = (
 """Exceptions that openpyxl raises for files that are no workbooks."""
 
 
-def _check_size(raw: bytes) -> None:
-    """Reject a workbook whose unpacked size exceeds the limit, before it is in memory.
+def _refuse_large_workbook(raw: bytes) -> None:
+    """Raise ``BadRequest`` if a workbook is too large when unpacked, before it is unpacked.
 
-    At most as many bytes of each part are read as its entry in the archive declares.
+    The sizes that the archive declares suffice, because no part is read further than that.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -110,12 +113,12 @@ def _check_size(raw: bytes) -> None:
                 )
             for part in parts:
                 if part.filename.endswith(".xml"):
-                    _check_tags(archive, part)
+                    _refuse_many_tags(archive, part)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise BadRequest(f"the file is not an XLSX workbook: {error}") from None
 
 
-def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+def _refuse_many_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
     if part.file_size <= MAX_TAGS * len("<c/>"):
         return
     tags = 0
@@ -123,42 +126,46 @@ def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
         while chunk := file.read(CHUNK_BYTES):
             tags += chunk.count(b"<")
             if tags > MAX_TAGS:
-                raise _too_many_strings() if "sharedStrings" in part.filename else _too_many_cells()
+                raise (
+                    _make_string_limit_error()
+                    if "sharedStrings" in part.filename
+                    else _make_cell_limit_error()
+                )
 
 
 @dataclass
 class _CellBudget:
-    """Limits the number of cells that are read from a workbook."""
+    """Limits the total number of cells that are read from a workbook."""
 
     left: int
 
     def spend(self, cells: int) -> None:
-        """Count the cells of a row; an empty row counts as one cell."""
+        """Count the cells of a row, at least one. Raises ``BadRequest`` above the limit."""
         self.left -= max(1, cells)
         if self.left < 0:
-            raise _too_many_cells()
+            raise _make_cell_limit_error()
 
 
-def _too_many_cells() -> BadRequest:
+def _make_cell_limit_error() -> BadRequest:
     return BadRequest(
         f"the workbook holds more than {MAX_CELLS:,} cells, empty ones with a format included: "
         "delete unused rows and columns, or save each sheet as CSV"
     )
 
 
-def _too_many_strings() -> BadRequest:
+def _make_string_limit_error() -> BadRequest:
     return BadRequest(
         f"the workbook holds more than {MAX_SHARED_STRINGS:,} shared strings: remove unused "
         "sheets, or save each sheet as CSV"
     )
 
 
-def _rows(
+def _iter_rows(
     sheet: Any, budget: _CellBudget, unread: UnreadCells
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Return the rows that have cells, each with its number in the sheet.
+    """Yield (row number, cells) of each row that has cells.
 
-    The names of cells whose content is not read are added to ``unread``.
+    Adds the names of cells whose content is not read to ``unread``.
 
     openpyxl's own iteration yields every row before a cell, which is a million rows if the cell is
     in Excel's last one.
@@ -176,7 +183,7 @@ def _rows(
             )
             for number, cells in parser.parse():
                 budget.spend(len(cells))
-                yield number, _values(number, cells, unread.beyond, book)
+                yield number, _read_values(number, cells, unread.beyond, book)
             unread.formulas += parser.formulas
             merged = parser.merged_cells.mergeCell if parser.merged_cells else ()
             unread.merged += [each.ref for each in merged if each.size["rows"] > 1]
@@ -185,45 +192,48 @@ def _rows(
 
 
 class _SheetParser(WorkSheetParser):
-    """Also collects the formulas without a stored result."""
+    """openpyxl's parser of a sheet, which also lists the formulas without a stored result."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.formulas: list[str] = []
 
     def parse_cell(self, element: Any) -> dict[str, Any]:
-        """Return a cell; a formula without a result has no value."""
+        """Parse a cell as openpyxl does, and note the cell of a formula without a stored result."""
         cell: dict[str, Any] = super().parse_cell(element)
         # Programs write an empty string as the result with the type str.
         has_result = element.findtext(VALUE_TAG) or element.get("t") == "str"
         if not has_result and element.find(FORMULA_TAG) is not None:
-            self.formulas.append(f"{column_letter(cell['column'] - 1)}{cell['row']}")
+            self.formulas.append(f"{get_column_letters(cell['column'] - 1)}{cell['row']}")
         return cell
 
 
-def _values(
+def _read_values(
     number: int, cells: Sequence[dict[str, Any]], beyond: list[str], book: Any
 ) -> list[Cell]:
-    """Return the values of a row by their columns."""
+    """Return the values of a row, with None for each empty cell before the last value.
+
+    Adds the names of cells beyond the last column that is read to ``beyond``.
+    """
     values: list[Cell] = []
     for cell in cells:
         index, value = cell["column"] - 1, cell["value"]
         if value is None:
             continue
         if index >= MAX_COLUMNS:
-            beyond.append(f"{column_letter(index)}{number}")
+            beyond.append(f"{get_column_letters(index)}{number}")
             continue
         values += [None] * (index + 1 - len(values))
         if isinstance(value, str):
-            value = unescape(value)
+            value = unescape_cell_text(value)
         elif cell["data_type"] == "n" and cell["style_id"]:
-            value = _apply_number_format(value, _number_format(book, cell["style_id"]))
+            value = _apply_number_format(value, _get_number_format(book, cell["style_id"]))
         values[index] = value
     return values
 
 
-def _number_format(book: Any, style_id: int) -> str:
-    """Return the number format of a style of a workbook."""
+def _get_number_format(book: Any, style_id: int) -> str:
+    """Return the number format code of a cell style in a workbook, such as ``0.00``."""
     number: int = book._cell_styles[style_id].numFmtId  # noqa: SLF001  as ReadOnlyCell does
     if number < BUILTIN_FORMATS_MAX_SIZE:
         return BUILTIN_FORMATS.get(number, "General")
@@ -231,7 +241,7 @@ def _number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number with its text, if its format shows other digits than the number alone."""
+    """Return a number, with the text that its format shows if that has other digits."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
@@ -253,14 +263,14 @@ def write_workbook(
         sheet = book.create_sheet(name)
         sheet.freeze_panes = "A2"
         for index in range(len(header)):
-            column = sheet.column_dimensions[column_letter(index)]
+            column = sheet.column_dimensions[get_column_letters(index)]
             # Text columns, because Excel would turn an entered 3.10 into 3.1 otherwise.
             column.width, column.number_format = COLUMN_WIDTH, TEXT_FORMAT
-        sheet.append([_cell(sheet, name) for name in header])
+        sheet.append([_make_cell(sheet, name) for name in header])
         for number, row in enumerate(rows, 2):
             problems += _iter_long_cells(name, number, header, row)
             if not problems:
-                sheet.append([_cell(sheet, cell) for cell in row])
+                sheet.append([_make_cell(sheet, cell) for cell in row])
     # Saved in any case, because that removes the temporary files of openpyxl.
     book.save(io.BytesIO() if problems else file)
     if problems:
@@ -270,27 +280,27 @@ def write_workbook(
 def _iter_long_cells(
     sheet: str, number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """Yield a problem for each cell of a row that Excel would truncate."""
+    """Yield a problem for each cell of a row whose text is longer than Excel's limit."""
     for index, cell in enumerate(row):
         if isinstance(cell, str) and len(cell) > MAX_CELL_CHARS // 7:
-            length = len(escape(cell).encode("utf-16-le")) // 2
+            length = len(escape_cell_text(cell).encode("utf-16-le")) // 2
             if length > MAX_CELL_CHARS:
                 yield Problem(
-                    path=f"sheet {sheet}, row {number}, column {column_letter(index)} "
+                    path=f"sheet {sheet}, row {number}, column {get_column_letters(index)} "
                     f"({header[index]})",
                     message=f"{length:,} characters; a cell of an XLSX holds {MAX_CELL_CHARS:,}: "
                     "write it as csv, jsonl or case-json",
                 )
 
 
-def _cell(sheet: Any, value: Cell) -> Any:
+def _make_cell(sheet: Any, value: Cell) -> Any:
     if value is None:
         return None
     if isinstance(value, float) and (float(f"{value:.16g}") != value or repr(value) == "-0.0"):
         value = repr(value)  # openpyxl writes only 16 digits of a number
     if not isinstance(value, str):
         return value
-    cell = WriteOnlyCell(sheet, value=escape(value))
+    cell = WriteOnlyCell(sheet, value=escape_cell_text(value))
     cell.data_type = "s"  # a string, even if it looks like a formula or an error
     cell.number_format = TEXT_FORMAT
     return cell

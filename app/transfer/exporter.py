@@ -14,7 +14,7 @@ from ..api.rendering.transforms import JsonObject
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
 from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
-from ..formats.file_format import FileFormat, Layout
+from ..formats.file_format import ExportLayout, FileFormat
 from ..formats.jsonl import JsonLinesWriter
 from ..formats.opensalt import OpenSaltWriter
 from ..formats.writer import TableWriter
@@ -39,7 +39,7 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
     file: BinaryIO,
     *,
     pretty: bool = False,
-    layout: Layout | None = None,
+    layout: ExportLayout | None = None,
 ) -> list[str]:
     """Write a framework to a file in the given format; return messages for the user.
 
@@ -71,7 +71,7 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
 
 
 def _open_writer(
-    form: FileFormat, file: BinaryIO, layout: Layout | None
+    form: FileFormat, file: BinaryIO, layout: ExportLayout | None
 ) -> AbstractContextManager[FrameworkWriter]:
     if layout == "opensalt":
         return OpenSaltWriter(file, form)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ..case.limits import to_json_bytes
-from ..formats.cells import column_number
+from ..formats.cells import get_column_number
 from ..formats.csv import find_row_lines
 from ..formats.file_format import TABLES, FileFormat
 from ..lint.linter import REPAIRED, lint_package
@@ -47,9 +47,9 @@ def lint_file(
     if form == "case-json":
         return lint_package(raw, rules, allow_dense=allow_dense, options=options)
     # Imported late: openpyxl takes longer than the rest of the command.
-    from ..formats.reader import assemble  # noqa: PLC0415  see above
+    from ..formats.reader import assemble_file  # noqa: PLC0415  see above
 
-    file = assemble(raw, form, defaults)
+    file = assemble_file(raw, form, defaults)
     result = lint_package(
         to_json_bytes(file.tree),
         {*rules, SCHEMA.id},
@@ -92,7 +92,7 @@ def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violatio
     if not cell:
         return replace(violation, line=1, column=1, in_table=True)
     row, letters = int(cell["row"] or cell["number"]), cell["column"] or cell["letters"]
-    column = column_number(letters) if letters else 1
+    column = get_column_number(letters) if letters else 1
     line = row_lines[row - 1] if row_lines else row
     return replace(violation, sheet=cell["sheet"], line=line, column=column, in_table=True)
 

@@ -13,7 +13,7 @@ from support.factories import Body
 
 from case_server.case.package import parse_package
 from case_server.formats.assembly import Defaults
-from case_server.formats.cells import column_letter, column_number
+from case_server.formats.cells import get_column_letters, get_column_number
 from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
@@ -126,5 +126,5 @@ def test_strict_reading_keeps_whitespace() -> None:
 
 @pytest.mark.parametrize(("letters", "number"), [("A", 1), ("Z", 26), ("AA", 27), ("IV", 256)])
 def test_column_letters_and_numbers_agree(letters: str, number: int) -> None:
-    assert column_number(letters) == number
-    assert column_letter(number - 1) == letters
+    assert get_column_number(letters) == number
+    assert get_column_letters(number - 1) == letters

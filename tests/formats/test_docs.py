@@ -38,16 +38,16 @@ def test_docs_name_every_format_and_sheet() -> None:
 def test_headings_are_found_by_all_aliases(layout: Layout) -> None:
     for name, column in layout.columns.items():
         spelt = name.replace("URI", " uri").upper()
-        assert layout.find(name) is layout.find(spelt) is column
+        assert layout.find_column(name) is layout.find_column(spelt) is column
     for other, name in layout.aliases.items():
-        found = layout.find(other)
+        found = layout.find_column(other)
         assert found
         assert name in {found.name, found.path[0]}
 
 
 def test_template_explains_its_columns() -> None:
     file = io.BytesIO()
-    template.write_workbook(file)
+    template.write_workbook_template(file)
     book = load_workbook(file)
     assert book.sheetnames == ["CFDocument", "CFItems", "CFAssociations", "About"]
     explained = [cells[:2] for cells in book["About"].iter_rows(min_row=2, values_only=True)]

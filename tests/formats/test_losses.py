@@ -18,7 +18,7 @@ from openpyxl import Workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats.assembly import Defaults
-from case_server.formats.cells import column_letter, strip
+from case_server.formats.cells import get_column_letters, strip
 from case_server.formats.reader import read_framework
 
 DEFAULTS = Defaults(title="Knots", creator="a guild", identifier="knots")
@@ -123,7 +123,7 @@ def to_workbook(table: Table) -> bytes:
                 cell.number_format = code
     for column, index in table.merged:
         table.rows[index + 1][column] = None
-        letter = column_letter(column)
+        letter = get_column_letters(column)
         sheet.merge_cells(f"{letter}{index + 2}:{letter}{index + 3}")
     file = io.BytesIO()
     book.save(file)
@@ -211,7 +211,7 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
         if "indented list" in named or "no rows" in str(refused):
             return
         assert all(f"row {number}" in named for number in rows)
-        assert all(f"column {column_letter(index)}" in named for index in columns)
+        assert all(f"column {get_column_letters(index)}" in named for index in columns)
         assert rows or columns
     else:
         assert not rows

@@ -294,4 +294,4 @@ def test_lone_surrogates_are_refused_in_lines() -> None:
 
 
 def test_half_a_surrogate_pair_stays_escaped() -> None:
-    assert xlsx.unescape("_xD800_ _x0041_") == "_xD800_ A"
+    assert xlsx.unescape_cell_text("_xD800_ _x0041_") == "_xD800_ A"
