@@ -39,8 +39,8 @@ def summarize(changes: list[Any]) -> list[tuple[str, str, str]]:
 
 
 async def test_writes_are_listed_in_order(api: Api) -> None:
-    document, one, two = await api.two_items()
-    relation = await api.new_association(one, two)
+    document, one, two = await api.create_two_items()
+    relation = await api.create_association(one, two)
     changes, since = await read_all(api)
     assert summarize(changes) == [
         ("created", "CFDocument", document["identifier"]),
@@ -61,7 +61,7 @@ async def test_writes_are_listed_in_order(api: Api) -> None:
 
 
 async def test_uri_of_change_returns_the_entity(api: Api) -> None:
-    await api.upload(
+    await api.upload_package(
         CFItems=[factories.packed_item(CFItemTypeURI=factories.link())], CFAssociations=[]
     )
     changes, _ = await read_all(api)
@@ -72,7 +72,9 @@ async def test_uri_of_change_returns_the_entity(api: Api) -> None:
 
 
 async def test_pages_list_every_change_once(api: Api) -> None:
-    await api.upload(CFItems=[factories.packed_item() for _ in range(23)], CFAssociations=[])
+    await api.upload_package(
+        CFItems=[factories.packed_item() for _ in range(23)], CFAssociations=[]
+    )
     whole, _ = await read_all(api)
     pieces, _ = await read_all(api, limit=5)
     assert len(whole) == 24
@@ -80,7 +82,7 @@ async def test_pages_list_every_change_once(api: Api) -> None:
 
 
 async def test_undeleted_item_is_listed_as_created(api: Api) -> None:
-    body = await api.upload(CFItems=[factories.packed_item()], CFAssociations=[])
+    body = await api.upload_package(CFItems=[factories.packed_item()], CFAssociations=[])
     document, item = body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
     _, since = await read_all(api)
     await api.send("PUT", f"/CFPackages/{document}", 200, {**body, "CFItems": []})
@@ -94,9 +96,9 @@ async def test_undeleted_item_is_listed_as_created(api: Api) -> None:
 async def test_associations_are_deleted_and_restored_with_their_nodes(
     api: Api, database_url: str, settings: Settings
 ) -> None:
-    here, there = await api.framework(), await api.framework()
-    one, two = await api.new_item(here), await api.new_item(there)
-    relation = await api.new_association(one, two)
+    here, there = await api.create_document(), await api.create_document()
+    one, two = await api.create_item(here), await api.create_item(there)
+    relation = await api.create_association(one, two)
     _, since = await read_all(api)
     async with Database.open(database_url, settings) as database:
         await soft_delete.delete(database, ITEMS, two["identifier"])
@@ -120,14 +122,14 @@ async def test_invalid_cursor_returns_400(api: Api, since: str) -> None:
 
 
 async def test_cursor_with_invalid_snapshot_returns_400(api: Api) -> None:
-    await api.framework()
+    await api.create_document()
     cursor = parse_cursor((await api.get("/changes"))["next"])
     for snapshot in ("9:3:", "99999999999999999999999:99999999999999999999999:", "5:9:9,9"):
         await api.get("/changes", 400, since=cursor._replace(since=snapshot).encode())
 
 
 async def test_cursor_of_another_history_returns_410(api: Api, database_url: str) -> None:
-    await api.framework()
+    await api.create_document()
     before, since = await read_all(api)
     connection = await asyncpg.connect(to_asyncpg_url(database_url))
     await reset_history_if_restored(connection)
@@ -147,7 +149,7 @@ async def test_cursor_of_another_history_returns_410(api: Api, database_url: str
 
 async def test_late_commit_is_listed(api: Api, database_url: str, execute: Execute) -> None:
     """A transaction may take its change numbers before changes that readers see first."""
-    document = await api.framework()
+    document = await api.create_document()
     late_writer = await asyncpg.connect(to_asyncpg_url(database_url))
     transaction = late_writer.transaction()
     await transaction.start()
@@ -184,9 +186,9 @@ class FeedReplica:
 async def test_replica_equals_server_after_concurrent_writes(
     api: Api, execute: Execute, database_url: str, settings: Settings
 ) -> None:
-    documents = [await api.framework() for _ in range(4)]
+    documents = [await api.create_document() for _ in range(4)]
     items = [
-        await api.new_item(documents[number % 4], CFItemTypeURI=factories.link())
+        await api.create_item(documents[number % 4], CFItemTypeURI=factories.link())
         for number in range(16)
     ]
     replica, written = FeedReplica(api), asyncio.Event()

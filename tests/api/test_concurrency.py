@@ -21,7 +21,7 @@ async def send_concurrently(api: Api, *requests: tuple[str, str, Any]) -> Counte
 
 
 async def test_same_association_put_with_several_identifiers(api: Api, execute: Execute) -> None:
-    _, child, parent = await api.two_items()
+    _, child, parent = await api.create_two_items()
     for association_type in ("isChildOf", "precedes", "exemplar"):
         bodies = [
             factories.association(
@@ -58,14 +58,14 @@ async def test_concurrent_uploads_of_one_item_store_it_once(api: Api, execute: E
 
 
 async def test_links_are_those_of_the_last_put(api: Api) -> None:
-    document = await api.framework()
-    body = await api.new_item(document)
+    document = await api.create_document()
+    body = await api.create_item(document)
     for _ in range(4):
         bodies = [{**body, "subjectURI": [factories.link()]} for _ in range(6)]
         path = f"/CFItems/{body['identifier']}"
         assert await send_concurrently(api, *(("PUT", path, item) for item in bodies)) == {201: 6}
-        stored = await api.one("CFItem", body["identifier"])
-        subjects = (await api.package(document["identifier"]))["CFDefinitions"]["CFSubjects"]
+        stored = await api.get_entity("CFItem", body["identifier"])
+        subjects = (await api.get_package(document["identifier"]))["CFDefinitions"]["CFSubjects"]
         assert [subject["identifier"] for subject in subjects] == [
             link["identifier"] for link in stored["subjectURI"]
         ]
@@ -84,7 +84,9 @@ async def test_uploads_with_shared_definitions_in_opposite_order_do_not_deadlock
 
 
 async def test_package_and_its_items_are_put_concurrently(api: Api) -> None:
-    body = await api.upload(CFItems=[factories.packed_item() for _ in range(60)], CFAssociations=[])
+    body = await api.upload_package(
+        CFItems=[factories.packed_item() for _ in range(60)], CFAssociations=[]
+    )
     document = body["CFDocument"]["identifier"]
     link = factories.link(document)
     changed = [
@@ -97,4 +99,4 @@ async def test_package_and_its_items_are_put_concurrently(api: Api) -> None:
         ("PUT", f"/CFPackages/{document}", body),
     )
     assert statuses == {200: 2, 201: 10}
-    assert len((await api.package(document))["CFItems"]) == 60
+    assert len((await api.get_package(document))["CFItems"]) == 60

@@ -53,8 +53,8 @@ async def test_get_returns_the_stored_entity(
     sent = factories.get_first_entity(stored, resource.name)
     body = await api.get(f"/{resource.plural}/{sent['identifier']}")
     entity = unwrapped(body, resource, api.profile)
-    assert api.lost(sent, entity) == []
-    assert entity["uri"] == api.uri(sent, resource.plural)
+    assert api.list_lost_values(sent, entity) == []
+    assert entity["uri"] == api.get_expected_uri(sent, resource.plural)
     if api.profile.sourced_ids:
         assert entity["sourcedId"] == sent["identifier"]
         assert_both_ids(body)
@@ -140,7 +140,7 @@ async def test_set_is_the_entity_and_its_children_in_code_order(
     kinds = [factories.item_type(hierarchyCode=code) for code in codes]
     if resource.name != "CFItemType":
         kinds = [factories.subject(code) for code in codes]
-    await api.upload(CFDefinitions={resource.plural: kinds})
+    await api.upload_package(CFDefinitions={resource.plural: kinds})
     body = await api.get(f"/{resource.plural}/{kinds[2]['identifier']}")
     assert [entity["hierarchyCode"] for entity in body[resource.plural]] == [
         "ELA",
@@ -154,8 +154,8 @@ async def test_set_is_the_entity_and_its_children_in_code_order(
 
 async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
     sent = factories.rubric()
-    await api.upload(CFRubrics=[sent])
-    rubric = await api.one("CFRubric", sent["identifier"])
+    await api.upload_package(CFRubrics=[sent])
+    rubric = await api.get_entity("CFRubric", sent["identifier"])
     criteria = rubric["CFRubricCriteria"]
     assert [criterion["category"] for criterion in criteria] == ["one", "two"]
     levels = criteria[0]["CFRubricCriterionLevels"]
@@ -166,7 +166,7 @@ async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
 async def test_entity_stored_in_one_profile_is_returned_by_all(
     client: httpx.AsyncClient, profile: Profile
 ) -> None:
-    body = await Api(client, profile).framework()
+    body = await Api(client, profile).create_document()
     for other in PROFILES:
-        entity = await Api(client, other).one("CFDocument", body["identifier"])
+        entity = await Api(client, other).get_entity("CFDocument", body["identifier"])
         assert entity["title"] == body["title"]

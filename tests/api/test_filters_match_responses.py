@@ -288,7 +288,7 @@ async def test_filter_by_field_that_case_1_0_lacks_returns_400(
 
 async def test_rewritten_uri_in_other_letter_case_finds_its_item(client: httpx.AsyncClient) -> None:
     api = Api(client, SDK)
-    document = await api.framework(**with_valid_uris(factories.document("Döc 1")))
+    document = await api.create_document(**with_valid_uris(factories.document("Döc 1")))
     item = with_valid_uris(factories.item(document["identifier"], "Item % 1"))
     await api.put("/CFItems", {"item": item})
     base = f"http://case.test{SDK.prefix}"

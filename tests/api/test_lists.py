@@ -21,12 +21,12 @@ async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
     """Store an entity for each set of fields and return their identifiers in that order."""
     if plural == "CFSubjects":
         subjects = [factories.subject(**{"code": "S", **field}) for field in fields]
-        await api.upload(CFDefinitions={"CFSubjects": subjects})
+        await api.upload_package(CFDefinitions={"CFSubjects": subjects})
         return [subject["identifier"] for subject in subjects]
     if plural == "CFDocuments":
-        return [(await api.framework(**field))["identifier"] for field in fields]
-    document = await api.framework()
-    return [(await api.new_item(document, **field))["identifier"] for field in fields]
+        return [(await api.create_document(**field))["identifier"] for field in fields]
+    document = await api.create_document()
+    return [(await api.create_item(document, **field))["identifier"] for field in fields]
 
 
 async def list_identifiers(api: Api, plural: str, **params: Any) -> list[str]:
@@ -39,7 +39,11 @@ async def test_empty_list_has_paging_fields(api: Api, plural: str) -> None:
     body = await api.get(f"/{plural}")
     assert body[plural] == []
     assert body.keys() == {plural, *api.profile.paging_fields}
-    assert (api.total(body), body["limit"], body["offset"]) == (0, api.profile.limits.default, 0)
+    assert (api.get_total(body), body["limit"], body["offset"]) == (
+        0,
+        api.profile.limits.default,
+        0,
+    )
 
 
 @each
@@ -83,7 +87,7 @@ async def test_link_headers_lead_to_all_pages(api: Api, plural: str) -> None:
 async def test_offset_beyond_the_end_returns_an_empty_page(api: Api, plural: str) -> None:
     await fill(api, plural, {})
     body = await api.get(f"/{plural}", offset=1000)
-    assert (body[plural], api.total(body)) == ([], 1)
+    assert (body[plural], api.get_total(body)) == ([], 1)
 
 
 @each
@@ -96,7 +100,7 @@ async def test_deleted_entities_are_not_listed(
     await store_item_counts(execute)
     body = await api.get(f"/{plural}")
     assert [entity["identifier"] for entity in body[plural]] == [remaining]
-    assert api.total(body) == 1
+    assert api.get_total(body) == 1
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", " ", "maximum", "9" * 5000])
@@ -303,7 +307,7 @@ async def test_filter_accepts_both_names_of_the_identifier(api: Api) -> None:
 async def test_total_counts_only_matches_of_the_filter(api: Api) -> None:
     await fill(api, "CFItems", *({"humanCodingScheme": f"A.{number}"} for number in range(5)), {})
     body = await api.get("/CFItems", filter="humanCodingScheme~'a.'", limit=2)
-    assert (len(body["CFItems"]), api.total(body)) == (2, 5)
+    assert (len(body["CFItems"]), api.get_total(body)) == (2, 5)
 
 
 SORTS = [

@@ -124,7 +124,7 @@ async def test_groups_route_returns_sorted_children(api: Api) -> None:
 
 
 async def test_groups_route_selects_fields(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}/groups"
     for fields in (["sourcedId"], ["structuredContent"], ["CFDocument", "structuredContent"]):
         answer = await api.get(path, fields=",".join(fields))

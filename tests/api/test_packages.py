@@ -49,8 +49,8 @@ async def test_uploaded_package_is_returned_unchanged(api: Api, wrapper: str | N
     body["extensions"] = {"whole": True}
     body["CFDefinitions"]["extensions"] = {"catalogue": "mine"}
     await api.send("POST", "/CFPackages", 201, {wrapper: body} if wrapper else body)
-    package = await api.package(body["CFDocument"]["identifier"])
-    assert api.lost(body, package) == []
+    package = await api.get_package(body["CFDocument"]["identifier"])
+    assert api.list_lost_values(body, package) == []
 
 
 @pytest.mark.parametrize("wrapper", ["CFPackage", None])
@@ -62,9 +62,9 @@ async def test_uploaded_package_is_returned_unchanged(api: Api, wrapper: str | N
 async def test_upload_without_items_or_associations_is_refused(
     api: Api, names: tuple[str, ...], form: str, repair: str, wrapper: str | None
 ) -> None:
-    stored, new = await api.upload(), factories.package()
+    stored, new = await api.upload_package(), factories.package()
     identifier = stored["CFDocument"]["identifier"]
-    before = await api.package(identifier)
+    before = await api.get_package(identifier)
     for method, path, body in (
         ("POST", "/CFPackages", new),
         ("PUT", f"/CFPackages/{identifier}", stored),
@@ -77,14 +77,14 @@ async def test_upload_without_items_or_associations_is_refused(
         assert answer.json()["imsx_error_details"] == [
             {"path": under + name, "message": "required"} for name in names
         ]
-    assert await api.package(identifier) == before
+    assert await api.get_package(identifier) == before
 
 
 async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> None:
     body = factories.package()
     del body["CFItems"]
     body["CFAssociations"][0]["associationType"] = body["CFDocument"]["title"] = 5
-    assert set(await api.problem_paths("POST", "/CFPackages", body)) == {
+    assert set(await api.get_problem_paths("POST", "/CFPackages", body)) == {
         "CFItems",
         "CFDocument.title",
         "CFAssociations[0].associationType",
@@ -92,7 +92,7 @@ async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> No
 
 
 async def test_empty_arrays_delete_all_entities(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answer = await api.send("PUT", path, 200, {**body, "CFItems": [], "CFAssociations": []})
     changes = answer.json()["result"]["changes"]
@@ -100,7 +100,7 @@ async def test_empty_arrays_delete_all_entities(api: Api) -> None:
 
 
 async def test_upload_counts_what_it_changed(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     first, second = body["CFItems"]
     items = [{**first, "notes": "new"}, second, factories.packed_item()]
@@ -114,34 +114,34 @@ async def test_package_identifier_is_that_of_its_package_uri(api: Api) -> None:
     named = factories.link()
     body["CFDocument"]["CFPackageURI"] = named
     await api.send("POST", "/CFPackages", 201, body)
-    package = await api.package(named["identifier"])
+    package = await api.get_package(named["identifier"])
     assert package["CFDocument"]["CFPackageURI"]["identifier"] == named["identifier"]
-    assert await api.package(body["CFDocument"]["identifier"]) == package
+    assert await api.get_package(body["CFDocument"]["identifier"]) == package
 
 
 async def test_package_identifier_defaults_to_that_of_its_document(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     identifier = body["CFDocument"]["identifier"]
-    package = await api.package(identifier)
+    package = await api.get_package(identifier)
     uri = package["CFDocument"]["CFPackageURI"]
     assert uri["identifier"] == identifier
     assert uri["uri"] == f"http://case.test{api.profile.prefix}/CFPackages/{identifier}"
 
 
 async def test_links_to_the_document_are_filled_in(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     document = body["CFDocument"]
     expected = {name: document[name] for name in ("identifier", "title")}
-    expected["uri"] = api.uri(document, "CFDocuments")
+    expected["uri"] = api.get_expected_uri(document, "CFDocuments")
     for name in ("CFItem", "CFAssociation"):
-        entity = await api.one(name, factories.get_first_entity(body, name)["identifier"])
+        entity = await api.get_entity(name, factories.get_first_entity(body, name)["identifier"])
         assert without_ids(entity["CFDocumentURI"]) == expected
 
 
 async def test_fields_parameter_selects_package_fields(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     identifier = body["CFDocument"]["identifier"]
-    package = await api.one("CFPackage", identifier, fields="CFDocument,sourcedId")
+    package = await api.get_entity("CFPackage", identifier, fields="CFDocument,sourcedId")
     assert package.keys() == {"CFDocument", "sourcedId"}
     answer = await api.get(f"/CFPackages/{identifier}", 400, fields="CFThings")
     assert "CFItems" in answer["imsx_description"]
@@ -153,11 +153,11 @@ async def test_unknown_package_returns_404(api: Api) -> None:
 
 
 async def test_package_of_deleted_document_returns_404(api: Api, execute: Execute) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     await execute("UPDATE documents SET deleted_at = now()")
     await api.get(f"/CFPackages/{body['CFDocument']['identifier']}", 404)
     await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, body)
-    assert await api.package(body["CFDocument"]["identifier"])
+    assert await api.get_package(body["CFDocument"]["identifier"])
 
 
 async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
@@ -170,35 +170,37 @@ async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
     assert await api.get(f"/CFPackages/{identifier}") == answered
     package = answered.get("CFPackage", answered)
     package["identifier"] = package["sourcedId"] = "another"
-    paths = await api.problem_paths("PUT", f"/CFPackages/{identifier}", answered)
+    paths = await api.get_problem_paths("PUT", f"/CFPackages/{identifier}", answered)
     assert paths == ["identifier"]
 
 
 async def test_order_is_that_of_the_last_upload(api: Api) -> None:
-    body = await api.upload(CFRubrics=[factories.rubric()])
+    body = await api.upload_package(CFRubrics=[factories.rubric()])
     document = body["CFDocument"]["identifier"]
-    added = await api.new_item({"identifier": document})
+    added = await api.create_item({"identifier": document})
     body["CFItems"] = [*body["CFItems"][::-1], factories.packed_item()]
     body["CFRubrics"][0]["CFRubricCriteria"].reverse()
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
-    last = await api.new_item({"identifier": document})
-    package = await api.package(document)
+    last = await api.create_item({"identifier": document})
+    package = await api.get_package(document)
     ids = [item["identifier"] for item in package["CFItems"]]
     assert ids == [*(item["identifier"] for item in body["CFItems"]), last["identifier"]]
     assert added["identifier"] not in ids
-    assert api.lost(body["CFRubrics"], package["CFRubrics"]) == []
+    assert api.list_lost_values(body["CFRubrics"], package["CFRubrics"]) == []
 
 
 async def test_criteria_of_a_dropped_rubric_may_be_taken_over(api: Api) -> None:
-    first = await api.upload(CFRubrics=[factories.rubric()])
+    first = await api.upload_package(CFRubrics=[factories.rubric()])
     (rubric,) = first.pop("CFRubrics")
     await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
-    await api.upload(CFRubrics=[rubric])
-    assert api.lost(rubric, await api.one("CFRubric", rubric["identifier"])) == []
+    await api.upload_package(CFRubrics=[rubric])
+    assert (
+        api.list_lost_values(rubric, await api.get_entity("CFRubric", rubric["identifier"])) == []
+    )
 
 
 async def test_package_identifier_must_differ_from_other_documents(api: Api) -> None:
-    other = await api.framework()
+    other = await api.create_document()
     link = factories.link(other["identifier"])
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = link
@@ -214,11 +216,11 @@ async def test_package_identifier_must_differ_from_other_documents(api: Api) -> 
 
 
 async def test_document_identifier_must_differ_from_other_packages(api: Api) -> None:
-    other = await api.framework()
+    other = await api.create_document()
     taken = other["CFPackageURI"]["identifier"]
     await api.send("POST", "/CFPackages", 409, factories.package(document_id=taken))
     await api.send("PUT", f"/CFDocuments/{taken}", 409, factories.document(taken))
-    assert (await api.package(taken))["CFDocument"]["identifier"] == other["identifier"]
+    assert (await api.get_package(taken))["CFDocument"]["identifier"] == other["identifier"]
 
 
 async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute: Execute) -> None:
@@ -229,12 +231,12 @@ async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute:
     first = body["CFItems"].pop(0)
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     await api.get(f"/CFItems/{first['identifier']}", 404)
-    definitions = (await api.package(document))["CFDefinitions"]
+    definitions = (await api.get_package(document))["CFDefinitions"]
     assert {name for name, listed in definitions.items() if listed} == {"CFLicenses"}
 
 
 async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Execute) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     document = body["CFDocument"]["identifier"]
     await execute("TRUNCATE changes")
     for _ in range(2):
@@ -244,7 +246,7 @@ async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Ex
 
 
 async def test_post_of_existing_document_is_rejected(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     answer = await api.send("POST", "/CFPackages", 409, body)
     assert "PUT" in answer.json()["imsx_description"]
 
@@ -255,13 +257,13 @@ async def test_put_of_unknown_document_is_rejected(api: Api) -> None:
 
 
 async def test_put_under_another_identifier_is_rejected(api: Api) -> None:
-    first, second = await api.upload(), await api.upload()
+    first, second = await api.upload_package(), await api.upload_package()
     path = f"/CFPackages/{first['CFDocument']['identifier']}"
     await api.send("PUT", path, 400, second)
 
 
 async def test_put_under_package_identifier_is_accepted(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     body = factories.package(document["identifier"])
     path = f"/CFPackages/{document['CFPackageURI']['identifier']}"
     answer = await api.send("PUT", path, 200, body)
@@ -269,17 +271,17 @@ async def test_put_under_package_identifier_is_accepted(api: Api) -> None:
 
 
 async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     document = body["CFDocument"]["identifier"]
     parent, child = body["CFItems"]
     added = factories.packed_item()
-    single = await api.new_item({"identifier": document})
+    single = await api.create_item({"identifier": document})
     body["CFItems"] = [{**parent, "fullStatement": "changed"}, added]
     body["CFAssociations"] = [factories.association(added["identifier"], parent["identifier"])]
     answer = await api.send("PUT", f"/CFPackages/{document}", 200, body)
     assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
-    package = await api.package(document)
-    assert api.lost(body, package) == []
+    package = await api.get_package(document)
+    assert api.list_lost_values(body, package) == []
     for gone in (child, single):
         await api.get(f"/CFItems/{gone['identifier']}", 404)
     deleted = await execute("SELECT identifier FROM items WHERE deleted_at IS NOT NULL")
@@ -298,7 +300,7 @@ async def test_unchanged_put_writes_nothing(api: Api, execute: Execute) -> None:
 
 
 async def test_put_records_only_changed_entities(api: Api, execute: Execute) -> None:
-    body = await api.upload(CFRubrics=[factories.rubric()])
+    body = await api.upload_package(CFRubrics=[factories.rubric()])
     document = body["CFDocument"]["identifier"]
     await execute("TRUNCATE changes")
     gone = body["CFItems"].pop()
@@ -316,17 +318,17 @@ async def test_put_records_only_changed_entities(api: Api, execute: Execute) -> 
 
 
 async def test_put_undeletes_entities_dropped_earlier(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     empty = {"CFDocument": body["CFDocument"], "CFItems": [], "CFAssociations": []}
     await api.send("PUT", path, 200, empty)
-    assert (await api.package(body["CFDocument"]["identifier"]))["CFItems"] == []
+    assert (await api.get_package(body["CFDocument"]["identifier"]))["CFItems"] == []
     await api.send("PUT", path, 200, body)
-    assert api.lost(body, await api.package(body["CFDocument"]["identifier"])) == []
+    assert api.list_lost_values(body, await api.get_package(body["CFDocument"]["identifier"])) == []
 
 
 async def test_two_associations_may_swap_their_triples(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     parent, child = (item["identifier"] for item in body["CFItems"])
     one = factories.association(parent, child)
     body["CFAssociations"].append(one)
@@ -336,19 +338,24 @@ async def test_two_associations_may_swap_their_triples(api: Api) -> None:
     for end in ("originNodeURI", "destinationNodeURI"):
         first[end], second[end] = second[end], first[end]
     await api.send("PUT", path, 200, body)
-    assert api.lost(body, await api.package(body["CFDocument"]["identifier"])) == []
+    assert api.list_lost_values(body, await api.get_package(body["CFDocument"]["identifier"])) == []
 
 
 async def test_rubrics_change_with_their_package(api: Api) -> None:
-    body = await api.upload(CFRubrics=[factories.rubric(), factories.rubric()])
+    body = await api.upload_package(CFRubrics=[factories.rubric(), factories.rubric()])
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     rubric_body, dropped = body["CFRubrics"]
     body["CFRubrics"] = [rubric_body]
     first, second = rubric_body["CFRubricCriteria"]
     second["CFRubricCriterionLevels"] = first.pop("CFRubricCriterionLevels")
     await api.send("PUT", path, 200, body)
-    assert api.lost(rubric_body, await api.one("CFRubric", rubric_body["identifier"])) == []
-    rubric = await api.one("CFRubric", rubric_body["identifier"])
+    assert (
+        api.list_lost_values(
+            rubric_body, await api.get_entity("CFRubric", rubric_body["identifier"])
+        )
+        == []
+    )
+    rubric = await api.get_entity("CFRubric", rubric_body["identifier"])
     assert "CFRubricCriterionLevels" not in rubric["CFRubricCriteria"][0]
     await api.get(f"/CFRubrics/{dropped['identifier']}", 404)
 
@@ -358,9 +365,9 @@ async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
     unused = factories.item_type(hierarchyCode="unused")
     body["CFDefinitions"]["CFItemTypes"].append(unused)
     await api.send("POST", "/CFPackages", 201, body)
-    await api.upload()  # another framework, whose definitions are not these
+    await api.upload_package()  # another framework, whose definitions are not these
     document = body["CFDocument"]["identifier"]
-    definitions = (await api.package(document))["CFDefinitions"]
+    definitions = (await api.get_package(document))["CFDefinitions"]
     assert {name: len(listed) for name, listed in definitions.items()} == {
         "CFConcepts": 1,
         "CFSubjects": 1,
@@ -370,7 +377,7 @@ async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
     }
     body["CFDefinitions"] = {}
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
-    definitions = (await api.package(document))["CFDefinitions"]
+    definitions = (await api.get_package(document))["CFDefinitions"]
     assert all(len(listed) == 1 for listed in definitions.values())
 
 
@@ -380,11 +387,11 @@ async def test_upload_accepts_nodes_outside_the_package(api: Api) -> None:
         factories.association("far-away", body["CFItems"][0]["identifier"])
     )
     await api.send("POST", "/CFPackages", 201, body)
-    assert len((await api.package(body["CFDocument"]["identifier"]))["CFAssociations"]) == 2
+    assert len((await api.get_package(body["CFDocument"]["identifier"]))["CFAssociations"]) == 2
 
 
 async def test_items_of_another_document_are_rejected(api: Api, execute: Execute) -> None:
-    first = await api.upload(CFRubrics=[factories.rubric()])
+    first = await api.upload_package(CFRubrics=[factories.rubric()])
     second = factories.package(
         CFItems=first["CFItems"],
         CFAssociations=first["CFAssociations"],
@@ -409,7 +416,7 @@ async def test_items_of_another_document_are_rejected(api: Api, execute: Execute
 
 
 async def test_triples_of_another_document_are_rejected(api: Api) -> None:
-    first = await api.upload()
+    first = await api.upload_package()
     taken = first["CFAssociations"][0]
     copy = {**taken, **factories.entity()}
     answer = await api.send("POST", "/CFPackages", 409, factories.package(CFAssociations=[copy]))
@@ -419,7 +426,7 @@ async def test_triples_of_another_document_are_rejected(api: Api) -> None:
 
 
 async def test_package_identifier_of_another_document_is_rejected(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = document["CFPackageURI"]
     answer = await api.send("POST", "/CFPackages", 409, body)
@@ -427,13 +434,13 @@ async def test_package_identifier_of_another_document_is_rejected(api: Api) -> N
 
 
 async def test_deleted_item_may_be_taken_over(api: Api) -> None:
-    first = await api.upload()
+    first = await api.upload_package()
     dropped = first["CFItems"].pop()
     first["CFAssociations"] = []
     await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
     second = factories.package(CFItems=[dropped], CFAssociations=[])
     await api.send("POST", "/CFPackages", 201, second)
-    entity = await api.one("CFItem", dropped["identifier"])
+    entity = await api.get_entity("CFItem", dropped["identifier"])
     assert entity["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
 
 
@@ -446,7 +453,7 @@ async def test_duplicates_within_an_upload_are_all_listed(api: Api) -> None:
     body["CFDefinitions"] = {"CFItemTypes": [kind, kind]}
     criteria = body["CFRubrics"][0]["CFRubricCriteria"]
     criteria[1]["CFRubricCriterionLevels"] = criteria[0]["CFRubricCriterionLevels"]
-    paths = await api.problem_paths("POST", "/CFPackages", body)
+    paths = await api.get_problem_paths("POST", "/CFPackages", body)
     assert paths == [
         "CFDefinitions.CFItemTypes[1].identifier",
         "CFItems[2].identifier",
@@ -462,7 +469,7 @@ async def test_invalid_upload_lists_every_problem(api: Api, execute: Execute) ->
     body["CFItems"][1]["educationLevel"] = "06, 07"
     body["CFAssociations"][0]["associationType"] = "RelatedTo"
     body["CFDefinitions"] = {"CFSubjects": [{"identifier": "s"}]}
-    paths = set(await api.problem_paths("POST", "/CFPackages", body))
+    paths = set(await api.get_problem_paths("POST", "/CFPackages", body))
     assert paths == {
         "CFDocument.creator",
         "CFItems[1].educationLevel",
@@ -481,13 +488,13 @@ async def test_upload_with_repair_is_repaired(api: Api) -> None:
     (repair,) = answer.json()["result"]["repairs"]
     assert (repair["kind"], repair["count"]) == ("string-for-list", 1)
     assert repair["path"] == "CFItems[0].educationLevel"
-    item = await api.one("CFItem", body["CFItems"][0]["identifier"])
+    item = await api.get_entity("CFItem", body["CFItems"][0]["identifier"])
     assert item["educationLevel"] == ["06", "07"]
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answer = await api.send("PUT", path, 200, body, params={"repair": "true"})
     assert len(answer.json()["result"]["repairs"]) == 1
     body["CFItems"][0]["statusEndDate"] = "soon"
-    paths = await api.problem_paths("POST", "/CFPackages", body, params={"repair": "true"})
+    paths = await api.get_problem_paths("POST", "/CFPackages", body, params={"repair": "true"})
     assert paths == ["CFItems[0].statusEndDate"]
 
 
@@ -506,10 +513,10 @@ async def test_real_frameworks_are_returned_unchanged(api: Api, shared: Path, na
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
     sent = json.loads(raw)
     await api.send("POST", "/CFPackages", 201, content=raw)
-    package = await api.package(sent["CFDocument"]["identifier"])
+    package = await api.get_package(sent["CFDocument"]["identifier"])
     for body in (sent, package):
         normalise(body)
-    assert api.lost(sent, package) == []
+    assert api.list_lost_values(sent, package) == []
     assert len(package["CFItems"]) == len(sent["CFItems"])
     assert len(package["CFAssociations"]) == len(sent["CFAssociations"])
 

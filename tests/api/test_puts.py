@@ -41,10 +41,10 @@ async def body_for(api: Api, put: Put) -> factories.Body:
         return factories.document()
     if put.plural == "CFItemTypes":
         return factories.item_type()
-    document = await api.framework()
+    document = await api.create_document()
     if put.plural == "CFItems":
         return factories.item(document["identifier"])
-    parent, child = await api.new_item(document), await api.new_item(document)
+    parent, child = await api.create_item(document), await api.create_item(document)
     return factories.association(child["identifier"], parent["identifier"])
 
 
@@ -53,7 +53,7 @@ async def stored(api: Api, put: Put, identifier: str) -> Any:
     name = put.schema.__name__
     if name == "CFItemType":
         return (await api.get(f"/CFItemTypes/{identifier}"))["CFItemTypes"][0]
-    return await api.one(name, identifier)
+    return await api.get_entity(name, identifier)
 
 
 @each
@@ -63,8 +63,8 @@ async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put)
         answer = await api.put(f"/{put.plural}", body)
         assert answer.content == b""
     entity = await stored(api, put, body["identifier"])
-    assert api.lost(body, entity) == []
-    assert entity["uri"] == api.uri(body, f"{put.schema.__name__}s")
+    assert api.list_lost_values(body, entity) == []
+    assert entity["uri"] == api.get_expected_uri(body, f"{put.schema.__name__}s")
 
 
 @each
@@ -119,7 +119,7 @@ async def test_invalid_body_lists_every_problem(api: Api, put: Put) -> None:
     identifier = body["identifier"]
     body |= {"lastChangeDateTime": "yesterday", "colour": "red", "notes": None, "uri": "not a uri"}
     wrapper = put.wrappers[0]
-    paths = set(await api.problem_paths("PUT", f"/{put.plural}/{identifier}", {wrapper: body}))
+    paths = set(await api.get_problem_paths("PUT", f"/{put.plural}/{identifier}", {wrapper: body}))
     assert paths >= {f"{wrapper}.{name}" for name in ("lastChangeDateTime", "colour", "uri")}
 
 
@@ -182,7 +182,7 @@ async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: 
 @pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
 async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
-    assert await api.problem_paths("PUT", f"/{put.plural}/x", {**body, "identifier": odd}) == [
+    assert await api.get_problem_paths("PUT", f"/{put.plural}/x", {**body, "identifier": odd}) == [
         "identifier"
     ]
 
@@ -232,7 +232,7 @@ async def test_nul_is_rejected_with_its_path(api: Api, put: Put) -> None:
 
 
 async def test_nul_in_field_is_rejected(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     body = factories.item(document["identifier"], fullStatement="a\x00b")
     answer = await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
     assert answer.json()["imsx_error_details"] == [
@@ -241,17 +241,17 @@ async def test_nul_in_field_is_rejected(api: Api) -> None:
 
 
 async def test_text_backslash_u0000_is_stored(api: Api) -> None:
-    document = await api.framework()
-    body = await api.new_item(
+    document = await api.create_document()
+    body = await api.create_item(
         document, fullStatement="\\u0000 \\\\u0000 \u2028 \U0001f600 'q\" \x01"
     )
-    entity = await api.one("CFItem", body["identifier"])
+    entity = await api.get_entity("CFItem", body["identifier"])
     assert entity["fullStatement"] == body["fullStatement"]
 
 
 async def test_case_version_must_be_1_1(api: Api) -> None:
     body = factories.document(caseVersion="1.0")
-    assert await api.problem_paths("PUT", f"/CFDocuments/{body['identifier']}", body) == [
+    assert await api.get_problem_paths("PUT", f"/CFDocuments/{body['identifier']}", body) == [
         "caseVersion"
     ]
 
@@ -259,7 +259,7 @@ async def test_case_version_must_be_1_1(api: Api) -> None:
 async def test_timestamps_are_returned_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
     body = factories.document(lastChangeDateTime="2026-01-15T12:30:00.123456+03:00")
     await api.put("/CFDocuments", body)
-    entity = await api.one("CFDocument", body["identifier"])
+    entity = await api.get_entity("CFDocument", body["identifier"])
     assert entity["lastChangeDateTime"] == "2026-01-15T09:30:00.123Z"
     (row,) = await execute("SELECT last_change_date_time FROM documents")
     assert row[0].microsecond == 123456
@@ -304,20 +304,20 @@ TABLES = {"CFDocument": "documents", "CFItem": "items", "CFItemType": "item_type
 
 
 async def test_put_of_document_creates_its_package(api: Api) -> None:
-    body = await api.framework()
-    package = await api.package(body["CFPackageURI"]["identifier"])
+    body = await api.create_document()
+    package = await api.get_package(body["CFPackageURI"]["identifier"])
     assert package["CFDocument"]["identifier"] == body["identifier"]
     assert package["CFItems"] == package["CFAssociations"] == package["CFRubrics"] == []
 
 
 async def test_package_is_found_by_either_identifier(api: Api) -> None:
-    body = await api.framework()
-    by_package = await api.package(body["CFPackageURI"]["identifier"])
-    assert await api.package(body["identifier"]) == by_package
+    body = await api.create_document()
+    by_package = await api.get_package(body["CFPackageURI"]["identifier"])
+    assert await api.get_package(body["identifier"]) == by_package
 
 
 async def test_two_documents_cannot_have_one_package(api: Api) -> None:
-    first = await api.framework()
+    first = await api.create_document()
     second = factories.document(CFPackageURI=first["CFPackageURI"])
     answer = await api.send("PUT", f"/CFDocuments/{second['identifier']}", 409, second)
     assert first["identifier"] in answer.json()["imsx_description"]
@@ -325,12 +325,15 @@ async def test_two_documents_cannot_have_one_package(api: Api) -> None:
 
 
 async def test_document_may_change_its_package(api: Api) -> None:
-    body = await api.framework()
+    body = await api.create_document()
     old, new = body["CFPackageURI"]["identifier"], factories.link()
     await api.put("/CFDocuments", {**body, "CFPackageURI": new})
     await api.send("GET", f"/CFPackages/{old}", 404)
-    link = (await api.package(new["identifier"]))["CFDocument"]["CFPackageURI"]
-    assert (link["identifier"], link["uri"]) == (new["identifier"], api.uri(new, "CFPackages"))
+    link = (await api.get_package(new["identifier"]))["CFDocument"]["CFPackageURI"]
+    assert (link["identifier"], link["uri"]) == (
+        new["identifier"],
+        api.get_expected_uri(new, "CFPackages"),
+    )
 
 
 # What a body refers to
@@ -354,45 +357,45 @@ async def test_rejected_item_stores_nothing(api: Api, execute: Execute) -> None:
 
 
 async def test_item_of_deleted_document_is_rejected(api: Api, execute: Execute) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     await execute("UPDATE documents SET deleted_at = now()")
     body = factories.item(document["identifier"])
     await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
 
 
 async def test_item_may_move_to_another_document(api: Api) -> None:
-    first, second = await api.framework(), await api.framework()
-    body = await api.new_item(first)
+    first, second = await api.create_document(), await api.create_document()
+    body = await api.create_item(first)
     body["CFDocumentURI"] = factories.link(second["identifier"])
     await api.put("/CFItems", {"item": body})
-    assert (await api.package(first["identifier"]))["CFItems"] == []
-    assert len((await api.package(second["identifier"]))["CFItems"]) == 1
+    assert (await api.get_package(first["identifier"]))["CFItems"] == []
+    assert len((await api.get_package(second["identifier"]))["CFItems"]) == 1
 
 
 async def test_subjects_are_registered_from_links_and_synchronised(api: Api) -> None:
     one, two, three = factories.link(title="one"), factories.link(), factories.link()
-    body = await api.framework(subjectURI=[one, two])
+    body = await api.create_document(subjectURI=[one, two])
     subject = (await api.get(f"/CFSubjects/{one['identifier']}"))["CFSubjects"][0]
-    assert (subject["title"], subject["uri"]) == ("one", api.uri(one, "CFSubjects"))
+    assert (subject["title"], subject["uri"]) == ("one", api.get_expected_uri(one, "CFSubjects"))
     await api.put("/CFDocuments", {**body, "subjectURI": [two, three]})
-    package = await api.package(body["identifier"])
+    package = await api.get_package(body["identifier"])
     named = {one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]}
     assert named == {two["identifier"], three["identifier"]}
     await api.get(f"/CFSubjects/{one['identifier']}")  # unlinked, not removed
 
 
 async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
-    document, one, two = await api.framework(), factories.link(), factories.link()
-    body = await api.new_item(document, subjectURI=[one, one])
+    document, one, two = await api.create_document(), factories.link(), factories.link()
+    body = await api.create_item(document, subjectURI=[one, one])
     await api.put("/CFItems", {"item": {**body, "subjectURI": [two]}})
-    package = await api.package(document["identifier"])
+    package = await api.get_package(document["identifier"])
     named = [subject["identifier"] for subject in package["CFDefinitions"]["CFSubjects"]]
     assert named == [two["identifier"]]
 
 
 async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -> None:
-    document, one, two = await api.framework(), factories.link(), factories.link()
-    body = await api.new_item(document, subjectURI=[one])
+    document, one, two = await api.create_document(), factories.link(), factories.link()
+    body = await api.create_item(document, subjectURI=[one])
     later = {**body, "subjectURI": [two]}
     changed = "UPDATE items SET body = $1::json WHERE identifier = $2"
     # A concurrent transaction changes the item, which a PUT of the old body must not revert.
@@ -409,13 +412,13 @@ async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -
 
 
 async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     one, two, three = factories.link(), factories.link(), factories.link()
-    body = await api.new_item(document, conceptKeywordsURI=one)
+    body = await api.create_item(document, conceptKeywordsURI=one)
     await api.put("/CFItems", {"item": {**body, "conceptKeywordsURI": [two, one, three]}})
-    entity = await api.one("CFItem", body["identifier"])
+    entity = await api.get_entity("CFItem", body["identifier"])
     assert entity["conceptKeywordsURI"]["identifier"] == three["identifier"]
-    concepts = (await api.package(document["identifier"]))["CFDefinitions"]["CFConcepts"]
+    concepts = (await api.get_package(document["identifier"]))["CFDefinitions"]["CFConcepts"]
     assert {concept["identifier"] for concept in concepts} == {
         one["identifier"] for one in (one, two, three)
     }
@@ -425,18 +428,18 @@ async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> 
     ("field", "plural"), [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")]
 )
 async def test_definition_is_registered_from_a_link(api: Api, field: str, plural: str) -> None:
-    document, named = await api.framework(), factories.link(title="its name")
-    await api.new_item(document, **{field: named})
+    document, named = await api.create_document(), factories.link(title="its name")
+    await api.create_item(document, **{field: named})
     await api.get(f"/{plural}/{named['identifier']}")
-    package = await api.package(document["identifier"])
+    package = await api.get_package(document["identifier"])
     (definition,) = package["CFDefinitions"][plural]
     assert definition["title"] == "its name"
 
 
 async def test_definition_from_a_link_has_every_required_field(api: Api) -> None:
-    document, named = await api.framework(), factories.link(title="its name")
-    await api.new_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
-    definitions = (await api.package(document["identifier"]))["CFDefinitions"]
+    document, named = await api.create_document(), factories.link(title="its name")
+    await api.create_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
+    definitions = (await api.get_package(document["identifier"]))["CFDefinitions"]
     (kind,), (license_,), (subject,) = (
         definitions[plural] for plural in ("CFItemTypes", "CFLicenses", "CFSubjects")
     )
@@ -449,8 +452,8 @@ async def test_definition_from_a_link_has_every_required_field(api: Api) -> None
 
 
 async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
-    document, named = await api.framework(), factories.link()
-    body = await api.new_item(document, CFItemTypeURI=named)
+    document, named = await api.create_document(), factories.link()
+    body = await api.create_item(document, CFItemTypeURI=named)
     await execute("UPDATE item_types SET deleted_at = now()")
     await api.get(f"/CFItemTypes/{named['identifier']}", 404)
     await api.put("/CFItems", {"item": {**body, "fullStatement": "changed"}})
@@ -458,9 +461,9 @@ async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
 
 
 async def test_undeleted_definition_is_in_all_packages(api: Api, execute: Execute) -> None:
-    one, other, named = await api.framework(), await api.framework(), factories.link()
-    body = await api.new_item(one, CFItemTypeURI=named)
-    await api.new_item(other, CFItemTypeURI=named)
+    one, other, named = await api.create_document(), await api.create_document(), factories.link()
+    body = await api.create_item(one, CFItemTypeURI=named)
+    await api.create_item(other, CFItemTypeURI=named)
     await execute("UPDATE item_types SET deleted_at = now()")
     path = f"/CFPackages/{other['identifier']}"
     before = await api.send("GET", path, 200)
@@ -470,33 +473,33 @@ async def test_undeleted_definition_is_in_all_packages(api: Api, execute: Execut
 
 
 async def test_missing_keyword_link_omits_the_field(api: Api) -> None:
-    document = await api.framework()
-    body = await api.new_item(document, conceptKeywordsURI=[])
-    assert "conceptKeywordsURI" not in await api.one("CFItem", body["identifier"])
+    document = await api.create_document()
+    body = await api.create_item(document, conceptKeywordsURI=[])
+    assert "conceptKeywordsURI" not in await api.get_entity("CFItem", body["identifier"])
 
 
 async def test_node_of_another_kind_is_not_deleted(api: Api, execute: Execute) -> None:
-    _, one, two = await api.two_items()
+    _, one, two = await api.create_two_items()
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", one["identifier"])
     await api.put("/CFDocuments", factories.document(one["identifier"]))
-    body = await api.new_association(two, one)
+    body = await api.create_association(two, one)
     await api.get(f"/CFAssociations/{body['identifier']}")
 
 
 async def test_link_never_overwrites_a_definition(api: Api) -> None:
-    document, kind = await api.framework(), factories.item_type(title="the original")
+    document, kind = await api.create_document(), factories.item_type(title="the original")
     await api.put("/CFItemTypes", kind)
     named = factories.link(kind["identifier"], title="another name")
-    await api.new_item(document, CFItemTypeURI=named)
+    await api.create_item(document, CFItemTypeURI=named)
     result = (await api.get(f"/CFItemTypes/{kind['identifier']}"))["CFItemTypes"][0]
     assert (result["title"], result["description"]) == ("the original", "a class of items")
 
 
 async def test_grouping_is_registered_from_a_link(api: Api) -> None:
-    document, grouping = await api.framework(), factories.link(title="a group")
-    one, two = await api.new_item(document), await api.new_item(document)
-    await api.new_association(one, two, CFAssociationGroupingURI=grouping)
-    entity = await api.one("CFAssociationGrouping", grouping["identifier"])
+    document, grouping = await api.create_document(), factories.link(title="a group")
+    one, two = await api.create_item(document), await api.create_item(document)
+    await api.create_association(one, two, CFAssociationGroupingURI=grouping)
+    entity = await api.get_entity("CFAssociationGrouping", grouping["identifier"])
     assert entity["title"] == "a group"
 
 
@@ -504,26 +507,26 @@ async def test_grouping_is_registered_from_a_link(api: Api) -> None:
 
 
 async def test_association_belongs_to_the_document_of_its_origin(api: Api) -> None:
-    here, there = await api.framework(), await api.framework()
-    one, two = await api.new_item(here), await api.new_item(there)
-    body = await api.new_association(one, two, associationType="exactMatchOf")
-    package = await api.package(here["identifier"])
+    here, there = await api.create_document(), await api.create_document()
+    one, two = await api.create_item(here), await api.create_item(there)
+    body = await api.create_association(one, two, associationType="exactMatchOf")
+    package = await api.get_package(here["identifier"])
     assert [a["identifier"] for a in package["CFAssociations"]] == [body["identifier"]]
-    assert (await api.package(there["identifier"]))["CFAssociations"] == []
+    assert (await api.get_package(there["identifier"]))["CFAssociations"] == []
 
 
 async def test_association_may_end_at_a_document(api: Api) -> None:
-    document = await api.framework()
-    item = await api.new_item(document)
-    body = await api.new_association(item, document)
-    entity = await api.one("CFAssociation", body["identifier"])
+    document = await api.create_document()
+    item = await api.create_item(document)
+    body = await api.create_association(item, document)
+    entity = await api.get_entity("CFAssociation", body["identifier"])
     assert entity["destinationNodeURI"]["identifier"] == document["identifier"]
 
 
 async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
     body = factories.association("unknown", "nothing")
     path = f"/CFItemAssociations/{body['identifier']}"
-    assert await api.problem_paths("PUT", path, {"association": body}) == [
+    assert await api.get_problem_paths("PUT", path, {"association": body}) == [
         "association.originNodeURI.identifier",
         "association.destinationNodeURI.identifier",
     ]
@@ -531,36 +534,36 @@ async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
 
 
 async def test_association_to_deleted_item_is_rejected(api: Api, execute: Execute) -> None:
-    _, one, two = await api.two_items()
+    _, one, two = await api.create_two_items()
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
     body = factories.association(one["identifier"], two["identifier"])
     await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
 
 
 async def test_association_to_a_node_outside_case(api: Api) -> None:
-    document = await api.framework()
-    item = await api.new_item(document)
+    document = await api.create_document()
+    item = await api.create_item(document)
     body = factories.association(item["identifier"], "https-thing")
     body["destinationNodeURI"]["targetType"] = "ext:web-page"
     await api.put("/CFItemAssociations", {"association": body})
-    entity = await api.one("CFAssociation", body["identifier"])
+    entity = await api.get_entity("CFAssociation", body["identifier"])
     assert entity["destinationNodeURI"]["targetType"] == "ext:web-page"
 
 
 async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
-    _, one, two = await api.two_items()
+    _, one, two = await api.create_two_items()
     body = factories.association(one["identifier"], two["identifier"])
     body["CFDocumentURI"] = factories.link("unknown")
-    assert await api.problem_paths("PUT", f"/CFItemAssociations/{body['identifier']}", body) == [
-        "CFDocumentURI.identifier"
-    ]
+    assert await api.get_problem_paths(
+        "PUT", f"/CFItemAssociations/{body['identifier']}", body
+    ) == ["CFDocumentURI.identifier"]
 
 
 @pytest.mark.parametrize("kind", ["isChildOf", "isTranslationOf", "ext:see-also_1.2"])
 async def test_association_types(api: Api, kind: str) -> None:
-    _, one, two = await api.two_items()
-    body = await api.new_association(one, two, associationType=kind)
-    assert (await api.one("CFAssociation", body["identifier"]))["associationType"] == kind
+    _, one, two = await api.create_two_items()
+    body = await api.create_association(one, two, associationType=kind)
+    assert (await api.get_entity("CFAssociation", body["identifier"]))["associationType"] == kind
 
 
 @pytest.mark.parametrize("kind", ["ischildof", "RelatedTo", "ext:", "ext:a b", "", "isChildOf\n"])
@@ -573,8 +576,8 @@ async def test_unknown_association_type(api: Api, kind: str) -> None:
 
 
 async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
-    _, one, two = await api.two_items()
-    first = await api.new_association(one, two)
+    _, one, two = await api.create_two_items()
+    first = await api.create_association(one, two)
     second = factories.association(one["identifier"], two["identifier"])
     path = f"/CFItemAssociations/{second['identifier']}"
     answer = await api.send("PUT", path, 409, {"association": second})
@@ -585,29 +588,29 @@ async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
 
 @pytest.mark.parametrize("number", [1, 1.0, -(2**31), 2**31 - 1])
 async def test_sequence_numbers(api: Api, number: float) -> None:
-    _, one, two = await api.two_items()
-    body = await api.new_association(one, two, sequenceNumber=number)
-    assert (await api.one("CFAssociation", body["identifier"]))["sequenceNumber"] == number
+    _, one, two = await api.create_two_items()
+    body = await api.create_association(one, two, sequenceNumber=number)
+    assert (await api.get_entity("CFAssociation", body["identifier"]))["sequenceNumber"] == number
 
 
 @pytest.mark.parametrize("number", ["1", 1.5, 2**31, True])
 async def test_invalid_sequence_number_is_rejected(api: Api, number: object) -> None:
     body = factories.association("a", "b", sequenceNumber=number)
-    assert await api.problem_paths("PUT", f"/CFItemAssociations/{body['identifier']}", body) == [
-        "sequenceNumber"
-    ]
+    assert await api.get_problem_paths(
+        "PUT", f"/CFItemAssociations/{body['identifier']}", body
+    ) == ["sequenceNumber"]
 
 
 # Item associations, and the only DELETE there is
 
 
 async def test_item_with_all_its_associations(api: Api) -> None:
-    document = await api.framework()
-    one, two, three = [await api.new_item(document) for _ in range(3)]
-    out = await api.new_association(one, two)
-    into = await api.new_association(three, one)
-    loop = await api.new_association(one, one, associationType="isRelatedTo")
-    await api.new_association(two, three)
+    document = await api.create_document()
+    one, two, three = [await api.create_item(document) for _ in range(3)]
+    out = await api.create_association(one, two)
+    into = await api.create_association(three, one)
+    loop = await api.create_association(one, one, associationType="isRelatedTo")
+    await api.create_association(two, three)
     body = await api.get(f"/CFItemAssociations/{one['identifier']}")
     assert body["CFItem"]["identifier"] == one["identifier"]
     assert body["CFItem"]["CFDocumentURI"]["identifier"] == document["identifier"]
@@ -616,7 +619,7 @@ async def test_item_with_all_its_associations(api: Api) -> None:
 
 
 async def test_item_without_associations(api: Api) -> None:
-    item = await api.new_item(await api.framework())
+    item = await api.create_item(await api.create_document())
     body = await api.get(f"/CFItemAssociations/{item['identifier']}")
     assert body["CFAssociations"] == []
     await api.get("/CFItemAssociations/unknown", 404)
@@ -625,22 +628,22 @@ async def test_item_without_associations(api: Api) -> None:
 async def test_associations_of_deleted_item_are_hidden_until_it_is_undeleted(
     api: Api, execute: Execute
 ) -> None:
-    document, one, two = await api.two_items()
-    body = await api.new_association(one, two)
+    document, one, two = await api.create_two_items()
+    body = await api.create_association(one, two)
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
     await api.get(f"/CFItemAssociations/{two['identifier']}", 404)
     assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
-    package = await api.package(document["identifier"])
+    package = await api.get_package(document["identifier"])
     assert package["CFAssociations"] == []
     assert [item["identifier"] for item in package["CFItems"]] == [one["identifier"]]
     await api.put("/CFItems", {"item": two})
-    assert len((await api.package(document["identifier"]))["CFAssociations"]) == 1
+    assert len((await api.get_package(document["identifier"]))["CFAssociations"]) == 1
 
 
 async def test_delete_of_association_is_permanent(api: Api, execute: Execute) -> None:
-    _, one, two = await api.two_items()
-    body = await api.new_association(one, two)
+    _, one, two = await api.create_two_items()
+    body = await api.create_association(one, two)
     path = f"/CFItemAssociations/{body['identifier']}"
     answer = await api.send("DELETE", path, 204)
     assert answer.content == b""
@@ -652,7 +655,7 @@ async def test_delete_of_association_is_permanent(api: Api, execute: Execute) ->
 
 
 async def test_delete_of_item_returns_404(api: Api) -> None:
-    item = await api.new_item(await api.framework())
+    item = await api.create_item(await api.create_document())
     await api.send("DELETE", f"/CFItemAssociations/{item['identifier']}", 404)
 
 
@@ -660,8 +663,8 @@ async def test_delete_of_item_returns_404(api: Api) -> None:
 
 
 async def test_repeated_write_records_no_second_change(api: Api, execute: Execute) -> None:
-    document, one, two = await api.two_items()
-    body = await api.new_association(one, two)
+    document, one, two = await api.create_two_items()
+    body = await api.create_association(one, two)
     await api.put("/CFItems", {"item": one})
     await api.put("/CFItems", {"item": {**one, "fullStatement": "changed"}})
     await api.send("DELETE", f"/CFItemAssociations/{body['identifier']}", 204)

@@ -100,7 +100,7 @@ async def test_rejected_write_changes_nothing(
 async def test_document_put_with_the_package_of_another_changes_nothing(
     api: Api, execute: Execute
 ) -> None:
-    body, other = await upload_linked_framework(api), await api.framework()
+    body, other = await upload_linked_framework(api), await api.create_document()
     before = await contents(execute)
     document = factories.document(body["CFDocument"]["identifier"])
     sent = {**document, "CFPackageURI": other["CFPackageURI"]}

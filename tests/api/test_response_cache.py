@@ -56,14 +56,14 @@ async def framework(api: Api) -> factories.Body:
     ids = [item["identifier"] for item in items]
     pairs = zip(ids[1:], ids, strict=False)
     relations = [factories.association(child, parent) for child, parent in pairs]
-    return await api.upload(CFItems=items, CFAssociations=relations)
+    return await api.upload_package(CFItems=items, CFAssociations=relations)
 
 
 Write = Callable[[Api, Database, factories.Body], Awaitable[Any]]
 
 
 async def _item(api: Api, _: Database, body: factories.Body) -> None:
-    await api.new_item(body["CFDocument"])
+    await api.create_item(body["CFDocument"])
 
 
 async def _item_changed(api: Api, _: Database, body: factories.Body) -> None:
@@ -73,7 +73,7 @@ async def _item_changed(api: Api, _: Database, body: factories.Body) -> None:
 
 
 async def _item_moved_away(api: Api, _: Database, body: factories.Body) -> None:
-    document = factories.link((await api.framework())["identifier"])
+    document = factories.link((await api.create_document())["identifier"])
     await api.put("/CFItems", {"item": {**body["CFItems"][0], "CFDocumentURI": document}})
 
 
@@ -83,13 +83,13 @@ async def _keyword(api: Api, _: Database, body: factories.Body) -> None:
     document = factories.link(body["CFDocument"]["identifier"])
     item = {**body["CFItems"][0], "CFDocumentURI": document, "conceptKeywordsURI": first}
     await api.put("/CFItems", {"item": item})
-    await api.package(document["identifier"])
+    await api.get_package(document["identifier"])
     await api.put("/CFItems", {"item": {**item, "conceptKeywordsURI": [second, first]}})
 
 
 async def _association(api: Api, _: Database, body: factories.Body) -> None:
     first, *_, last = body["CFItems"]
-    await api.new_association(first, last, associationType="isRelatedTo")
+    await api.create_association(first, last, associationType="isRelatedTo")
 
 
 async def _association_removed(api: Api, _: Database, body: factories.Body) -> None:
@@ -121,7 +121,7 @@ async def _definition_changed(api: Api, _: Database, body: factories.Body) -> No
     link = factories.link(kind["identifier"])
     item = {**body["CFItems"][0], "CFDocumentURI": document, "CFItemTypeURI": link}
     await api.put("/CFItems", {"item": item})
-    await api.package(document["identifier"])
+    await api.get_package(document["identifier"])
     await api.put("/CFItemTypes", kind)
 
 
@@ -138,9 +138,9 @@ async def _deleted_and_back(api: Api, database: Database, body: factories.Body) 
 
 async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
     """Delete an item of another framework, which hides the association to it."""
-    other = await api.new_item(await api.framework())
-    await api.new_association(body["CFItems"][0], other)
-    await api.package(body["CFDocument"]["identifier"])
+    other = await api.create_item(await api.create_document())
+    await api.create_association(body["CFItems"][0], other)
+    await api.get_package(body["CFDocument"]["identifier"])
     await soft_delete.delete(database, ITEMS, other["identifier"])
 
 
@@ -152,8 +152,8 @@ async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> Non
     changed = {**body, "CFAssociations": [*body["CFAssociations"], association]}
     document = body["CFDocument"]["identifier"]
     await api.send("PUT", f"/CFPackages/{document}", 200, changed)
-    await api.package(document)
-    other = await api.framework()
+    await api.get_package(document)
+    other = await api.create_document()
     await api.put("/CFItems", {"item": factories.item(other["identifier"], identifier)})
 
 
@@ -224,7 +224,7 @@ async def test_write_to_another_framework_keeps_the_etag(api: Api) -> None:
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     first = await api.client.get(path)
     await framework(api)
-    await api.new_item(await api.framework())
+    await api.create_item(await api.create_document())
     answer = await api.client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert answer.status_code == 304
 
@@ -248,10 +248,10 @@ async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None
 
 
 async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execute) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     path = f"/CFPackages/{document['identifier']}"
     for _ in range(COMPACT_AT // 2):
-        await api.new_item(document)
+        await api.create_item(document)
     before = await api.send("GET", path, 200)
     await execute("INSERT INTO revision_marks (scope) SELECT '/' FROM generate_series(1, 200)")
     tag = {"If-None-Match": before.headers["ETag"]}
@@ -260,7 +260,7 @@ async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execut
         assert answer.status_code == 304
     left = "SELECT 1 FROM revision_marks WHERE scope IN ('', '/', $1)"
     assert not await execute(left, document["identifier"])
-    await api.new_item(document)
+    await api.create_item(document)
     answer = await api.client.get(api.profile.prefix + path, headers=tag)
     assert answer.status_code == 200
 
@@ -274,7 +274,7 @@ ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_package_is_returned_in_the_accepted_encoding(api: Api, encoding: str) -> None:
-    body = await api.upload(CFItems=[factories.packed_item() for _ in range(500)])
+    body = await api.upload_package(CFItems=[factories.packed_item() for _ in range(500)])
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     headers = {"Accept-Encoding": encoding}
     plain = (await api.client.get(path, headers={"Accept-Encoding": "identity"})).content

@@ -143,23 +143,25 @@ async def test_put_of_every_response_changes_nothing(api: Api, execute: Execute,
 async def test_put_of_separately_put_entities_changes_nothing(
     api: Api, execute: Execute, host: str
 ) -> None:
-    document = await api.framework(subjectURI=[factories.link()])
-    child, parent = await api.new_item(document), await api.new_item(document, subject=[])
-    await api.new_association(child, parent)
+    document = await api.create_document(subjectURI=[factories.link()])
+    child, parent = await api.create_item(document), await api.create_item(document, subject=[])
+    await api.create_association(child, parent)
     before = await state(api.client, execute, document["identifier"])
     await send_back(api, host, await api.get(f"/CFPackages/{document['identifier']}"))
     assert await state(api.client, execute, document["identifier"]) == before
 
 
 async def test_default_item_type_is_not_stored(api: Api) -> None:
-    item = await api.new_item(await api.framework(), CFItemType="unknown")
+    item = await api.create_item(await api.create_document(), CFItemType="unknown")
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
     assert "CFItemType" not in answer.json()
 
 
 async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
     link = factories.link(title="unknown")
-    item = await api.new_item(await api.framework(), CFItemType="unknown", CFItemTypeURI=link)
+    item = await api.create_item(
+        await api.create_document(), CFItemType="unknown", CFItemTypeURI=link
+    )
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
     assert answer.json()["CFItemType"] == "unknown"
 
@@ -176,7 +178,7 @@ async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
     ],
 )
 async def test_uri_of_another_entity_or_server_is_stored(api: Api, uri: str) -> None:
-    item = await api.new_item(await api.framework())
+    item = await api.create_item(await api.create_document())
     sent = uri.replace("{id}", item["identifier"])
     await api.put("/CFItems", {"item": {**item, "uri": sent}})
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
@@ -185,7 +187,7 @@ async def test_uri_of_another_entity_or_server_is_stored(api: Api, uri: str) -> 
 
 @pytest.mark.parametrize("prefix", [profile.prefix for profile in PROFILES])
 async def test_url_of_a_new_entity_on_this_server_is_not_stored(api: Api, prefix: str) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     item = factories.item(document["identifier"])
     item["uri"] = f"{PUBLIC_URL}{prefix}/CFItems/{item['identifier']}"
     item["CFDocumentURI"]["uri"] = f"{PUBLIC_URL}{prefix}/CFDocuments/{document['identifier']}"
@@ -196,9 +198,9 @@ async def test_url_of_a_new_entity_on_this_server_is_not_stored(api: Api, prefix
 
 
 async def test_changes_in_a_response_are_stored(api: Api) -> None:
-    document = await api.framework(title="before")
-    item = await api.new_item(document, subject=["a"], educationLevel=["01"])
-    response = await api.one("CFItem", item["identifier"])
+    document = await api.create_document(title="before")
+    item = await api.create_item(document, subject=["a"], educationLevel=["01"])
+    response = await api.get_entity("CFItem", item["identifier"])
     changed = {**response, "fullStatement": "after", "subject": [], "CFItemType": "Standard"}
     await api.put("/CFItems", {"item": changed})
     stored = (await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")).json()
@@ -208,12 +210,12 @@ async def test_changes_in_a_response_are_stored(api: Api) -> None:
 
 
 async def test_document_without_case_version_can_be_put_back(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     identifier = body["CFDocument"]["identifier"]
     assert "caseVersion" not in body["CFDocument"]
-    response = await api.one("CFDocument", identifier)
+    response = await api.get_entity("CFDocument", identifier)
     await api.send("PUT", f"/CFDocuments/{identifier}", 201, {**response, "title": "another"})
-    assert (await api.one("CFDocument", identifier))["title"] == "another"
+    assert (await api.get_entity("CFDocument", identifier))["title"] == "another"
     new = factories.document()
     del new["caseVersion"]
     await api.send("PUT", f"/CFDocuments/{new['identifier']}", 422, new)

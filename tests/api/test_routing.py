@@ -77,7 +77,7 @@ async def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: P
 
 
 async def test_dependency_overrides_replace_a_dependency(api: Api, app: FastAPI) -> None:
-    item = await api.new_item(await api.framework())
+    item = await api.create_item(await api.create_document())
     path = f"{api.profile.prefix}/CFItems/{item['identifier']}"
 
     async def override() -> Caller:
@@ -96,8 +96,8 @@ async def test_dependency_overrides_replace_a_dependency(api: Api, app: FastAPI)
 
 async def test_fastapi_and_the_path_table_send_the_same_responses(api: Api, app: FastAPI) -> None:
     """An override that changes nothing sends requests through FastAPI's own solver."""
-    document = await api.framework()
-    item = await api.new_item(document)
+    document = await api.create_document()
+    item = await api.create_item(document)
     paths = [
         "/CFDocuments",
         f"/CFItems/{item['identifier']}",

@@ -42,8 +42,8 @@ async def test_single_objects_are_wrapped(sdk: Api) -> None:
 
 
 async def test_item_has_empty_lists_and_a_default_type(sdk: Api) -> None:
-    body = await sdk.upload()
-    item = await sdk.one("CFItem", body["CFItems"][0]["identifier"])
+    body = await sdk.upload_package()
+    item = await sdk.get_entity("CFItem", body["CFItems"][0]["identifier"])
     for name in ("conceptKeywords", "subject", "subjectURI", "educationLevel"):
         assert item[name] == []
     assert item["CFItemType"] == "unknown"
@@ -58,7 +58,7 @@ async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     body["CFAssociations"] += [far, up]
     await sdk.send("POST", "/CFPackages", 201, body)
     document = body["CFDocument"]["identifier"]
-    item = await sdk.one("CFItem", body["CFItems"][0]["identifier"])
+    item = await sdk.get_entity("CFItem", body["CFItems"][0]["identifier"])
     assert item["uri"] == f"{BASE}/CFItems/{item['sourcedId']}"
     for name, plural in (
         ("CFDocumentURI", "CFDocuments"),
@@ -67,15 +67,15 @@ async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     ):
         assert item[name]["uri"] == f"{BASE}/{plural}/{item[name]['sourcedId']}"
     assert item["subjectURI"][0]["uri"].startswith(f"{BASE}/CFSubjects/")
-    association = await sdk.one("CFAssociation", far["identifier"])
+    association = await sdk.get_entity("CFAssociation", far["identifier"])
     assert association["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]
     local = association["destinationNodeURI"]
     assert local["uri"] == f"{BASE}/CFItems/{local['sourcedId']}"
-    association = await sdk.one("CFAssociation", up["identifier"])
+    association = await sdk.get_entity("CFAssociation", up["identifier"])
     assert association["destinationNodeURI"]["uri"] == f"{BASE}/CFDocuments/{document}"
-    package = await sdk.package(document)
+    package = await sdk.get_package(document)
     singles = [
-        await sdk.one("CFAssociation", association["sourcedId"])
+        await sdk.get_entity("CFAssociation", association["sourcedId"])
         for association in package["CFAssociations"]
     ]
     assert package["CFAssociations"] == singles
@@ -84,8 +84,8 @@ async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
 
 
 async def test_package_has_the_identifier_of_its_document(sdk: Api) -> None:
-    document = await sdk.framework()
-    package = await sdk.package(document["CFPackageURI"]["identifier"])
+    document = await sdk.create_document()
+    package = await sdk.get_package(document["CFPackageURI"]["identifier"])
     assert package["sourcedId"] == document["identifier"]
 
 
@@ -96,11 +96,11 @@ async def test_upload_as_the_sdk_sends_it_is_stored(sdk: Api) -> None:
     await sdk.send("POST", "/CFPackages", 201, body)
     answer = await sdk.send("PUT", f"/CFPackages/{identifier}", 200, body)
     assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
-    package = await sdk.package(identifier)
+    package = await sdk.get_package(identifier)
     link = package["CFDocument"]["licenseURI"]
     assert link["title"] == "https://creativecommons.org/licenses/by/4.0/"
     assert link["uri"] == f"{BASE}/CFLicenses/{link['sourcedId']}"
-    license_ = await sdk.one("CFLicense", link["sourcedId"])
+    license_ = await sdk.get_entity("CFLicense", link["sourcedId"])
     assert license_["licenseText"] == "https://creativecommons.org/licenses/by/4.0/"
     assert package["CFItems"][0]["CFItemType"] == "Domain"
     assert package["CFAssociations"][0]["sequenceNumber"] == 1
@@ -113,7 +113,7 @@ async def test_license_text_becomes_one_license(sdk: Api) -> None:
         body["CFDocument"]["licenseUri"] = "All rights reserved"
         await sdk.send("POST", "/CFPackages", 201, body)
     links = [
-        (await sdk.one("CFDocument", body["CFDocument"]["identifier"]))["licenseURI"]
+        (await sdk.get_entity("CFDocument", body["CFDocument"]["identifier"]))["licenseURI"]
         for body in (first, second)
     ]
     assert links[0] == links[1]
@@ -151,9 +151,9 @@ async def test_errors_have_the_codes_that_the_sdk_reads(sdk: Api) -> None:
 
 
 async def test_list_has_page_count_and_number(sdk: Api) -> None:
-    document = await sdk.framework()
+    document = await sdk.create_document()
     for _ in range(5):
-        await sdk.new_item(document)
+        await sdk.create_item(document)
     body = await sdk.get("/CFItems", limit=2, offset=2)
     paging = {name: body[name] for name in ("totalCount", "pageCount", "pageNumber")}
     assert paging == {"totalCount": 5, "pageCount": 3, "pageNumber": 2}
@@ -167,7 +167,7 @@ async def test_captured_responses_are_returned_after_upload(sdk: Api, shared: Pa
     sent = captured["CFPackage"]
     sent["CFDocument"] = factories.entity(sent.pop("sourcedId"), creator="c", title="Math")
     await sdk.send("POST", "/CFPackages", 201, {"CFPackage": sent})
-    got = await sdk.package(sent["CFDocument"]["identifier"])
+    got = await sdk.get_package(sent["CFDocument"]["identifier"])
     for kind in ("CFItems", "CFAssociations"):
         assert len(got[kind]) == len(sent[kind])
         for before, after in zip(sent[kind], got[kind], strict=True):

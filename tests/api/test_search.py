@@ -20,12 +20,12 @@ ITEMS = (
 @pytest.fixture
 async def search_items(api: Api) -> Any:
     """Return a function that searches ``ITEMS`` and returns the indexes of the matches."""
-    document = await api.framework()
-    identifiers = [(await api.new_item(document, **item))["identifier"] for item in ITEMS]
+    document = await api.create_document()
+    identifiers = [(await api.create_item(document, **item))["identifier"] for item in ITEMS]
 
     async def search(text: str, **params: Any) -> list[int]:
         answer = await api.get("/CFItems", search=text, **params)
-        assert api.total(answer) == len(answer["CFItems"]) or params
+        assert api.get_total(answer) == len(answer["CFItems"]) or params
         return [identifiers.index(item["identifier"]) for item in answer["CFItems"]]
 
     return search
@@ -76,20 +76,20 @@ async def test_search_combines_with_filter_sort_and_paging(search_items: Any) ->
 async def test_search_without_words_is_rejected_or_ignored(api: Api) -> None:
     await api.get("/CFItems", status=400, search="  ")
     answer = await api.get("/CFItems", search="")
-    assert api.total(answer) == 0
+    assert api.get_total(answer) == 0
 
 
 async def test_huge_and_unusual_statements_are_stored_and_searchable(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     distinct = " ".join(chr(0x4E00 + n % 20000) + chr(0xAC00 + n // 7) for n in range(70_000))
     for statement in (distinct, "x" * 3_000_000, "needle " + "\U0001f600" * 500_000, "\u200b"):
-        await api.new_item(document, fullStatement=statement, humanCodingScheme="L" * 5000)
+        await api.create_item(document, fullStatement=statement, humanCodingScheme="L" * 5000)
     answer = await api.get("/CFItems", search="needle", fields="identifier")
     assert len(answer["CFItems"]) == 1
 
 
 async def test_search_follows_changes_and_deletions(api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     parent, child = body["CFItems"]
     child["fullStatement"] = "something else entirely"
     document = body["CFDocument"]["identifier"]

@@ -73,7 +73,7 @@ async def waiting_backend(execute: Execute, previous: int | None = None) -> int:
 async def test_requests_that_joined_a_failed_production_share_the_next(
     api: Api, execute: Execute, database_url: str, productions: list[str]
 ) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
     async with locked_items(database_url):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
@@ -91,7 +91,7 @@ async def test_requests_that_joined_a_failed_production_share_the_next(
 async def test_repeated_failure_returns_503_to_all_requests(
     api: Api, execute: Execute, database_url: str, productions: list[str]
 ) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
     async with locked_items(database_url):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
@@ -110,11 +110,11 @@ async def test_repeated_failure_returns_503_to_all_requests(
 async def test_requests_after_a_write_share_one_production(
     api: Api, productions: list[str]
 ) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     document = body["CFDocument"]
     path = f"/CFPackages/{document['identifier']}"
     await api.get(path)
-    await api.new_item(document)
+    await api.create_item(document)
     productions.clear()
     answers = await asyncio.gather(*(api.get(path) for _ in range(READERS)))
     assert len(productions) == 1
@@ -130,7 +130,7 @@ DECODERS: dict[str, Callable[[bytes], bytes]] = {
 
 async def test_concurrent_requests_in_different_encodings_get_the_same_content(api: Api) -> None:
     bodies = [
-        await api.upload(CFItems=[factories.packed_item() for _ in range(100 * size)])
+        await api.upload_package(CFItems=[factories.packed_item() for _ in range(100 * size)])
         for size in range(1, 6)
     ]
     paths = [

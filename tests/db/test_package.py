@@ -18,7 +18,7 @@ from case_server.settings import Settings
     "count", [0, 1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 2 * BATCH_SIZE]
 )
 async def test_bodies_are_returned_in_order(api: Api, settings: Settings, count: int) -> None:
-    body = await api.upload(
+    body = await api.upload_package(
         CFItems=[factories.packed_item() for _ in range(count)], CFAssociations=[]
     )
     sent = [item["identifier"] for item in body["CFItems"]]
@@ -39,7 +39,7 @@ async def test_closing_the_iterator_early_leaves_the_connection_usable(
     api: Api, settings: Settings
 ) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
-    body = await api.upload(CFItems=items, CFAssociations=[])
+    body = await api.upload_package(CFItems=items, CFAssociations=[])
     identifier = body["CFDocument"]["identifier"]
     single_connection = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, single_connection) as database:
@@ -57,7 +57,7 @@ async def test_cancelling_a_reader_leaves_the_connection_usable(
     api: Api, settings: Settings
 ) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
-    body = await api.upload(CFItems=items, CFAssociations=[])
+    body = await api.upload_package(CFItems=items, CFAssociations=[])
     single_connection = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, single_connection) as database:
 

@@ -161,9 +161,9 @@ async def test_rubric_changes_only_with_its_own_criteria(store: Store) -> None:
 async def test_package_of_entities_put_singly_is_unchanged(
     api: Api, store: Store, database: Database
 ) -> None:
-    document = await api.framework()
-    items = [await api.new_item(document) for _ in range(5)]
-    await api.new_association(items[1], items[0])
+    document = await api.create_document()
+    items = [await api.create_item(document) for _ in range(5)]
+    await api.create_association(items[1], items[0])
     file = io.BytesIO()
     await export_framework(database, document["identifier"], "case-json", file)
     body = json.loads(file.getvalue())
@@ -172,7 +172,7 @@ async def test_package_of_entities_put_singly_is_unchanged(
     assert await store.revision(body) == before
     body["CFItems"].append(factories.packed_item())
     assert len(await store.entries(body)) == 1
-    last = await api.new_item(document)
+    last = await api.create_item(document)
     assert await store.order(body) == [*names(body), last["identifier"]]
 
 
@@ -180,7 +180,7 @@ async def test_importing_an_export_writes_nothing(
     api: Api, store: Store, database: Database
 ) -> None:
     # One document with definitions registered from links, one uploaded with its own.
-    document = await api.framework(
+    document = await api.create_document(
         subjectURI=[factories.link()], licenseURI=factories.link(), extensions={"a": [1.0, -0.0]}
     )
     linked = {
@@ -189,8 +189,8 @@ async def test_importing_an_export_writes_nothing(
         "conceptKeywordsURI": [factories.link()],
         "licenseURI": factories.link(),
     }
-    one, two = await api.new_item(document, **linked), await api.new_item(document)
-    await api.new_association(one, two, CFAssociationGroupingURI=factories.link())
+    one, two = await api.create_item(document, **linked), await api.create_item(document)
+    await api.create_association(one, two, CFAssociationGroupingURI=factories.link())
     whole = factories.package_with_every_class()
     whole["extensions"] = {"b": 1}
     await store.write(whole)
@@ -300,7 +300,7 @@ async def test_equal_time_in_milliseconds_is_no_change(store: Store) -> None:
 async def test_feed_has_an_association_hidden_with_its_document_once(
     api: Api, database: Database
 ) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     page = await api.get("/changes")
     for operation in (soft_delete.delete, soft_delete.undelete):
         await operation(database, DOCUMENTS, body["CFDocument"]["identifier"])

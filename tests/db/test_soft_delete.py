@@ -39,7 +39,9 @@ def now() -> datetime:
 
 async def framework(api: Api) -> tuple[Any, str, str]:
     """Upload a framework; return its body and the identifiers of its document and an item."""
-    body = await api.upload(CFItems=[factories.packed_item() for _ in range(3)], CFAssociations=[])
+    body = await api.upload_package(
+        CFItems=[factories.packed_item() for _ in range(3)], CFAssociations=[]
+    )
     return body, body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
 
 
@@ -47,9 +49,9 @@ async def test_document_is_deleted_and_undeleted_with_its_parts(
     api: Api, database: Database
 ) -> None:
     body, document, item = await framework(api)
-    before = await api.package(document)
-    other = await api.new_item(await api.framework())
-    relation = await api.new_association(other, body["CFItems"][0])
+    before = await api.get_package(document)
+    other = await api.create_item(await api.create_document())
+    relation = await api.create_association(other, body["CFItems"][0])
     changes = await soft_delete.delete(database, DOCUMENTS, document)
     assert changes == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
     for path in (
@@ -62,15 +64,15 @@ async def test_document_is_deleted_and_undeleted_with_its_parts(
     with pytest.raises(NotFound):
         await soft_delete.delete(database, DOCUMENTS, document)
     await soft_delete.undelete(database, DOCUMENTS, document)
-    assert await api.package(document) == before
+    assert await api.get_package(document) == before
     await api.get(f"/CFAssociations/{relation['identifier']}")
 
 
 async def test_associations_are_hidden_with_their_document(api: Api, database: Database) -> None:
-    crosswalk, other = await api.framework(), await api.framework()
-    one, two = await api.new_item(other), await api.new_item(other)
+    crosswalk, other = await api.create_document(), await api.create_document()
+    one, two = await api.create_item(other), await api.create_item(other)
     link = factories.link(crosswalk["identifier"])
-    relation = await api.new_association(one, two, CFDocumentURI=link)
+    relation = await api.create_association(one, two, CFDocumentURI=link)
     path = f"/CFAssociations/{relation['identifier']}"
     await soft_delete.delete(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
@@ -82,9 +84,9 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
 
 
 async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Database) -> None:
-    document, one, two = await api.two_items()
+    document, one, two = await api.create_two_items()
     link = factories.link(document["identifier"])
-    await api.new_association(one, two, CFDocumentURI=link)
+    await api.create_association(one, two, CFDocumentURI=link)
     changes = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
     assert changes["CFAssociation", "delete"] == 1
     before = (await api.get("/changes", limit=1000))["changes"]
@@ -100,9 +102,9 @@ async def test_item_deleted_before_its_document_stays_deleted(api: Api, database
     with pytest.raises(Conflict, match="case-server undelete document"):
         await soft_delete.undelete(database, ITEMS, item)
     await soft_delete.undelete(database, DOCUMENTS, document)
-    assert len((await api.package(document))["CFItems"]) == 2
+    assert len((await api.get_package(document))["CFItems"]) == 2
     await soft_delete.undelete(database, ITEMS, item)
-    assert len((await api.package(document))["CFItems"]) == 3
+    assert len((await api.get_package(document))["CFItems"]) == 3
 
 
 @pytest.mark.parametrize("resource", [DOCUMENTS, ITEMS], ids=lambda each: each.name)
@@ -125,7 +127,7 @@ async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
     """In whatever order they commit, no item of a deleted document is live."""
     prefix = api.profile.prefix
     for _ in range(5):
-        document = await api.framework()
+        document = await api.create_document()
         bodies = [factories.item(document["identifier"]) for _ in range(8)]
         puts = [
             api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
@@ -150,14 +152,14 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     rubric = factories.entity(
         CFRubricCriteria=[factories.entity(CFRubricCriterionLevels=[factories.entity()])]
     )
-    body = await api.upload(
+    body = await api.upload_package(
         CFItems=[everything],
         CFAssociations=[],
         CFRubrics=[rubric],
         CFDefinitions={"CFItemTypes": [factories.item_type()]},
     )
     document = body["CFDocument"]["identifier"]
-    relation = await api.new_association(remaining["CFItems"][1], everything)
+    relation = await api.create_association(remaining["CFItems"][1], everything)
     await soft_delete.delete(database, DOCUMENTS, document)
     await soft_delete.delete(database, ITEMS, dropped)
     assert await purge(database, now() - timedelta(hours=1)) == {}
@@ -171,18 +173,18 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
         assert not await execute(f"SELECT 1 FROM {table}")
     await api.get(f"/CFAssociations/{relation['identifier']}", 404)
-    assert len((await api.package(remaining_document))["CFItems"]) == 2
+    assert len((await api.get_package(remaining_document))["CFItems"]) == 2
     await api.send("POST", "/CFPackages", 201, body)
 
 
 async def test_purge_keeps_the_latest_change_of_each_entity(
     api: Api, database: Database, execute: Execute
 ) -> None:
-    document = await api.framework()
-    item = await api.new_item(document)
+    document = await api.create_document()
+    item = await api.create_item(document)
     for number in range(3):
         await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
-    gone = await api.new_item(document)
+    gone = await api.create_item(document)
     await soft_delete.delete(database, ITEMS, gone["identifier"])
     await purge(database, now())
     rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
@@ -210,7 +212,7 @@ async def test_package_identifier_of_a_deleted_document_can_be_reused(
     await soft_delete.delete(database, DOCUMENTS, old)
     await api.send("POST", "/CFPackages", 201, second)
     for name in (link["identifier"], new):
-        assert (await api.package(name))["CFDocument"]["identifier"] == new
+        assert (await api.get_package(name))["CFDocument"]["identifier"] == new
         await api.send("PUT", f"/CFPackages/{name}", 200, second)
     if not is_named:
         with pytest.raises(Conflict, match=new):
@@ -220,12 +222,12 @@ async def test_package_identifier_of_a_deleted_document_can_be_reused(
     (reason,) = undeleted.not_restored
     assert link["identifier"] in reason
     assert new in reason
-    assert (await api.package(old))["CFDocument"]["identifier"] == old
-    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
+    assert (await api.get_package(old))["CFDocument"]["identifier"] == old
+    assert (await api.get_package(link["identifier"]))["CFDocument"]["identifier"] == new
     # After the other one is deleted too, the first can take its package identifier back.
     await soft_delete.delete(database, DOCUMENTS, new)
     await api.send("PUT", f"/CFPackages/{old}", 200, first)
-    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
+    assert (await api.get_package(link["identifier"]))["CFDocument"]["identifier"] == old
     await api.send("PUT", f"/CFPackages/{new}", 409, second)
 
 
@@ -238,11 +240,11 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
         body["CFDocument"]["CFPackageURI"] = link
     identifier = first["CFDocument"]["identifier"]
     await api.send("POST", "/CFPackages", 201, first)
-    before = (await api.package(identifier))["CFDocument"]
+    before = (await api.get_package(identifier))["CFDocument"]
     await soft_delete.delete(database, DOCUMENTS, identifier)
     await api.send("POST", "/CFPackages", 201, second)
     await soft_delete.undelete(database, DOCUMENTS, identifier)
-    document = await api.one("CFDocument", identifier)
+    document = await api.get_entity("CFDocument", identifier)
     assert document["CFPackageURI"]["identifier"] == identifier
     assert {**document, "CFPackageURI": before["CFPackageURI"]} == before
     file = io.BytesIO()
@@ -256,26 +258,26 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
 async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
     api: Api, database: Database
 ) -> None:
-    old = await api.framework()
+    old = await api.create_document()
     new = factories.document(CFPackageURI=old["CFPackageURI"])
     await api.put("/CFDocuments", new, 409)
     await soft_delete.delete(database, DOCUMENTS, old["identifier"])
     await api.put("/CFDocuments", new)
     package = old["CFPackageURI"]["identifier"]
-    assert (await api.package(package))["CFDocument"]["identifier"] == new["identifier"]
+    assert (await api.get_package(package))["CFDocument"]["identifier"] == new["identifier"]
     # Reviving the deleted one is a conflict while the other has its package identifier.
     await api.put("/CFDocuments", old, 409)
     await soft_delete.delete(database, DOCUMENTS, new["identifier"])
     await api.put("/CFDocuments", old)
-    assert (await api.package(package))["CFDocument"]["identifier"] == old["identifier"]
+    assert (await api.get_package(package))["CFDocument"]["identifier"] == old["identifier"]
 
 
 async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
-    here, there = await api.framework(), await api.framework()
-    one, two, three = [await api.new_item(here) for _ in range(3)]
-    other = await api.new_item(there)
-    relation = await api.new_association(one, other)
-    await api.new_association(two, one)
+    here, there = await api.create_document(), await api.create_document()
+    one, two, three = [await api.create_item(here) for _ in range(3)]
+    other = await api.create_item(there)
+    relation = await api.create_association(one, other)
+    await api.create_association(two, one)
     await soft_delete.delete(database, ITEMS, three["identifier"])
     await soft_delete.delete(database, DOCUMENTS, here["identifier"])
     await soft_delete.delete(database, ITEMS, other["identifier"])
@@ -294,8 +296,8 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:
-    _, one, two = await api.two_items()
-    await api.new_association(one, two)
+    _, one, two = await api.create_two_items()
+    await api.create_association(one, two)
     for field in ("originNodeURI", "destinationNodeURI", "associationType"):
         with pytest.raises(asyncpg.NotNullViolationError):
             await execute("UPDATE associations SET body = (body::jsonb - $1::text)::json", field)

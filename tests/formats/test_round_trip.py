@@ -232,7 +232,7 @@ async def test_any_package_survives_a_round_trip_through_the_api(
         await delete_all_rows(execute)
         await api.send("POST", "/CFPackages", 201, body)
         identifier = body["CFDocument"]["identifier"]
-        answered = await api.package(quote(identifier, safe=""))
+        answered = await api.get_package(quote(identifier, safe=""))
         assert lost(api, body, answered) == []
         # The exported package defines entities that were known from links only.
         whole = await exported(store, identifier, "case-json")
@@ -261,11 +261,11 @@ def lost(api: Api, body: Body, answered: Body) -> list[str]:
         if links := item.pop("conceptKeywordsURI", None):
             item["conceptKeywordsURI"] = links[-1]
     definitions = sent.pop("CFDefinitions")
-    missing = api.lost(sent, answered)
+    missing = api.list_lost_values(sent, answered)
     for resource in DEFINITIONS:
         known = {one["identifier"]: one for one in answered["CFDefinitions"][resource.plural]}
         for one in definitions[resource.plural]:
-            missing += api.lost(one, known.get(one["identifier"]))
+            missing += api.list_lost_values(one, known.get(one["identifier"]))
     return missing
 
 

@@ -71,7 +71,7 @@ async def test_problems_are_found_anywhere_in_large_body(api: Api) -> None:
     items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
     items[250]["nonsense"] = "x"
     body = factories.package(CFItems=items, CFAssociations=[])
-    assert await api.problem_paths("POST", "/CFPackages", body) == [
+    assert await api.get_problem_paths("POST", "/CFPackages", body) == [
         "CFItems[7].fullStatement",
         "CFItems[180].notes",
         "CFItems[250].nonsense",
@@ -101,7 +101,7 @@ async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
 
 
 async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     started = time.process_time()
     response = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
@@ -110,7 +110,7 @@ async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: A
 
 
 async def test_etag_with_many_digits_does_not_match(client: httpx.AsyncClient, api: Api) -> None:
-    body = await api.upload()
+    body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     tag = (await client.get(path)).headers["ETag"]
     history, _, *rest = tag.split("-")
@@ -120,15 +120,15 @@ async def test_etag_with_many_digits_does_not_match(client: httpx.AsyncClient, a
 
 
 async def test_entities_put_separately_are_accepted_as_package(api: Api) -> None:
-    document = await api.framework()
+    document = await api.create_document()
     for number in range(30):
         vector = [round((number * 384 + place) / 7_000, 6) for place in range(1_000)]
-        await api.new_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
-    before = await api.package(document["identifier"])
+        await api.create_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
+    before = await api.get_package(document["identifier"])
     response = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
     with pytest.raises(ContentTooLarge):
         check_density(response.content)  # as one entity it would be refused
     path = f"/CFPackages/{document['identifier']}"
     for query in ("", "?repair=true"):
         await api.send("PUT", path + query, 200, content=response.content)
-        assert await api.package(document["identifier"]) == before
+        assert await api.get_package(document["identifier"]) == before

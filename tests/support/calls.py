@@ -26,7 +26,9 @@ class Api:
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
-    async def problem_paths(self, method: str, path: str, body: Any, **options: Any) -> list[str]:
+    async def get_problem_paths(
+        self, method: str, path: str, body: Any, **options: Any
+    ) -> list[str]:
         """Send a request that must return 422; return the JSON paths of the reported problems."""
         answer = await self.send(method, path, 422, body, **options)
         return [problem["path"] for problem in answer.json()["imsx_error_details"]]
@@ -34,7 +36,7 @@ class Api:
     async def get(self, path: str, status: int = 200, **params: Any) -> Any:
         return (await self.send("GET", path, status, params=params)).json()
 
-    async def one(self, name: str, identifier: str, **params: Any) -> Any:
+    async def get_entity(self, name: str, identifier: str, **params: Any) -> Any:
         """Request an entity of a class, such as ``CFItem``, and return it without its wrapper."""
         body = await self.get(f"/{name}s/{identifier}", **params)
         return body[name] if self.profile.wraps else body
@@ -42,11 +44,11 @@ class Api:
     async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
         return await self.send("PUT", f"{path}/{get_identifier(body)}", status, body)
 
-    def total(self, page: Any) -> int:
+    def get_total(self, page: Any) -> int:
         """Return the total number of entities that a list response states."""
         return int(page["totalCount" if "totalCount" in self.profile.paging_fields else "total"])
 
-    def lost(self, sent: Any, got: Any) -> list[str]:
+    def list_lost_values(self, sent: Any, got: Any) -> list[str]:
         """List the values of a request that a response lacks or changes, with their paths.
 
         ``uri`` is not compared in profiles that rewrite it.
@@ -55,39 +57,39 @@ class Api:
             _list_lost_values(sent, got, "", {"uri"} if self.profile.rewrites_uris else set())
         )
 
-    def uri(self, sent: factories.Body, plural: str) -> str:
+    def get_expected_uri(self, sent: factories.Body, plural: str) -> str:
         """Return the ``uri`` that responses of this profile contain for a stored entity."""
         if not self.profile.rewrites_uris:
             return str(sent["uri"])
         return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
 
-    async def package(self, identifier: str) -> Any:
-        return await self.one("CFPackage", identifier)
+    async def get_package(self, identifier: str) -> Any:
+        return await self.get_entity("CFPackage", identifier)
 
-    async def framework(self, **fields: Any) -> factories.Body:
+    async def create_document(self, **fields: Any) -> factories.Body:
         """Create a document with random content and return it."""
         body = factories.document(**fields)
         await self.put("/CFDocuments", body)
         return body
 
-    async def new_item(self, document: factories.Body, **fields: Any) -> factories.Body:
+    async def create_item(self, document: factories.Body, **fields: Any) -> factories.Body:
         body = factories.item(document["identifier"], **fields)
         await self.put("/CFItems", {"item": body})
         return body
 
-    async def two_items(self) -> tuple[factories.Body, factories.Body, factories.Body]:
+    async def create_two_items(self) -> tuple[factories.Body, factories.Body, factories.Body]:
         """Create a document with two items; return the document and both items."""
-        document = await self.framework()
-        return document, await self.new_item(document), await self.new_item(document)
+        document = await self.create_document()
+        return document, await self.create_item(document), await self.create_item(document)
 
-    async def new_association(
+    async def create_association(
         self, origin: factories.Body, destination: factories.Body, **fields: Any
     ) -> factories.Body:
         body = factories.association(origin["identifier"], destination["identifier"], **fields)
         await self.put("/CFItemAssociations", {"association": body})
         return body
 
-    async def upload(self, **fields: Any) -> factories.Body:
+    async def upload_package(self, **fields: Any) -> factories.Body:
         body = factories.package(**fields)
         await self.send("POST", "/CFPackages", 201, body)
         return body
