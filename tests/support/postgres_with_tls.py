@@ -21,8 +21,8 @@ from case_server.db.postgres import embedded
 
 def find_binaries_with_tls() -> Path | None:
     """Return the directory of Postgres binaries on this machine that support TLS, or None."""
-    for folder in embedded._candidates():
-        if embedded._major_version(folder) < embedded.OLDEST_MAJOR:
+    for folder in embedded._iter_binary_directories():
+        if embedded._read_major_version(folder) < embedded.OLDEST_MAJOR:
             continue
         linked = subprocess.run(
             ["ldd", folder / "postgres"], capture_output=True, text=True, check=False
@@ -63,7 +63,7 @@ def run_tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
         f"-c unix_socket_directories={sockets} -c fsync=off"
     )
     with (
-        patch.object(embedded, "_candidates", lambda: iter([binaries])),
+        patch.object(embedded, "_iter_binary_directories", lambda: iter([binaries])),
         patch.object(embedded, "SETTINGS", settings),
         embedded.embedded_postgres(folder / "data") as url,
     ):

@@ -54,7 +54,7 @@ def back_up(data_dir: Path, target: Path) -> int:
             partial.unlink(missing_ok=True)
             partial.touch(mode=0o600)
             dump = ("pg_dump", "--format=custom", "--no-owner", "--no-privileges")
-            _run(data_dir, make_url(url), *dump, f"--file={partial.resolve()}")
+            _run_postgres_program(data_dir, make_url(url), *dump, f"--file={partial.resolve()}")
             size = _append_digest(partial)
             partial.replace(target)
         except OSError as error:
@@ -90,13 +90,13 @@ def restore_backup(
             restored = current.set(database=RESTORED)
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
             options = (*single, f"--dbname={RESTORED}", str(source.resolve()))
-            _run(data_dir, restored, "pg_restore", *options)
+            _run_postgres_program(data_dir, restored, "pg_restore", *options)
             revision = asyncio.run(_get_revision(restored))
             if revision != version.get_required_schema_version():
                 report_progress(f"migrating from schema {revision}")
                 alembic_runner.migrate(restored.render_as_string(hide_password=False))
             asyncio.run(_reset_history(restored))
-            asyncio.run(_swap(current))
+            asyncio.run(_swap_databases(current))
         finally:
             asyncio.run(_administer(current, *DROP_STATEMENTS))
         return revision
@@ -140,8 +140,8 @@ async def _administer(url: URL, *statements: str) -> None:
             await connection.execute(statement)
 
 
-async def _swap(url: URL) -> None:
-    """Exchange the database for the restored one in one transaction."""
+async def _swap_databases(url: URL) -> None:
+    """Give the restored database the name of the present one, in one transaction."""
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
@@ -181,7 +181,7 @@ def _to_string(url: URL, database: str) -> str:
     return url.set(database=database).render_as_string(hide_password=False)
 
 
-def _run(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
+def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
     """Run a Postgres program on a database. Raises ``StartupError`` if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.

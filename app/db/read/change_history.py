@@ -62,7 +62,7 @@ async def list_write_transactions(
     Rows of (written_at, changes): the time of the last change, the number of changes. Raises
     ``ReadTimeout``.
     """
-    return await database.scan(_writes(), document=document, limit=limit)
+    return await database.scan(_compile_writes(), document=document, limit=limit)
 
 
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
@@ -70,7 +70,7 @@ async def count_changed_entities(database: Database, period: Period) -> dict[str
 
     A kind of change that did not happen is left out. Raises ``ReadTimeout``.
     """
-    rows = await database.scan(_counts(), **period._asdict())
+    rows = await database.scan(_compile_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
 
 
@@ -88,11 +88,11 @@ async def list_changed_entities(
     is its present or last one, or None. Raises ``ReadTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
-    return await database.scan(_changed_entities(), **period._asdict(), **page)
+    return await database.scan(_compile_changed_entities(), **period._asdict(), **page)
 
 
 @cache
-def _writes() -> CompiledStatement:
+def _compile_writes() -> CompiledStatement:
     table = tables.changes
     written_at = func.max(table.c.changed_at)
     return CompiledStatement(
@@ -104,7 +104,7 @@ def _writes() -> CompiledStatement:
     )
 
 
-def _entities() -> CTE:
+def _select_entities() -> CTE:
     """Select each entity written in a period, with the net effect in the column ``change``.
 
     An entity whose first operation is create or revive did not exist before the period. One that
@@ -148,8 +148,8 @@ def _literal(text: str) -> ColumnElement[str]:
 
 
 @cache
-def _counts() -> CompiledStatement:
-    entities = _entities()
+def _compile_counts() -> CompiledStatement:
+    entities = _select_entities()
     return CompiledStatement(
         select(entities.c.change, func.count().label("entities"))
         .where(entities.c.change.is_not(None))
@@ -158,13 +158,13 @@ def _counts() -> CompiledStatement:
 
 
 @cache
-def _changed_entities() -> CompiledStatement:
-    """Select a page of the changed entities, then join the bodies of its rows.
+def _compile_changed_entities() -> CompiledStatement:
+    """Compile the statement for a page of changed entities with their bodies.
 
     ``page`` sorts by kind, for items by their order in the package, then by time of the change. It
     reads no bodies, so the offset costs little.
     """
-    entities, items = _entities(), tables.items.alias("ordered_items")
+    entities, items = _select_entities(), tables.items.alias("ordered_items")
     kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]
     is_item = and_(
         entities.c.kind == _literal(ITEMS.name), items.c.identifier == entities.c.identifier

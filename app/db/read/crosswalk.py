@@ -40,7 +40,7 @@ async def list_related_items(
     the order of the left document. Raises ``ReadTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
-    return await database.scan(_related_items(), **values)
+    return await database.scan(_compile_related_items(), **values)
 
 
 async def list_unrelated_items(
@@ -56,17 +56,18 @@ async def list_unrelated_items(
     statement, total). Raises ``ReadTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
-    return await database.scan(_unrelated_items(side), **values, limit=limit, offset=offset)
+    return await database.scan(_compile_unrelated_items(side), **values, limit=limit, offset=offset)
 
 
-def _pairs() -> CTE:
+def _select_pairs() -> CTE:
     """Select the associations between two documents as pairs of a left and a right item."""
     return union_all(
-        _pairs_in_direction(left_is_origin=True), _pairs_in_direction(left_is_origin=False)
+        _select_pairs_in_direction(left_is_origin=True),
+        _select_pairs_in_direction(left_is_origin=False),
     ).cte("pairs")
 
 
-def _pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
+def _select_pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
     left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
     associations = tables.associations
     origin, destination = (left, right) if left_is_origin else (right, left)
@@ -91,9 +92,9 @@ def _pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
 
 
 @cache
-def _related_items() -> CompiledStatement:
-    """Select a page of the related pairs by identifier alone, then the texts of its items."""
-    pairs = _pairs()
+def _compile_related_items() -> CompiledStatement:
+    """Compile a statement that selects a page of pairs by identifier, then reads their texts."""
+    pairs = _select_pairs()
     left, right = tables.items.alias("l"), tables.items.alias("r")
     page = (
         select(pairs, left.c.ordinal, func.count().over().label("total"))
@@ -122,8 +123,8 @@ def _related_items() -> CompiledStatement:
 
 
 @cache
-def _unrelated_items(side: Side) -> CompiledStatement:
-    pairs, items = _pairs(), tables.items
+def _compile_unrelated_items(side: Side) -> CompiledStatement:
+    pairs, items = _select_pairs(), tables.items
     return CompiledStatement(
         select(
             items.c.identifier,

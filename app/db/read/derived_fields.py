@@ -68,7 +68,7 @@ def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
     if (plural := find_url_plural(entities, path)) is not None:
         return build_entity_url(plural, build_displayed_text(entities, (*path[:-1], "identifier")))
     stored = json_text(table.c.body, *path)
-    default = _default(entities, path)
+    default = _build_default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
@@ -82,7 +82,7 @@ def find_url_plural(entities: Entities, path: Path) -> str | None:
     return entities.resource.plural if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
-def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
+def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
     """Build the SQL for the value shown for a field that the body lacks; None if none is."""
     resource, body, name = entities.resource, entities.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:

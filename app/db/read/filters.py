@@ -97,7 +97,7 @@ def parameterize_filter(entities: Entities, node: Node, values: Values) -> Node:
     else:
         values[name] = _to_parameter(field, value)
     if field.type in ARRAYS and operator != "@":
-        values[_fragment_name(name)] = _json_fragment(str(value), is_part=operator == "~")
+        values[_fragment_name(name)] = _encode_json_fragment(str(value), is_part=operator == "~")
     if field.type is FieldType.EXTENSION:
         path_name = f"path{len(values)}"
         values[path_name] = list(field.path)
@@ -118,8 +118,8 @@ def _split_array(value: str) -> tuple[list[str], list[str]]:
     return members, [value] if len(members) > 1 else members
 
 
-def _json_fragment(value: str, *, is_part: bool) -> str:
-    """Return text that the JSON of an array contains if the array has or equals a value."""
+def _encode_json_fragment(value: str, *, is_part: bool) -> str:
+    """Return text that is in the JSON of every array that contains the value, or a part of it."""
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
 
@@ -149,7 +149,7 @@ def _identifiers_from_urls(value: Any, base_url: str, plural: str) -> str | list
 def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
     """Build the SQL condition for a filter that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
-        compare = _compare_array if node.field.type in ARRAYS else _compare
+        compare = _build_array_comparison if node.field.type in ARRAYS else _build_comparison
         return compare(entities, node)
     parts = (build_where_clause(entities, part) for part in node.parts)
     return and_(*parts) if isinstance(node, And) else or_(*parts)
@@ -162,11 +162,11 @@ def build_sort_key(entities: Entities, field: Field) -> Expression:
     """
     if (prefix_column := PREFIX_COLUMNS.get((entities.table, field.path))) is not None:
         return prefix_column
-    value = _value(entities, field)
+    value = _build_value(entities, field)
     return func.lower(value) if field.type is FieldType.STRING else value
 
 
-def _value(entities: Entities, field: Field) -> Expression:
+def _build_value(entities: Entities, field: Field) -> Expression:
     """Build the SQL for the displayed value of a field, cast to the type that filters compare."""
     table = entities.table
     if field.type is FieldType.DATETIME:
@@ -182,20 +182,22 @@ def _value(entities: Entities, field: Field) -> Expression:
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
-def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Build the condition of a comparison; an absent field is unequal to every value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    value = _value(entities, field)
+    value = _build_value(entities, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
         value = func.lower(value)
     prefix_column = PREFIX_COLUMNS.get((entities.table, field.path))
     if operator == "@":
         is_member = _is_any_of(field, value, prefix_column, name)
-        return and_(_has_identifier(entities, comparison), is_member)
+        return and_(_build_identifier_condition(entities, comparison), is_member)
     operand = _fold_case(field, bindparam(name, type_=_sql_type(field)))
     if operator == "=":
-        has_identifier = _has_identifier(entities, comparison)
-        return and_(has_identifier, _prefix_equals(prefix_column, operand), value == operand)
+        has_identifier = _build_identifier_condition(entities, comparison)
+        return and_(
+            has_identifier, _build_prefix_condition(prefix_column, operand), value == operand
+        )
     if operator == "!=":
         return value.is_distinct_from(operand)
     if operator == LIKE:
@@ -205,7 +207,7 @@ def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     return ORDERING[operator](value, operand)
 
 
-def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+def _build_identifier_condition(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Build a condition on the identifier in a rewritten uri, which is indexed unlike the uri.
 
     It is necessary, not sufficient: the whole uri is compared in addition.
@@ -216,7 +218,7 @@ def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement
     identifier = func.lower(build_displayed_text(entities, (*path[:-1], "identifier")))
     if comparison.operator == "=":
         return identifier == func.lower(bindparam(name, type_=Text()))
-    rows = _unnest(name, Text())
+    rows = _unnest_parameter(name, Text())
     identifiers = select(func.lower(rows.c.value)).select_from(rows).scalar_subquery()
     return identifier == any_(func.array(identifiers, type_=ARRAY(Text)))
 
@@ -224,7 +226,7 @@ def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement
 def _is_any_of(
     field: Field, value: Expression, prefix_column: Expression | None, name: str
 ) -> ColumnElement[bool]:
-    rows = _unnest(name, _sql_type(field))
+    rows = _unnest_parameter(name, _sql_type(field))
     member = _fold_case(field, rows.c.value)
     is_member = value.in_(select(member).select_from(rows))
     if prefix_column is None:
@@ -234,8 +236,13 @@ def _is_any_of(
     return and_(prefix_column == any_(func.array(prefixes, type_=ARRAY(Text))), is_member)
 
 
-def _prefix_equals(prefix_column: Expression | None, operand: Expression) -> ColumnElement[bool]:
-    """Compare the indexed prefix, if the field has one; the whole value is compared in addition."""
+def _build_prefix_condition(
+    prefix_column: Expression | None, operand: Expression
+) -> ColumnElement[bool]:
+    """Build a condition on the indexed beginning of a value; true if the field has no such index.
+
+    The whole value is compared in addition.
+    """
     return true() if prefix_column is None else prefix_column == _prefix(operand)
 
 
@@ -266,39 +273,46 @@ def _contains(value: Expression, part: Expression) -> ColumnElement[bool]:
     return func.strpos(value, part) > literal_column("0")
 
 
-def _unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
+def _unnest_parameter(name: str, member_type: TypeEngine[Any]) -> FromClause:
     """Return the members of an array parameter as rows with the column ``value``."""
     members = func.unnest(bindparam(name, type_=ARRAY(member_type)))
     return members.table_valued("value").render_derived("parameter")
 
 
-def _compare_array(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Compare an array: ``=`` with all its members in any order, ``~`` and ``@`` with any one."""
+def _build_array_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+    """Build the condition of a comparison with an array field.
+
+    ``=`` compares all its members in any order; ``~`` and ``@`` hold if any one matches.
+    """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     elements = func.json_array_elements(json_value(entities.table.c.body, field.path[0]))
     rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
         "elements"
     )
-    member = func.lower(_member_text(entities, field, rows.c.value))
+    member = func.lower(_build_member_text(entities, field, rows.c.value))
     if operator in {"~", "@"}:
-        operands = _unnest(name, Text())
+        operands = _unnest_parameter(name, Text())
         is_match = (
             member.in_(select(func.lower(operands.c.value)).select_from(operands))
             if operator == "@"
             else _contains(member, func.lower(bindparam(name, type_=Text())))
         )
         has_match = exists(select(literal_column("1")).select_from(rows).where(is_match))
-        return has_match if operator == "@" else and_(_may_match(entities, field, name), has_match)
-    stored = _sorted_array(member, rows)
-    is_equal = _may_match(entities, field, name) & or_(
+        return (
+            has_match
+            if operator == "@"
+            else and_(_build_prefilter(entities, field, name), has_match)
+        )
+    stored = _sort_members(member, rows)
+    is_equal = _build_prefilter(entities, field, name) & or_(
         # The members joined as a client sees them, even if they contain commas or blanks.
-        _join(member, rows) == func.lower(bindparam(_joined_name(name), type_=Text())),
-        *(stored == _sorted_parameter(array) for array in (name, _single_member_name(name))),
+        _join_members(member, rows) == func.lower(bindparam(_joined_name(name), type_=Text())),
+        *(stored == _sort_parameter(array) for array in (name, _single_member_name(name))),
     )
     return is_equal if operator == "=" else not_(is_equal)
 
 
-def _may_match(entities: Entities, field: Field, name: str) -> ColumnElement[bool]:
+def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnElement[bool]:
     """Build a cheap condition that is false for most arrays that do not contain the value.
 
     Postgres evaluates it first, because it has no subquery. educationLevel='05' in a million items
@@ -312,7 +326,7 @@ def _may_match(entities: Entities, field: Field, name: str) -> ColumnElement[boo
     return _contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
 
-def _member_text(entities: Entities, field: Field, member: Expression) -> Expression:
+def _build_member_text(entities: Entities, field: Field, member: Expression) -> Expression:
     """Build the SQL for the text of an array member, or of the field that the filter names."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
@@ -321,19 +335,19 @@ def _member_text(entities: Entities, field: Field, member: Expression) -> Expres
     return json_text(member, field.path[1])
 
 
-def _join(member: Expression, rows: FromClause) -> Expression:
+def _join_members(member: Expression, rows: FromClause) -> Expression:
     """Build the SQL that joins the members of an array, in their order, with commas."""
     comma: Expression = aggregate_order_by(literal_column("','"), rows.c.position)
     joined = select(func.string_agg(member, comma)).select_from(rows)
     return func.coalesce(joined.scalar_subquery(), literal_column("''"))
 
 
-def _sorted_parameter(name: str) -> Expression:
-    rows = _unnest(name, Text())
-    return _sorted_array(func.lower(rows.c.value), rows)
+def _sort_parameter(name: str) -> Expression:
+    rows = _unnest_parameter(name, Text())
+    return _sort_members(func.lower(rows.c.value), rows)
 
 
-def _sorted_array(member: Expression, rows: FromClause) -> Expression:
+def _sort_members(member: Expression, rows: FromClause) -> Expression:
     """Build the SQL for the members as a sorted array, empty if there are none."""
     members = select(func.array_agg(aggregate_order_by(member, member))).select_from(rows)
     return func.coalesce(members.scalar_subquery(), literal_column("'{}'::text[]"))

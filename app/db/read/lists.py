@@ -103,11 +103,11 @@ def prepare_list_statement(
     if query.search:
         values |= parse_search(query.search)._asdict()
     shape = ListShape(resource, where, query.sort, query.descending, bool(query.search), derivation)
-    return _statement(shape), values
+    return _compile_statement(shape), values
 
 
 @lru_cache(STATEMENT_CACHE_SIZE)
-def _statement(shape: ListShape) -> CompiledStatement:
+def _compile_statement(shape: ListShape) -> CompiledStatement:
     """Compile the statement of all lists with this shape.
 
     1. ``matches`` selects the identifiers and sort keys of all entities in the list.
@@ -142,10 +142,10 @@ def _statement(shape: ListShape) -> CompiledStatement:
     totals = select(func.count().label("total"), none).select_from(matching)
     if is_filtered:
         counted = totals.cte("counted")
-        page = select(matching).order_by(*_order(matching, shape)).limit(LIMIT).offset(OFFSET)
+        page = select(matching).order_by(*_build_order(matching, shape)).limit(LIMIT).offset(OFFSET)
     else:
         counted = (item_counts.select_total_count() if table is items else totals).cte("counted")
-        page = _page_from_nearer_end(rows, counted.c.total, shape)
+        page = _select_page_from_nearer_end(rows, counted.c.total, shape)
     page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
@@ -155,11 +155,11 @@ def _statement(shape: ListShape) -> CompiledStatement:
     return CompiledStatement(
         select(counted.c.total, counted.c.not_compacted, body.scalar_subquery().label("body"))
         .select_from(counted.outerjoin(page_rows, true()))
-        .order_by(*_order(page_rows, shape))
+        .order_by(*_build_order(page_rows, shape))
     )
 
 
-def _page_from_nearer_end(
+def _select_page_from_nearer_end(
     rows: Select[Any], total: ColumnElement[int], shape: ListShape
 ) -> Select[Any]:
     """Select a page of rows, counting its offset from the end of the list if that is nearer.
@@ -179,7 +179,7 @@ def _page_from_nearer_end(
     pages = []
     for is_backward, limit, offset in slices:
         listed = rows.subquery("backward" if is_backward else "forward")
-        order = _order(listed, shape, is_backward=is_backward)
+        order = _build_order(listed, shape, is_backward=is_backward)
         pages.append(
             select(listed)
             .order_by(*order)
@@ -189,7 +189,7 @@ def _page_from_nearer_end(
     return select(union_all(*pages).subquery("pages"))
 
 
-def _order(
+def _build_order(
     rows: FromClause, shape: ListShape, *, is_backward: bool = False
 ) -> tuple[ColumnElement[Any], ...]:
     """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.

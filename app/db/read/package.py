@@ -159,7 +159,7 @@ def _find() -> CompiledStatement:
 def _bodies(resource: Resource) -> CompiledStatement:
     table = get_table(resource)
     in_framework = (
-        table.c.identifier.in_(_definitions_of_framework(resource))
+        table.c.identifier.in_(_select_definitions(resource))
         if resource in DEFINITIONS
         else table.c.document_identifier == DOCUMENT
     )
@@ -169,14 +169,14 @@ def _bodies(resource: Resource) -> CompiledStatement:
     )
 
 
-def _definitions_of_framework(resource: Resource) -> Any:
+def _select_definitions(resource: Resource) -> Any:
     """Select the definitions that the package contained or that its entities refer to."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
-def _of_items(column: ColumnElement[Any]) -> Select[Any]:
+def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
     """Select a column of the framework's items, or of a link table joined to them."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, is_live(items))
@@ -185,30 +185,30 @@ def _of_items(column: ColumnElement[Any]) -> Select[Any]:
     return select(column).join(items).where(in_framework)
 
 
-def _of_associations(column: ColumnElement[Any]) -> Select[Any]:
+def _select_from_associations(column: ColumnElement[Any]) -> Select[Any]:
     table = tables.associations
     in_framework = (table.c.document_identifier == DOCUMENT, is_visible(table))
     return select(column).where(*in_framework, column.is_not(None))
 
 
-def _of_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
+def _select_from_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
     return select(column).where(key == DOCUMENT, column.is_not(None))
 
 
 DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {
-    CONCEPTS.name: [_of_items(tables.item_concepts.c.concept_identifier)],
+    CONCEPTS.name: [_select_from_items(tables.item_concepts.c.concept_identifier)],
     SUBJECTS.name: [
-        _of_items(tables.item_subjects.c.subject_identifier),
-        _of_document(
+        _select_from_items(tables.item_subjects.c.subject_identifier),
+        _select_from_document(
             tables.document_subjects.c.subject_identifier,
             tables.document_subjects.c.document_identifier,
         ),
     ],
     LICENSES.name: [
-        _of_items(tables.items.c.license_identifier),
-        _of_document(tables.documents.c.license_identifier, tables.documents.c.identifier),
+        _select_from_items(tables.items.c.license_identifier),
+        _select_from_document(tables.documents.c.license_identifier, tables.documents.c.identifier),
     ],
-    ITEM_TYPES.name: [_of_items(tables.items.c.item_type_identifier)],
-    GROUPINGS.name: [_of_associations(tables.associations.c.grouping_identifier)],
+    ITEM_TYPES.name: [_select_from_items(tables.items.c.item_type_identifier)],
+    GROUPINGS.name: [_select_from_associations(tables.associations.c.grouping_identifier)],
 }
 """Selects the definitions of each kind that the entities of a framework refer to."""

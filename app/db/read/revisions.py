@@ -180,17 +180,17 @@ async def compact_revisions(database: Database, document: str) -> None:
         return
     for scope in (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
         try:
-            await database.execute(_compact(), scope=scope)
+            await database.execute(_compile_compaction(), scope=scope)
         except ServiceUnavailable:
             return
 
 
 @cache
 def _select_revision() -> CompiledStatement:
-    """Select the fields of a ``Revision``, and how many of its increments are not summed up."""
+    """Compile the query for a ``Revision`` and the number of increments that are not summed up."""
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
-    counters = _counters_of(document)
+    counters = _select_counter_row(document)
     row = select_package(document, _history(), *counters.c).join(documents).join(counters, true())
     return CompiledStatement(row.where(is_live(documents)), has_generic_plan=True)
 
@@ -201,7 +201,7 @@ def _history() -> ColumnElement[str]:
 
 @cache
 def _select_counters() -> CompiledStatement:
-    """Select rows (history, scope, version, changed_at), whose versions add up to the counters."""
+    """Compile the query for rows (history, scope, version, changed_at) to be added up by scope."""
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -217,7 +217,7 @@ def _select_counters() -> CompiledStatement:
     )
 
 
-def _counters_of(document: ColumnElement[str]) -> FromClause:
+def _select_counter_row(document: ColumnElement[str]) -> FromClause:
     """Select a document's three counters, last change and number of increments as one row."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
@@ -251,7 +251,7 @@ def _counters_of(document: ColumnElement[str]) -> FromClause:
 
 @cache
 def _select_has_foreign_nodes() -> CompiledStatement:
-    """Select whether any end of the document's associations is neither it nor one of its items."""
+    """Compile the query whether an association of the document leads to another document's node."""
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
@@ -264,8 +264,8 @@ def _select_has_foreign_nodes() -> CompiledStatement:
 
 
 @cache
-def _compact() -> CompiledStatement:
-    """Delete the increments of a scope and add their steps to its version."""
+def _compile_compaction() -> CompiledStatement:
+    """Compile a statement that replaces the increments of a revision scope by their sum."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)

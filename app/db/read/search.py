@@ -65,13 +65,14 @@ def parse_search(search: str) -> SearchQueries:
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
-        _operand(word, is_last=position == len(words)) for position, word in enumerate(words, 1)
+        _build_operand(word, is_last=position == len(words))
+        for position, word in enumerate(words, 1)
     ]
     code = _quote(f"={search.lower()}")
     return SearchQueries(code, " & ".join(operand for operand in operands if operand))
 
 
-def _operand(word: str, *, is_last: bool) -> str:
+def _build_operand(word: str, *, is_last: bool) -> str:
     """Return a word as a tsquery: its parts in sequence or, if it has several, also the whole.
 
     Codes are stored in parts, but a number with a dot in a statement is stored as one word.

@@ -61,7 +61,7 @@ async def fetch_children(
     ``limit`` children and those in ``always_include``.
     """
     values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
-    return await database.scan(_children(), document=document, **values, offset=0)
+    return await database.scan(_compile_children(), document=document, **values, offset=0)
 
 
 async def fetch_more_children(
@@ -72,7 +72,7 @@ async def fetch_more_children(
     The rows are those of ``fetch_children``.
     """
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
-    return await database.scan(_children(), document=document, **values, offset=offset)
+    return await database.scan(_compile_children(), document=document, **values, offset=offset)
 
 
 async def fetch_roots(
@@ -83,7 +83,7 @@ async def fetch_roots(
     Ordered by the sequenceNumber of their isChildOf to the document, then as in the package.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
-    return await database.scan(_roots(), document=document, **values)
+    return await database.scan(_compile_roots(), document=document, **values)
 
 
 async def fetch_paths(
@@ -95,7 +95,7 @@ async def fetch_paths(
     has several parents, the path leads through the first in the order of the package.
     """
     paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
-    for row in await database.fetch_all(_paths(), identifiers=list(identifiers)):
+    for row in await database.fetch_all(_compile_paths(), identifiers=list(identifiers)):
         paths[row["start"]].append(row)
     return paths
 
@@ -150,8 +150,11 @@ def _is_selected(rows: FromClause) -> ColumnElement[bool]:
 
 
 @cache
-def _children() -> CompiledStatement:
-    """Number the children of each parent, then select a page and count the grandchildren."""
+def _compile_children() -> CompiledStatement:
+    """Compile a statement that numbers the children of each parent and selects a page of them.
+
+    Each row also has the number of the child's own children.
+    """
     item, link = tables.items.alias("child"), tables.associations.alias("link")
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
@@ -181,8 +184,8 @@ def _children() -> CompiledStatement:
 
 
 @cache
-def _roots() -> CompiledStatement:
-    """Select the roots of a document.
+def _compile_roots() -> CompiledStatement:
+    """Compile the statement that selects the roots of a document's tree.
 
     1. ``own_items``: identifier and ordinal of all live items of the document.
     2. ``roots``: those of them without a parent among ``own_items``, numbered in order. An
@@ -241,8 +244,8 @@ def _roots() -> CompiledStatement:
 
 
 @cache
-def _paths() -> CompiledStatement:
-    """Follow the first parent of each item upwards, step by step, by a recursive CTE.
+def _compile_paths() -> CompiledStatement:
+    """Compile a recursive CTE that follows the first parent of each item up to its root.
 
     Each row of ``path`` is a node on the way from ``start`` to its root; ``trail`` lists the nodes
     up to it, so that a cycle ends and the rows can be ordered by depth.
@@ -258,7 +261,7 @@ def _paths() -> CompiledStatement:
         .where(items.c.identifier == func.any(bindparam("identifiers", type_=ARRAY(Text))))
         .cte("path", recursive=True)
     )
-    parent = _first_parent(path)
+    parent = _select_first_parent(path)
     ancestors = path.union_all(
         select(
             path.c.start,
@@ -284,7 +287,7 @@ def _paths() -> CompiledStatement:
     )
 
 
-def _first_parent(path: CTE) -> FromClause:
+def _select_first_parent(path: CTE) -> FromClause:
     """Select the parent of a node of a path; of several, the first in the package's order."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (

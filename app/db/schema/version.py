@@ -25,7 +25,7 @@ class Executor(Protocol):
 
 
 @cache
-def _revisions() -> tuple[set[str], set[str]]:
+def _read_revisions() -> tuple[set[str], set[str]]:
     """Return the revisions of all migrations, and those that are the predecessor of another one."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
@@ -37,14 +37,14 @@ def get_required_schema_version() -> str:
 
     Raises ``ValueError`` unless the migrations have exactly one head.
     """
-    revisions, followed = _revisions()
+    revisions, followed = _read_revisions()
     (head,) = revisions - followed
     return head
 
 
 def is_known_revision(revision: str) -> bool:
     """Return whether this release has a migration with this Alembic revision."""
-    return revision in _revisions()[0]
+    return revision in _read_revisions()[0]
 
 
 async def get_schema_version(connection: Executor) -> str | None:

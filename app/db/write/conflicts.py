@@ -55,7 +55,11 @@ def select_conflicts() -> CompiledStatement:
 
     Also of identifiers and relations that other documents have taken.
     """
-    selects = (_owned_elsewhere(ITEMS), _owned_elsewhere(ASSOCIATIONS), _duplicate_relations())
+    selects = (
+        _select_owned_elsewhere(ITEMS),
+        _select_owned_elsewhere(ASSOCIATIONS),
+        _select_duplicate_relations(),
+    )
     return CompiledStatement(union_all(*selects, *_rubric_and_package_conflicts()))
 
 
@@ -70,10 +74,10 @@ def select_conflicts_of_new_package() -> CompiledStatement:
 
 def _rubric_and_package_conflicts() -> list[Select[Any]]:
     return [
-        _owned_elsewhere(RUBRICS),
-        _part_owned_elsewhere("CFRubricCriterion", tables.rubric_criteria),
-        _part_owned_elsewhere("CFRubricCriterionLevel", tables.rubric_criterion_levels),
-        _taken_package_identifier(),
+        _select_owned_elsewhere(RUBRICS),
+        _select_parts_owned_elsewhere("CFRubricCriterion", tables.rubric_criteria),
+        _select_parts_owned_elsewhere("CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _select_taken_package_identifier(),
     ]
 
 
@@ -85,7 +89,7 @@ def _list_path(plural: str) -> ColumnElement[str]:
     return func.format(literal(f"{plural}[%s]"), STAGED.c.place)
 
 
-def _owned_elsewhere(resource: Resource) -> Select[Any]:
+def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
     """Select the staged entities that are stored as live entities of another document."""
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
@@ -98,7 +102,7 @@ def _owned_elsewhere(resource: Resource) -> Select[Any]:
     )
 
 
-def _part_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
+def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
     """Select staged criteria or levels that belong to a rubric of another document."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     rows = _conflict(
@@ -115,7 +119,7 @@ def _part_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
     )
 
 
-def _duplicate_relations() -> Select[Any]:
+def _select_duplicate_relations() -> Select[Any]:
     """Select staged associations whose origin, destination and type another document relates."""
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
@@ -138,7 +142,7 @@ def _duplicate_relations() -> Select[Any]:
     )
 
 
-def _taken_package_identifier() -> Select[Any]:
+def _select_taken_package_identifier() -> Select[Any]:
     """Select another live document whose package or own identifier the package would take."""
     table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(

@@ -102,7 +102,7 @@ def upsert_rows(
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
     rows = select(*(source.c[name] for name in inserted)).order_by(source.c.identifier)
     statement = insert(table).from_select([*inserted], rows)
-    values, is_changed = _replacement(table, statement.excluded, *columns)
+    values, is_changed = _build_replacement(table, statement.excluded, *columns)
     return statement.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=values, where=is_changed
     )
@@ -114,7 +114,7 @@ def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
     For a single row that probably exists, this and ``insert_missing`` cost less than
     ``upsert_rows``, because ON CONFLICT first builds a new row with all its generated columns.
     """
-    values, is_changed = _replacement(table, source.c, *columns)
+    values, is_changed = _build_replacement(table, source.c, *columns)
     is_same = table.c.identifier == source.c.identifier
     return update(table).where(is_same, is_changed).values(values)
 
@@ -131,7 +131,7 @@ def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
     return insert(table).from_select([*inserted], rows)
 
 
-def _replacement(
+def _build_replacement(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
     """Return the new values of an existing row and the condition that they differ from it."""
@@ -195,7 +195,12 @@ def register_definitions(source: FromClause, reference: Reference) -> Insert:
     is_live = exists_where(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
     body = func.json_build_object(
         *("identifier", identifier, "uri", json_text(links.c.link, "uri")),
-        *("lastChangeDateTime", _current_timestamp(), "title", json_text(links.c.link, "title")),
+        *(
+            "lastChangeDateTime",
+            _build_current_timestamp(),
+            "title",
+            json_text(links.c.link, "title"),
+        ),
         type_=JSON,
     )
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -208,7 +213,7 @@ def register_definitions(source: FromClause, reference: Reference) -> Insert:
     )
 
 
-def _current_timestamp() -> ColumnElement[str]:
+def _build_current_timestamp() -> ColumnElement[str]:
     """Build the SQL for the transaction's time as responses show it: UTC, milliseconds, ``Z``."""
     return func.to_char(
         func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")

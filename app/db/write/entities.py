@@ -42,7 +42,7 @@ async def put_document(
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
-    outcome = await _put(
+    outcome = await _run_put_statements(
         database,
         DOCUMENTS,
         document,
@@ -65,7 +65,7 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist."""
     document = item.CFDocumentURI.identifier
-    outcome = await _put(
+    outcome = await _run_put_statements(
         database, ITEMS, item, make_item_row(item), origin, document_identifier=document
     )
     if not outcome["document_exists"]:
@@ -82,7 +82,9 @@ async def put_item_type(
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an item type, a definition that all frameworks share."""
-    await _put(database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin)
+    await _run_put_statements(
+        database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin
+    )
 
 
 async def put_association(
@@ -98,7 +100,7 @@ async def put_association(
     the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
-    outcome = await _put(
+    outcome = await _run_put_statements(
         database,
         ASSOCIATIONS,
         association,
@@ -140,7 +142,7 @@ async def delete_association(database: Database, identifier: str) -> None:
         raise ASSOCIATIONS.create_not_found_error(identifier)
 
 
-async def _put(
+async def _run_put_statements(
     database: Database,
     resource: Resource,
     entity: Entity,

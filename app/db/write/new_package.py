@@ -23,10 +23,10 @@ from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import select_conflicts_of_new_package
 from .package_statements import (
+    build_head_statements,
     compile_link_insertion,
     compile_registration,
     compile_rubric_write,
-    head_statements,
 )
 from .staging import (
     DOCUMENT,
@@ -61,7 +61,7 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
     await create_staging_table(run.connection)
     await copy_to_staging_table(run.connection, rows.iter_kinds(HEAD_KINDS))
     await run.execute_counted(
-        head_statements, Staging(is_known=False, fields=frozenset(rows.fields))
+        build_head_statements, Staging(is_known=False, fields=frozenset(rows.fields))
     )
     # Foreign keys to definitions are checked at the end, because the definitions that items refer
     # to are registered after all items were copied.
@@ -75,7 +75,7 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
     assert rows.is_exhausted, "the rows of a package are ordered by kind"
     if await run.fetch_all(select_conflicts_of_new_package()):
         raise PackageNotNew
-    await run.execute_counted(_remaining_statements, frozenset(rows.fields))
+    await run.execute_counted(_build_remaining_statements, frozenset(rows.fields))
     await run.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return rows.counts
 
@@ -99,7 +99,7 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 
 @cache
-def _remaining_statements(fields: frozenset[str]) -> NamedStatements:
+def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
     """Return the statements that register definitions, insert links, log and write rubrics."""
     statements: NamedStatements = []
     for resource in LARGE_RESOURCES:
@@ -107,19 +107,19 @@ def _remaining_statements(fields: frozenset[str]) -> NamedStatements:
             if reference.field not in fields:
                 continue
             source = (
-                _rows_with_keywords(resource)
+                _select_rows_with_keywords(resource)
                 if reference.keeps_old_links
-                else _rows_to_register(resource, reference)
+                else _select_rows_to_register(resource, reference)
             )
             statements.append(("recording", compile_registration(source, reference)))
             if reference.link_table is not None:
                 links = compile_link_insertion(source, reference, reference.link_table)
                 statements.append(("recording", links))
-        statements.append(("recording", _log_creation(resource)))
+        statements.append(("recording", _compile_creation_log(resource)))
     return [*statements, ("rubrics", compile_rubric_write())]
 
 
-def _rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
+def _select_rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
     """Select the document's rows; of a foreign key, only those whose definition is missing."""
     table, definitions = tables.get_table(resource), reference.definitions
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
@@ -131,12 +131,12 @@ def _rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
     return rows.cte("source")
 
 
-def _rows_with_keywords(resource: Resource) -> CTE:
+def _select_rows_with_keywords(resource: Resource) -> CTE:
     rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)
     return rows.where(STAGED.c.kind == literal(resource.name)).cte("source")
 
 
-def _log_creation(resource: Resource) -> CompiledStatement:
+def _compile_creation_log(resource: Resource) -> CompiledStatement:
     """Compile a statement that logs the creation of all entities of a class, in package order."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")

@@ -33,7 +33,7 @@ from .change_counts import ChangeCounts, count_changes
 from .conflicts import convert_to_problems, select_conflicts
 from .derived_values import DerivedValues
 from .new_package import PackageNotNew, insert_package
-from .package_statements import upload_statements
+from .package_statements import build_upload_statements
 from .staging import DOCUMENT, STAGED, Staging, stage_package
 from .stored_forms import StoredForms
 from .upload_run import Progress, UploadRun
@@ -124,7 +124,9 @@ async def write_package(  # noqa: PLR0913  each is an independent option
         run = UploadRun(connection, _parameters(package), progress)
         with suppress(_DryRunRollback):
             async with connection.transaction():
-                result = await _write(run, package, mode, origin, assume_new=assume_new)
+                result = await _write_in_transaction(
+                    run, package, mode, origin, assume_new=assume_new
+                )
                 if guard:
                     guard(result)
                 if dry_run:
@@ -134,10 +136,9 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     return await database.run_write(transaction, package.document_identifier)
 
 
-async def _write(
+async def _write_in_transaction(
     run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
 ) -> UploadResult:
-    """Write a package inside the transaction of ``run``."""
     await run.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
     rows = await run.fetch_all(_document_state())
     document = rows[0] if rows else None
@@ -153,11 +154,13 @@ async def _write(
     if assume_new and not document:
         sent = await insert_package(run, package, forms)
     else:
-        staging, sent = await _stage(run, package, forms, is_known=document is not None)
+        staging, sent = await _stage_without_conflicts(
+            run, package, forms, is_known=document is not None
+        )
         if package.derived_items:
             run.values["derived_items"] = package.derived_items
-            ((matched, changed_statements),) = await run.fetch_all(_matched_items())
-        await run.execute_counted(upload_statements, staging)
+            ((matched, changed_statements),) = await run.fetch_all(_compile_matched_items())
+        await run.execute_counted(build_upload_statements, staging)
     revision = await fetch_revision(run.connection, package.document_identifier)
     assert revision
     counts = count_changes(run.changes, run.defined, sent)
@@ -166,12 +169,12 @@ async def _write(
     )
 
 
-async def _stage(
+async def _stage_without_conflicts(
     run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Copy a package to the staging table; no entity may belong to another document.
+    """Copy a package to the staging table.
 
-    Raises ``Conflict`` if one does.
+    Raises ``Conflict`` if one of its entities belongs to another document.
     """
     run.progress("staging")
     staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
@@ -222,8 +225,11 @@ def _document_state() -> CompiledStatement:
 
 
 @cache
-def _matched_items() -> CompiledStatement:
-    """Count the live items that derived identifiers match, and those whose statement changes."""
+def _compile_matched_items() -> CompiledStatement:
+    """Compile the query for the number of live items that derived identifiers match.
+
+    Its second column is the number of those whose statement changes.
+    """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
     before, after = (json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body))

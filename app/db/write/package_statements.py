@@ -37,34 +37,34 @@ from ..schema import tables
 from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
-from .staging import DOCUMENT, STAGED, Staging, staged_identifiers, staged_source
+from .staging import DOCUMENT, STAGED, Staging, select_staged_identifiers, select_staged_rows
 from .upload_run import DEFINITIONS_STAGE, NamedStatements
 
 UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 
 @cache
-def upload_statements(staging: Staging) -> NamedStatements:
+def build_upload_statements(staging: Staging) -> NamedStatements:
     """Return the statements of an upload, in the order to run them, with their stages' names.
 
     Deletions come before items and associations, because a new association may have the origin,
     destination and type of a deleted one.
     """
-    upsert = partial(_upsert, staging)
+    upsert = partial(_compile_upserts, staging)
     deletions = [
-        ("removing", _delete_associations()),
-        ("removing", _soft_delete(ITEMS)),
-        ("removing", _soft_delete(RUBRICS)),
+        ("removing", _compile_association_deletion()),
+        ("removing", _compile_soft_deletion(ITEMS)),
+        ("removing", _compile_soft_deletion(RUBRICS)),
     ]
     columns = ("ordinal", "document_identifier")
     return [
-        *head_statements(staging),
+        *build_head_statements(staging),
         *(deletions if staging.is_known else ()),
         *(("items", statement) for statement in upsert(ITEMS, *columns)),
         *(("associations", statement) for statement in upsert(ASSOCIATIONS, *columns)),
         ("rubrics", compile_rubric_write()),
         *(
-            ("rubrics", _renumber(resource))
+            ("rubrics", _compile_renumbering(resource))
             for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
             if resource.name in staging.reordered
         ),
@@ -72,26 +72,28 @@ def upload_statements(staging: Staging) -> NamedStatements:
 
 
 @cache
-def head_statements(staging: Staging) -> NamedStatements:
+def build_head_statements(staging: Staging) -> NamedStatements:
     """Return the statements for definitions, document and package, to which other rows refer."""
-    upsert = partial(_upsert, staging)
+    upsert = partial(_compile_upserts, staging)
     return [
         *(
             (DEFINITIONS_STAGE, statement)
             for resource in DEFINITIONS
             for statement in upsert(resource)
         ),
-        *(("document", statement) for statement in (*upsert(DOCUMENTS), _write_package())),
-        *(("document", _list_definitions(resource)) for resource in DEFINITIONS),
+        *(("document", statement) for statement in (*upsert(DOCUMENTS), _compile_package_write())),
+        *(("document", _compile_definition_list(resource)) for resource in DEFINITIONS),
     ]
 
 
-def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
+def _compile_upserts(
+    staging: Staging, resource: Resource, *columns: str
+) -> list[CompiledStatement]:
     """Compile statements that write the staged rows of a class and their links to definitions.
 
     Definitions that the rows refer to are registered first.
     """
-    table, source = tables.get_table(resource), staged_source(resource.name)
+    table, source = tables.get_table(resource), select_staged_rows(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
     present = [reference for reference in references if reference.field in staging.fields]
@@ -113,10 +115,10 @@ def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[Compile
         table, dml.upsert_rows(source, table, *names, insert_only=insert_only)
     )
     document = None if resource in DEFINITIONS else DOCUMENT
-    return [*registrations, _log(written, resource, document), *links]
+    return [*registrations, _compile_log(written, resource, document), *links]
 
 
-def _log(
+def _compile_log(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
 ) -> CompiledStatement:
     """Compile a statement that logs writes, increments revisions and returns the counts."""
@@ -129,7 +131,7 @@ def compile_registration(source: FromClause, reference: dml.Reference) -> Compil
     registered = change_log.classify_writes(
         reference.definitions, dml.register_definitions(source, reference)
     )
-    return _log(registered, reference.resource, None)
+    return _compile_log(registered, reference.resource, None)
 
 
 def compile_link_insertion(
@@ -140,17 +142,17 @@ def compile_link_insertion(
     Links may add definitions to the package even if no entity changed.
     """
     insertion = dml.insert_links(source, reference, table)
-    return _bump_if_any(insertion.returning(literal_column("1")).cte("linked"))
+    return _compile_increment_if_any(insertion.returning(literal_column("1")).cte("linked"))
 
 
-def _bump_if_any(cte: CTE) -> CompiledStatement:
+def _compile_increment_if_any(cte: CTE) -> CompiledStatement:
     """Compile a statement that runs a CTE, and increments the revision if it returns any row."""
     scope = select(DOCUMENT.label("scope")).where(change_log.has_rows(cte))
     bumped = change_log.increment_revisions(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
-def _renumber(resource: Resource) -> CompiledStatement:
+def _compile_renumbering(resource: Resource) -> CompiledStatement:
     """Compile a statement that sets the ordinals of a class to the positions in the package.
 
     The order is not part of an entity, so this increments the revision but logs no change.
@@ -164,10 +166,10 @@ def _renumber(resource: Resource) -> CompiledStatement:
         .returning(literal_column("1"))
         .cte("renumbered")
     )
-    return _bump_if_any(renumbered)
+    return _compile_increment_if_any(renumbered)
 
 
-def _write_package() -> CompiledStatement:
+def _compile_package_write() -> CompiledStatement:
     """Compile a statement that writes the row of the package.
 
     If the package was changed, it logs an update of the document, unless one is logged already.
@@ -202,21 +204,22 @@ def _write_package() -> CompiledStatement:
         .where(written.c.was_updated, ~_is_document_logged())
         .cte("changed")
     )
-    return _log(changed, DOCUMENTS)
+    return _compile_log(changed, DOCUMENTS)
 
 
-def _list_definitions(resource: Resource) -> CompiledStatement:
-    """Store which definitions the package itself contains, so that it can be returned as sent.
+def _compile_definition_list(resource: Resource) -> CompiledStatement:
+    """Compile a statement that stores which definitions the package itself contains.
 
-    For a package that was stored before, a change of this list is logged as an update of the
-    document, unless entities refer to those definitions and so show them anyway.
+    So the package can be returned as it was sent. For a package that was stored before, a change of
+    this list is logged as an update of the document, unless entities refer to those definitions and
+    so show them anyway.
     """
     table = tables.package_definitions[resource.name]
     removed = (
         delete(table)
         .where(
             table.c.document_identifier == DOCUMENT,
-            table.c.definition_identifier.not_in(staged_identifiers(resource.name)),
+            table.c.definition_identifier.not_in(select_staged_identifiers(resource.name)),
         )
         .returning(table.c.definition_identifier)
         .cte("removed")
@@ -231,7 +234,7 @@ def _list_definitions(resource: Resource) -> CompiledStatement:
         .where(or_(*(_has_unreferenced(cte, resource) for cte in (removed, added))))
         .cte("changed")
     )
-    return _log(changed, DOCUMENTS)
+    return _compile_log(changed, DOCUMENTS)
 
 
 def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
@@ -251,7 +254,7 @@ def _is_document_logged() -> ColumnElement[bool]:
     )
 
 
-def _is_missing(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
+def _build_missing_conditions(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions that a stored row of the document is not in the package."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
@@ -259,17 +262,17 @@ def _is_missing(table: Table, resource: Resource) -> tuple[ColumnElement[bool], 
     return table.c.document_identifier == DOCUMENT, ~is_staged
 
 
-def _delete_associations() -> CompiledStatement:
+def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
-    deletion = delete(table).where(*_is_missing(table, ASSOCIATIONS))
-    return _log(change_log.classify_deletes(deletion, table), ASSOCIATIONS)
+    deletion = delete(table).where(*_build_missing_conditions(table, ASSOCIATIONS))
+    return _compile_log(change_log.classify_deletes(deletion, table), ASSOCIATIONS)
 
 
-def _soft_delete(resource: Resource) -> CompiledStatement:
+def _compile_soft_deletion(resource: Resource) -> CompiledStatement:
     table = tables.get_table(resource)
-    missing = (*_is_missing(table, resource), table.c.deleted_at.is_(None))
+    missing = (*_build_missing_conditions(table, resource), table.c.deleted_at.is_(None))
     deletion = update(table).where(*missing).values(deleted_at=func.now())
-    return _log(change_log.classify_deletes(deletion, table), resource)
+    return _compile_log(change_log.classify_deletes(deletion, table), resource)
 
 
 @cache
@@ -286,10 +289,12 @@ def compile_rubric_write() -> CompiledStatement:
         tables.rubric_criterion_levels,
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
-    source = staged_source(RUBRICS.name)
+    source = select_staged_rows(RUBRICS.name)
     written = change_log.classify_writes(rubrics, dml.upsert_rows(source, rubrics, *columns))
-    criteria_written, criteria_deleted = _write_parts("CFRubricCriterion", criteria, RUBRICS.name)
-    levels_written, levels_deleted = _write_parts(
+    criteria_written, criteria_deleted = _build_part_writes(
+        "CFRubricCriterion", criteria, RUBRICS.name
+    )
+    levels_written, levels_deleted = _build_part_writes(
         "CFRubricCriterionLevel", levels, "CFRubricCriterion"
     )
     rubrics_of_levels = select(STAGED.c.parent).where(
@@ -305,10 +310,10 @@ def compile_rubric_write() -> CompiledStatement:
         touched.c.parent.not_in(select(written.c.identifier))
     )
     changed = select(written.c.identifier, written.c.operation).union(only_touched)
-    return _log(changed.cte("rubrics_changed"), RUBRICS)
+    return _compile_log(changed.cte("rubrics_changed"), RUBRICS)
 
 
-def _write_parts(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
+def _build_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
     """Return the CTEs that write staged criteria or levels and that delete missing ones.
 
     Both return the column ``parent``: the rubric or criterion of each row.
@@ -329,8 +334,8 @@ def _write_parts(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
         index_elements=[table.c.identifier], set_=values, where=is_changed
     )
     deletion = delete(table).where(
-        table.c[parent_column].in_(staged_identifiers(parent_kind)),
-        table.c.identifier.not_in(staged_identifiers(kind)),
+        table.c[parent_column].in_(select_staged_identifiers(parent_kind)),
+        table.c.identifier.not_in(select_staged_identifiers(kind)),
     )
     parent = table.c[parent_column].label("parent")
     return (

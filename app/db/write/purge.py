@@ -79,34 +79,43 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:
     counts: Counter[str] = Counter()
     await connection.execute(str(CreateTable(OLD).compile(dialect=DIALECT)))
-    for statement in _statements():
+    for statement in _build_statements():
         for row in await statement.fetch_all(connection, before=before):
             counts[row["kind"]] += row["changed"]
     return counts
 
 
 @cache
-def _statements() -> list[CompiledStatement]:
-    """Return the statements that list the old entities, then delete them after their dependents."""
+def _build_statements() -> list[CompiledStatement]:
+    """Return the statements that list the entities to purge, then delete all that belongs to them."""
     # Without statistics, the planner would scan whole tables for the identifiers in ``OLD``.
     analyze = CompiledStatement(text(f"ANALYZE {OLD.name}"))
-    entities = [CompiledStatement(_list_old(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)]
-    lists = [*entities, _list_old_associations()]
+    entities = [
+        CompiledStatement(_build_old_list(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)
+    ]
+    lists = [*entities, _compile_old_association_list()]
     return [
         *(statement for each in lists for statement in (each, analyze)),
-        _delete_associations(),
-        *(_delete_links(table) for table in tables.metadata.sorted_tables if _is_link_table(table)),
-        CompiledStatement(_delete_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
-        *(_delete_entities(resource) for resource in (RUBRICS, ITEMS)),
-        CompiledStatement(_delete_of(tables.packages, "document_identifier", DOCUMENTS)),
-        _delete_entities(DOCUMENTS),
-        _recount_items(),
-        _delete_obsolete_changes(),
+        _compile_association_deletion(),
+        *(
+            _compile_link_deletion(table)
+            for table in tables.metadata.sorted_tables
+            if _is_link_table(table)
+        ),
+        CompiledStatement(_build_deletion(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
+        *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
+        CompiledStatement(_build_deletion(tables.packages, "document_identifier", DOCUMENTS)),
+        _compile_entity_deletion(DOCUMENTS),
+        _compile_recount(),
+        _compile_change_deletion(),
     ]
 
 
-def _list_old(resource: Resource) -> Any:
-    """Insert the entities to purge into ``OLD``: deleted ones, and all parts of old documents."""
+def _build_old_list(resource: Resource) -> Any:
+    """Build a statement that lists the entities of a class that are to be purged in ``OLD``.
+
+    Those are the ones deleted long enough ago, and all parts of such documents.
+    """
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
@@ -116,8 +125,8 @@ def _list_old(resource: Resource) -> Any:
     return insert(OLD).from_select(["kind", "identifier"], rows)
 
 
-def _list_old_associations() -> CompiledStatement:
-    """Insert the associations of old documents, and of old nodes, into ``OLD``."""
+def _compile_old_association_list() -> CompiledStatement:
+    """Compile a statement that lists the associations of documents and nodes to purge in ``OLD``."""
     table = tables.associations
     ends = {
         table.c.document_identifier: (DOCUMENTS,),
@@ -146,31 +155,32 @@ def _is_link_table(table: Table) -> bool:
     return len(table.primary_key.columns) > 1
 
 
-def _delete_of(table: Table, column: str, resource: Resource) -> Any:
+def _build_deletion(table: Table, column: str, resource: Resource) -> Any:
     """Build a statement that deletes the rows whose ``column`` refers to an entity to purge."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 
-def _delete_links(table: Table) -> CompiledStatement:
+def _compile_link_deletion(table: Table) -> CompiledStatement:
     owner = next(iter(table.c))
     kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return CompiledStatement(_delete_of(table, owner.name, kind))
+    return CompiledStatement(_build_deletion(table, owner.name, kind))
 
 
-def _delete_associations() -> CompiledStatement:
+def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
-    deletion = _delete_of(table, "identifier", ASSOCIATIONS)
+    deletion = _build_deletion(table, "identifier", ASSOCIATIONS)
     deleted = change_log.classify_deletes(deletion, table)
     logged = change_log.log_writes(deleted, ASSOCIATIONS, deleted.c.previous)
     return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
 
 
-def _delete_entities(resource: Resource) -> CompiledStatement:
-    """Delete old entities, whose deletion was logged when they were soft-deleted.
+def _compile_entity_deletion(resource: Resource) -> CompiledStatement:
+    """Compile a statement that deletes the entities of one class that are listed in ``OLD``.
 
-    Only the revision scope of nodes is incremented, because which nodes exist changes.
+    Their deletion was logged when they were soft-deleted. Only the revision scope of nodes is
+    incremented, because which nodes exist changes.
     """
-    deletion = _delete_of(tables.get_table(resource), "identifier", resource)
+    deletion = _build_deletion(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
     bumped = change_log.increment_revisions(
         select(literal(tables.NODES_SCOPE).label("scope"))
@@ -180,8 +190,8 @@ def _delete_entities(resource: Resource) -> CompiledStatement:
     return change_log.count_by_operation(deleted, resource.name, bumped)
 
 
-def _recount_items() -> CompiledStatement:
-    """Replace the rows of ``item_counts`` by the numbers of items that this snapshot contains.
+def _compile_recount() -> CompiledStatement:
+    """Compile a statement that sets ``item_counts`` to the numbers of items in this snapshot.
 
     This corrects the numbers after items were written with SQL. Rows that other transactions append
     meanwhile stay, because neither they nor their items are in the snapshot.
@@ -202,8 +212,8 @@ def _recount_items() -> CompiledStatement:
     return CompiledStatement(no_row.add_cte(deleted, counted))
 
 
-def _delete_obsolete_changes() -> CompiledStatement:
-    """Delete old changes that a later change of the same entity supersedes."""
+def _compile_change_deletion() -> CompiledStatement:
+    """Compile a statement that deletes old changes that a later change of the entity supersedes."""
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

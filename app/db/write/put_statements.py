@@ -90,7 +90,7 @@ def _are_links_resolved(
     return and_(*conditions)
 
 
-def _input_row(*parameters: BindParameter[Any]) -> CTE:
+def _build_input_row(*parameters: BindParameter[Any]) -> CTE:
     """Build a CTE with the statement's parameters as one row, as the source of the write."""
     columns = (
         IDENTIFIER.label("identifier"),
@@ -103,7 +103,7 @@ def _input_row(*parameters: BindParameter[Any]) -> CTE:
     return select(*(column.label(column.key) for column in columns), ordinal).cte("input")
 
 
-def _write(
+def _build_write(
     resource: Resource,
     source: FromClause,
     *columns: str,
@@ -138,7 +138,7 @@ def _write(
     written = change_log.classify_writes(
         table, dml.update_changed(source, table, *names), dml.insert_missing(source, table, *names)
     )
-    linked, unlinked = _write_links(references, registered, source, written)
+    linked, unlinked = _build_link_writes(references, registered, source, written)
 
     logged = [(written, resource.name, document)]
     logged += [(cte, each.resource.name, None) for each, cte in registered.items()]
@@ -153,7 +153,7 @@ def _write(
     ]
 
 
-def _write_links(
+def _build_link_writes(
     references: Iterable[dml.Reference],
     registered: Collection[dml.Reference],
     source: FromClause,
@@ -189,17 +189,20 @@ def _write_links(
 
 
 @cache
-def _put_item_type(_: LinkPlan) -> CompiledStatement:
-    ctes = _write(ITEM_TYPES, _input_row())[1]
+def _compile_put_item_type(_: LinkPlan) -> CompiledStatement:
+    ctes = _build_write(ITEM_TYPES, _build_input_row())[1]
     checks = select(true().label("links_resolved"))
     return CompiledStatement(checks.add_cte(*ctes), has_generic_plan=True)
 
 
 @cache
-def _put_document(plan: LinkPlan) -> CompiledStatement:
-    """Write the document and its package unless another live one has one of their identifiers."""
+def _compile_put_document(plan: LinkPlan) -> CompiledStatement:
+    """Compile a statement that writes a document and its package.
+
+    It writes nothing if another live document or package has one of their identifiers.
+    """
     package = bindparam("package", type_=Text)
-    row = _input_row(package)
+    row = _build_input_row(package)
     identifier = json_text(row.c.body, "identifier")
     claimed_by = _select_min(
         tables.packages.c.document_identifier,
@@ -213,14 +216,14 @@ def _put_document(plan: LinkPlan) -> CompiledStatement:
     )
     links_resolved = _are_links_resolved(DOCUMENTS, row.c.body, plan)
     source = select(row).where(claimed_by.is_(None), links_resolved).cte("source")
-    written, ctes = _write(DOCUMENTS, source, document=IDENTIFIER, plan=plan)
-    ctes.append(_write_package(source, written))
+    written, ctes = _build_write(DOCUMENTS, source, document=IDENTIFIER, plan=plan)
+    ctes.append(_build_package_write(source, written))
     checks = select(claimed_by.label("claimed_by"), links_resolved.label("links_resolved"))
     return CompiledStatement(checks.select_from(row).add_cte(*ctes), has_generic_plan=True)
 
 
-def _write_package(source: CTE, written: CTE) -> CTE:
-    """Insert the package of a document, or change the identifier of its package."""
+def _build_package_write(source: CTE, written: CTE) -> CTE:
+    """Build a CTE that inserts the package of a document, or changes the package's identifier."""
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
     released = package_identifiers.release_identifiers(*wanted, new_owner=IDENTIFIER)
@@ -237,9 +240,9 @@ def _write_package(source: CTE, written: CTE) -> CTE:
 
 
 @cache
-def _put_item(plan: LinkPlan) -> CompiledStatement:
+def _compile_put_item(plan: LinkPlan) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
-    row = _input_row(document)
+    row = _build_input_row(document)
     document_exists = _live_row_exists(tables.documents, row.c.document_identifier)
     checked = select(
         row,
@@ -248,22 +251,24 @@ def _put_item(plan: LinkPlan) -> CompiledStatement:
     ).cte("checked")
     checks = (checked.c.document_exists, checked.c.links_resolved)
     source = select(checked).where(*checks).cte("source")
-    _, ctes = _write(ITEMS, source, "document_identifier", document=document, plan=plan)
+    _, ctes = _build_write(ITEMS, source, "document_identifier", document=document, plan=plan)
     return CompiledStatement(select(*checks).add_cte(*ctes), has_generic_plan=True)
 
 
 @cache
-def _put_association(plan: LinkPlan) -> CompiledStatement:
-    """Write the association if its nodes and document exist and it duplicates no other one.
+def _compile_put_association(plan: LinkPlan) -> CompiledStatement:
+    """Compile a statement that writes an association if its nodes and document exist.
 
-    A duplicate has the same origin, destination and type. Without a CFDocumentURI, the association
-    belongs to the document of its origin, else of its destination.
+    It writes nothing if another association has the same origin, destination and type. Without a
+    CFDocumentURI, the association belongs to the document of its origin, else of its destination.
     """
     document = bindparam("document_identifier", type_=Text)
-    row = _input_row(document)
+    row = _build_input_row(document)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
     origin, destination = (json_text(row.c.body, end, "identifier") for end in ends)
-    home = func.coalesce(document, _document_of(origin), _document_of(destination))
+    home = func.coalesce(
+        document, _select_document_of_node(origin), _select_document_of_node(destination)
+    )
     document_exists = or_(document.is_(None), _live_row_exists(tables.documents, document))
     duplicate = _select_min(
         associations.c.identifier,
@@ -287,7 +292,9 @@ def _put_association(plan: LinkPlan) -> CompiledStatement:
     checks = [checked.c[name] for name in (*ends, "document_exists", "links_resolved")]
     source = select(checked).where(*checks, checked.c.duplicate.is_(None)).cte("source")
     stored_home = select(checked.c.document_identifier).scalar_subquery()
-    _, ctes = _write(ASSOCIATIONS, source, "document_identifier", document=stored_home, plan=plan)
+    _, ctes = _build_write(
+        ASSOCIATIONS, source, "document_identifier", document=stored_home, plan=plan
+    )
     row_of_checks = select(*checks, checked.c.duplicate)
     return CompiledStatement(row_of_checks.add_cte(*ctes), has_generic_plan=True)
 
@@ -300,7 +307,7 @@ def _live_row_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElem
     return exists_where(table.c.identifier == identifier, is_live(table))
 
 
-def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:
+def _select_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
     """Build the SQL for the document of a node, which is the node itself if that is a document."""
     return func.coalesce(
         _select_min(tables.items.c.document_identifier, tables.items.c.identifier == node),
@@ -323,10 +330,10 @@ def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
 
 
 PUT_STATEMENTS: dict[str, Callable[[LinkPlan], CompiledStatement]] = {
-    DOCUMENTS.name: _put_document,
-    ITEMS.name: _put_item,
-    ITEM_TYPES.name: _put_item_type,
-    ASSOCIATIONS.name: _put_association,
+    DOCUMENTS.name: _compile_put_document,
+    ITEMS.name: _compile_put_item,
+    ITEM_TYPES.name: _compile_put_item_type,
+    ASSOCIATIONS.name: _compile_put_association,
 }
 """The statement of each kind of entity, by the plan for its links.
 

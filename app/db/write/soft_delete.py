@@ -58,8 +58,8 @@ async def delete(
 
     Returns the number of changes. A dry run deletes nothing. Raises ``NotFound``.
     """
-    statements = _delete_statements(resource)
-    changes = await _run(database, resource, identifier, statements, dry_run=dry_run)
+    statements = _build_delete_statements(resource)
+    changes = await _run_locked(database, resource, identifier, statements, dry_run=dry_run)
     if not changes:
         raise resource.create_not_found_error(identifier)
     return changes
@@ -79,7 +79,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
     item is deleted, or if another document's package now has the identifier of a document.
     """
-    state = await database.fetch_one(_state(resource), identifier=identifier)
+    state = await database.fetch_one(_compile_state(resource), identifier=identifier)
     if state is None or not state["deleted"]:
         advice = "it is not deleted" if state else "it never was here, or was purged; import it"
         raise NotFound(f"deleted {resource.name}", identifier, advice)
@@ -89,7 +89,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
             f"its document is deleted too; run: case-server undelete document {document}"
         )
     if resource is DOCUMENTS and (
-        owner := await database.fetch_one(_package_with_same_name(), identifier=identifier)
+        owner := await database.fetch_one(_compile_package_with_same_name(), identifier=identifier)
     ):
         raise Conflict(
             f"its identifier is that of the package of document {owner['document_identifier']} "
@@ -98,9 +98,11 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     lost = []
     if resource is DOCUMENTS:
         # Read before the document gets its own identifier as that of its package.
-        lost = await database.fetch_all(_lost_package_identifier(), identifier=identifier)
-    changes = await _run(database, resource, identifier, _undelete_statements(resource))
-    rows = await database.fetch_all(_not_restored(resource), identifier=identifier)
+        lost = await database.fetch_all(_compile_lost_package_identifier(), identifier=identifier)
+    changes = await _run_locked(
+        database, resource, identifier, _build_undelete_statements(resource)
+    )
+    rows = await database.fetch_all(_compile_not_restored(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
@@ -108,7 +110,7 @@ class _DeletionRollback(Exception):
     """Raised to roll back the transaction of a dry run."""
 
 
-async def _run(
+async def _run_locked(
     database: Database,
     resource: Resource,
     identifier: str,
@@ -119,9 +121,9 @@ async def _run(
     """Run statements while holding the document's lock, and return the changes they report.
 
     Isolation is read committed, so that each statement sees what other writers of the document
-    committed before ``_lock_document`` returned.
+    committed before the lock was granted.
     """
-    state = await database.fetch_one(_state(resource), identifier=identifier)
+    state = await database.fetch_one(_compile_state(resource), identifier=identifier)
     document = state["document_identifier"] if state else identifier
 
     async def transaction(connection: Connection) -> Changes:
@@ -132,7 +134,7 @@ async def _run(
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
             ):
-                await _lock_document().execute(connection, **values)
+                await _compile_document_lock().execute(connection, **values)
                 for statement in statements:
                     for row in await statement.fetch_all(connection, **values):
                         changes[row["kind"], row["operation"]] += row["changed"]
@@ -144,8 +146,8 @@ async def _run(
 
 
 @cache
-def _state(resource: Resource) -> CompiledStatement:
-    """Select the document of an entity, and whether the entity and the document are deleted."""
+def _compile_state(resource: Resource) -> CompiledStatement:
+    """Compile the query for an entity's document, and for whether the two are deleted."""
     table, documents = tables.get_table(resource), tables.documents
     columns = (
         _document_of(table).label("document_identifier"),
@@ -167,8 +169,8 @@ def _document_of(table: Table) -> ColumnElement[Any]:
 
 
 @cache
-def _lock_document() -> CompiledStatement:
-    """Lock the row of the document, which waits for transactions that write parts of it.
+def _compile_document_lock() -> CompiledStatement:
+    """Compile a statement that locks a document's row, waiting for writers of its parts.
 
     Writing a part share-locks the row of its document, because a foreign key refers to it.
     """
@@ -184,11 +186,11 @@ def _document_deleted_at() -> ColumnElement[Any]:
 
 
 @cache
-def _delete_statements(resource: Resource) -> list[CompiledStatement]:
+def _build_delete_statements(resource: Resource) -> list[CompiledStatement]:
     """Return the statements that delete the entity, then its parts, all with one timestamp."""
     table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
-    statements = [_set_deleted_at(resource, is_live, func.now())]
+    statements = [_compile_set_deleted_at(resource, is_live, func.now())]
     if resource is DOCUMENTS:
         # A document that was deleted earlier has no parts left to delete.
         is_deleted_now = _document_deleted_at() == func.now()
@@ -197,13 +199,15 @@ def _delete_statements(resource: Resource) -> list[CompiledStatement]:
             is_live_part = and_(
                 rows.c.document_identifier == IDENTIFIER, rows.c.deleted_at.is_(None)
             )
-            statements.append(_set_deleted_at(part, and_(is_live_part, is_deleted_now), func.now()))
-        statements.append(_log_associations(tables.DELETE, is_deleted_now))
+            statements.append(
+                _compile_set_deleted_at(part, and_(is_live_part, is_deleted_now), func.now())
+            )
+        statements.append(_compile_association_log(tables.DELETE, is_deleted_now))
     return statements
 
 
 @cache
-def _undelete_statements(resource: Resource) -> list[CompiledStatement]:
+def _build_undelete_statements(resource: Resource) -> list[CompiledStatement]:
     """Return the statements that undelete the parts deleted with a document, then the entity."""
     table = tables.get_table(resource)
     statements = []
@@ -214,19 +218,19 @@ def _undelete_statements(resource: Resource) -> list[CompiledStatement]:
                 rows.c.document_identifier == IDENTIFIER,
                 rows.c.deleted_at == _document_deleted_at(),
             )
-            statements.append(_set_deleted_at(part, was_deleted_with_document, None))
+            statements.append(_compile_set_deleted_at(part, was_deleted_with_document, None))
     is_deleted = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
-    statements.append(_set_deleted_at(resource, is_deleted, None))
+    statements.append(_compile_set_deleted_at(resource, is_deleted, None))
     if resource is DOCUMENTS:
-        statements.append(_restore_package_identifier())
-        statements.append(_replace_lost_package_identifier())
-        statements.append(_log_associations(tables.REVIVE))
+        statements.append(_compile_identifier_restoration())
+        statements.append(_compile_identifier_replacement())
+        statements.append(_compile_association_log(tables.REVIVE))
     return statements
 
 
 @cache
-def _package_with_same_name() -> CompiledStatement:
-    """Select the live document whose package has the identifier of a deleted document."""
+def _compile_package_with_same_name() -> CompiledStatement:
+    """Compile the query for the live document whose package has a deleted document's identifier."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -237,10 +241,13 @@ def _package_with_same_name() -> CompiledStatement:
     )
 
 
-def _restore_package_identifier() -> CompiledStatement:
-    """Restore the identifier of a document's package, unless another live document has it."""
+def _compile_identifier_restoration() -> CompiledStatement:
+    """Compile a statement that gives an undeleted document's package its identifier again.
+
+    It changes nothing if another live document has the identifier.
+    """
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _wanted_package_identifier()
+    wanted = _select_wanted_package_identifier()
     is_taken = exists_where(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
@@ -257,11 +264,11 @@ def _restore_package_identifier() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(restored))
 
 
-def _replace_lost_package_identifier() -> CompiledStatement:
-    """Replace a package identifier that another document has taken by that of its document.
+def _compile_identifier_replacement() -> CompiledStatement:
+    """Compile a statement that gives a package that lost its identifier that of its document.
 
-    Also remove the CFPackageURI from the document. With that link, responses and exports would name
-    the package of the other document, and importing such an export would be a conflict.
+    It also removes the CFPackageURI from the document. With that link, responses and exports would
+    name the package of the other document, and importing such an export would be a conflict.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -271,7 +278,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
     is_lost = exists_where(
         packages.c.document_identifier == IDENTIFIER,
-        packages.c.identifier != _wanted_package_identifier(),
+        packages.c.identifier != _select_wanted_package_identifier(),
     )
     removed = (
         update(documents)
@@ -289,7 +296,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
 
 
-def _wanted_package_identifier() -> ColumnElement[str]:
+def _select_wanted_package_identifier() -> ColumnElement[str]:
     """Build the SQL for the package identifier in the document's body, else the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
@@ -297,18 +304,18 @@ def _wanted_package_identifier() -> ColumnElement[str]:
 
 
 @cache
-def _not_restored(resource: Resource) -> CompiledStatement:
-    """Select one row (reason) for each thing that an undeletion did not restore."""
-    reasons = [_hidden_associations(resource)]
+def _compile_not_restored(resource: Resource) -> CompiledStatement:
+    """Compile the query for one sentence about each thing that an undeletion did not restore."""
+    reasons = [_select_hidden_associations(resource)]
     if resource is DOCUMENTS:
-        reasons += [_still_deleted(part) for part in PARTS]
+        reasons += [_select_still_deleted(part) for part in PARTS]
     return CompiledStatement(union_all(*reasons))
 
 
 @cache
-def _lost_package_identifier() -> CompiledStatement:
+def _compile_lost_package_identifier() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _wanted_package_identifier()
+    wanted = _select_wanted_package_identifier()
     message = (
         "its package identifier %s belongs to document %s now; the package has the identifier of "
         "its document, %s, instead"
@@ -326,7 +333,7 @@ def _lost_package_identifier() -> CompiledStatement:
     )
 
 
-def _still_deleted(part: Resource) -> Select[Any]:
+def _select_still_deleted(part: Resource) -> Select[Any]:
     table = tables.get_table(part)
     remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
     message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
@@ -338,7 +345,7 @@ def _still_deleted(part: Resource) -> Select[Any]:
     )
 
 
-def _hidden_associations(resource: Resource) -> Select[Any]:
+def _select_hidden_associations(resource: Resource) -> Select[Any]:
     """Count the entity's associations that are hidden, because a node or document is deleted."""
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -366,10 +373,10 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
     )
 
 
-def _set_deleted_at(
+def _compile_set_deleted_at(
     resource: Resource, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Soft-delete or undelete rows, log the changes and return their number by operation."""
+    """Compile a statement that soft-deletes or undeletes rows, logs it and returns the counts."""
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (
@@ -383,8 +390,8 @@ def _set_deleted_at(
     return change_log.count_by_operation(changed, resource.name, *logged)
 
 
-def _log_associations(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Log the associations of a document, which are hidden and shown together with it."""
+def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
+    """Compile a statement that logs a document's associations as hidden or shown with it."""
     table = tables.associations
     affected = (
         select(table.c.identifier, literal(operation).label("operation"))

@@ -222,7 +222,7 @@ class StagedRows:
             for name in [name for name in self._unseen_fields if name in row.body]:
                 self.fields.add(self._unseen_fields.pop(name))
         return StagedRow(
-            self._ordinal(row, stored_ordinal),
+            self._choose_ordinal(row, stored_ordinal),
             row.kind,
             place,
             row.identifier,
@@ -232,7 +232,7 @@ class StagedRows:
             row.parent,
         )
 
-    def _ordinal(self, row: EntityRow, stored: int | None) -> int:
+    def _choose_ordinal(self, row: EntityRow, stored: int | None) -> int:
         """Return the ordinal to store: the stored one as long as the order is unchanged.
 
         Inserting a row near the front therefore does not rewrite all rows after it.
@@ -289,7 +289,7 @@ def _stored_rows(kind: str) -> CompiledStatement:
     )
 
 
-def staged_source(kind: str) -> CTE:
+def select_staged_rows(kind: str) -> CTE:
     """Select the staged rows of a kind that have to be written, as a source for ``dml``."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
@@ -297,6 +297,6 @@ def staged_source(kind: str) -> CTE:
     return rows.where(STAGED.c.kind == literal(kind), STAGED.c.body.is_not(None)).cte("source")
 
 
-def staged_identifiers(kind: str) -> Select[Any]:
+def select_staged_identifiers(kind: str) -> Select[Any]:
     """Select the identifiers of all staged rows of a kind, such as ``CFItem``."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

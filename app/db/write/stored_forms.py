@@ -75,9 +75,9 @@ class StoredForms:
 
     def _restore_response(self, row: EntityRow) -> EntityRow:
         submitted = self._submitted_body(row)
-        body, keywords = submitted.restore_stored_body(self._uri_of), row.keywords
+        body, keywords = submitted.restore_stored_body(self._find_uri), row.keywords
         if keywords and self.origin.server_urls:
-            keywords = submitted.restore_stored_keywords(keywords, self._uri_of)
+            keywords = submitted.restore_stored_keywords(keywords, self._find_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
@@ -91,7 +91,7 @@ class StoredForms:
         stored = self._bodies.get((row.kind, row.identifier))
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.origin)
 
-    def _uri_of(self, target: Target) -> str | None:
+    def _find_uri(self, target: Target) -> str | None:
         """Return the URI that an entity has after the package is written, or None if unknown."""
         plural, identifier = target
         if uri := self._sent_uris.get(target):
@@ -106,12 +106,14 @@ class StoredForms:
             bodies = await _stored_bodies(resource).fetch_all(connection, identifiers=names)
             for identifier, body in bodies:
                 self._bodies[resource.name, identifier] = body
-        for resource, names in (await to_thread.run_sync(self._unresolved, rows)).items():
+        for resource, names in (
+            await to_thread.run_sync(self._find_unresolved_targets, rows)
+        ).items():
             uris = await _stored_uris(resource).fetch_all(connection, identifiers=names)
             for identifier, uri in uris:
                 self._uris[resource.plural, identifier] = uri
 
-    def _unresolved(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
+    def _find_unresolved_targets(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
         """Return the link targets whose URI is neither sent nor in the stored body."""
         targets: set[Target] = set()
         for row in rows:
