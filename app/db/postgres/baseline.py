@@ -123,7 +123,7 @@ def _get_baseline_table(table: Table) -> FromClause:
 
 
 def _compile_delete_of_changed_rows(table: Table) -> CompiledStatement:
-    """Compile the statement that deletes rows that are new or changed since the baseline.
+    """Compile the statement that deletes the rows of a table that differ from the saved ones.
 
     Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
     """

@@ -170,7 +170,7 @@ class DatabaseCloner:
 
 
 async def truncate_all(database: Database) -> None:
-    """Delete all frameworks of a database; keep signing keys, clients and revoked tokens."""
+    """Delete all frameworks of a database, but keep signing keys, clients and revoked tokens."""
     names = [_quote(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
     async with database.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")

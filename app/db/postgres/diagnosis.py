@@ -127,7 +127,6 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
 
 
 def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
-    """Explain why no connection was established."""
     if is_out_of_files(error):
         return OUT_OF_FILES
     message = str(error) or type(error).__name__
@@ -156,7 +155,6 @@ def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
 
 
 def _explain_broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> str:
-    """Explain why a connection was refused or ended, or TLS failed."""
     match error:
         case ssl.SSLCertVerificationError():
             return (
@@ -194,7 +192,7 @@ def _suggest_admission(message: str) -> str:
 
 
 def _suggest_grant(message: str, target: DatabaseUrl) -> str:
-    """Return the advice, with the SQL statement that grants the missing privilege."""
+    """Return advice for an administrator: the SQL statement that grants the missing privilege."""
     role = _format_role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

@@ -48,7 +48,6 @@ def restart_on_crash(
 
 
 def _restart(start: Callable[[], str], url: str) -> bool:
-    """Call ``start`` and return whether it succeeded."""
     log.warning("the embedded Postgres is not running: restarting it")
     try:
         new_url = start()

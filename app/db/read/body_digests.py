@@ -40,7 +40,7 @@ def has_digest(row: EntityRow, digest: str) -> bool:
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
-    """Build the column with the stored link to the document of an entity or its package.
+    """Build the column with an entity's stored link to its container: its document or package.
 
     ``add_container_link`` adds this link to entities that were sent without it. For documents it is
     the CFPackageURI. For items and associations it is the CFDocumentURI, but NULL if it is the
@@ -68,7 +68,7 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return a row with the stored link to its document or package, if it was sent without one.
+    """Return a row with the stored link to its document or package if it was sent without one.
 
     Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes).
     """

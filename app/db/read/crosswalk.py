@@ -33,11 +33,11 @@ Side = Literal["left", "right"]
 async def list_related_items(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return pairs of items of two frameworks that an association other than isChildOf relates.
+    """Return the pairs of items of two frameworks that are related by an association.
 
-    ``left`` and ``right`` are the identifiers of their documents. Rows of (association_type,
-    left_is_origin, left, left_code, left_statement, right, right_code, right_statement, total) in
-    the order of the left document. Raises ``ReadTimeout``.
+    isChildOf does not count. ``left`` and ``right`` are the identifiers of the frameworks'
+    documents. Rows of (association_type, left_is_origin, left, left_code, left_statement, right,
+    right_code, right_statement, total) in the order of the left document. Raises ``ReadTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.scan(_compile_related_items(), **values)

@@ -37,7 +37,7 @@ PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """The values that an API profile adds to responses beyond those that every profile adds."""
+    """Which values an API profile adds to responses beyond those that every profile adds."""
 
     rewrites_uris: bool = False
     """Whether the uri of entities stored here is replaced by their URL on this server."""
@@ -46,7 +46,7 @@ class Derivation(NamedTuple):
 
 
 class Entities(NamedTuple):
-    """A resource type, such as CFItem, together with how one API profile shows its entities."""
+    """A resource type, such as CFItem, and the way in which one API profile shows its entities."""
 
     resource: Resource
     derivation: Derivation

@@ -81,7 +81,10 @@ async def iter_association_batches(
 
 
 async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[str, str]:
-    """Return which identifiers are live nodes here, as {identifier: "CFItems" or "CFDocuments"}."""
+    """Return which identifiers are those of live items or documents stored here.
+
+    The result is {identifier: "CFItems" or "CFDocuments"}.
+    """
     rows = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
     return {row["identifier"]: row["plural"] for row in rows}
 

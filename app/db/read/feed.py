@@ -186,7 +186,7 @@ def _affects_associations(change: Change) -> bool:
 
 
 def _without_listed(associations: list[Change], changes: list[Change]) -> list[Change]:
-    """Return the associations whose present state the changes of the page do not show yet."""
+    """Leave out the associations whose present state the changes on the page already show."""
     last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
     def is_listed(association: Change) -> bool:

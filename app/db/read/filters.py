@@ -167,7 +167,7 @@ def build_sort_key(entities: Entities, field: Field) -> Expression:
 
 
 def _build_value(entities: Entities, field: Field) -> Expression:
-    """Build the SQL for the displayed value of a field, cast to the type that filters compare."""
+    """Build the SQL for the value of a field as clients see it, cast to the type to compare."""
     table = entities.table
     if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
@@ -208,7 +208,7 @@ def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnEleme
 
 
 def _build_identifier_condition(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Build a condition on the identifier in a rewritten uri, which is indexed unlike the uri.
+    """Build an indexed condition on the identifier in a ``uri`` that responses replace by a URL.
 
     It is necessary, not sufficient: the whole uri is compared in addition.
     """
@@ -239,7 +239,7 @@ def _is_any_of(
 def _build_prefix_condition(
     prefix_column: Expression | None, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build a condition on the indexed beginning of a value; true if the field has no such index.
+    """Build a condition on the indexed beginning of a value; true if the field has no index.
 
     The whole value is compared in addition.
     """
@@ -274,7 +274,7 @@ def _contains(value: Expression, part: Expression) -> ColumnElement[bool]:
 
 
 def _unnest_parameter(name: str, member_type: TypeEngine[Any]) -> FromClause:
-    """Return the members of an array parameter as rows with the column ``value``."""
+    """Turn an array parameter into rows with the column ``value``, one for each member."""
     members = func.unnest(bindparam(name, type_=ARRAY(member_type)))
     return members.table_valued("value").render_derived("parameter")
 
@@ -327,7 +327,7 @@ def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnEleme
 
 
 def _build_member_text(entities: Entities, field: Field, member: Expression) -> Expression:
-    """Build the SQL for the text of an array member, or of the field that the filter names."""
+    """Build the SQL for the text of an array member, or of the member's field in the filter."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (plural := find_url_plural(entities, field.path)) is not None:
@@ -336,7 +336,6 @@ def _build_member_text(entities: Entities, field: Field, member: Expression) -> 
 
 
 def _join_members(member: Expression, rows: FromClause) -> Expression:
-    """Build the SQL that joins the members of an array, in their order, with commas."""
     comma: Expression = aggregate_order_by(literal_column("','"), rows.c.position)
     joined = select(func.string_agg(member, comma)).select_from(rows)
     return func.coalesce(joined.scalar_subquery(), literal_column("''"))
@@ -348,6 +347,5 @@ def _sort_parameter(name: str) -> Expression:
 
 
 def _sort_members(member: Expression, rows: FromClause) -> Expression:
-    """Build the SQL for the members as a sorted array, empty if there are none."""
     members = select(func.array_agg(aggregate_order_by(member, member))).select_from(rows)
     return func.coalesce(members.scalar_subquery(), literal_column("'{}'::text[]"))

@@ -30,7 +30,10 @@ def _total() -> ColumnElement[int]:
 
 
 def select_total_count() -> Select[int, int]:
-    """Select the number of all live items, and the number of rows that are not summed up yet."""
+    """Select the number of all live items, and the number of rows that are not summed up yet.
+
+    Many such rows are a reason to call ``compact_item_counts``.
+    """
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
     return select(_total().label("total"), not_compacted)
 
@@ -41,7 +44,7 @@ def select_item_count(document: ColumnElement[str]) -> ColumnElement[int]:
 
 
 async def compact_item_counts(database: Database) -> None:
-    """Replace the rows of each document in ``item_counts`` by one row with their sum.
+    """Replace the rows that writers appended to ``item_counts`` by one sum for each document.
 
     Gives up silently if the database is unavailable or another reader compacts, because a later
     reader does it as well. Does nothing on a standby.

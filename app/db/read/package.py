@@ -170,14 +170,14 @@ def _bodies(resource: Resource) -> CompiledStatement:
 
 
 def _select_definitions(resource: Resource) -> Any:
-    """Select the definitions that the package contained or that its entities refer to."""
+    """Select the definitions that a package contained when sent, or that its entities refer to."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
-    """Select a column of the framework's items, or of a link table joined to them."""
+    """Select a column of a framework's items, or of a link table whose rows belong to them."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, is_live(items))
     if column.table is items:

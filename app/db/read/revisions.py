@@ -61,7 +61,10 @@ SCOPE = bindparam("scope", type_=Text)
 
 
 class Revision(NamedTuple):
-    """The state of a package: counters that its writes increment, and the last write's time."""
+    """The version of a package, from which its ETag is made: three counters and a time.
+
+    Any two readers that see the same revision see the same package.
+    """
 
     document_identifier: str
     history: str
@@ -73,9 +76,9 @@ class Revision(NamedTuple):
 
 
 class Revisions:
-    """Reads the revisions of packages and tells whether a package changed between two of them.
+    """Reads the current revisions of packages, and tells whether an older revision still holds.
 
-    Caches results that stay valid while a number of the revision is unchanged.
+    Caches results that stay valid while a counter is unchanged.
     """
 
     def __init__(self, database: Database) -> None:
@@ -142,7 +145,7 @@ class Revisions:
         return old.nodes == current.nodes or not await self._refers_to_foreign_nodes(current)
 
     async def _refers_to_foreign_nodes(self, revision: Revision) -> bool:
-        """Return whether an association of the package has an end outside of its document.
+        """Return whether an association of the package leads to an item or document outside of it.
 
         Cached for each value of the document's counter, because the query reads all associations.
         """
@@ -171,7 +174,7 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Replace the stored increments of a document's revision by one row per counter.
+    """Replace the rows that writers of a document appended by their sum, one row per counter.
 
     Gives up silently if the database is unavailable, because a later reader does it as well. Does
     nothing on a standby.

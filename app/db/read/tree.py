@@ -101,7 +101,10 @@ async def fetch_paths(
 
 
 def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
-    """Build the condition that an association is an isChildOf to another node than its origin."""
+    """Build the condition that an association makes its origin a child of another node.
+
+    That is an isChildOf whose ends differ.
+    """
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
@@ -142,7 +145,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _is_selected(rows: FromClause) -> ColumnElement[bool]:
-    """Build the condition that a row is on the page or in ``always_include``."""
+    """Build the condition that a row is on the requested page or in ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -288,7 +291,7 @@ def _compile_paths() -> CompiledStatement:
 
 
 def _select_first_parent(path: CTE) -> FromClause:
-    """Select the parent of a node of a path; of several, the first in the package's order."""
+    """Select the parent of an item; if it has several, the first in the order of the package."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)

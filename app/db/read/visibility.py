@@ -41,14 +41,15 @@ NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 
 
 def is_live(table: FromClause) -> ColumnElement[bool]:
-    """Build the condition that a row is not soft-deleted."""
+    """Build the SQL condition that a row of a table is not soft-deleted."""
     return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
 
 
 def is_visible(table: Table) -> ColumnElement[bool]:
-    """Build the condition that readers may see a row: for most tables, that it is not deleted.
+    """Build the SQL condition that readers may see a row of an entity table.
 
-    An association is hidden while its document or one of its nodes is deleted.
+    For most tables that is ``is_live``. An association is hidden while its document or one of its
+    nodes is deleted.
     """
     if table is not tables.associations:
         return is_live(table)
@@ -61,7 +62,7 @@ def is_visible(table: Table) -> ColumnElement[bool]:
 
 
 def _is_deleted_node(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that a node was deleted and no live node has the same identifier."""
+    """Build the condition that a node was deleted, unless a live node has the same identifier."""
     node_tables = (tables.items, tables.documents)
     is_deleted = or_(*(_row_exists(table, node, deleted=True) for table in node_tables))
     is_live = or_(*(_row_exists(table, node, deleted=False) for table in node_tables))
@@ -156,7 +157,10 @@ def select_entity(resource: Resource) -> CompiledStatement:
 
 @cache
 def select_associations_of_item() -> CompiledStatement:
-    """Select the bodies of an item's visible associations, at most ``limit`` unless it is null."""
+    """Select the JSON bodies of an item's associations, at most ``limit`` unless it is null.
+
+    Associations with a deleted node or document are left out.
+    """
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
@@ -169,7 +173,10 @@ def select_associations_of_item() -> CompiledStatement:
 
 @cache
 def select_association_keys_of_item() -> CompiledStatement:
-    """Select the identifiers of an item's visible associations as one string, one per line."""
+    """Select the identifiers of an item's associations as one string, with one on each line.
+
+    Associations with a deleted node or document are left out.
+    """
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
@@ -181,7 +188,10 @@ def select_association_keys_of_item() -> CompiledStatement:
 
 @cache
 def select_associations_by_key() -> CompiledStatement:
-    """Select the bodies of the visible associations whose identifiers are in ``keys``."""
+    """Select the JSON bodies of the associations with the identifiers in the parameter ``keys``.
+
+    Associations with a deleted node or document are left out.
+    """
     table = tables.associations
     keys = bindparam("keys", type_=ARRAY(Text))
     return CompiledStatement(
@@ -205,7 +215,10 @@ def _touches_item() -> ColumnElement[bool]:
 
 @cache
 def select_nodes() -> CompiledStatement:
-    """Select which ``identifiers`` are live items or documents: rows (identifier, plural)."""
+    """Select which of the parameter ``identifiers`` are live items or documents.
+
+    Rows of (identifier, plural), where the plural is "CFItems" or "CFDocuments".
+    """
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in (ITEMS, DOCUMENTS):

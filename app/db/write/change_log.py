@@ -46,7 +46,7 @@ from ..statement import CompiledStatement
 
 
 def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
-    """Return a CTE that runs writes and tells which rows they created, updated or undeleted.
+    """Return a CTE that runs the writes, and whose rows tell what each write did to its entity.
 
     Its columns are (identifier, operation, previous). A statement sees its tables as they were
     before it, so a join with the table itself tells whether a row is new (create), was deleted
@@ -77,9 +77,10 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
 
 
 def classify_deletes(change: Delete | Update, table: Table) -> CTE:
-    """Return a CTE that runs a hard or soft deletion: rows (identifier, operation, previous).
+    """Return a CTE that runs a hard or soft deletion, in the form of ``classify_writes``.
 
-    ``previous`` is the document that the entity belonged to.
+    Its columns are (identifier, operation, previous); ``previous`` is the document that the entity
+    belonged to.
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
@@ -90,7 +91,7 @@ def classify_deletes(change: Delete | Update, table: Table) -> CTE:
 def select_changes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select rows for the change feed from writes that ``classify_writes`` returned.
+    """Select the rows to add to the change feed, from the CTE of ``classify_writes``.
 
     ``document`` is the document of the entities, None for definitions.
     """
@@ -104,7 +105,7 @@ def select_changes(
 
 
 def insert_changes(*changes: Select[Any]) -> CTE:
-    """Insert the rows of one or more ``select_changes`` into the table ``changes``."""
+    """Build a CTE that inserts the rows of ``select_changes`` into the change feed."""
     columns = ["document_identifier", "kind", "identifier", "operation"]
     rows = union_all(*changes) if len(changes) > 1 else changes[0]
     return insert(tables.changes).from_select(columns, rows).cte("recorded")
@@ -113,10 +114,11 @@ def insert_changes(*changes: Select[Any]) -> CTE:
 def select_touched_scopes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the revision scopes of classified writes: the documents whose packages they change.
+    """Select the documents whose packages were changed by the writes of ``classify_writes``.
 
-    Those are the document, the previous document if the entity was moved, and the scope of nodes if
-    an item or document was created, deleted or undeleted. A row may have NULL for no scope.
+    That is the document of the entity, and its previous document if it was moved. If an item or
+    document was created, deleted or undeleted, a further scope stands for the existence of nodes;
+    for definitions, it is a scope of their own. A row may have NULL for no scope.
     """
     operation = classified.c.operation
     if document is None:
@@ -138,10 +140,11 @@ def select_touched_scopes(
 
 
 def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
-    """Insert an increment for each selected revision scope, which changes ETags of packages.
+    """Build a CTE that changes the revisions, and so the ETags, of packages that were written.
 
-    A single-entity write passes ``distinct=False``: several increments of one scope are harmless
-    there, and sorting out duplicates costs more.
+    ``touched`` are the results of ``select_touched_scopes``. A single-entity write passes
+    ``distinct=False``: several increments of one scope are harmless there, and sorting out
+    duplicates costs more.
     """
     scopes = (union_all(*touched) if len(touched) > 1 else touched[0]).subquery("touched")
     rows = select(scopes.c.scope).where(scopes.c.scope.is_not(None))
@@ -150,7 +153,7 @@ def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
 
 
 def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
-    """Insert by how many live items each document grew through classified writes to items."""
+    """Build a CTE that stores by how many live items each document grew, from writes to items."""
 
     def has_operation(*names: str) -> ColumnElement[bool]:
         return classified.c.operation.in_([literal_column(f"'{name}'") for name in names])

@@ -38,7 +38,7 @@ LIST_ORDER = (
 
 
 def convert_to_problems(rows: list[Any]) -> list[Problem]:
-    """Convert the rows (path, message) of ``select_conflicts`` to problems, in package order."""
+    """Convert rows (path, message) of ``select_conflicts`` to problems, in the package's order."""
     ordered = sorted(rows, key=lambda row: _position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
@@ -51,9 +51,10 @@ def _position(path: str) -> tuple[int, int]:
 
 @cache
 def select_conflicts() -> CompiledStatement:
-    """Compile a statement that returns (path, message) of staged entities of other documents.
+    """Compile the query for rows of the staging table that conflict with other documents.
 
-    Also of identifiers and relations that other documents have taken.
+    A conflict is an entity, a relation or a package identifier that another document has. Rows of
+    (path, message).
     """
     selects = (
         _select_owned_elsewhere(ITEMS),
@@ -65,9 +66,9 @@ def select_conflicts() -> CompiledStatement:
 
 @cache
 def select_conflicts_of_new_package() -> CompiledStatement:
-    """Compile the statement for the remaining conflicts of a package that is inserted unstaged.
+    """Compile the query for the conflicts that inserting a new package does not detect itself.
 
-    Inserting its items and associations has already raised a unique violation for their conflicts.
+    Conflicts of its items and associations have already raised a unique violation.
     """
     return CompiledStatement(union_all(*_rubric_and_package_conflicts()))
 
@@ -90,7 +91,7 @@ def _list_path(plural: str) -> ColumnElement[str]:
 
 
 def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
-    """Select the staged entities that are stored as live entities of another document."""
+    """Select the entities in the staging table that are live entities of another document."""
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
@@ -103,7 +104,7 @@ def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
 
 
 def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
-    """Select staged criteria or levels that belong to a rubric of another document."""
+    """Select criteria or levels in the staging table that another document's rubric contains."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     rows = _conflict(
         _list_path(kind),
@@ -120,7 +121,10 @@ def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
 
 
 def _select_duplicate_relations() -> Select[Any]:
-    """Select staged associations whose origin, destination and type another document relates."""
+    """Select the associations in the staging table that duplicate one of another document.
+
+    They have the same origin, destination and type.
+    """
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
         table.c.origin_identifier == json_text(body, "originNodeURI", "identifier"),

@@ -93,7 +93,7 @@ The position in the package is none, and the body contains the time of the chang
 def upsert_rows(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Build a statement that inserts rows or replaces existing ones that differ.
+    """Build a statement that inserts rows, or replaces the existing ones that differ.
 
     ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Rows that
     were soft-deleted are undeleted; unchanged rows are not written.
@@ -171,7 +171,7 @@ def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[boo
 
 
 def select_links(source: FromClause, reference: Reference) -> Select[Any]:
-    """Select rows (owner, link): the links to definitions in one field of the source's bodies."""
+    """Select the links to definitions in one field of JSON bodies, as rows (owner, link)."""
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = json_value(source.c.body, reference.field)
     if reference.link_table is None:
@@ -221,7 +221,10 @@ def _build_current_timestamp() -> ColumnElement[str]:
 
 
 def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
-    """Build a statement that adds the missing links of the source's rows to a link table."""
+    """Build a statement that adds links in the bodies of ``source`` to a link table.
+
+    Links that exist are left alone.
+    """
     links = select_links(source, reference).subquery("linked")
     pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
@@ -235,7 +238,7 @@ def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Tabl
 
 
 def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """Build a statement that deletes the links of rows whose bodies no longer contain them."""
+    """Build a statement that deletes the rows of a link table that the bodies no longer contain."""
     links = select_links(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = exists_where(

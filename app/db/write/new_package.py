@@ -120,7 +120,10 @@ def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
 
 
 def _select_rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
-    """Select the document's rows; of a foreign key, only those whose definition is missing."""
+    """Select the rows of the new document whose links to definitions have to be registered.
+
+    For a foreign key, these are only the rows whose definition is missing.
+    """
     table, definitions = tables.get_table(resource), reference.definitions
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)

@@ -73,7 +73,10 @@ def build_upload_statements(staging: Staging) -> NamedStatements:
 
 @cache
 def build_head_statements(staging: Staging) -> NamedStatements:
-    """Return the statements for definitions, document and package, to which other rows refer."""
+    """Return the upload's statements for definitions, document and package, in this order.
+
+    They run first, because other rows refer to these.
+    """
     upsert = partial(_compile_upserts, staging)
     return [
         *(
@@ -89,9 +92,9 @@ def build_head_statements(staging: Staging) -> NamedStatements:
 def _compile_upserts(
     staging: Staging, resource: Resource, *columns: str
 ) -> list[CompiledStatement]:
-    """Compile statements that write the staged rows of a class and their links to definitions.
+    """Compile the statements that write the entities of one class from the staging table.
 
-    Definitions that the rows refer to are registered first.
+    They register missing definitions, write the rows that differ, then write their links.
     """
     table, source = tables.get_table(resource), select_staged_rows(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
@@ -139,7 +142,7 @@ def compile_link_insertion(
 ) -> CompiledStatement:
     """Compile a statement that inserts links to definitions and increments the revision.
 
-    Links may add definitions to the package even if no entity changed.
+    A new link may add a definition to the package even if no entity changed.
     """
     insertion = dml.insert_links(source, reference, table)
     return _compile_increment_if_any(insertion.returning(literal_column("1")).cte("linked"))
@@ -255,7 +258,7 @@ def _is_document_logged() -> ColumnElement[bool]:
 
 
 def _build_missing_conditions(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that a stored row of the document is not in the package."""
+    """Return the conditions that a stored row belongs to the document, but not to the package."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
@@ -277,7 +280,7 @@ def _compile_soft_deletion(resource: Resource) -> CompiledStatement:
 
 @cache
 def compile_rubric_write() -> CompiledStatement:
-    """Compile a statement that writes the staged rubrics and deletes their missing parts.
+    """Compile a statement that writes rubrics from the staging table and deletes missing parts.
 
     A change of a criterion or level is logged as an update of its rubric: ``touched`` are the
     rubrics of all parts that were written or deleted, ``rubrics_changed`` adds to the rubrics that
@@ -314,7 +317,7 @@ def compile_rubric_write() -> CompiledStatement:
 
 
 def _build_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Return the CTEs that write staged criteria or levels and that delete missing ones.
+    """Return two CTEs for criteria or levels: one writes those sent, one deletes missing ones.
 
     Both return the column ``parent``: the rubric or criterion of each row.
     """

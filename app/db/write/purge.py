@@ -87,7 +87,10 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 @cache
 def _build_statements() -> list[CompiledStatement]:
-    """Return the statements that list the entities to purge, then delete all that belongs to them."""
+    """Return the statements of a purge: they list the entities to purge, then delete the rows.
+
+    Rows that refer to other rows are deleted before these.
+    """
     # Without statistics, the planner would scan whole tables for the identifiers in ``OLD``.
     analyze = CompiledStatement(text(f"ANALYZE {OLD.name}"))
     entities = [
@@ -126,7 +129,7 @@ def _build_old_list(resource: Resource) -> Any:
 
 
 def _compile_old_association_list() -> CompiledStatement:
-    """Compile a statement that lists the associations of documents and nodes to purge in ``OLD``."""
+    """Compile a statement that lists the associations of purged documents and nodes in ``OLD``."""
     table = tables.associations
     ends = {
         table.c.document_identifier: (DOCUMENTS,),
@@ -151,12 +154,12 @@ def _old(*resources: Resource) -> Select[Any]:
 
 
 def _is_link_table(table: Table) -> bool:
-    """Return whether the rows of a table are pairs of identifiers, owner first."""
+    """Return whether a table only holds links, as pairs of identifiers with the owner's first."""
     return len(table.primary_key.columns) > 1
 
 
 def _build_deletion(table: Table, column: str, resource: Resource) -> Any:
-    """Build a statement that deletes the rows whose ``column`` refers to an entity to purge."""
+    """Build a statement that deletes the rows whose ``column`` names an entity to purge."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 

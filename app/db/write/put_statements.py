@@ -41,7 +41,7 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkPlan(NamedTuple):
-    """How a PUT statement treats the entity's links to definitions: check them, or create them."""
+    """How a PUT statement treats links to definitions: only check them, or create missing ones."""
 
     present: frozenset[str]
     """The fields that contain links."""
@@ -78,7 +78,7 @@ def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkP
 def _are_links_resolved(
     resource: Resource, body: ColumnElement[Any], plan: LinkPlan
 ) -> ColumnElement[bool]:
-    """Build the condition under which a plan may write: all links that it assumes are resolved."""
+    """Build the condition that all links that a plan only checks lead to existing definitions."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if plan.assumes_resolved else ():
         if reference.field in plan.present:
@@ -91,7 +91,7 @@ def _are_links_resolved(
 
 
 def _build_input_row(*parameters: BindParameter[Any]) -> CTE:
-    """Build a CTE with the statement's parameters as one row, as the source of the write."""
+    """Build a CTE with the parameters of a PUT statement as one row, which is then written."""
     columns = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
@@ -110,7 +110,7 @@ def _build_write(
     document: Any = None,
     plan: LinkPlan = NO_LINKS,
 ) -> tuple[CTE, list[CTE]]:
-    """Return the CTE with the classified write of the source's row, and all other CTEs to run.
+    """Return the CTE that writes the row of ``source``, and all other CTEs of the statement.
 
     1. Register the definitions that the row links to, unless the plan assumes that they exist.
     2. Update the row if it exists and differs, insert it if it does not.
@@ -316,7 +316,10 @@ def _select_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Build the condition that an end is a live node, is not of type CASE, or is unchanged."""
+    """Build the condition that an association may have this node as its origin or destination.
+
+    It must be live, of another type than CASE, or the same as before.
+    """
     identifier = json_text(body, end, "identifier")
     return or_(
         func.coalesce(json_text(body, end, "targetType"), "CASE") != "CASE",

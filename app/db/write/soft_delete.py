@@ -230,7 +230,7 @@ def _build_undelete_statements(resource: Resource) -> list[CompiledStatement]:
 
 @cache
 def _compile_package_with_same_name() -> CompiledStatement:
-    """Compile the query for the live document whose package has a deleted document's identifier."""
+    """Compile the query for a live document whose package took a deleted document's identifier."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -297,7 +297,7 @@ def _compile_identifier_replacement() -> CompiledStatement:
 
 
 def _select_wanted_package_identifier() -> ColumnElement[str]:
-    """Build the SQL for the package identifier in the document's body, else the document's own."""
+    """Select the package identifier in a document's body, or the document's own without one."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -376,7 +376,7 @@ def _select_hidden_associations(resource: Resource) -> Select[Any]:
 def _compile_set_deleted_at(
     resource: Resource, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a statement that soft-deletes or undeletes rows, logs it and returns the counts."""
+    """Compile a statement that soft-deletes or undeletes rows, logs this and returns the counts."""
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (

@@ -171,7 +171,10 @@ class StagedRow(NamedTuple):
 
 
 class StagedRows:
-    """Converts the rows of a package to staged rows and collects what ``Staging`` contains."""
+    """Converts the entities of a package to rows of the staging table, and counts them.
+
+    Also collects what ``Staging`` says about all rows.
+    """
 
     def __init__(
         self, package: Package, forms: StoredForms, stored: StoredRows | None = None
@@ -254,7 +257,7 @@ class StagedRows:
 
 
 async def _fetch_stored(connection: Connection, package: Package) -> StoredRows:
-    """Return ordinals, digests and links of the document's live items and associations."""
+    """Return the order, digest and link of the stored items and associations of a document."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
@@ -290,7 +293,7 @@ def _stored_rows(kind: str) -> CompiledStatement:
 
 
 def select_staged_rows(kind: str) -> CTE:
-    """Select the staged rows of a kind that have to be written, as a source for ``dml``."""
+    """Select the rows of one kind in the staging table that must be written, such as ``CFItem``."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
@@ -298,5 +301,5 @@ def select_staged_rows(kind: str) -> CTE:
 
 
 def select_staged_identifiers(kind: str) -> Select[Any]:
-    """Select the identifiers of all staged rows of a kind, such as ``CFItem``."""
+    """Select the identifiers of all rows of one kind, such as ``CFItem``, in the staging table."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

@@ -39,9 +39,10 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 
 class StoredForms:
-    """Converts rows of a package to their stored form, without the values that responses add.
+    """Removes what this server adds to responses from entities that a client sends back.
 
-    Holds the stored bodies and URIs that this needs.
+    Holds the stored bodies and URIs that this needs, so that writing an unchanged export changes
+    nothing.
     """
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
@@ -57,7 +58,7 @@ class StoredForms:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
     ) -> StoredForms:
-        """Load the stored bodies and URIs that these rows need; most packages need none."""
+        """Load the stored bodies and URIs needed to convert these rows; most packages need none."""
         forms = cls(origin)
         if origin.server_urls:
             await forms._load(connection, rows)
