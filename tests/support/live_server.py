@@ -112,7 +112,7 @@ class LiveServer:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal to the server, SIGTERM by default, and return its exit code."""
         self.process.send_signal(how)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import pytest
 from anyio import to_thread
@@ -44,6 +42,13 @@ async def title_for(
     answer = await namespace.call("GET", path, headers=headers)
     assert answer.status_code in {200, 304}, answer.text
     return None if answer.status_code == 304 else answer.json()["CFDocument"]["title"]
+
+
+async def wait_for_last_modified(namespace: NamespaceClient, body: factories.Body) -> str:
+    """Return the Last-Modified of a package, which is sent from the second after a write on."""
+    await asyncio.sleep(1.1)
+    answer = await namespace.call("GET", f"{PACKAGES}/{body['CFDocument']['identifier']}")
+    return str(answer.headers["Last-Modified"])
 
 
 async def test_etag_changes_after_reset(namespace: NamespaceClient) -> None:
@@ -92,9 +97,8 @@ async def test_restore_updates_last_modified(namespace: NamespaceClient) -> None
     await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
     await put_package(namespace, body, "written")
-    written = format_datetime(datetime.now(UTC), usegmt=True)
+    written = await wait_for_last_modified(namespace, body)
     assert await title_for(namespace, body, If_Modified_Since=written) is None
-    await asyncio.sleep(1.1)  # HTTP dates have a resolution of one second
     await namespace.test_api("POST", "/snapshots/one/restore")
     assert await title_for(namespace, body, If_Modified_Since=written) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
@@ -110,9 +114,8 @@ async def test_restore_of_previous_clone_updates_last_modified(namespace: Namesp
         await namespace.test_api("POST", way)
     await asyncio.sleep(1.1)
     await put_package(namespace, body, "written")
-    written = format_datetime(datetime.now(UTC), usegmt=True)
+    written = await wait_for_last_modified(namespace, body)
     assert await title_for(namespace, body, If_Modified_Since=written) is None
-    await asyncio.sleep(1.1)
     await namespace.test_api("POST", "/snapshots/one/restore")
     assert await title_for(namespace, body, If_Modified_Since=written) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
