@@ -52,7 +52,7 @@ class Check:
         """Return the expected behaviour: the first paragraph of the check function's docstring."""
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
-    def group_for_profile(self, profile: str) -> str | None:
+    def get_group_for_profile(self, profile: str) -> str | None:
         """Return the group that lists the check for an API profile, or None if it does not apply.
 
         If only this project defines the behaviour for that profile, the group is ``extensions``.

@@ -259,7 +259,7 @@ def describe_request(response: httpx.Response) -> str:
 
 
 def describe_response(response: httpx.Response) -> str:
-    """Return the status and the start of the body in one line, with access tokens removed."""
+    """Return the status of a response and the start of its body in one line, without tokens."""
     body = format_excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
     return f"returned {response.status_code}{f': {body}' if body else ''}"
 

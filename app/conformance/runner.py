@@ -52,7 +52,7 @@ class ConformanceReport:
     wrote: bool
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many checks passed, failed or were skipped, as ``outcome`` says."""
+        """Return how many checks have an outcome, such as ``failed``."""
         return sum(result.outcome == outcome for result in self.results)
 
 
@@ -102,7 +102,7 @@ def select_checks(
     """
     selected = []
     for check in CHECKS:
-        group = check.group_for_profile(profile.name)
+        group = check.get_group_for_profile(profile.name)
         if group is None or (check.writes and not selection.write):
             continue
         names = {check.id, group}

@@ -30,7 +30,7 @@ from .client import Body, CheckFailed
 from .profiles import ProfileSpec
 
 
-class Document(CFPckgDocument):
+class ResponseDocument(CFPckgDocument):
     """Model of a document in a response: its caseVersion is optional, unlike in requests."""
 
     CFPackageURI: LinkURI
@@ -43,7 +43,7 @@ class SdkItem(CFPckgItem):
 
 
 MODELS: dict[str, type[CaseObject]] = {
-    "CFDocument": Document,
+    "CFDocument": ResponseDocument,
     "CFItem": CFItem,
     "CFAssociation": CFAssociation,
     "CFPackage": CFPackage,

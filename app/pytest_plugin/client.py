@@ -122,7 +122,7 @@ class CaseTestApi:
         self._call("POST", "/reset")
 
     def seed(self, *packages: Mapping[str, Any], sample: bool = False) -> None:
-        """Replace the data by CASE packages, with ``sample`` also by the sample framework.
+        """Replace all data by these CASE packages and, with ``sample``, the sample framework.
 
         Later resets restore these data.
         """

@@ -119,7 +119,7 @@ class Fault(BaseModel):
 
 
 class FaultRule:
-    """A fault with the numbers of requests that matched it and that got it."""
+    """A fault, with counts of the requests that matched its conditions and got its response."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -142,7 +142,7 @@ class FaultRule:
         return is_selected and (fault.times is None or self.applied < fault.times)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields of the fault that are set, and both numbers of requests."""
+        """Return the fault's fields that are set, with the counts ``matched`` and ``applied``."""
         fields = self.fault.model_dump(exclude_defaults=True)
         return {**fields, "matched": self.matched, "applied": self.applied}
 
@@ -162,7 +162,7 @@ class FaultRules:
         self.rules += [FaultRule(fault) for fault in faults]
 
     def choose_fault(self, entry: LogEntry) -> Fault | None:
-        """Return the first fault that selects a request, or None; each fault counts matches."""
+        """Return the first fault that selects a request, or None; every fault counts matches."""
         selecting = [rule for rule in self.rules if rule.should_apply(entry)]
         if not selecting:
             return None
@@ -263,7 +263,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _error_response(fault: Fault, status: int, path: str) -> Response:
-    """Return an error with a body as the API profile, or OAuth 2 for the token endpoint, has it."""
+    """Return an error in the format of the API profile, or of OAuth 2 for the token endpoint."""
     description = fault.description or f"injected fault: {status} (test mode)"
     headers = {}
     retry_after = fault.retry_after

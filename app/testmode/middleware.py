@@ -198,7 +198,7 @@ def _extract_namespace_name(scope: Scope, headers: Headers) -> str:
 
 def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LogEntry:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return namespace.request_log.add(
+    return namespace.request_log.add_request(
         scope["method"],
         scope["path"],
         scope["query_string"].decode("latin-1"),

@@ -90,7 +90,7 @@ class Namespace:
 
     @asynccontextmanager
     async def use_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
-        """Yield the application state for one request; its clone is not replaced until it ends.
+        """Yield the application state for one request; its database stays until the request ends.
 
         ``writes`` says whether the request may change data, which a reset must then restore.
         """
@@ -203,7 +203,7 @@ class Namespace:
             return
         self._is_available.clear()
         try:
-            self.current = await self._get_clone_of(template)
+            self.current = await self._get_or_create_clone(template)
             self._update_app_state()
         finally:
             self._is_available.set()
@@ -214,8 +214,8 @@ class Namespace:
         if self._previous and self._previous.template not in {self.seed, *self.snapshots.values()}:
             self._drop_previous()
 
-    async def _get_clone_of(self, template: str) -> DatabaseClone:
-        """Restore and return a clone made from a database; create one if none can be used."""
+    async def _get_or_create_clone(self, template: str) -> DatabaseClone:
+        """Return a clone of the database ``template``: an existing one, restored, or a new one."""
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):

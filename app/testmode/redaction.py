@@ -27,7 +27,7 @@ MIN_KNOWN_CHARS = 6
 class Redactor:
     """Removes secrets from query strings, bodies and texts before they are logged.
 
-    ``known`` are the values of the server's own secrets, which are found by their value.
+    ``known`` holds the server's own secrets, which are recognized by their values.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:

@@ -116,7 +116,7 @@ class RequestLog:
         self._with_body: deque[LogEntry] = deque()
         self._total_body_bytes = self._count = 0
 
-    def add(
+    def add_request(
         self, method: str, path: str, query: str, client: str | None, request_id: str
     ) -> LogEntry:
         """Add a request that has just started, without secrets, and return its entry."""
@@ -129,7 +129,10 @@ class RequestLog:
     def set_body(
         self, entry: LogEntry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Store the start of a request body; remove the oldest bodies if all exceed 32 MiB."""
+        """Store the start of a request's body, without secrets.
+
+        Removes the oldest bodies if all together exceed 32 MiB.
+        """
         entry.body = self._redactor.redact_body(
             raw[:MAX_BODY_BYTES], content_type, content_encoding
         )
@@ -225,7 +228,7 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
 
 
 def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
-    """Yield a text for each expectation that is not met, with the requests on its path."""
+    """Yield a description of each unmet expectation, with the logged requests on its path."""
     for expectation in expectations:
         candidates = log.find_entries(RequestFilter(path=expectation.path))
         count = expectation.count_matching_requests(candidates)

@@ -298,7 +298,7 @@ async def clear_requests(request: Request) -> Response:
 
 
 async def verify_requests(request: Request) -> Response:
-    """Compare the request log with expectations; return ``met`` and the differences."""
+    """Compare the request log with expectations; return whether all are met, and why not."""
     expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_differences(get_namespace(request).request_log, expectations))
     return json_response({"met": not differences, "differences": differences})

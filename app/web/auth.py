@@ -141,7 +141,10 @@ def get_session_cookie_name(request: Request) -> str:
 
 
 def start_session(request: Request, response: Response, token: str, lifetime: int | None) -> None:
-    """Set the session cookie to an access token; ``lifetime`` is in seconds, None unknown."""
+    """Set the session cookie to an access token that is valid for ``lifetime`` seconds.
+
+    If ``lifetime`` is None, the cookie lasts until the browser is closed.
+    """
     base_url = get_state(request).settings.base_url
     response.set_cookie(
         get_session_cookie_name(request),

@@ -180,7 +180,7 @@ async def show_item_json(request: Request, document: str, item: str, profile: st
 
 @dataclass
 class TreeNode:
-    """An item in the tree of a framework, with what the page shows of it."""
+    """An item in the tree of a framework, with its position and its number of children."""
 
     identifier: str
     code: str | None

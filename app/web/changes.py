@@ -55,7 +55,7 @@ def create_change_routes() -> APIRouter:
     """Return a router with the page of a framework's changes and their CSV file."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/documents/{document}/changes", show_changes)
-    router.add_api_route("/documents/{document}/changes.csv", download_csv)
+    router.add_api_route("/documents/{document}/changes.csv", download_changes_csv)
     return router
 
 
@@ -103,7 +103,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     )
 
 
-async def download_csv(
+async def download_changes_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:
     """Return all changes of a framework in a period as a CSV file."""

@@ -37,7 +37,7 @@ def create_compare_routes() -> APIRouter:
     """Return a router with the page that compares two frameworks and its CSV file."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/compare", show_comparison)
-    router.add_api_route("/compare.csv", download_csv)
+    router.add_api_route("/compare.csv", download_comparison_csv)
     return router
 
 
@@ -94,7 +94,7 @@ def _describe_row_relation(row: Any) -> str:
     return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
 
 
-async def download_csv(request: Request, left: str, right: str) -> Response:
+async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
     """Return the comparison as CSV: related items, then those only on the left or right."""
     database = get_state(request).database
     await _fetch_titles(database, left, right)

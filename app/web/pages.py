@@ -116,7 +116,7 @@ def _get_environment() -> Environment:
 
 
 def load_templates() -> None:
-    """Compile all Jinja templates ahead of the first request, because that takes long."""
+    """Compile all Jinja templates in advance, which takes longer than rendering a page."""
     for name in _get_environment().list_templates():
         _get_template(name)
 

@@ -98,7 +98,7 @@ class UploadReport:
 
 
 class UploadForm(NamedTuple):
-    """The submitted upload form: a file, and what the user has seen and confirmed of it."""
+    """The submitted form: a file, the digest of the checked file and the confirmed loss."""
 
     name: str
     raw: bytes

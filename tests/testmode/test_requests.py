@@ -227,7 +227,7 @@ def test_request_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_log, "MAX_TOTAL_BODY_BYTES", 1000)
     log = RequestLog()
     for number in range(request_log.MAX_ENTRIES + 5):
-        entry = log.add("PUT", f"/{number}", "", None, "")
+        entry = log.add_request("PUT", f"/{number}", "", None, "")
         log.set_body(entry, b"x" * 300, "")
     entries = log.find_entries(RequestFilter())
     assert len(entries) == len(log) == request_log.MAX_ENTRIES

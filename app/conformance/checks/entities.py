@@ -84,7 +84,7 @@ def _check_definition_set(plural: str) -> Callable[[ServerUnderTest], str]:
             expect_valid(server.profile, plural.removesuffix("s"), definition)
         return f"it and {len(definitions) - 1} children"
 
-    check_set.__doc__ = f"GET /{plural}/{{id}} returns the requested one, then its children."
+    check_set.__doc__ = f"GET /{plural}/{{id}} returns the requested entity, then its children."
     return check_set
 
 
@@ -117,7 +117,7 @@ for _id, _plural in (
 
 @check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
 def check_same_as_listed(server: ServerUnderTest) -> str:
-    """A document has the same fields and values in a list and by its identifier."""
+    """A document has the same fields and values in a list and at GET /CFDocuments/{id}."""
     listed = server.existing.document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -189,7 +189,7 @@ def check_content_type(server: ServerUnderTest) -> str:
 
 @check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
-    """With fields, a single entity contains exactly those fields."""
+    """With the parameter fields, a single entity contains exactly those fields."""
     identifier = get_identifier(server.existing.document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")

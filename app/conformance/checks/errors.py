@@ -16,7 +16,7 @@ from ..client import (
     expect_status,
     read_json,
 )
-from .tokens import request_unauthorized
+from .tokens import send_unauthorized_request
 
 PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
 SET_PLURALS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
@@ -67,15 +67,15 @@ def check_minor_code_of_unknown(server: ServerUnderTest) -> str:
 
 @check("minor-unauthorised", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
 def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
-    """The minor code of a 401 response is unauthorised_request, as the profile spells it."""
-    response = request_unauthorized(server, INVALID_TOKEN)
+    """The minor code of a 401 response is unauthorised_request, in the profile's spelling."""
+    response = send_unauthorized_request(server, INVALID_TOKEN)
     code = server.profile.minor_codes.get("unauthorised", "unauthorisedrequest")
     return _expect_minor_code(server, response, code)
 
 
 @check("malformed", group="errors", source="binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
-    """An identifier that is not a UUID returns 404, and invalid_uuid or unknownobject."""
+    """An identifier that is not a UUID returns 404, with invalid_uuid or unknownobject."""
     response = server.get(build_entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     codes = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}

@@ -85,7 +85,7 @@ def check_next_link(server: ServerUnderTest) -> str:
 
 @check("list-default-limit", group="lists", source=CONVENTIONS)
 def check_default_limit(server: ServerUnderTest) -> str:
-    """Without limit, a list contains the default number of entities, or all if fewer."""
+    """Without the parameter limit, a list has the default number of entities, or all if fewer."""
     page = server.get_page("CFDocuments")
     limit, total = server.profile.default_limit, get_total_count(page)
     count = len(page.entities)
@@ -105,7 +105,7 @@ def check_max_limit(server: ServerUnderTest) -> str:
 
 @check("list-limit", group="lists", source=CONVENTIONS)
 def check_limit(server: ServerUnderTest) -> str:
-    """A list contains at most limit entities."""
+    """A list contains at most as many entities as the parameter limit says."""
     _require_documents(server, 1)
     count = len(server.get_page("CFDocuments", limit=1).entities)
     expect(count == 1, f"{count} documents with limit=1")
@@ -114,7 +114,7 @@ def check_limit(server: ServerUnderTest) -> str:
 
 @check("list-offset", group="lists", source=CONVENTIONS)
 def check_offset(server: ServerUnderTest) -> str:
-    """With offset, a list skips that many entities."""
+    """A list skips as many entities as the parameter offset says."""
     _require_documents(server, 2)
     both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
     second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
@@ -124,7 +124,7 @@ def check_offset(server: ServerUnderTest) -> str:
 
 @check("list-each-once", group="lists", source=CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
-    """Paging through a list shows each entity once, and twice in the same order."""
+    """Paging through a list returns each entity once, and in the same order when repeated."""
     first, first_total = _read_pages(server)
     second, second_total = _read_pages(server)
     expect(len(set(first)) == len(first), f"a document is on two pages: {first}")

@@ -84,7 +84,7 @@ def check_no_parent_links(server: ServerUnderTest) -> str:
 
 @check("package-named", group="packages", source="vendor's OpenAPI; production answers", on=SDK)
 def check_package_identifier(server: ServerUnderTest) -> str:
-    """The sourcedId of a package is that of its document."""
+    """A package has the same sourcedId as its document."""
     own = server.existing.package.get("sourcedId")
     expected = get_identifier(server.existing.document)
     expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
@@ -116,7 +116,7 @@ def check_package_by_package(server: ServerUnderTest) -> str:
 
 @check("package-items", group="packages", source=PACKAGE)
 def check_package_item(server: ServerUnderTest) -> str:
-    """An item of a package is the same by its own identifier, and links to the document."""
+    """GET /CFItems/{id} returns an item as its package contains it, with a link to the document."""
     packaged, document = server.existing.item, server.existing.document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")

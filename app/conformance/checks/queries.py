@@ -104,7 +104,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
 
 @check("filter-shown", group="lists", source=SILENT, on=(), also=ALL)
 def check_filter_by_shown_values(server: ServerUnderTest) -> str:
-    """A filter by any value that a list shows, links included, finds that entity."""
+    """A filter by any value that an entity has in a list, links included, finds the entity."""
     documents = server.existing.documents
     samples = {
         get_identifier(document): document for document in (server.existing.document, documents[-1])
@@ -145,7 +145,7 @@ def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
 
 @check("fields", group="lists", source="vendor's list conventions; binding, section 3.4")
 def check_fields(server: ServerUnderTest) -> str:
-    """With fields, a list contains exactly those fields."""
+    """With the parameter fields, the entities of a list contain exactly those fields."""
     requested = {"title", server.profile.id_key}
     documents = server.get_page("CFDocuments", fields=",".join(sorted(requested))).entities
     if not documents:

@@ -88,7 +88,7 @@ def check_strange_token(server: ServerUnderTest) -> str:
 @check("challenge", group="tokens", source="RFC 6750, section 3", on=(), also=ALL)
 def check_challenge(server: ServerUnderTest) -> str:
     """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
-    response = request_unauthorized(server, None)
+    response = send_unauthorized_request(server, None)
     value = response.headers.get("WWW-Authenticate", "")
     expect(value.lower().startswith("bearer"), f"WWW-Authenticate is {value!r}")
     return str(value)
@@ -144,7 +144,7 @@ def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
     return paths
 
 
-def request_unauthorized(server: ServerUnderTest, token: str | None) -> httpx.Response:
+def send_unauthorized_request(server: ServerUnderTest, token: str | None) -> httpx.Response:
     """Send a request with an invalid or no token and return the error response.
 
     Tries several paths; raises ``Skip`` if the server allows everyone to read all of them.

@@ -39,7 +39,7 @@ def check_upload(server: ServerUnderTest) -> str:
 @documented("upload-read", source=POST)
 def check_read_back(server: ServerUnderTest) -> str:
     """An uploaded package is returned with its document, items and associations."""
-    body = _upload(server)
+    body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
     for plural in ("CFItems", "CFAssociations"):
         returned = get_identifiers(package.get(plural) or [])
@@ -52,7 +52,7 @@ def check_read_back(server: ServerUnderTest) -> str:
 @documented("upload-replace", source="vendor's SDK, packages.update")
 def check_replace(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework: items left out return 404."""
-    body = _upload(server)
+    body = _upload_shared_package(server)
     remaining, left_out = get_identifiers(body["CFItems"])
     reduced = _without_second_item(body)
     response = server.request("PUT", _package_path(body), reduced)
@@ -81,7 +81,7 @@ def check_put_unknown(server: ServerUnderTest) -> str:
 @documented("upload-incomplete", source=POST)
 def check_incomplete(server: ServerUnderTest) -> str:
     """A package without CFItems or CFAssociations is rejected and deletes nothing."""
-    new, stored = server.test_data.new_package(), _upload(server)
+    new, stored = server.test_data.new_package(), _upload_shared_package(server)
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
         for method, path, body in (
             ("POST", "/CFPackages", new),
@@ -103,7 +103,7 @@ def check_incomplete(server: ServerUnderTest) -> str:
 @extension("upload-exists")
 def check_post_existing(server: ServerUnderTest) -> str:
     """POST of a package whose document exists returns 409."""
-    expect_status(server.request("POST", "/CFPackages", _upload(server)), 409)
+    expect_status(server.request("POST", "/CFPackages", _upload_shared_package(server)), 409)
     return "409"
 
 
@@ -134,7 +134,7 @@ def check_all_problems(server: ServerUnderTest) -> str:
 @extension("revived")
 def check_restore(server: ServerUnderTest) -> str:
     """A soft-deleted item is in no list; uploading it again restores it."""
-    body = _upload(server)
+    body = _upload_shared_package(server)
     deleted = body["CFItems"][1]["identifier"]
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
     page = server.get_page("CFItems", filter=f"identifier='{deleted}'")
@@ -153,7 +153,7 @@ def check_not_an_object(server: ServerUnderTest) -> str:
     return "400"
 
 
-def _upload(server: ServerUnderTest) -> Body:
+def _upload_shared_package(server: ServerUnderTest) -> Body:
     """Upload the shared package completely and return it; raise ``Skip`` if it is rejected."""
     body, first = server.test_data.get_uploaded_package()
     if not first.is_success:
