@@ -12,10 +12,10 @@ from ..settings import Settings
 from .shared import load_settings, refuse_overwriting
 
 
-@click.command()
+@click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def backup(file: Path, *, force: bool) -> None:
+def back_up_database(file: Path, *, force: bool) -> None:
     """Back up the embedded database to a file.
 
     FILE contains the frameworks, clients and signing keys as of one moment; a running server is
@@ -32,10 +32,10 @@ def backup(file: Path, *, force: bool) -> None:
     click.echo(f"wrote all data of {settings.database_name} to {file}: {size:,} bytes")
 
 
-@click.command()
+@click.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace existing data. [default: refuse to]")
-def restore(file: Path, *, force: bool) -> None:
+def restore_database(file: Path, *, force: bool) -> None:
     """Restore a backup into the embedded database.
 
     FILE was written by `case-server backup`. Stop the server first. A backup of an older release

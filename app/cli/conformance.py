@@ -47,7 +47,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
         ctx.exit()
 
 
-@click.command(short_help="Run the conformance tests against a server.")
+@click.command("conformance", short_help="Run the conformance tests against a server.")
 @click.argument("url")
 @click.option(
     "--profile",
@@ -95,7 +95,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
     help="List all checks and exit.",
 )
 @http_options
-def conformance(**flags: Any) -> None:
+def report_conformance(**flags: Any) -> None:
     """Run the conformance tests against a CASE server: this one, the platform, or another.
 
     URL is the base URL of an API profile, for example http://127.0.0.1:8000/case/1.1. Its end

@@ -50,7 +50,7 @@ def client() -> None:
     """
 
 
-@client.command()
+@client.command("add")
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--scope",
@@ -63,7 +63,7 @@ def client() -> None:
 )
 @click.option("--name", help="Display name of the client.")
 @database_option
-def add(
+def add_client(
     identifier: str, scopes: tuple[Scope, ...], name: str | None, database_url: str | None
 ) -> None:
     """Add a client and print its secret.
@@ -111,7 +111,7 @@ def list_clients(database_url: str | None) -> None:
     print_table(rows, has_heading=True)
 
 
-@client.command()
+@client.command("rotate")
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--keep-old-for",
@@ -121,7 +121,7 @@ def list_clients(database_url: str | None) -> None:
     help="How long the current secret stays valid: 90s, 15m, 24h, 7d, or 0.",
 )
 @database_option
-def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -> None:
+def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | None) -> None:
     """Replace the secret of a client and print the new one.
 
     The current secret stays valid for --keep-old-for, so that the client can be reconfigured
@@ -148,10 +148,10 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
     click.echo(secret)
 
 
-@client.command()
+@client.command("remove")
 @click.argument("identifier", metavar="ID")
 @database_option
-def remove(identifier: str, database_url: str | None) -> None:
+def remove_client(identifier: str, database_url: str | None) -> None:
     """Remove a client; its tokens are rejected within seconds."""
     run_on_database(
         load_settings(database_url=database_url),

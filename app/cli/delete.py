@@ -27,11 +27,11 @@ identifier_argument = click.argument("identifier", metavar="ID")
 OPERATION_LABELS = {"delete": "deleted", "revive": "restored"}
 
 
-@click.command()
+@click.command("delete")
 @kind_argument
 @identifier_argument
 @database_option
-def delete(kind: str, identifier: str, database_url: str | None) -> None:
+def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     """Delete a document with its contents, or an item.
 
     The deletion is soft: the API no longer returns the entities, and `case-server undelete`
@@ -56,11 +56,11 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
     _print_changes(changes)
 
 
-@click.command()
+@click.command("undelete")
 @kind_argument
 @identifier_argument
 @database_option
-def undelete(kind: str, identifier: str, database_url: str | None) -> None:
+def undelete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     """Restore a deleted document or item.
 
     A document is restored with everything that was deleted with it. What cannot be restored is
@@ -97,7 +97,7 @@ def _print_changes(changes: Counter[tuple[str, str]]) -> None:
             click.echo(f"{label}: {', '.join(counts)}")
 
 
-@click.command()
+@click.command("purge")
 @click.option(
     "--older-than",
     type=Duration(),
@@ -108,7 +108,9 @@ def _print_changes(changes: Counter[tuple[str, str]]) -> None:
 @click.option("--dry-run", is_flag=True, help="Only report what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_option
-def purge(older_than: timedelta, dry_run: bool, yes: bool, database_url: str | None) -> None:  # noqa: FBT001  flags of a command
+def purge_entities(
+    *, older_than: timedelta, dry_run: bool, yes: bool, database_url: str | None
+) -> None:
     """Remove deleted entities permanently.
 
     Documents are removed with everything that was in them, items with their associations.

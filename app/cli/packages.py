@@ -172,7 +172,7 @@ def import_packages(**flags: Any) -> None:
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)
 
 
-@click.command()
+@click.command("export")
 @click.argument("identifier", metavar="ID")
 @output_options
 @click.option(
@@ -189,7 +189,7 @@ def import_packages(**flags: Any) -> None:
 )
 @click.option("--pretty", is_flag=True, help="Indent case-json.")
 @database_option
-def export(
+def export_framework(
     *,
     identifier: str,
     output: Path | None,
@@ -277,9 +277,9 @@ def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", packed)
 
 
-@click.command()
+@click.command("template")
 @click.argument("file", type=click.Path(path_type=Path))
-def template(file: Path) -> None:
+def write_template(file: Path) -> None:
     """Write an empty spreadsheet to fill in and import.
 
     FILE.xlsx gets a sheet for the framework, one for its items, one for associations between them,

@@ -64,7 +64,7 @@ class ServeCommand(click.Command):
             formatter.write_dl(rows, col_max=34)
 
 
-@click.command(cls=ServeCommand)
+@click.command("serve", cls=ServeCommand)
 @setting_option("--host", metavar="HOST")
 @setting_option("--port", type=int)
 @setting_option("--workers", type=int)
@@ -74,7 +74,7 @@ class ServeCommand(click.Command):
 @setting_option("--web/--no-web")
 @setting_option("--test-mode", is_flag=True)
 @database_option
-def serve(**flags: Any) -> None:
+def run_server(**flags: Any) -> None:
     """Start the server.
 
     Without a database URL, the server starts an embedded Postgres and migrates it. With one, it
@@ -91,9 +91,9 @@ def serve(**flags: Any) -> None:
         click.echo("stopped", err=True)  # Ctrl+C is the normal way to stop it
 
 
-@click.command()
+@click.command("migrate")
 @database_option
-def migrate(database_url: str | None) -> None:
+def migrate_schema(database_url: str | None) -> None:
     """Migrate the database schema to this release.
 
     \b
@@ -104,10 +104,10 @@ def migrate(database_url: str | None) -> None:
         click.echo(f"the schema is current in {settings.database_name}")
 
 
-@click.command()
+@click.command("token")
 @click.option("--url", metavar="URL", help="Base URL of the server. [default: as the settings say]")
 @click.option("--scope", default="", help="Scopes to request. [default: all of the client's]")
-def token(url: str | None, scope: str) -> None:
+def print_token(url: str | None, scope: str) -> None:
     """Print an access token of a running server.
 
     The client is that of CASE_CLIENT_ID and CASE_CLIENT_SECRET.

@@ -24,7 +24,7 @@ from .shared import DatabaseUse, database_option, load_settings, run_on_database
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
 
-@click.command()
+@click.command("sync")
 @click.argument("urls", nargs=-1, metavar="URL...")
 @click.option(
     "--from",
@@ -43,7 +43,7 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 @http_options
 @dense_option
 @database_option
-def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
+def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     """Mirror frameworks from other CASE servers.
 
     A URL is that of a CFPackage on a CASE 1.0 or 1.1 server, or of its list of CFDocuments for all
