@@ -28,7 +28,7 @@ from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import read_sample
 from ..server.startup import has_database
 from ..transfer.console import make_progress_bar
-from ..transfer.sources import Source, iter_sources, require_existing
+from ..transfer.sources import Source, iter_sources, require_existing_paths
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
     DatabaseUse,
@@ -128,7 +128,7 @@ def import_packages(**flags: Any) -> None:
         raise click.UsageError(
             "--strict repairs nothing: remove it, or --identifiers and --keep-association-types"
         )
-    require_existing(flags["sources"])
+    require_existing_paths(flags["sources"])
     report: Path | None = flags["report"]
     if report:
         importer.require_writable_report(report)

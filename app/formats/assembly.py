@@ -84,10 +84,10 @@ class Assembly:
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[Location]]:
-        """Return the codes that several items have, and that a cell held as a number.
+        """Find codes that several items share and that a cell stored as a number.
 
-        Such codes may have lost a final zero (1.10 became 1.1). Their values are the items'
-        locations.
+        Such a number may have lost a final zero (1.10 became 1.1). Returns the locations of the
+        items by code.
         """
         rows_by_code: dict[str, list[Location]] = defaultdict(list)
         for row in self._rows[ITEM]:
@@ -174,7 +174,7 @@ class Assembly:
         return document
 
     def _read_document_identifier(self, document: JsonObject) -> None:
-        """Use the identifier below ``Is Part Of`` for the document if all items have the same.
+        """Use the value of ``Is Part Of`` as the document's identifier if all items have the same.
 
         compeito writes the document's identifier there.
         """

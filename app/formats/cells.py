@@ -58,7 +58,7 @@ class Codec:
 
 
 def strip(text: str) -> str:
-    """Return a string without whitespace and zero-width characters at its beginning and end."""
+    """Strip whitespace and zero-width characters from both ends of a string."""
     return SURROUNDING_SPACE.sub("", text)
 
 
@@ -140,7 +140,7 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _read_links(cell: Cell) -> Any:
-    """Return the links that a cell holds as JSON, or the titles that it lists."""
+    """Return the links that a cell holds as JSON, or the titles that it lists between ``|``."""
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 
@@ -182,7 +182,7 @@ JSON_VALUE = Codec(_read_json, to_json, "JSON")
 
 
 def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """Return the value at a path of nested field names, such as licenseURI, title; or None."""
+    """Return a nested value by its field names, such as ("licenseURI", "title"), or None."""
     value: Any = entity
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -190,9 +190,9 @@ def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set the value at a path of nested field names, and create missing objects on the path.
+    """Set a nested value by its field names, and create missing objects on the way.
 
-    Raises ``ValueError`` if a value on the path is not an object.
+    Raises ``ValueError`` if a value on the way is not an object.
     """
     *way, last = path
     for name in way:

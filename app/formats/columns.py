@@ -83,7 +83,7 @@ class Layout:
 
 
 def fold_heading(name: str) -> str:
-    """Return a heading in lower case without spaces and punctuation, to compare headings."""
+    """Return a heading in lower case without spaces and punctuation, so that spellings match."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 

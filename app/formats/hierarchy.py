@@ -121,7 +121,7 @@ class Hierarchy:
         return sorted([*derived, *self.stated], key=_get_position)
 
     def _check_parent_code(self, row: Row) -> None:
-        """Use the parent's code if the row lacks its identifier; report if they do not match."""
+        """Use the parent's code if its identifier is missing; report a code of another item."""
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
             return
@@ -143,7 +143,7 @@ class Hierarchy:
             self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
 
     def _iter_column_associations(self, row: Row) -> Iterator[Row]:
-        """Yield an association for each item that an OpenSALT column such as isPeerOf names."""
+        """Yield the associations that OpenSALT's columns, such as isPeerOf, list for an item."""
         for kind in ASSOCIATION_COLUMNS:
             written = row.metadata.get(kind, "")
             names = _split_node_names(written)
@@ -176,7 +176,7 @@ class Hierarchy:
         return (
             name in self.nodes
             or name.strip() in self.codes
-            or self.references.find("destinationNodeURI", name) is not None
+            or self.references.find_identifier("destinationNodeURI", name) is not None
         )
 
     def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
@@ -200,7 +200,7 @@ class Hierarchy:
         association.setdefault("identifier", str(identifier))
 
     def _complete_node_link(self, row: Row, field: str, end: JsonObject) -> None:
-        """Complete a link of which a cell gave only an identifier, code or statement."""
+        """Complete an association's link that a cell gave as an identifier, code or statement."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
@@ -330,7 +330,7 @@ class Hierarchy:
 
         UUIDs are equal in any letter case (RFC 4122, section 3).
         """
-        identifier = self.references.find("destinationNodeURI", name)
+        identifier = self.references.find_identifier("destinationNodeURI", name)
         if identifier is None:
             return None
         if self.is_strict:
@@ -380,7 +380,7 @@ class Hierarchy:
         return number
 
     def _number_siblings_by_row_order(self) -> None:
-        """Number siblings in row order if no row of these siblings gives a sequence number."""
+        """Number the children of a parent in row order, unless a row gives one a number."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue

@@ -175,7 +175,7 @@ class OpenSaltWriter:
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return the cells of an entity for these columns; count its fields that have no column."""
+        """Return an entity's cells in these columns, and count its other fields as left out."""
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
         for name in entity.keys() - used:
@@ -251,7 +251,7 @@ class OpenSaltWriter:
     def _add_association_to_row(
         self, extra: dict[str, JsonObject], association: JsonObject
     ) -> None:
-        """Add an association to the row of its origin, or count it if no cell can hold it."""
+        """Add an association to its origin's row, or count it as left out if it does not fit."""
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
         if self._parents.get(origin) is association:
@@ -298,7 +298,7 @@ def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
 
 
 def _number_siblings(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
-    """Return siblings in order, each with its sequence number, or 1, 2, 3 if not all are unique."""
+    """Sort siblings, each with its sequence number if all are unique, else numbered 1, 2, 3."""
     numbers = [association.get("sequenceNumber") for association in siblings]
     given = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(

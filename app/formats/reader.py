@@ -124,7 +124,7 @@ def assemble_file(
         assembly.package,
         assembly.places,
         assembly.problems,
-        [*omissions, *assembly.repairs.repairs()],
+        [*omissions, *assembly.repairs.summarize()],
         assembly.is_export,
         derived,
     )
@@ -172,7 +172,7 @@ def _merge_repairs(repairs: list[Repair]) -> list[Repair]:
 
 
 def _locate(places: Mapping[str, Location], path: str) -> str:
-    """Return the location in the file of a path into the package, or the path if unknown."""
+    """Convert a path in the package to a location in the file, if it has a known one."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         return places[entity].describe(name) if entity in places else path

@@ -241,7 +241,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, with the text that its format shows if that has other digits."""
+    """Return a number, with the text that its cell shows if that has other digits."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):

@@ -92,14 +92,14 @@ def lint_package(
     problems = [*problems, *_find_ignored_nulls(log, problems)]
     index = PackageIndex(
         [
-            Node(get_standard_class_name(schema), describe(log.path_of(entity)), entity)
+            Node(get_standard_class_name(schema), describe(log.get_original_path(entity)), entity)
             for schema, entity in package.entities
         ]
     )
     findings = [
         Finding(
             rule.id,
-            log.path_of(match.node.body, match.field),
+            log.get_original_path(match.node.body, match.field),
             match.message,
             match.node.identifier,
         )

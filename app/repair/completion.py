@@ -173,11 +173,11 @@ def _replace_repeated_identifier(value: Json, address: str, log: RepairLog) -> N
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
         value["uri"] = address
-        log.record("uri-is-identifier", log.path_of(value, "uri"), uri, address)
+        log.record("uri-is-identifier", log.get_original_path(value, "uri"), uri, address)
 
 
 def _fill_missing(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
     """Set a field that an object lacks, and log the repair."""
     if name not in value:
         value[name] = missing
-        log.record(kind or f"missing-{name}", log.path_of(value, name), None, missing)
+        log.record(kind or f"missing-{name}", log.get_original_path(value, name), None, missing)

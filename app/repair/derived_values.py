@@ -11,7 +11,7 @@ from ..case.package import Package
 class DerivedValues:
     """Values that a file lacks and the reader derived, such as the identifiers of items.
 
-    They are listed so that stored values can take precedence when the package is written.
+    When the package is written, values that are already stored take precedence over these.
     ``case.package.Package`` describes the fields.
     """
 

@@ -24,7 +24,7 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 def _iter_entity_lists(
     model: type[CaseObject], value: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (class, list) for each list of entities in a package and in its definitions."""
+    """Yield (class, list) for each list of entities in a package, including its definitions."""
     for name, spec in get_field_specs(model).items():
         member = value.get(name)
         if spec.model is None:
@@ -50,9 +50,9 @@ def _iter_unique_entities(
         if first is entity:
             yield entity
         elif first == entity:
-            log.record("duplicate-entity", log.path_of(entity), entity)
+            log.record("duplicate-entity", log.get_original_path(entity), entity)
         elif schema is CFAssociation:
-            log.record("duplicate-association-id", log.path_of(entity), entity)
+            log.record("duplicate-association-id", log.get_original_path(entity), entity)
         else:
             yield entity
 
@@ -62,7 +62,7 @@ def _iter_unique_triples(associations: list[Any], log: RepairLog) -> Iterator[An
     for association in associations:
         triple = _get_triple(association) if isinstance(association, dict) else None
         if triple in seen:
-            log.record("duplicate-triple", log.path_of(association), association)
+            log.record("duplicate-triple", log.get_original_path(association), association)
         else:
             yield association
         if triple:

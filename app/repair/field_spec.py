@@ -28,7 +28,7 @@ class FieldSpec:
 
 @cache
 def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
-    """Return the description (type, fixer, required or not) of each field of a class, by name."""
+    """Return a ``FieldSpec`` (type, fixer, whether required) for each field of a class, by name."""
     hints = get_type_hints(model, include_extras=True)
     return {
         name: _field_spec(hints[name], required=field.is_required())

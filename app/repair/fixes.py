@@ -183,7 +183,7 @@ def _remove_if_empty(value: Any) -> Fix | None:
 
 
 def no_fix(_: Any) -> None:
-    """Return None, so that the value stays unchanged: for types such as extensions."""
+    """Return None for any value: the fixer of types that are never repaired, such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -201,5 +201,5 @@ _FIXERS: list[tuple[Any, Fixer]] = [
 
 
 def get_fixer(kind: Any) -> Fixer:
-    """Return the function that fixes values of a field type, such as ``fix_uri`` for ``Uri``."""
+    """Return the fixer of a field type, such as ``fix_uri`` for ``Uri``."""
     return next((fixer for known, fixer in _FIXERS if known == kind), no_fix)

@@ -43,7 +43,7 @@ class Normalizer:
         self.source_strings: dict[int, str] = {}
         """The strings that links were made from, by the ``id()`` of the link."""
 
-    def visit(self, model: type[CaseObject], value: Json, path: str) -> None:
+    def normalize(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Repair a JSON object and all objects in it, in place; add them to entities and links.
 
         ``model`` is the class that the object should conform to, ``path`` its path in the file.
@@ -67,8 +67,8 @@ class Normalizer:
             self.log.record("null", join_path(path, name))
 
     def _rename_fields(self, model: type[CaseObject], value: Json, path: str) -> None:
-        for name in _unknown_names(model, value):
-            standard, meaning = _standard_field(model, name, value[name])
+        for name in _find_unknown_names(model, value):
+            standard, meaning = _find_standard_field(model, name, value[name])
             if standard and value.get(standard, meaning) == meaning:
                 del value[name]
                 value[standard] = meaning
@@ -76,7 +76,7 @@ class Normalizer:
                 self.log.record("field-name", join_path(path, name), name, standard)
 
     def _fix_field(self, spec: FieldSpec, value: Json, name: str) -> None:
-        path = self.log.path_of(value, name)
+        path = self.log.get_original_path(value, name)
         fix = self._fix_list if spec.many else self._fix_value
         fixed = fix(spec, name, value[name], path)
         if fixed is REMOVED:
@@ -113,7 +113,7 @@ class Normalizer:
         if isinstance(value, str) and issubclass(spec.model, LinkURI):
             value = self._make_link(name, value, path)
         if isinstance(value, dict):
-            self.visit(spec.model, value, path)
+            self.normalize(spec.model, value, path)
             if issubclass(spec.model, LinkURI):
                 self.links.append((name, value))
         return value
@@ -136,7 +136,7 @@ class Normalizer:
 
     def _move_unknown_to_extensions(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Move fields that a class does not have to ``extensions``, or drop them if it has none."""
-        unknown = _unknown_names(model, value)
+        unknown = _find_unknown_names(model, value)
         extensions = self._get_or_create_extensions(model, value) if unknown else None
         for name in unknown:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
@@ -166,14 +166,14 @@ class Normalizer:
         return extensions if isinstance(extensions, dict) else None
 
 
-def _unknown_names(model: type[CaseObject], value: Json) -> list[str]:
-    """Return the names of fields that a class does not have, or no name if there are over 1,000."""
+def _find_unknown_names(model: type[CaseObject], value: Json) -> list[str]:
+    """Return the names of fields that a class lacks, or no names if there are more than 1,000."""
     names = [name for name in value if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
-def _standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return the standard name that a misspelled field name means, or None, and its value."""
+def _find_standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
+    """Return the standard name for another spelling of a field's name, and the value to store."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

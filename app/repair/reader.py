@@ -80,7 +80,7 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
         return raw, []
     package = RepairedPackage(raw)
     package.deduplicate()
-    repairs = package.log.repairs()
+    repairs = package.log.summarize()
     return (package.json, repairs) if repairs else (raw, [])
 
 
@@ -114,7 +114,7 @@ def read_repaired(
         ) from None
     if repaired.inexact_numbers:
         raise create_validation_error("CFPackage", repaired.inexact_numbers)
-    return repaired.derived.add_to(package), repaired.log.repairs()
+    return repaired.derived.add_to(package), repaired.log.summarize()
 
 
 def _read_unchanged(
@@ -201,7 +201,7 @@ class RepairedPackage:
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         normalizer = Normalizer(self.log, title if isinstance(title, str) else None)
-        normalizer.visit(CFPackage, self.tree, self.root)
+        normalizer.normalize(CFPackage, self.tree, self.root)
         aliases = self.derived.aliases
         if options.replace_url_identifiers:
             aliases |= replace_url_identifiers(normalizer.entities, self.log)
@@ -235,7 +235,7 @@ class RepairedPackage:
         return Problem(path=self.log.to_original_path(self.tree, path), message=message)
 
     def _drop_implied_identifier(self) -> None:
-        """Remove the identifier of the package itself if it repeats the document's or its link's.
+        """Remove the package's own identifier if the document or its package link has the same.
 
         TimeBack's APIs add it; the standard has no such field.
         """

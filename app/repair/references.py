@@ -85,7 +85,7 @@ def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
             referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
     unknown = referenced - known
     folded = {fold_identifier(name) for name in known} if unknown else set()
-    return any(fold_identifier(_last_segment(name)) in folded for name in unknown)
+    return any(fold_identifier(_get_last_segment(name)) in folded for name in unknown)
 
 
 class References:
@@ -111,21 +111,23 @@ class References:
                     self._folded[schema][fold_identifier(name)].add(identifier)
 
     def is_known(self, field: str, identifier: object) -> bool:
-        """Return whether the package has an entity with this identifier that a field can link to.
+        """Return whether the package has an entity with exactly this identifier for a link.
 
-        ``field`` is the name of the link, such as ``licenseURI``; the spelling must be the same.
+        ``field`` is the name of the link, which limits the classes: ``licenseURI`` means a
+        CFLicense.
         """
         if not isinstance(identifier, str):
             return False
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
-    def find(self, field: str, name: str) -> str | None:
-        """Return the identifier of the only entity that ``name`` can mean in a field, else None.
+    def find_identifier(self, field: str, name: str) -> str | None:
+        """Return the identifier of the only entity that a field's value can mean, else None.
 
-        ``name`` is an identifier in any spelling, or a relative uri that ends in one.
+        ``name`` is an identifier in any spelling, or a relative uri that ends in one. ``field``
+        limits the classes of entities: ``licenseURI`` means a CFLicense.
         """
         return self._find(field, fold_identifier(name)) or self._find(
-            field, fold_identifier(_last_segment(name))
+            field, fold_identifier(_get_last_segment(name))
         )
 
     def _find(self, field: str, folded: str) -> str | None:
@@ -135,7 +137,7 @@ class References:
         return matches.pop() if len(matches) == 1 else None
 
 
-def _last_segment(name: str) -> str:
+def _get_last_segment(name: str) -> str:
     """Return the last path segment of a relative uri; return any other string unchanged."""
     if is_uri(name) or not re.search(r"[/#]", name):
         return name
@@ -166,14 +168,14 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
     names = [before, source]
     if not is_identifier(before):
         names.append(link.get("uri"))
-    matches = (references.find(field, name) for name in names if isinstance(name, str))
+    matches = (references.find_identifier(field, name) for name in names if isinstance(name, str))
     target = next((identifier for identifier in matches if identifier), None)
     if target is None:
         return
     link["identifier"] = target
     if source is not None or link.get("uri") == before:
         link["uri"] = uris.get(target) or make_uuid_urn(target)
-    log.record("reference", log.path_of(link, "identifier"), before, target)
+    log.record("reference", log.get_original_path(link, "identifier"), before, target)
 
 
 def repair_relative_uri(
@@ -185,7 +187,7 @@ def repair_relative_uri(
         return
     if references.is_known(field, identifier) and identifier in uris and uri != identifier:
         link["uri"] = uris[identifier]
-        log.record("relative-uri", log.path_of(link, "uri"), uri, link["uri"])
+        log.record("relative-uri", log.get_original_path(link, "uri"), uri, link["uri"])
 
 
 def is_identifier(value: object) -> bool:
@@ -222,12 +224,12 @@ def repair_external_node(link: Json, log: RepairLog) -> str | None:
         link.setdefault("title", original)
         if isinstance(before, str) and before.strip() and before not in link.values():
             replaced = before
-        log.record("external-node", log.path_of(link, "identifier"), before, made)
+        log.record("external-node", log.get_original_path(link, "identifier"), before, made)
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
         link["uri"] = make_uuid_urn(link["identifier"])
-        log.record("external-uri", log.path_of(link, "uri"), uri, link["uri"])
+        log.record("external-uri", log.get_original_path(link, "uri"), uri, link["uri"])
     return replaced
 
 
@@ -236,7 +238,7 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
-    path = log.path_of(link, "targetType")
+    path = log.get_original_path(link, "targetType")
     if not kind.strip():
         del link["targetType"]
         log.record("empty-string", path, kind)
@@ -246,7 +248,7 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
 
 
 def make_extension_name(name: str) -> str:
-    """Convert a term that the standard lacks to its form for extension terms, ``ext:name``."""
+    """Convert a term that the standard lacks to its form for other terms, ``ext:name``."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
@@ -276,7 +278,7 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
             log.count_field("association-type-name", "extensions.associationType")
         if not extensions:
             del association["extensions"]
-        path = log.path_of(association, "associationType")
+        path = log.get_original_path(association, "associationType")
         log.record("association-type-name", path, before, name)
 
 
@@ -303,7 +305,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
             _keep_uri(schema, entity, uri)
             log.count_field("url-identifier", "extensions.uri")
         entity["uri"] = original
-        log.record("url-identifier", log.path_of(entity, "identifier"), original, made)
+        log.record("url-identifier", log.get_original_path(entity, "identifier"), original, made)
     return aliases
 
 
@@ -328,4 +330,4 @@ def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))
         if not is_uri(link.get("uri")):
             link["uri"] = original
-        log.record("url-identifier", log.path_of(link, "identifier"), original, made)
+        log.record("url-identifier", log.get_original_path(link, "identifier"), original, made)

@@ -155,8 +155,8 @@ class RepairLog:
         """Count a field that a kind of repair moved to ``extensions``, set there, or dropped."""
         self._fields[kind][field] += 1
 
-    def repairs(self) -> list[Repair]:
-        """Return one report for each kind of repair that occurred, in order of first occurrence."""
+    def summarize(self) -> list[Repair]:
+        """Return one ``Repair`` per kind, with its count, in order of first occurrence."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()
@@ -178,7 +178,7 @@ class RepairLog:
         """Return the path that an object had before it was moved, or None if it was not moved."""
         return self._kept_paths.get(id(value))
 
-    def path_of(self, value: Json, field: str = "") -> str:
+    def get_original_path(self, value: Json, field: str = "") -> str:
         """Return the path that an object, or a field of it, has in the original file."""
         return join_path(self._paths[id(value)], self._get_original_name(value, field))
 

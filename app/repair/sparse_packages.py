@@ -70,7 +70,7 @@ class SparsePackage:
 
         A package without nested items is completed only if ``defaults`` were given.
         """
-        edges = self._flatten()
+        edges = self._flatten_tree()
         if self._document is None or not (edges or self._defaults):
             return
         if self._defaults:
@@ -96,8 +96,8 @@ class SparsePackage:
         items = _get(self._package, "CFItems")
         return items if isinstance(items, list) else []
 
-    def _flatten(self) -> list[Edge]:
-        """Move nested items to CFItems; return (item, parent) pairs, none if no item was nested."""
+    def _flatten_tree(self) -> list[Edge]:
+        """Move nested items to CFItems; return all (item, parent) pairs, [] if none was nested."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -121,7 +121,7 @@ class SparsePackage:
             self._log.record("nested-items", path)
         items: list[Any] = []
         edges: list[Edge] = []
-        for item, parent, path in self._walk(roots):
+        for item, parent, path in self._walk_tree(roots):
             items.append(item)
             if isinstance(item, dict):
                 edges.append((item, parent))
@@ -130,7 +130,7 @@ class SparsePackage:
         self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
         return edges
 
-    def _walk(self, roots: list[tuple[Any, str]]) -> Iterator[tuple[Any, Json | None, str]]:
+    def _walk_tree(self, roots: list[tuple[Any, str]]) -> Iterator[tuple[Any, Json | None, str]]:
         """Yield (item, parent, path) in tree order, and remove each item's lists of children."""
         stack: list[tuple[Any, Json | None, str]] = [
             (item, None, path) for item, path in reversed(roots)

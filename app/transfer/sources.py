@@ -140,7 +140,7 @@ def _guess_class(value: Any) -> str | None:
     return None
 
 
-def require_existing(names: Sequence[str]) -> None:
+def require_existing_paths(names: Sequence[str]) -> None:
     """Raise ``StartupError`` that names every given file or folder that does not exist.
 
     It is called first, so that a mistyped name does not start an embedded Postgres.
