@@ -60,7 +60,7 @@ async def find_mirror(database: Database, url: str) -> Mirror | None:
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that were in the list at ``list_url`` at its last sync."""
+    """Return the mirrors of the packages that the list at ``list_url`` named at its last sync."""
     return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 

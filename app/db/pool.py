@@ -136,7 +136,7 @@ def _is_open(connection: Connection) -> bool:
 
 
 class WaitQueue:
-    """A semaphore with FIFO order whose waiters fail after a timeout; limits uses of the pool.
+    """A semaphore with FIFO order whose waiters fail after a timeout; it guards the pool.
 
     While permits are being released, a waiter may wait ``ACQUIRE_TIMEOUT_SECONDS``; otherwise
     ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers 503 within two seconds. Waiters have no
@@ -582,7 +582,7 @@ class Database:
     async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
         """Open a read-only transaction in which every statement sees the same data.
 
-        With ``scans``, its connection is one of the half of the pool that may run long reads.
+        With ``scans``, it counts as a read that may take long, like those of ``scan_connection``.
         """
         acquire = self.scan_connection() if scans else self.connection()
         async with (

@@ -36,7 +36,7 @@ STATUS = CompiledStatement(
 
 
 class ReplicationMonitor:
-    """Polls whether Postgres is a standby, and whether that is connected to its primary."""
+    """Polls whether Postgres is a primary or a standby, and whether a standby is connected."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class ReplicationMonitor:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the database is a standby without a connection to its primary for two seconds."""
+        """Whether the database is a standby that lost its primary over two seconds ago."""
         silence = time.monotonic() - self._last_received
         return self._database.is_standby and silence > MAX_SILENCE_SECONDS
 

@@ -20,7 +20,7 @@ MAX_WAIT_SECONDS = 0.2
 
 
 class SingleFlight(Generic[Key, Result]):
-    """Lets concurrent callers that need the same key share one query.
+    """Lets concurrent calls for the same key share one query instead of running one each.
 
     As a rule, at most one query runs per key at a time.
     """

@@ -100,9 +100,9 @@ def _restart(cluster: _Cluster, settings: str) -> str:
 
 @contextmanager
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
-    """Start the private Postgres of a data directory for this process alone; others wait.
+    """Start the private Postgres of a data directory for this process alone, and yield its URL.
 
-    Yields its URL. Raises ``StartupError`` if another process uses it.
+    Other processes wait until the block ends. Raises ``StartupError`` if one uses it already.
     """
     with (
         _open_private_file(data_dir / "start.lock") as start_lock,
@@ -203,7 +203,7 @@ class _Cluster:
             self._create()
 
     def _choose_account(self) -> None:
-        """Choose the account or user namespace to run Postgres in, which refuses root."""
+        """Choose an account or user namespace for Postgres, which refuses to run as root."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"

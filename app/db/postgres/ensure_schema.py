@@ -151,7 +151,7 @@ async def _require_schema(connection: DirectConnection) -> None:
 
 
 async def _require_privileges(connection: DirectConnection, *, will_create: bool) -> None:
-    """Raise ``StartupError`` unless the role may write, and create tables if it has to."""
+    """Raise ``StartupError`` unless the role may write and, for a migration, create tables."""
     row = await connection.fetchrow(PRIVILEGES, [*tables.metadata.tables])
     assert row is not None
     role, name = f'"{row["role"]}"', f'"{row["schema"]}"'

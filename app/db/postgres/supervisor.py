@@ -24,9 +24,10 @@ MAX_RETRY_DELAY_SECONDS = 8.0
 def restart_on_crash(
     is_running: Callable[[], bool], start: Callable[[], str], url: str
 ) -> Iterator[None]:
-    """During the block, call ``start`` whenever ``is_running`` says that Postgres has stopped.
+    """Restart Postgres whenever it stops running during the block.
 
-    ``start`` returns the URL of the restarted Postgres, which may differ from ``url`` in its port.
+    Calls ``start`` if ``is_running`` returns False, about once a second. ``start`` returns the URL
+    of the restarted Postgres, which may differ from ``url`` in its port.
     """
     stop = threading.Event()
 

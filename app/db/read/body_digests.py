@@ -27,7 +27,7 @@ def build_digest_column(table: Table) -> ColumnElement[str]:
 
 
 def has_digest(row: EntityRow, digest: str) -> bool:
-    """Return whether the body of a row has the MD5 digest of the stored body, so is unchanged.
+    """Return whether a row's JSON body equals the stored one, of which ``digest`` is the MD5.
 
     An association PUT without CFDocumentURI is stored without it. In a package the same association
     gets a CFDocumentURI derived from the package, so a derived one is also ignored.

@@ -66,9 +66,9 @@ async def list_write_transactions(
 
 
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
-    """Return how many entities were added, changed and deleted in a period, as {"added": 3}.
+    """Return how many entities were added, changed and deleted in a period.
 
-    A kind of change that did not happen is left out. Raises ``ReadTimeout``.
+    The result is like {"added": 3, "deleted": 1}, without zeros. Raises ``ReadTimeout``.
     """
     rows = await database.scan(_compile_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
@@ -81,11 +81,11 @@ async def list_changed_entities(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return the entities that were added, changed or deleted in a period, as ``change`` says.
+    """Return the entities that were added, changed or deleted in a period.
 
-    Documents come first, then items, associations and others. Rows of (kind, identifier,
-    changed_at, is_live, body): ``is_live`` says whether the entity is in the document now; ``body``
-    is its present or last one, or None. Raises ``ReadTimeout``.
+    ``change`` says which of the three. Documents come first, then items, associations and others.
+    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether the entity is in
+    the document now; ``body`` is its present or last one, or None. Raises ``ReadTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.scan(_compile_changed_entities(), **period._asdict(), **page)

@@ -37,7 +37,7 @@ PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """Which values an API profile adds to responses beyond those that every profile adds."""
+    """The choice of values that an API profile adds to responses besides those of all profiles."""
 
     rewrites_uris: bool = False
     """Whether the uri of entities stored here is replaced by their URL on this server."""
@@ -83,7 +83,7 @@ def find_url_plural(entities: Entities, path: Path) -> str | None:
 
 
 def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for the value shown for a field that the body lacks; None if none is."""
+    """Build the SQL for what is shown for a field that the body lacks; None if nothing is shown."""
     resource, body, name = entities.resource, entities.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier

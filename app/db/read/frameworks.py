@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameworkSummary:
-    """A document with the number of its items, for lists of frameworks."""
+    """A framework in a list: its document's identifiers, title and creator, and its item count."""
 
     identifier: str
     package_identifier: str

@@ -254,7 +254,7 @@ def _select_counter_row(document: ColumnElement[str]) -> FromClause:
 
 @cache
 def _select_has_foreign_nodes() -> CompiledStatement:
-    """Compile the query whether an association of the document leads to another document's node."""
+    """Compile the query that tells whether any association of a document leads outside of it."""
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):

@@ -57,7 +57,7 @@ class DerivedValues:
 
     @classmethod
     async def load(cls, connection: Connection, package: Package) -> DerivedValues | None:
-        """Load the stored entities whose values a spreadsheet lacks; return None if none."""
+        """Load the stored values that replace those a package guessed; return None if none."""
         if not (package.derived_times or package.derived_order):
             return None
         values = cls(package)
@@ -84,7 +84,7 @@ class DerivedValues:
         return int(bytes(number)) if number else None
 
     def restore(self, row: EntityRow) -> EntityRow:
-        """Return a row with stored values instead of derived ones if it is otherwise unchanged."""
+        """Return a row with its stored change time and number, if nothing else of it changed."""
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times
         if number is None and not is_time_derived:

@@ -226,7 +226,7 @@ def _document_state() -> CompiledStatement:
 
 @cache
 def _compile_matched_items() -> CompiledStatement:
-    """Compile the query for the number of live items that derived identifiers match.
+    """Compile the query that counts the live items that a file matched by code or statement.
 
     Its second column is the number of those whose statement changes.
     """

@@ -48,9 +48,9 @@ class UploadRun:
     async def execute_counted(
         self, build_statements: Callable[[T], NamedStatements], argument: T
     ) -> None:
-        """Run the statements that ``build_statements`` returns; count the changes they report.
+        """Run the statements that ``build_statements`` builds, and count the changes they report.
 
-        Each returns rows (kind, operation, changed). The statements are built in a worker thread,
+        Each statement returns rows (kind, operation, changed). They are built in a worker thread,
         because compiling SQL that is not cached yet would block the event loop.
         """
         for stage, statement in await to_thread.run_sync(build_statements, argument):
