@@ -139,7 +139,7 @@ class DatabaseUrl:
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether the URL leads to a pooler in transaction mode; None if it does not say."""
+        """Whether the URL points to a pooler in transaction mode; None if it does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value == "true"
 
@@ -166,7 +166,10 @@ class DatabaseUrl:
 
     @property
     def driver_dsn(self) -> str:
-        """The DSN for asyncpg: only the parameters that it reads itself, no host or password."""
+        """The DSN to pass to asyncpg, with only the parameters that asyncpg parses itself.
+
+        It has no host and no password; those are passed as arguments.
+        """
         names = DRIVER_PARAMETERS & {*self.parameters}
         parameters = {name: self.parameters[name] for name in names}
         if self.trusts_system_roots:
@@ -177,7 +180,7 @@ class DatabaseUrl:
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """The Postgres settings that a connection's startup message sends."""
+        """The Postgres settings, such as ``search_path``, to send when a connection starts."""
         parameters = self.parameters
         fallback = parameters.get("fallback_application_name", "case-server")
         settings = {
@@ -277,7 +280,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 
 def _split_credentials(text: str) -> tuple[str, str]:
-    """Split a URL into credentials and the rest: as in libpq, the first ``@`` ends them."""
+    """Split a URL at its first ``@``, as libpq does, into credentials and the rest."""
     before, separator, after = text.partition("@")
     if not separator or "/" in before or ("?" in before and ":" not in before):
         return "", text
@@ -368,7 +371,7 @@ def _require_supported(url: DatabaseUrl) -> None:
 
 
 def _describe_unsupported_parameter(name: str, value: str) -> str:
-    """Return an error message for a parameter that asyncpg lacks or another client uses, or ""."""
+    """Return what is wrong with a parameter that asyncpg lacks or another client uses, or ""."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
     if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):

@@ -27,7 +27,7 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 def escape_control_characters(text: str) -> str:
-    r"""Escape characters that could control a terminal, such as ESC: write \u001b instead."""
+    r"""Escape the characters that could control a terminal: ESC becomes ``\u001b``."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 

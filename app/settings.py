@@ -70,12 +70,12 @@ PREFIX = "CASE_SERVER_"
 
 
 def get_variable_name(name: str) -> str:
-    """Return the environment variable of a setting: CASE_SERVER_PORT for ``port``."""
+    """Return the environment variable of a setting, such as CASE_SERVER_PORT for ``port``."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
 
 
-def _host_name(host: str) -> str:
+def _normalize_host_name(host: str) -> str:
     """Return a host name or IP address in lower case, without port, brackets and final dot."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
@@ -96,7 +96,10 @@ def list_variable_names() -> list[str]:
 
 
 def is_known_variable(name: str) -> bool:
-    """Return False for a CASE_SERVER_… environment variable that nothing reads, such as a typo."""
+    """Return whether the server reads an environment variable, or can ignore it.
+
+    It is False for an unknown CASE_SERVER_… variable, which is probably misspelt.
+    """
     variable = name.upper()
     return (
         not variable.startswith(PREFIX)
@@ -303,7 +306,7 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"invalid host name {host!r}: use case.example.org, *.example.org or *"
                 )
-        return tuple(_host_name(host) for host in value)
+        return tuple(_normalize_host_name(host) for host in value)
 
     @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
@@ -365,7 +368,7 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """The base URL of this server as clients know it: ``public_url``, or else ``local_url``."""
+        """The base URL of this server: the configured ``public_url``, or else ``local_url``."""
         return self.public_url or self.local_url
 
     @property

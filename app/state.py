@@ -96,7 +96,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
 
 
 def _max_concurrent_uploads(settings: Settings) -> int:
-    """Return the limit of concurrent uploads: at most half of the connection pool."""
+    """Return how many uploads may run at a time: they take at most half of the pool."""
     return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
 
 

@@ -57,11 +57,10 @@ class HostCheck:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HostCheck:
-        """Return the host check that the settings ask for.
+        """Create the check of Host headers from the configured host names.
 
-        Without configured names, hosts are only checked if the server listens on loopback and
-        accepts callers without a secret of its own: then a web page could read everything by DNS
-        rebinding.
+        Without such names, the headers are only checked if the server listens on loopback and needs
+        no secret of its own: otherwise a web page could read everything by DNS rebinding.
         """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())

@@ -29,9 +29,10 @@ ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 
 
 class AnonymousReadLimiter:
-    """Limits the reads without an access token, per IP address (per /64 network for IPv6).
+    """Limits the rate of reads without an access token, for each IP address.
 
-    Each has a token bucket: ``per_minute`` reads may come at once, and it refills over a minute.
+    Each address (for IPv6, each /64 network) has a token bucket of ``per_minute`` reads, which
+    refills within a minute.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -60,7 +60,10 @@ HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
 
 class RequestMiddleware:
-    """Middleware that checks hosts, adds request ID and security headers, and logs requests."""
+    """Middleware for every request: checks its Host, gives it an ID, and logs it.
+
+    It also adds the default security headers to responses.
+    """
 
     def __init__(
         self, app: ASGIApp, *, hosts: HostCheck, https: bool = False, access_log: bool = True
@@ -124,9 +127,9 @@ class RequestMiddleware:
 
 
 def _drop_response_body(send: Send) -> Send:
-    """Return a ``send`` for HEAD, which completes the response after its header section.
+    """Return a ``send`` function for HEAD requests, which sends only the header section.
 
-    Streaming responses then stop, so that a package is not read to its end.
+    The response then ends, so that a package is not read to its end.
     """
 
     async def send_header_section(message: Message) -> None:

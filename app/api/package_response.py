@@ -41,8 +41,8 @@ async def respond_with_package(
 ) -> Response:
     """Respond with a framework: 304 if the client has it, else from the cache, else rendered.
 
-    The current revision is read once and decides between the three. ``identifier`` is that of the
-    package or of its document. Raises ``NotFound``.
+    The current revision is read once and decides between the three. ``identifier`` is the package's
+    or its document's. Raises ``NotFound``.
     """
     current = await state.revisions.get_current(identifier)
     representation = (

@@ -203,7 +203,7 @@ def resolve_path_alias(path: str) -> str:
 
 
 def is_profile_path(path: str) -> bool:
-    """Return whether a path is below the prefix of an API profile, or of an alias of one."""
+    """Return whether a path belongs to an API profile, such as /case/1.1/CFItems."""
     canonical = f"{resolve_path_alias(path)}/"
     return any(canonical.startswith(prefix) for prefix, _ in _PROFILES_BY_PREFIX)
 

@@ -79,9 +79,10 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
 
 @asynccontextmanager
 async def upload_slot(request: Request) -> AsyncIterator[None]:
-    """Hold one of the few slots for uploads, which limit how many are handled at a time.
+    """Wait for one of the few upload slots, and hold it while the block is active.
 
-    Raises ``ServiceUnavailable`` after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
+    Few uploads are thus parsed and written at a time. Raises ``ServiceUnavailable`` after waiting
+    ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
     """
     limiter = get_state(request).upload_limiter
     try:

@@ -155,9 +155,9 @@ class ResponseCache:
         return response
 
     def start(self, key: Key, producer: Producer) -> CachedResponse:
-        """Start to produce a response in the background, and cache it at once.
+        """Start to produce a response in the background, and return it before it is complete.
 
-        Later requests for the key thus share the response instead of producing it again.
+        It is in the cache at once, so that later requests for the key share it.
         """
         response = self._responses[key] = CachedResponse()
         self._responses.move_to_end(key)

@@ -106,7 +106,7 @@ class _Compiler:
             self._collect_constants(child)
 
     def _add_call(self, dependant: Dependant) -> int:
-        """Add the steps of a function and its dependencies; return the index of its result.
+        """Add the calls of a function and its dependencies; return the index of its result.
 
         Two uses of one function share its result if their arguments are the same values.
         """

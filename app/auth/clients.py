@@ -77,7 +77,7 @@ class ClientRegistry:
         self._throttle.clear()
 
     async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
-        """Return the client whose ID and secret are among the credentials, or None.
+        """Return the client that one of several (ID, secret) pairs authenticates, or None.
 
         A request can be decoded into more than one pair. Failure takes the same time for any
         reason. Raises ``TooManyAttempts`` if this client or ``address`` failed too often.
@@ -88,7 +88,7 @@ class ClientRegistry:
         return None
 
     async def _authenticate(self, client_id: str, secret: str, address: str) -> Client | None:
-        scopes, hashes = await self._lookup(client_id)
+        scopes, hashes = await self._find_scopes_and_hashes(client_id)
         proof = hmac.digest(self._pepper, f"{client_id}\0{secret}".encode(), "sha256")
         is_verified = self._is_verified(proof, hashes)
         self._throttle.check(client_id, address, is_verified=is_verified)
@@ -104,13 +104,15 @@ class ClientRegistry:
         self._throttle.record_success(client_id, address)
         return Client(client_id, scopes)
 
-    async def _lookup(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
+    async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
         """Return the scopes of a client and the hashes of its secrets.
 
-        An unknown client gets the hash of a random secret, so that its failure takes as long.
+        For an unknown client, return the hash of a random secret, so that verifying takes as long.
         """
         if client_id == self._configured_id:
-            return frozenset(Scope), [await self._hash(self._configured_secret.get_secret_value())]
+            return frozenset(Scope), [
+                await self._hash_once(self._configured_secret.get_secret_value())
+            ]
         stored = (
             await auth_store.find_client(self._database, client_id)
             if CLIENT_ID_PATTERN.fullmatch(client_id)
@@ -118,7 +120,7 @@ class ClientRegistry:
         )
         if stored and stored.hashes:
             return parse_scopes(stored.scopes), stored.hashes
-        return frozenset(), [await self._hash(self._dummy_secret)]
+        return frozenset(), [await self._hash_once(self._dummy_secret)]
 
     def _is_verified(self, proof: bytes, hashes: Sequence[str]) -> bool:
         now = self._clock()
@@ -134,7 +136,7 @@ class ClientRegistry:
                 return True
         return False
 
-    async def _hash(self, secret: str) -> str:
+    async def _hash_once(self, secret: str) -> str:
         """Return the hash of a secret that is not in the database; it is computed once."""
         if secret not in self._hashes:
             self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)

@@ -81,7 +81,7 @@ class LocalIssuer:
         return encode_token(self._newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """Build the claims of a new access token; they have the names and values of Cognito's."""
+        """Build the claims of a new access token, with the same claim names as Amazon Cognito's."""
         now = int(time.time())
         return {
             "sub": client_id,

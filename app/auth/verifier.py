@@ -130,7 +130,10 @@ class Verifier:
         self._cache.clear()
 
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
-        """Replace the set of revoked token IDs, as returned by ``identify_token``."""
+        """Replace the IDs of revoked tokens, which are then rejected.
+
+        ``identify_token`` returns the ID of a token.
+        """
         if token_ids != self._revoked:
             self._revoked = token_ids
             self.clear_cache()
@@ -197,7 +200,10 @@ class Verifier:
 
 
 def _get_token_id(token: str, claims: Claims) -> str:
-    """Return ``jti``, or the digest of a token that has none (RFC 7519, section 4.1.7)."""
+    """Return the ID of a token: its ``jti`` or, if it has none, the token's SHA-256 digest.
+
+    RFC 7519, section 4.1.7, defines ``jti``.
+    """
     jti = claims.get("jti")
     return jti if isinstance(jti, str) and jti else f"sha256:{_hash_token(token).hex()}"
 
@@ -208,7 +214,7 @@ def _hash_token(token: str) -> bytes:
 
 
 def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
-    """Raise ``TokenError`` for other tokens, such as ID tokens.
+    """Raise ``TokenError`` unless the token is an access token; ID tokens are rejected.
 
     ID tokens are signed with the same keys and given to more parties than access tokens.
     """
@@ -225,7 +231,7 @@ def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None
 
 
 def _matches_audience(audience: str, claims: Claims) -> bool:
-    """Return whether ``aud`` is or contains the audience (RFC 7519, section 4.1.3).
+    """Return whether the ``aud`` claim is or contains ``audience`` (RFC 7519, section 4.1.3).
 
     Cognito's access tokens have no ``aud``; for them, ``client_id`` is compared.
     """

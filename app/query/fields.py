@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class FieldType(StrEnum):
-    """The type of a field's value, such as NUMBER; error messages print it ("a number")."""
+    """The type of a field's value.
+
+    The value of each member describes it in error messages: NUMBER is "a number".
+    """
 
     STRING = "a string"
     NUMBER = "a number"
@@ -83,7 +86,7 @@ class Field:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether filters can compare the field; of an object, only the parts can be compared."""
+        """Whether filters can compare the field; an object has only comparable parts."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
@@ -174,7 +177,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _list_field_and_parts(name: str, info: FieldInfo) -> Iterator[Field]:
-    """Yield a field of a class and, if it is a link or an array of links, its parts."""
+    """Yield a field of a model class and, if it is a link or an array of links, its parts."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
@@ -202,7 +205,7 @@ def _type_of(annotation: Any) -> FieldType:
 
 
 def _string_fields(annotation: Any) -> Iterator[str]:
-    """Yield the names of the string fields of a class, or of the class of a list's members."""
+    """Yield the names of a model class's string fields; a list stands for its members' class."""
     (model,) = get_args(annotation) or (annotation,)
     for name, info in model.model_fields.items():
         if _type_of(info.annotation) is FieldType.STRING:

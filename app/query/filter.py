@@ -52,14 +52,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class And:
-    """Filters joined by AND: all parts must match."""
+    """A filter that matches if all of its parts match."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """Filters joined by OR: at least one part must match."""
+    """A filter that matches if at least one of its parts matches."""
 
     parts: tuple[Node, ...]
 

@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Dialect:
-    """The query parameters that a list of a profile accepts, where profiles or lists differ."""
+    """Options for parsing query parameters, which differ between API profiles and lists."""
 
     rejects_empty_fields: bool = True
     """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
@@ -81,7 +81,10 @@ def parse_list_query(
     grammar: Grammar,
     dialect: Dialect = STRICT,
 ) -> ListQuery:
-    """Parse the query parameters of a list request. Raises ``BadRequest`` with every problem."""
+    """Parse the query parameters of a list request, such as ``limit`` and ``filter``.
+
+    Raises ``BadRequest``, whose message contains every problem.
+    """
     reader = _ParameterReader(params, dialect)
     fields = list_fields(model, dialect.unknown_fields)
     parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
@@ -128,9 +131,9 @@ def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple
 def parse_field_names(
     params: Iterable[tuple[str, str]], allowed: Sequence[str], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse the ``fields`` parameter of a response with fixed members; None selects all.
+    """Parse the ``fields`` parameter of a response whose members are ``allowed``.
 
-    Raises ``BadRequest`` for names that are not in ``allowed``.
+    Returns None if it selects all. Raises ``BadRequest`` for other names.
     """
     reader = _ParameterReader(params, dialect)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))

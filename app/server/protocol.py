@@ -86,7 +86,8 @@ class ConnectionLimit:
     def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
         """Close the oldest waiting connections after some iterations of the event loop.
 
-        Many connections may be accepted at once, and their requests are read only then.
+        Many connections may be accepted at once; only in the next iterations are their requests
+        read.
         """
         if iterations:
             loop.call_soon(self._evict_after, iterations - 1, loop)
@@ -154,7 +155,7 @@ class Http10Cycle(RequestResponseCycle):
 
 
 class ExpectCycle(RequestResponseCycle):
-    """A response to a request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1)."""
+    """A request with ``Expect: 100-continue`` and its response (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
         """Send a part of the response; close the connection if the body was not sent (ASGI).
@@ -266,7 +267,7 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout and release the place in the connection limit."""
+        """Stop the timeout and leave the connection limit; called by the event loop."""
         self._stop_timeout()
         self.limit.remove(self)
         super().connection_lost(exc)
@@ -434,7 +435,7 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close_at_once()
 
     def _reject(self, error: CaseServerError) -> None:
-        """Send an error response, unless another response has started, and close."""
+        """Send an error response and close; if a response has started, only close."""
         self._stop_timeout()
         if self.transport.is_closing():
             return

@@ -152,7 +152,10 @@ class _WorkerSupervisor(Multiprocess):
 def _serve_with_workers(
     settings: Settings, requested_settings: Settings, listener: socket.socket
 ) -> None:
-    """Serve with several processes on one socket; they read the settings from the environment."""
+    """Serve with several worker processes that accept connections from one socket.
+
+    They read the settings from the environment, so these are written there first.
+    """
     for name, value in _as_environment(settings).items():
         os.environ[name] = value
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
@@ -168,11 +171,11 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     # Test mode has one process. Its token would be dumped as asterisks.
     others = settings.model_dump(exclude={"client_id", "client_secret", "test_api_token"})
     return own | {
-        f"CASE_SERVER_{name.upper()}": _as_variable(value) for name, value in others.items()
+        f"CASE_SERVER_{name.upper()}": _format_as_variable(value) for name, value in others.items()
     }
 
 
-def _as_variable(value: Any) -> str:
+def _format_as_variable(value: Any) -> str:
     """Format a setting's value as its environment variable needs it."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
@@ -183,14 +186,14 @@ def get_command_name() -> str:
     """Return the command that started this process, to be pasted in the same directory."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        return f"{shlex.quote(_relative(Path(sys.executable)))} -m case_server"
+        return f"{shlex.quote(_shorten_path(Path(sys.executable)))} -m case_server"
     installed = shutil.which("case-server")
     if installed and Path(installed).resolve() == program.resolve():
         return "case-server"
-    return shlex.quote(_relative(program))
+    return shlex.quote(_shorten_path(program))
 
 
-def _relative(path: Path) -> str:
+def _shorten_path(path: Path) -> str:
     """Return a path relative to the current directory if it is inside it."""
     folder = Path.cwd()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

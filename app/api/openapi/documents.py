@@ -101,7 +101,7 @@ def _with_path_prefix(document: Document, prefix: str) -> Document:
 
 
 def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
-    """Generate the document of one profile, with paths relative to the profile's prefix."""
+    """Generate the OpenAPI document of one profile, with paths relative to its prefix."""
     routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
     document = _generate_document(routes, profile)
     document["paths"] = {

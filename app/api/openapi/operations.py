@@ -33,7 +33,7 @@ ERRORS = {
 
 
 def describe_json_content(schema: Schema, example: Any = None) -> Schema:
-    """Describe a JSON body by its schema and, optionally, an example."""
+    """Describe a JSON body for OpenAPI, by its schema and optionally an example."""
     content: Schema = {"schema": schema}
     if example is not None:
         content["example"] = example
@@ -72,7 +72,8 @@ def describe_request_body(
 ) -> dict[str, Any]:
     """Describe a JSON request body, for ``openapi_extra=`` of a route decorator.
 
-    The body is an object of the class, or has it under the key ``wrapper``.
+    ``class_name`` names the schema of the body or, if ``wrapper`` is given, of the value under that
+    key.
     """
     schema = ref(class_name + INPUT)
     if wrapper:
@@ -83,7 +84,7 @@ def describe_request_body(
 def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
     """Describe the successful response of a list: one page of entities and its headers.
 
-    The paging fields differ between the profiles and are resolved when a document is generated.
+    Its paging fields, such as ``total``, depend on the API profile and are inserted later.
     """
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),

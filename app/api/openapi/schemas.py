@@ -70,7 +70,7 @@ def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] 
 
 
 def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
-    """Build the schema of an array whose elements have the given schema."""
+    """Build the schema of a JSON array whose elements match ``schema``."""
     return {"type": "array", "items": schema, **keywords}
 
 
@@ -98,7 +98,7 @@ def build_model_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def _remove_package_links(schemas: dict[str, Schema]) -> None:
-    """Remove the links to the parent from the classes in a package; add CFPckgAssociation."""
+    """Remove the links that the classes inside a package omit, and add CFPckgAssociation."""
     association = schemas["CFAssociation"]
     schemas["CFPckgAssociation"] = {
         **association,
@@ -180,9 +180,9 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def get_list_schema_name(resource: Resource, profile: Profile) -> str:
-    """Return the schema name of a list response, such as CFItemPage or CFItemSet.
+    """Return the schema name of a list response: CFItemPage or CFItemSet.
 
-    It is a page if the profile adds paging fields such as ``total``.
+    The response is a page if the profile has paging fields, such as ``total``.
     """
     return f"{resource.name}{'Page' if profile.paging_fields else 'Set'}"
 
@@ -195,7 +195,10 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 
 
 def build_input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of request bodies: those of responses, with null for optional fields."""
+    """Build the schemas of request bodies from those of responses.
+
+    Unlike a response, a request body may contain null for an optional field.
+    """
     schemas = {
         f"{name}{INPUT}": _as_input(name, schema) for name, schema in response_schemas.items()
     }

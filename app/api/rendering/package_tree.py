@@ -82,13 +82,13 @@ def parse_association(body: str) -> AssociationFields:
 def iter_tree_json(
     items: dict[str, TreeItem], associations: Iterable[AssociationFields]
 ) -> Iterator[bytes]:
-    """Yield the package tree in chunks of JSON: an object with the root items by CFItemType.
+    """Yield the JSON of the package tree in chunks: root items, grouped by CFItemType.
 
     Children are nested under ``childGroups``. ``items`` are keyed by identifier; ``associations``
     are in the order of the framework.
     """
     tree = _Tree(items, associations)
-    stack: list[Write] = [*reversed(tree.group(tree.roots()))]
+    stack: list[Write] = [*reversed(tree.render_groups(tree.roots()))]
     expanded: set[str] = set()
     parts: list[bytes] = []
     while stack:
@@ -100,7 +100,7 @@ def iter_tree_json(
             children = () if identifier in expanded else tree.children[identifier]
             expanded.add(identifier)
             parts += (tree.items[identifier].json_prefix, b',"childGroups":')
-            stack += [b"}", *reversed(tree.group(children))]
+            stack += [b"}", *reversed(tree.render_groups(children))]
         if len(parts) >= PARTS_PER_CHUNK:
             yield b"".join(parts)
             parts = []
@@ -147,8 +147,8 @@ class _Tree:
                 reached.add(identifier)
                 pending += self.children.get(identifier, ())
 
-    def group(self, identifiers: Iterable[str]) -> list[Write]:
-        """Return the JSON parts of an object that lists the items by CFItemType."""
+    def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
+        """Return the JSON of items grouped by CFItemType: bytes, and items yet to be expanded."""
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
             groups.setdefault(self.items[identifier].item_type, []).append(identifier)

@@ -38,12 +38,12 @@ class Renderer:
     """The request has ``?extensions=true``."""
 
     async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
-        """Convert stored entities, given as JSON strings, to the objects of a response."""
+        """Convert stored entities from their JSON text to the objects that a response contains."""
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._transform(resource, entities)
 
     async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
-        """Render stored entities as JSON objects separated by commas."""
+        """Render stored entities as JSON objects, separated by commas without brackets."""
         if fast_json.needs_only_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
@@ -51,7 +51,7 @@ class Renderer:
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
     async def to_object(self, resource: Resource, body: str) -> JsonObject:
-        """Convert one stored entity, given as a JSON string, to the object of a response."""
+        """Convert a stored entity from its JSON text to the object that a response contains."""
         (entity,) = await self.to_objects(resource, [body])
         return entity
 
@@ -125,7 +125,7 @@ class Renderer:
         return await self.find_local_nodes(identifiers)
 
     def _add_package_link(self, resource: Resource, entity: JsonObject) -> None:
-        """Add the link to its package to a document that was uploaded without one."""
+        """Add the link to the package if a document was uploaded without it."""
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
             uri = f"{self.profile_url}/CFPackages/{quote(identifier, safe='')}"
@@ -141,11 +141,14 @@ class Renderer:
     async def iter_package(
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield a CFPackage in chunks of JSON; ``fields`` selects some of its members."""
+        """Yield the JSON of a CFPackage in chunks.
+
+        ``fields`` selects some of its members, such as CFItems; None yields all.
+        """
         renderer = replace(self, find_local_nodes=framework.find_nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         separator = b""
-        for name, value in renderer._members(framework).items():  # noqa: SLF001  own class
+        for name, value in renderer._build_member_iterators(framework).items():  # noqa: SLF001  own class
             if fields is None or name in fields:
                 yield separator + orjson.dumps(name) + b":"
                 async for chunk in value:
@@ -153,8 +156,10 @@ class Renderer:
                 separator = b","
         yield b"}}" if self.profile.wraps else b"}"
 
-    def _members(self, framework: FrameworkSnapshot) -> dict[str, AsyncIterator[bytes]]:
-        """Return each member of a CFPackage with an iterator of its JSON in chunks."""
+    def _build_member_iterators(
+        self, framework: FrameworkSnapshot
+    ) -> dict[str, AsyncIterator[bytes]]:
+        """Return the members of a CFPackage by name, each as an iterator of JSON chunks."""
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
@@ -196,7 +201,7 @@ class Renderer:
     async def _json_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[bytes]:
-        """Yield batches of entities as JSON objects separated by commas."""
+        """Yield each batch of entities as JSON objects separated by commas, without brackets."""
         if fast_json.needs_only_sourced_ids(self.profile):
             async for bodies in framework.iter_bodies(resource, prefetch=True):
                 yield await self.to_json(resource, bodies)

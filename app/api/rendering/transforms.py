@@ -37,7 +37,7 @@ def fill_required(resource: Resource, entity: JsonObject) -> None:
 
 
 def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str | None) -> None:
-    """Set the CFItemType of an item that has none to ``item_type``, unless that is None."""
+    """Set ``CFItemType`` to ``item_type`` in an item that has none; None changes nothing."""
     if item_type and resource is ITEMS:
         entity.setdefault("CFItemType", item_type)
 
@@ -72,7 +72,7 @@ def rewrite_uris(
 
 
 def node_identifiers(entity: JsonObject) -> Iterator[str]:
-    """Yield the identifiers of the origin and the destination of an association."""
+    """Yield the identifiers of an association's origin and destination."""
     yield from (entity[name]["identifier"] for name in NODE_FIELDS if name in entity)
 
 

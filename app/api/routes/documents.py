@@ -23,7 +23,10 @@ WRAPPERS = ("document", "CFDocument")
 
 
 class _DocumentFromPackage(CFPckgDocument):
-    """A stored document that is sent back: one from a package may lack ``caseVersion``."""
+    """A stored document that a client sends back; it may lack ``caseVersion``.
+
+    Documents that were uploaded in a package may have been stored without it.
+    """
 
     CFPackageURI: LinkURI
 
