@@ -116,7 +116,7 @@ def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
 
 
 def get_identifier(node: Any) -> str:
-    """Return the ``identifier`` or ``sourcedId`` of a JSON entity or link, or "" without either."""
+    """Return the ``identifier`` or ``sourcedId`` of an entity or link; "" if it has neither."""
     if not isinstance(node, dict):
         return ""
     return str(node.get("identifier") or node.get("sourcedId") or "")

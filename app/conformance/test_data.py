@@ -128,7 +128,7 @@ class TestData:
         }
 
     def new_item_type(self) -> Body:
-        """Build an item type with a new identifier."""
+        """Build the JSON of an item type with a new identifier and the title of this run."""
         title = f"{TITLE_PREFIX} {self.run}"
         code = f"conformance-{self.run}"
         return self._entity(title=title, description=title, hierarchyCode=code)

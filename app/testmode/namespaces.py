@@ -54,7 +54,7 @@ StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["App
 
 
 class Namespace:
-    """The database, faults, tokens and request log of one test suite."""
+    """One test suite's own database, faults, tokens and request log on a shared server."""
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
 
 
 class Namespaces:
-    """All namespaces of a server in test mode, each on a clone of the server's database."""
+    """All test namespaces of a server, each on a clone of the server's database."""
 
     def __init__(
         self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str

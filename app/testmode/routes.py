@@ -144,7 +144,7 @@ TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 
 
 async def describe_namespace(request: Request) -> Response:
-    """Return the name, base URL, snapshots and counts of the request's namespace."""
+    """Return the test namespace's name and base URL, its snapshots and numbers of faults."""
     return json_response(_namespace_to_dict(get_namespace(request)))
 
 
@@ -158,7 +158,7 @@ async def reset_namespace(request: Request) -> Response:
 
 
 async def seed_namespace(request: Request) -> Response:
-    """Replace the seed data of the namespace and reset to it; return the numbers of entities."""
+    """Replace the seed data of the test namespace and reset to it; return entity counts."""
     namespace, repair = get_namespace(request), _parse_flag(request.query_params, "repair")
     body = await _parse_body(request, SEED, default="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
@@ -193,12 +193,12 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
 
 
 async def list_snapshots(request: Request) -> Response:
-    """Return the names of the namespace's snapshots."""
+    """Return the names of the snapshots that were taken of the test namespace's data."""
     return json_response(list(get_namespace(request).snapshots))
 
 
 async def take_snapshot(name: str, request: Request) -> Response:
-    """Save the namespace's data as a snapshot, replacing one with the same name."""
+    """Save the test namespace's data as a snapshot, replacing one with the same name."""
     if not NAME_PATTERN.fullmatch(name):
         raise BadRequest(
             f"invalid snapshot name {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
@@ -209,7 +209,7 @@ async def take_snapshot(name: str, request: Request) -> Response:
 
 
 async def restore_snapshot(name: str, request: Request) -> Response:
-    """Replace the namespace's data by that of a snapshot."""
+    """Replace the test namespace's data by the data saved in a snapshot."""
     started, namespace = time.perf_counter(), get_namespace(request)
     await namespace.restore_snapshot(name)
     return json_response(
@@ -218,20 +218,20 @@ async def restore_snapshot(name: str, request: Request) -> Response:
 
 
 async def delete_snapshot(name: str, request: Request) -> Response:
-    """Delete a snapshot of the namespace."""
+    """Delete a snapshot of the test namespace's data."""
     await get_namespace(request).delete_snapshot(name)
     return Response(status_code=204)
 
 
 async def list_namespaces(request: Request) -> Response:
-    """Return the name, base URL, snapshots and counts of every namespace."""
+    """Return the name, base URL, snapshots and numbers of faults of every test namespace."""
     return json_response(
         [_namespace_to_dict(namespace) for namespace in get_namespaces(request).list_all()]
     )
 
 
 async def drop_namespace(name: str, request: Request) -> Response:
-    """Drop a namespace with its data; the next request that names it creates it again."""
+    """Drop a test namespace with its data; the next request that names it creates it again."""
     await get_namespaces(request).drop(name)
     return Response(status_code=204)
 
@@ -260,26 +260,26 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 async def list_faults(request: Request) -> Response:
-    """Return the faults, each with the numbers of requests that matched it and got it."""
+    """Return the injected faults, each with the numbers of requests that matched and got it."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
 async def replace_faults(request: Request) -> Response:
-    """Replace all faults of the namespace by those in the body."""
+    """Replace all faults to inject by those in the request body."""
     faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.replace(faults)
     return await list_faults(request)
 
 
 async def add_faults(request: Request) -> Response:
-    """Add the faults in the body after the existing ones."""
+    """Add the faults in the request body after the existing ones, which take precedence."""
     faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.add(faults)
     return await list_faults(request)
 
 
 async def clear_faults(request: Request) -> Response:
-    """Remove all faults of the namespace."""
+    """Remove all faults, so that requests get normal responses again."""
     get_namespace(request).faults.replace([])
     return Response(status_code=204)
 

@@ -197,7 +197,7 @@ class TreeNode:
 
 @dataclass
 class TreeLevel:
-    """The shown children of one parent (an item or the document) in the tree of a framework."""
+    """The children of one item, or of the document, that the tree of a framework shows."""
 
     parent: str
     nodes: list[TreeNode] = field(default_factory=list)

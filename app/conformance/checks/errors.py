@@ -112,7 +112,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
 
 @check("request-id", group="errors", source=SILENT, on=(), also=ALL)
 def check_request_id(server: ServerUnderTest) -> str:
-    """A response contains the X-Request-ID of its request."""
+    """A response repeats the X-Request-ID header of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
     value = response.headers.get("X-Request-ID")
     expect(value == REQUEST_ID, f"sent {REQUEST_ID}, got {value!r}")

@@ -107,7 +107,7 @@ def check_package_by_document(server: ServerUnderTest) -> str:
 
 @check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_package_by_package(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id} accepts the identifier of the CFPackageURI."""
+    """GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
     identifier = get_identifier(document.get("CFPackageURI"))
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)

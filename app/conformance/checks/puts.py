@@ -40,7 +40,7 @@ def check_put_document(server: ServerUnderTest) -> str:
 
 @documented("put-again", source=CREATE)
 def check_put_again(server: ServerUnderTest) -> str:
-    """PUT of an existing entity updates it and returns 201 without a body again."""
+    """PUT of an existing entity updates it and again returns 201 without a body."""
     body = server.test_data.get_framework().document
     changed = {**body, "title": f"{body['title']}, changed"}
     response = server.test_data.put_entity("CFDocuments", changed)
@@ -173,7 +173,7 @@ def check_put_association(server: ServerUnderTest) -> str:
 
 @check("put-unchanged", group="writing", source=SILENT, on=(), also=VENDOR, writes=True)
 def check_put_of_get(server: ServerUnderTest) -> str:
-    """PUT of a GET response changes nothing, for every kind of entity that has a PUT."""
+    """Sending a GET response back by PUT changes nothing, for every kind of entity with a PUT."""
     test_data = server.test_data
     document, items = test_data.get_framework()
     item_type, response = test_data.put_item_type()
