@@ -10,6 +10,7 @@ from anyio import to_thread
 from support import factories
 from support.test_mode_client import NamespaceClient
 
+from case_server.api.conditional import LAST_MODIFIED_MIN_AGE_SECONDS
 from case_server.api.profiles import PROFILES
 from case_server.db.pool import Database
 from case_server.db.postgres import clones
@@ -45,8 +46,8 @@ async def title_for(
 
 
 async def wait_for_last_modified(namespace: NamespaceClient, body: factories.Body) -> str:
-    """Return the Last-Modified of a package, which is sent from the second after a write on."""
-    await asyncio.sleep(1.1)
+    """Return the Last-Modified of a package, which is sent two seconds after a write."""
+    await asyncio.sleep(LAST_MODIFIED_MIN_AGE_SECONDS + 0.1)
     answer = await namespace.call("GET", f"{PACKAGES}/{body['CFDocument']['identifier']}")
     return str(answer.headers["Last-Modified"])
 
