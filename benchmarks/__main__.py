@@ -111,7 +111,7 @@ def main(
                     seconds=seconds or (1 if quick else 2),
                 )
                 rows = _run_cases(lab, only or list(CASES), against)
-                facts = machine.describe(url)
+                facts = machine.describe_machine(url)
     except (BenchmarkError, StartupError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

@@ -71,7 +71,7 @@ def list_searches(items: int) -> list[Search]:
 def filters(lab: Lab) -> Iterator[ResultRow]:
     """GET CFItems by code, by words, sorted and far away, compared with Postgres' best plan."""
     report_progress(f"loading {lab.sizes.million:,} items")
-    url = lab.postgres.database(NAME)
+    url = lab.postgres.get_database_url(NAME)
     bulk_load.insert_frameworks(url, DOCUMENTS, lab.sizes.million, "million")
     all_searches = list_searches(lab.sizes.million)
     statements = {search.title: _capture_statements(lab, search) for search in all_searches}
@@ -92,7 +92,7 @@ def filters(lab: Lab) -> Iterator[ResultRow]:
             )
         yield added
         yield scanned
-    lab.postgres.drop(NAME)
+    lab.postgres.drop_database(NAME)
 
 
 def _capture_statements(lab: Lab, search: Search) -> list[ExecutedStatement]:
@@ -119,7 +119,9 @@ def _measure_medians(
     with explain_on_connection(url) as seconds_for:
         while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
-            own.append(sum(seconds_for(each.with_literals()) for each in statements.values()))
+            own.append(
+                sum(seconds_for(each.substitute_parameters()) for each in statements.values())
+            )
     return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 
@@ -146,7 +148,7 @@ def _create_time_row(search: Search, took: float, best: float, items: int) -> Re
 
 
 def _create_scan_row(search: Search, executed: list[ExecutedStatement]) -> ResultRow:
-    scans = any(each.scans("items") for each in executed)
+    scans = any(each.scans_table("items") for each in executed)
     plans = {each.sql: " < ".join(name for name, _ in each.nodes) for each in executed}
     method = "sequential scan" if scans else "index"
     case, note = f"... access path of {search.title}", "; ".join(plans.values())

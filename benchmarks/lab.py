@@ -71,7 +71,7 @@ class Lab:
     @contextmanager
     def run_server(self, database: str, *arguments: str) -> Iterator[BenchmarkedServer]:
         """Run case-server on one of this run's databases for the duration of a block."""
-        url = self.postgres.database(database)
+        url = self.postgres.get_database_url(database)
         with run_case_server(
             self.get_log_file(), *arguments, CASE_SERVER_DATABASE_URL=url
         ) as server:
@@ -84,7 +84,9 @@ class Lab:
         Yields its base URL.
         """
         with run_bare_application(
-            self.get_log_file(), self.postgres.database(database), self.get_constants_folder()
+            self.get_log_file(),
+            self.postgres.get_database_url(database),
+            self.get_constants_folder(),
         ) as url:
             yield url
 
@@ -116,7 +118,7 @@ class Lab:
             report_progress(
                 f"loading {self.sizes.many:,} items in {self.sizes.documents:,} documents"
             )
-            url = self.postgres.database(name)
+            url = self.postgres.get_database_url(name)
             bulk_load.insert_frameworks(url, self.sizes.documents, self.sizes.many, "many")
             self.filled.add(name)
         return name
@@ -125,7 +127,7 @@ class Lab:
         """Return whether a database still needs its data; drop it first if it is incomplete."""
         if name in self.filled:
             return False
-        self.postgres.drop(name)
+        self.postgres.drop_database(name)
         return True
 
     def run_interleaved(
@@ -165,7 +167,7 @@ def measure_seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def run_under_work(
+def run_load_during_work(
     load: Callable[[], wrk.LoadResult], work: Callable[[], object]
 ) -> wrk.LoadResult:
     """Run a load while ``work`` is repeated in a thread, and return the result of the load."""

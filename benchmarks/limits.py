@@ -62,14 +62,14 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
 
 
-async def item(request: Request) -> Response:
+async def get_item(request: Request) -> Response:
     """Respond with the stored JSON of an item."""
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, request.path_params["identifier"])
     return Response(row["body"], media_type=JSON)
 
 
-async def item_associations(request: Request) -> Response:
+async def get_item_associations(request: Request) -> Response:
     """Respond with the stored JSON of an item and its associations, read by two statements."""
     identifier = request.path_params["identifier"]
     async with request.app.state.pool.acquire() as connection:
@@ -80,7 +80,7 @@ async def item_associations(request: Request) -> Response:
     return Response(body, media_type=JSON)
 
 
-async def package(request: Request) -> Response:
+async def stream_package(request: Request) -> Response:
     """Stream the stored JSON of a framework's items and associations from database cursors."""
 
     async def chunks() -> AsyncIterator[str]:
@@ -98,7 +98,7 @@ async def package(request: Request) -> Response:
 CACHED: dict[str, bytes] = {}
 
 
-async def constant(request: Request) -> Response:
+async def get_constant(request: Request) -> Response:
     """Respond with the bytes of a file, which are cached in memory."""
     name = request.path_params["name"]
     if name not in CACHED:
@@ -109,9 +109,9 @@ async def constant(request: Request) -> Response:
 app = Starlette(
     lifespan=lifespan,
     routes=[
-        Route("/items/{identifier}", item),
-        Route("/item-associations/{identifier}", item_associations),
-        Route("/packages/{identifier}", package),
-        Route("/constant/{name}", constant),
+        Route("/items/{identifier}", get_item),
+        Route("/item-associations/{identifier}", get_item_associations),
+        Route("/packages/{identifier}", stream_package),
+        Route("/constant/{name}", get_constant),
     ],
 )

@@ -27,7 +27,7 @@ PACKAGES = (
 )
 
 
-def describe(postgres_url: str) -> list[tuple[str, str]]:
+def describe_machine(postgres_url: str) -> list[tuple[str, str]]:
     """Return the machine's processor, memory and software versions as (name, value)."""
     versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
     extension = fetch_value(

@@ -16,7 +16,7 @@ from .lab import (
     build_read_requests,
     change_one_item,
     list_item_identifiers,
-    run_under_work,
+    run_load_during_work,
 )
 from .processes import BenchmarkedServer
 from .results import (
@@ -92,7 +92,7 @@ def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
         quiet, busy = lab.run_interleaved(
             lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
-                run_under_work(
+                run_load_during_work(
                     lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS),
                     lambda: _read_after_change(client, build_package_path(SEED)),
                 ).p99

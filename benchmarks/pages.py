@@ -119,7 +119,7 @@ def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
     if not all((SHARED / name).exists() for name in REAL_FRAMEWORKS):
         database = ""
     elif database not in lab.filled:
-        lab.postgres.drop(database)
+        lab.postgres.drop_database(database)
         with lab.run_server(database) as server, Client(server.base_url, server.headers) as client:
             for name in REAL_FRAMEWORKS:
                 upload_package(client, _replace_identifiers((SHARED / name).read_text(), name))

@@ -20,12 +20,12 @@ MAX_ITEMS = 200
 """Maximum number of different items to read."""
 
 
-class Peer:
+class OtherServer:
     """The other CASE server, at a base URL such as ``https://case.example/ims/case/v1p1``."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
-        self.headers = _authorization()
+        self.headers = _request_authorization()
         self._http = httpx.Client(headers=self.headers, timeout=120, follow_redirects=False)
 
     def get(self, path: str) -> httpx.Response:
@@ -42,7 +42,7 @@ class Peer:
             raise BenchmarkError(f"{response.url} returned {response.status_code}: {text}")
         return response
 
-    def requests(self, paths: list[str]) -> wrk.LoadRequests:
+    def build_requests(self, paths: list[str]) -> wrk.LoadRequests:
         """Return GET requests for paths below the base URL, as wrk sends them."""
         prefix = urlsplit(self.base_url).path
         return wrk.LoadRequests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
@@ -50,7 +50,7 @@ class Peer:
 
 def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
     """Reads that every CASE server supports, compared with the same reads of this one."""
-    other = Peer(base_url)
+    other = OtherServer(base_url)
     documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
     if not documents:
         raise BenchmarkError(f"{base_url} has no CFDocument to read: load a framework there first")
@@ -67,13 +67,13 @@ def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
                 lab,
                 f"{title}: {base_url}",
                 build_read_requests(server, [f"{path}{identifier}" for identifier in own]),
-                other.requests([f"{path}{identifier}" for identifier in items]),
+                other.build_requests([f"{path}{identifier}" for identifier in items]),
             )
         yield _compare_rates(
             lab,
             f"GET CFDocuments: {base_url}",
             build_read_requests(server, ["/CFDocuments?limit=100"]),
-            other.requests(["/CFDocuments?limit=100"]),
+            other.build_requests(["/CFDocuments?limit=100"]),
         )
         yield _compare_packages(lab, server.base_url, dict(server.headers), other, document)
 
@@ -90,7 +90,7 @@ def _compare_rates(
 
 
 def _compare_packages(
-    lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str
+    lab: Lab, base_url: str, headers: dict[str, str], other: OtherServer, document: str
 ) -> ResultRow:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
         ours, theirs = lab.run_interleaved(
@@ -117,7 +117,7 @@ def _time_request(read: Callable[[], httpx.Response]) -> tuple[float, int]:
     return response.elapsed.total_seconds(), len(response.content)
 
 
-def _authorization() -> dict[str, str]:
+def _request_authorization() -> dict[str, str]:
     """Return the Authorization field for the other server; empty without ``AGAINST_TOKEN_URL``."""
     token_url = os.environ.get("AGAINST_TOKEN_URL")
     if not token_url:

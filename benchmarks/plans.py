@@ -36,11 +36,11 @@ class ExecutedStatement:
     nodes: tuple[tuple[str, str], ...]
     """The nodes of the plan as (type, table); the table is empty if it reads none."""
 
-    def scans(self, table: str) -> bool:
+    def scans_table(self, table: str) -> bool:
         """Return whether the plan scans a whole table, instead of using an index."""
         return ("Seq Scan", table) in self.nodes
 
-    def with_literals(self) -> str:
+    def substitute_parameters(self) -> str:
         """Return the statement with its parameters replaced by the values it was run with."""
         pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
         values = dict(pairs)

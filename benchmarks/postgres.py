@@ -36,7 +36,7 @@ class Postgres:
     """The log file of the server."""
     databases: dict[str, str] = field(default_factory=dict)
 
-    def database(self, name: str) -> str:
+    def get_database_url(self, name: str) -> str:
         """Return the URL of the database ``name``, created with the current schema on first use."""
         if not self.databases:
             self._create(TEMPLATE)
@@ -47,7 +47,7 @@ class Postgres:
             self._create(name, f"TEMPLATE {TEMPLATE}")
         return self.databases[name]
 
-    def drop(self, name: str) -> None:
+    def drop_database(self, name: str) -> None:
         """Drop a database if it exists."""
         if self.databases.pop(name, None):
             execute_sql(self.url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -91,7 +91,9 @@ def _own_statement(lab: Lab, name: str, path: str) -> str:
         before = lab.postgres.log.stat().st_size
         with lab.run_server(name) as server, Client(server.base_url, server.headers) as client:
             client.get(f"{PREFIX}{path}")
-        return read_logged_statements(lab.postgres.log, before, "documents")[-1].with_literals()
+        return read_logged_statements(lab.postgres.log, before, "documents")[
+            -1
+        ].substitute_parameters()
 
 
 def workers(lab: Lab) -> Iterator[ResultRow]:

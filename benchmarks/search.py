@@ -63,7 +63,7 @@ REPETITIONS = 7
 def search(lab: Lab) -> Iterator[ResultRow]:
     """Searches with the paths of the items found: a median below 50 ms."""
     items = lab.sizes.items * FULL_SEARCH_ITEMS // FULL_ITEMS
-    url = lab.postgres.database("search")
+    url = lab.postgres.get_database_url("search")
     durations = asyncio.run(_measure(url, items, lab.rounds * REPETITIONS))
     slowest, seconds = max(durations.items(), key=lambda entry: median(entry[1]))
     all_durations = [second for seconds in durations.values() for second in seconds]

@@ -33,13 +33,13 @@ def slow_reads(lab: Lab) -> Iterator[ResultRow]:
     """GET CFItem and /ready while 16 filters of 50 predicates run: a median below one second."""
     items = lab.sizes.items * FULL_FILTER_ITEMS // FULL_ITEMS
     report_progress(f"loading {items:,} items")
-    bulk_load.insert_frameworks(lab.postgres.database(NAME), 1, items, NAME)
+    bulk_load.insert_frameworks(lab.postgres.get_database_url(NAME), 1, items, NAME)
     identifier = data.get_item_node(f"{NAME}0", items // 2).identifier
     paths = {"GET CFItem": f"{PREFIX}/CFItems/{identifier}", "/ready": "/ready"}
     with lab.run_server(NAME) as server:
         _repeat_reads(server, paths["GET CFItem"], 1)  # opens a connection, as in a server in use
         yield from _measure_during_filters(lab, server, paths, items)
-    lab.postgres.drop(NAME)
+    lab.postgres.drop_database(NAME)
 
 
 def _measure_during_filters(

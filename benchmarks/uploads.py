@@ -26,7 +26,7 @@ from .lab import (
     build_read_requests,
     list_item_identifiers,
     report_progress,
-    run_under_work,
+    run_load_during_work,
     upload_package,
 )
 from .packages import MAX_P99_RATIO, SMALL_CONNECTIONS
@@ -55,7 +55,7 @@ Records = dict[str, list[tuple[Any, ...]]]
 
 def uploads(lab: Lab) -> Iterator[ResultRow]:
     """POST and PUT package, compared with COPY of its rows into tables of the same size."""
-    url = lab.postgres.database(NAME)
+    url = lab.postgres.get_database_url(NAME)
     execute_sql(
         url,
         *(
@@ -70,7 +70,7 @@ def uploads(lab: Lab) -> Iterator[ResultRow]:
             if lab.sizes.items >= FULL_ITEMS:  # it would take too long in a quick run
                 yield from _measure_real_framework(lab, client, url)
         yield _measure_small_reads(lab, server)
-    lab.postgres.drop(NAME)
+    lab.postgres.drop_database(NAME)
 
 
 def _original_table(copy: str) -> str:
@@ -191,7 +191,7 @@ def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
         quiet, busy = lab.run_interleaved(
             lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
-                run_under_work(
+                run_load_during_work(
                     lambda: wrk.run_wrk(load, lab.seconds * 2, SMALL_CONNECTIONS),
                     lambda: client.put(path, bodies[next(counter) % len(bodies)]),
                 ).p99

@@ -27,7 +27,7 @@ def writes(lab: Lab) -> Iterator[ResultRow]:
     """PUT one item, compared with pgbench writing rows of the same size into an equal table."""
     share = max(lab.sizes.items * 2 // 3, 100)
     report_progress(f"loading {share * DOCUMENTS:,} items")
-    url = lab.postgres.database(NAME)
+    url = lab.postgres.get_database_url(NAME)
     bulk_load.insert_frameworks(url, DOCUMENTS, share * DOCUMENTS, "write")
     execute_sql(
         url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)", FILL, f"VACUUM ANALYZE {TABLE}"
@@ -45,7 +45,7 @@ def writes(lab: Lab) -> Iterator[ResultRow]:
             lambda: wrk.run_wrk(one, lab.seconds).rate,
             lambda: wrk.run_wrk(many, lab.seconds).rate,
         )
-    lab.postgres.drop(NAME)
+    lab.postgres.drop_database(NAME)
     yield compare_rates("PUT one item, of many documents", limit, of_many, 0.4)
     yield compare_rates("PUT one item, of one document", limit, of_one, 0.4)
     yield compare_rates("PUT one item, of one document compared with many", of_many, of_one, 0.9)

@@ -83,22 +83,24 @@ async def _load(seed: int, clock: Clock) -> Report:
 
 
 async def _contention(seed: int, clock: Clock) -> Report:
-    return await _with_server(lambda _, http: contention.run(http, 15, seed, clock))
+    return await _run_with_server(lambda _, http: contention.run(http, 15, seed, clock))
 
 
 async def _adversarial(_: int, __: Clock) -> Report:
     megabytes = 5
-    return await _with_server(
+    return await _run_with_server(
         lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes
     )
 
 
 async def _filter_fuzz(seed: int, _: Clock) -> Report:
-    return await _with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
+    return await _run_with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
 
 
 async def _openapi_fuzz(seed: int, _: Clock) -> Report:
-    return await _with_server(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
+    return await _run_with_server(
+        lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed)
+    )
 
 
 async def _slow_reads(_: int, clock: Clock) -> Report:
@@ -112,7 +114,9 @@ async def _slow_reads(_: int, clock: Clock) -> Report:
                     return await slow_reads.run(http, min(30.0, clock.remaining / 2), clock)
 
 
-async def _with_server(run: Callable[[Any, Any], Awaitable[Report]], **settings: object) -> Report:
+async def _run_with_server(
+    run: Callable[[Any, Any], Awaitable[Report]], **settings: object
+) -> Report:
     """Run a scenario with a new Postgres cluster and server, and return its report."""
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)

@@ -105,10 +105,14 @@ async def _send_bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> 
     for method, path in OPERATIONS:
         for what, make in BODIES.items():
             response = await http.request(method, prefix + path, content=make())
-            report.check(HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
+            report.record_with_duration(
+                HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
+            )
         for what, headers in HEADERS.items():
             response = await http.request(method, prefix + path, content=b"{", headers=headers)
-            report.check(HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
+            report.record_with_duration(
+                HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
+            )
 
 
 async def _send_reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
@@ -132,7 +136,7 @@ async def _send_reads(report: Report, http: httpx.AsyncClient, prefix: str) -> N
         except httpx.HTTPError as error:
             report.fail(f"{what}: {error!r}")
             continue
-        report.check(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
+        report.record_with_duration(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
 async def _send_token_requests(report: Report, http: httpx.AsyncClient) -> None:
@@ -142,4 +146,6 @@ async def _send_token_requests(report: Report, http: httpx.AsyncClient) -> None:
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 response = await http.post(path, content=make(), headers=headers)
-                report.check(HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS)
+                report.record_with_duration(
+                    HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS
+                )

@@ -42,7 +42,7 @@ class Clock:
 
 
 def list_shortfalls(counts: Mapping[str, int], minimums: Mapping[str, int]) -> list[str]:
-    """Describe each minimum that was not reached, such as "3 of 30 kills"."""
+    """Describe each count that is below its minimum, for example "3 of 30 kills"."""
     return [
         f"{counts.get(name, 0):,} of {minimum:,} {name}"
         for name, minimum in minimums.items()

@@ -70,7 +70,7 @@ class Cluster:
         return [postmaster, *postmaster.children(recursive=True)]
 
     @asynccontextmanager
-    async def sql(self) -> AsyncIterator[Sql]:
+    async def connect_as_admin(self) -> AsyncIterator[Sql]:
         """Connect as the administrator and yield a function that runs SQL and returns rows."""
         connection = await asyncpg.connect(to_asyncpg_url(self.url), timeout=10)
 

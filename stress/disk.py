@@ -37,7 +37,7 @@ NOTES = "n" * 20_000
 
 
 class FullDiskScenario:
-    """A server whose embedded Postgres stores its data on a small disk that gets fill_disk."""
+    """A server whose embedded Postgres stores its data on a small disk, which tests fill."""
 
     def __init__(
         self, live: LiveServer, http: httpx.AsyncClient, disk: Path, report: Report
@@ -114,7 +114,7 @@ class FullDiskScenario:
         password = (data / "postgres.password").read_text()
         port = (data / "postgres.port").read_text()
         url = f"postgresql://case_server:{password}@127.0.0.1:{port}/case_server"
-        async with Cluster(data, url).sql() as sql:
+        async with Cluster(data, url).connect_as_admin() as sql:
             self.report.violations += await find_violated_invariants(sql)
 
 

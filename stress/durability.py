@@ -142,7 +142,7 @@ class KillScenario:
                 self.report.counts[READ_BACK] += 1
 
             await asyncio.gather(*(compare(*pair) for pair in everything))
-        async with self.cluster.sql() as sql:
+        async with self.cluster.connect_as_admin() as sql:
             self.report.violations += await find_violated_invariants(sql)
 
 

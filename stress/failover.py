@@ -54,7 +54,7 @@ class EventResult:
     outage: float = 0.0
     """The longest time in seconds in which no client's write was acknowledged."""
 
-    def acknowledge(self) -> None:
+    def count_acknowledged_write(self) -> None:
         """Count an acknowledged write, and extend the outage to the time since the previous one."""
         now = time.monotonic()
         self.acknowledged += 1
@@ -117,7 +117,7 @@ class VersionWriters:
                 await asyncio.sleep(0.05)
                 continue
             self.acknowledged[identifier] = version
-            self.event.acknowledge()
+            self.event.count_acknowledged_write()
             read = await self.request("GET", f"/CFItems/{identifier}")
             if read and read.status_code == 200 and not self.event.may_lose:
                 event.wrong += read.json()["fullStatement"] != str(version)
@@ -211,10 +211,10 @@ async def _run_event(
 
 
 async def _kill_primary(cluster: PatroniCluster) -> None:
-    killed = await cluster.primary()
+    killed = await cluster.wait_for_primary()
     await asyncio.to_thread(cluster.kill, killed)
     await asyncio.sleep(1)
-    await cluster.primary()
+    await cluster.wait_for_primary()
     await asyncio.to_thread(cluster.start, killed)
 
 
@@ -223,7 +223,7 @@ async def _switch_over(cluster: PatroniCluster) -> None:
 
 
 async def _cut_off(cluster: PatroniCluster) -> None:
-    primary = await cluster.primary()
+    primary = await cluster.wait_for_primary()
     standby = next(name for name in NODES if name != primary)
     with cluster.freeze(standby):
         await asyncio.sleep(CUT_OFF_SECONDS)
@@ -232,7 +232,7 @@ async def _cut_off(cluster: PatroniCluster) -> None:
 async def _stop_standbys(cluster: PatroniCluster) -> None:
     """Stop all standbys of a primary that must not commit without a standby."""
     async with _require_standby(cluster):
-        primary = await cluster.primary()
+        primary = await cluster.wait_for_primary()
         standbys = [name for name in NODES if name != primary]
         for name in standbys:
             await asyncio.to_thread(cluster.kill, name)

@@ -124,7 +124,7 @@ def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
 @asynccontextmanager
 async def lock_tables(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
     """Lock the tables so that all requests wait; yield a function that releases the locks."""
-    async with cluster.sql() as sql:
+    async with cluster.connect_as_admin() as sql:
         await sql("BEGIN")
         await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
         yield partial(sql, "ROLLBACK")

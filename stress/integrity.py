@@ -47,7 +47,7 @@ indexes."""
 
 
 async def find_violated_invariants(sql: Sql) -> list[str]:
-    """List the violated invariants of the stored data, each with up to three identifiers."""
+    """Return a message for each invariant that stored data violates, with up to three examples."""
     await sql("SET enable_indexscan = off")
     await sql("SET enable_indexonlyscan = off")
     await sql("SET enable_bitmapscan = off")

@@ -169,10 +169,10 @@ class Model:
         return 204 if self.associations.pop(identifier, None) else 404
 
     def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
-        """Store a package. Return 201 or 200, 404 for an unknown document, or 409.
+        """Store a package and return 201, or 200 if it replaced one.
 
-        409 means that an entity belongs to another document, or that ``replace`` is false and the
-        document exists.
+        Returns 404 if ``replace`` is true and the document does not exist, and 409 if it is false
+        and the document exists, or if an entity belongs to another document.
         """
         exists = sent.document in self.documents
         if replace and not exists:

@@ -47,7 +47,7 @@ class OutageScenario:
         response = await self.http.post(f"{PREFIX}/CFPackages", json=body)
         assert response.status_code == 201, response.text
 
-    def requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
+    def build_requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
         """Return ``count`` requests as (method, path, body) of some kinds: read, write or sort."""
         identifier = self.document["identifier"]
         requests: list[tuple[str, str, Any]] = []
@@ -72,7 +72,7 @@ class OutageScenario:
                 clock.report_progress(f"{name}: {start} of {count} requests")
                 if clock.is_expired:
                     break
-                requests = self.requests(kinds, min(40, count - start))
+                requests = self.build_requests(kinds, min(40, count - start))
                 await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=is_unready)
         await self.check_recovery(name, kinds)
@@ -109,7 +109,7 @@ class OutageScenario:
         async def has_recovered() -> bool:
             responses = [
                 await self.http.request(method, PREFIX + path, json=body)
-                for method, path, body in self.requests(kinds, 4)
+                for method, path, body in self.build_requests(kinds, 4)
             ]
             return all(response.status_code < 500 for response in responses)
 
@@ -128,7 +128,7 @@ class OutageScenario:
             paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in self.items[:pool_size]]
             waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
-            requests = self.requests({READ, WRITE}, 20)
+            requests = self.build_requests({READ, WRITE}, 20)
             await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=True)
             await unlock()
@@ -137,7 +137,7 @@ class OutageScenario:
             self.report.fail(f"{name}: requests waiting for the lock returned {responses}")
         await self.check_recovery(name, {READ, WRITE})
 
-    async def connections(self) -> int:
+    async def count_connections(self) -> int:
         """Return the number of database connections that the server has open."""
         async with open_admin_connection(self.cluster) as sql:
             count = await sql.fetchval(
@@ -157,11 +157,11 @@ async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Repo
                 async with create_client(live) as http:
                     scenario = OutageScenario(cluster, http, report)
                     await scenario.prepare(400)
-                    before = await scenario.connections()
+                    before = await scenario.count_connections()
                     for fault in FAULTS:
                         await scenario.run_outage(fault, each, clock)
                     await scenario.fill_pool(pool_size)
-                    after = await scenario.connections()
+                    after = await scenario.count_connections()
                     report.remarks["connections before and after"] = (before, after)
                     if after > pool_size:
                         report.fail(f"{after} connections of a pool of {pool_size}")

@@ -131,7 +131,7 @@ class PatroniCluster:
                 shutil.chown(folder, "postgres", "postgres")
         self._run(name, "patroni", folder / "patroni.yml")
 
-    async def roles(self) -> dict[str, str]:
+    async def get_roles(self) -> dict[str, str]:
         """Return the role, primary or replica, of each node whose Postgres runs."""
         roles = {}
         async with httpx.AsyncClient(timeout=1) as http:
@@ -142,7 +142,7 @@ class PatroniCluster:
                         roles[name] = {"master": "primary"}.get(state["role"], state["role"])
         return roles
 
-    async def primary(self) -> str:
+    async def wait_for_primary(self) -> str:
         """Wait until there is a primary and return the name of its node."""
         return await self._wait_for("primary", 1)
 
@@ -153,7 +153,7 @@ class PatroniCluster:
     async def _wait_for(self, role: str, nodes: int) -> str:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             while True:
-                roles = await self.roles()
+                roles = await self.get_roles()
                 names = [name for name, each in roles.items() if each == role]
                 if names and len(roles) >= nodes:
                     return names[0]
@@ -161,7 +161,7 @@ class PatroniCluster:
 
     async def switch_over(self) -> None:
         """Tell Patroni to make a standby the primary, as an operator does for maintenance."""
-        leader = await self.primary()
+        leader = await self.wait_for_primary()
         async with httpx.AsyncClient(timeout=30) as http:
             url = f"http://127.0.0.1:{self._api_ports[leader]}/switchover"
             response = await http.post(url, json={"leader": leader})
@@ -169,13 +169,13 @@ class PatroniCluster:
 
     async def configure(self, **settings: Any) -> None:
         """Change Patroni settings of the cluster, for example ``synchronous_mode``."""
-        leader = await self.primary()
+        leader = await self.wait_for_primary()
         async with httpx.AsyncClient(timeout=30) as http:
             url = f"http://127.0.0.1:{self._api_ports[leader]}/config"
             response = await http.patch(url, json=settings)
         assert response.status_code == 200, response.text
 
-    def processes(self, name: str) -> list[psutil.Process]:
+    def list_processes(self, name: str) -> list[psutil.Process]:
         """Return a node's processes, Patroni first, because it would restart a killed Postgres."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
@@ -203,7 +203,7 @@ class PatroniCluster:
             self._signal(name, signal.SIGCONT)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        for process in self.processes(name):
+        for process in self.list_processes(name):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 

@@ -27,15 +27,15 @@ class Report:
     def __str__(self) -> str:
         parts = [f"{count:,} {name}" for name, count in sorted(self.counts.items())]
         parts += [
-            f"{name}: median {1000 * self.quantile(name, 0.5):.0f} ms, "
-            f"p99 {1000 * self.quantile(name, 0.99):.0f} ms, slowest {max(each):.2f} s"
+            f"{name}: median {1000 * self.get_quantile(name, 0.5):.0f} ms, "
+            f"p99 {1000 * self.get_quantile(name, 0.99):.0f} ms, slowest {max(each):.2f} s"
             for name, each in self.seconds.items()
             if each
         ]
         parts += [f"{name}: {value}" for name, value in (self.memory | self.remarks).items()]
         return "; ".join([*parts, f"{len(self.violations)} violations"])
 
-    def quantile(self, name: str, share: float) -> float:
+    def get_quantile(self, name: str, share: float) -> float:
         """Return a quantile of the durations in seconds of a kind; 0.5 is the median."""
         ordered = sorted(self.seconds[name])
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
@@ -56,7 +56,7 @@ class Report:
         if status not in allowed:
             self.fail(f"{request or kind}: {status} {response.text[:200]}")
 
-    def check(
+    def record_with_duration(
         self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
     ) -> None:
         """Record a response as ``record`` does, and its duration.

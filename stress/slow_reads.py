@@ -60,7 +60,7 @@ async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = Non
         _read(http, report, "ready", "/ready", until),
     )
     for name in ("item", "ready"):
-        if report.quantile(name, 0.5) >= MAX_MEDIAN_SECONDS:
+        if report.get_quantile(name, 0.5) >= MAX_MEDIAN_SECONDS:
             report.fail(f"{name}: the median of reads is {MAX_MEDIAN_SECONDS} s or more")
     if clock:
         clock.report_progress(str(report))

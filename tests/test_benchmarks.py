@@ -169,9 +169,9 @@ def test_plans_are_parsed_from_the_log_of_postgres() -> None:
     log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{indented}\nx LOG:  done\n"
     (statement,) = plans.parse_plans(log)
     assert statement.seconds == 0.0125
-    assert statement.with_literals() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
-    assert statement.scans("items")
-    assert not statement.scans("documents")
+    assert statement.substitute_parameters() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
+    assert statement.scans_table("items")
+    assert not statement.scans_table("documents")
 
 
 def _scan(kind: str) -> dict[str, str]:

@@ -18,13 +18,13 @@ REFERENCES = (
 
 
 def upgrade() -> None:
-    alter("DEFERRABLE")
+    alter_constraints("DEFERRABLE")
 
 
 def downgrade() -> None:
-    alter("NOT DEFERRABLE")
+    alter_constraints("NOT DEFERRABLE")
 
 
-def alter(how: str) -> None:
+def alter_constraints(how: str) -> None:
     for table, column in REFERENCES:
         op.execute(f"ALTER TABLE {table} ALTER CONSTRAINT fk_{table}_{column} {how}")

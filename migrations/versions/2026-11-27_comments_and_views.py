@@ -22,51 +22,56 @@ Columns = dict[str, str]
 """SQL expressions by column name."""
 
 
-def snake(field: str) -> str:
-    """Return a CASE field name in snake_case: CFItemTypeURI becomes cf_item_type_uri."""
+def to_snake_case(field: str) -> str:
+    """Return the name of a CASE field in snake_case: CFItemTypeURI becomes cf_item_type_uri."""
     words = re.sub(r"([A-Z]+)([A-Z][a-z])|([a-z0-9])([A-Z])", r"\1\3_\2\4", field)
     return words.lower()
 
 
-def texts(*fields: str) -> Columns:
-    return {snake(field): f"body ->> '{field}'" for field in fields}
+def build_text_columns(*fields: str) -> Columns:
+    return {to_snake_case(field): f"body ->> '{field}'" for field in fields}
 
 
-def cast(sql_type: str, *fields: str) -> Columns:
-    return {snake(field): f"(body ->> '{field}')::{sql_type}" for field in fields}
+def build_cast_columns(sql_type: str, *fields: str) -> Columns:
+    return {to_snake_case(field): f"(body ->> '{field}')::{sql_type}" for field in fields}
 
 
-def elements(field: str, expression: str) -> str:
-    """Return SQL for an array with the value of an expression for each element of a JSON array."""
+def build_array_expression(field: str, expression: str) -> str:
+    """Return SQL that evaluates ``expression`` for each ``element`` of a JSON array.
+
+    It is NULL if the field is not an array.
+    """
     present = f"json_typeof(body -> '{field}') = 'array'"
     array = f"ARRAY(SELECT {expression} FROM json_array_elements(body -> '{field}') element)"  # noqa: S608  no input
     return f"CASE WHEN {present} THEN {array} END"
 
 
-def text_lists(*fields: str) -> Columns:
-    return {snake(field): elements(field, "element #>> '{}'") for field in fields}
-
-
-def link(field: str, *members: str) -> Columns:
-    """Return a column for each member of a link, such as cf_item_type_title of CFItemTypeURI."""
-    name = snake(field.removesuffix("URI"))
+def build_text_array_columns(*fields: str) -> Columns:
     return {
-        f"{name}_{snake(member)}": f"body -> '{field}' ->> '{member}'"
+        to_snake_case(field): build_array_expression(field, "element #>> '{}'") for field in fields
+    }
+
+
+def build_link_columns(field: str, *members: str) -> Columns:
+    """Return a column for each member of a link, such as cf_item_type_title of CFItemTypeURI."""
+    name = to_snake_case(field.removesuffix("URI"))
+    return {
+        f"{name}_{to_snake_case(member)}": f"body -> '{field}' ->> '{member}'"
         for member in members or ("title", "identifier", "uri")
     }
 
 
-def link_list(field: str) -> Columns:
-    name = snake(field.removesuffix("URI"))
+def build_link_array_columns(field: str) -> Columns:
+    name = to_snake_case(field.removesuffix("URI"))
     return {
-        f"{name}_{member}s": elements(field, f"element ->> '{member}'")
+        f"{name}_{member}s": build_array_expression(field, f"element ->> '{member}'")
         for member in ("title", "identifier", "uri")
     }
 
 
-def entity(*parts: Columns) -> Columns:
-    """Return the columns of an addressable entity with some of its own."""
-    columns = texts("identifier", "uri")
+def build_entity_columns(*parts: Columns) -> Columns:
+    """Return the view columns that every entity has, plus those of ``parts``."""
+    columns = build_text_columns("identifier", "uri")
     for part in parts:
         columns |= part
     changed = {"last_change_date_time": "date_trunc('milliseconds', last_change_date_time)"}
@@ -78,7 +83,7 @@ NODE = ("title", "identifier", "uri", "targetType")
 # A definition that is known only from links to it lacks some required fields, which are derived
 # from its link.
 HIERARCHY_CODE = {"hierarchy_code": "COALESCE(body ->> 'hierarchyCode', '')"}
-CHANGED = cast("timestamptz", "lastChangeDateTime")
+CHANGED = build_cast_columns("timestamptz", "lastChangeDateTime")
 
 # A document uploaded without a CFPackageURI is answered with one that names the document.
 CF_PACKAGE = {
@@ -90,97 +95,108 @@ CF_PACKAGE = {
 VIEWS: dict[str, tuple[str, Columns, str]] = {
     "cf_documents": (
         "documents",
-        entity(
-            texts("frameworkType", "caseVersion", "creator", "title", "officialSourceURL"),
-            texts("publisher", "description"),
-            text_lists("subject"),
-            link_list("subjectURI"),
-            texts("language", "version", "adoptionStatus"),
-            cast("date", "statusStartDate", "statusEndDate"),
-            link("licenseURI"),
-            texts("notes"),
+        build_entity_columns(
+            build_text_columns(
+                "frameworkType", "caseVersion", "creator", "title", "officialSourceURL"
+            ),
+            build_text_columns("publisher", "description"),
+            build_text_array_columns("subject"),
+            build_link_array_columns("subjectURI"),
+            build_text_columns("language", "version", "adoptionStatus"),
+            build_cast_columns("date", "statusStartDate", "statusEndDate"),
+            build_link_columns("licenseURI"),
+            build_text_columns("notes"),
             CF_PACKAGE,
         ),
         "CFDocument: the live frameworks. cf_package_uri is NULL where the server derives it.",
     ),
     "cf_items": (
         "items",
-        entity(
-            texts("fullStatement", "alternativeLabel", "CFItemType", "humanCodingScheme"),
-            texts("listEnumeration", "abbreviatedStatement"),
-            text_lists("conceptKeywords"),
-            link("conceptKeywordsURI"),
-            texts("notes"),
-            text_lists("subject"),
-            link_list("subjectURI"),
-            texts("language"),
-            text_lists("educationLevel"),
-            link("CFItemTypeURI"),
-            link("licenseURI"),
-            cast("date", "statusStartDate", "statusEndDate"),
-            link("CFDocumentURI"),
+        build_entity_columns(
+            build_text_columns(
+                "fullStatement", "alternativeLabel", "CFItemType", "humanCodingScheme"
+            ),
+            build_text_columns("listEnumeration", "abbreviatedStatement"),
+            build_text_array_columns("conceptKeywords"),
+            build_link_columns("conceptKeywordsURI"),
+            build_text_columns("notes"),
+            build_text_array_columns("subject"),
+            build_link_array_columns("subjectURI"),
+            build_text_columns("language"),
+            build_text_array_columns("educationLevel"),
+            build_link_columns("CFItemTypeURI"),
+            build_link_columns("licenseURI"),
+            build_cast_columns("date", "statusStartDate", "statusEndDate"),
+            build_link_columns("CFDocumentURI"),
         ),
         "CFItem: the live competency statements of all frameworks.",
     ),
     "cf_associations": (
         "associations",
-        entity(
-            texts("associationType"),
-            cast("integer", "sequenceNumber"),
-            link("originNodeURI", *NODE),
-            link("destinationNodeURI", *NODE),
-            link("CFAssociationGroupingURI"),
-            texts("notes"),
-            link("CFDocumentURI"),
+        build_entity_columns(
+            build_text_columns("associationType"),
+            build_cast_columns("integer", "sequenceNumber"),
+            build_link_columns("originNodeURI", *NODE),
+            build_link_columns("destinationNodeURI", *NODE),
+            build_link_columns("CFAssociationGroupingURI"),
+            build_text_columns("notes"),
+            build_link_columns("CFDocumentURI"),
         ),
         "CFAssociation: relations whose document and nodes are not deleted.",
     ),
     "cf_concepts": (
         "concepts",
-        entity(texts("title", "keywords"), HIERARCHY_CODE, texts("description")),
+        build_entity_columns(
+            build_text_columns("title", "keywords"),
+            HIERARCHY_CODE,
+            build_text_columns("description"),
+        ),
         "CFConcept: live concepts, shared by all frameworks.",
     ),
     "cf_subjects": (
         "subjects",
-        entity(texts("title"), HIERARCHY_CODE, texts("description")),
+        build_entity_columns(
+            build_text_columns("title"), HIERARCHY_CODE, build_text_columns("description")
+        ),
         "CFSubject: live subjects, shared by all frameworks.",
     ),
     "cf_licenses": (
         "licenses",
-        entity(
-            texts("title", "description"),
+        build_entity_columns(
+            build_text_columns("title", "description"),
             {"license_text": "COALESCE(body ->> 'licenseText', body ->> 'uri')"},
         ),
         "CFLicense: live licences, shared by all frameworks.",
     ),
     "cf_item_types": (
         "item_types",
-        entity(
-            texts("title"),
+        build_entity_columns(
+            build_text_columns("title"),
             {"description": "COALESCE(body ->> 'description', body ->> 'title')"},
             HIERARCHY_CODE,
-            texts("typeCode"),
+            build_text_columns("typeCode"),
         ),
         "CFItemType: live item types, shared by all frameworks.",
     ),
     "cf_association_groupings": (
         "association_groupings",
-        entity(texts("title", "description")),
+        build_entity_columns(build_text_columns("title", "description")),
         "CFAssociationGrouping: live groupings, shared by all frameworks.",
     ),
     "cf_rubrics": (
         "rubrics",
-        entity(texts("title", "description")) | {"cf_document_identifier": "document_identifier"},
+        build_entity_columns(build_text_columns("title", "description"))
+        | {"cf_document_identifier": "document_identifier"},
         "CFRubric: the live rubrics; their criteria are in cf_rubric_criteria.",
     ),
     "cf_rubric_criteria": (
         "rubric_criteria",
-        entity(
-            texts("category", "description"),
-            link("CFItemURI"),
-            cast("numeric", "weight"),
-            cast("integer", "position"),
-            texts("rubricId"),
+        build_entity_columns(
+            build_text_columns("category", "description"),
+            build_link_columns("CFItemURI"),
+            build_cast_columns("numeric", "weight"),
+            build_cast_columns("integer", "position"),
+            build_text_columns("rubricId"),
         )
         | CHANGED
         | {"cf_rubric_identifier": "rubric_identifier"},
@@ -188,12 +204,12 @@ VIEWS: dict[str, tuple[str, Columns, str]] = {
     ),
     "cf_rubric_criterion_levels": (
         "rubric_criterion_levels",
-        entity(
-            texts("description", "quality"),
-            cast("numeric", "score"),
-            texts("feedback"),
-            cast("integer", "position"),
-            texts("rubricCriterionId"),
+        build_entity_columns(
+            build_text_columns("description", "quality"),
+            build_cast_columns("numeric", "score"),
+            build_text_columns("feedback"),
+            build_cast_columns("integer", "position"),
+            build_text_columns("rubricCriterionId"),
         )
         | CHANGED
         | {"cf_rubric_criterion_identifier": "criterion_identifier"},
@@ -559,24 +575,24 @@ COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
 """Comment of each table, and of its columns."""
 
 
-def literal(value: str) -> str:
+def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def statements() -> Iterator[str]:
+def generate_statements() -> Iterator[str]:
     for table, (comment, columns) in COMMENTS.items():
-        yield f"COMMENT ON TABLE {table} IS {literal(comment)}"
+        yield f"COMMENT ON TABLE {table} IS {quote_literal(comment)}"
         for column, text in columns.items():
-            yield f"COMMENT ON COLUMN {table}.{column} IS {literal(text)}"
+            yield f"COMMENT ON COLUMN {table}.{column} IS {quote_literal(text)}"
     for view, (table, view_columns, comment) in VIEWS.items():
         selected = ",\n    ".join(f"{sql} AS {name}" for name, sql in view_columns.items())
         query = f"SELECT\n    {selected}\nFROM {table}\nWHERE {CONDITIONS.get(table, LIVE)}"
         yield f"CREATE VIEW {view} AS {query}"
-        yield f"COMMENT ON VIEW {view} IS {literal(comment)}"
+        yield f"COMMENT ON VIEW {view} IS {quote_literal(comment)}"
 
 
 def upgrade() -> None:
-    for statement in statements():
+    for statement in generate_statements():
         op.execute(statement.replace(":", "\\:"))
 
 

@@ -266,7 +266,7 @@ async def test_claims_of_trusted_issuer_decide_access(
     claims: dict[str, Any],
     status: int,
 ) -> None:
-    headers = {"Authorization": f"Bearer {external_issuer.token(**claims)}"}
+    headers = {"Authorization": f"Bearer {external_issuer.create_token(**claims)}"}
     answer = await anonymous.get(f"{PROFILES[0].prefix}/CFDocuments", headers=headers)
     assert answer.status_code == status
 
@@ -353,10 +353,10 @@ async def test_token_of_trusted_issuer_is_verified(
         headers = {"Authorization": f"Bearer {token}"}
         return (await anonymous.request(method, path, headers=headers)).status_code
 
-    assert await status(external_issuer.token()) == 200
-    assert await status(external_issuer.token(scope="openid")) == 403
-    assert await status(external_issuer.token(exp=1)) == 401
-    assert await status(external_issuer.token(iss="http://127.0.0.1:1/realm")) == 401
+    assert await status(external_issuer.create_token()) == 200
+    assert await status(external_issuer.create_token(scope="openid")) == 403
+    assert await status(external_issuer.create_token(exp=1)) == 401
+    assert await status(external_issuer.create_token(iss="http://127.0.0.1:1/realm")) == 401
 
 
 async def test_discovery_document_links_to_the_keys(anonymous: httpx.AsyncClient) -> None:

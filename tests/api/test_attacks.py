@@ -90,7 +90,7 @@ async def test_unchanged_tokens_are_accepted(
     anonymous: httpx.AsyncClient, token: Token, external_issuer: ExternalIssuer
 ) -> None:
     assert await status(anonymous, await token()) == 200
-    assert await status(anonymous, external_issuer.token()) == 200
+    assert await status(anonymous, external_issuer.create_token()) == 200
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None])
@@ -198,8 +198,10 @@ async def test_clock_skew_of_up_to_a_minute_is_accepted(
     too_far: int,
 ) -> None:
     now = int(time.time())
-    assert await status(anonymous, external_issuer.token(**{claim: now + accepted})) == 200
-    assert await rejection_message(anonymous, external_issuer.token(**{claim: now + too_far}))
+    assert await status(anonymous, external_issuer.create_token(**{claim: now + accepted})) == 200
+    assert await rejection_message(
+        anonymous, external_issuer.create_token(**{claim: now + too_far})
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ async def test_clock_skew_of_up_to_a_minute_is_accepted(
 async def test_token_with_unsuitable_claims_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, changes: dict[str, Any]
 ) -> None:
-    assert await rejection_message(anonymous, external_issuer.token(**changes))
+    assert await rejection_message(anonymous, external_issuer.create_token(**changes))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ async def test_token_with_unsuitable_claims_is_rejected(
 async def test_scopes_are_compared_exactly(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, scope: object, expected: int
 ) -> None:
-    text = external_issuer.token(scope=scope)
+    text = external_issuer.create_token(scope=scope)
     assert await status(anonymous, text) == expected
     if expected == 200:
         assert await status(anonymous, text, "DELETE", "/case/1.1/CFItemAssociations/x") == 403
@@ -255,7 +257,7 @@ async def test_scopes_are_compared_exactly(
 async def test_token_over_the_maximum_length_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, size: int
 ) -> None:
-    text = external_issuer.token(pad="x" * (size * 3 // 4 - 800))
+    text = external_issuer.create_token(pad="x" * (size * 3 // 4 - 800))
     if size < 8_192:
         assert await status(anonymous, text) == 200
     else:

@@ -72,7 +72,7 @@ async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
 async def test_token_with_a_client_but_without_sub_is_accepted(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
-    assert await status(anonymous, external_issuer.token(**claims)) == 200
+    assert await status(anonymous, external_issuer.create_token(**claims)) == 200
 
 
 @pytest.mark.parametrize("name", ["sub", "client_id", "azp"])
@@ -81,7 +81,9 @@ async def test_token_without_a_client_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
 ) -> None:
     claims = {"sub": None, "client_id": None, name: value}
-    assert "names no client" in await rejection_message(anonymous, external_issuer.token(**claims))
+    assert "names no client" in await rejection_message(
+        anonymous, external_issuer.create_token(**claims)
+    )
 
 
 # Scopes
@@ -98,7 +100,7 @@ async def test_token_without_a_client_is_rejected(
 async def test_scp_is_read_like_scope(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
-    token = external_issuer.token(**({"scope": None} | claims))
+    token = external_issuer.create_token(**({"scope": None} | claims))
     assert await status(anonymous, token) == 200
     assert await status(anonymous, token, "PUT") == 403
 
@@ -116,7 +118,9 @@ async def test_scp_is_read_like_scope(
 async def test_unmapped_scope_grants_nothing(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
-    assert await status(anonymous, external_issuer.token(**({"scope": None} | claims))) == 403
+    assert (
+        await status(anonymous, external_issuer.create_token(**({"scope": None} | claims))) == 403
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ async def test_mapped_scope_grants_the_configured_scopes(
     reads: object,
     writes: object,
 ) -> None:
-    token = external_issuer.token(**({"scope": None} | claims))
+    token = external_issuer.create_token(**({"scope": None} | claims))
     async with serving(settings, scope_map=MAPPED) as http:
         assert await status(http, token) == (200 if reads else 403)
         # The scope is checked first, then the body, which is missing here.
@@ -174,7 +178,7 @@ async def test_audience_is_aud_or_else_client_id(
     claims: dict[str, Any],
     accepted: object,
 ) -> None:
-    token = external_issuer.token(**claims)
+    token = external_issuer.create_token(**claims)
     async with serving(settings, audience="case") as http:
         if accepted:
             assert await status(http, token) == 200
@@ -238,7 +242,7 @@ async def test_signature_key_is_accepted(
     algorithm: str,
 ) -> None:
     external_issuer.published = [jwk | {"kid": "k"}]
-    token = external_issuer.forged(sign_bytes, {"alg": algorithm, "kid": "k"})
+    token = external_issuer.create_forged_token(sign_bytes, {"alg": algorithm, "kid": "k"})
     async with serving(settings) as http:
         assert await status(http, token) == 200
 
@@ -283,7 +287,7 @@ async def test_unsuitable_key_is_rejected(
     reason: str,
 ) -> None:
     external_issuer.published = [jwk | {"kid": "k"}]
-    token = external_issuer.forged(sign_bytes, {"alg": algorithm, "kid": "k"})
+    token = external_issuer.create_forged_token(sign_bytes, {"alg": algorithm, "kid": "k"})
     async with serving(settings) as http:
         assert reason in await rejection_message(http, token)
 
@@ -321,7 +325,7 @@ async def test_id_token_is_rejected(
     header: dict[str, Any],
     claims: dict[str, Any],
 ) -> None:
-    token = external_issuer.forged(issuer_sign(external_issuer), header, **claims)
+    token = external_issuer.create_forged_token(issuer_sign(external_issuer), header, **claims)
     reason = await rejection_message(anonymous, token)
     assert "not an access token" in reason
     assert next(iter([*claims, *header])) in reason or "(typ)" in reason
@@ -344,7 +348,7 @@ async def test_access_token_of_a_common_issuer_is_accepted(
     header: dict[str, Any],
     claims: dict[str, Any],
 ) -> None:
-    token = external_issuer.forged(issuer_sign(external_issuer), header, **claims)
+    token = external_issuer.create_forged_token(issuer_sign(external_issuer), header, **claims)
     assert await status(anonymous, token) == 200
 
 
@@ -354,12 +358,12 @@ async def test_access_token_of_a_common_issuer_is_accepted(
 async def test_maximum_token_length_is_configurable(
     settings: Settings, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
 ) -> None:
-    long = external_issuer.token(groups=["x" * 100] * 80)
+    long = external_issuer.create_token(groups=["x" * 100] * 80)
     assert 8192 < len(long) < 12_000
     assert "longer than 8192 characters" in await rejection_message(anonymous, long)
     async with serving(settings, max_token_chars=12_000) as http:
         assert await status(http, long) == 200
-        longer = external_issuer.token(groups=["x" * 100] * 120)
+        longer = external_issuer.create_token(groups=["x" * 100] * 120)
         assert "longer than 12000 characters" in await rejection_message(http, longer)
 
 

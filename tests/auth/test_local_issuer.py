@@ -95,7 +95,7 @@ async def test_unknown_key_is_fetched_once_a_minute(
 ) -> None:
     old = external_issuer.key.kid
     await trusted.get_key(old)
-    external_issuer.rotate()
+    external_issuer.rotate_key()
 
     clock.now += 59
     for kid in (external_issuer.key.kid, "made-up"):
@@ -192,7 +192,7 @@ async def test_withdrawn_key_is_rejected_within_an_hour(
 ) -> None:
     withdrawn = external_issuer.key.kid
     await trusted.get_key(withdrawn)
-    external_issuer.rotate()
+    external_issuer.rotate_key()
 
     clock.now += 3599
     assert await trusted.get_key(withdrawn)
@@ -223,7 +223,7 @@ async def test_changed_keys_call_on_key_change(
     clock.now += 1000
     with pytest.raises(TokenError):
         await trusted.get_key("made-up")
-    external_issuer.rotate()
+    external_issuer.rotate_key()
     clock.now += 1000
     await trusted.get_key(external_issuer.key.kid)
 

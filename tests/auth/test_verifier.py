@@ -259,8 +259,8 @@ async def test_local_and_trusted_issuer_are_both_accepted(
 ) -> None:
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
-    caller = await verifier.verify(external_issuer.token(client_id="far"))
-    slashed = await verifier.verify(external_issuer.token(iss=external_issuer.url + "/"))
+    caller = await verifier.verify(external_issuer.create_token(client_id="far"))
+    slashed = await verifier.verify(external_issuer.create_token(iss=external_issuer.url + "/"))
 
     assert caller == Caller("far", frozenset({Scope.READONLY}))
     assert slashed.client_id == "robot"
@@ -274,10 +274,12 @@ async def test_issuer_cannot_sign_for_other_issuer(
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     borrowed_name = SigningKey(NEW.kid, external_issuer.key.private_pem)
 
-    assert "key that this server" in await refusal(verifier, external_issuer.token(iss=HERE))
+    assert "key that this server" in await refusal(verifier, external_issuer.create_token(iss=HERE))
     assert "signature" in await refusal(verifier, token(borrowed_name))
     assert "does not publish" in await refusal(verifier, token(iss=external_issuer.url))
-    assert "not an access token" in await refusal(verifier, external_issuer.token(token_use="id"))
+    assert "not an access token" in await refusal(
+        verifier, external_issuer.create_token(token_use="id")
+    )
 
 
 async def test_clock_difference_of_a_minute_is_tolerated(
@@ -286,8 +288,8 @@ async def test_clock_difference_of_a_minute_is_tolerated(
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     past = int(time.time()) - 50
 
-    assert await verifier.verify(external_issuer.token(exp=past))
-    assert "expired" in await refusal(verifier, external_issuer.token(exp=past - 20))
+    assert await verifier.verify(external_issuer.create_token(exp=past))
+    assert "expired" in await refusal(verifier, external_issuer.create_token(exp=past - 20))
     assert "expired" in await refusal(verifier, token(exp=past))
 
 
@@ -296,12 +298,12 @@ async def test_changed_keys_clear_cache(
 ) -> None:
     ticks = FixedClock()
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
-    text = external_issuer.token()
+    text = external_issuer.create_token()
     assert await verifier.verify(text) == verifier.get_cached(text)
 
-    external_issuer.rotate()
+    external_issuer.rotate_key()
     ticks.now += 60
-    assert await verifier.verify(external_issuer.token())
+    assert await verifier.verify(external_issuer.create_token())
 
     assert verifier.get_cached(text) is None
     assert "does not publish" in await refusal(verifier, text)
@@ -314,6 +316,6 @@ async def test_unreachable_issuer_returns_503(
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
     with pytest.raises(ServiceUnavailable) as caught:
-        await verifier.verify(external_issuer.token())
+        await verifier.verify(external_issuer.create_token())
     assert caught.value.headers["Retry-After"] == "5"
     assert await verifier.verify(token())

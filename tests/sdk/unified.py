@@ -31,7 +31,7 @@ class Unified:
             "client_secret": os.environ["CASE_CLIENT_SECRET"],
         }
 
-    async def use(self, name: str, client: TimebackClient) -> None:
+    async def check_client(self, name: str, client: TimebackClient) -> None:
         """Authenticate, upload and read a framework with a client, and close it."""
         checks, package = self.checks, made.create_small_package()
         identifier = package["CFDocument"]["identifier"]
@@ -60,17 +60,17 @@ class Unified:
             self.checks.check_true(name, holds=False)
 
     async def base_url_mode(self) -> None:
-        await self.use("base URL", TimebackClient(base_url=self.base_url, **self.auth))
+        await self.check_client("base URL", TimebackClient(base_url=self.base_url, **self.auth))
 
     async def services_mode(self) -> None:
         services = {"case": self.base_url}
         client = TimebackClient(services=services, **self.auth)
         self.raises("services: only CASE", lambda: client.oneroster, "is not configured")
-        await self.use("services", client)
+        await self.check_client("services", client)
 
     async def provider_mode(self) -> None:
         provider = TimebackProvider(base_url=self.base_url, **self.auth)
-        await self.use("provider", TimebackClient(provider=provider))
+        await self.check_client("provider", TimebackClient(provider=provider))
 
     async def wrong_secret(self) -> None:
         auth = self.auth | {"client_secret": "wrong"}
@@ -79,7 +79,7 @@ class Unified:
             refused = not answer["ok"] and "invalid_client" in answer["error"]
             self.checks.check_true("check_auth with a wrong secret", refused, str(answer))
 
-    async def shared_provider(self) -> None:
+    async def check_shared_provider(self) -> None:
         """Check that two clients of one provider share its token and see each other's writes."""
         provider = TimebackProvider(base_url=self.base_url, **self.auth)
         package, other = made.create_small_package(), made.create_small_package()
@@ -101,7 +101,7 @@ class Unified:
             provider.invalidate_tokens()
             await self.read("shared provider: after its tokens were invalidated", one, identifier)
 
-    async def manager(self) -> None:
+    async def check_manager(self) -> None:
         """Check that a manager calls two named clients concurrently."""
         manager = TimebackManager()
         manager.register("one", base_url=self.base_url, **self.auth)
@@ -124,8 +124,8 @@ async def main(base_url: str, token_url: str) -> None:
     await checks.run_part("services mode", unified.services_mode())
     await checks.run_part("provider mode", unified.provider_mode())
     await checks.run_part("a wrong secret", unified.wrong_secret())
-    await checks.run_part("a shared provider", unified.shared_provider())
-    await checks.run_part("a manager", unified.manager())
+    await checks.run_part("a shared provider", unified.check_shared_provider())
+    await checks.run_part("a manager", unified.check_manager())
     checks.exit_with_result()
 
 

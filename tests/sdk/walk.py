@@ -38,7 +38,7 @@ class Walk:
     def expect(self, package: Body) -> ExpectedResponses:
         return ExpectedResponses(package, self.server.profile, self.server.base_url)
 
-    async def connect(self) -> None:
+    async def check_connections(self) -> None:
         """Check the ways to configure the server's URLs and the credentials."""
         base, server = self.server.base_url, self.server
         await self.check_auth("check_auth", self.client)
@@ -59,15 +59,15 @@ class Walk:
         self.checks.check_equal(name, [answer["ok"], answer.get("error")], [True, None])
 
     async def file(self, file: str) -> None:
-        await self.framework(read_framework(file))
+        await self.check_framework(read_framework(file))
 
-    async def framework(self, package: Body) -> None:
+    async def check_framework(self, package: Body) -> None:
         """Upload a whole framework, and read it back with every method."""
         expected = self.expect(package)
         await frameworks.check_upload(self.checks, self.client, package, expected)
         await frameworks.check_reads(self.checks, self.client, expected)
 
-    async def replace(self, package: Body) -> None:
+    async def check_replacement(self, package: Body) -> None:
         """Check that upsert creates and replaces a framework, and that update replaces one."""
         checks, client = self.checks, self.client
         expected = self.expect(package)
@@ -108,15 +108,15 @@ class Walk:
     async def run_all(self, files: Sequence[str]) -> None:
         checks, client, server = self.checks, self.client, self.server
         unusual, small = made.create_unusual_package(), made.create_small_package()
-        await checks.run_part("connecting", self.connect())
+        await checks.run_part("connecting", self.check_connections())
         for file in files:
             await checks.run_part(Path(file).name, self.file(file))
         await checks.run_part(
-            "the documented example", self.framework(made.create_documented_package())
+            "the documented example", self.check_framework(made.create_documented_package())
         )
-        await checks.run_part("an unusual framework", self.replace(unusual))
+        await checks.run_part("an unusual framework", self.check_replacement(unusual))
         await checks.run_part("lists", lists.check_lists(checks, client, self.expect(unusual)))
-        await checks.run_part("a small framework", self.framework(small))
+        await checks.run_part("a small framework", self.check_framework(small))
         await checks.run_part("unknown", refusals.check_not_found(checks, client, server))
         await checks.run_part("invalid", refusals.check_invalid_bodies(checks, client))
         await checks.run_part("conflicts", refusals.check_conflicts(checks, client, small))

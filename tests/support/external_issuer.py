@@ -65,25 +65,25 @@ class ExternalIssuer:
         self._server.should_exit = True
         self._thread.join()
 
-    def rotate(self) -> None:
+    def rotate_key(self) -> None:
         """Replace the signing key and publish only the new one."""
         self.key = generate_signing_key()
         self.published = [dict(get_public_jwk(self.key))]
 
-    def token(self, **changes: Any) -> str:
+    def create_token(self, **changes: Any) -> str:
         """Create a valid token with some claims changed; None leaves a claim out."""
-        return encode_token(self.key, self.claims(**changes))
+        return encode_token(self.key, self.build_claims(**changes))
 
-    def forged(
+    def create_forged_token(
         self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any
     ) -> str:
         """Create a token with any header, signed by ``sign_bytes`` instead of the JWT library."""
         header = {"alg": "RS256", "kid": self.key.kid, **header}
-        parts = (json.dumps(part).encode() for part in (header, self.claims(**changes)))
+        parts = (json.dumps(part).encode() for part in (header, self.build_claims(**changes)))
         signed = ".".join(map(encode_base64url, parts))
         return f"{signed}.{encode_base64url(sign_bytes(signed.encode()))}"
 
-    def claims(self, **changes: Any) -> dict[str, Any]:
+    def build_claims(self, **changes: Any) -> dict[str, Any]:
         """Return the claims of a valid access token with some changed; None leaves a claim out."""
         now = int(time.time())
         claims = {

@@ -27,7 +27,7 @@ HOP_BY_HOP_FIELDS = {
 
 @dataclass
 class Exchange:
-    """A request that passes the proxy and, once it was forwarded, the response; both modifiable."""
+    """A request to the proxy and, once it was forwarded, the response; tests may change both."""
 
     method: str
     url: httpx.URL
@@ -51,7 +51,7 @@ Modify = Callable[[Exchange], None]
 
 
 def leave_unchanged(_: Exchange) -> None:
-    """Modify nothing; the default for requests."""
+    """Change nothing in an exchange; the default for requests."""
 
 
 @contextmanager

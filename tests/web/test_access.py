@@ -231,7 +231,7 @@ async def test_sign_in_with_token_of_trusted_issuer(
         assert 'name="token"' in (await browser.get("/sign-in")).text
         refused = await browser.post("/sign-in", data={"token": "made up"})
         assert refused.status_code == 401
-        form = {"token": external_issuer.token()}
+        form = {"token": external_issuer.create_token()}
         assert (await browser.post("/sign-in", data=form)).status_code == 303
         assert (await browser.get("/")).status_code == 200
 

@@ -72,13 +72,13 @@ async def test_sign_out_revokes_token_of_trusted_issuer(
     settings: Settings, external_issuer: ExternalIssuer, clean: None, claims: dict[str, Any]
 ) -> None:
     app = create_app(settings.model_copy(update={"local_issuer": False}))
-    token = external_issuer.token(**claims)
+    token = external_issuer.create_token(**claims)
     async with app.router.lifespan_context(app), visitor(app) as browser:
         form = {"token": token}
         assert (await browser.post("/sign-in", data=form)).status_code == 303
         await sign_out(browser)
         assert (await browser.get(DOCUMENTS, headers=bearer(token))).status_code == 401
-        different = external_issuer.token(sub="another", **claims | {"jti": "another"})
+        different = external_issuer.create_token(sub="another", **claims | {"jti": "another"})
         assert (await browser.get(DOCUMENTS, headers=bearer(different))).status_code == 200
 
 
