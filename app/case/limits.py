@@ -109,7 +109,7 @@ def check_density(
 
 
 def has_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has more members than an array of its size may have."""
+    """Return whether a JSON array has more members than entities could fit in its size."""
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
@@ -228,7 +228,7 @@ def collect_errors_in_chunks(
     beginning of long strings is validated, so a body without errors here may still be invalid.
     ``at`` is the location of the body in the request body.
     """
-    known = known_field_names()
+    known = list_model_field_names()
     chunk = _truncate(tree, known)
     collect_errors(schema, to_json_bytes(chunk), chunk, problems, at)
     for path, members in _find_long_lists(tree, ()):
@@ -306,7 +306,7 @@ def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Locatio
 
 
 def _truncate(value: Any, known: frozenset[str]) -> Any:
-    """Return a copy of a parsed value with only the first part of its lists and strings.
+    """Return a copy of a parsed JSON value with only the first part of its lists and strings.
 
     Objects keep their first ``MAX_FIELDS`` fields and all fields of the standard.
     """
@@ -354,8 +354,8 @@ def _subtract_values(value: Any, limit: int) -> int:
 
 
 @cache
-def known_field_names() -> frozenset[str]:
-    """Return the names of all fields of all model classes."""
+def list_model_field_names() -> frozenset[str]:
+    """Return the names of all fields that any class of the CASE model has; cached."""
     pending: list[type[CaseObject]] = [CaseObject]
     names: set[str] = set()
     while pending:

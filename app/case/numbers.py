@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ..formatting import truncate
-from .limits import known_field_names
+from .limits import list_model_field_names
 from .problems import Location
 
 
@@ -123,7 +123,7 @@ def _find_numbers(value: Any, location: Location, name: str) -> Iterator[tuple[L
     """
     if isinstance(value, _Number):
         is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
-        is_ignored = name in known_field_names() and not is_numeric
+        is_ignored = name in list_model_field_names() and not is_numeric
         if not is_ignored and (name in FLOAT_FIELDS or not value.is_integer):
             yield location, _format_message(value.text)
     elif isinstance(value, dict):

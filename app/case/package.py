@@ -120,10 +120,10 @@ def parse_package(
         problems.add(**problem)
     if problems:
         raise problems.to_exception("CFPackage")
-    return to_rows(package)
+    return convert_to_rows(package)
 
 
-def to_rows(package: CFPackage) -> Package:
+def convert_to_rows(package: CFPackage) -> Package:
     """Convert a validated CFPackage to a ``Package``, which contains the rows to store.
 
     Their JSON has no nulls, and links that were omitted are filled in.

@@ -33,6 +33,7 @@ from .package import (
     RelationKey,
     UploadedCFPackage,
     check_package_identifier,
+    convert_to_rows,
     find_duplicates_in_package,
     get_criterion_identifiers,
     get_relation_key,
@@ -43,9 +44,8 @@ from .package import (
     make_item_row,
     make_rubric_rows,
     parse_package,
-    to_rows,
 )
-from .parsing import FIRST_MEMBER, parse_collecting
+from .parsing import FIRST_MEMBER, parse_or_collect_errors
 from .problems import MAX_COUNTED_PROBLEMS, Location, Problems, format_path
 from .resources import DEFINITIONS
 
@@ -141,13 +141,13 @@ class _PackageParser:
         Raises ``UnprocessableContent`` if the document is invalid, with the errors of all entities.
         """
         split, problems = self._split(), Problems(self.max_problems)
-        head = parse_collecting(self.schema, split.head, problems, split.at)
+        head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
         if head is None:
             for each in LISTS:
                 for _ in _parse_members(each, split, problems):
                     pass
             raise problems.to_exception("CFPackage")
-        package = to_rows(head)
+        package = convert_to_rows(head)
         return package, _LazyRows(self, split, head, [*package.rows])
 
     def parse_whole(self, error: Exception) -> Package:
@@ -316,7 +316,7 @@ def _parse_members(each: EntityList, split: _SplitPackage, problems: Problems) -
     for index, member in enumerate(split.lists.get(each, ())):
         if problems.limit_reached:
             return
-        entity = parse_collecting(
+        entity = parse_or_collect_errors(
             each.schema, bytes(member), problems, (*split.at, *each.path, index)
         )
         if entity is not None:

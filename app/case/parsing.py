@@ -82,13 +82,13 @@ def _make_wrapper_class(schema: type[CaseObject], wrapper: str) -> type[CaseObje
 
 def _validate(schema: type[Model], raw: bytes) -> Model:
     problems = Problems()
-    entity = parse_collecting(schema, raw, problems)
+    entity = parse_or_collect_errors(schema, raw, problems)
     if entity is None:
         raise problems.to_exception(_get_standard_name(schema))
     return entity
 
 
-def parse_collecting(
+def parse_or_collect_errors(
     schema: type[Model], raw: bytes, problems: Problems, at: Location = ()
 ) -> Model | None:
     """Parse JSON as a model class, or add its errors to ``problems`` and return None.

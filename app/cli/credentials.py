@@ -40,8 +40,8 @@ def get_short_scope_name(scope: Scope) -> str:
     return scope.rpartition(".")[2]
 
 
-@click.group()
-def client() -> None:
+@click.group("client")
+def client_group() -> None:
     """Manage the clients that may request tokens.
 
     The client of CASE_CLIENT_ID and CASE_CLIENT_SECRET always exists and has all scopes. These
@@ -50,7 +50,7 @@ def client() -> None:
     """
 
 
-@client.command("add")
+@client_group.command("add")
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--scope",
@@ -93,7 +93,7 @@ def add_client(
     click.echo(secret)
 
 
-@client.command("list")
+@client_group.command("list")
 @database_option
 def list_clients(database_url: str | None) -> None:
     """List the clients with their scopes and secrets."""
@@ -111,7 +111,7 @@ def list_clients(database_url: str | None) -> None:
     print_table(rows, has_heading=True)
 
 
-@client.command("rotate")
+@client_group.command("rotate")
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--keep-old-for",
@@ -148,7 +148,7 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | 
     click.echo(secret)
 
 
-@client.command("remove")
+@client_group.command("remove")
 @click.argument("identifier", metavar="ID")
 @database_option
 def remove_client(identifier: str, database_url: str | None) -> None:
@@ -161,12 +161,12 @@ def remove_client(identifier: str, database_url: str | None) -> None:
     click.echo(f"removed client {identifier!r}; its tokens are no longer accepted", err=True)
 
 
-@click.group()
-def keys() -> None:
+@click.group("keys")
+def key_group() -> None:
     """Manage the keys that sign access tokens."""
 
 
-@keys.command("list")
+@key_group.command("list")
 @database_option
 def list_keys(database_url: str | None) -> None:
     """List the keys: the last one signs, all verify."""
@@ -181,7 +181,7 @@ def list_keys(database_url: str | None) -> None:
     print_table(rows, has_heading=True)
 
 
-@keys.command("rotate")
+@key_group.command("rotate")
 @click.option(
     "--drop-old",
     is_flag=True,

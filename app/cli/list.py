@@ -31,7 +31,7 @@ ListFormat = Literal["text", "json"]
     help="Output format.",
 )
 @database_option
-def list_command(
+def print_frameworks(
     *, prefix: str, deleted: bool, list_format: ListFormat, database_url: str | None
 ) -> None:
     """List the stored frameworks.

@@ -22,7 +22,7 @@ CHILD_OF = "isChildOf"
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """An entity of the linted package, for example a CFItem, with its path in the file."""
+    """An entity of the linted package, for example a CFItem, as a node of the graph."""
 
     kind: str
     path: str

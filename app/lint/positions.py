@@ -43,7 +43,7 @@ class JsonPositions:
         self._scan = json.JSONDecoder().raw_decode
         start = self._skip_whitespace(0)
         self._offsets[""] = start
-        self._visit("", start)
+        self._record_offsets("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
         """Return the line and column of the value at a path, or of the closest value around it."""
@@ -61,8 +61,8 @@ class JsonPositions:
         match = WHITESPACE.match(self._text, offset)
         return match.end() if match else offset
 
-    def _visit(self, path: str, start: int) -> int:
-        """Record the offsets of selected paths in the value at ``start``; return where it ends."""
+    def _record_offsets(self, path: str, start: int) -> int:
+        """Record where selected paths in the value at offset ``start`` begin; return its end."""
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]
@@ -78,7 +78,7 @@ class JsonPositions:
                 index += 1
             if member in self._wanted:
                 self._offsets[member] = member_start
-            offset = self._skip_whitespace(self._visit(member, offset))
+            offset = self._skip_whitespace(self._record_offsets(member, offset))
             if self._text[offset] == ",":
                 offset = self._skip_whitespace(offset + 1)
         return offset + 1

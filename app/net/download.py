@@ -208,11 +208,11 @@ class Fetcher:
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Create the exception for an error status; ``_RetryableError`` if a retry makes sense."""
+        """Create the exception for an error status; it says whether a retry makes sense."""
         status = response.status_code
         message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            message = f"{message}; {self._advise_on_token()}"
+            message = f"{message}; {self._explain_token_rejection()}"
         # A 404 of another host, after a redirect, does not mean that ``url`` itself is gone.
         is_own = _is_own_origin(str(response.url), url)
         error = DownloadError(message, status if is_own else None)
@@ -220,7 +220,7 @@ class Fetcher:
             return _RetryableError(error, _parse_retry_after(response.headers.get("Retry-After")))
         return error
 
-    def _advise_on_token(self) -> str:
+    def _explain_token_rejection(self) -> str:
         if self.credentials:
             client = self.credentials.client_id
             return f"it rejects the token that {client!r} got at --token-url"

@@ -174,11 +174,10 @@ def create_public_only_client(
 async def fetch_limited(
     http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
 ) -> tuple[int, bytes]:
-    """Send a GET request and return the status and body, whose size and duration are limited.
+    """Send a GET request and return its status and body, which may not exceed ``max_bytes``.
 
-    Raises ``ResponseTooLarge`` for a body of more than ``max_bytes`` and for a compressed one,
-    ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other
-    ``httpx.HTTPError``.
+    Raises ``ResponseTooLarge`` for a larger body and for a compressed one, ``httpx.ReadTimeout``
+    after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other ``httpx.HTTPError``.
     """
     try:
         async with (
