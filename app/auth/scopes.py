@@ -7,10 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """A permission of a token: to read, to create and replace, or to delete.
-
-    The value is the URL by which tokens name it.
-    """
+    """A permission; the value is the URL that tokens contain."""
 
     READONLY = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.readonly"
     CREATEPUT = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.createput"
