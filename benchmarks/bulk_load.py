@@ -23,8 +23,7 @@ BATCH_ROWS = 20_000
 def insert_frameworks(url: str, documents: int, items: int, prefix: str) -> None:
     """Insert documents into an empty database and distribute ``items`` items evenly among them.
 
-    ``documents`` is their number. ``prefix`` begins the seeds from which the contents are
-    generated.
+    ``documents`` is their number. The seeds that define their contents are ``prefix`` and a number.
     """
     asyncio.run(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
 

@@ -119,7 +119,10 @@ def generate_package_json(items: int, seed: str) -> bytes:
 
 
 def generate_document(seed: str) -> Body:
-    """Generate the CFDocument of a seed's framework; its title begins with one of four subjects."""
+    """Generate the CFDocument of the framework that a seed defines.
+
+    Its title begins with one of four subjects.
+    """
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
     package = build_identifier(seed, "package")
     return {
@@ -138,7 +141,10 @@ def generate_document(seed: str) -> Body:
 
 
 def generate_item(seed: str, index: int) -> Body:
-    """Generate the CFItem number ``index`` of a seed's framework; its code is unique in it."""
+    """Generate the CFItem number ``index`` of the framework that a seed defines.
+
+    Its code is unique in the framework.
+    """
     node = get_item_node(seed, index)
     text = generate_statement(seed, index)
     if index % RARITY == RARITY // 2:
@@ -182,13 +188,13 @@ def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
 
 
 def get_item_node(seed: str, index: int) -> EntityLink:
-    """Return the title, identifier and URI that link to item number ``index`` of a seed."""
+    """Return the link to item number ``index`` of a framework: title, identifier and URI."""
     identifier = build_identifier(seed, f"item/{index}")
     return EntityLink(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
 
 
 def build_identifier(seed: str, name: str) -> str:
-    """Return the UUID of a seed's entity, for example of the name ``item/7``."""
+    """Return the UUID that a seed gives to an entity, whose name is for example ``item/7``."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
 
 

@@ -179,7 +179,7 @@ def run_load_during_work(
 
 
 def list_item_identifiers(seed: str, count: int) -> list[str]:
-    """Return the identifiers of the first ``count`` items of a seed's framework."""
+    """Return the identifiers of the first ``count`` items of the framework that a seed defines."""
     return [data.build_identifier(seed, f"item/{index}") for index in range(count)]
 
 
@@ -194,7 +194,7 @@ def upload_package(client: Client, package: bytes) -> float:
 
 
 def build_package_path(seed: str) -> str:
-    """Return the path of the package of a seed's framework."""
+    """Return the URL path of the package of the framework that a seed defines."""
     return f"{PREFIX}/CFPackages/{data.build_identifier(seed, 'document')}"
 
 

@@ -43,7 +43,7 @@ ASSOCIATIONS = f"""
 BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordinal"
 
 
-async def _no_reset(_: Any) -> None:
+async def _skip_reset(_: Any) -> None:
     """Leave a released connection as it is, because the server's pool resets nothing either."""
 
 
@@ -56,7 +56,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         max_size=POOL_SIZE,
         statement_cache_size=1024,
         max_cached_statement_lifetime=0,
-        reset=_no_reset,
+        reset=_skip_reset,
     ) as pool:
         app.state.pool = pool
         yield

@@ -137,7 +137,10 @@ def _replace_identifiers(package: str, name: str) -> bytes:
 def _measure(
     lab: Lab, database: str, item: SearchedItem
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the seconds of the three actions: for each first use after a start, and later ones."""
+    """Measure the three actions repeatedly and return their durations in seconds.
+
+    The first list is of first uses after a start of server and browser, the second of later uses.
+    """
     if not database:
         raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
     firsts, others = [], []

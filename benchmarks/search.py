@@ -79,7 +79,7 @@ def search(lab: Lab) -> Iterator[ResultRow]:
 
 
 async def _measure(url: str, items: int, times: int) -> dict[str, list[float]]:
-    """Return the durations of each query in seconds, by the query."""
+    """Return the durations in seconds of each query, measured ``times`` times."""
     durations: dict[str, list[float]] = {query: [] for query in QUERIES}
     async with Database.open(url, Settings(database_url=url)) as database:
         async with database.connection() as connection:

@@ -55,7 +55,10 @@ def _measure_during_filters(
 
 
 def _repeat_reads(server: BenchmarkedServer, path: str, length: float) -> list[float]:
-    """Repeat a GET request for ``length`` seconds; return the durations, and require status 200."""
+    """Send a GET request repeatedly for ``length`` seconds and return the durations in seconds.
+
+    Raises ``BenchmarkError`` unless every response is 200.
+    """
     seconds: list[float] = []
     until = time.monotonic() + length
     with Client(server.base_url, server.headers) as client:

@@ -16,7 +16,7 @@ from stress import large_bodies
 from stress.hostile_bodies import BODIES, OPERATIONS
 from stress.large_bodies import BACKGROUND, HOSTILE, SERVER
 from stress.report import Report
-from stress.server import background_requests, create_client, monitor_memory
+from stress.server import create_client, monitor_memory, send_background_requests
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
 TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
@@ -91,7 +91,7 @@ async def run(live: LiveServer, body_mb: int) -> Report:
     async with (
         create_client(live) as http,
         monitor_memory(live) as report.memory[SERVER],
-        background_requests(live) as report.seconds[BACKGROUND],
+        send_background_requests(live) as report.seconds[BACKGROUND],
     ):
         for prefix in PROFILES:
             await _send_bodies(report, http, prefix)

@@ -1,4 +1,4 @@
-"""Full disks: Postgres on a small tmpfs that is fill_disk.
+"""Full disks: Postgres on a small tmpfs that is filled.
 
 Without space for tables, Postgres rejects writes; without space for its write-ahead log, it stops.
 In both cases, once there is space, the server must recover by itself and all acknowledged writes

@@ -37,7 +37,10 @@ HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 
 
 @dataclass
 class EventResult:
-    """The counts of one event, such as a killed primary: acknowledged, lost and wrong responses."""
+    """What the clients counted during one event, such as the kill of the primary.
+
+    Acknowledged, lost and wrong writes, errors, and slow responses.
+    """
 
     name: str
     may_lose: bool = False

@@ -158,10 +158,7 @@ def _admin_url(cluster: Cluster) -> str:
 
 
 async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
-    """Terminate all connections that exist now.
-
-    The server's pool replaces its first connection at once.
-    """
+    """Terminate the connections that exist now, not the one that the pool then opens at once."""
     began = await sql.fetchval("SELECT clock_timestamp()")
     condition = (
         "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"

@@ -23,10 +23,10 @@ from stress.report import Report
 from stress.server import (
     MEGABYTE,
     PREFIX,
-    background_requests,
     create_client,
     monitor_memory,
     run_server,
+    send_background_requests,
 )
 
 Show = Callable[[str], None]
@@ -168,7 +168,7 @@ async def _run(megabytes: int) -> None:
                 async with (
                     create_client(live) as http,
                     monitor_memory(live) as report.memory[SERVER],
-                    background_requests(live) as report.seconds[BACKGROUND],
+                    send_background_requests(live) as report.seconds[BACKGROUND],
                 ):
                     await run(report, http, megabytes, click.echo)
                 click.echo(str(report))

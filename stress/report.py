@@ -36,7 +36,7 @@ class Report:
         return "; ".join([*parts, f"{len(self.violations)} violations"])
 
     def get_quantile(self, name: str, share: float) -> float:
-        """Return a quantile of the durations in seconds of a kind; 0.5 is the median."""
+        """Return a quantile of the durations of one kind, in seconds; 0.5 is the median."""
         ordered = sorted(self.seconds[name])
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 

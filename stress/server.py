@@ -50,8 +50,8 @@ def open_connection(
 ) -> socket.socket:
     """Open a TCP connection to a server and send bytes on it.
 
-    A small ``receive_buffer`` (bytes) makes the kernel stop the server's sends early, as a slow
-    client would.
+    ``receive_buffer`` (bytes) limits how much the kernel accepts before the client reads; a small
+    one simulates a slow client.
     """
     address = urlsplit(live.base_url)
     raw = socket.socket()
@@ -106,10 +106,10 @@ async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
 
 
 @asynccontextmanager
-async def background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
-    """Send ten small requests per second during a block; yield a list that gets their durations.
+async def send_background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
+    """Send ten small requests per second during a block.
 
-    The durations are in seconds.
+    Yields a list to which the durations in seconds are added.
     """
     seconds: list[float] = []
     stop = asyncio.Event()

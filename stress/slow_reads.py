@@ -36,7 +36,7 @@ INSERT = """
 
 
 async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
-    """Store a document with ``items`` items, inserted by SQL because uploads would take longer."""
+    """Create a document and insert ``items`` items with SQL, because uploads would take longer."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201

@@ -133,7 +133,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 @pytest.fixture(scope="session")
 def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
-    """Return a function that creates an empty database for a named purpose and returns its URL.
+    """Return a function that creates an empty database for a purpose and returns its URL.
 
     Each test process has databases of its own.
     """
@@ -146,10 +146,10 @@ def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
-    """Return a function that creates a database with the schema for a named purpose.
+    """Return a function that creates a migrated database for a purpose and returns its URL.
 
-    It returns the URL. Each test process has databases of its own. The function runs an event loop,
-    so async tests must call it in a thread.
+    Each test process has databases of its own. The function runs an event loop, so async tests must
+    call it in a thread.
     """
     template = create_template(postgres, run_dir)
 

@@ -49,7 +49,7 @@ class Api:
         return int(page["totalCount" if "totalCount" in self.profile.paging_fields else "total"])
 
     def list_lost_values(self, sent: Any, got: Any) -> list[str]:
-        """List the values of a request that a response lacks or changes, with their paths.
+        """List the values of ``sent`` that ``got`` lacks or changes, with their paths.
 
         ``uri`` is not compared in profiles that rewrite it.
         """

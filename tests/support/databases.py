@@ -26,7 +26,7 @@ TEMPLATE = "case_test_template"
 
 
 def to_asyncpg_url(url: str) -> str:
-    """Return the URL that asyncpg accepts for an SQLAlchemy URL, which may name a driver."""
+    """Convert an SQLAlchemy URL to one that asyncpg accepts, without the name of a driver."""
     _, separator, rest = url.partition("://")
     return f"postgresql{separator}{rest}"
 
