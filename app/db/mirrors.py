@@ -78,7 +78,7 @@ async def count_entities(database: Database, document: str) -> int:
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Insert the mirror of a source URL, or replace the stored one."""
+    """Store the source of a package that is synced and its state, replacing an earlier state."""
     await database.execute(_save(), **mirror._asdict())
 
 

@@ -240,7 +240,11 @@ class AcquireContext:
         return error
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Release the connection. Raises ``ServiceUnavailable`` if another try may succeed."""
+        """Release the connection after the block.
+
+        Raises ``ServiceUnavailable`` if the block failed with an error after which a retry may
+        succeed.
+        """
         if self._transaction:
             block_error, error = error, await self._end_transaction(error)
             if error is not block_error and not isinstance(error, CONNECTION_LOST):
@@ -399,7 +403,7 @@ class Database:
 
         Raises ``ServiceUnavailable`` if none becomes free in time, or Postgres is unreachable.
         """
-        # Not unavailable_on, because a generator would take a third of the time of an acquisition.
+        # Not raise_unavailable_on, because a generator would take a third of the time.
         try:
             if limit is None:
                 return await self._acquire(is_scan=False)

@@ -359,7 +359,7 @@ class Namespaces:
         async with self._create_lock:
             if self._empty is None:
                 clone = await DatabaseClone.create(self._cloner, self._settings, self._seed)
-                await clones.truncate_all(clone.database)
+                await clones.delete_all_frameworks(clone.database)
                 await clone.disconnect()
                 self._empty = clone.name
         return self._empty

@@ -101,7 +101,7 @@ async def write_everything(database: Database) -> None:
 
 
 async def delete_all(database: Database) -> None:
-    await clones.truncate_all(database)
+    await clones.delete_all_frameworks(database)
     async with database.connection() as connection:
         for name in ("clients", "signing_keys"):
             await connection.execute(f"DELETE FROM {name}")

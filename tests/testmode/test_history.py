@@ -170,7 +170,7 @@ async def test_truncate_keeps_clients_and_keys(
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:
             await connection.execute(statement)
-        await clones.truncate_all(database)
+        await clones.delete_all_frameworks(database)
         counts = {
             name: await connection.fetchval(f"SELECT count(*) FROM {name}")
             for name in tables.metadata.tables

@@ -56,7 +56,7 @@ OTHER_CONNECTIONS = (
     "AND coalesce(backend_type, 'client backend') = 'client backend'"
 )
 PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_history"}
-"""Tables that ``truncate_all`` leaves alone, so that clients and their tokens stay valid."""
+"""Tables that ``delete_all_frameworks`` keeps, so that clients and their tokens stay valid."""
 
 
 async def require_clonable(url: str) -> None:
@@ -169,7 +169,7 @@ class DatabaseCloner:
         await asyncio.gather(*(self._drop(row["datname"]) for row in rows))
 
 
-async def truncate_all(database: Database) -> None:
+async def delete_all_frameworks(database: Database) -> None:
     """Delete all frameworks of a database, but keep signing keys, clients and revoked tokens."""
     names = [_quote(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
     async with database.connection() as connection:

@@ -183,7 +183,10 @@ def _build_value(entities: Entities, field: Field) -> Expression:
 
 
 def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the condition of a comparison; an absent field is unequal to every value."""
+    """Build the SQL condition of a comparison such as ``title='Maths'``.
+
+    An absent field is unequal to every value.
+    """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     value = _build_value(entities, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
@@ -327,7 +330,7 @@ def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnEleme
 
 
 def _build_member_text(entities: Entities, field: Field, member: Expression) -> Expression:
-    """Build the SQL for the text of an array member, or of the member's field in the filter."""
+    """Build the SQL for an array member as text, or for a field of it such as ``title``."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (plural := find_url_plural(entities, field.path)) is not None:

@@ -221,7 +221,7 @@ def _select_counters() -> CompiledStatement:
 
 
 def _select_counter_row(document: ColumnElement[str]) -> FromClause:
-    """Select a document's three counters, last change and number of increments as one row."""
+    """Select the three counters of a package's revision, and its last change, as one row."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")
@@ -268,7 +268,7 @@ def _select_has_foreign_nodes() -> CompiledStatement:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    """Compile a statement that replaces the increments of a revision scope by their sum."""
+    """Compile a statement that replaces the increments of one revision counter by their sum."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)

@@ -78,7 +78,10 @@ def _row_exists(
 
 
 def build_body_expression(resource: Resource) -> ColumnElement[Any]:
-    """Return the column of JSON bodies; for rubrics, SQL that adds the criteria and levels."""
+    """Return the column with an entity's JSON body.
+
+    For rubrics, return SQL that adds their criteria and levels, which are stored in other tables.
+    """
     return _rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
 

@@ -100,7 +100,10 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 @cache
 def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
-    """Return the statements that register definitions, insert links, log and write rubrics."""
+    """Return the statements to run after a new package's entities were copied to their tables.
+
+    They register definitions, insert links, log the writes and write the rubrics.
+    """
     statements: NamedStatements = []
     for resource in LARGE_RESOURCES:
         for reference in dml.REFERENCES[resource.name]:
@@ -140,7 +143,7 @@ def _select_rows_with_keywords(resource: Resource) -> CTE:
 
 
 def _compile_creation_log(resource: Resource) -> CompiledStatement:
-    """Compile a statement that logs the creation of all entities of a class, in package order."""
+    """Compile a statement that logs the creation of all a document's entities of one class."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, operation).where(table.c.document_identifier == DOCUMENT)

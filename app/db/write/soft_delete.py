@@ -297,7 +297,7 @@ def _compile_identifier_replacement() -> CompiledStatement:
 
 
 def _select_wanted_package_identifier() -> ColumnElement[str]:
-    """Select the package identifier in a document's body, or the document's own without one."""
+    """Select the package identifier in a document's body; if it has none, the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -391,7 +391,10 @@ def _compile_set_deleted_at(
 
 
 def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Compile a statement that logs a document's associations as hidden or shown with it."""
+    """Compile a statement that logs the associations of a deleted or undeleted document.
+
+    They are hidden and shown together with it.
+    """
     table = tables.associations
     affected = (
         select(table.c.identifier, literal(operation).label("operation"))
