@@ -58,5 +58,5 @@ def _normalize_authority(netloc: str) -> str:
 
 @lru_cache(maxsize=64)
 def get_server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
-    """Return the ``ServerUrls`` of these base URLs and prefixes; the objects are cached."""
+    """Return a cached ``ServerUrls`` for these base URLs and path prefixes."""
     return ServerUrls(urls, prefixes)

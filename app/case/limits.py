@@ -58,10 +58,10 @@ SLICE_BYTES = 1_000_000
 
 
 class DensityLimit(NamedTuple):
-    """How many JSON values, and how many objects and arrays among them, a body may contain.
+    """A limit on the number of JSON values in a body, relative to its size.
 
-    ``values`` and ``groups`` are allowed at any size. A body may contain one more value for each
-    ``BYTES_PER_VALUE``, and one more object or array for each ``bytes_per_group``.
+    ``values`` and ``groups`` (objects and arrays) are allowed at any size. A body may contain one
+    more value for each ``BYTES_PER_VALUE``, and one more group for each ``bytes_per_group``.
     """
 
     values: int

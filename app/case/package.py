@@ -105,10 +105,11 @@ class UploadedCFPackage(NamedCFPackage):
 def parse_package(
     raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
 ) -> Package:
-    """Parse and check an uploaded CFPackage, bare or wrapped in a field, and return its rows.
+    """Parse and check an uploaded CFPackage, given as JSON, and return its rows.
 
-    Raises ``ContentTooLarge`` if it has more values than its size allows, unless ``allow_dense``;
-    ``BadRequest`` if it is not JSON; and ``UnprocessableContent`` with all its errors.
+    It may be wrapped in an object: ``{"CFPackage": {…}}``. Raises ``ContentTooLarge`` if it has
+    more values than its size allows, unless ``allow_dense``; ``BadRequest`` if it is not JSON; and
+    ``UnprocessableContent`` with all its errors.
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     keys = ((each.identifier, get_relation_key(each)) for each in package.CFAssociations)

@@ -210,7 +210,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package, split into the package without its entities, and its lists of them."""
+    """The JSON of a package in two parts: the package with empty lists, and its lists."""
 
     at: Location
     """The location of the package in the body."""

@@ -128,9 +128,10 @@ class SubmittedBody:
         )
 
     def _parse_target(self, name: str, link: Fields) -> Target | None:
-        """Return (plural, identifier) of the entity whose URL a link contains.
+        """Return (plural, identifier) of the entity of this server to which a link points.
 
-        None if it is no URL of this server, or contradicts the identifier of the link.
+        Returns None if the link's URI is no URL of this server, or contradicts the link's
+        identifier.
         """
         assert self.origin.server_urls
         target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))

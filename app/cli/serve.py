@@ -51,7 +51,7 @@ class ServeCommand(click.Command):
     """The ``serve`` command; its help also lists the settings that have no option."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the environment variables of these settings, with description and default."""
+        """Write the settings that have no option: variable, description and default of each."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
         for name, field in Settings.model_fields.items():

@@ -186,9 +186,10 @@ class Duration(click.ParamType[timedelta]):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read the settings from the environment; command-line ``flags`` override them unless None.
+    """Read the settings from the environment and from command-line flags, which take precedence.
 
-    Raises ``StartupError`` naming the variable of each invalid setting.
+    Flags that are None are ignored. Raises ``StartupError`` naming the variable of each invalid
+    setting.
     """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})

@@ -110,9 +110,9 @@ def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
 
 
 def _format_examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
-    """Yield a line for each violation if ``everything``, else for each of the largest groups.
+    """Yield lines for all violations, or for five examples of different kinds.
 
-    A group has violations of one rule with the same message and similar paths.
+    An example stands for all violations of a rule with the same message and similar paths.
     """
     if everything:
         yield from (_format_violation(violation, 0) for violation in violations)
