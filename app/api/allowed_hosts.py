@@ -47,7 +47,8 @@ ERROR_PAGE = """<!DOCTYPE html>
 class HostCheck:
     """Checks the Host header of requests against a list of allowed host names.
 
-    A ``*.`` pattern allows all subdomains; ``allowed=None`` allows every host.
+    This prevents DNS rebinding. A pattern such as ``*.example.org`` allows all subdomains;
+    ``allowed=None`` allows every host.
     """
 
     def __init__(self, allowed: Iterable[str] | None) -> None:
@@ -57,10 +58,10 @@ class HostCheck:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HostCheck:
-        """Create the check of Host headers from the configured host names.
+        """Create the check of Host headers from the host names in the settings.
 
-        Without such names, the headers are only checked if the server listens on loopback and needs
-        no secret of its own: otherwise a web page could read everything by DNS rebinding.
+        If none are configured, headers are only checked when the server listens on loopback and
+        needs no secret of its own: otherwise a web page could read everything by DNS rebinding.
         """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())
@@ -121,10 +122,10 @@ def _normalize_ip_address(address: str) -> str:
 
 
 def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
-    """Build the response to a request whose Host header was rejected.
+    """Build the error response for a request whose Host header was rejected.
 
-    Its format fits the path and the client: OAuth JSON for token requests, HTML for browsers,
-    otherwise imsx_StatusInfo.
+    Token requests get OAuth's JSON, browsers get HTML, and all other clients get an
+    ``imsx_StatusInfo``, the error format of CASE.
     """
     path = NAMESPACE_PATTERN.sub("", scope["path"])
     if path in TOKEN_PATHS:

@@ -29,7 +29,7 @@ ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 
 
 class AnonymousReadLimiter:
-    """Limits the rate of reads without an access token, for each IP address.
+    """Limits how often each IP address may read without an access token.
 
     Each address (for IPv6, each /64 network) has a token bucket of ``per_minute`` reads, which
     refills within a minute.

@@ -33,7 +33,10 @@ def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrig
 
 
 def _list_server_urls(request: Request) -> ServerUrls:
-    """Return the URLs that begin with the public URL or with the Host of the request."""
+    """List the URL prefixes that links to this server may have, to recognize them in a body.
+
+    They are the public URL, and URLs with the host that the request names.
+    """
     settings = get_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

@@ -30,15 +30,20 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 @lru_cache(CACHE_SIZE)
 def hash_representation(*parts: object) -> str:
-    """Hash everything that shapes a response but the stored data, such as profile and fields.
+    """Hash the parts of a request that shape its response, such as profile and fields.
 
-    Returns 12 hexadecimal digits, which become part of the entity tag.
+    The stored data is not included. Returns 12 hexadecimal digits, which become part of the entity
+    tag.
     """
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
 def build_validator_headers(revision: Revision, representation: str) -> dict[str, str]:
-    """Return the headers ``ETag`` and, unless the change is too recent, ``Last-Modified``."""
+    """Return the headers with which clients can revalidate a response: ETag and Last-Modified.
+
+    ``representation`` is the result of ``hash_representation``. ``Last-Modified`` is left out for 2
+    seconds after a change, because others may follow within the same second.
+    """
     headers = {"ETag": _entity_tag(revision, representation)}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > LAST_MODIFIED_MIN_AGE_SECONDS:
@@ -59,7 +64,7 @@ def _http_date(timestamp: datetime) -> str:
 async def is_not_modified(
     request: Request, revisions: Revisions, current: Revision, representation: str
 ) -> bool:
-    """Return whether the client's copy is current, so that the response is 304.
+    """Return whether the client's cached copy is current, so that the response can be 304.
 
     Evaluates ``If-None-Match`` or, if it is missing, ``If-Modified-Since``.
     """

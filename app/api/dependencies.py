@@ -42,7 +42,10 @@ APP_STATE = "case_server.app_state"
 
 
 def get_state(request: Request) -> AppState:
-    """Return the state that serves a request: its namespace's in test mode, else the process's."""
+    """Return the shared state (database, caches and so on) that serves a request.
+
+    In test mode, each namespace has its own state; otherwise, the process has one.
+    """
     state: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
     return state
 
@@ -130,7 +133,10 @@ async def get_caller(
     state: StateDep,
     profile: ProfileDep,
 ) -> Caller:
-    """Return the authenticated caller, or the anonymous caller where reads need no token."""
+    """Return the authenticated caller of a request.
+
+    If the server allows reads without a token, a request without one has the anonymous caller.
+    """
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers
     if is_anonymous and state.anonymous_reads and not profile.writes:
@@ -143,7 +149,10 @@ async def get_caller(
 
 
 def require_primary(state: AppState, path: str) -> None:
-    """Raise ``MethodNotAllowed`` if the database is a standby, which cannot be written to."""
+    """Raise ``MethodNotAllowed`` if the database is a standby, because a standby is read-only.
+
+    Called before a write to ``path``.
+    """
     if not state.database.is_standby:
         return
     primary = state.settings.primary_url

@@ -51,7 +51,7 @@ def build_status_info(profile: Profile, error: CaseServerError) -> dict[str, Any
 
 
 def build_error_response(path: str, error: CaseServerError) -> Response:
-    """Return the response for an error, in the format of the API profile that ``path`` is in."""
+    """Return the response for an error, in the format of the API profile at ``path``."""
     return json_response(build_status_info(find_profile(path), error), error.status, error.headers)
 
 
@@ -77,7 +77,7 @@ async def handle_case_error(request: Request, error: Exception) -> Response:
 
 
 async def handle_http_exception(request: Request, error: Exception) -> Response:
-    """Respond to a request for an unknown path, or with a method that its path does not have."""
+    """Respond with 404 to an unknown path, or with 405 to a method that it does not support."""
     assert isinstance(error, HTTPException)
     path, method, headers = request.url.path, request.method, dict(error.headers or {})
     description = error.detail

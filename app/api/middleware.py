@@ -60,7 +60,7 @@ HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
 
 class RequestMiddleware:
-    """Middleware for every request: checks its Host, gives it an ID, and logs it.
+    """Outermost middleware: checks the Host header, assigns a request ID, and logs each request.
 
     It also adds the default security headers to responses.
     """
@@ -74,7 +74,10 @@ class RequestMiddleware:
         self.header_names = {name for name, _ in self.headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an HTTP request, answer its errors and log it; pass other events on (ASGI)."""
+        """Handle and log an HTTP request; turn unhandled exceptions into responses (ASGI).
+
+        Other ASGI events, such as start-up and shutdown, are passed on unchanged.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -119,7 +122,7 @@ class RequestMiddleware:
         await app(scope, receive, send)
 
     def _select_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
-        """Return the default security headers that a response does not set itself."""
+        """Return the default security headers that are not among a response's own ``headers``."""
         names = {name for name, _ in headers}
         if names.isdisjoint(self.header_names):
             return self.headers
@@ -127,9 +130,9 @@ class RequestMiddleware:
 
 
 def _drop_response_body(send: Send) -> Send:
-    """Return a ``send`` function for HEAD requests, which sends only the header section.
+    """Wrap an ASGI ``send`` function so that it sends only the header section, as HEAD requires.
 
-    The response then ends, so that a package is not read to its end.
+    The response ends after its headers, so that the server need not read a package to its end.
     """
 
     async def send_header_section(message: Message) -> None:

@@ -26,9 +26,10 @@ Fields: TypeAlias = tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class PackageView:
-    """A JSON form in which a framework is served: a flat package or a tree of items.
+    """A JSON format in which a whole framework is served: a flat package or a tree of items.
 
-    ``iter_chunks`` yields its JSON; ``fields`` are the members that the request selects.
+    ``iter_chunks`` yields the JSON of a framework in chunks. ``fields`` are the top-level members
+    that the request selects.
     """
 
     name: str
@@ -39,10 +40,11 @@ class PackageView:
 async def respond_with_package(
     request: Request, state: AppState, renderer: Renderer, identifier: str, view: PackageView
 ) -> Response:
-    """Respond with a framework: 304 if the client has it, else from the cache, else rendered.
+    """Respond with a whole framework, from the cache if possible.
 
-    The current revision is read once and decides between the three. ``identifier`` is the package's
-    or its document's. Raises ``NotFound``.
+    The framework's current revision decides: the response is 304 if the client's copy has it, the
+    cached response if that has it, and otherwise rendered anew. ``identifier`` is that of the
+    package or of its document. Raises ``NotFound``.
     """
     current = await state.revisions.get_current(identifier)
     representation = (
@@ -77,7 +79,7 @@ async def respond_with_package(
 async def _is_cached_response_current(
     cached: CachedResponse, revisions: Revisions, current: Revision
 ) -> bool:
-    """Return whether a cached response has the content of the current revision."""
+    """Return whether a cached response may be sent to a request that needs revision ``current``."""
     is_queued = not cached.has_started
     try:
         await cached.wait_for_first_chunk()
@@ -94,7 +96,10 @@ async def _is_cached_response_current(
 
 
 async def _encode(request: Request, cached: CachedResponse, tag: str) -> Response:
-    """Return a cached response in the content encoding that the client prefers."""
+    """Build the HTTP response from a cached one, in the encoding that the client prefers.
+
+    ``tag`` is the hash of the representation, which becomes part of the entity tag.
+    """
     assert cached.revision is not None, "the producer sets it before the first chunk"
     headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
     supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)

@@ -36,7 +36,7 @@ MINOR_CODES: Mapping[ErrorCode, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The options of an API profile, a variant of the CASE API under its own path prefix.
+    """The options of an API profile: a variant of the CASE API under its own path prefix.
 
     The defaults are those of the CASE 1.1 standard.
     """
@@ -85,18 +85,18 @@ class Profile:
 
     @property
     def derivation(self) -> Derivation:
-        """Return the values that responses of this profile derive from stored ones.
+        """Return which values of a response are computed, such as ``uri``, instead of stored.
 
-        Filters and sorting must compare the derived values, because clients see them.
+        Filters and sorting must compare the computed values, because clients see them.
         """
         return Derivation(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
     def get_dialect(self, resource: Resource | None = None) -> Dialect:
-        """Return the query parameters that a list of a resource type accepts.
+        """Return the rules for parsing the query parameters of a list of ``resource``.
 
-        Without ``resource``, those of other responses, such as packages.
+        Without ``resource``, they are the rules for other responses, such as packages.
         """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
@@ -109,7 +109,10 @@ class Profile:
         )
 
     def get_minor_code(self, reason: ErrorCode) -> str:
-        """Return the ``imsx_codeMinor`` value with which this profile reports an error code."""
+        """Return the ``imsx_codeMinor`` value by which this profile reports an error.
+
+        For example, the reason ``unknown`` becomes ``unknownobject``.
+        """
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 
 

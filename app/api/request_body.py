@@ -66,7 +66,7 @@ RawBody = Annotated[bytes, Depends(read_body)]
 
 
 async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) -> T:
-    """Call ``parse`` and return its result; use a worker thread if the body is large.
+    """Call ``parse`` and return its result, in a worker thread if the body is large.
 
     Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
     if no upload slot becomes free in time.
@@ -79,10 +79,10 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
 
 @asynccontextmanager
 async def upload_slot(request: Request) -> AsyncIterator[None]:
-    """Wait for one of the few upload slots, and hold it while the block is active.
+    """Wait for one of the few upload slots, and hold it while the ``async with`` block runs.
 
-    Few uploads are thus parsed and written at a time. Raises ``ServiceUnavailable`` after waiting
-    ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
+    This limits how many uploads are parsed and written at a time. Raises ``ServiceUnavailable``
+    after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
     """
     limiter = get_state(request).upload_limiter
     try:

@@ -39,7 +39,7 @@ SLICE_BYTES = 16_384
 
 
 class CachedResponse:
-    """A response body stored as one gzip stream, complete or still being produced.
+    """A response body, compressed as one gzip stream, that may still be being produced.
 
     Several requests can read it while it grows.
     """
@@ -58,7 +58,10 @@ class CachedResponse:
         self._changed = asyncio.Event()
 
     async def run(self, producer: Producer) -> None:
-        """Produce the response: compress and store the producer's chunks, or its error."""
+        """Produce the response: compress and store each chunk that ``producer`` yields.
+
+        If the producer raises an error, the error is stored and raised to the readers.
+        """
         self.has_started = True
         compressor = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
         try:
@@ -86,7 +89,7 @@ class CachedResponse:
         changed.set()
 
     async def wait_for_first_chunk(self) -> None:
-        """Wait until the body begins. Raises the producer's error if there is no chunk."""
+        """Wait until the first chunk is available. Raises the producer's error if there is none."""
         while not (self.chunks or self.error):
             await self._changed.wait()
         if self.error and not self.chunks:
@@ -111,7 +114,10 @@ class CachedResponse:
                 await changed.wait()
 
     async def iter_identity(self) -> AsyncIterator[bytes]:
-        """Yield the uncompressed body in the same way as ``iter_gzip``."""
+        """Yield the body uncompressed: stored chunks at once, later ones as they are produced.
+
+        Raises the producer's error, if any, after the last chunk.
+        """
         decompressor = isal_zlib.decompressobj(GZIP_WBITS)
         async for chunk in self.iter_gzip():
             for start in range(0, len(chunk), SLICE_BYTES):
@@ -138,7 +144,7 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """An LRU cache of package responses, limited to a size in bytes, for one process."""
+    """An LRU cache of package responses in one process, limited by their total size in bytes."""
 
     def __init__(self, megabytes: int, producers: int) -> None:
         self.max_bytes = megabytes * 1_000_000
@@ -148,16 +154,16 @@ class ResponseCache:
         self._producer_slots = asyncio.Semaphore(producers)
 
     def get(self, key: Key) -> CachedResponse | None:
-        """Return the latest response for a key, complete or still being produced, or None."""
+        """Return the latest response for a key, or None; it may still be being produced."""
         response = self._responses.get(key)
         if response is not None:
             self._responses.move_to_end(key)
         return response
 
     def start(self, key: Key, producer: Producer) -> CachedResponse:
-        """Start to produce a response in the background, and return it before it is complete.
+        """Start producing a response in the background and return it before it is complete.
 
-        It is in the cache at once, so that later requests for the key share it.
+        It is added to the cache at once, so that later requests for the key share it.
         """
         response = self._responses[key] = CachedResponse()
         self._responses.move_to_end(key)
@@ -178,7 +184,7 @@ class ResponseCache:
         self.evict()
 
     def evict(self) -> None:
-        """Drop complete responses, least recently used first, until the cache fits its size."""
+        """Remove the least recently used complete responses until the size limit is met."""
         size = sum(response.stored_size for response in self._responses.values())
         for key, response in list(self._responses.items()):
             if size <= self.max_bytes:

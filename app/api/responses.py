@@ -26,16 +26,19 @@ def json_response(
 
 
 def reject_nul(identifier: str) -> str:
-    """Return an identifier unchanged. Raises ``NotFound`` if it has NUL, which Postgres rejects."""
+    """Return an identifier unchanged, or raise ``NotFound`` if it contains a NUL character.
+
+    Postgres rejects strings with NUL, so no entity can have such an identifier.
+    """
     if "\x00" in identifier:
         raise NotFound("entity", identifier, "remove the NUL character")
     return identifier
 
 
 def require_same_identifier(in_path: str, in_body: str) -> None:
-    """Raise ``BadRequest`` unless the path and the body of a PUT have the same identifier.
+    """Raise ``BadRequest`` unless the path and the body of a PUT contain the same identifier.
 
-    The implementation guide requires it.
+    The implementation guide requires them to be equal.
     """
     if in_path != in_body:
         raise BadRequest(
@@ -47,9 +50,9 @@ def require_same_identifier(in_path: str, in_body: str) -> None:
 def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
     """Choose the content encoding of a response by ``Accept-Encoding`` (RFC 9110, 12.5.3).
 
-    ``supported`` lists codings in the order in which the server prefers them. The one with the
-    highest weight wins, and among equal weights the first. Returns ``identity`` if the client
-    accepts none.
+    ``supported`` lists the available encodings, preferred ones first. The encoding to which the
+    client gives the highest weight wins, and among equal weights the first. Returns ``identity`` if
+    the client accepts none of them.
     """
     weights = {}
     for element in accept_encoding.split(","):

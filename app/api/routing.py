@@ -33,14 +33,15 @@ Step: TypeAlias = tuple[Callable[..., Awaitable[Any]], tuple[int, ...]]
 
 
 class NotCompilableError(Exception):
-    """A dependency tree contains a kind of dependency that only FastAPI's solver handles."""
+    """Raised for an endpoint with a kind of dependency that only FastAPI itself can resolve."""
 
 
 class CompiledRoute(APIRoute):
-    """A FastAPI route that also holds its endpoint as one handler with resolved dependencies.
+    """A FastAPI route that can also be called as one function, bypassing FastAPI's solver.
 
-    ``compiled_handler`` is None if the endpoint is not an ``async def`` function annotated to
-    return a ``Response``, or uses a kind of dependency that ``compile_endpoint`` does not support.
+    ``compiled_handler`` is that function. It is None if the endpoint is not an ``async def``
+    function annotated to return a ``Response``, or uses a kind of dependency that
+    ``compile_endpoint`` does not support.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -49,11 +50,11 @@ class CompiledRoute(APIRoute):
 
 
 def compile_endpoint(dependant: Dependant) -> Handler | None:
-    """Compile an endpoint and its dependencies into one handler, or return None.
+    """Combine an endpoint and its dependencies into one fast function, or return None.
 
     Supports ``Request``, path parameters, ``SecurityScopes`` and ``async def`` dependencies, which
-    run once per request, however often they are named. Returns None for query, header, cookie and
-    body parameters, background tasks, and generator, sync or uncached dependencies.
+    run once per request, even if several functions depend on them. Returns None for query, header,
+    cookie and body parameters, background tasks, and generator, sync or uncached dependencies.
     """
     endpoint = dependant.call
     if endpoint is None or not _returns_response(endpoint):
@@ -81,11 +82,11 @@ def _returns_response(endpoint: Callable[..., Any]) -> bool:
 
 
 class _Compiler:
-    """Turns a dependency tree into a list of steps in the order in which FastAPI calls them.
+    """Flattens an endpoint's dependency tree into a list of calls, in FastAPI's order.
 
-    While a request is handled, the values are the request, then ``constants``, then the result of
-    each step. Steps are added after all constants are known, so that the indices of results do not
-    move.
+    Each call finds its arguments by index in a list of values: the request, then ``constants``,
+    then the results of earlier calls. All constants are collected before the first call is added,
+    so that these indices do not change.
     """
 
     def __init__(self, dependant: Dependant) -> None:
@@ -106,9 +107,9 @@ class _Compiler:
             self._collect_constants(child)
 
     def _add_call(self, dependant: Dependant) -> int:
-        """Add the calls of a function and its dependencies; return the index of its result.
+        """Add the calls of a function's dependencies and of itself; return its result's index.
 
-        Two uses of one function share its result if their arguments are the same values.
+        Two uses of a function share one call if their arguments are the same.
         """
         call = dependant.call
         if not _is_supported(dependant) or call is None:
@@ -149,7 +150,7 @@ def _scopes(dependant: Dependant) -> tuple[str, ...]:
 
 
 def _positional_parameters(call: Callable[..., Any], arguments: Iterable[str]) -> list[str]:
-    """Return the parameter names of a function in order.
+    """Return a function's parameter names in order, so that it can be called without keywords.
 
     Raises ``NotCompilableError`` unless ``arguments`` has exactly these names.
     """
@@ -182,9 +183,9 @@ def _is_supported(dependant: Dependant) -> bool:
 class PathTable:
     """Middleware that finds the compiled handler of a request by one or two dictionary look-ups.
 
-    ``routers`` are (prefix, router) pairs as they are given to ``include_router``. Add this
-    middleware first, so that it runs last. It replaces alias paths by the paths they stand for,
-    because all later code compares paths with the prefixes of the profiles.
+    ``routers`` are the (prefix, router) pairs that were passed to ``include_router``. Add this
+    middleware first, so that it runs last. It also replaces alias paths by the paths for which they
+    stand, because all later code compares paths with the prefixes of the profiles.
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:
@@ -233,9 +234,10 @@ class PathTable:
 
 
 async def _respond(handler: Handler, request: Request) -> Response:
-    """Return the handler's response or, if it raises, the response of the exception handler.
+    """Call a handler and return its response; turn an exception into an error response.
 
-    Needed here because Starlette's own exception middleware runs after this one.
+    It calls the application's exception handlers itself, because Starlette's middleware that
+    usually does so runs after this one.
     """
     try:
         return await handler(request)

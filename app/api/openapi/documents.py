@@ -81,7 +81,7 @@ def _create_document_endpoint(
 
 
 def _with_path_prefix(document: Document, prefix: str) -> Document:
-    """Return the document with its server URL and token URL below a path prefix.
+    """Return a copy of an OpenAPI document whose server URL and token URL begin with ``prefix``.
 
     They are relative URLs without a host, because clients may know this server by another name.
     """
@@ -112,7 +112,7 @@ def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
 
 
 def _generate_application_document(app: FastAPI) -> Document:
-    """Generate the document of the platform profile and of the routes outside all profiles."""
+    """Generate ``/openapi.json``: the platform profile and the routes outside all profiles."""
     others = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route
@@ -155,7 +155,10 @@ def _generate_document(routes: list[RouteContext], profile: Profile) -> Document
 
 
 def _find_referenced_schemas(node: Any, schemas: dict[str, Schema]) -> set[str]:
-    """Return the names of all schemas that a part of a document needs, directly or indirectly."""
+    """Return the names of all schemas that part of a document refers to, directly or indirectly.
+
+    Schemas that no operation needs can then be left out of the document.
+    """
     pending, names = [node], set[str]()
     while pending:
         names |= (new := set(_iter_references(pending.pop())) - names)
@@ -176,7 +179,7 @@ def _iter_references(node: Any) -> Iterator[str]:
 
 
 def _iter_successful_contents(document: Document) -> Iterator[Schema]:
-    """Yield the JSON content of each operation's 200 response."""
+    """Yield the description of the JSON body in each operation's 200 response."""
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("200", {}).get("content", {})

@@ -82,9 +82,10 @@ def describe_request_body(
 
 
 def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
-    """Describe the successful response of a list: one page of entities and its headers.
+    """Describe the successful response of a list: one page of entities, and its headers.
 
-    Its paging fields, such as ``total``, depend on the API profile and are inserted later.
+    Its paging fields, such as ``total``, differ between the API profiles, so
+    ``resolve_profile_components`` inserts them later.
     """
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),
@@ -147,9 +148,10 @@ LINK_EXAMPLES = {
 
 
 def build_profile_components(profile: Profile) -> dict[str, Schema]:
-    """Build the query parameters and schemas whose description depends on the profile.
+    """Build the query parameters and schemas that differ between API profiles, for one profile.
 
-    Operations refer to them by the names that are the keys, such as ``limit`` or ``CFItems.sort``.
+    Returns them by the names with which operations refer to them, such as ``limit`` or
+    ``CFItems.sort``.
     """
     components = {
         "fields": FIELDS_PARAMETER,
@@ -244,9 +246,10 @@ def _parameter(name: str, description: str, *, example: Any = None, **schema: An
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Replace references to profile components by the components of one profile, recursively.
+    """Replace references to profile components in a document by the components themselves.
 
-    References to components that the profile does not have are dropped from arrays.
+    ``node`` is any part of the document, and ``components`` are those of one profile. References to
+    components that the profile does not have are dropped from arrays.
     """
     if isinstance(node, list):
         return [

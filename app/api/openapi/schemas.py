@@ -28,15 +28,15 @@ PREFIX = "#/components/schemas/"
 
 
 def ref(name: str) -> Schema:
-    """Return a ``$ref`` to a schema of the document, by its name."""
+    """Return a ``$ref`` object that refers to a schema of the OpenAPI document by its name."""
     return {"$ref": f"{PREFIX}{name}"}
 
 
 class _Schemas(GenerateJsonSchema):
-    """Generates the JSON Schemas of responses, in which fields may be absent, but never null."""
+    """Generates JSON Schemas of responses with pydantic; fields may be absent, but never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """Return the schema of the value without null."""
+        """Return the schema without null, because responses omit fields without a value."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
@@ -45,7 +45,7 @@ class _Schemas(GenerateJsonSchema):
         return super().default_schema(schema)
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  see above
-        """Return False: a title would only repeat the field's name."""
+        """Return False, so that fields get no title, which would only repeat the field's name."""
         return False
 
 
@@ -70,12 +70,15 @@ def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] 
 
 
 def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
-    """Build the schema of a JSON array whose elements match ``schema``."""
+    """Build the schema of a JSON array whose elements match ``schema``.
+
+    ``keywords`` are added to it, such as ``minItems=1``.
+    """
     return {"type": "array", "items": schema, **keywords}
 
 
 def build_model_schemas(profile: Profile) -> dict[str, Schema]:
-    """Build the schemas of all CASE classes as a profile returns them."""
+    """Build the JSON Schemas of all CASE classes, such as CFItem, as a profile returns them."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
         ref_template=PREFIX + "{model}",
@@ -98,7 +101,10 @@ def build_model_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def _remove_package_links(schemas: dict[str, Schema]) -> None:
-    """Remove the links that the classes inside a package omit, and add CFPckgAssociation."""
+    """Remove the links to the document and the package, which entities inside a package omit.
+
+    Associations inside a package then have a schema of their own, CFPckgAssociation.
+    """
     association = schemas["CFAssociation"]
     schemas["CFPckgAssociation"] = {
         **association,
@@ -118,7 +124,10 @@ def _package_class(resource: Resource) -> str:
 
 
 def _downgrade_to_1_0(schemas: dict[str, Schema]) -> None:
-    """Remove what CASE 1.1 added, as ``transforms.downgrade_to_1_0`` does from responses."""
+    """Remove everything from the schemas that CASE 1.1 added, for the CASE 1.0 profile.
+
+    ``transforms.downgrade_to_1_0`` does the same with responses.
+    """
     types = [name for name in ASSOCIATION_TYPES if name in ASSOCIATION_TYPES_1_0]
     for schema in schemas.values():
         schema["properties"].pop("extensions", None)
@@ -180,9 +189,9 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def get_list_schema_name(resource: Resource, profile: Profile) -> str:
-    """Return the schema name of a list response: CFItemPage or CFItemSet.
+    """Return the name of a list response's schema, such as CFItemPage or CFItemSet.
 
-    The response is a page if the profile has paging fields, such as ``total``.
+    It is a page if the profile has paging fields, such as ``total``; otherwise it is a set.
     """
     return f"{resource.name}{'Page' if profile.paging_fields else 'Set'}"
 
@@ -223,7 +232,7 @@ def _as_input(name: str, schema: Schema) -> Schema:
 
 
 def suffix_references(node: Any, suffix: str) -> Any:
-    """Append a suffix to every ``$ref`` in a part of a document."""
+    """Return part of a document with ``suffix`` appended to the target of every ``$ref``."""
     if isinstance(node, list):
         return [suffix_references(part, suffix) for part in node]
     if not isinstance(node, dict):
@@ -235,7 +244,7 @@ def suffix_references(node: Any, suffix: str) -> Any:
 
 
 def build_status_schemas(profile: Profile) -> dict[str, Schema]:
-    """Build the schemas of error responses (CASE 1.1 binding, imsx_StatusInfo)."""
+    """Build the schemas of error responses (``imsx_StatusInfo`` of the CASE 1.1 binding)."""
     codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
@@ -368,9 +377,9 @@ BINDING = "DType"
 
 
 def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Rename schemas to the names in the standard's own OpenAPI document (CFItemDType).
+    """Rename schemas to their names in the standard's own OpenAPI document, such as CFItemDType.
 
-    There, the extensions of each class have a class of their own.
+    In that document, the extensions of each class have a class of their own.
     """
     named: dict[str, Schema] = {}
     for name, schema in schemas.items():
@@ -387,7 +396,7 @@ def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def build_all_schemas(profile: Profile) -> dict[str, Schema]:
-    """Build every schema that the operations of a profile may refer to, by name."""
+    """Build all schemas to which the operations of a profile may refer, keyed by name."""
     response_schemas = build_model_schemas(profile)
     schemas = {**response_schemas, **build_list_schemas(profile), **build_status_schemas(profile)}
     if profile.writes:

@@ -23,9 +23,9 @@ REQUIRED_KEYS: dict[Resource, str | None] = {
 
 
 def needs_only_sourced_ids(profile: Profile) -> bool:
-    """Return whether a profile adds ``sourcedId`` and otherwise returns entities as stored.
+    """Return whether a profile's only change to most stored entities is to add ``sourcedId``.
 
-    Such responses are made by editing the stored JSON text, without parsing it.
+    Its responses can then be made by editing the stored JSON text, without parsing it.
     """
     has_changes = (
         profile.rewrites_uris
@@ -39,10 +39,10 @@ def needs_only_sourced_ids(profile: Profile) -> bool:
 def join_with_sourced_ids(
     resource: Resource, bodies: Sequence[str], separator: str = ","
 ) -> str | None:
-    """Join stored JSON objects, inserting a ``sourcedId`` after each ``identifier``.
+    """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
 
-    Returns None if an entity needs other changes, or an identifier contains an escape; the caller
-    then parses and renders the entities instead.
+    Returns None if an entity needs other changes, or if an identifier contains an escape; the
+    caller must then parse and render the entities instead.
     """
     if resource not in REQUIRED_KEYS:
         return None
@@ -60,9 +60,10 @@ def join_with_sourced_ids(
 
 
 def build_json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
-    """Return JSON objects with ``sourcedId`` but without the closing brace, or None.
+    """Return stored objects as JSON with ``sourcedId``, each without its closing brace.
 
-    The caller appends more members. None has the same reasons as in ``join_with_sourced_ids``.
+    The caller appends more members, then the brace. Returns None if the text cannot be edited, for
+    the same reasons as ``join_with_sourced_ids``.
     """
     # Stored JSON contains no line feeds; those in strings are escaped.
     text = join_with_sourced_ids(resource, bodies, "\n")

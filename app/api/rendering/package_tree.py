@@ -28,7 +28,7 @@ UNTYPED_GROUP = "unknown"
 
 
 class TreeItem(NamedTuple):
-    """An item of the package tree: the fields that determine its position, and its JSON."""
+    """An item of the package tree: its JSON, and the fields that determine its position."""
 
     code: str
     item_type: str
@@ -55,7 +55,10 @@ class AssociationFields(
         "sequence_number": "sequenceNumber",
     },
 ):
-    """The fields of an association that place an item in the tree; the origin is the child."""
+    """The fields of an association that place an item in the tree: child, parent and order.
+
+    The origin of an ``isChildOf`` association is the child, its destination the parent.
+    """
 
     association_type: str
     origin: _NodeReference
@@ -69,13 +72,16 @@ _ASSOCIATION_DECODER = msgspec.json.Decoder(AssociationFields)
 
 
 def parse_item(body: str, json_prefix: bytes) -> tuple[str, TreeItem]:
-    """Parse a stored item into its identifier and the item for the package tree."""
+    """Parse a stored item for the package tree; return its identifier and its ``TreeItem``.
+
+    ``body`` is the item's JSON; ``json_prefix`` is the JSON to send, without the closing brace.
+    """
     fields = _ITEM_DECODER.decode(body)
     return fields.identifier, TreeItem(fields.code, fields.item_type, json_prefix)
 
 
 def parse_association(body: str) -> AssociationFields:
-    """Parse the fields of a stored association that determine the package tree."""
+    """Parse a stored association's JSON into the fields that place an item in the package tree."""
     return _ASSOCIATION_DECODER.decode(body)
 
 
@@ -108,7 +114,7 @@ def iter_tree_json(
 
 
 class _Tree:
-    """The items of a framework and the children of each, by identifier."""
+    """The items of a framework by identifier, and the identifiers of each item's children."""
 
     def __init__(
         self, items: dict[str, TreeItem], associations: Iterable[AssociationFields]
@@ -128,7 +134,11 @@ class _Tree:
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def roots(self) -> list[str]:
-        """Return the items without a parent, and one item of each cycle that no root leads to."""
+        """Return the items at the top of the tree: those without a parent.
+
+        If items form a cycle that no root leads to, one of them is returned too, so that the tree
+        contains every item.
+        """
         with_parent = {child for children in self.children.values() for child in children}
         roots = [identifier for identifier in self.items if identifier not in with_parent]
         reached: set[str] = set()
@@ -148,7 +158,11 @@ class _Tree:
                 pending += self.children.get(identifier, ())
 
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
-        """Return the JSON of items grouped by CFItemType: bytes, and items yet to be expanded."""
+        """Render items as a JSON object with one array of items for each CFItemType.
+
+        Returns its parts in order: bytes to write, and ``(identifier,)`` for each item with
+        children, which the caller renders in turn.
+        """
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
             groups.setdefault(self.items[identifier].item_type, []).append(identifier)

@@ -23,7 +23,10 @@ PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS
 
 
 async def find_no_local_nodes(_: set[str]) -> Mapping[str, str]:
-    """Return an empty mapping: the default lookup, for profiles that do not rewrite URIs."""
+    """Return an empty mapping; the default of ``Renderer.find_local_nodes``.
+
+    It is for profiles that do not rewrite the URIs of entities on this server.
+    """
     return {}
 
 
@@ -38,12 +41,12 @@ class Renderer:
     """The request has ``?extensions=true``."""
 
     async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
-        """Convert stored entities from their JSON text to the objects that a response contains."""
+        """Convert entities from their stored JSON text to the objects that a response contains."""
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._transform(resource, entities)
 
     async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
-        """Render stored entities as JSON objects, separated by commas without brackets."""
+        """Render stored entities as JSON objects separated by commas, without array brackets."""
         if fast_json.needs_only_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
@@ -51,17 +54,17 @@ class Renderer:
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
     async def to_object(self, resource: Resource, body: str) -> JsonObject:
-        """Convert a stored entity from its JSON text to the object that a response contains."""
+        """Convert one entity from its stored JSON text to the object that a response contains."""
         (entity,) = await self.to_objects(resource, [body])
         return entity
 
     async def to_package_objects(
         self, resource: Resource, bodies: Iterable[str], document_link: JsonObject | None = None
     ) -> list[JsonObject]:
-        """Convert stored entities to objects as they appear inside the package of a document.
+        """Convert stored entities to the objects that a package contains, mostly without links.
 
-        ``document_link`` is the link to that document: profiles with ``foreign_links`` keep only
-        links that differ from it.
+        ``document_link`` is the link to the package's document: profiles with ``foreign_links``
+        keep only links to other documents.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
@@ -75,9 +78,9 @@ class Renderer:
         return entities
 
     async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
-        """Render entities as they appear in a package, each without its closing brace.
+        """Render entities as in a package, each as JSON without its closing brace.
 
-        The package tree appends ``childGroups`` to each item.
+        The package tree appends ``childGroups`` to each item, then the brace.
         """
         if fast_json.needs_only_sourced_ids(self.profile):
             prefixes = fast_json.build_json_prefixes(resource, bodies)
@@ -92,11 +95,14 @@ class Renderer:
 
     @property
     def profile_url(self) -> str:
-        """The base URL of the profile on this server."""
+        """The base URL of the profile on this server, such as https://example.org/case/1.1."""
         return self.base_url + self.profile.prefix
 
     async def _transform(self, resource: Resource, entities: list[JsonObject]) -> list[JsonObject]:
-        """Transform entities in place; return them, or copies if they get ``sourcedId``s."""
+        """Apply the profile's changes to entities, such as removed extensions and rewritten URIs.
+
+        The entities are changed in place; profiles with ``sourcedId`` return copies.
+        """
         profile, local_nodes = self.profile, await self._local_nodes(resource, entities)
         for entity in entities:
             self._add_package_link(resource, entity)
@@ -125,7 +131,7 @@ class Renderer:
         return await self.find_local_nodes(identifiers)
 
     def _add_package_link(self, resource: Resource, entity: JsonObject) -> None:
-        """Add the link to the package if a document was uploaded without it."""
+        """Add a link to the package to a document that was uploaded without one."""
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
             uri = f"{self.profile_url}/CFPackages/{quote(identifier, safe='')}"
@@ -141,9 +147,9 @@ class Renderer:
     async def iter_package(
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield the JSON of a CFPackage in chunks.
+        """Yield the JSON of a whole framework as a CFPackage, in chunks.
 
-        ``fields`` selects some of its members, such as CFItems; None yields all.
+        ``fields`` selects some of its members, such as CFItems; None selects all.
         """
         renderer = replace(self, find_local_nodes=framework.find_nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
@@ -185,7 +191,7 @@ class Renderer:
     async def iter_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[list[JsonObject]]:
-        """Yield all entities of one type in a package, in batches of objects."""
+        """Yield all entities of one type in a framework, in batches of objects."""
         document = orjson.loads(framework.document)
         document_link = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.iter_bodies(resource):
@@ -224,9 +230,9 @@ class Renderer:
     async def iter_tree_package(
         self, members: JsonObject, tree: AsyncIterator[bytes], fields: Sequence[str] | None
     ) -> AsyncIterator[bytes]:
-        """Yield a CFPackageWithGroups in chunks of JSON: the given members, then the tree.
+        """Yield the JSON of a CFPackageWithGroups in chunks: first ``members``, then the tree.
 
-        ``fields`` selects some of the members.
+        ``fields`` selects some of the members; None selects all.
         """
         selected = {name: members[name] for name in members if fields is None or name in fields}
         yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"

@@ -27,7 +27,7 @@ NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
 def fill_required(resource: Resource, entity: JsonObject) -> None:
-    """Add the fields that a definition must have but lacks (CASE 1.1 information model)."""
+    """Add the fields that CASE 1.1 requires, but a stored definition lacks (information model)."""
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
@@ -37,13 +37,16 @@ def fill_required(resource: Resource, entity: JsonObject) -> None:
 
 
 def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str | None) -> None:
-    """Set ``CFItemType`` to ``item_type`` in an item that has none; None changes nothing."""
+    """Set ``CFItemType`` to ``item_type`` in an item that has no type.
+
+    If ``item_type`` is None, nothing changes.
+    """
     if item_type and resource is ITEMS:
         entity.setdefault("CFItemType", item_type)
 
 
 def add_empty_lists(resource: Resource, entity: JsonObject) -> None:
-    """Add an empty list for each list field that a document or item lacks."""
+    """Set every list field that a document or an item lacks to an empty list."""
     for name in LIST_FIELDS.get(resource, ()):
         entity.setdefault(name, [])
 

@@ -89,7 +89,7 @@ async def get_item_associations(
 async def _iter_chunks(
     renderer: Renderer, item: str, batches: AsyncIterator[list[str]]
 ) -> AsyncIterator[bytes]:
-    """Yield the JSON of the response, one chunk for each batch of associations."""
+    """Yield the JSON of an item and its associations, one chunk for each batch of associations."""
     separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_json(ITEMS, [item])
     async for batch in batches:
         yield separator + await _associations_to_json(renderer, batch)
@@ -104,7 +104,7 @@ async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIte
 
 
 async def _associations_to_json(renderer: Renderer, associations: list[str]) -> bytes:
-    """Render associations as JSON objects separated by commas, as they are in a package."""
+    """Render associations as in a package: as JSON objects separated by commas."""
     if renderer.profile.package_links:
         # Such a profile leaves nothing out inside a package, so the faster way gives the same.
         return await renderer.to_json(ASSOCIATIONS, associations)

@@ -23,7 +23,7 @@ WRAPPERS = ("itemType", "CFItemType")
 
 
 def create_definition_router(resource: Resource) -> APIRouter:
-    """Create the router with the endpoint of one type of definition, such as CFConcepts."""
+    """Create the router that serves one type of definition, such as CFConcepts."""
     router = APIRouter(prefix=f"/{resource.plural}", route_class=CompiledRoute)
     is_hierarchy = resource.with_descendants
     respond = respond_with_hierarchy if is_hierarchy else respond_with_entity

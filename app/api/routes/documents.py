@@ -23,9 +23,10 @@ WRAPPERS = ("document", "CFDocument")
 
 
 class _DocumentFromPackage(CFPckgDocument):
-    """A stored document that a client sends back; it may lack ``caseVersion``.
+    """The body of a PUT of a document, in which ``caseVersion`` may be missing.
 
-    Documents that were uploaded in a package may have been stored without it.
+    A document that was uploaded in a package may have been stored without it, and a client must be
+    able to send back what it read.
     """
 
     CFPackageURI: LinkURI

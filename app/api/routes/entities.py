@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def respond_with_entity(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Respond with one entity, or with the fields of it that the request selects.
+    """Respond with one entity, or with only the fields that the request selects.
 
     Raises ``NotFound``.
     """
@@ -36,9 +36,10 @@ async def respond_with_entity(
 async def respond_with_hierarchy(
     resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Respond with a definition and its descendants, found by their hierarchyCode.
+    """Respond with a definition and its descendants, such as a subject and its subtopics.
 
-    The code of a descendant begins with the code of the definition. Raises ``NotFound``.
+    Descendants are the definitions whose ``hierarchyCode`` begins with that of the requested one.
+    Raises ``NotFound``.
     """
     fields = _selected_fields(resource, request, renderer)
     objects = await renderer.to_objects(
@@ -60,7 +61,7 @@ def _selected_fields(
 async def respond_with_list_page(
     resource: Resource, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Respond with the page of a list that the query asks for (CASE 1.1 binding, section 3).
+    """Respond with the page of a list that the query selects (CASE 1.1 binding, section 3).
 
     Raises ``BadRequest`` for invalid parameters, ``ReadTimeout`` if the query takes too long.
     """

@@ -140,7 +140,10 @@ async def _iter_tree_chunks(
 async def _iter_tree_content(
     items: dict[str, TreeItem], associations: list[AssociationFields]
 ) -> AsyncIterator[bytes]:
-    """Yield the tree in chunks, each built in a thread, because a large tree takes long."""
+    """Yield the JSON of the package tree in chunks.
+
+    Each chunk is built in a thread, because a large tree would block the event loop.
+    """
     chunks = iter_tree_json(items, associations)
     while chunk := await to_thread.run_sync(next, chunks, b""):
         yield chunk
@@ -199,10 +202,10 @@ async def replace_package(
 
 
 async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, list[Repair] | None]:
-    """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs.
+    """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs made.
 
-    Parsing runs in a thread. Without repair, only the head is parsed here, and the rest while it is
-    written.
+    Parsing runs in a thread. Without ``repair``, the repairs are None and only the beginning of the
+    package is parsed here; the rest is parsed while it is written to the database.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(partial(read_repaired, raw_body, schema=UploadedCFPackage))
@@ -212,7 +215,7 @@ async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, lis
 def _describe_result(
     package: Package, result: UploadResult, repairs: list[Repair] | None
 ) -> dict[str, Any]:
-    """Return the response body for an upload, and add its counts to the request's log line."""
+    """Build the response body for an upload, and add its numbers of changes to the log line."""
     stats = {
         "documents": 1,
         "items": result.sent[ITEMS.name],

@@ -122,7 +122,10 @@ class OAuthError(Exception):
 
 @dataclass(frozen=True)
 class OAuthTokenRequest:
-    """The credentials and scopes that a client sends to get an access token."""
+    """The credentials and the requested scopes of a valid token request.
+
+    ``parse_token_request`` creates it.
+    """
 
     credentials: list[tuple[str, str]]
     """Pairs of client ID and secret to try in order; empty if the request has none."""
@@ -237,7 +240,10 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
 
 
 def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the non-empty fields of a token request. Raises ``OAuthError`` for repeated ones."""
+    """Return the fields of a token request that are not empty.
+
+    Raises ``OAuthError`` if a field is repeated.
+    """
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name not in _FIELDS or value in ("", None):
@@ -258,9 +264,10 @@ def _check_grant_type(grant_type: str | None) -> None:
 
 
 def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
-    """Return the ID and secret of a Basic header, as received and percent-decoded.
+    """Parse a Basic Authorization header into the (ID, secret) pairs that it may mean.
 
-    OAuth requires clients to percent-encode them first, which most HTTP libraries do not.
+    OAuth requires clients to percent-encode ID and secret, but most HTTP libraries do not. Returns
+    the pair as received and the decoded pair.
     """
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -286,7 +293,10 @@ def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
 def _merge_credentials(
     basic: list[tuple[str, str]], fields: dict[str, str]
 ) -> list[tuple[str, str]]:
-    """Return the credentials of the header that do not contradict the body, or the body's own."""
+    """Return the (ID, secret) pairs to try: those of the Basic header, or else that of the body.
+
+    Raises ``OAuthError`` if header and body contradict each other.
+    """
     in_body = {name: value for name, value in fields.items() if name in _CREDENTIALS}
     if not basic:
         is_complete = len(in_body) == len(_CREDENTIALS)
@@ -329,10 +339,10 @@ async def _authenticate(
 
 
 def _grant_scopes(token_request: OAuthTokenRequest, client: Client) -> frozenset[Scope]:
-    """Return the scopes to grant; unknown ones are ignored (RFC 6749, section 3.3).
+    """Return the scopes to grant; unknown requested ones are ignored (RFC 6749, section 3.3).
 
-    Raises ``OAuthError`` if none of the requested scopes is a CASE scope, or if the client lacks
-    one of them, because its requests would fail later with a token of fewer scopes.
+    Raises ``OAuthError`` if none of the requested scopes is a CASE scope, or if the client may not
+    have one of them: a token with fewer scopes would only make its later requests fail.
     """
     if not token_request.scope.split():
         return client.scopes
