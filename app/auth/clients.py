@@ -40,7 +40,7 @@ MAX_CACHED_SECRETS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An OAuth client that proved its secret, and the scopes that it may be granted."""
+    """An OAuth client that authenticated itself, and the scopes that it may be granted."""
 
     id: str
     scopes: frozenset[Scope]
@@ -73,14 +73,15 @@ class ClientRegistry:
         return parse_scopes(stored.scopes) if stored else None
 
     def clear_failures(self) -> None:
-        """Forget all failed attempts, so that none of them delays the next one."""
+        """Forget all failed logins, so that no client has to wait before its next one."""
         self._throttle.clear()
 
     async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
-        """Return the client that one of several (ID, secret) pairs authenticates, or None.
+        """Return the client that a token request authenticates, or None.
 
-        A request can be decoded into more than one pair. Failure takes the same time for any
-        reason. Raises ``TooManyAttempts`` if this client or ``address`` failed too often.
+        ``credentials`` are (ID, secret) pairs, because a request can be decoded in more than one
+        way. Failure takes the same time for any reason. Raises ``TooManyAttempts`` if this client
+        or ``address`` failed too often.
         """
         for client_id, secret in dict.fromkeys(credentials):
             if client := await self._authenticate(client_id, secret, address):
@@ -105,9 +106,10 @@ class ClientRegistry:
         return Client(client_id, scopes)
 
     async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
-        """Return the scopes of a client and the hashes of its secrets.
+        """Return the scopes of a client, and the hashes with which to compare the secret it sent.
 
-        For an unknown client, return the hash of a random secret, so that verifying takes as long.
+        For an unknown client, return the hash of a random secret: verifying then takes as long,
+        which hides whether the client exists.
         """
         if client_id == self._configured_id:
             return frozenset(Scope), [
@@ -137,7 +139,7 @@ class ClientRegistry:
         return False
 
     async def _hash_once(self, secret: str) -> str:
-        """Return the hash of a secret that is not in the database; it is computed once."""
+        """Hash a secret that has no stored hash; hashing is slow, so the result is cached."""
         if secret not in self._hashes:
             self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
         return self._hashes[secret]

@@ -20,7 +20,10 @@ def generate_secret() -> str:
 
 
 def hash_secret(secret: str) -> str:
-    """Hash a secret for storage, as ``scrypt$cost$block$parallel$salt$digest``; takes 50 ms."""
+    """Hash a client secret with scrypt, so that the secret itself need not be stored.
+
+    Returns ``scrypt$cost$block$parallel$salt$digest``. Takes about 50 ms, to slow down guessing.
+    """
     salt = secrets.token_bytes(SALT_BYTES)
     digest = _scrypt(secret, salt, COST, BLOCK_SIZE, PARALLELISM)
     numbers = (str(number) for number in (COST, BLOCK_SIZE, PARALLELISM))
@@ -28,7 +31,10 @@ def hash_secret(secret: str) -> str:
 
 
 def verify_secret(secret: str, stored: str) -> bool:
-    """Return whether a secret matches a stored hash, compared in constant time; takes 50 ms."""
+    """Return whether a client secret matches its stored hash.
+
+    The comparison takes constant time. Computing the hash takes about 50 ms.
+    """
     _, cost, block, parallel, salt, digest = stored.split("$")
     actual = _scrypt(secret, base64.b64decode(salt), int(cost), int(block), int(parallel))
     return hmac.compare_digest(actual, base64.b64decode(digest))

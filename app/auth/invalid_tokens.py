@@ -25,9 +25,9 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 def make_invalid_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Make an access token that is valid except for one defect, such as ``expired``.
+    """Make an access token with a ``defect``, such as ``expired``, to test clients with it.
 
-    Without a defect, the token is valid. For tests of how a client handles a rejected token.
+    Everything else about the token is valid; if ``defect`` is None, the whole token is.
     """
     claims = issuer.build_claims(client_id, scopes)
     now = int(time.time())
@@ -46,5 +46,5 @@ def make_invalid_token(
 
 @lru_cache(maxsize=1)
 def _unknown_key() -> SigningKey:
-    """Return a key that no issuer publishes; generating it takes 0.1 s, so it is made once."""
+    """Return a key that no issuer publishes; it is cached, because generating one takes 0.1 s."""
     return generate_signing_key()

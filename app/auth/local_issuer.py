@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class LocalIssuer:
-    """Issues access tokens: signs with its newest key, and still accepts its older keys."""
+    """The issuer of this server's own access tokens, which signs them with its newest key.
+
+    It also verifies tokens that were signed with its older keys.
+    """
 
     leeway: ClassVar[int] = 0
     """Seconds of clock difference: none, because the same clock issues and verifies."""
@@ -52,7 +55,7 @@ class LocalIssuer:
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Replace the signing keys; the last one signs. An empty list changes nothing."""
+        """Replace the signing keys, of which the last one signs. An empty list changes nothing."""
         if not keys:
             return
         self._newest = keys[-1]
@@ -60,16 +63,16 @@ class LocalIssuer:
 
     @property
     def kids(self) -> list[str]:
-        """The key IDs, with the newest last."""
+        """The IDs of the signing keys, oldest first."""
         return list(self._keys)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
-        """Issue an access token; return it with its lifetime in seconds."""
+        """Issue an access token to a client; return the token and its lifetime in seconds."""
         claims = self.build_claims(client_id, scopes)
         return self.sign(claims), claims["exp"] - claims["iat"]
 
     def sign(self, claims: Claims) -> str:
-        """Encode claims as a token, signed with the newest key; the claims are not checked.
+        """Encode claims as a token that is signed with the newest key, without checking the claims.
 
         Raises ``ServiceUnavailable`` on a standby whose primary has no key yet.
         """
@@ -81,7 +84,7 @@ class LocalIssuer:
         return encode_token(self._newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """Build the claims of a new access token, with the same claim names as Amazon Cognito's."""
+        """Build the claims of a new access token; they have the same names as Amazon Cognito's."""
         now = int(time.time())
         return {
             "sub": client_id,
@@ -98,7 +101,7 @@ class LocalIssuer:
         }
 
     def warm_up(self) -> None:
-        """Parse the keys in advance, so that no request waits for that."""
+        """Parse the signing keys in advance, so that the first request need not wait for it."""
         self.build_jwks()
 
     def build_jwks(self) -> dict[str, list[dict[str, str]]]:
@@ -106,7 +109,7 @@ class LocalIssuer:
         return {"keys": [dict(get_public_jwk(key)) for key in self._keys.values()]}
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with an ID, which verifies tokens that name it.
+        """Return the public key with the ID ``kid``, to verify a token that names this ID.
 
         An unknown ID reloads the keys, because another process may have added one. Raises
         ``TokenError`` if there is no such key.

@@ -21,14 +21,14 @@ POLL_INTERVAL_SECONDS = 2.0
 
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
-    """Load the signing keys of the local issuer from the database, with the newest last."""
+    """Load the signing keys of the local issuer from the database, oldest first."""
     return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
 
 
 async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
-    """Load the signing keys of the local issuer; generate and store the first one if needed.
+    """Load the local issuer's signing keys; if there are none, generate and store the first one.
 
-    On a standby, which cannot store it, the list is empty until the primary has a key.
+    A standby cannot store a key: there, the list is empty until the primary has one.
     """
     keys = await load_signing_keys(database)
     if not keys and not database.is_standby:
@@ -39,10 +39,10 @@ async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
 
 
 class CredentialRefresher:
-    """Polls the database for changed keys, clients and revoked tokens.
+    """Polls the database for keys, clients and revoked tokens that other processes changed.
 
-    Polling replaces LISTEN, which does not work through every pooler. Without a local ``issuer``
-    there are no keys and clients to poll.
+    Polling replaces LISTEN, which does not work through every pooler. Without a local ``issuer``,
+    only revoked tokens are polled.
     """
 
     def __init__(self, database: Database, issuer: LocalIssuer | None, verifier: Verifier) -> None:
@@ -50,7 +50,7 @@ class CredentialRefresher:
         self._last_state: object = None
 
     async def run(self) -> None:
-        """Poll until cancelled. An error is logged, and the next poll tries again."""
+        """Poll the database until cancelled; after an error, log it and continue."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:

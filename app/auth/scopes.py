@@ -31,7 +31,7 @@ STANDARD_NAMES: ScopeMap = {
 
 
 def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> frozenset[Scope]:
-    """Return the scopes that a claim grants: words of a string, or an array of strings.
+    """Return the scopes that a claim grants; it is a string of words or an array of strings.
 
     ``names_to_scopes`` maps each accepted name to its scopes. Names must match exactly; unknown
     ones are ignored.
@@ -47,10 +47,10 @@ def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> f
 
 
 def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
-    """Return the scopes that the ``scope``, ``scp`` and ``roles`` claims of a token grant.
+    """Return all scopes that a token grants by its claims ``scope``, ``scp`` and ``roles``.
 
-    Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has ``scope``.
-    Roles are the operator's own names, so only ``scope_map`` can map them.
+    Okta and Entra ID use ``scp`` (a string or an array) instead of ``scope`` (RFC 8693, section
+    4.2). Roles have names that the operator chose, so they count only if ``scope_map`` maps them.
     """
     names_to_scopes = {**STANDARD_NAMES, **scope_map}
     return frozenset().union(
@@ -61,11 +61,11 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
 
 
 def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Replace the scope names in the configured scope map, such as ``readonly``, by scopes."""
+    """Replace the short scope names, such as ``readonly``, in a configured scope map by scopes."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 
 
 def format_scopes(scopes: Collection[Scope]) -> str:
-    """Format scopes as a token's ``scope`` claim: separated by spaces, always in one order."""
+    """Format scopes as the ``scope`` claim of a token: in a fixed order, separated by spaces."""
     return " ".join(scope for scope in Scope if scope in scopes)

@@ -30,7 +30,7 @@ MAX_KEY_CHARS = 255
 
 
 class TooManyAttempts(Exception):
-    """Raised after too many failed logins; the next attempt is allowed in ``seconds``."""
+    """Raised after too many failed logins; ``seconds`` is the time to wait before the next one."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts; retry in {seconds} s")
@@ -45,9 +45,10 @@ class _Counter:
 
 
 class Throttle:
-    """Delays logins after failures, which it counts per client and per address in one process.
+    """Delays logins after failed ones, which it counts per client and per IP address.
 
-    Beyond ``MAX_COUNTERS``, it drops the counts that changed least recently.
+    The counts are those of one process. There are at most ``MAX_COUNTERS``; beyond that, those that
+    changed least recently are dropped.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +74,7 @@ class Throttle:
             raise TooManyAttempts(math.ceil(wait))
 
     def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failed login of a client from an address; too many delay the next one."""
+        """Count a failed login of a client from an address; after too many, the next must wait."""
         now = self._clock()
         for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)
@@ -88,10 +89,10 @@ class Throttle:
             self._counts.popitem(last=False)
 
     def record_success(self, client_id: str, address: str) -> None:
-        """Subtract the failures of this client from this address from all counts.
+        """Forget the failed logins of this client from this address, because it has now succeeded.
 
-        Failures with other clients stay counted: one known secret must not allow an address to
-        guess others.
+        Failures with other clients stay counted: an attacker who knows one secret must not be able
+        to guess others without delay.
         """
         pair, *totals = _keys(client_id, address, tuple(FREE_FAILURES))
         failed = self._counts.pop(pair, None)
@@ -105,7 +106,7 @@ class Throttle:
                 del self._counts[key]
 
     def clear(self) -> None:
-        """Forget all failures."""
+        """Forget all failed logins."""
         self._counts.clear()
 
 
@@ -120,9 +121,10 @@ def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
 
 
 def get_rate_limit_key(address: str) -> str:
-    """Return the key that groups an address for rate limits: for IPv6, its /64 network.
+    """Return the key under which rate limits count an IP address.
 
-    One host may own all addresses of such a network. An IPv4 address is its own key.
+    An IPv6 address is counted by its /64 network, because one host may own all addresses in it. An
+    IPv4 address is its own key.
     """
     try:
         ip = ipaddress.ip_address(address)

@@ -56,7 +56,7 @@ MAX_TIMESTAMP = 2**63
 
 
 class TokenError(Exception):
-    """Raised for a token that is not accepted; the message is a clause that says why.
+    """Raised for a token that is not accepted; the message is a clause with the reason.
 
     The message becomes part of a header, so it contains no quotes and no text from the token.
     """
@@ -94,9 +94,9 @@ def encode_token(key: SigningKey, claims: Claims) -> str:
 def decode_unverified(
     token: str, max_chars: int = MAX_TOKEN_CHARS
 ) -> tuple[dict[str, Any], Claims]:
-    """Return the header and claims of a token without verifying it; only for choosing a key.
+    """Decode a token's header and claims without verifying them, to choose the issuer and key.
 
-    Raises ``TokenError`` if the token is too long or malformed.
+    Raises ``TokenError`` if the token is longer than ``max_chars`` or malformed.
     """
     if len(token) > max_chars:
         raise TokenError(f"it is longer than {max_chars} characters")
@@ -113,8 +113,8 @@ def decode_token(
 ) -> Claims:
     """Verify a token with the public key ``jwk`` and return its claims.
 
-    The token must come from ``issuer`` and be valid now. ``leeway`` is the tolerated clock
-    difference in seconds. Raises ``TokenError``.
+    The token must come from ``issuer`` and be valid now; ``leeway`` is the tolerated clock
+    difference in seconds. Raises ``TokenError`` otherwise.
     """
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
@@ -142,7 +142,7 @@ def _algorithm(algorithm: object, jwk: Jwk) -> str:
 
 
 def _is_for_signatures(jwk: Jwk) -> bool:
-    """Return whether ``use`` and ``key_ops`` allow verifying (RFC 7517, sections 4.2 and 4.3)."""
+    """Return whether a key may verify signatures (``use``, ``key_ops``: RFC 7517, 4.2 and 4.3)."""
     operations = jwk.get("key_ops", ["verify"])
     return (
         jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations

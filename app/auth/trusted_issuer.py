@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedIssuer:
-    """An external token issuer. Its public keys are fetched on first use and cached."""
+    """An external token issuer, whose public keys are fetched on first use and then cached."""
 
     leeway: ClassVar[int] = 60
     """Seconds by which its clock may differ."""
@@ -50,10 +50,10 @@ class TrustedIssuer:
         self._fetch_lock = asyncio.Lock()
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with an ID; fetch the keys if it is unknown or they are too old.
+        """Return the public key with the ID ``kid``, to verify a token of this issuer.
 
-        Raises ``TokenError`` if the issuer has no such key, ``ServiceUnavailable`` if its keys
-        could not be fetched.
+        The keys are fetched again if the ID is unknown or they are too old. Raises ``TokenError``
+        if the issuer has no such key, ``ServiceUnavailable`` if its keys could not be fetched.
         """
         if kid not in self._keys or self._clock() - self._last_success >= self.max_age:
             await self._refresh()
@@ -68,7 +68,7 @@ class TrustedIssuer:
             raise TokenError("it names a key that its issuer does not publish") from None
 
     def _seconds_until_fetch(self) -> float:
-        """Return the seconds until the next fetch is allowed; negative if it is allowed now."""
+        """Return the seconds until keys may be fetched again; zero or less means now."""
         seconds = self.min_retry_seconds if self._keys else self.min_retry_seconds_without_keys
         return self._last_attempt + seconds - self._clock()
 
@@ -106,7 +106,7 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _get(self, url: str, name: str) -> tuple[int, Any]:
-        """Return the status and one member of the JSON object at a URL."""
+        """Fetch a JSON object; return the HTTP status and the object's member ``name``."""
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)
@@ -114,7 +114,7 @@ class TrustedIssuer:
 
 
 def _ignore() -> None:
-    """Do nothing; the default of ``on_key_change``."""
+    """Do nothing: the default callback for changed keys."""
 
 
 def _object(status: int, body: bytes) -> dict[str, Any]:

@@ -39,7 +39,7 @@ ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated client of a request, and the scopes of its token."""
+    """The authenticated client that sent a request, and the scopes of its access token."""
 
     client_id: str
     scopes: frozenset[Scope]
@@ -47,7 +47,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """The operator's requirements on tokens: audience, aliases of scopes and maximum length."""
+    """The operator's rules for tokens: required audience, names of scopes, and maximum length."""
 
     audience: str = ""
     """The audience that a token must have; empty: any."""
@@ -58,7 +58,7 @@ class TokenPolicy:
 
 
 class Issuer(Protocol):
-    """The interface of a token issuer: its URL, its clock tolerance and its public keys."""
+    """The interface of a token issuer: its URL, its clock tolerance, and its public keys."""
 
     @property
     def url(self) -> str:
@@ -66,10 +66,10 @@ class Issuer(Protocol):
 
     @property
     def leeway(self) -> int:
-        """The tolerated difference of the issuer's clock, in seconds."""
+        """The tolerated difference between the issuer's clock and this server's, in seconds."""
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with a key ID. Raises ``TokenError`` if there is none."""
+        """Return the public key with the ID ``kid``. Raises ``TokenError`` if there is none."""
 
 
 FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
@@ -77,9 +77,10 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 
 
 class Verifier:
-    """Verifies access tokens of the trusted issuers, and caches the result for each token.
+    """Verifies access tokens of the trusted issuers, and caches the caller of each valid token.
 
-    With ``find_scopes``, a token of the local issuer grants only scopes that its client still has.
+    If ``find_scopes`` is given, a token of the local issuer grants only those of its scopes that
+    its client still has.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Verifier:
             issuer.on_key_change = self.clear_cache
 
     async def verify(self, token: str) -> Caller:
-        """Verify a token and return its caller. Raises ``Unauthorized`` if it is invalid."""
+        """Verify an access token and return its caller. Raises ``Unauthorized``."""
         if (cached := self.get_cached(token)) is not None:
             return cached
         try:
@@ -125,24 +126,24 @@ class Verifier:
         return entry[1] if entry is not None and entry[0] > self._clock() else None
 
     def clear_cache(self) -> None:
-        """Forget all verified tokens, because keys, clients or revocations changed."""
+        """Forget all verified tokens; call it when keys, clients or revoked tokens have changed."""
         self._generation += 1
         self._cache.clear()
 
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
-        """Replace the IDs of revoked tokens, which are then rejected.
+        """Replace the set of revoked tokens, all of which are rejected from now on.
 
-        ``identify_token`` returns the ID of a token.
+        ``token_ids`` are IDs as ``identify_token`` returns them.
         """
         if token_ids != self._revoked:
             self._revoked = token_ids
             self.clear_cache()
 
     async def identify_token(self, token: str) -> tuple[str, datetime] | None:
-        """Return the ID by which a token can be revoked, and the time when it expires.
+        """Return the ID by which a token can be revoked, and the time when the token expires.
 
-        Return None if the token is invalid, because otherwise anyone could fill the table of
-        revoked tokens.
+        Returns None for an invalid token, because otherwise anyone could fill the table of revoked
+        tokens with made-up ones.
         """
         try:
             claims = await self._decode_access_token(token)
@@ -151,7 +152,7 @@ class Verifier:
         return _get_token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
 
     def revoke(self, token_id: str) -> None:
-        """Reject the token with this ID from now on, in this process."""
+        """Reject the token with this ID from now on, but only in this process."""
         self.set_revoked_ids(self._revoked | {token_id})
 
     async def _decode_access_token(self, token: str) -> Claims:
@@ -200,9 +201,9 @@ class Verifier:
 
 
 def _get_token_id(token: str, claims: Claims) -> str:
-    """Return the ID of a token: its ``jti`` or, if it has none, the token's SHA-256 digest.
+    """Return the ID by which a token can be revoked.
 
-    RFC 7519, section 4.1.7, defines ``jti``.
+    It is the claim ``jti`` (RFC 7519, section 4.1.7) or, without one, the token's SHA-256 digest.
     """
     jti = claims.get("jti")
     return jti if isinstance(jti, str) and jti else f"sha256:{_hash_token(token).hex()}"
@@ -214,9 +215,9 @@ def _hash_token(token: str) -> bytes:
 
 
 def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
-    """Raise ``TokenError`` unless the token is an access token; ID tokens are rejected.
+    """Raise ``TokenError`` if the token is not an access token, for example an ID token.
 
-    ID tokens are signed with the same keys and given to more parties than access tokens.
+    ID tokens are signed with the same keys, but are given to more parties than access tokens.
     """
     header_type = str(header.get("typ", "")).lower()
     claim_type = str(claims.get("typ", "")).lower()
@@ -251,7 +252,7 @@ def get_unverified_client_id(token: str) -> str | None:
 
 
 def _get_client_id(claims: Claims) -> str:
-    """Return the client that a token was issued to: ``client_id``, ``azp``, or else ``sub``."""
+    """Return the client to which a token was issued: ``client_id``, ``azp``, or else ``sub``."""
     for name in ("client_id", "azp", "sub"):
         value = claims.get(name)
         if isinstance(value, str) and value:
