@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class FieldType(StrEnum):
-    """The type of a field's value.
+    """The type of a field's value, which decides how filters compare it.
 
     The value of each member describes it in error messages: NUMBER is "a number".
     """
@@ -74,7 +74,7 @@ ARRAY_TYPES = {
 
 @dataclass(frozen=True)
 class Field:
-    """A field that filters, sorting and selections can name: its path and its type."""
+    """A field by which clients can filter, sort or select: its path and its type."""
 
     path: tuple[str, ...]
     type: FieldType
@@ -86,14 +86,14 @@ class Field:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether filters can compare the field; an object has only comparable parts."""
+        """Whether filters can compare the field; of an object, they can compare only its parts."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The comparison operators that filters can apply to the field."""
+        """The operators with which filters can compare the field, such as ``=`` and ``~``."""
         if self.type in ARRAYS:
             return ("=", "!=", "~")
         if self.type is FieldType.DATETIME:
@@ -101,10 +101,10 @@ class Field:
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
     def parse_value(self, text: str) -> str | datetime | None:
-        """Parse the value that a filter compares the field with.
+        """Parse the value with which a filter compares the field.
 
-        A timestamp becomes a datetime in UTC, any other value stays a string. Returns None if the
-        text is not a value of the field's type.
+        A timestamp becomes a datetime in UTC; any other value stays a string. Returns None if
+        ``text`` is not a value of the field's type.
         """
         match self.type:
             case FieldType.NUMBER:
@@ -121,7 +121,7 @@ Fields: TypeAlias = "Mapping[str, Field]"
 
 @cache
 def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
-    """Return all fields of a model class and the parts of its links, by dotted name.
+    """Return the fields of a model class by dotted name, including the parts of its links.
 
     They are in model order. The fields in ``without`` are left out, because the caller's profile
     does not have them.
@@ -136,7 +136,7 @@ def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -
 
 
 def resolve_field(fields: Fields, name: str) -> Field | None:
-    """Return the field with a dotted name as clients write it, or None if there is none."""
+    """Return the field that a client names in a request, such as ``uri``, or None."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
     if top and top.type is FieldType.EXTENSION:
@@ -177,7 +177,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _list_field_and_parts(name: str, info: FieldInfo) -> Iterator[Field]:
-    """Yield a field of a model class and, if it is a link or an array of links, its parts."""
+    """Yield a field of a model class and, for a link or an array of links, the link's parts."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
@@ -205,7 +205,7 @@ def _type_of(annotation: Any) -> FieldType:
 
 
 def _string_fields(annotation: Any) -> Iterator[str]:
-    """Yield the names of a model class's string fields; a list stands for its members' class."""
+    """Yield the names of the string fields of a model class, or of the class in ``list[...]``."""
     (model,) = get_args(annotation) or (annotation,)
     for name, info in model.model_fields.items():
         if _type_of(info.annotation) is FieldType.STRING:

@@ -40,9 +40,10 @@ Value: TypeAlias = Scalar | tuple[Scalar, ...]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of a field with a value, such as ``title~'math'``.
+    """A comparison of a field with a value in a filter, such as ``title~'math'``.
 
-    The value is a tuple for ``@``, and a datetime in UTC for a DATETIME field.
+    The value is a tuple for the operator ``@`` ("is one of"), and a datetime in UTC for a DATETIME
+    field.
     """
 
     field: Field
@@ -69,7 +70,7 @@ Node: TypeAlias = Comparison | And | Or
 
 @dataclass(frozen=True)
 class Grammar:
-    """The parts of the filter language that an API profile supports."""
+    """The filter syntax that an API profile accepts, such as whether it allows parentheses."""
 
     max_predicates: int | None
     mixed_operators: bool
@@ -140,7 +141,7 @@ def _error(position: int, found: object, expected: str) -> BadRequest:
 
 
 class _Parser:
-    """Recursive-descent parser: OR expressions of AND expressions of predicates or groups."""
+    """Recursive-descent parser of filter expressions, in which AND binds tighter than OR."""
 
     def __init__(self, text: str, fields: Fields, grammar: Grammar) -> None:
         self.fields = fields

@@ -18,14 +18,18 @@ MAX_LINK_BYTES = 4000
 
 
 def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return only the named fields of an entity; ``fields=None`` returns all."""
+    """Return a copy of an entity with only the named fields; None selects all fields."""
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}
 
 
 def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
-    """Compute all paging fields of a list, such as ``pageCount``; profiles use some of them."""
+    """Compute the paging fields of a list response, such as ``pageCount``.
+
+    ``total`` is the number of matching entities on all pages. Each API profile includes only some
+    of the fields.
+    """
     return {
         "total": total,
         "totalCount": total,
@@ -37,7 +41,10 @@ def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
 
 
 def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
-    """Describe a list query for a timeout message: the list and the parameters that cost time."""
+    """Describe a slow list query for a timeout message, such as "CFItems with filter title~'a'".
+
+    ``plural`` names the list; of ``params``, only those that can make a query slow are included.
+    """
     names = ("filter", "search", "sort", "offset")
     parts = [
         f"{name} {shorten_for_message(value)}" for name, value in params if name in names and value
@@ -48,10 +55,10 @@ def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
 def build_pagination_headers(
     url: str, params: Iterable[tuple[str, str]], query: ListQuery, total: int
 ) -> dict[str, str]:
-    """Build the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a list page.
+    """Build the headers ``X-Total-Count`` and ``Link`` (RFC 8288), with links to other pages.
 
-    A ``Link`` over ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer
-    headers; each link repeats the filter.
+    Each link repeats the filter. A ``Link`` over ``MAX_LINK_BYTES`` is left out, because proxies
+    reject responses with longer headers.
     """
     others = [(name, value) for name, value in params if name not in ("limit", "offset")]
 

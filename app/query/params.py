@@ -36,7 +36,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How many entities a page may contain: the default and the maximum of ``limit``."""
+    """The default and the maximum number of entities on a page (query parameter ``limit``)."""
 
     default: int
     maximum: int
@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Options for parsing query parameters, which differ between API profiles and lists."""
+    """The rules for parsing query parameters that differ between API profiles and lists."""
 
     rejects_empty_fields: bool = True
     """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
@@ -61,7 +61,7 @@ STRICT = Dialect()
 
 @dataclass(frozen=True)
 class ListQuery:
-    """The validated query parameters of a list request."""
+    """The parsed and validated query parameters of a list request, such as filter and limit."""
 
     limit: int
     offset: int
@@ -81,7 +81,7 @@ def parse_list_query(
     grammar: Grammar,
     dialect: Dialect = STRICT,
 ) -> ListQuery:
-    """Parse the query parameters of a list request, such as ``limit`` and ``filter``.
+    """Parse and check the query parameters of a list request, such as ``limit`` and ``filter``.
 
     Raises ``BadRequest``, whose message contains every problem.
     """
@@ -116,7 +116,7 @@ def parse_fields(
 
 
 def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
-    """Parse the query parameters of the change feed: return the cursor, or None, and the limit.
+    """Parse the query parameters of the change feed; return its cursor (or None) and limit.
 
     Raises ``BadRequest`` with every problem. The cursor itself is not checked.
     """
@@ -131,9 +131,9 @@ def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple
 def parse_field_names(
     params: Iterable[tuple[str, str]], allowed: Sequence[str], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse the ``fields`` parameter of a response whose members are ``allowed``.
+    """Parse the ``fields`` parameter of a response whose top-level members are ``allowed``.
 
-    Returns None if it selects all. Raises ``BadRequest`` for other names.
+    Returns None if it selects all of them. Raises ``BadRequest`` for other names.
     """
     reader = _ParameterReader(params, dialect)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))
@@ -142,7 +142,7 @@ def parse_field_names(
 
 
 class _ParameterReader:
-    """Parses parameters one after another and collects all problems for one error."""
+    """Parses the query parameters one by one, and collects all problems for a single error."""
 
     def __init__(self, params: Iterable[tuple[str, str]], dialect: Dialect) -> None:
         self.values: dict[str, list[str]] = {}
@@ -214,7 +214,10 @@ def _parse_search(text: str) -> str:
 
 
 def _parse_order(text: str) -> bool:
-    """Return True for ``desc`` and False for ``asc``. Raises ``BadRequest`` for other values."""
+    """Return whether ``orderBy`` is descending: True for ``desc`` and False for ``asc``.
+
+    Raises ``BadRequest`` for other values.
+    """
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
     raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")
