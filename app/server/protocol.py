@@ -38,10 +38,10 @@ BODILESS_STATUSES = {204, 304}
 
 
 class ConnectionLimit:
-    """Limits the open connections of a worker, and how many of them may wait for a client.
+    """Limits how many connections a worker has open, and how many may wait for their clients.
 
-    A connection is waiting while the server needs something from its client: a request, the rest of
-    one, or that it reads the response. If too many wait, the oldest are closed. All other
+    A connection is called waiting while the server needs its client to act: to send a request or
+    the rest of one, or to read the response. If too many wait, the oldest are closed. All other
     connections are busy, and are never closed here.
     """
 
@@ -54,9 +54,9 @@ class ConnectionLimit:
         self._is_evicting = False
 
     def admit(self, connection: HttpConnection) -> bool:
-        """Register a new connection as waiting; return False if it must be closed.
+        """Register a new connection; return False if there is no place and it must be closed.
 
-        That is so if the limit is reached and all other connections are busy.
+        That happens if the limit is reached and all other connections are busy.
         """
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
@@ -76,7 +76,7 @@ class ConnectionLimit:
             self._evict_after(EVICTION_ITERATIONS, connection.loop)
 
     def _exceeds_limits(self) -> bool:
-        """Return whether a waiting connection must be closed.
+        """Return whether there are too many connections, so that a waiting one must be closed.
 
         The newest one stays open, so that its client can read the error response.
         """
@@ -84,10 +84,10 @@ class ConnectionLimit:
         return is_full or len(self._waiting) > self.max_waiting
 
     def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the oldest waiting connections after some iterations of the event loop.
+        """Close the oldest waiting connections, ``iterations`` of the event loop from now.
 
-        Many connections may be accepted at once; only in the next iterations are their requests
-        read.
+        If many connections are accepted at once, their requests are only read in the next
+        iterations; until then, all of them seem to wait.
         """
         if iterations:
             loop.call_soon(self._evict_after, iterations - 1, loop)
@@ -102,17 +102,17 @@ class ConnectionLimit:
         oldest.evict()
 
     def mark_busy(self, connection: HttpConnection) -> None:
-        """Mark a connection as busy: its request is complete and being answered."""
+        """Mark a connection as busy, because its request is complete and is being answered."""
         self._waiting.pop(connection, None)
 
     def remove(self, connection: HttpConnection) -> None:
-        """Remove a closed connection."""
+        """Stop counting a connection that was closed."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration, extended by a connection limit and a request timeout."""
+    """The configuration of uvicorn, extended by a connection limit and a request timeout."""
 
     request_seconds: int = 20
     """Seconds until a request must have arrived."""
@@ -120,9 +120,10 @@ class ServerConfig(uvicorn.Config):
 
 
 class Http10Cycle(RequestResponseCycle):
-    """A response to an HTTP/1.0 client: closing the connection ends a body of unknown length.
+    """A request of an HTTP/1.0 client and its response, which is sent without chunked encoding.
 
-    Transfer-Encoding is not allowed there (RFC 9112, section 6.1), but uvicorn sends it.
+    Such clients do not know Transfer-Encoding (RFC 9112, section 6.1), but uvicorn sends it. If the
+    length of the body is unknown, closing the connection ends it.
     """
 
     is_delimited_by_close = False
@@ -158,10 +159,10 @@ class ExpectCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue`` and its response (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send a part of the response; close the connection if the body was not sent (ASGI).
+        """Send part of the response; close the connection if the client sent no body (ASGI).
 
         A client that receives a final status instead of 100 may or may not send the body, so the
-        server could mistake the next request for the body.
+        server could mistake its next request for the body.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -169,10 +170,11 @@ class ExpectCycle(RequestResponseCycle):
 
 
 class StagedTransport:
-    """A transport that stops sending first, and closes once the client has stopped sending.
+    """A transport that closes in two stages, so that clients receive the whole response.
 
-    If a socket is closed with unread data, the kernel resets the connection, and the client may
-    lose a response that it has not read yet (RFC 9112, section 9.6).
+    It first stops sending, and closes once the client has stopped sending, too. If a socket is
+    closed with unread data, the kernel resets the connection, and the client may lose a response
+    that it has not read yet (RFC 9112, section 9.6).
     """
 
     def __init__(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
@@ -188,7 +190,7 @@ class StagedTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection; while the client may still send, close only the sending side."""
+        """Close the connection, but only the sending side while the client may still send."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -199,15 +201,15 @@ class StagedTransport:
             self._transport.close()
 
     def close_at_once(self) -> None:
-        """Close both directions as soon as the write buffer is flushed."""
+        """Close the connection once all buffered data is sent, without waiting for the client."""
         self._transport.close()
 
 
 class RequestParser(httptools.HttpRequestParser):
-    """A parser that ignores ``Upgrade``, which a server may do (RFC 9110, section 7.8).
+    """A request parser that ignores the ``Upgrade`` header, as RFC 9110, section 7.8, allows.
 
-    httptools stops parsing such a request after its header section, and its body would be parsed as
-    the next request. Java's HTTP client asks for HTTP/2 in this way with every request.
+    httptools stops parsing such a request after its header section, and would parse its body as the
+    next request. Java's HTTP client asks for HTTP/2 in this way with every request.
     """
 
     def __init__(self, connection: HttpConnection) -> None:
@@ -216,7 +218,7 @@ class RequestParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse received data; parse a header section with ``Upgrade`` again without that field."""
+        """Parse received data; if a request has ``Upgrade``, parse it again without that header."""
         while data:
             try:
                 super().feed_data(data)
@@ -229,7 +231,7 @@ class RequestParser(httptools.HttpRequestParser):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """An HTTP/1.1 connection of the server, with timeouts and a place in the connection limit."""
+    """An HTTP/1.1 connection to a client, with timeouts, and counted by ``ConnectionLimit``."""
 
     config: ServerConfig
     cycle: Any
@@ -251,7 +253,10 @@ class HttpConnection(HttpToolsProtocol):
 
     # uvicorn narrows the types of asyncio's protocol in the same way, and accepts such a transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request, or reject the connection if all others are busy."""
+        """Start waiting for a request; reject the connection if the limit is reached.
+
+        Called by the event loop.
+        """
         super().connection_made(StagedTransport(transport, self))  # type: ignore[arg-type]
         self.limit = self.config.connection_limit
         self._start_timeout()
@@ -267,14 +272,17 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout and leave the connection limit; called by the event loop."""
+        """Stop the timeout and stop counting the connection; called by the event loop."""
         self._stop_timeout()
         self.limit.remove(self)
         super().connection_lost(exc)
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to stay open for sending: only while a complete request is answered."""
+        """Return whether to keep the connection open after the client has stopped sending.
+
+        That is so only while a complete request is being answered.
+        """
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
             return False
@@ -318,12 +326,12 @@ class HttpConnection(HttpToolsProtocol):
             super().data_received(data[left:])
 
     def on_message_begin(self) -> None:
-        """Note that a request begins; called by the parser."""
+        """Record that a request begins; called by the parser."""
         self.is_request_partial = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start to respond to a request, whose body may follow; called by the parser."""
+        """Start responding to a request, whose body may still follow; called by the parser."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
@@ -339,7 +347,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.__class__ = ExpectCycle
 
     def on_message_complete(self) -> None:
-        """Note that a request is complete; called by the parser."""
+        """Record that the whole request was received; called by the parser."""
         if self.parser.should_upgrade():
             return
         self.is_request_partial = self.is_body_partial = False
@@ -348,7 +356,10 @@ class HttpConnection(HttpToolsProtocol):
             self.limit.mark_busy(self)
 
     def _take_host_from_target(self) -> None:
-        """Replace Host by the host of an absolute request target (RFC 9112, section 3.2.2)."""
+        """Replace the Host header by the host in the request target, if the target is a whole URL.
+
+        See RFC 9112, section 3.2.2.
+        """
         host = self.url.partition(b"://")[2].partition(b"/")[0]
         # In place, because the scope refers to this list.
         self.headers[:] = [
@@ -356,7 +367,7 @@ class HttpConnection(HttpToolsProtocol):
         ]
 
     def remove_upgrade_header(self) -> bytes:
-        """Return the latest header section without its ``Upgrade`` field."""
+        """Return the bytes of the latest header section without its ``Upgrade`` field."""
         version = self.parser.get_http_version().encode()
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version),
@@ -365,18 +376,18 @@ class HttpConnection(HttpToolsProtocol):
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless one has already arrived."""
+        """Wait for the client's next request, unless it has already arrived."""
         super().on_response_complete()
         if self.cycle.response_complete or self.is_body_partial:
             self.limit.mark_waiting(self)
 
     def pause_writing(self) -> None:
-        """Stop sending because the client reads too slowly; called by the transport."""
+        """Pause the response because the client reads too slowly; called by the transport."""
         super().pause_writing()
         self.limit.mark_waiting(self)
 
     def resume_writing(self) -> None:
-        """Continue to send because the client has read; called by the transport."""
+        """Continue the response because the client has read enough; called by the transport."""
         super().resume_writing()
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering and not self.is_body_partial:
@@ -390,18 +401,18 @@ class HttpConnection(HttpToolsProtocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the message of uvicorn
-        """Reject malformed HTTP with an error response in the server's own format."""
+        """Reject a malformed HTTP request with an error response in the server's own format."""
         message = "invalid HTTP: the request line, a header field or a chunk is malformed"
         self._reject(BadRequest(message))
 
     def discard_input(self) -> None:
-        """Discard what the client still sends, until it closes the connection or times out."""
+        """Discard all further data from the client, until it closes the connection or times out."""
         self.flow.resume_reading()
         self._start_timeout()
         self.limit.mark_waiting(self)
 
     def evict(self) -> None:
-        """Close this waiting connection, because too many connections wait."""
+        """Close this connection, because too many connections are waiting for their clients."""
         if self.transport.get_write_buffer_size():
             # A close would wait until the client has read what is buffered.
             self.transport.abort()
@@ -435,7 +446,10 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close_at_once()
 
     def _reject(self, error: CaseServerError) -> None:
-        """Send an error response and close; if a response has started, only close."""
+        """Send an error response and close the connection.
+
+        If a response has already started, only close the connection.
+        """
         self._stop_timeout()
         if self.transport.is_closing():
             return

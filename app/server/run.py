@@ -34,8 +34,9 @@ RESERVED_FILES = 64
 def run_server(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
     """Serve requests on a listening socket until a signal stops the process.
 
-    ``settings`` contain the URL of the database, even of the embedded Postgres. The banner shows
-    ``requested_settings``, which do not contain the embedded one's.
+    ``settings`` contain the URL of the database, including that of an embedded Postgres. The banner
+    shows ``requested_settings``: those that the operator set, without the URL of an embedded
+    Postgres.
     """
     if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
@@ -63,7 +64,10 @@ def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
 
 
 def raise_file_limit() -> int | None:
-    """Raise the limit on open files to its maximum; return it, or None if it is unlimited."""
+    """Raise the process's limit on open files as far as allowed, and return the new limit.
+
+    Returns None if the number is unlimited.
+    """
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415  Windows does not have it
@@ -78,10 +82,10 @@ def raise_file_limit() -> int | None:
 
 
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Compute the maximum number of open connections and the length of the accept queue.
+    """Compute how many connections may be open, and how many may wait to be accepted.
 
-    Each gets a third of the file descriptors in ``max_files``: all queued connections are accepted
-    at once, before any can be closed. The last third is for files that are being sent.
+    Each gets a third of the ``max_files`` file descriptors: all queued connections are accepted at
+    once, before any can be closed. The last third is for files that are being sent.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -99,13 +103,13 @@ def compute_connection_limits(settings: Settings, max_files: int | None) -> tupl
 
 
 class _TransportExposingConnection(HttpConnection):
-    """A connection that gives requests its transport, so that test mode can break it."""
+    """A connection that exposes its transport to requests, so that test mode can break it."""
 
     app_state: dict[str, Any]
 
     # The base class narrows the type of asyncio's protocol.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Add the transport to the state of all requests."""
+        """Store the transport in the state that all requests of the connection receive."""
         self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)
 
@@ -128,7 +132,7 @@ WORKER_START_SECONDS = 60
 
 
 class _WorkerSupervisor(Multiprocess):
-    """A supervisor that prints the banner once all workers are ready.
+    """Starts the worker processes, and prints the banner once all of them are ready.
 
     At shutdown, it stops listening at once.
     """
@@ -152,9 +156,10 @@ class _WorkerSupervisor(Multiprocess):
 def _serve_with_workers(
     settings: Settings, requested_settings: Settings, listener: socket.socket
 ) -> None:
-    """Serve with several worker processes that accept connections from one socket.
+    """Serve with several worker processes that accept connections from one shared socket.
 
-    They read the settings from the environment, so these are written there first.
+    The workers read the settings from environment variables, so ``settings`` are written there
+    first.
     """
     for name, value in _as_environment(settings).items():
         os.environ[name] = value
@@ -176,14 +181,17 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _format_as_variable(value: Any) -> str:
-    """Format a setting's value as its environment variable needs it."""
+    """Format a setting's value as a string for its environment variable."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def get_command_name() -> str:
-    """Return the command that started this process, to be pasted in the same directory."""
+    """Return the command that started this process, to show in examples that users can paste.
+
+    Paths in it may be relative to the current directory.
+    """
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_shorten_path(Path(sys.executable)))} -m case_server"
@@ -200,7 +208,7 @@ def _shorten_path(path: Path) -> str:
 
 
 def print_banner(settings: Settings) -> None:
-    """Print the server's URLs and credentials, and commands to paste."""
+    """Print the server's URLs and credentials, and example commands that users can paste."""
     base = settings.base_url
     token_url = f"{base}/oauth2/token"
     is_default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET

@@ -24,7 +24,7 @@ ACCEPT_BACKLOG = 2048
 
 
 def has_database(settings: Settings) -> bool:
-    """Return whether a database URL is set, or the data directory contains a database."""
+    """Return whether there is a database: a URL in the settings, or one in the data directory."""
     return bool(settings.database_url) or (settings.data_dir / "postgres" / "PG_VERSION").exists()
 
 
@@ -37,12 +37,12 @@ def prepare_database(
     accepts_standby: bool = False,
     import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
-    """Start or migrate the database if needed; yield settings with its URL.
+    """Start and migrate the database as needed; yield the settings with its URL.
 
-    The embedded Postgres is started, supervised and migrated. Another database is migrated only if
+    An embedded Postgres is started, supervised and migrated. Any other database is migrated only if
     ``migrate`` is true; otherwise an old schema raises ``StartupError`` with the command to run.
     ``writes=False`` is for commands that only read: they may use a read-only database.
-    ``accepts_standby`` is for the server, which only reads from a standby.
+    ``accepts_standby`` is for the server, which can serve reads from a standby.
 
     ``import_thread`` is joined before this thread imports anything: if two threads import libraries
     with circular imports, one may see a module that is not fully initialized.
@@ -69,7 +69,10 @@ def prepare_database(
 
 
 def _require_postgres() -> None:
-    """Raise ``StartupError`` if no Postgres can be started, before a data directory is created."""
+    """Raise ``StartupError`` if there is no Postgres to start.
+
+    Called before a data directory is created.
+    """
     from ..db.postgres.embedded import require_postgres  # noqa: PLC0415  Windows does not have it
 
     require_postgres()
@@ -84,7 +87,7 @@ def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: 
 
 
 def serve_until_stopped(settings: Settings) -> None:
-    """Check the settings, open the socket and the database, and serve until a signal."""
+    """Check the settings, open the listening socket and the database, and serve until a signal."""
     if not settings.database_url:
         _require_postgres()
     settings.require_safe_secret()
@@ -125,19 +128,19 @@ def _import_in_thread(settings: Settings) -> threading.Thread:
 
 
 def install_signal_handlers() -> None:
-    """Make SIGTERM and SIGHUP exit through ``SystemExit``, so that cleanup code runs."""
+    """Make SIGTERM and SIGHUP raise ``SystemExit``, so that cleanup code runs before the exit."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _exit_on_signal)
 
 
 def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
-    """Raise ``SystemExit``, so that context managers stop the embedded Postgres."""
+    """Raise ``SystemExit``, so that context managers can stop the embedded Postgres."""
     sys.exit(0)
 
 
 def _suggest_bind_remedy(error: OSError) -> str:
-    """Return what to do after a failed bind; only some errors are about the port."""
+    """Return advice for an address on which the server could not listen, such as another port."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "set --host to an address of this machine, for example 127.0.0.1 or 0.0.0.0"
     if error.errno == errno.EACCES:
@@ -146,7 +149,10 @@ def _suggest_bind_remedy(error: OSError) -> str:
 
 
 def _open_listening_socket(settings: Settings) -> socket.socket:
-    """Open the listening socket. Raises ``StartupError`` if the address is unusable."""
+    """Open the socket on which the server listens, at the configured host and port.
+
+    Raises ``StartupError`` if the address is unusable.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

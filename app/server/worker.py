@@ -40,14 +40,20 @@ def create_worker_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """Exit when the parent dies; an orphan would keep the port and outlive its database."""
+    """Exit when the parent process dies.
+
+    An orphaned worker would keep the port and outlive its database.
+    """
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_INTERVAL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tune_process() -> None:
-    """Tune garbage collection, threads and malloc; call it once the application is created."""
+    """Adjust garbage collection, threads and malloc for serving.
+
+    Call it once the application is created.
+    """
     # Nearly all objects live as long as the process. Without this, each full garbage collection
     # would scan them and delay requests by a quarter of a second.
     gc.freeze()
