@@ -19,10 +19,10 @@ class BadCompression(Exception):
 
 
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the decompressed data of a gzip or zlib stream in pieces of at most 1 MiB.
+    """Decompress a gzip or zlib stream; yield the data in pieces of at most 1 MiB.
 
-    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the total size: it
-    stops iterating when it has read enough. Raises ``BadCompression``.
+    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the total size, by
+    stopping when it has read enough. Raises ``BadCompression``.
     """
     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
     has_data = False

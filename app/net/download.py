@@ -60,8 +60,7 @@ CREDENTIALS_ADVICE = (
 class DownloadError(StartupError):
     """Raised when a URL cannot be downloaded.
 
-    ``status`` is the HTTP status of the response, or None if there is none from the URL's own
-    server.
+    ``status`` is the HTTP status with which the URL's own server responded, or None if it did not.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -70,9 +69,10 @@ class DownloadError(StartupError):
 
 
 class _RetryableError(Exception):
-    """Raised when an attempt failed with ``error``, but another attempt may succeed.
+    """Raised when one attempt to download failed, but another attempt may succeed.
 
-    ``retry_after`` is the number of seconds that the server asks to wait, if it does.
+    ``error`` is the reason; ``retry_after`` is the number of seconds that the server asks to wait,
+    or None.
     """
 
     def __init__(self, error: DownloadError, retry_after: float | None = None) -> None:
@@ -82,7 +82,7 @@ class _RetryableError(Exception):
 
 
 class FetchResult(NamedTuple):
-    """A downloaded response: decompressed body, headers, and the URL after redirects."""
+    """A downloaded response: its decompressed body, its headers, and its URL after redirects."""
 
     body: bytes
     headers: httpx.Headers
@@ -91,10 +91,11 @@ class FetchResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Downloads URLs with retries and size limits, sending one access token if it has any.
+    """Downloads URLs with retries and size limits, sending an access token if one is configured.
 
     GET requests are retried with back-off after connection errors and the statuses 429, 502, 503
-    and 504, within ``MAX_RETRY_SECONDS``. ``notify`` is called with a sentence before each wait.
+    and 504, within ``MAX_RETRY_SECONDS``. Before each wait, ``notify`` is called with a sentence
+    for the user.
     """
 
     access_token: str | None = field(default=None, repr=False)
@@ -132,13 +133,13 @@ class Fetcher:
         )
 
     def stop(self) -> None:
-        """End current and future waits before retries at once, so that the process can exit."""
+        """End current and future waits for retries at once, so that the process can exit."""
         self._stopped.set()
 
     def _call_with_retries(
         self, url: str, attempt: Callable[[], FetchResult | None]
     ) -> FetchResult | None:
-        """Call ``attempt`` until it succeeds, fails for good, or the limits of retries are reached.
+        """Call ``attempt`` until it succeeds, fails permanently, or the retry limits are reached.
 
         This is a loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would
         take up to 120 s, and with tenacity, whose waits can, this and ``_create_final_error`` take
@@ -208,7 +209,7 @@ class Fetcher:
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Create the exception for an error status; it says whether a retry makes sense."""
+        """Create the exception for an error status: ``_RetryableError`` if a retry may succeed."""
         status = response.status_code
         message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
@@ -237,7 +238,10 @@ def get_origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _is_own_origin(url: str, operator_url: str) -> bool:
-    """Return whether a URL has the origin that the operator typed, or the same host with HTTPS."""
+    """Return whether a URL has the same origin as ``operator_url``, which the operator typed.
+
+    The same host with HTTPS instead of HTTP counts as well.
+    """
     scheme, host, port = get_origin(operator_url)
     secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
     return get_origin(url) in [(scheme, host, port), *secure]
@@ -247,7 +251,7 @@ def _is_own_origin(url: str, operator_url: str) -> bool:
 def _send_following_redirects(
     http: httpx.Client, request: httpx.Request
 ) -> Iterator[httpx.Response]:
-    """Send a request and follow redirects without reading their bodies; yield the last response.
+    """Send a request, follow redirects without reading their bodies, and yield the response.
 
     Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
     """
@@ -264,7 +268,7 @@ def _send_following_redirects(
 
 
 def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -> DownloadError:
-    """Create the error to report after the last attempt; it says why there is no further one."""
+    """Create the error to report after the last attempt, which says why there are no more."""
     if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
         note = (
             f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "
@@ -276,7 +280,7 @@ def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds to wait that a Retry-After header asks for, or None if it is invalid.
+    """Return the seconds to wait according to a Retry-After header, or None if it is invalid.
 
     The header contains a number of seconds or a date (RFC 9110, section 10.2.3).
     """
@@ -292,7 +296,7 @@ def _parse_retry_after(value: str | None) -> float | None:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Return whether a request that failed with this error may succeed in another attempt."""
+    """Return whether an error is temporary, so that sending the request again may succeed."""
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnknownHost)):
         return False
     cause: BaseException | None = error
@@ -318,7 +322,7 @@ def _describe_error(error: Exception) -> str:
 
 
 def _read_body(response: httpx.Response) -> bytes:
-    """Read and decompress a response body; decompress again if it is a gzip file.
+    """Read and decompress a response body; if the result is a gzip file, decompress that too.
 
     Raises ``DownloadError`` if it is larger than the limit, too slow, or incomplete.
     """
@@ -331,7 +335,7 @@ def _read_body(response: httpx.Response) -> bytes:
 
 
 def decompress_file(raw: bytes) -> bytes:
-    """Decompress the bytes of a gzip file.
+    """Return the decompressed content of a gzip file.
 
     Raises ``DownloadError`` if it is too large or damaged.
     """
@@ -363,7 +367,7 @@ def _iter_decoded_body(
 def _enforce_limits(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Yield the chunks; raise ``DownloadError`` once they exceed the size or time limit."""
+    """Yield the chunks, and raise ``DownloadError`` once they exceed the size or time limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)
@@ -397,7 +401,7 @@ def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
 
 
 def _read_excerpt(response: httpx.Response) -> str:
-    """Return the beginning of an error response as one line of text, to quote it in a message."""
+    """Return the beginning of an error response as one line, to quote it in an error message."""
     body = b""
     try:
         for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):

@@ -17,7 +17,7 @@ REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
 
 
 class Link(NamedTuple):
-    """One link of a Link header: its target URL as sent, and its relation types in lower case."""
+    """A link in a Link header: its target URL as sent, and its relation types in lower case."""
 
     target: str
     relations: tuple[str, ...]
@@ -50,7 +50,7 @@ def parse_links(value: str) -> list[Link]:
 def find_link(value: str | None, relation: str) -> str | None:
     """Return the URL of the first link with a relation type in a Link header, or None.
 
-    For ``<https://example.org/?page=2>; rel="next"`` and ``next``, that is
+    For ``<https://example.org/?page=2>; rel="next"`` and the relation ``next``, that is
     ``https://example.org/?page=2``.
     """
     links = parse_links(value or "")

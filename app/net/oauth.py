@@ -13,7 +13,7 @@ Response = TypeVar("Response")
 
 @dataclass(frozen=True)
 class Credentials:
-    """A client ID and secret, with the token endpoint of the server that issues tokens for them."""
+    """The credentials of an OAuth client: ID, secret, and the token endpoint that accepts them."""
 
     token_url: str
     client_id: str

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 
 def is_same_origin(origin: str, host: str | None, base_url: str) -> bool:
-    """Return whether an Origin header names the requested host or the server's own base URL.
+    """Return whether a request comes from this server's own pages, judging by its Origin header.
 
-    Schemes are not compared: behind a proxy that ends TLS, the server does not know its own.
+    The origin must have the requested host, or that of the server's base URL. Schemes are not
+    compared: behind a proxy that ends TLS, the server does not know its own.
     """
     try:
         netloc = urlsplit(origin).netloc

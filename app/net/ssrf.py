@@ -63,14 +63,14 @@ class ResponseTooLarge(httpx.RequestError):
 
 
 class UnknownHost(httpx.ConnectError):
-    """Raised when DNS does not know the host of a request; a retry would not help."""
+    """Raised when DNS does not know the host of a URL, so that a retry would not help."""
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
-    """An async HTTP transport that connects to public addresses and to trusted origins only.
+    """An async HTTP transport that connects only to public addresses and to trusted origins.
 
-    It protects against SSRF through URLs from outside. The origins of ``trusted_urls``, which the
-    operator configured, may be private.
+    It protects against SSRF through URLs from outside. ``trusted_urls`` were configured by the
+    operator, so their origins may have private addresses.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Resolve and check the host, and send the request to the first address that accepts it."""
+        """Resolve and check the host, then send the request to its first working address."""
         require_http(request)
         is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
         *others, last = await asyncio.to_thread(
@@ -106,9 +106,10 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
 class OperatorTransport(httpx.BaseTransport):
     """A sync HTTP transport for URLs that the operator typed on the command line.
 
-    It connects to public addresses, and to a private host only if one of ``operator_urls`` names it
-    literally, for example ``localhost`` or ``10.0.0.5``. If the environment names a proxy, the
-    proxy resolves host names; the guard then decides by the host name or literal address.
+    It connects to public addresses. It connects to a private host only if one of ``operator_urls``
+    names the host literally, for example ``localhost`` or ``10.0.0.5``. If the environment names a
+    proxy, the proxy resolves host names; the guard then decides by the host name or literal
+    address.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class OperatorTransport(httpx.BaseTransport):
         self._proxied: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the proxy, or to the first checked address that accepts it."""
+        """Send a request through the proxy, if any, or to the first working address."""
         require_http(request)
         url = request.url
         if proxy := _find_proxy(url):
@@ -174,7 +175,7 @@ def create_public_only_client(
 async def fetch_limited(
     http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
 ) -> tuple[int, bytes]:
-    """Send a GET request and return its status and body, which may not exceed ``max_bytes``.
+    """Send a GET request; return the HTTP status and a body of at most ``max_bytes``.
 
     Raises ``ResponseTooLarge`` for a larger body and for a compressed one, ``httpx.ReadTimeout``
     after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other ``httpx.HTTPError``.
@@ -210,7 +211,7 @@ def require_http(request: httpx.Request) -> None:
 
 
 def require_public(request: httpx.Request, addresses: list[str]) -> None:
-    """Raise ``BlockedAddress`` unless all IP addresses of the request's host are public.
+    """Raise ``BlockedAddress`` unless all ``addresses`` of the request's host are public.
 
     Also raises it if ``addresses`` is empty.
     """
@@ -251,7 +252,7 @@ def is_public(address: str) -> bool:
 def is_literal_private_host(host: str) -> bool:
     """Return whether a host is written as a private IP address or as ``localhost``.
 
-    An operator who types such a host knows that it is private; no DNS record can mislead them.
+    An operator who types such a host knows that it is private, which no DNS record can change.
     """
     host = host.rstrip(".").lower()
     address = parse_literal_address(host)
@@ -261,7 +262,7 @@ def is_literal_private_host(host: str) -> bool:
 
 
 def is_internal_name(host: str) -> bool:
-    """Return whether a host looks like one inside a private network, judging only by its name.
+    """Return whether a host name looks like one in a private network; no DNS lookup is made.
 
     A proxy would resolve such a host in its own network. These are literal private addresses, names
     without a dot, and the special-use domains of private networks (RFC 6761, RFC 6762, RFC 8375,
@@ -297,7 +298,7 @@ def _resolve_and_check(
     """Resolve the request's host once; return a copy of the request for each of its addresses.
 
     Raises ``UnknownHost``, ``httpx.ConnectError`` if DNS fails temporarily, and ``BlockedAddress``
-    if any address is private, unless the request ``is_exempt``.
+    if any address is private, unless ``is_exempt`` is true.
     """
     url = request.url
     try:
@@ -315,7 +316,7 @@ def _resolve_and_check(
 
 
 def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
-    """Return a copy of a request that goes to an IP address, with the host name in Host and SNI."""
+    """Return a copy of a request that goes to ``address``, with its host name in Host and SNI."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -326,7 +327,7 @@ def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
 
 
 def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
-    """Create the error for a request to a private address; it names the setting that allows it."""
+    """Create the error for a request to a private address; it names the setting to allow it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
         f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
@@ -340,7 +341,10 @@ def _get_origin(url: httpx.URL) -> tuple[str, str, int]:
 
 @cache
 def _get_tls_context() -> ssl.SSLContext:
-    """Return the TLS context that all connections share; creating one takes about 50 ms."""
+    """Return the TLS context that all connections share.
+
+    It is created only once, because that takes about 50 ms.
+    """
     return httpx.create_ssl_context()
 
 
