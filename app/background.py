@@ -24,6 +24,6 @@ async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterat
 
 
 async def warm_up(work: Callable[[], None]) -> None:
-    """Run ``work`` in a thread shortly after start-up, so that no request waits for it."""
+    """Run ``work`` in a thread shortly after start-up, so that no request has to wait for it."""
     await asyncio.sleep(WARM_UP_DELAY_SECONDS)
     await asyncio.to_thread(work)

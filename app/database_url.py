@@ -119,7 +119,8 @@ UNSUPPORTED = frozenset(
 class DatabaseUrl:
     """A parsed Postgres connection URL, with libpq's parameters translated for asyncpg.
 
-    Hosts are tried in turn. Without a host, libpq's default applies: a local socket.
+    A URL may name several hosts, which are tried in turn. Without a host, libpq's default applies:
+    a local socket.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -133,28 +134,31 @@ class DatabaseUrl:
 
     @property
     def connect_timeout(self) -> float | None:
-        """The seconds in which one host must accept a connection, or None for the default."""
+        """The seconds within which each host must accept a connection, or None for the default."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether the URL points to a pooler in transaction mode; None if it does not say."""
+        """Whether the URL leads to a pooler in transaction mode; None if the URL does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value == "true"
 
     def with_pooler_parameter(self) -> str:
-        """Return the URL with ``pgbouncer=true``, which declares a pooler in transaction mode."""
+        """Return the URL with ``pgbouncer=true``, which says that it leads to a pooler.
+
+        The pooler is one in transaction mode, such as PgBouncer.
+        """
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
     @property
     def session_attributes(self) -> str:
-        """The kind of server to connect to, such as ``read-write`` (``target_session_attrs``)."""
+        """The required kind of server, such as ``read-write`` (``target_session_attrs``)."""
         return self.parameters.get("target_session_attrs", "any")
 
     @property
     def trusts_system_roots(self) -> bool:
-        """Whether the system's root certificates verify the server's certificate.
+        """Whether to verify the database server's certificate with the system's root certificates.
 
         True for ``sslrootcert=system``, and for ``channel_binding=require`` without a root
         certificate: asyncpg has no channel binding, and a verified certificate is the other
@@ -166,9 +170,9 @@ class DatabaseUrl:
 
     @property
     def driver_dsn(self) -> str:
-        """The DSN to pass to asyncpg, with only the parameters that asyncpg parses itself.
+        """The connection URL for asyncpg, with only the parameters that asyncpg parses itself.
 
-        It has no host and no password; those are passed as arguments.
+        It has no hosts and no password, which are passed as arguments.
         """
         names = DRIVER_PARAMETERS & {*self.parameters}
         parameters = {name: self.parameters[name] for name in names}
@@ -207,9 +211,9 @@ class DatabaseUrl:
         return options
 
     def list_addresses(self) -> list[tuple[str, int]]:
-        """Return the (host, port) pairs to try in turn.
+        """Return the (host, port) pairs of the database, in the order in which to try them.
 
-        The port of the embedded Postgres is read from its file, because a restart may change it.
+        The port of an embedded Postgres is read from a file, because a restart may change it.
         """
         if PORT_FILE not in self.parameters:
             return [*self.hosts]
@@ -224,7 +228,7 @@ class DatabaseUrl:
         return self._render(name, self.password, self.parameters)
 
     def without_password(self) -> str:
-        """Return the URL for messages, without the password and most parameters."""
+        """Return the URL for messages and logs, without the password and most parameters."""
         return self._render(self.database, None, {})
 
     def _render(
@@ -253,7 +257,7 @@ def _authority(host: str, port: int) -> str:
 
 @lru_cache(maxsize=32)
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Parse a Postgres connection URL and check that its parameters are supported.
+    """Parse a Postgres connection URL and check that all of its parameters are supported.
 
     Raises ``ValueError``, whose message never contains the password.
     """
@@ -280,7 +284,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 
 def _split_credentials(text: str) -> tuple[str, str]:
-    """Split a URL at its first ``@``, as libpq does, into credentials and the rest."""
+    """Split a URL at its first ``@``, as libpq does, into user and password, and the rest."""
     before, separator, after = text.partition("@")
     if not separator or "/" in before or ("?" in before and ":" not in before):
         return "", text
@@ -288,7 +292,11 @@ def _split_credentials(text: str) -> tuple[str, str]:
 
 
 def _require_escaped(credentials: str, hosts: str, path: str, query: str) -> None:
-    """Raise ``ValueError`` if reserved characters in a password were parsed as other parts."""
+    """Raise ``ValueError`` if the password seems to contain unescaped reserved characters.
+
+    Such a character, for example ``/``, makes part of the password look like another part of the
+    URL.
+    """
     unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
     after = [hosts, path, "" if is_query else query]
@@ -320,7 +328,10 @@ def _parse_parameters(query: str) -> dict[str, str]:
 
 
 def _parse_hosts(text: str, address: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse ``host1:port1,host2``, or hosts whose ports are in the parameter ``port``."""
+    """Parse the (host, port) pairs of a URL.
+
+    They are written ``host1:port1,host2``, or the ports are in the parameter ``port``.
+    """
     if not text:
         return ()
     names = text.split(",")
@@ -350,7 +361,7 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
 
 
 def _require_supported(url: DatabaseUrl) -> None:
-    """Raise ``ValueError`` listing each unusable parameter and what to do about it."""
+    """Raise ``ValueError`` if any parameters cannot be used; the message says what to do."""
     checks: list[Callable[[str, str], str]] = [
         _describe_unsupported_parameter,
         _describe_unknown_parameter,
@@ -371,7 +382,7 @@ def _require_supported(url: DatabaseUrl) -> None:
 
 
 def _describe_unsupported_parameter(name: str, value: str) -> str:
-    """Return what is wrong with a parameter that asyncpg lacks or another client uses, or ""."""
+    """Return what is wrong with a known parameter that this server cannot use, or ""."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
     if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
@@ -380,7 +391,7 @@ def _describe_unsupported_parameter(name: str, value: str) -> str:
 
 
 def _describe_unknown_parameter(name: str, _: str) -> str:
-    """Return an error message for an unknown name that cannot be a Postgres setting, or ""."""
+    """Return an error message if a parameter is misspelt or cannot be a Postgres setting, or ""."""
     if name in KNOWN_PARAMETERS:
         return ""
     near = find_nearest_parameter(name)
@@ -392,7 +403,7 @@ def _describe_unknown_parameter(name: str, _: str) -> str:
 
 
 def find_nearest_parameter(name: str) -> str:
-    """Return the known parameter whose name is most similar, or an empty string."""
+    """Return the known parameter with the most similar name, to suggest it, or ""."""
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""
 

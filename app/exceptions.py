@@ -33,7 +33,7 @@ CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a
 
 
 class StartupError(Exception):
-    """Raised if a command cannot start or continue; the message is printed without a traceback."""
+    """Raised if a command cannot start or continue; users see its message without a traceback."""
 
 
 class Problem(TypedDict):
@@ -44,7 +44,7 @@ class Problem(TypedDict):
 
 
 class CaseServerError(Exception):
-    """Base class of the errors that are reported to clients; each has an HTTP status.
+    """Base class of the errors that clients receive, each with an HTTP status.
 
     ``code`` says why the request failed; each class has a default. ``problems`` lists validation
     errors, ``headers`` are response headers such as ``Retry-After``.
@@ -69,7 +69,7 @@ class CaseServerError(Exception):
 
 
 class BadRequest(CaseServerError):
-    """Raised (400) for a malformed request: no JSON, contradicting identifiers, bad parameters."""
+    """Raised (400) for a malformed request, such as invalid JSON or an invalid parameter."""
 
     status = 400
     code: ErrorCode = "invalid"
@@ -92,7 +92,7 @@ class Forbidden(CaseServerError):
 class NotFound(CaseServerError):
     """Raised (404) if no entity of the requested type has the identifier, or it was deleted.
 
-    The code is ``invalid_id`` if the identifier is not one that the standard allows.
+    The code is ``invalid_id`` if the standard does not allow such an identifier.
     """
 
     status = 404
@@ -115,16 +115,16 @@ class MethodNotAllowed(CaseServerError):
 
 
 class Conflict(CaseServerError):
-    """Raised (409) if a write contradicts stored data, which the message names."""
+    """Raised (409) if a write contradicts stored data; the message says which."""
 
     status = 409
     code: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
-    """Raised (410) if a change-feed cursor is no longer valid.
+    """Raised (410) if the cursor of a change feed is no longer valid.
 
-    The message says where to start again.
+    The message says from where the client must start again.
     """
 
     status = 410
@@ -153,7 +153,7 @@ class UnsupportedMediaType(CaseServerError):
 
 
 class ContentTooLarge(CaseServerError):
-    """Raised (413) for a body over the limit of size, or of JSON values per byte."""
+    """Raised (413) for a body that is too large, or has too many JSON values for its size."""
 
     status = 413
     code: ErrorCode = "too_large"
@@ -190,7 +190,7 @@ class UnprocessableContent(CaseServerError):
 
 
 class TooManyRequests(CaseServerError):
-    """Raised (429) if a client exceeds a rate limit; ``Retry-After`` says when to continue."""
+    """Raised (429) if a client exceeds a rate limit; ``Retry-After`` says how long to wait."""
 
     status = 429
     code: ErrorCode = "busy"
@@ -204,11 +204,11 @@ class ServiceUnavailable(CaseServerError):
 
 
 class RecoveryConflict(ServiceUnavailable):
-    """Raised (503) if a standby cancelled a read because the primary removed rows it needed."""
+    """Raised (503) if a standby cancelled a read because the primary removed needed rows."""
 
 
 class ReadTimeout(ServiceUnavailable):
-    """Raised (503) if a read statement exceeded its timeout and was cancelled."""
+    """Raised (503) if a database query exceeded its timeout and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:
         super().__init__(

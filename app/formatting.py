@@ -13,7 +13,10 @@ def format_timestamp(timestamp: datetime) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a duration of whole seconds as commands take it: 90s, 15m, 24h or 7d."""
+    """Format a duration in the way in which commands accept it: 90s, 15m, 24h or 7d.
+
+    Only whole seconds are supported.
+    """
     for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, rest = divmod(int(duration.total_seconds()), size)
         if number >= least and not rest:
@@ -22,15 +25,18 @@ def format_duration(duration: timedelta) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Shorten a string to at most ``max_chars`` characters; a shortened one ends in "…"."""
+    """Shorten a string to at most ``max_chars`` characters, ending in "…" if it was longer."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def escape_control_characters(text: str) -> str:
-    r"""Escape the characters that could control a terminal: ESC becomes ``\u001b``."""
+    r"""Escape control characters, so that printing the text cannot control a terminal.
+
+    For example, ESC becomes ``\u001b``.
+    """
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def format_count(count: int, noun: str) -> str:
-    """Format a number with its noun: "1 item", "2 items"."""
+    """Format a number with its noun in singular or plural: "1 item", "2 items"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

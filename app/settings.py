@@ -54,7 +54,7 @@ def is_https_or_loopback(url: str) -> bool:
 
 
 def require_secure_issuers(urls: Iterable[str]) -> None:
-    """Raise ``StartupError`` unless each issuer URL uses HTTPS, or HTTP to a loopback host.
+    """Raise ``StartupError`` unless each token issuer's URL uses HTTPS, or HTTP to loopback.
 
     The server verifies tokens with keys that it fetches from these URLs.
     """
@@ -76,7 +76,7 @@ def get_variable_name(name: str) -> str:
 
 
 def _normalize_host_name(host: str) -> str:
-    """Return a host name or IP address in lower case, without port, brackets and final dot."""
+    """Return a host name or IP address in lower case, without port, brackets and trailing dot."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
@@ -96,9 +96,9 @@ def list_variable_names() -> list[str]:
 
 
 def is_known_variable(name: str) -> bool:
-    """Return whether the server reads an environment variable, or can ignore it.
+    """Return whether an environment variable is a known setting, or can be ignored.
 
-    It is False for an unknown CASE_SERVER_… variable, which is probably misspelt.
+    The result is False for an unknown CASE_SERVER_… variable, which is probably misspelt.
     """
     variable = name.upper()
     return (
@@ -361,7 +361,7 @@ class Settings(BaseSettings):
 
     @property
     def database_name(self) -> str:
-        """The database as messages name it: a URL without the password, or the data directory."""
+        """The database's name for messages: its URL without the password, or the data directory."""
         if self.database_url:
             return parse_database_url(self.database_url).without_password()
         return f"the embedded Postgres in {self.data_dir}"
@@ -373,7 +373,7 @@ class Settings(BaseSettings):
 
     @property
     def local_url(self) -> str:
-        """The base URL of this server on its own machine, or in its own container."""
+        """The base URL of this server for programs on its own machine or in its container."""
         host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -396,7 +396,7 @@ class Settings(BaseSettings):
             raise StartupError(f"cannot start in test mode: {'; '.join(problems)}")
 
     def require_safe_secret(self) -> None:
-        """Raise ``StartupError`` if the default client secret would work from other machines."""
+        """Raise ``StartupError`` if other machines could use the default client secret."""
         is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         if is_default and not is_loopback(self.host) and not self.allow_default_secret:
             raise StartupError(

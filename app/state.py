@@ -35,7 +35,7 @@ the size of its body in memory."""
 
 @dataclass
 class AppState:
-    """Holds what requests share: the settings, the database, credentials, limits and caches.
+    """Holds what all requests share: settings, database, credentials, limits and caches.
 
     Each process has one; in test mode, each namespace has one.
     """
@@ -56,9 +56,9 @@ class AppState:
 
 @asynccontextmanager
 async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
-    """Create the shared state for a database, and close it at the end of the block.
+    """Create the state that requests share, and close it at the end of the ``async with`` block.
 
-    Meanwhile, background tasks refresh its credentials and its view of replication.
+    Until then, background tasks refresh the credentials and the replication status.
     """
     async with AsyncExitStack() as stack:
         replication = ReplicationMonitor(database)
@@ -96,7 +96,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
 
 
 def _max_concurrent_uploads(settings: Settings) -> int:
-    """Return how many uploads may run at a time: they take at most half of the pool."""
+    """Return how many uploads may run at a time, using at most half of the connection pool."""
     return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
 
 
