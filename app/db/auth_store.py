@@ -33,21 +33,24 @@ if TYPE_CHECKING:
 
 
 class KeySummary(NamedTuple):
-    """A signing key of the local token issuer, without its private part."""
+    """The key ID and creation time of a signing key, for a listing; not the key itself."""
 
     kid: str
     created_at: datetime
 
 
 class StoredClient(NamedTuple):
-    """The scopes of an OAuth client, and the hashes of its unexpired secrets."""
+    """What the token endpoint checks: an OAuth client's scopes and the hashes of its secrets.
+
+    Expired secrets are left out.
+    """
 
     scopes: list[str]
     hashes: list[str]
 
 
 class ClientSummary(NamedTuple):
-    """An OAuth client for listings: everything stored about it except its secrets."""
+    """An OAuth client as an operator lists it: everything stored about it except its secrets."""
 
     identifier: str
     name: str | None
@@ -73,7 +76,8 @@ async def list_signing_keys(database: Database) -> list[KeySummary]:
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
     """Store a signing key unless the database already has one.
 
-    The lock ensures that only one of several servers started at once stores its key.
+    A lock makes servers that start at the same time agree on one key: the first of them stores its
+    own, and the others find it.
     """
     async with database.connection() as connection, connection.transaction():
         await LOCK_SIGNING_KEYS.execute(connection)
@@ -84,10 +88,10 @@ async def add_first_signing_key(database: Database, kid: str, private_pem: str) 
 async def add_signing_key(
     database: Database, kid: str, private_pem: str, *, delete_older: bool
 ) -> None:
-    """Store a new key, which signs tokens from now on, and delete keys no longer needed.
+    """Store a new signing key, which signs all tokens from now on, and delete old keys.
 
-    With ``delete_older``, all other keys are deleted at once, and their tokens become invalid.
-    Otherwise a key is deleted once no token that it signed can still be valid.
+    With ``delete_older``, all other keys are deleted at once, so that the tokens that they signed
+    become invalid. Otherwise a key is deleted only when no token that it signed can still be valid.
     """
     async with database.connection() as connection, connection.transaction():
         await LOCK_SIGNING_KEYS.execute(connection)
@@ -111,9 +115,10 @@ async def list_clients(database: Database) -> list[ClientSummary]:
 async def add_client(
     database: Database, identifier: str, name: str | None, scopes: Sequence[str], secret_hash: str
 ) -> None:
-    """Store a new OAuth client with the hash of its first secret.
+    """Store a new OAuth client, with its first secret as a hash.
 
-    Raises ``Conflict`` if the identifier is in use.
+    ``identifier`` is the ``client_id``, ``name`` is for people. Raises ``Conflict`` if the
+    identifier is in use.
     """
 
     async def add(connection: Connection) -> bool:
@@ -135,9 +140,10 @@ async def add_client(
 async def rotate_client_secret(
     database: Database, identifier: str, secret_hash: str, keep: timedelta
 ) -> None:
-    """Give a client a new secret; the previous one works for ``keep``, older ones are deleted.
+    """Give an OAuth client a new secret; its previous secret remains valid for ``keep``.
 
-    Raises ``NotFound`` if there is no such client.
+    The client can thus be reconfigured without an outage. Secrets before the previous one are
+    deleted. Raises ``NotFound`` if there is no such client.
     """
 
     async def rotate(connection: Connection) -> bool:
@@ -164,12 +170,15 @@ def _client_not_found(identifier: str) -> NotFound:
 
 
 async def list_revoked_tokens(database: Database) -> frozenset[str]:
-    """Return the IDs (claim ``jti``) of the revoked tokens that have not expired."""
+    """Return the IDs (claim ``jti``) of all revoked tokens that would otherwise still be valid."""
     return frozenset(row["jti"] for row in await database.fetch_all(REVOKED_TOKENS))
 
 
 async def revoke_token(database: Database, jti: str, expires_at: datetime) -> None:
-    """Store the ID (claim ``jti``) of a revoked token, and delete the rows of expired tokens."""
+    """Revoke the token whose claim ``jti`` is given, and which expires at ``expires_at``.
+
+    Also deletes the rows of tokens that have expired since, because those are invalid anyway.
+    """
     async with database.connection() as connection, connection.transaction():
         await REVOKE_TOKEN.execute(connection, jti=jti, expires_at=expires_at)
         await DELETE_EXPIRED_TOKENS.execute(connection)

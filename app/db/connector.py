@@ -45,7 +45,7 @@ DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
 def create_pool(url: str, **options: Any) -> Pool:
     """Return an asyncpg pool that opens its connections with ``connect``.
 
-    ``options`` may be those of ``asyncpg.create_pool`` and of ``connect``.
+    ``options`` are passed on to ``asyncpg.create_pool`` and to ``connect``.
     """
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
@@ -58,12 +58,12 @@ async def connect(
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
-    """Connect to the first host of a URL that meets the URL's ``target_session_attrs``.
+    """Connect to the first host of a URL that accepts and meets its ``target_session_attrs``.
 
     ``timeout`` is in seconds for each host; the URL's ``connect_timeout`` replaces it, up to
-    ``max_timeout``. ``session`` contains Postgres settings for this session. They are set by a
+    ``max_timeout``. ``session`` contains Postgres settings for this session, which are set by a SQL
     statement, because poolers reject them in the startup message. Other options are asyncpg's;
-    behind a pooler in transaction mode, statements are not prepared. Raises ``OSError``,
+    behind a pooler in transaction mode, SQL statements are not prepared. Raises ``OSError``,
     ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
     """
     target = parse_database_url(url)
@@ -94,9 +94,9 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 
 
 async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> DirectConnection:
-    """Connect to the first host of a URL that accepts, with the full timeout for each host.
+    """Try the hosts of a URL in order, each with the full timeout, until one accepts.
 
-    asyncpg itself would share one timeout among all hosts.
+    asyncpg itself would divide one timeout among all hosts.
     """
     _check_certificate_files(target)
     wanted = target.session_attributes
@@ -130,7 +130,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
 
 
 def _check_certificate_files(target: DatabaseUrl) -> None:
-    """Open each certificate file that a URL names, so that an error names the unreadable file.
+    """Open each certificate file that a URL names, so that the error names the one that fails.
 
     Raises ``FileNotFoundError`` or ``PermissionError``.
     """
@@ -142,7 +142,10 @@ def _check_certificate_files(target: DatabaseUrl) -> None:
 
 
 def _create_system_tls_context(target: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context with the system's root certificates if the URL wants them, else None."""
+    """Return a TLS context that trusts the system's root certificates, or None.
+
+    None means that the URL does not ask for these certificates.
+    """
     if not target.trusts_system_roots:
         return None
     context = ssl.create_default_context()
@@ -163,16 +166,19 @@ def _set_socket_options(connection: DirectConnection, target: DatabaseUrl) -> No
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Return whether connecting failed because the process or system is out of file descriptors."""
+    """Return whether a connection failed because there were no free file descriptors.
+
+    The process or the whole system may have reached its limit.
+    """
     if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
         return True
     return isinstance(error, socket.gaierror) and not _can_open_socket()
 
 
 def _can_open_socket() -> bool:
-    """Return whether the process can still open a socket.
+    """Return whether the process has a file descriptor left for a socket.
 
-    The DNS resolver does not report that it had no file descriptor.
+    This is tried because the DNS resolver does not report that it had none.
     """
     try:
         socket.socket().close()

@@ -60,9 +60,9 @@ CONNECT_ERRORS = (
 
 @contextmanager
 def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise ``ServiceUnavailable`` (503) if the block raises one of these errors.
+    """Raise ``ServiceUnavailable`` (503) if the block raises one of these database errors.
 
-    ``asyncpg.DataError`` passes unchanged, because it means that the request was invalid.
+    ``asyncpg.DataError`` is raised unchanged, because it means that the request was invalid.
     """
     try:
         yield

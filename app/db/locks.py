@@ -23,10 +23,10 @@ UNLOCK = CompiledStatement(select(func.pg_advisory_unlock(_KEY)))
 
 @asynccontextmanager
 async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None]:
-    """Hold a Postgres advisory lock on a name during the block, after waiting for other holders.
+    """Wait for the Postgres advisory lock with this name, and hold it during the block.
 
     Acquire it before a transaction starts, because the snapshot of a transaction is as old as its
-    first statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
+    first SQL statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
 
     Behind a pooler in transaction mode the connection is in a transaction already, because a
     session would lock on one server process and unlock on another. The lock is then held until the

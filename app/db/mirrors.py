@@ -28,8 +28,9 @@ from .statement import CompiledStatement
 class Mirror(NamedTuple):
     """A package that ``sync`` copies from another server, and the state of its last sync.
 
-    ``etag`` and ``last_modified`` are those of the source; ``history`` and ``revision`` identify
-    the state of the local copy.
+    ``etag`` and ``last_modified`` were sent by the other server, so that the next sync can ask
+    whether the package changed. ``history`` and ``revision`` tell whether the local copy changed
+    since.
     """
 
     url: str
@@ -41,7 +42,10 @@ class Mirror(NamedTuple):
     revision: int
 
     def is_unchanged(self, revision: Revision | None) -> bool:
-        """Return whether the local copy, now at ``revision``, is unchanged since the last sync."""
+        """Return whether the local copy is unchanged since the last sync.
+
+        ``revision`` is its present revision, or None if the copy does not exist.
+        """
         if revision is None:
             return False
         return (revision.history, revision.document) == (self.history, self.revision)
@@ -60,30 +64,42 @@ async def find_mirror(database: Database, url: str) -> Mirror | None:
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that the list at ``list_url`` named at its last sync."""
+    """Return the mirrors of the packages that another server's list named at the last sync.
+
+    ``list_url`` is the URL of that list.
+    """
     return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 
 async def list_source_urls(database: Database, document: str) -> list[str]:
-    """Return the URLs of the packages from which ``sync`` copies this document."""
+    """Return the URLs from which ``sync`` copies the package of this document.
+
+    ``document`` is its identifier. The list is empty if the document is not mirrored.
+    """
     rows = await database.fetch_all(_list_source_urls(), document_identifier=document)
     return [row["url"] for row in rows]
 
 
 async def count_entities(database: Database, document: str) -> int:
-    """Return the number of live entities of a framework, including its definitions."""
+    """Return how many live entities a framework has, including the definitions it contains.
+
+    ``document`` is the identifier of its document.
+    """
     row = await database.fetch_one(_count_entities(), document_identifier=document)
     assert row is not None
     return int(row["entities"])
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Store the source of a package that is synced and its state, replacing an earlier state."""
+    """Store the source of a mirrored package and the state of its last sync.
+
+    This replaces an earlier state of the same source.
+    """
     await database.execute(_save(), **mirror._asdict())
 
 
 async def delete_mirror(database: Database, url: str) -> None:
-    """Delete the mirror of a source URL, so that it is no longer synced; its document stays."""
+    """Stop mirroring the package at a source URL; the local copy is not deleted."""
     await database.execute(_delete(), url=url)
 
 

@@ -103,7 +103,7 @@ Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
 
 
 def _build_set_local_statements(session: Mapping[str, str]) -> str:
-    """Return ``SET LOCAL`` statements that give a transaction the settings of a session.
+    """Return ``SET LOCAL`` statements that apply the settings of a session to one transaction.
 
     The isolation level is left out, because ``BEGIN`` sets it.
     """
@@ -112,7 +112,7 @@ def _build_set_local_statements(session: Mapping[str, str]) -> str:
 
 
 def report_unconfirmed_commit() -> ServiceUnavailable:
-    """Log a commit that no standby confirmed, and return the 503 error for its request.
+    """Log that no standby confirmed a commit, and return the 503 error to raise for its request.
 
     The write is stored, but on the primary only, so a failover may lose it.
     """
@@ -125,7 +125,7 @@ def report_unconfirmed_commit() -> ServiceUnavailable:
 
 
 async def _skip_reset(_: Any) -> None:
-    """Reset nothing when a connection is released, because it has no session state."""
+    """Replace asyncpg's reset of a released connection, which has no session state to reset."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -136,11 +136,12 @@ def _is_open(connection: Connection) -> bool:
 
 
 class WaitQueue:
-    """A semaphore with FIFO order whose waiters fail after a timeout; it guards the pool.
+    """A first-in, first-out semaphore that limits how many requests use a connection at once.
 
-    While permits are being released, a waiter may wait ``ACQUIRE_TIMEOUT_SECONDS``; otherwise
-    ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers 503 within two seconds. Waiters have no
-    timer of their own: ``expire`` is called periodically for all of them.
+    Its waiters fail after a timeout. While permits are being released, a waiter may wait
+    ``ACQUIRE_TIMEOUT_SECONDS``; otherwise ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers
+    503 within two seconds. Waiters have no timer of their own: ``expire`` is called periodically
+    for all of them.
     """
 
     def __init__(self, size: int) -> None:
@@ -150,7 +151,7 @@ class WaitQueue:
         self._last_release = 0.0
 
     async def acquire(self) -> None:
-        """Take a permit, waiting for one if necessary. Raises ``TimeoutError``."""
+        """Take a permit, waiting for one if necessary; raise ``TimeoutError`` after the timeout."""
         if self.free:
             self.free -= 1
             return
@@ -164,7 +165,7 @@ class WaitQueue:
             raise
 
     def release(self) -> None:
-        """Return a permit: pass it to the waiter that has waited longest, or make it free."""
+        """Return a permit, which goes to the waiter that has waited longest, if any."""
         self._last_release = time.monotonic()
         while self._waiters:
             _, waiter = self._waiters.popleft()
@@ -174,7 +175,7 @@ class WaitQueue:
         self.free += 1
 
     def expire(self, now: float) -> None:
-        """Fail the waiters whose timeout has passed at the monotonic time ``now``."""
+        """Fail all waiters whose timeout has passed at ``now``, a time of the monotonic clock."""
         is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
         timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
         while self._waiters and now - self._waiters[0][0] > timeout:
@@ -184,11 +185,11 @@ class WaitQueue:
 
 
 class AcquireContext:
-    """Context manager that holds a connection of the pool during a block.
+    """Context manager that acquires a connection of the pool for a block, then releases it.
 
-    It is a class because a generator would cost three times as much. Behind a pooler, the block is
-    a transaction. ``isolation`` is for a block that writes, whose transaction then also has a lock
-    timeout.
+    Behind a pooler, the block is a transaction. ``isolation`` is set for a block that writes; its
+    transaction then also has a lock timeout. This is a class because a generator would cost three
+    times as much.
     """
 
     __slots__ = ("_connection", "_database", "_isolation", "_limit", "_transaction")
@@ -222,9 +223,9 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
-        """Commit the transaction, or roll it back after an error of the block.
+        """Commit the block's transaction, or roll it back if the block failed with ``error``.
 
-        Returns the error of the block, or that of the commit, or None.
+        Returns the error to raise: that of the block or of the commit, or None.
         """
         assert self._transaction
         if isinstance(error, ReadTimeout | asyncio.CancelledError):
@@ -272,8 +273,8 @@ class AcquireContext:
 class ReadDeadline:
     """Context manager that cancels a read after the read timeout, and raises ``ReadTimeout``.
 
-    Works like ``asyncio.timeout``, but without a timer: one task checks all deadlines. A timer took
-    5 of the 35 us of CPU that asyncpg needs for a small read.
+    Like ``asyncio.timeout``, but cheaper: one task checks the deadlines of all reads, so that a
+    read needs no timer, which took 5 of the 35 us of CPU that asyncpg needs for a small read.
     """
 
     __slots__ = (
@@ -308,9 +309,9 @@ class ReadDeadline:
             raise ReadTimeout(self._seconds) from error
 
     def expire(self, seconds: float | None = None) -> None:
-        """Cancel the task that reads, whereupon asyncpg asks Postgres to cancel the statement.
+        """Cancel the task that reads; asyncpg then asks Postgres to cancel the SQL statement.
 
-        ``seconds`` replaces the timeout that the message of ``ReadTimeout`` names.
+        ``seconds`` is the timeout to name in the message of ``ReadTimeout``, if not the usual one.
         """
         self._is_expired = True
         self._seconds = seconds or self._seconds
@@ -319,7 +320,10 @@ class ReadDeadline:
 
 
 class Database:
-    """A pool of connections to a Postgres database; reads have timeouts, writes are retried."""
+    """A pool of connections to one Postgres database, through which all SQL statements run.
+
+    Reads have a timeout, and writes are retried after conflicts.
+    """
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
@@ -349,7 +353,7 @@ class Database:
     async def open(
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
-        """Connect to the database, and close all connections at the end of the block.
+        """Connect to the database at ``url``, and close all connections at the end of the block.
 
         ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
         Raises ``ServiceUnavailable``.
@@ -388,20 +392,22 @@ class Database:
             await pool.close()
 
     def connection(self) -> AcquireContext:
-        """Return a context manager that holds a connection of the pool during its block."""
+        """Return a context manager that acquires a connection of the pool for its block."""
         return AcquireContext(self)
 
     def scan_connection(self) -> AcquireContext:
-        """Return a context manager that holds a connection for reads that may take long.
+        """Return a context manager that acquires a connection for reads that may take long.
 
         At most half of the pool runs such reads, so that the other half can answer quick ones.
         """
         return AcquireContext(self, self._scan_queue)
 
     async def acquire(self, limit: WaitQueue | None = None) -> Connection:
-        """Acquire a connection and, if ``limit`` is given, also a permit of that queue.
+        """Acquire a connection of the pool; the caller must release it.
 
-        Raises ``ServiceUnavailable`` if none becomes free in time, or Postgres is unreachable.
+        ``limit`` is a queue for a kind of read that may not use the whole pool; a permit of it is
+        acquired as well. Raises ``ServiceUnavailable`` if no connection becomes free in time, or
+        Postgres is unreachable.
         """
         # Not raise_unavailable_on, because a generator would take a third of the time.
         try:
@@ -437,9 +443,9 @@ class Database:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
     async def _pop_idle_or_open(self, *, is_scan: bool) -> Connection:
-        """Return an idle connection, or a connection of asyncpg's pool.
+        """Return an idle connection; if there is none, get one from asyncpg's pool.
 
-        The latter is slower, because asyncpg starts a task and a timer for it.
+        The pool is slower, because asyncpg starts a task and a timer for each acquisition.
         """
         # While the pool can open another connection, a scan leaves one idle for single reads,
         # because connecting takes longer than a client waits while scans use all processors.
@@ -454,7 +460,10 @@ class Database:
         return await self._pool.acquire()
 
     def release(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Make a connection whose last statement succeeded available to the next request."""
+        """Make a connection available to the next request if its last SQL statement succeeded.
+
+        ``limit`` is the queue that was passed to ``acquire``.
+        """
         self._last_answer = time.monotonic()
         del self._borrowed[connection]
         self._idle.append(connection)
@@ -463,7 +472,10 @@ class Database:
             limit.release()
 
     async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Return a connection after an error to asyncpg's pool, which checks its state."""
+        """Release a connection after an error: return it to asyncpg's pool, which checks its state.
+
+        ``limit`` is the queue that was passed to ``acquire``.
+        """
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
@@ -474,7 +486,10 @@ class Database:
                 limit.release()
 
     def release_after_cancel(self, connection: Connection, limit: WaitQueue | None) -> None:
-        """Release a connection in the background, once Postgres has cancelled its statement."""
+        """Release a connection in the background, once Postgres has cancelled its SQL statement.
+
+        ``limit`` is the queue that was passed to ``acquire``.
+        """
         task = asyncio.create_task(self._release_quietly(connection, limit))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
@@ -488,7 +503,7 @@ class Database:
             await self._pool.release(self._idle.pop())
 
     async def _monitor_timeouts(self) -> None:
-        """Fail waiters and cancel reads that exceed their timeout, until this task is cancelled."""
+        """Fail waiters and cancel reads whose timeout has passed, until this task is cancelled."""
         while True:
             await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
             now = time.monotonic()
@@ -505,10 +520,10 @@ class Database:
                 scan.expire(SLOW_SCAN_SECONDS)
 
     async def _monitor_server(self) -> None:
-        """Terminate connections in use while Postgres accepts connections but answers no query.
+        """Terminate the connections in use if Postgres hangs: it still accepts, but never replies.
 
-        A statement may take long, so its duration alone proves nothing; that a new connection gets
-        no answer either is the proof.
+        A slow SQL statement alone is no sign of that, because it may take long. Postgres hangs if a
+        new connection gets no reply either.
         """
         last_idle_release = time.monotonic()
         while True:
@@ -547,8 +562,8 @@ class Database:
     ) -> dict[int, float]:
         """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
 
-        ``noticed`` maps the process IDs of commits to the times at which their waits were noticed;
-        the same is returned for the commits that still wait.
+        ``noticed`` maps the process ID of each waiting commit to the time at which a poll first saw
+        it wait. Returns the same for the commits that still wait, for the next poll.
         """
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
@@ -563,7 +578,7 @@ class Database:
         return waiting
 
     def require_confirmed(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit of a connection."""
+        """Raise ``ServiceUnavailable`` if no standby confirmed a connection's last commit."""
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
             raise report_unconfirmed_commit()
@@ -584,9 +599,9 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
-        """Open a read-only transaction in which every statement sees the same data.
+        """Open a read-only transaction in which all SQL statements see the same state of the data.
 
-        With ``scans``, it counts as a read that may take long, like those of ``scan_connection``.
+        Set ``scans`` if they may take long: they then count as reads of ``scan_connection``.
         """
         acquire = self.scan_connection() if scans else self.connection()
         async with (
@@ -596,12 +611,18 @@ class Database:
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a read and return its first row, or None. Raises ``ReadTimeout``."""
+        """Run a read and return its first row, or None.
+
+        ``values`` are the parameters of the SQL statement. Raises ``ReadTimeout``.
+        """
         rows = await self._fetch(None, statement, values)
         return rows[0] if rows else None
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Run a quick read, one that uses an index, and return its rows. Raises ``ReadTimeout``."""
+        """Run a read that is quick, because it uses an index, and return its rows.
+
+        ``values`` are the parameters of the SQL statement. Raises ``ReadTimeout``.
+        """
         return await self._fetch(None, statement, values)
 
     async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
@@ -629,14 +650,17 @@ class Database:
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
     def read_deadline(self, *, is_scan: bool = False) -> AbstractContextManager[None]:
-        """Raise ``ReadTimeout`` if the block of this context manager exceeds the read timeout."""
+        """Return a context manager that raises ``ReadTimeout`` if its block takes too long.
+
+        With ``is_scan``, the block is a read that may take long, such as a list.
+        """
         if self._read_timeout is None:
             return nullcontext()
         deadlines = self._scan_deadlines if is_scan else self._read_deadlines
         return ReadDeadline(deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a statement that writes, without a timeout, and return its first row or None."""
+        """Run a SQL statement that writes, and return its first row or None; it has no timeout."""
         async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
@@ -648,11 +672,11 @@ class Database:
         *,
         isolation: Isolation = "repeatable_read",
     ) -> Result:
-        """Return the result of ``write``, which is retried after a conflict with another write.
+        """Run ``write``, retry it after conflicts with other writes, and return its result.
 
         After a conflict, all writes with the same ``lock_name`` run one at a time, because they
-        would only conflict again. ``isolation`` is that of the transactions that ``write`` starts.
-        Raises ``ServiceUnavailable`` after ``MAX_WRITE_ATTEMPTS``.
+        would only conflict again. ``isolation`` is the isolation level of the transactions that
+        ``write`` starts. Raises ``ServiceUnavailable`` after ``MAX_WRITE_ATTEMPTS``.
         """
         if self.is_pooled:
             return await self._run_pooled_write(write, lock_name, isolation)
@@ -698,7 +722,7 @@ class Database:
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Make writes with this lock name that start during the block take the lock at once."""
+        """Make writes with this lock name take the lock at once if they start during the block."""
         self._contended[lock_name] += 1
         try:
             yield

@@ -36,7 +36,10 @@ STATUS = CompiledStatement(
 
 
 class ReplicationMonitor:
-    """Polls whether Postgres is a primary or a standby, and whether a standby is connected."""
+    """Polls whether the database is a primary or a standby, and whether a standby gets its WAL.
+
+    The result decides whether the server accepts writes, and whether its reads may be out of date.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,12 +47,15 @@ class ReplicationMonitor:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the database is a standby that lost its primary over two seconds ago."""
+        """Whether the database is a standby that lost its primary over two seconds ago.
+
+        Its data may then be out of date.
+        """
         silence = time.monotonic() - self._last_received
         return self._database.is_standby and silence > MAX_SILENCE_SECONDS
 
     async def run(self) -> None:
-        """Poll the server's role until cancelled; after an error, the next poll is tried."""
+        """Call ``refresh`` periodically until cancelled; an error does not end the polling."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -58,7 +64,7 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh(self) -> None:
-        """Read whether the server is a standby, and record the WAL timeline of a primary."""
+        """Ask Postgres whether it is a primary or a standby; store a primary's WAL timeline."""
         status = await self._database.fetch_one(STATUS)
         assert status is not None
         if status["is_receiving"]:

@@ -33,9 +33,9 @@ class SingleFlight(Generic[Key, Result]):
         """The query after it, which has not started."""
 
     async def do(self, key: Key) -> Result:
-        """Return the query's result for a key, read after this call started.
+        """Return the query's result for a key, as of a time after this call started.
 
-        The query is shared with other callers who are waiting for it. Raises what the query raises.
+        Other callers who wait for the same key get the same result. Raises what the query raises.
         """
         if key in self._queued:
             return await asyncio.shield(self._queued[key])
@@ -63,6 +63,6 @@ class SingleFlight(Generic[Key, Result]):
 
 
 def _consume_exception(task: asyncio.Task[Result]) -> None:
-    """Keep asyncio from logging an exception that all callers were cancelled before seeing."""
+    """Keep asyncio from logging the exception of a query whose callers were all cancelled."""
     if not task.cancelled():
         task.exception()

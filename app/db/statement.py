@@ -16,7 +16,7 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A SQL compiler that hides the values of parameters from the planner of Postgres."""
+    """A SQL compiler that hides parameter values from Postgres, so that it reuses query plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, which the planner does not evaluate."""
@@ -55,21 +55,36 @@ class CompiledStatement:
         }
 
     def bind(self, values: dict[str, Any]) -> list[Any]:
-        """Return the values in the order of the parameters, with defaults for missing ones."""
+        """Return the parameter values as the positional list that asyncpg expects.
+
+        Missing ones get their defaults.
+        """
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
-        """Run the statement on a connection and return its rows."""
+        """Run the SQL statement on a connection and return its rows.
+
+        ``values`` are its parameters.
+        """
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> asyncpg.Record | None:
-        """Run the statement on a connection and return its first row, or None."""
+        """Run the SQL statement on a connection and return its first row, or None.
+
+        ``values`` are its parameters.
+        """
         return await connection.fetchrow(self.sql, *self.bind(values))
 
     async def fetch_value(self, connection: AnyConnection, /, **values: Any) -> Any:
-        """Run the statement and return the first column of its first row, or None."""
+        """Run the SQL statement and return the first column of its first row, or None.
+
+        ``values`` are its parameters.
+        """
         return await connection.fetchval(self.sql, *self.bind(values))
 
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
-        """Run the statement on a connection and discard its rows."""
+        """Run the SQL statement on a connection and discard its rows.
+
+        ``values`` are its parameters.
+        """
         await connection.execute(self.sql, *self.bind(values))

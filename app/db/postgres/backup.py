@@ -38,10 +38,10 @@ CHUNK_BYTES = 1 << 20
 
 
 def back_up(data_dir: Path, target: Path) -> int:
-    """Write a backup of the embedded database to a file, and return its size in bytes.
+    """Write a backup of the embedded database to the file ``target``; return its size in bytes.
 
-    The file gets its name once it is complete. Only its owner can read it, because it contains
-    signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
+    An interrupted backup leaves no file of that name. Only the owner can read the file, because it
+    contains signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
     ``StartupError``.
     """
     if not (data_dir / "postgres" / "PG_VERSION").exists():
@@ -72,8 +72,9 @@ def restore_backup(
 ) -> str:
     """Replace the embedded database by a backup, migrate it, and return its schema version.
 
-    Raises ``StartupError`` and changes nothing if the file is damaged or no backup, if the database
-    is in use, or if it has data and ``force`` is False.
+    ``report_progress`` is called with messages such as "reading the backup". Raises
+    ``StartupError`` and changes nothing if the file is damaged or no backup, if the database is in
+    use, or if it has data and ``force`` is False.
     """
     _require_intact(source)
     with exclusive_postgres(data_dir) as url:
@@ -103,9 +104,10 @@ def restore_backup(
 
 
 def _append_digest(file: Path) -> int:
-    """Append the SHA-256 of a dump to it, flush it to disk, and return its new size in bytes.
+    """Append the SHA-256 of a dump to its file, and return the file's new size in bytes.
 
-    pg_restore ignores what follows a dump, and would restore a truncated one.
+    The digest shows whether a backup is complete: pg_restore would restore a truncated one. It
+    ignores what follows a dump. The file is flushed to disk.
     """
     with file.open("r+b") as dump:
         digest = hashlib.file_digest(dump, "sha256").hexdigest()
@@ -116,7 +118,7 @@ def _append_digest(file: Path) -> int:
 
 
 def _require_intact(source: Path) -> None:
-    """Raise ``StartupError`` unless a file ends with the digest of its contents."""
+    """Raise ``StartupError`` unless a backup ends with the SHA-256 of what precedes it."""
     try:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size - TRAILER_BYTES
@@ -141,14 +143,20 @@ async def _administer(url: URL, *statements: str) -> None:
 
 
 async def _swap_databases(url: URL) -> None:
-    """Give the restored database the name of the present one, in one transaction."""
+    """Rename the restored database to the name of the present one, which it replaces.
+
+    Both are renamed in one transaction.
+    """
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
 
 
 async def _describe_contents(url: str) -> str:
-    """Return the number of documents and clients for a message; an empty string if both are 0."""
+    """Return how many documents and OAuth clients a database has, as text for a message.
+
+    An empty string means that it has neither, so that replacing it loses nothing.
+    """
     async with open_connection(url) as connection:
         counts = []
         for table in ("documents", "clients"):
@@ -159,7 +167,7 @@ async def _describe_contents(url: str) -> str:
 
 
 async def _reset_history(url: URL) -> None:
-    """Reset the change feed, because its followers would miss what the backup does not contain."""
+    """Reset the change feed, because its clients would miss the changes that the restore undid."""
     async with open_connection(_to_string(url, RESTORED)) as connection:
         await reset_history(connection)
 
@@ -182,7 +190,7 @@ def _to_string(url: URL, database: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a Postgres program on a database. Raises ``StartupError`` if it fails."""
+    """Run a program such as ``pg_dump`` on a database. Raises ``StartupError`` if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {

@@ -58,7 +58,7 @@ RESTORE = f"SELECT {BASELINE_SCHEMA}.restore()"
 
 
 async def save_baseline(database: Database) -> None:
-    """Save all rows and sequences of a database for ``restore_baseline``.
+    """Save all rows and sequences of a database, so that ``restore_baseline`` can restore them.
 
     Replaces the previous baseline. This and every restore also resets the history of the change
     feed, so that clients that follow the feed start over.
@@ -72,7 +72,10 @@ async def save_baseline(database: Database) -> None:
 
 
 async def restore_baseline(database: Database) -> None:
-    """Restore the rows and sequences that were saved last; nothing else may write meanwhile."""
+    """Restore all rows and sequences as ``save_baseline`` last saved them.
+
+    Nothing else may write to the database meanwhile.
+    """
 
     async def restore(connection: Connection) -> None:
         async with connection.transaction():
@@ -113,7 +116,10 @@ def _restore_statements() -> str:
 
 @cache
 def _get_baseline_table(table: Table) -> FromClause:
-    """Return the saved copy of a table: its primary key and all columns that are not generated."""
+    """Return the table that holds the saved rows of a table.
+
+    It has the primary key and all columns that are not generated.
+    """
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns
@@ -123,7 +129,7 @@ def _get_baseline_table(table: Table) -> FromClause:
 
 
 def _compile_delete_of_changed_rows(table: Table) -> CompiledStatement:
-    """Compile the statement that deletes the rows of a table that differ from the saved ones.
+    """Compile the SQL statement that deletes a table's rows that differ from the saved ones.
 
     Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
     """
@@ -135,9 +141,9 @@ def _compile_delete_of_changed_rows(table: Table) -> CompiledStatement:
 
 
 def _compile_insert_of_missing_rows(table: Table) -> CompiledStatement:
-    """Compile the statement that inserts the saved rows that are missing from a table.
+    """Compile the SQL statement that inserts the saved rows that are missing from a table.
 
-    After the deletion, a row that has the key of a baseline row is equal to it.
+    It runs after the deletion of changed rows, so a row that is still there equals the saved one.
     """
     baseline = _get_baseline_table(table)
     stored = [column for column in baseline.columns if table.c[column.name].computed is None]

@@ -60,7 +60,10 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 
 
 async def require_clonable(url: str) -> None:
-    """Raise ``StartupError``, which names the remedy, if test mode cannot clone the database."""
+    """Check that test mode can clone the database at ``url``.
+
+    Raises ``StartupError``, whose message says what to do.
+    """
     async with open_connection(url) as connection:
         await _require_clonable(connection)
 
@@ -90,7 +93,10 @@ async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> N
 
 
 class DatabaseCloner:
-    """Creates and drops clones of one main database, each for a namespace of test mode."""
+    """Creates and drops clones of a main database, so that tests can write without sharing data.
+
+    Each namespace of test mode uses one clone.
+    """
 
     def __init__(self, pool: Pool, url: str, main: str) -> None:
         self._pool = pool
@@ -103,10 +109,10 @@ class DatabaseCloner:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
-        """Connect to the main database, and drop all clones at the end of the block.
+        """Connect to the main database, and drop all of its clones at the end of the block.
 
-        Clones that a killed server left are dropped first. Raises ``StartupError`` if the database
-        cannot be cloned.
+        Clones that a killed server left behind are dropped first. Raises ``StartupError`` if the
+        database cannot be cloned.
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:
@@ -127,7 +133,10 @@ class DatabaseCloner:
         return self._url.with_database(name)
 
     async def clone(self, template: str) -> str:
-        """Clone the database ``template``, which must have no clients; return the clone's name."""
+        """Clone the database named ``template``, and return the name of the clone.
+
+        Postgres requires that nothing is connected to ``template``.
+        """
         name = self._prefix + secrets.token_hex(6)
         with raise_unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}")
@@ -136,10 +145,11 @@ class DatabaseCloner:
         return name
 
     def drop_later(self, name: str) -> None:
-        """Drop a clone in the background and terminate the connections to it.
+        """Drop the clone named ``name`` in the background, and terminate the connections to it.
 
-        DROP DATABASE waits for a checkpoint, which writes every clone created since the last one to
-        disk: with fsync on, 7 s after four clones, 26 s after more.
+        The caller does not wait, because DROP DATABASE waits for a checkpoint, which writes every
+        clone created since the last one to disk: with fsync on, 7 s after four clones, 26 s after
+        more.
         """
         task = asyncio.create_task(self._drop_in_background(name))
         self._drops.add(task)

@@ -43,7 +43,7 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]:
     """Raise ``StartupError`` with a diagnosis if the block raises one of these errors.
 
-    Without ``errors``, all errors of connecting to Postgres are diagnosed.
+    Without ``errors``, this applies to all errors of connecting to Postgres.
     """
     handled = errors or CONNECT_ERRORS
     try:
@@ -53,7 +53,7 @@ def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]
 
 
 def diagnose(error: BaseException, url: str) -> str:
-    """Return one line that says what is wrong with the database at ``url``, and the remedy."""
+    """Return one line that says why the database at ``url`` cannot be used, and how to fix it."""
     target = parse_database_url(url)
     message = (
         _explain_postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
@@ -99,7 +99,10 @@ MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
 
 
 def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
-    """Explain an error that Postgres reports; return an empty string if it is not ready yet."""
+    """Explain an error that Postgres reported while connecting, for the operator.
+
+    Returns an empty string if Postgres is only not ready yet.
+    """
     if isinstance(error, asyncpg.CannotConnectNowError):
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
@@ -192,7 +195,10 @@ def _suggest_admission(message: str) -> str:
 
 
 def _suggest_grant(message: str, target: DatabaseUrl) -> str:
-    """Return advice for an administrator: the SQL statement that grants the missing privilege."""
+    """Return advice on how an administrator can grant the missing privilege.
+
+    ``message`` is the error message of Postgres. The advice is usually a GRANT statement.
+    """
     role = _format_role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

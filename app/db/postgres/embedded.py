@@ -63,11 +63,11 @@ LOCALES = (
 def embedded_postgres(
     data_dir: Path, *, fsync: bool = True, supervise: bool = False
 ) -> Iterator[str]:
-    """Join or start the private Postgres of a data directory, and yield its URL.
+    """Run the private Postgres of a data directory during the block, and yield its URL.
 
-    If this call starts it without ``fsync``, writes do not wait for the disk. With ``supervise``,
-    it is restarted when it crashes. The last process that uses it stops it. Raises
-    ``StartupError``.
+    If another process runs it already, this call uses the same one; the last process that uses it
+    stops it. If this call starts it without ``fsync``, writes do not wait for the disk. With
+    ``supervise``, it is restarted when it crashes. Raises ``StartupError``.
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
@@ -102,7 +102,8 @@ def _restart(cluster: _Cluster, settings: str) -> str:
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     """Start the private Postgres of a data directory for this process alone, and yield its URL.
 
-    Other processes wait until the block ends. Raises ``StartupError`` if one uses it already.
+    Other processes that want to use it wait until the block ends. Raises ``StartupError`` if
+    another process uses it already.
     """
     with (
         _open_private_file(data_dir / "start.lock") as start_lock,
@@ -121,15 +122,15 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
 
 
 def add_port_file(url: str, data_dir: Path) -> str:
-    """Return the URL with a parameter that names the file with the embedded server's port.
+    """Add a parameter to a URL that names the file with the embedded Postgres's current port.
 
-    The file is read for each connection, because a restart may change the port.
+    Every new connection reads this file, because a restart may change the port.
     """
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
 def require_postgres() -> None:
-    """Raise ``StartupError`` unless a Postgres is installed that the server can start."""
+    """Raise ``StartupError`` unless a Postgres is installed that can be run as the embedded one."""
     if next(_iter_binary_directories(), None) is None:
         raise StartupError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
@@ -138,10 +139,10 @@ def require_postgres() -> None:
 
 
 def find_cluster_binaries(data_dir: Path) -> Path:
-    """Return the directory of the Postgres programs that fit a data directory.
+    """Return the directory of the Postgres programs that can run a data directory's cluster.
 
-    They have the major version of its cluster; for a new cluster, the first ones found are used.
-    Raises ``StartupError``.
+    They must have the major version that created the cluster; a new cluster is created with the
+    first ones found. Raises ``StartupError``.
     """
     version = data_dir / "postgres" / "PG_VERSION"
     return find_binaries(int(version.read_text()) if version.exists() else None)
@@ -179,7 +180,7 @@ def _iter_binary_directories() -> Iterator[Path]:
 
 
 def _read_major_version(directory: Path) -> int:
-    """Return the major version of the Postgres in a directory, or 0 if it does not run."""
+    """Run the Postgres in a directory and return its major version, or 0 if it does not run."""
     with suppress(OSError, subprocess.CalledProcessError, IndexError, ValueError):
         output = subprocess.check_output((directory / "postgres", "--version"), text=True)  # noqa: S603  no shell
         return int(output.split()[2].split(".")[0])
@@ -187,9 +188,9 @@ def _read_major_version(directory: Path) -> int:
 
 
 class _Cluster:
-    """The Postgres cluster of one data directory, created if it does not exist.
+    """The Postgres cluster of one data directory, which is created if it does not exist.
 
-    The caller must hold ``start.lock``.
+    The caller must hold the lock ``start.lock``, so that only one process creates or starts it.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -222,7 +223,7 @@ class _Cluster:
         )
 
     def _change_owner(self) -> None:
-        """Make the account that runs Postgres own the data directory and the cluster's files."""
+        """Give the data directory and the cluster's files to the account that runs Postgres."""
         if self.account:
             names = ("*.lock", "postgres*", "postgres/**/*")
             paths = (path for name in names for path in self.data_dir.glob(name))
@@ -253,7 +254,7 @@ class _Cluster:
         self._run("sync", password, self.data_dir)  # a power cut could lose them otherwise
 
     def start(self, settings: str = SETTINGS) -> str:
-        """Start the Postgres server, or join the running one, and return its URL."""
+        """Start the Postgres server, or find the running one, and return its URL."""
         # Retries, because children of a killed server take time to exit, and another process may
         # take the port between the check and the start.
         for delay in (0.0, 0.2, 0.5, 1.0):
@@ -265,19 +266,19 @@ class _Cluster:
         raise self._make_startup_error("did not start")
 
     def stop(self) -> None:
-        """Stop the Postgres server. If that fails, the next start joins it."""
+        """Stop the Postgres server; if it does not stop, the next ``start`` uses it."""
         if self._read_postmaster():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast")
 
     def is_running(self) -> bool:
-        """Return whether the server process exists; it may not accept connections yet."""
+        """Return whether the server process exists, even if it does not accept connections yet."""
         return self._read_postmaster() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server on its previous port, or on another one if that is in use.
+        """Start the server on the port that it used before or, if that is taken, on another one.
 
-        Return the port, or None if the server did not start.
+        Returns the port, or None if the server did not start.
         """
         file = self.data_dir / "postgres.port"
         try:
@@ -325,7 +326,11 @@ class _Cluster:
             time.sleep(0.02)
 
     def _read_postmaster(self) -> tuple[int, int] | None:
-        """Return the process ID and port of the server, or None if its process is not visible."""
+        """Read the server's process ID and port from its pid file.
+
+        Returns None if no process of this ID is visible, for example because it runs in another
+        container.
+        """
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
@@ -334,7 +339,7 @@ class _Cluster:
         return (pid, port) if is_postgres_of(pid, self.pgdata) else None
 
     def _is_server_locked(self) -> bool:
-        """Return whether a server process of this directory exists, in any namespace."""
+        """Return whether a server process uses this directory, even in another container."""
         with _open_private_file(self.data_dir / "server.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -345,7 +350,8 @@ class _Cluster:
     def _remove_stale_pid_file(self) -> None:
         """Remove the pid file of a dead server if another process now has its process ID.
 
-        Postgres would refuse to start. It removes the file itself if no process has the ID.
+        Postgres would take that process for the server and refuse to start. If no process has the
+        ID, Postgres removes the file itself.
         """
         pid_file = self.pgdata / "postmaster.pid"
         with suppress(OSError, ValueError, IndexError):
@@ -353,7 +359,10 @@ class _Cluster:
             pid_file.unlink(missing_ok=True)
 
     def _run(self, *command: str | Path, text: str = "", inherited: tuple[int, ...] = ()) -> bool:
-        """Run a program as the chosen account; return whether it succeeded."""
+        """Run a program as the account chosen for Postgres; return whether it succeeded.
+
+        ``text`` is its standard input, ``inherited`` are the file descriptors to pass on.
+        """
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -378,10 +387,10 @@ class _Cluster:
 
 
 def is_postgres_of(pid: int, pgdata: Path) -> bool:
-    """Return whether a process is, or may be, the Postgres server of a data directory.
+    """Return whether the process ``pid`` runs the Postgres cluster in the directory ``pgdata``.
 
-    The working directory of a server is its data directory, under any name in its container. True
-    if the system does not reveal it.
+    A Postgres server's working directory is its cluster's directory, even if that has another path
+    in its container. Also returns True if the system does not reveal the working directory.
     """
     try:
         os.kill(pid, 0)
@@ -405,7 +414,10 @@ def _is_named_postgres(pid: int) -> bool:
 
 
 def _get_probe_timeout(port: int) -> int:
-    """Return how many seconds to wait for the server at a port; 0 if it accepts connections."""
+    """Try a port, and return for how many more seconds to wait for Postgres there.
+
+    0 means that it accepts connections; the time is longer if it is starting up or shutting down.
+    """
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:
@@ -427,7 +439,7 @@ def _hold_lock(lock: TextIO) -> Iterator[None]:
 
 
 def _open_private_file(path: Path) -> TextIO:
-    """Open a file that only this account can read; child processes do not inherit it."""
+    """Open a file that only this account can read, and that child processes do not inherit."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)

@@ -49,12 +49,13 @@ def ensure_schema(
     will_write: bool = True,
     accepts_standby: bool = False,
 ) -> str:
-    """Check that a database can be used, and migrate it if that is necessary and allowed.
+    """Check that a database can be used, migrate it if necessary and allowed; return its URL.
 
-    ``explicit`` means that the user requested a migration, ``will_write`` that the command writes
-    to a primary, ``accepts_standby`` that it only reads from a standby. Return the URL to use: if a
-    connection pooler is in front of Postgres, with the parameter for it. Raises ``StartupError``,
-    whose message is one line that says what to do.
+    If a connection pooler is in front of Postgres, the returned URL has a parameter that says so.
+    ``may_migrate`` allows a migration, ``explicit`` means that the user requested it,
+    ``will_write`` that the command writes to a primary, ``accepts_standby`` that it also runs on a
+    standby, which it only reads. Raises ``StartupError``, whose message is one line that says what
+    to do.
     """
     with raise_startup_error_on(url):
         is_ready, is_pooled = asyncio.run(
@@ -134,7 +135,7 @@ def _require_migratable(revision: str | None, required: str, *, may_migrate: boo
 
 
 async def _require_schema(connection: DirectConnection) -> None:
-    """Raise ``StartupError`` unless the role may use a schema of its search path."""
+    """Raise ``StartupError`` unless the database role may use a schema of its search path."""
     row = await connection.fetchrow(NO_SCHEMA)
     if row is None:
         return
@@ -151,7 +152,11 @@ async def _require_schema(connection: DirectConnection) -> None:
 
 
 async def _require_privileges(connection: DirectConnection, *, will_create: bool) -> None:
-    """Raise ``StartupError`` unless the role may write and, for a migration, create tables."""
+    """Raise ``StartupError`` unless the database role may read and write the server's tables.
+
+    It must also be allowed to create temporary tables and, if ``will_create``, tables for a
+    migration.
+    """
     row = await connection.fetchrow(PRIVILEGES, [*tables.metadata.tables])
     assert row is not None
     role, name = f'"{row["role"]}"', f'"{row["schema"]}"'

@@ -26,8 +26,8 @@ def restart_on_crash(
 ) -> Iterator[None]:
     """Restart Postgres whenever it stops running during the block.
 
-    Calls ``start`` if ``is_running`` returns False, about once a second. ``start`` returns the URL
-    of the restarted Postgres, which may differ from ``url`` in its port.
+    About once a second, ``is_running`` is called and, if it returns False, ``start``, which returns
+    the URL of the restarted Postgres. It may differ in its port from ``url``, the URL so far.
     """
     stop = threading.Event()
 

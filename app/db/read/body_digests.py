@@ -22,15 +22,15 @@ PACKAGE_LINK_FIELD = '"CFPackageURI":'
 
 
 def build_digest_column(table: Table) -> ColumnElement[str]:
-    """Build the column with the MD5 digest of a stored body, which ``has_digest`` compares."""
+    """Build the column with the MD5 digest of a stored JSON body, as ``has_digest`` expects it."""
     return func.md5(cast(table.c.body, Text)).label("digest")
 
 
 def has_digest(row: EntityRow, digest: str) -> bool:
-    """Return whether a row's JSON body equals the stored one, of which ``digest`` is the MD5.
+    """Return whether the entity in ``row`` is stored unchanged, as the MD5 ``digest`` shows.
 
-    An association PUT without CFDocumentURI is stored without it. In a package the same association
-    gets a CFDocumentURI derived from the package, so a derived one is also ignored.
+    An association that was PUT without CFDocumentURI is stored without it, but in a package its
+    CFDocumentURI is derived from the package. So a derived CFDocumentURI is no difference.
     """
     if _digest(row.body) == digest:
         return True
@@ -40,12 +40,11 @@ def has_digest(row: EntityRow, digest: str) -> bool:
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
-    """Build the column with an entity's stored link to its container: its document or package.
+    """Build the column with the stored link of an entity to its document or package.
 
     ``add_container_link`` adds this link to entities that were sent without it. For documents it is
-    the CFPackageURI. For items and associations it is the CFDocumentURI, but NULL if it is the
-    usual one, with which most bodies end: the parameter ``link_suffix``, made by
-    ``build_document_link_suffix``.
+    the CFPackageURI. For items and associations it is the CFDocumentURI, but NULL if the body ends
+    with the parameter ``link_suffix``, as most do; ``build_document_link_suffix`` builds that.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -58,9 +57,9 @@ def build_container_link_column(table: Table) -> ColumnElement[str]:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the JSON text with which bodies that link to a document end.
+    """Return the JSON text with which an item's body ends if it links to its document as usual.
 
-    ``document`` is the document's JSON body. The suffix starts with ``,"CFDocumentURI":``.
+    ``document`` is the document's JSON body. The result starts with ``,"CFDocumentURI":``.
     """
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
@@ -80,7 +79,7 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
 
 
 def _without_document_link(body: str) -> str:
-    """Return a JSON body up to its CFDocumentURI, which is the last field."""
+    """Remove the CFDocumentURI, which is the last field, and the brace after it."""
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

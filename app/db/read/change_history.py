@@ -47,7 +47,7 @@ RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 class Period(NamedTuple):
-    """A document, and a period of time after ``since``, up to and including ``until``."""
+    """The period whose changes to a document are listed: after ``since``, up to ``until``."""
 
     document: str
     since: datetime
@@ -57,10 +57,10 @@ class Period(NamedTuple):
 async def list_write_transactions(
     database: Database, document: str, limit: int
 ) -> list[asyncpg.Record]:
-    """Return the latest transactions that wrote to a framework, newest first.
+    """Return the latest ``limit`` transactions that changed a framework, newest first.
 
-    Rows of (written_at, changes): the time of the last change, the number of changes. Raises
-    ``ReadTimeout``.
+    ``document`` is the identifier of its document. Rows of (written_at, changes): the time of the
+    last change, the number of changes. Raises ``ReadTimeout``.
     """
     return await database.scan(_compile_writes(), document=document, limit=limit)
 
@@ -83,9 +83,10 @@ async def list_changed_entities(
 ) -> list[asyncpg.Record]:
     """Return the entities that were added, changed or deleted in a period.
 
-    ``change`` says which of the three. Documents come first, then items, associations and others.
-    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether the entity is in
-    the document now; ``body`` is its present or last one, or None. Raises ``ReadTimeout``.
+    ``change`` selects one of the three; ``limit`` and ``offset`` cut out a page. Documents come
+    first, then items, associations and others. Rows of (kind, identifier, changed_at, is_live,
+    body): ``is_live`` says whether the entity is in the document now; ``body`` is its present or
+    last one, or None. Raises ``ReadTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.scan(_compile_changed_entities(), **period._asdict(), **page)
@@ -159,10 +160,10 @@ def _compile_counts() -> CompiledStatement:
 
 @cache
 def _compile_changed_entities() -> CompiledStatement:
-    """Compile the statement for a page of changed entities with their bodies.
+    """Compile the SQL for a page of changed entities with their bodies.
 
-    ``page`` sorts by kind, for items by their order in the package, then by time of the change. It
-    reads no bodies, so the offset costs little.
+    The CTE ``page`` sorts by kind, for items by their order in the package, then by time of the
+    change. It reads no bodies, so that a large offset costs little.
     """
     entities, items = _select_entities(), tables.items.alias("ordered_items")
     kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]

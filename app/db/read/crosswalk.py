@@ -35,9 +35,11 @@ async def list_related_items(
 ) -> list[asyncpg.Record]:
     """Return the pairs of items of two frameworks that are related by an association.
 
-    isChildOf does not count. ``left`` and ``right`` are the identifiers of the frameworks'
-    documents. Rows of (association_type, left_is_origin, left, left_code, left_statement, right,
-    right_code, right_statement, total) in the order of the left document. Raises ``ReadTimeout``.
+    ``left`` and ``right`` are the identifiers of the frameworks' documents; ``limit`` and
+    ``offset`` cut out a page. Associations of the type isChildOf do not count. Rows of
+    (association_type, left_is_origin, left, left_code, left_statement, right, right_code,
+    right_statement, total) in the order of the left document; ``total`` is the number of all pairs.
+    Raises ``ReadTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.scan(_compile_related_items(), **values)
@@ -52,8 +54,9 @@ async def list_unrelated_items(
 ) -> list[asyncpg.Record]:
     """Return the items of one framework that no association relates to a second framework.
 
-    ``documents`` are the identifiers of the documents (left, right). Rows of (identifier, code,
-    statement, total). Raises ``ReadTimeout``.
+    ``documents`` are the identifiers of the two frameworks' documents (left, right); ``side`` says
+    whose items to return. Rows of (identifier, code, statement, total), where ``total`` is the
+    number of all such items. Raises ``ReadTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
     return await database.scan(_compile_unrelated_items(side), **values, limit=limit, offset=offset)
@@ -93,7 +96,7 @@ def _select_pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
 
 @cache
 def _compile_related_items() -> CompiledStatement:
-    """Compile a statement that selects a page of pairs by identifier, then reads their texts."""
+    """Compile the SQL for a page of related items, which reads texts only for the page's rows."""
     pairs = _select_pairs()
     left, right = tables.items.alias("l"), tables.items.alias("r")
     page = (

@@ -37,7 +37,10 @@ PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """The choice of values that an API profile adds to responses besides those of all profiles."""
+    """The values that an API profile adds to stored entities in its responses.
+
+    Values that all profiles add are not part of it.
+    """
 
     rewrites_uris: bool = False
     """Whether the uri of entities stored here is replaced by their URL on this server."""
@@ -46,7 +49,7 @@ class Derivation(NamedTuple):
 
 
 class Entities(NamedTuple):
-    """A resource type, such as CFItem, and the way in which one API profile shows its entities."""
+    """A class of entities, such as CFItem, and what one API profile adds to them in responses."""
 
     resource: Resource
     derivation: Derivation
@@ -58,9 +61,10 @@ class Entities(NamedTuple):
 
 
 def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
-    """Build the SQL for the text that an API profile shows at a path of field names.
+    """Build the SQL for the value that clients of an API profile see in a field, as text.
 
-    Its value is NULL if the field is absent.
+    ``path`` is the name of the field and those of fields nested in it. The value is NULL if the
+    field is absent.
     """
     table = entities.table
     if path == ("identifier",):
@@ -73,9 +77,9 @@ def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
 
 
 def find_url_plural(entities: Entities, path: Path) -> str | None:
-    """Return the plural, such as ``CFItems``, in the URL that replaces a ``uri`` in responses.
+    """Return the collection name, such as ``CFItems``, in the URL shown instead of a ``uri``.
 
-    Returns None if the field at the path is no ``uri`` that the profile replaces.
+    Returns None if the field at ``path`` is no ``uri``, or the API profile shows the stored one.
     """
     if not entities.derivation.rewrites_uris or path[-1] != "uri":
         return None
@@ -83,7 +87,10 @@ def find_url_plural(entities: Entities, path: Path) -> str | None:
 
 
 def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for what is shown for a field that the body lacks; None if nothing is shown."""
+    """Build the SQL for the value that responses show for a field that the body lacks.
+
+    Returns None if they show nothing.
+    """
     resource, body, name = entities.resource, entities.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier
@@ -104,13 +111,19 @@ def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
 
 
 def build_entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
-    """Build the SQL for an entity's URL on this server, such as /CFItems/ID below the base URL."""
+    """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID.
+
+    ``plural`` is the collection name, such as ``CFItems``.
+    """
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
     return prefix.op("||", return_type=Text())(_percent_encode(identifier))
 
 
 def parse_entity_url(url: str, base_url: str, plural: str) -> str:
-    """Return the identifier in a URL made by ``build_entity_url``; '' for any other URL."""
+    """Return the identifier in a URL made by ``build_entity_url``; '' for any other URL.
+
+    ``plural`` is the collection name that the URL must contain, such as ``CFItems``.
+    """
     prefix = f"{base_url}/{plural}/"
     if url[: len(prefix)].lower() != prefix.lower():
         return ""
@@ -121,7 +134,8 @@ def parse_entity_url(url: str, base_url: str, plural: str) -> str:
 def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
     """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``.
 
-    Splits it into characters, encodes those that are reserved as %XX per UTF-8 byte, joins them.
+    It splits the text into characters, encodes each reserved one as %XX per UTF-8 byte, and joins
+    them.
     """
     character = column("character", Text)
     characters = (
@@ -149,5 +163,5 @@ def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
 
 
 def _is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Build the condition that a text has only unreserved characters (RFC 3986, section 2.3)."""
+    """Build the condition that a text needs no percent-encoding (RFC 3986, section 2.3)."""
     return text.collate("C").op("~", is_comparison=True)(literal_column("'^[A-Za-z0-9_.~-]*$'"))

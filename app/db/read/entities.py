@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 
 async def get_entity_bodies(database: Database, resource: Resource, identifier: str) -> list[str]:
-    """Return the JSON body of an entity, followed by those of its descendants for some classes.
+    """Return the JSON body of an entity and, for some classes, those of its descendants.
 
-    These are the classes with ``with_descendants``, whose GET returns a set, such as CFSubject.
-
-    Raises ``NotFound`` if no live entity has this identifier.
+    These are the classes whose GET returns a set, such as CFSubject; the resource has
+    ``with_descendants``. Raises ``NotFound`` if no live entity has this identifier.
     """
     rows = await database.fetch_all(select_entity(resource), identifier=identifier)
     if not rows:
@@ -60,7 +59,7 @@ async def iter_association_batches(
 ) -> AsyncIterator[list[str]]:
     """Yield the JSON bodies of all associations of an item, in lists of at most ``size``.
 
-    No connection is held between two batches, so a slow consumer holds no resources. Associations
+    No connection is held between two lists, so that a slow client occupies none. Associations
     deleted during the iteration are left out; those added during it are not included.
     """
     row = await database.fetch_one(select_association_keys_of_item(), identifier=identifier)
@@ -81,9 +80,10 @@ async def iter_association_batches(
 
 
 async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[str, str]:
-    """Return which identifiers are those of live items or documents stored here.
+    """Tell which identifiers belong to live items or documents of this server.
 
-    The result is {identifier: "CFItems" or "CFDocuments"}.
+    An association can have both as its ends. The result is {identifier: "CFItems" or
+    "CFDocuments"}.
     """
     rows = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
     return {row["identifier"]: row["plural"] for row in rows}

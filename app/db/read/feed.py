@@ -55,7 +55,7 @@ EMPTY_SNAPSHOT = "1:1:"
 
 
 class PgSnapshot(UserDefinedType[str]):
-    """The Postgres type ``pg_snapshot``: which transactions were committed at some time."""
+    """The Postgres type ``pg_snapshot``: which transactions a reader sees as committed."""
 
     cache_ok = True
 
@@ -65,7 +65,7 @@ class PgSnapshot(UserDefinedType[str]):
 
 
 class FeedCursor(NamedTuple):
-    """The position of a client in the change feed.
+    """A position in the change feed, from which a client continues to read.
 
     The client has all changes visible in snapshot ``since`` and, of those that are visible only in
     ``until``, the ones up to ``sequence``. Unless a page was cut off, ``until`` is empty.
@@ -113,7 +113,7 @@ class Change(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """A page of the change feed, the cursor after it, and whether more changes exist already."""
+    """A page of the change feed, the cursor after it, and whether the next page has changes."""
 
     changes: list[Change]
     next_cursor: FeedCursor
@@ -123,9 +123,10 @@ class FeedPage(NamedTuple):
 async def fetch_changes(database: Database, cursor: str | None, limit: int) -> FeedPage:
     """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
-    Deleting or reviving an item or document hides or shows its associations, so these follow at the
-    end of the page as additional changes, with their present state. Raises ``BadRequest`` for an
-    invalid cursor, ``Gone`` for one of an earlier history of the database, ``ReadTimeout``.
+    Deleting an item or document hides its associations, and undeleting it shows them, so these
+    follow at the end of the page as additional changes, with their present state. Raises
+    ``BadRequest`` for an invalid cursor, ``Gone`` for one of an earlier history of the database,
+    ``ReadTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
     try:
@@ -186,7 +187,7 @@ def _affects_associations(change: Change) -> bool:
 
 
 def _without_listed(associations: list[Change], changes: list[Change]) -> list[Change]:
-    """Leave out the associations whose present state the changes on the page already show."""
+    """Leave out associations whose present state is on the page already, among ``changes``."""
     last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
     def is_listed(association: Change) -> bool:
@@ -216,7 +217,7 @@ def _select_now() -> CompiledStatement:
 
 
 def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that the transaction of a change is committed in a snapshot."""
+    """Build the condition that a snapshot sees the transaction of a change as committed."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
@@ -245,7 +246,10 @@ def _select_page() -> CompiledStatement:
 
 @cache
 def _select_associations() -> CompiledStatement:
-    """Select the associations of some nodes as updates, or as deletions if they are hidden now."""
+    """Select the associations at some items or documents, as additional changes of the feed.
+
+    Visible associations become updates; hidden ones become deletions.
+    """
     table = tables.associations
     nodes = bindparam("identifiers", type_=ARRAY(Text))
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -266,9 +270,10 @@ def _select_associations() -> CompiledStatement:
 
 
 async def record_timeline(database: Database) -> None:
-    """Store the WAL timeline of the primary for its standbys, unless it is stored already.
+    """Store the WAL timeline of the primary, so that its standbys can read it.
 
-    A standby cannot ask for its timeline, which is part of every cursor of the change feed.
+    Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
+    Does nothing if it is stored already.
     """
     await database.execute(_record_timeline())
 
@@ -281,9 +286,10 @@ def _record_timeline() -> CompiledStatement:
 
 
 async def reset_history(connection: AnyConnection) -> None:
-    """Start a new history of the change feed; old cursors and package revisions become invalid.
+    """Start a new history of the change feed, so that its clients read everything again.
 
-    Existing changes get transaction 1, which is visible in all snapshots but the empty one.
+    Old cursors and package revisions become invalid. Existing changes get transaction 1, which is
+    visible in all snapshots but the empty one.
     """
     changes = tables.changes
     statements = (
@@ -301,7 +307,8 @@ async def reset_history(connection: AnyConnection) -> None:
 async def reset_history_if_restored(connection: AnyConnection) -> None:
     """Reset the feed's history if the database was restored into another Postgres cluster.
 
-    Transaction numbers start low in a new cluster, so stored changes may have future numbers.
+    Transaction numbers start low in a new cluster, so stored changes could have numbers that it has
+    not reached yet.
     """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     next_transaction = cast(

@@ -1,7 +1,7 @@
 """SQL conditions and sort keys for the filters of lists.
 
 A filter is split into a template, in which names replace the values, and a dictionary of the
-values. Filters with the same template share one compiled statement.
+values. Filters with the same template share one compiled SQL statement.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 
 
 def parameterize_filter(entities: Entities, node: Node, values: Values) -> Node:
-    """Replace the values of a filter by parameter names, and add them to ``values``.
+    """Replace the values in a filter by parameter names, and add the values to ``values``.
 
     Filters that differ only in values thus share one compiled SQL statement.
     """
@@ -113,13 +113,19 @@ def _to_parameter(field: Field, value: Any) -> Any:
 
 
 def _split_array(value: str) -> tuple[list[str], list[str]]:
-    """Return the two arrays that a value may mean: split at its commas, or as a single member."""
+    """Return the two arrays that the value of a filter may mean.
+
+    They are its parts between commas, and the whole value as the only member.
+    """
     members = [member.strip() for member in value.split(",")] if value else []
     return members, [value] if len(members) > 1 else members
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return text that is in the JSON of every array that contains the value, or a part of it."""
+    """Return text that occurs in the JSON of every array with this member.
+
+    With ``is_part``, the value is only a part of the member.
+    """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
 
@@ -156,9 +162,9 @@ def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
 
 
 def build_sort_key(entities: Entities, field: Field) -> Expression:
-    """Build the SQL by which a list is sorted: the displayed value of a field, in lower case.
+    """Build the SQL by which a list is sorted: a field's value in lower case, as clients see it.
 
-    Of humanCodingScheme, it is only the beginning, which is indexed.
+    For humanCodingScheme, only the beginning of the value is used, because only that is indexed.
     """
     if (prefix_column := PREFIX_COLUMNS.get((entities.table, field.path))) is not None:
         return prefix_column
@@ -211,9 +217,10 @@ def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnEleme
 
 
 def _build_identifier_condition(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Build an indexed condition on the identifier in a ``uri`` that responses replace by a URL.
+    """Build an indexed condition that speeds up a filter by ``uri``, using the identifier in it.
 
-    It is necessary, not sufficient: the whole uri is compared in addition.
+    It applies where responses show a URL of this server instead of the ``uri``. Rows that meet it
+    may still not match, so the whole ``uri`` is compared in addition.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
     if find_url_plural(entities, path) is None:
@@ -242,9 +249,9 @@ def _is_any_of(
 def _build_prefix_condition(
     prefix_column: Expression | None, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build a condition on the indexed beginning of a value; true if the field has no index.
+    """Build a condition on the indexed beginning of a value, so that few rows are compared.
 
-    The whole value is compared in addition.
+    It is true if the field has no such index. The whole value is compared in addition.
     """
     return true() if prefix_column is None else prefix_column == _prefix(operand)
 
@@ -262,7 +269,7 @@ def _sql_type(field: Field) -> TypeEngine[Any]:
 
 
 def _fold_case(field: Field, operand: Expression) -> Expression:
-    """Normalize the client's value like the field's: lower-case strings, timestamps in UTC."""
+    """Normalize the client's value like the field's: strings in lower case, timestamps in UTC."""
     match field.type:
         case FieldType.NUMBER:
             return operand
@@ -285,7 +292,7 @@ def _unnest_parameter(name: str, member_type: TypeEngine[Any]) -> FromClause:
 def _build_array_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Build the condition of a comparison with an array field.
 
-    ``=`` compares all its members in any order; ``~`` and ``@`` hold if any one matches.
+    ``=`` compares all members, in any order; ``~`` and ``@`` hold if any member matches.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     elements = func.json_array_elements(json_value(entities.table.c.body, field.path[0]))
@@ -318,8 +325,8 @@ def _build_array_comparison(entities: Entities, comparison: Comparison) -> Colum
 def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnElement[bool]:
     """Build a cheap condition that is false for most arrays that do not contain the value.
 
-    Postgres evaluates it first, because it has no subquery. educationLevel='05' in a million items
-    takes a third of the time with it.
+    Postgres evaluates it before the exact condition, because it has no subquery. A filter by
+    educationLevel='05' among a million items takes a third of the time with it.
     """
     if find_url_plural(entities, field.path) is not None:
         return true()
@@ -330,7 +337,7 @@ def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnEleme
 
 
 def _build_member_text(entities: Entities, field: Field, member: Expression) -> Expression:
-    """Build the SQL for an array member as text, or for a field of it such as ``title``."""
+    """Build the SQL for an array member as text or, if members are objects, for a field of it."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (plural := find_url_plural(entities, field.path)) is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameworkSummary:
-    """A framework in a list: its document's identifiers, title and creator, and its item count."""
+    """A row of a list of frameworks: identifiers, title and creator of the document, item count."""
 
     identifier: str
     package_identifier: str
@@ -49,8 +49,9 @@ async def list_frameworks(
 ) -> list[asyncpg.Record]:
     """Return the frameworks whose title, creator or publisher contains a text, sorted by title.
 
-    Rows of (identifier, body, total, items): ``body`` is that of the document, ``total`` the number
-    of frameworks found, ``items`` the number of items of each. Raises ``ReadTimeout``.
+    ``limit`` and ``offset`` cut out a page. Rows of (identifier, body, total, items): ``body`` is
+    that of the document, ``total`` the number of frameworks found, ``items`` the number of items of
+    each. Raises ``ReadTimeout``.
     """
     return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
 
@@ -58,17 +59,17 @@ async def list_frameworks(
 async def summarize_frameworks(
     database: Database, prefix: str = "", *, deleted: bool = False
 ) -> list[FrameworkSummary]:
-    """Return the frameworks whose document or package identifier starts with a prefix, by title.
+    """Return the frameworks whose document's or package's identifier starts with ``prefix``.
 
-    With ``deleted``, return only deleted documents and count their deleted items; otherwise only
-    live ones.
+    They are sorted by title. With ``deleted``, return only deleted documents and count their
+    deleted items; otherwise return and count only what is not deleted.
     """
     rows = await database.fetch_all(_summaries(deleted=deleted), prefix=prefix)
     return [FrameworkSummary(**row) for row in rows]
 
 
 async def count_items(database: Database, document: str) -> int:
-    """Return the number of live items of a document."""
+    """Return how many items a document has, not counting deleted ones."""
     row = await database.fetch_one(_item_count(), document=document)
     assert row is not None
     return int(row["items"])

@@ -30,7 +30,7 @@ def _total() -> ColumnElement[int]:
 
 
 def select_total_count() -> Select[int, int]:
-    """Select the number of all live items, and the number of rows that are not summed up yet.
+    """Select the number of all live items, and the number of rows not yet added up into sums.
 
     Many such rows are a reason to call ``compact_item_counts``.
     """
@@ -39,15 +39,18 @@ def select_total_count() -> Select[int, int]:
 
 
 def select_item_count(document: ColumnElement[str]) -> ColumnElement[int]:
-    """Build a scalar subquery for the number of live items of a document."""
+    """Build a scalar subquery for the number of live items of one document.
+
+    ``document`` is the SQL for the document's identifier.
+    """
     return select(_total()).where(_table.c.document_identifier == document).scalar_subquery()
 
 
 async def compact_item_counts(database: Database) -> None:
-    """Replace the rows that writers appended to ``item_counts`` by one sum for each document.
+    """Replace the rows of ``item_counts`` by one sum for each document, to keep counting quick.
 
-    Gives up silently if the database is unavailable or another reader compacts, because a later
-    reader does it as well. Does nothing on a standby.
+    Returns without an error if the database is unavailable or another reader does this, because a
+    later reader will do it as well. Does nothing on a standby.
     """
     if database.is_standby:
         return

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 async def find_item_ids(
     database: Database, start: str, limit: int, *, deleted: bool = False
 ) -> list[str]:
-    """Return the first ``limit`` item identifiers that start with ``start``, sorted."""
+    """Return the first ``limit`` item identifiers that begin with ``start``, sorted.
+
+    A command can thus be given an abbreviated identifier. With ``deleted``, only identifiers of
+    deleted items are returned.
+    """
     rows = await database.fetch_all(_statement(deleted=deleted), start=start, limit=limit)
     return [row["identifier"] for row in rows]
 

@@ -1,7 +1,7 @@
 """Read one page of a list: filtered, sorted and searched as the client requests.
 
 Values from the client are always bound as parameters. Lists that differ only in values share one
-compiled statement.
+compiled SQL statement.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STORED = Derivation()
 
 
 class ListPage(NamedTuple):
-    """A page of a list: the JSON bodies on it, and the number of entities in the whole list."""
+    """A page of a list: the JSON bodies of its entities, and the length of the whole list."""
 
     total: int
     bodies: list[str]
@@ -58,7 +58,7 @@ class ListPage(NamedTuple):
 class ListShape(NamedTuple):
     """The parts of a list request that determine its SQL: everything but the values.
 
-    Requests of the same shape share one compiled statement.
+    Requests of the same shape share one compiled SQL statement.
     """
 
     resource: Resource
@@ -77,10 +77,11 @@ async def fetch_page(
     derivation: Derivation = STORED,
     base_url: str = "",
 ) -> ListPage:
-    """Return a page of the entities that a list request asks for. Raises ``ReadTimeout``.
+    """Return the page of entities that a list request asks for. Raises ``ReadTimeout``.
 
-    Filters and sorting use the values as the profile shows them: those it derives by
-    ``derivation``, with URLs that start with ``base_url``. Ties are broken by identifier.
+    Filters and sorting use the values that clients see: those that the API profile adds by
+    ``derivation``, with URLs that start with ``base_url``. Entities with equal sort keys are sorted
+    by identifier.
     """
     statement, values = prepare_list_statement(resource, query, derivation, base_url)
     rows = await database.scan(statement, **values)
@@ -93,9 +94,9 @@ async def fetch_page(
 def prepare_list_statement(
     resource: Resource, query: ListQuery, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
-    """Return the compiled statement of a list request, and the values of its parameters.
+    """Return the compiled SQL statement of a list request, and the values of its parameters.
 
-    All requests of the same shape share the statement.
+    All requests of the same shape share the statement; see ``fetch_page`` for the arguments.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     entities = Entities(resource, derivation)
@@ -108,7 +109,7 @@ def prepare_list_statement(
 
 @lru_cache(STATEMENT_CACHE_SIZE)
 def _compile_statement(shape: ListShape) -> CompiledStatement:
-    """Compile the statement of all lists with this shape.
+    """Compile the SQL statement that all list requests of this shape share.
 
     1. ``matches`` selects the identifiers and sort keys of all entities in the list.
     2. ``page`` sorts them and cuts out the page.
@@ -116,7 +117,7 @@ def _compile_statement(shape: ListShape) -> CompiledStatement:
        items is stored.
     4. The bodies are read for the rows of the page only.
 
-    One statement sees one snapshot, so total and page agree.
+    A single SQL statement sees one snapshot, so total and page agree.
     """
     entities = Entities(shape.resource, shape.derivation)
     table = entities.table
@@ -162,10 +163,10 @@ def _compile_statement(shape: ListShape) -> CompiledStatement:
 def _select_page_from_nearer_end(
     rows: Select[Any], total: ColumnElement[int], shape: ListShape
 ) -> Select[Any]:
-    """Select a page of rows, counting its offset from the end of the list if that is nearer.
+    """Select a page of rows, counting from the end of the list if the page is nearer to it.
 
-    So the last page of a million items takes as long as the first. Postgres does not run the select
-    whose limit is 0.
+    So the last page of a million items takes as long as the first. There is one select for each
+    end; Postgres does not run the one whose limit is 0.
     """
     no_rows: ColumnElement[int] = literal_column("0")
     is_near_start = total >= OFFSET * 2
@@ -194,7 +195,7 @@ def _build_order(
 ) -> tuple[ColumnElement[Any], ...]:
     """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.
 
-    ``is_backward`` returns the opposite order, which begins with the last entity.
+    With ``is_backward``, return the opposite order, which begins with the last entity.
     """
     key = rows.c.key if "key" in rows.c else rows.c.identifier
     first = key.desc() if shape.descending != is_backward else key.asc()

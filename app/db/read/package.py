@@ -47,7 +47,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 @dataclass(frozen=True)
 class FrameworkSnapshot:
-    """A framework, and the read-only transaction in which the rest of it is read."""
+    """A framework in an open read-only transaction, from which its entities can be streamed."""
 
     document_identifier: str
     package_identifier: str
@@ -61,11 +61,11 @@ class FrameworkSnapshot:
     async def iter_bodies(
         self, resource: Resource, *, prefetch: bool = False
     ) -> AsyncIterator[list[str]]:
-        """Yield the JSON bodies of the framework's items, associations, rubrics or definitions.
+        """Yield the JSON bodies of the framework's entities of a class such as CFItem, in batches.
 
         Each batch has at most ``BATCH_SIZE`` bodies. With ``prefetch``, the next batch is requested
-        while the caller uses the current one; until the last one, the connection can run no other
-        statement. Raises ``ReadTimeout``.
+        while the caller uses the current one; until the last batch, the connection can run no other
+        SQL statement. Raises ``ReadTimeout``.
         """
         statement = _bodies(resource)
         arguments = statement.bind({"document_identifier": self.document_identifier})
@@ -94,7 +94,10 @@ class FrameworkSnapshot:
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_nodes(self, identifiers: set[str]) -> dict[str, str]:
-        """Return which identifiers are live nodes, as {identifier: "CFItems" or "CFDocuments"}."""
+        """Tell which identifiers belong to live items or documents of this server.
+
+        The result is {identifier: "CFItems" or "CFDocuments"}.
+        """
         with self.database.read_deadline():
             rows = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
         return {row["identifier"]: row["plural"] for row in rows}
@@ -104,9 +107,10 @@ class FrameworkSnapshot:
 async def open_framework_snapshot(
     database: Database, identifier: str
 ) -> AsyncIterator[FrameworkSnapshot]:
-    """Open a snapshot of the framework whose package or document has this identifier.
+    """Open a read-only transaction on the framework with this package or document identifier.
 
-    Raises ``NotFound`` if there is no live one.
+    Everything is read from the same state of the data. Raises ``NotFound`` if there is no live
+    framework of this identifier.
     """
     async with database.snapshot() as connection:
         with database.read_deadline():
@@ -119,13 +123,16 @@ async def open_framework_snapshot(
 
 
 async def find_document_of_package(database: Database, identifier: str) -> str | None:
-    """Return the document, live or deleted, that has this identifier or whose package has it."""
+    """Return the identifier of the document that a package identifier stands for, or None.
+
+    ``identifier`` may be that of the package or of the document, which may be deleted.
+    """
     row = await database.fetch_one(_find_document(), identifier=identifier)
     return row["document_identifier"] if row else None
 
 
 def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Select the package whose own or whose document's identifier is ``identifier``.
+    """Select columns of the package with the identifier ``identifier``, or of such a document.
 
     At most one row, because packages and documents share one set of identifiers.
     """
@@ -170,14 +177,14 @@ def _bodies(resource: Resource) -> CompiledStatement:
 
 
 def _select_definitions(resource: Resource) -> Any:
-    """Select the definitions that a package contained when sent, or that its entities refer to."""
+    """Select the definitions to return in a package: those sent in it or used by its entities."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
-    """Select a column of a framework's items, or of a link table whose rows belong to them."""
+    """Select a column of a framework's items, or of a link table whose rows belong to its items."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, is_live(items))
     if column.table is items:

@@ -43,7 +43,10 @@ Key = tuple[str, str]
 
 
 class PackageDiff(NamedTuple):
-    """The entities that storing a package would add, change and delete, in package order."""
+    """What storing a package would add, change and delete.
+
+    The entities are given as (kind, identifier), in the order of the package.
+    """
 
     added: list[Key]
     changed: list[Key]
@@ -51,9 +54,9 @@ class PackageDiff(NamedTuple):
 
 
 async def diff_package(database: Database, package: Package) -> PackageDiff:
-    """Return what storing a package would change in its document, items and associations.
+    """Compare a package with the stored framework, and return what storing it would change.
 
-    Raises ``ReadTimeout``.
+    Only the document, items and associations are compared. Raises ``ReadTimeout``.
     """
     document = package.document_identifier
     row = await database.fetch_one(_document_body(), document=document)
@@ -67,7 +70,10 @@ async def diff_package(database: Database, package: Package) -> PackageDiff:
 
 
 async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
-    """Return the stored JSON bodies of entities, live or soft-deleted, by (kind, identifier)."""
+    """Return the stored JSON bodies of the entities with these keys (kind, identifier).
+
+    Soft-deleted entities are included.
+    """
     rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 

@@ -76,9 +76,9 @@ class Revision(NamedTuple):
 
 
 class Revisions:
-    """Reads the current revisions of packages, and tells whether an older revision still holds.
+    """Reads the current revisions of packages, so that cached responses can be checked cheaply.
 
-    Caches results that stay valid while a counter is unchanged.
+    Query results are cached and reused while a counter is unchanged.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,7 +90,7 @@ class Revisions:
     async def get_current(self, identifier: str) -> Revision:
         """Return the current revision of the package or document with this identifier.
 
-        Concurrent calls share one query. Raises ``NotFound``.
+        Concurrent calls for the same identifier share one query. Raises ``NotFound``.
         """
         return await self._single_flight.do(identifier)
 
@@ -113,10 +113,11 @@ class Revisions:
         return current
 
     async def _refresh(self, last: Revision) -> Revision | None:
-        """Return the current revision if the document's own counter is unchanged, else None.
+        """Return the current revision by reading the counters alone, or None if that is not enough.
 
-        An unchanged counter means that the document still exists and that its package has the same
-        identifier. Reading the counters alone takes 114 us for one client, the full query 147 us.
+        It is enough while the counter of the document is unchanged, because then the document still
+        exists and its package has the same identifier. This takes 114 us for one client, the full
+        query 147 us.
         """
         document = last.document_identifier
         scopes = (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
@@ -136,9 +137,9 @@ class Revisions:
         )
 
     async def is_equivalent(self, old: Revision, current: Revision) -> bool:
-        """Return whether a package that was read at an old revision is still the same.
+        """Return whether a package that was read at the revision ``old`` is still the same now.
 
-        The ``nodes`` counter matters only to packages whose associations lead to other documents.
+        The counter of nodes is ignored unless associations of the package lead to other documents.
         """
         if old._replace(nodes=current.nodes, changed_at=current.changed_at) != current:
             return False
@@ -147,7 +148,7 @@ class Revisions:
     async def _refers_to_foreign_nodes(self, revision: Revision) -> bool:
         """Return whether an association of the package leads to an item or document outside of it.
 
-        Cached for each value of the document's counter, because the query reads all associations.
+        The result is cached until the document changes, because the query reads all associations.
         """
         key = _document_state(revision)
         if key not in self._has_foreign_nodes:
@@ -168,16 +169,16 @@ def _document_state(revision: Revision) -> Revision:
 
 
 async def fetch_revision(connection: Connection, identifier: str) -> Revision | None:
-    """Return a package's revision as a transaction sees it, or None if it sees no such package."""
+    """Return a package's revision as a transaction sees it, or None if there is no such package."""
     row = await _select_revision().fetch_one(connection, identifier=identifier)
     return Revision(*row[:-1]) if row else None
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Replace the rows that writers of a document appended by their sum, one row per counter.
+    """Add up the revision rows of a document, so that reading its revision stays quick.
 
-    Gives up silently if the database is unavailable, because a later reader does it as well. Does
-    nothing on a standby.
+    One row for each counter remains. Returns without an error if the database is unavailable,
+    because a later reader will do it as well. Does nothing on a standby.
     """
     if database.is_standby:
         return
@@ -190,7 +191,10 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _select_revision() -> CompiledStatement:
-    """Compile the query for a ``Revision`` and the number of increments that are not summed up."""
+    """Compile the query for a ``Revision``, and for how many of its increments are not added up.
+
+    Many such increments are a reason to call ``compact_revisions``.
+    """
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     counters = _select_counter_row(document)
@@ -204,7 +208,7 @@ def _history() -> ColumnElement[str]:
 
 @cache
 def _select_counters() -> CompiledStatement:
-    """Compile the query for rows (history, scope, version, changed_at) to be added up by scope."""
+    """Compile the query for rows (history, scope, version, changed_at), to be added up by scope."""
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -221,7 +225,7 @@ def _select_counters() -> CompiledStatement:
 
 
 def _select_counter_row(document: ColumnElement[str]) -> FromClause:
-    """Select the three counters of a package's revision, and its last change, as one row."""
+    """Select as one row the three counters of a package's revision, and when it last changed."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")
@@ -254,7 +258,7 @@ def _select_counter_row(document: ColumnElement[str]) -> FromClause:
 
 @cache
 def _select_has_foreign_nodes() -> CompiledStatement:
-    """Compile the query that tells whether any association of a document leads outside of it."""
+    """Compile the query that tells whether an association of a document leads to another one."""
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
@@ -268,7 +272,7 @@ def _select_has_foreign_nodes() -> CompiledStatement:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    """Compile a statement that replaces the increments of one revision counter by their sum."""
+    """Compile the SQL statement that replaces the rows of one revision counter by their sum."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)

@@ -52,7 +52,7 @@ EMPTY_CODE = "'='"
 
 
 class SearchQueries(NamedTuple):
-    """Two Postgres tsqueries for one search, which are joined by OR."""
+    """The two Postgres tsqueries of a search, for item codes and for text; either may match."""
 
     code: str
     """The whole search as the beginning of a code."""
@@ -73,9 +73,10 @@ def parse_search(search: str) -> SearchQueries:
 
 
 def _build_operand(word: str, *, is_last: bool) -> str:
-    """Return a word as a tsquery: its parts in sequence or, if it has several, also the whole.
+    """Return the tsquery for one word of a search.
 
-    Codes are stored in parts, but a number with a dot in a statement is stored as one word.
+    It finds the parts of the word in sequence and, if there are several, also the whole word. Codes
+    are stored in parts, but a number with a dot in a statement is stored as one word.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -93,14 +94,18 @@ def _quote(text: str) -> str:
 def build_match_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the condition that an item matches a search, given its two ``SearchQueries``."""
+    """Build the SQL condition that an item matches a search, whose ``SearchQueries`` are given."""
     return or_(_matches(_code_prefix(code)), _matches(_text_query(text)))
 
 
 def build_relevance_score(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[float]:
-    """Build a score: highest for items with the exact code, then its beginning, then the words."""
+    """Build the SQL for a score by which search results are sorted.
+
+    It is highest for items with the exact code, then for the beginning of the code, then for the
+    words.
+    """
     is_exact = _matches(cast(code, TSQUERY))
     is_prefix = _matches(_code_prefix(code))
     # 1 divides by 1 + log(length), because a word says more in a short statement.
@@ -128,10 +133,11 @@ def _text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
 async def search_items(
     database: Database, search: str, document: str | None, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the items that match a search, best first, in ``document`` or, if None, in all.
+    """Return the items that match a search, best first.
 
-    Rows of (identifier, document_identifier, document_title, code, statement, item_type). Raises
-    ``ReadTimeout``.
+    ``document`` is the identifier of the document to search, None to search all; ``limit`` and
+    ``offset`` cut out a page. Rows of (identifier, document_identifier, document_title, code,
+    statement, item_type). Raises ``ReadTimeout``.
     """
     queries = parse_search(search)
     if queries.code == EMPTY_CODE:

@@ -56,9 +56,10 @@ async def fetch_children(
 ) -> list[asyncpg.Record]:
     """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
-    Rows of (parent, identifier, code, statement, item_type, child_count, position, total), where
-    ``position`` counts the children of the parent from 1. Of each parent, returns the first
-    ``limit`` children and those in ``always_include``.
+    Rows of (parent, identifier, code, statement, item_type, child_count, position, total):
+    ``position`` counts the children of the parent from 1, ``total`` is their number. Of each
+    parent, returns the first ``limit`` children, and those whose identifiers are in
+    ``always_include``.
     """
     values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
     return await database.scan(_compile_children(), document=document, **values, offset=0)
@@ -67,7 +68,7 @@ async def fetch_children(
 async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return ``limit`` children of one item after the first ``offset``.
+    """Return the next ``limit`` children of one item, after the first ``offset``.
 
     The rows are those of ``fetch_children``.
     """
@@ -78,9 +79,10 @@ async def fetch_more_children(
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return the items of a document that have no parent, in the rows of ``fetch_children``.
+    """Return a document's items without a parent, with which its tree begins.
 
-    Ordered by the sequenceNumber of their isChildOf to the document, then as in the package.
+    They are sorted by the sequenceNumber of their isChildOf to the document, then as in the
+    package. ``always_include``, ``limit`` and the rows are as in ``fetch_children``.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
     return await database.scan(_compile_roots(), document=document, **values)
@@ -91,8 +93,9 @@ async def fetch_paths(
 ) -> dict[str, list[asyncpg.Record]]:
     """Return the ancestors of each item, from its root down, without the item itself.
 
-    Rows of (start, identifier, code, statement, item_type), where ``start`` is the item. If an item
-    has several parents, the path leads through the first in the order of the package.
+    The result maps the item's identifier to rows of (start, identifier, code, statement,
+    item_type), where ``start`` is the item. If an item has several parents, the path leads through
+    the first in the order of the package.
     """
     paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
     for row in await database.fetch_all(_compile_paths(), identifiers=list(identifiers)):
@@ -145,7 +148,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _is_selected(rows: FromClause) -> ColumnElement[bool]:
-    """Build the condition that a row is on the requested page or in ``always_include``."""
+    """Build the condition that a child is on the requested page or in ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -154,7 +157,7 @@ def _is_selected(rows: FromClause) -> ColumnElement[bool]:
 
 @cache
 def _compile_children() -> CompiledStatement:
-    """Compile a statement that numbers the children of each parent and selects a page of them.
+    """Compile the SQL statement that numbers the children of each parent and selects a page.
 
     Each row also has the number of the child's own children.
     """
@@ -188,7 +191,7 @@ def _compile_children() -> CompiledStatement:
 
 @cache
 def _compile_roots() -> CompiledStatement:
-    """Compile the statement that selects the roots of a document's tree.
+    """Compile the SQL statement that selects a page of the roots of a document's tree.
 
     1. ``own_items``: identifier and ordinal of all live items of the document.
     2. ``roots``: those of them without a parent among ``own_items``, numbered in order. An

@@ -1,4 +1,4 @@
-"""Conditions and statements for the rows that readers may see.
+"""SQL conditions and statements for the rows that readers may see.
 
 An entity is *live* unless it was soft-deleted. An association is *visible* unless its document or
 one of its nodes was deleted; associations themselves are deleted permanently. A node that is stored
@@ -48,8 +48,8 @@ def is_live(table: FromClause) -> ColumnElement[bool]:
 def is_visible(table: Table) -> ColumnElement[bool]:
     """Build the SQL condition that readers may see a row of an entity table.
 
-    For most tables that is ``is_live``. An association is hidden while its document or one of its
-    nodes is deleted.
+    For most tables that is ``is_live``. An association is hidden while its document, or an item or
+    document at one of its ends, is deleted.
     """
     if table is not tables.associations:
         return is_live(table)
@@ -62,7 +62,10 @@ def is_visible(table: Table) -> ColumnElement[bool]:
 
 
 def _is_deleted_node(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that a node was deleted, unless a live node has the same identifier."""
+    """Build the condition that an identifier belongs to a deleted item or document.
+
+    It is false if a live item or document has the same identifier.
+    """
     node_tables = (tables.items, tables.documents)
     is_deleted = or_(*(_row_exists(table, node, deleted=True) for table in node_tables))
     is_live = or_(*(_row_exists(table, node, deleted=False) for table in node_tables))
@@ -78,9 +81,10 @@ def _row_exists(
 
 
 def build_body_expression(resource: Resource) -> ColumnElement[Any]:
-    """Return the column with an entity's JSON body.
+    """Build the SQL for an entity's JSON body as responses contain it.
 
-    For rubrics, return SQL that adds their criteria and levels, which are stored in other tables.
+    It is a column, except for rubrics: their criteria and levels are stored in other tables and
+    added.
     """
     return _rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
@@ -110,7 +114,10 @@ def _aggregate(table: Table, value: ColumnElement[Any] | None = None) -> ColumnE
 def _append_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Append a list field to a JSON body as text; leave the body unchanged if ``parts`` is null."""
+    """Append a list field to a JSON body, as text; ``parts`` is the SQL for the list.
+
+    If that is null, the body remains unchanged.
+    """
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
         without_brace.op("||")(literal_column(f"',\"{name}\":'"))
@@ -122,10 +129,10 @@ def _append_list(
 
 @cache
 def select_entity(resource: Resource) -> CompiledStatement:
-    """Select the entity with this ``identifier``; for some classes, also its descendants.
+    """Select the entity whose identifier is the parameter ``identifier``.
 
-    Those follow in the order of their codes. A descendant's hierarchyCode is its ancestor's, a dot,
-    and more: ELA, ELA.1, ELA.1.V.
+    For some classes, its descendants follow in the order of their codes. A descendant's
+    hierarchyCode is its ancestor's, a dot, and more: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)
@@ -160,9 +167,10 @@ def select_entity(resource: Resource) -> CompiledStatement:
 
 @cache
 def select_associations_of_item() -> CompiledStatement:
-    """Select the JSON bodies of an item's associations, at most ``limit`` unless it is null.
+    """Select the JSON bodies of an item's associations.
 
-    Associations with a deleted node or document are left out.
+    The parameter ``limit`` is the maximal number, or null. Associations with a deleted item or
+    document are left out.
     """
     table = tables.associations
     return CompiledStatement(
@@ -178,7 +186,7 @@ def select_associations_of_item() -> CompiledStatement:
 def select_association_keys_of_item() -> CompiledStatement:
     """Select the identifiers of an item's associations as one string, with one on each line.
 
-    Associations with a deleted node or document are left out.
+    They are then read in batches. Associations with a deleted item or document are left out.
     """
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
@@ -193,7 +201,7 @@ def select_association_keys_of_item() -> CompiledStatement:
 def select_associations_by_key() -> CompiledStatement:
     """Select the JSON bodies of the associations with the identifiers in the parameter ``keys``.
 
-    Associations with a deleted node or document are left out.
+    Associations with a deleted item or document are left out.
     """
     table = tables.associations
     keys = bindparam("keys", type_=ARRAY(Text))
@@ -206,7 +214,7 @@ def select_associations_by_key() -> CompiledStatement:
 
 
 def _touches_item() -> ColumnElement[bool]:
-    """Build the condition that an association has the item ``identifier`` at either end."""
+    """Build the condition that an association begins or ends at the item ``identifier``."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -218,9 +226,9 @@ def _touches_item() -> ColumnElement[bool]:
 
 @cache
 def select_nodes() -> CompiledStatement:
-    """Select which of the parameter ``identifiers`` are live items or documents.
+    """Select those of the parameter ``identifiers`` that belong to live items or documents.
 
-    Rows of (identifier, plural), where the plural is "CFItems" or "CFDocuments".
+    Rows of (identifier, plural), where ``plural`` is "CFItems" or "CFDocuments".
     """
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []

@@ -46,7 +46,7 @@ def build_generated_column(
 
     ``path`` are the names of nested fields, such as ``"licenseURI", "identifier"``. ``references``
     names the table whose identifiers the column refers to. A transaction may defer that foreign
-    key; otherwise it is checked after each statement.
+    key; otherwise it is checked after each SQL statement.
     """
     steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
@@ -91,7 +91,7 @@ def build_search_columns() -> tuple[SchemaItem, ...]:
 
 
 def build_ordinal_column() -> Column[int]:
-    """Build the column with the position of an entity within its package."""
+    """Build the column with an entity's position in its package, so that exports keep the order."""
     return Column(
         "ordinal",
         BigInteger,
@@ -145,7 +145,8 @@ def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
 def build_soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
     """Build the column ``deleted_at`` of the table ``name``, and an index of the deleted rows.
 
-    Associations are hidden while one of their nodes is deleted; the index finds those few nodes.
+    An association must be hidden while an item or document that it links is deleted; the index
+    finds the deleted ones, which are few.
     """
     is_deleted = text("deleted_at IS NOT NULL")
     return (
@@ -166,9 +167,10 @@ def build_link_table(
     owner_key: str = "identifier",
     comment: str,
 ) -> Table:
-    """Build a many-to-many table of links from rows of ``owner`` to rows of ``target``.
+    """Build a many-to-many table, whose rows link a row of ``owner`` to a row of ``target``.
 
     Both are given as (noun for the column name, table), such as ``("item", "items")``.
+    ``owner_key`` is the column of the owner's table that the links refer to.
     """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
@@ -185,7 +187,7 @@ def build_link_table(
 
 
 def build_document_column(*, nullable: bool = False) -> Column[str]:
-    """Build the column that refers to the document of an entity."""
+    """Build the column with the identifier of the document to which an entity belongs."""
     return Column(
         "document_identifier",
         Text,
@@ -201,5 +203,8 @@ def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Tab
 
 
 def build_hierarchy_code_column() -> Column[str]:
-    """Build the column with a definition's code, such as ELA.1; those of its children add to it."""
+    """Build the column with the hierarchyCode of a definition.
+
+    A child's code continues its parent's: ELA.1 is a child of ELA.
+    """
     return build_generated_column("hierarchy_code", "hierarchyCode")

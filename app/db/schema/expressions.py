@@ -1,4 +1,4 @@
-"""SQL expressions that many statements need: JSON access and EXISTS."""
+"""SQL expressions that many queries need: JSON access and EXISTS."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def json_text(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
 
 
 def exists_where(*conditions: ColumnElement[bool]) -> Exists:
-    """Build an EXISTS condition: true if there is a row for which all conditions hold."""
+    """Build the SQL condition EXISTS: true if there is a row for which all conditions hold."""
     return exists(literal_column("1")).where(*conditions)

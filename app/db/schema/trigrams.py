@@ -32,16 +32,19 @@ _CREATE = f"""
 
 
 def should_use_like(table: Table, field: Field, text: str) -> bool:
-    """Return whether to search a field for a substring with LIKE rather than ``strpos``.
+    """Return whether a search for a substring in a field can use the trigram index, with LIKE.
 
-    False for the indexed field if the substring has no three letters or digits in a row, because
-    Postgres might read the whole trigram index for it, and then all items too.
+    Otherwise use ``strpos``. The index covers one field. It does not help if ``text`` has no three
+    letters or digits in a row: Postgres might then read the whole index, and all items too.
     """
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 
 
 def build_like_pattern(text: str) -> str:
-    """Return a LIKE pattern for the strings that contain ``text``, with its wildcards escaped."""
+    """Return the LIKE pattern that matches the strings that contain ``text``.
+
+    The characters of ``text`` that are wildcards in LIKE are escaped.
+    """
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
@@ -59,7 +62,10 @@ INDEX_ERRORS = (
 
 
 async def create_trigram_index(url: str) -> bool:
-    """Create the trigram index of item statements if missing; return whether it exists now."""
+    """Create the trigram index that speeds up substring search in item statements, if missing.
+
+    Returns whether it exists now; the extension ``pg_trgm`` may be unavailable.
+    """
     try:
         async with open_connection(url) as connection:
             # As for migrations: short waits for locks, and one server at a time.

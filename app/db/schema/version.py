@@ -18,7 +18,7 @@ REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 class Executor(Protocol):
-    """An asyncpg connection, either from a pool or opened directly."""
+    """A pooled or directly opened asyncpg connection, as far as ``get_schema_version`` uses it."""
 
     async def fetchval(self, query: str) -> Any:
         """Run a query and return the first value of the first row."""
@@ -26,7 +26,7 @@ class Executor(Protocol):
 
 @cache
 def _read_revisions() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and those that are the predecessor of another one."""
+    """Return the revisions of all migrations, and those that another migration follows."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}
@@ -43,7 +43,10 @@ def get_required_schema_version() -> str:
 
 
 def is_known_revision(revision: str) -> bool:
-    """Return whether this release has a migration with this Alembic revision."""
+    """Return whether this release has a migration with this Alembic revision.
+
+    A database with an unknown revision was migrated by a newer release.
+    """
     return revision in _read_revisions()[0]
 
 

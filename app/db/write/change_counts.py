@@ -38,7 +38,7 @@ class ChangeCounts(NamedTuple):
 def count_changes(
     changes: Counter[tuple[str, str]], defined: Counter[tuple[str, str]], sent: Counter[str]
 ) -> ChangeCounts:
-    """Summarize the logged changes of a package write as ``ChangeCounts``.
+    """Turn the changes that a package write logged into the ``ChangeCounts`` to report.
 
     ``changes`` has the number of changed entities by (kind, operation), ``defined`` the part of it
     that concerns definitions in CFDefinitions, ``sent`` the number of entities in the package by

@@ -1,4 +1,4 @@
-"""CTEs that log changes and increment revisions in the statement that writes the entities.
+"""CTEs that log changes and increment revisions in the SQL statement that writes the entities.
 
 Every write consists of these steps of one SQL statement, so that entities, the change feed
 (``changes``), the revisions (``revision_marks``) and the numbers of items (``item_counts``) are
@@ -46,9 +46,9 @@ from ..statement import CompiledStatement
 
 
 def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
-    """Return a CTE that runs the writes, and whose rows tell what each write did to its entity.
+    """Build a CTE that runs SQL writes and returns what each of them did to its entity.
 
-    Its columns are (identifier, operation, previous). A statement sees its tables as they were
+    Its columns are (identifier, operation, previous). A SQL statement sees its tables as they were
     before it, so a join with the table itself tells whether a row is new (create), was deleted
     (revive) or existed (update). ``previous`` is the document that the entity belonged to, for
     tables that have one.
@@ -77,9 +77,9 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
 
 
 def classify_deletes(change: Delete | Update, table: Table) -> CTE:
-    """Return a CTE that runs a hard or soft deletion, in the form of ``classify_writes``.
+    """Build a CTE that runs a hard or soft deletion, with the columns of ``classify_writes``.
 
-    Its columns are (identifier, operation, previous); ``previous`` is the document that the entity
+    These are (identifier, operation, previous); ``previous`` is the document that the entity
     belonged to.
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
@@ -91,9 +91,10 @@ def classify_deletes(change: Delete | Update, table: Table) -> CTE:
 def select_changes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the rows to add to the change feed, from the CTE of ``classify_writes``.
+    """Select the rows to add to the change feed for the writes in a CTE of ``classify_writes``.
 
-    ``document`` is the document of the entities, None for definitions.
+    ``kind`` is the class of the entities, such as CFItem; ``document`` is the SQL for their
+    document, None for definitions.
     """
     document_identifier = null() if document is None else document
     return select(
@@ -105,7 +106,7 @@ def select_changes(
 
 
 def insert_changes(*changes: Select[Any]) -> CTE:
-    """Build a CTE that inserts the rows of ``select_changes`` into the change feed."""
+    """Build a CTE that adds the rows of ``select_changes`` to the change feed."""
     columns = ["document_identifier", "kind", "identifier", "operation"]
     rows = union_all(*changes) if len(changes) > 1 else changes[0]
     return insert(tables.changes).from_select(columns, rows).cte("recorded")
@@ -114,11 +115,12 @@ def insert_changes(*changes: Select[Any]) -> CTE:
 def select_touched_scopes(
     classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the documents whose packages were changed by the writes of ``classify_writes``.
+    """Select the revision scopes, such as documents, whose packages the writes have changed.
 
-    That is the document of the entity, and its previous document if it was moved. If an item or
-    document was created, deleted or undeleted, a further scope stands for the existence of nodes;
-    for definitions, it is a scope of their own. A row may have NULL for no scope.
+    The writes are those in a CTE of ``classify_writes``. The scopes are the document of the entity,
+    and its previous document if it was moved. If an item or document was created, deleted or
+    undeleted, a further scope stands for the existence of nodes; definitions have a scope of their
+    own. A row may have NULL for no scope.
     """
     operation = classified.c.operation
     if document is None:
@@ -153,7 +155,10 @@ def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
 
 
 def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
-    """Build a CTE that stores by how many live items each document grew, from writes to items."""
+    """Build a CTE that stores how many more or fewer live items each document has after a write.
+
+    ``classified`` is the CTE of the writes to items.
+    """
 
     def has_operation(*names: str) -> ColumnElement[bool]:
         return classified.c.operation.in_([literal_column(f"'{name}'") for name in names])
@@ -178,7 +183,7 @@ def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
 def log_writes(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None
 ) -> list[CTE]:
-    """Return CTEs that log writes to entities of one class in the change feed and the revisions.
+    """Build the CTEs that log writes to entities of one class in change feed and revisions.
 
     For items, they also update the number of items of each document.
     """
@@ -193,13 +198,17 @@ def log_writes(
 
 
 def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a statement that runs CTEs and returns rows (kind, operation, number of changes)."""
+    """Compile a SQL statement that runs writes, and returns rows (kind, operation, changed).
+
+    ``classified`` is the CTE of the writes to entities of the class ``kind``; ``ctes`` are others
+    to run.
+    """
     columns = (literal(kind).label("kind"), classified.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(classified.c.operation).add_cte(*ctes))
 
 
 def has_rows(cte: CTE) -> ColumnElement[bool]:
-    """Build the condition that a CTE returned any row."""
+    """Build the SQL condition that a CTE returned at least one row."""
     return exists(literal_column("1")).select_from(cte)
 
 

@@ -38,7 +38,10 @@ LIST_ORDER = (
 
 
 def convert_to_problems(rows: list[Any]) -> list[Problem]:
-    """Convert rows (path, message) of ``select_conflicts`` to problems, in the package's order."""
+    """Convert rows (path, message) of ``select_conflicts`` to the problems in the 409 response.
+
+    They are sorted as in the package.
+    """
     ordered = sorted(rows, key=lambda row: _position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
@@ -51,10 +54,10 @@ def _position(path: str) -> tuple[int, int]:
 
 @cache
 def select_conflicts() -> CompiledStatement:
-    """Compile the query for rows of the staging table that conflict with other documents.
+    """Compile the query for entities of an upload that conflict with other documents.
 
-    A conflict is an entity, a relation or a package identifier that another document has. Rows of
-    (path, message).
+    A conflict is an entity, a relation or a package identifier that another document has already.
+    The upload is read from the staging table. Rows of (path, message).
     """
     selects = (
         _select_owned_elsewhere(ITEMS),
@@ -66,7 +69,7 @@ def select_conflicts() -> CompiledStatement:
 
 @cache
 def select_conflicts_of_new_package() -> CompiledStatement:
-    """Compile the query for the conflicts that inserting a new package does not detect itself.
+    """Compile the query for the conflicts of a new package that its insertion does not detect.
 
     Conflicts of its items and associations have already raised a unique violation.
     """
@@ -91,7 +94,7 @@ def _list_path(plural: str) -> ColumnElement[str]:
 
 
 def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
-    """Select the entities in the staging table that are live entities of another document."""
+    """Select the entities of an upload that are live entities of another document."""
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
@@ -104,7 +107,7 @@ def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
 
 
 def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
-    """Select criteria or levels in the staging table that another document's rubric contains."""
+    """Select the criteria or levels of an upload that another document's rubric contains."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     rows = _conflict(
         _list_path(kind),
@@ -121,7 +124,7 @@ def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
 
 
 def _select_duplicate_relations() -> Select[Any]:
-    """Select the associations in the staging table that duplicate one of another document.
+    """Select the associations of an upload that duplicate one of another document.
 
     They have the same origin, destination and type.
     """
@@ -147,7 +150,11 @@ def _select_duplicate_relations() -> Select[Any]:
 
 
 def _select_taken_package_identifier() -> Select[Any]:
-    """Select another live document whose package or own identifier the package would take."""
+    """Select another live document that already has an identifier of the uploaded package.
+
+    This may be the identifier of the package or of its document; packages and documents share one
+    set of identifiers.
+    """
     table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),

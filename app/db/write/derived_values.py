@@ -36,7 +36,7 @@ DOCUMENT_LINK = "CFDocumentURI"
 
 
 class StoredEntity(NamedTuple):
-    """The stored JSON body of an entity and its time of change."""
+    """The stored JSON body of an entity, and when the entity was last changed."""
 
     body: str
     last_change_date_time: datetime
@@ -45,8 +45,8 @@ class StoredEntity(NamedTuple):
 class DerivedValues:
     """Replaces change times and sequence numbers guessed from a spreadsheet by the stored ones.
 
-    Only for entities that are otherwise unchanged, so that uploading the same file again changes
-    nothing.
+    This applies only to entities that are otherwise unchanged, so that uploading the same
+    spreadsheet again changes nothing.
     """
 
     def __init__(self, package: Package) -> None:
@@ -57,7 +57,10 @@ class DerivedValues:
 
     @classmethod
     async def load(cls, connection: Connection, package: Package) -> DerivedValues | None:
-        """Load the stored values that replace those a package guessed; return None if none."""
+        """Load the stored values for entities whose times or numbers a spreadsheet lacks.
+
+        Returns None if the package has no such entities.
+        """
         if not (package.derived_times or package.derived_order):
             return None
         values = cls(package)
@@ -84,7 +87,10 @@ class DerivedValues:
         return int(bytes(number)) if number else None
 
     def restore(self, row: EntityRow) -> EntityRow:
-        """Return a row with its stored change time and number, if nothing else of it changed."""
+        """Replace the change time and sequence number of a row by the stored ones.
+
+        The row is returned as it is if anything else of the entity has changed.
+        """
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times
         if number is None and not is_time_derived:

@@ -93,10 +93,10 @@ The position in the package is none, and the body contains the time of the chang
 def upsert_rows(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Build a statement that inserts rows, or replaces the existing ones that differ.
+    """Build a SQL statement that inserts rows, or replaces existing ones that differ.
 
-    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Rows that
-    were soft-deleted are undeleted; unchanged rows are not written.
+    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Soft-deleted
+    rows are undeleted; unchanged rows are not written.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -109,10 +109,11 @@ def upsert_rows(
 
 
 def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """Build a statement that replaces the existing rows that differ from those of ``source``.
+    """Build a SQL statement that replaces existing rows that differ from those of ``source``.
 
-    For a single row that probably exists, this and ``insert_missing`` cost less than
-    ``upsert_rows``, because ON CONFLICT first builds a new row with all its generated columns.
+    ``columns`` are written in addition to the body. For a single row that probably exists, this and
+    ``insert_missing`` cost less than ``upsert_rows``, because ON CONFLICT first builds a new row
+    with all its generated columns.
     """
     values, is_changed = _build_replacement(table, source.c, *columns)
     is_same = table.c.identifier == source.c.identifier
@@ -120,9 +121,10 @@ def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
 
 
 def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Build a statement that inserts the rows whose identifier is not in the table yet.
+    """Build a SQL statement that inserts the rows whose identifier is not in the table yet.
 
-    It raises ``UniqueViolationError`` if another transaction inserted the identifier first.
+    ``columns`` are written in addition to the body. The statement raises ``UniqueViolationError``
+    if another transaction inserted the identifier first.
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
@@ -134,7 +136,7 @@ def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
 def _build_replacement(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the new values of an existing row and the condition that they differ from it."""
+    """Return the new values of an existing row, and the condition that they differ from the old."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
         is_body_changed(table, values["body"]),
@@ -151,10 +153,10 @@ def _build_replacement(
 
 
 def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that a JSON body differs from the stored one.
+    """Build the SQL condition that a JSON body differs from the one stored in ``table``.
 
-    A registered definition lacks fields that the standard requires; responses add defaults for
-    them. A body that only adds these defaults does not differ.
+    A definition that was created from a link lacks fields that the standard requires, and responses
+    add defaults for them. A body that only adds these defaults does not differ.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
@@ -171,7 +173,10 @@ def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[boo
 
 
 def select_links(source: FromClause, reference: Reference) -> Select[Any]:
-    """Select the links to definitions in one field of JSON bodies, as rows (owner, link)."""
+    """Select the links in one field of JSON bodies, as rows (owner, link).
+
+    ``owner`` is the identifier of the entity that contains the link.
+    """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = json_value(source.c.body, reference.field)
     if reference.link_table is None:
@@ -183,7 +188,7 @@ def select_links(source: FromClause, reference: Reference) -> Select[Any]:
 
 
 def register_definitions(source: FromClause, reference: Reference) -> Insert:
-    """Build a statement that creates the definitions that links refer to and that do not exist.
+    """Build a SQL statement that creates missing definitions, to which links refer.
 
     Deleted ones are undeleted. Existing definitions are neither changed nor locked, because all
     items of a framework may have the same item type.
@@ -221,9 +226,9 @@ def _build_current_timestamp() -> ColumnElement[str]:
 
 
 def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
-    """Build a statement that adds links in the bodies of ``source`` to a link table.
+    """Build a SQL statement that adds the links in the bodies of ``source`` to a link table.
 
-    Links that exist are left alone.
+    Links that exist already are left unchanged.
     """
     links = select_links(source, reference).subquery("linked")
     pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
@@ -232,13 +237,16 @@ def insert_links(source: FromClause, reference: Reference, table: Table) -> Inse
 
 
 def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
-    """Build a statement that deletes all links of an entity if the CTE ``written`` wrote it."""
+    """Build a SQL statement that deletes all links of the entity ``owner`` from a link table.
+
+    It deletes nothing unless the CTE ``written`` has written the entity.
+    """
     is_written = exists(literal_column("1")).select_from(written)
     return delete(table).where(next(iter(table.c)) == owner, is_written)
 
 
 def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """Build a statement that deletes the rows of a link table that the bodies no longer contain."""
+    """Build a SQL statement that deletes links that the bodies of ``source`` no longer contain."""
     links = select_links(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = exists_where(

@@ -37,8 +37,9 @@ async def put_document(
 ) -> None:
     """Create or replace a document and its package; ``document`` must have a ``CFPackageURI``.
 
-    ``path_prefix`` starts the paths of reported problems. Raises ``Conflict`` if the package of
-    another live document has the identifier of this document or of its package.
+    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values this server
+    adds to responses, and are not stored. Raises ``Conflict`` if the package of another live
+    document has the identifier of this document or of its package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
@@ -63,7 +64,10 @@ async def put_document(
 async def put_item(
     database: Database, item: CFItem, path_prefix: str = "", origin: BodyOrigin = FILE_ORIGIN
 ) -> None:
-    """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist."""
+    """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
+
+    ``path_prefix`` and ``origin`` are as in ``put_document``.
+    """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
         database, ITEMS, item, make_item_row(item), origin, document_identifier=document
@@ -81,7 +85,10 @@ async def put_item_type(
     path_prefix: str = "",  # noqa: ARG001  all put functions have one signature
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace an item type, a definition that all frameworks share."""
+    """Create or replace an item type, a definition that all frameworks share.
+
+    ``path_prefix`` and ``origin`` are as in ``put_document``.
+    """
     await _run_put_statements(
         database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin
     )
@@ -95,9 +102,10 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    Its nodes must be live items or documents here unless their ``targetType`` is not CASE. Raises
-    ``UnprocessableContent`` for missing nodes or documents, ``Conflict`` if another association has
-    the same origin, destination and type.
+    Its ends must be live items or documents of this server unless their ``targetType`` is not CASE.
+    ``path_prefix`` and ``origin`` are as in ``put_document``. Raises ``UnprocessableContent`` for
+    missing ends or documents, ``Conflict`` if another association has the same origin, destination
+    and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -150,7 +158,10 @@ async def _run_put_statements(
     origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
-    """Run the PUT statements for an entity in turn until one writes; return its row of checks."""
+    """Run alternative SQL statements for a PUT until one writes the entity.
+
+    Returns its row, whose columns say which conditions of the PUT were met.
+    """
     references = dml.REFERENCES.get(resource.name, ())
     present = frozenset(each.field for each in references if getattr(entity, each.field))
     values["last_change_date_time"] = row.last_change_date_time
@@ -172,7 +183,7 @@ async def _run_put_statements(
 
 
 async def lacks_case_version(database: Database, identifier: str) -> bool:
-    """Return whether a live document is stored without the caseVersion that a PUT requires."""
+    """Return whether a live document was stored without the caseVersion that a PUT requires."""
     return await database.fetch_one(_without_case_version(), identifier=identifier) is not None
 
 

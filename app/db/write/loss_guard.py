@@ -28,7 +28,7 @@ MIN_MATCHED_ITEMS = 3
 
 
 class DataLossRefused(Conflict):
-    """Raised if a write was rolled back because it would lose most of a framework.
+    """Raised after a write was rolled back because it would have lost most of a framework.
 
     ``loss`` describes the loss, ``counts`` has the changes that the write would have made.
     """
@@ -46,10 +46,10 @@ def refuse_data_loss(result: UploadResult) -> None:
 
 
 def describe_data_loss(result: UploadResult) -> str | None:
-    """Describe what a write would lose, as the end of the sentence "it would …"; None if little.
+    """Describe what a write would lose, to complete the sentence "it would …", or return None.
 
-    Much is lost if more than half of the live items are deleted, if all of at least
-    ``MIN_ASSOCIATIONS`` associations are deleted, or if more than half of at least
+    None means that little is lost. Much is lost if more than half of the live items are deleted, if
+    all of at least ``MIN_ASSOCIATIONS`` associations are deleted, or if more than half of at least
     ``MIN_MATCHED_ITEMS`` items that were matched by code or statement get another statement.
     """
     deleted, before = result.changes[ITEMS.name, tables.DELETE], result.items_before

@@ -48,14 +48,18 @@ COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifi
 
 
 class PackageNotNew(Exception):
-    """Raised if a package that was assumed to be new contains an entity of another document."""
+    """Raised if a package that was assumed to be new has an entity of another document.
+
+    The caller then writes the package in the slower way, which lists all conflicts.
+    """
 
 
 async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -> Counter[str]:
     """Insert a package whose document does not exist; return the number of entities by kind.
 
-    Raises ``PackageNotNew`` or ``asyncpg.UniqueViolationError`` if one of its entities exists, and
-    what iterating over the package raises.
+    ``forms`` removes values that this server added to responses. Raises ``PackageNotNew`` or
+    ``asyncpg.UniqueViolationError`` if one of its entities exists, and errors of reading
+    ``package``.
     """
     rows, keyword_rows = StagedRows(package, forms), list[StagedRow]()
     await create_staging_table(run.connection)
@@ -83,9 +87,10 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
 async def _iter_records(
     rows: StagedRows, resource: Resource, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the rows of one kind of entity, as tuples with the columns of its table.
+    """Yield the entities of a class as tuples with the columns of the table to copy them to.
 
-    Rows with keywords are added to ``keyword_rows``, because a body has only the last keyword.
+    Rows with keywords are also added to ``keyword_rows``, because the stored body has only the last
+    keyword.
     """
     async for row in rows.iter_kinds((resource.name,)):
         if row.keywords is not None:
@@ -100,9 +105,10 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 @cache
 def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
-    """Return the statements to run after a new package's entities were copied to their tables.
+    """Return the SQL statements to run once a new package's entities are in their tables.
 
-    They register definitions, insert links, log the writes and write the rubrics.
+    They register definitions, insert links, log the writes and write the rubrics. ``fields`` are
+    the fields with links.
     """
     statements: NamedStatements = []
     for resource in LARGE_RESOURCES:
@@ -123,9 +129,9 @@ def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
 
 
 def _select_rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
-    """Select the rows of the new document whose links to definitions have to be registered.
+    """Select the rows of a new document that link to definitions that may have to be created.
 
-    For a foreign key, these are only the rows whose definition is missing.
+    If a foreign key refers to the definitions, these are only the rows whose definition is missing.
     """
     table, definitions = tables.get_table(resource), reference.definitions
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
@@ -143,7 +149,7 @@ def _select_rows_with_keywords(resource: Resource) -> CTE:
 
 
 def _compile_creation_log(resource: Resource) -> CompiledStatement:
-    """Compile a statement that logs the creation of all a document's entities of one class."""
+    """Compile the SQL statement that logs a new document's entities of a class as created."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, operation).where(table.c.document_identifier == DOCUMENT)

@@ -72,7 +72,7 @@ class UploadResult(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """The number of changed entities."""
+        """The number of entities that were created, updated or deleted."""
         return self.changes.total()
 
     @property
@@ -101,11 +101,12 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
-    """Make the stored framework equal to a package, in one transaction.
+    """Replace the stored framework by a package, in one transaction.
 
     ``origin`` says which values of the package this server adds to responses and does not store.
-    ``guard`` is called before the commit. After a dry run or an error of the guard, the database is
-    unchanged: no entity, no row of the change feed and no revision was written.
+    ``guard`` is called before the commit and may raise an error to prevent it. After that or a dry
+    run, the database is unchanged: no entity, no row of the change feed and no revision was
+    written.
 
     Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` is
     "create" and the document exists; ``NotFound`` if it is "replace" and the document never did.
@@ -172,9 +173,10 @@ async def _write_in_transaction(
 async def _stage_without_conflicts(
     run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Copy a package to the staging table.
+    """Copy a package to the staging table, to compare it with the stored framework.
 
-    Raises ``Conflict`` if one of its entities belongs to another document.
+    ``is_known`` says whether its document is stored. Raises ``Conflict`` if one of its entities
+    belongs to another document.
     """
     run.progress("staging")
     staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
@@ -200,9 +202,9 @@ def _parameters(package: Package) -> dict[str, Any]:
 
 
 def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
-    """Return whether the write creates the document.
+    """Return whether the write creates the document, whose stored row is ``document``.
 
-    Raises ``Conflict`` or ``NotFound`` if the mode does not allow that.
+    Raises ``Conflict`` or ``NotFound`` if ``mode`` does not allow that.
     """
     identifier = package.document_identifier
     if mode == "replace" and not document:
@@ -228,7 +230,8 @@ def _document_state() -> CompiledStatement:
 def _compile_matched_items() -> CompiledStatement:
     """Compile the query that counts the live items that a file matched by code or statement.
 
-    Its second column is the number of those whose statement changes.
+    Its second column is the number of those that get another statement. If these are most, the file
+    may be the wrong one.
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))

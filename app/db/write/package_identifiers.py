@@ -25,9 +25,9 @@ def has_deleted_document(packages: Any) -> ColumnElement[bool]:
 
 
 def release_identifiers(*identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]) -> CTE:
-    """Take identifiers from packages of deleted documents, so that ``new_owner`` can use them.
+    """Build a CTE that takes package identifiers away from deleted documents.
 
-    ``new_owner`` is the identifier of a document, whose own package is left alone.
+    The document ``new_owner`` can then use them; its own package is not changed.
     """
     table = tables.packages
     return (

@@ -1,4 +1,4 @@
-"""The statements of an upload: they make a stored framework equal to the staged package.
+"""The SQL statements of an upload: they make a stored framework equal to the staged package.
 
 Each is one set-based statement for all rows of a kind, and returns rows (kind, operation, changed).
 """
@@ -45,10 +45,11 @@ UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 @cache
 def build_upload_statements(staging: Staging) -> NamedStatements:
-    """Return the statements of an upload, in the order to run them, with their stages' names.
+    """Return the SQL statements of an upload, in the order to run them, each with its stage.
 
-    Deletions come before items and associations, because a new association may have the origin,
-    destination and type of a deleted one.
+    Stages such as "items" are names for progress reports. Deletions come before items and
+    associations, because a new association may have the origin, destination and type of a deleted
+    one.
     """
     upsert = partial(_compile_upserts, staging)
     deletions = [
@@ -73,7 +74,7 @@ def build_upload_statements(staging: Staging) -> NamedStatements:
 
 @cache
 def build_head_statements(staging: Staging) -> NamedStatements:
-    """Return the upload's statements for definitions, document and package, in this order.
+    """Return an upload's SQL statements for definitions, document and package, in this order.
 
     They run first, because other rows refer to these.
     """
@@ -92,9 +93,9 @@ def build_head_statements(staging: Staging) -> NamedStatements:
 def _compile_upserts(
     staging: Staging, resource: Resource, *columns: str
 ) -> list[CompiledStatement]:
-    """Compile the statements that write the entities of one class from the staging table.
+    """Compile the SQL statements that write the entities of one class from the staging table.
 
-    They register missing definitions, write the rows that differ, then write their links.
+    They create missing definitions, write the rows that differ, then write their links.
     """
     table, source = tables.get_table(resource), select_staged_rows(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
@@ -124,13 +125,19 @@ def _compile_upserts(
 def _compile_log(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
 ) -> CompiledStatement:
-    """Compile a statement that logs writes, increments revisions and returns the counts."""
+    """Compile a SQL statement that logs writes, increments revisions and returns the counts.
+
+    ``classified`` is the CTE of the writes.
+    """
     logged = change_log.log_writes(classified, resource, document)
     return change_log.count_by_operation(classified, resource.name, *logged)
 
 
 def compile_registration(source: FromClause, reference: dml.Reference) -> CompiledStatement:
-    """Compile a statement that creates the missing definitions to which rows link by one field."""
+    """Compile a SQL statement that creates the definitions to which a field links, if missing.
+
+    ``source`` are the rows that have the field.
+    """
     registered = change_log.classify_writes(
         reference.definitions, dml.register_definitions(source, reference)
     )
@@ -140,7 +147,7 @@ def compile_registration(source: FromClause, reference: dml.Reference) -> Compil
 def compile_link_insertion(
     source: FromClause, reference: dml.Reference, table: Table
 ) -> CompiledStatement:
-    """Compile a statement that inserts links to definitions and increments the revision.
+    """Compile a SQL statement that inserts links to definitions and increments the revision.
 
     A new link may add a definition to the package even if no entity changed.
     """
@@ -149,14 +156,14 @@ def compile_link_insertion(
 
 
 def _compile_increment_if_any(cte: CTE) -> CompiledStatement:
-    """Compile a statement that runs a CTE, and increments the revision if it returns any row."""
+    """Compile a SQL statement that runs a CTE, and increments the revision if it returns rows."""
     scope = select(DOCUMENT.label("scope")).where(change_log.has_rows(cte))
     bumped = change_log.increment_revisions(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
 def _compile_renumbering(resource: Resource) -> CompiledStatement:
-    """Compile a statement that sets the ordinals of a class to the positions in the package.
+    """Compile a SQL statement that stores the entities' positions in the package as ordinals.
 
     The order is not part of an entity, so this increments the revision but logs no change.
     """
@@ -173,7 +180,7 @@ def _compile_renumbering(resource: Resource) -> CompiledStatement:
 
 
 def _compile_package_write() -> CompiledStatement:
-    """Compile a statement that writes the row of the package.
+    """Compile a SQL statement that writes the row of the package.
 
     If the package was changed, it logs an update of the document, unless one is logged already.
     """
@@ -211,11 +218,11 @@ def _compile_package_write() -> CompiledStatement:
 
 
 def _compile_definition_list(resource: Resource) -> CompiledStatement:
-    """Compile a statement that stores which definitions the package itself contains.
+    """Compile a SQL statement that stores which definitions the package was sent with.
 
-    So the package can be returned as it was sent. For a package that was stored before, a change of
-    this list is logged as an update of the document, unless entities refer to those definitions and
-    so show them anyway.
+    So the package can be returned as it was sent. If a stored package is replaced, a change of this
+    list is logged as an update of the document. It is not logged if entities refer to the
+    definitions, because these are then in the package anyway.
     """
     table = tables.package_definitions[resource.name]
     removed = (
@@ -241,7 +248,7 @@ def _compile_definition_list(resource: Resource) -> CompiledStatement:
 
 
 def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
-    """Build the condition that no entity refers to one of the definitions in ``change``."""
+    """Build the condition that ``change`` has a definition to which no entity refers."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists_where(change.c.definition_identifier.not_in(referenced))
 
@@ -258,7 +265,7 @@ def _is_document_logged() -> ColumnElement[bool]:
 
 
 def _build_missing_conditions(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that a stored row belongs to the document, but not to the package."""
+    """Return the conditions for stored rows of the document that the uploaded package lacks."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
@@ -280,11 +287,11 @@ def _compile_soft_deletion(resource: Resource) -> CompiledStatement:
 
 @cache
 def compile_rubric_write() -> CompiledStatement:
-    """Compile a statement that writes rubrics from the staging table and deletes missing parts.
+    """Compile a SQL statement that writes rubrics with their parts and deletes missing parts.
 
-    A change of a criterion or level is logged as an update of its rubric: ``touched`` are the
-    rubrics of all parts that were written or deleted, ``rubrics_changed`` adds to the rubrics that
-    were written themselves the touched ones that were not.
+    Parts are criteria and levels. A change of a part is logged as an update of its rubric:
+    ``touched`` are the rubrics of all parts that were written or deleted; ``rubrics_changed`` are
+    these and the rubrics that were written themselves, each once.
     """
     rubrics, criteria, levels = (
         tables.rubrics,

@@ -55,11 +55,11 @@ OLD = Table(
 
 
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
-    """Permanently delete entities soft-deleted before a time; return the number of rows by kind.
+    """Permanently delete entities that were soft-deleted before a time, to free space.
 
-    A document is purged with its parts, an item or document with the associations of which it is a
-    node. Changes logged before that time are deleted if the feed has a later one of the same
-    entity. A dry run deletes nothing.
+    Returns the number of rows by kind. A document is purged with its parts, an item or document
+    with the associations at it. Changes logged before that time are deleted if the feed has a later
+    one of the same entity. A dry run deletes nothing.
     """
 
     async def run_transaction(connection: Connection) -> Counter[str]:
@@ -87,7 +87,7 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 @cache
 def _build_statements() -> list[CompiledStatement]:
-    """Return the statements of a purge: they list the entities to purge, then delete the rows.
+    """Return the SQL statements of a purge: they list the entities to purge, then delete them.
 
     Rows that refer to other rows are deleted before these.
     """
@@ -115,9 +115,9 @@ def _build_statements() -> list[CompiledStatement]:
 
 
 def _build_old_list(resource: Resource) -> Any:
-    """Build a statement that lists the entities of a class that are to be purged in ``OLD``.
+    """Build a SQL statement that lists in the table ``OLD`` the entities of a class to purge.
 
-    Those are the ones deleted long enough ago, and all parts of such documents.
+    Those are the ones deleted long enough ago, and all parts of documents to purge.
     """
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
@@ -129,7 +129,10 @@ def _build_old_list(resource: Resource) -> Any:
 
 
 def _compile_old_association_list() -> CompiledStatement:
-    """Compile a statement that lists the associations of purged documents and nodes in ``OLD``."""
+    """Compile a SQL statement that lists in the table ``OLD`` the associations to purge.
+
+    Those are the associations of purged documents, and those that begin or end at purged entities.
+    """
     table = tables.associations
     ends = {
         table.c.document_identifier: (DOCUMENTS,),
@@ -154,12 +157,12 @@ def _old(*resources: Resource) -> Select[Any]:
 
 
 def _is_link_table(table: Table) -> bool:
-    """Return whether a table only holds links, as pairs of identifiers with the owner's first."""
+    """Return whether a table has only links: pairs of identifiers, the owner's first."""
     return len(table.primary_key.columns) > 1
 
 
 def _build_deletion(table: Table, column: str, resource: Resource) -> Any:
-    """Build a statement that deletes the rows whose ``column`` names an entity to purge."""
+    """Build a SQL statement that deletes a table's rows whose ``column`` names a purged entity."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 
@@ -178,10 +181,10 @@ def _compile_association_deletion() -> CompiledStatement:
 
 
 def _compile_entity_deletion(resource: Resource) -> CompiledStatement:
-    """Compile a statement that deletes the entities of one class that are listed in ``OLD``.
+    """Compile a SQL statement that deletes the entities of one class that are listed in ``OLD``.
 
     Their deletion was logged when they were soft-deleted. Only the revision scope of nodes is
-    incremented, because which nodes exist changes.
+    incremented, because which items and documents exist has changed.
     """
     deletion = _build_deletion(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
@@ -194,7 +197,7 @@ def _compile_entity_deletion(resource: Resource) -> CompiledStatement:
 
 
 def _compile_recount() -> CompiledStatement:
-    """Compile a statement that sets ``item_counts`` to the numbers of items in this snapshot.
+    """Compile a SQL statement that counts all items again and stores this in ``item_counts``.
 
     This corrects the numbers after items were written with SQL. Rows that other transactions append
     meanwhile stay, because neither they nor their items are in the snapshot.
@@ -216,7 +219,7 @@ def _compile_recount() -> CompiledStatement:
 
 
 def _compile_change_deletion() -> CompiledStatement:
-    """Compile a statement that deletes old changes that a later change of the entity supersedes."""
+    """Compile a SQL statement that deletes old changes if the entity has a later change."""
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

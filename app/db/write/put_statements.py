@@ -41,7 +41,10 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkPlan(NamedTuple):
-    """How a PUT statement treats links to definitions: only check them, or create missing ones."""
+    """How a PUT statement treats links to definitions: it only checks or also creates these.
+
+    Only checking is faster, and nearly always enough.
+    """
 
     present: frozenset[str]
     """The fields that contain links."""
@@ -63,9 +66,10 @@ NODE_COLUMNS = {
 
 
 def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
-    """Return the plans for links to try in order until a statement reports ``links_resolved``.
+    """Return the plans to try, fastest first, until a PUT statement reports ``links_resolved``.
 
-    ``present`` are the fields with links. Lists of links always need the full statement.
+    ``present`` are the fields with links. Lists of links always need the plan that creates
+    definitions.
     """
     references = dml.REFERENCES.get(resource.name, ())
     has_list = any(each.link_table is not None and each.field in present for each in references)
@@ -91,7 +95,7 @@ def _are_links_resolved(
 
 
 def _build_input_row(*parameters: BindParameter[Any]) -> CTE:
-    """Build a CTE with the parameters of a PUT statement as one row, which is then written."""
+    """Build a CTE whose only row holds the parameters of a PUT statement, such as the body."""
     columns = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
@@ -110,7 +114,7 @@ def _build_write(
     document: Any = None,
     plan: LinkPlan = NO_LINKS,
 ) -> tuple[CTE, list[CTE]]:
-    """Return the CTE that writes the row of ``source``, and all other CTEs of the statement.
+    """Return the CTE that writes the row of ``source``, and all other CTEs of the PUT.
 
     1. Register the definitions that the row links to, unless the plan assumes that they exist.
     2. Update the row if it exists and differs, insert it if it does not.
@@ -159,7 +163,7 @@ def _build_link_writes(
     source: FromClause,
     written: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
-    """Return the CTEs that insert and the CTEs that delete rows of the link tables.
+    """Return the CTEs that insert links into link tables, and the CTEs that delete links.
 
     Links are compared only if the row was written, because another transaction may have changed the
     links of an unchanged row meanwhile. Keywords are always added, and never deleted.
@@ -197,7 +201,7 @@ def _compile_put_item_type(_: LinkPlan) -> CompiledStatement:
 
 @cache
 def _compile_put_document(plan: LinkPlan) -> CompiledStatement:
-    """Compile a statement that writes a document and its package.
+    """Compile a SQL statement that writes a document and its package.
 
     It writes nothing if another live document or package has one of their identifiers.
     """
@@ -257,7 +261,7 @@ def _compile_put_item(plan: LinkPlan) -> CompiledStatement:
 
 @cache
 def _compile_put_association(plan: LinkPlan) -> CompiledStatement:
-    """Compile a statement that writes an association if its nodes and document exist.
+    """Compile a SQL statement that writes an association if its ends and its document exist.
 
     It writes nothing if another association has the same origin, destination and type. Without a
     CFDocumentURI, the association belongs to the document of its origin, else of its destination.
@@ -308,7 +312,7 @@ def _live_row_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElem
 
 
 def _select_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Build the SQL for the document of a node, which is the node itself if that is a document."""
+    """Build the SQL for the document of an item; for a document, that is the document itself."""
     return func.coalesce(
         _select_min(tables.items.c.document_identifier, tables.items.c.identifier == node),
         _select_min(tables.documents.c.identifier, tables.documents.c.identifier == node),
@@ -316,9 +320,10 @@ def _select_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Build the condition that an association may have this node as its origin or destination.
+    """Build the condition that an association may be stored with its origin or destination.
 
-    It must be live, of another type than CASE, or the same as before.
+    ``end`` is the field of either. The item or document there must be live, of another type than
+    CASE, or the same as in the stored association.
     """
     identifier = json_text(body, end, "identifier")
     return or_(

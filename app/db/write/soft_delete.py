@@ -56,7 +56,8 @@ async def delete(
 ) -> Changes:
     """Soft-delete a live item, or a live document with its items and rubrics.
 
-    Returns the number of changes. A dry run deletes nothing. Raises ``NotFound``.
+    Returns the number of changes by (kind, operation). A dry run deletes nothing. Raises
+    ``NotFound``.
     """
     statements = _build_delete_statements(resource)
     changes = await _run_locked(database, resource, identifier, statements, dry_run=dry_run)
@@ -66,7 +67,7 @@ async def delete(
 
 
 class UndeleteResult(NamedTuple):
-    """The changes of an undeletion, and what could not be restored."""
+    """What an undeletion changed, and a sentence about each thing that it could not restore."""
 
     changes: Changes
     not_restored: list[str]
@@ -77,7 +78,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
     Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
-    item is deleted, or if another document's package now has the identifier of a document.
+    item is deleted, or if another document's package now has the identifier of this document.
     """
     state = await database.fetch_one(_compile_state(resource), identifier=identifier)
     if state is None or not state["deleted"]:
@@ -118,7 +119,7 @@ async def _run_locked(
     *,
     dry_run: bool = False,
 ) -> Changes:
-    """Run statements while holding the document's lock, and return the changes they report.
+    """Run SQL statements while holding the document's lock, and return the changes they report.
 
     Isolation is read committed, so that each statement sees what other writers of the document
     committed before the lock was granted.
@@ -147,7 +148,10 @@ async def _run_locked(
 
 @cache
 def _compile_state(resource: Resource) -> CompiledStatement:
-    """Compile the query for an entity's document, and for whether the two are deleted."""
+    """Compile the query for whether an entity is deleted, and whether its document is deleted.
+
+    It also returns the identifier of the document.
+    """
     table, documents = tables.get_table(resource), tables.documents
     columns = (
         _document_of(table).label("document_identifier"),
@@ -170,7 +174,7 @@ def _document_of(table: Table) -> ColumnElement[Any]:
 
 @cache
 def _compile_document_lock() -> CompiledStatement:
-    """Compile a statement that locks a document's row, waiting for writers of its parts.
+    """Compile a SQL statement that locks a document's row, waiting for writers of its parts.
 
     Writing a part share-locks the row of its document, because a foreign key refers to it.
     """
@@ -187,7 +191,7 @@ def _document_deleted_at() -> ColumnElement[Any]:
 
 @cache
 def _build_delete_statements(resource: Resource) -> list[CompiledStatement]:
-    """Return the statements that delete the entity, then its parts, all with one timestamp."""
+    """Return the SQL statements that soft-delete an entity, then its parts, at one timestamp."""
     table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     statements = [_compile_set_deleted_at(resource, is_live, func.now())]
@@ -208,7 +212,10 @@ def _build_delete_statements(resource: Resource) -> list[CompiledStatement]:
 
 @cache
 def _build_undelete_statements(resource: Resource) -> list[CompiledStatement]:
-    """Return the statements that undelete the parts deleted with a document, then the entity."""
+    """Return the SQL statements that undelete an entity.
+
+    Those of a document first undelete the items and rubrics that were deleted with it.
+    """
     table = tables.get_table(resource)
     statements = []
     if resource is DOCUMENTS:
@@ -230,7 +237,10 @@ def _build_undelete_statements(resource: Resource) -> list[CompiledStatement]:
 
 @cache
 def _compile_package_with_same_name() -> CompiledStatement:
-    """Compile the query for a live document whose package took a deleted document's identifier."""
+    """Compile the query for a live document whose package has a deleted document's identifier.
+
+    The deleted document then cannot be undeleted.
+    """
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -242,9 +252,9 @@ def _compile_package_with_same_name() -> CompiledStatement:
 
 
 def _compile_identifier_restoration() -> CompiledStatement:
-    """Compile a statement that gives an undeleted document's package its identifier again.
+    """Compile a SQL statement that gives an undeleted document's package its former identifier.
 
-    It changes nothing if another live document has the identifier.
+    It changes nothing if another live document has taken the identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _select_wanted_package_identifier()
@@ -265,10 +275,11 @@ def _compile_identifier_restoration() -> CompiledStatement:
 
 
 def _compile_identifier_replacement() -> CompiledStatement:
-    """Compile a statement that gives a package that lost its identifier that of its document.
+    """Compile a SQL statement for packages whose former identifier another document has taken.
 
-    It also removes the CFPackageURI from the document. With that link, responses and exports would
-    name the package of the other document, and importing such an export would be a conflict.
+    The package gets the identifier of its document, and the CFPackageURI is removed from the
+    document. With that link, responses and exports would name the package of the other document,
+    and importing such an export would be a conflict.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -297,7 +308,7 @@ def _compile_identifier_replacement() -> CompiledStatement:
 
 
 def _select_wanted_package_identifier() -> ColumnElement[str]:
-    """Select the package identifier in a document's body; if it has none, the document's own."""
+    """Select the package identifier in a document's body; if there is none, the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -305,7 +316,7 @@ def _select_wanted_package_identifier() -> ColumnElement[str]:
 
 @cache
 def _compile_not_restored(resource: Resource) -> CompiledStatement:
-    """Compile the query for one sentence about each thing that an undeletion did not restore."""
+    """Compile the query for what an undeletion did not restore, one sentence for each thing."""
     reasons = [_select_hidden_associations(resource)]
     if resource is DOCUMENTS:
         reasons += [_select_still_deleted(part) for part in PARTS]
@@ -346,7 +357,10 @@ def _select_still_deleted(part: Resource) -> Select[Any]:
 
 
 def _select_hidden_associations(resource: Resource) -> Select[Any]:
-    """Count the entity's associations that are hidden, because a node or document is deleted."""
+    """Select a sentence with the number of an entity's associations that remain hidden.
+
+    They are hidden because another item or document at their end, or their document, is deleted.
+    """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     conditions = [end == IDENTIFIER for end in ends]
@@ -376,7 +390,10 @@ def _select_hidden_associations(resource: Resource) -> Select[Any]:
 def _compile_set_deleted_at(
     resource: Resource, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a statement that soft-deletes or undeletes rows, logs this and returns the counts."""
+    """Compile a SQL statement that soft-deletes or undeletes rows, logs this and counts them.
+
+    ``where`` selects the rows; ``deleted_at`` is the new value of that column, null to undelete.
+    """
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (
@@ -391,7 +408,7 @@ def _compile_set_deleted_at(
 
 
 def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Compile a statement that logs the associations of a deleted or undeleted document.
+    """Compile a SQL statement that logs the associations of a deleted or undeleted document.
 
     They are hidden and shown together with it.
     """

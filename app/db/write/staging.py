@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class Staging(NamedTuple):
-    """Properties of the rows in the staging table that decide which statements an upload runs."""
+    """Facts about an upload's staged rows, which decide what SQL statements the upload runs."""
 
     is_known: bool
     """Whether the document was stored before, live or deleted."""
@@ -105,8 +105,10 @@ async def stage_package(
 ) -> tuple[Staging, Counter[str]]:
     """Copy the rows of a package to the staging table; also return their number by kind.
 
-    Items and associations that are stored unchanged are copied without their body: they need no
-    write, but must not be deleted either. Raises what iterating over the package raises.
+    ``forms`` removes values that this server added to responses; ``is_known`` says whether the
+    document is stored. Items and associations that are stored unchanged are copied without their
+    body: they need no write, but must not be deleted either. Also raises errors of reading
+    ``package``.
     """
     await create_staging_table(connection)
     stored = await _fetch_stored(connection, package) if is_known else {}
@@ -117,12 +119,12 @@ async def stage_package(
 
 
 async def create_staging_table(connection: Connection) -> None:
-    """Create the staging table, which is dropped at the end of the transaction."""
+    """Create the temporary staging table, which is dropped at the end of the transaction."""
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
 async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
-    """Copy rows to the staging table, and update its statistics for the planner."""
+    """Copy rows to the staging table, and update its statistics for the Postgres planner."""
     await copy_rows(connection, STAGED.name, rows, [column.name for column in STAGED.c])
     # Without statistics the planner would assume that the staging table is small.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
@@ -131,10 +133,10 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table by COPY. Raises what iterating over the rows raises.
+    """Copy rows to a table by COPY. Raises the errors of the iterator ``rows``.
 
-    The iterator ends instead of raising, and its error is raised after COPY has ended. Otherwise
-    asyncpg would cancel the COPY, and wait forever if that had failed already.
+    Such an error is raised only after COPY has ended. Otherwise asyncpg would cancel the COPY, and
+    wait forever if that had failed already.
     """
     errors: list[BaseException] = []
 
@@ -158,7 +160,7 @@ async def copy_rows(
 
 
 class StagedRow(NamedTuple):
-    """A row of the staging table: one entity of the package that is uploaded."""
+    """A row of the staging table: one entity of the uploaded package."""
 
     ordinal: int
     kind: str
@@ -173,7 +175,7 @@ class StagedRow(NamedTuple):
 class StagedRows:
     """Converts the entities of a package to rows of the staging table, and counts them.
 
-    Also collects what ``Staging`` says about all rows.
+    Also collects the facts for ``Staging``, which are complete once all rows were read.
     """
 
     def __init__(
@@ -198,7 +200,8 @@ class StagedRows:
     async def iter_kinds(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
         """Yield the next rows of the package as long as their kind is one of ``kinds``.
 
-        The package is read in a worker thread, because parsing would block the event loop.
+        A kind is a class name such as ``CFItem``. The package is read in a worker thread, because
+        parsing would block the event loop.
         """
         while batch := await to_thread.run_sync(self._read_batch, kinds):
             for row in batch:
@@ -236,9 +239,10 @@ class StagedRows:
         )
 
     def _choose_ordinal(self, row: EntityRow, stored: int | None) -> int:
-        """Return the ordinal to store: the stored one as long as the order is unchanged.
+        """Return the number by which to sort an entity; it is the stored one if possible.
 
-        Inserting a row near the front therefore does not rewrite all rows after it.
+        That is, as long as the order is unchanged. Inserting a row near the front therefore does
+        not rewrite all rows after it.
         """
         if row.kind not in LARGE_TABLES:
             self.reordered.update({row.kind} & {RUBRICS.name})
@@ -257,7 +261,10 @@ class StagedRows:
 
 
 async def _fetch_stored(connection: Connection, package: Package) -> StoredRows:
-    """Return the order, digest and link of the stored items and associations of a document."""
+    """Fetch what is needed to tell which items and associations of a document are unchanged.
+
+    That is their ordinal, digest and link to the document.
+    """
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
@@ -293,7 +300,7 @@ def _stored_rows(kind: str) -> CompiledStatement:
 
 
 def select_staged_rows(kind: str) -> CTE:
-    """Select the rows of one kind in the staging table that must be written, such as ``CFItem``."""
+    """Select the staged rows of a kind such as ``CFItem`` that must be written."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
@@ -301,5 +308,5 @@ def select_staged_rows(kind: str) -> CTE:
 
 
 def select_staged_identifiers(kind: str) -> Select[Any]:
-    """Select the identifiers of all rows of one kind, such as ``CFItem``, in the staging table."""
+    """Select the identifiers of all staged rows of a kind such as ``CFItem``, changed or not."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

@@ -41,8 +41,8 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 class StoredForms:
     """Removes what this server adds to responses from entities that a client sends back.
 
-    Holds the stored bodies and URIs that this needs, so that writing an unchanged export changes
-    nothing.
+    Has the stored bodies and URIs that this needs. Without it, writing an unchanged export would
+    change entities.
     """
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
@@ -58,7 +58,10 @@ class StoredForms:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
     ) -> StoredForms:
-        """Load the stored bodies and URIs needed to convert these rows; most packages need none."""
+        """Load the stored bodies and URIs needed to convert these rows; most packages need none.
+
+        ``origin`` says which values this server adds to responses.
+        """
         forms = cls(origin)
         if origin.server_urls:
             await forms._load(connection, rows)
@@ -67,7 +70,7 @@ class StoredForms:
         return forms
 
     def restore(self, row: EntityRow) -> EntityRow:
-        """Return a row without the values that this server adds to responses."""
+        """Return an entity's row without the values that this server adds to responses."""
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
         if self._may_differ(row):
@@ -93,7 +96,7 @@ class StoredForms:
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.origin)
 
     def _find_uri(self, target: Target) -> str | None:
-        """Return the URI that an entity has after the package is written, or None if unknown."""
+        """Return the URI that a linked entity will have after the write, or None if unknown."""
         plural, identifier = target
         if uri := self._sent_uris.get(target):
             return uri
@@ -115,7 +118,10 @@ class StoredForms:
                 self._uris[resource.plural, identifier] = uri
 
     def _find_unresolved_targets(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
-        """Return the link targets whose URI is neither sent nor in the stored body."""
+        """Return the link targets whose URI has to be loaded, by class.
+
+        It is neither in the package nor in the stored body.
+        """
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:

@@ -42,13 +42,13 @@ class UploadRun:
     """The part of ``changes`` that concerns definitions in the package's ``CFDefinitions``."""
 
     async def fetch_all(self, statement: CompiledStatement) -> list[asyncpg.Record]:
-        """Run a statement with the upload's parameters and return its rows."""
+        """Run a SQL statement with the parameters of the upload and return its rows."""
         return await statement.fetch_all(self.connection, **self.values)
 
     async def execute_counted(
         self, build_statements: Callable[[T], NamedStatements], argument: T
     ) -> None:
-        """Run the statements that ``build_statements`` builds, and count the changes they report.
+        """Run the SQL statements of ``build_statements(argument)``, and count the reported changes.
 
         Each statement returns rows (kind, operation, changed). They are built in a worker thread,
         because compiling SQL that is not cached yet would block the event loop.
