@@ -33,7 +33,10 @@ __all__ = ["HELP_SHEET", "Assembly", "Defaults"]
 
 
 class Assembly:
-    """Builds a package from the sheets of a spreadsheet, and collects problems and locations."""
+    """Builds a CASE package from the sheets of a spreadsheet file.
+
+    It collects the problems it finds, and the sheet and row from which each entity was read.
+    """
 
     def __init__(
         self, grids: Iterable[Sheet], defaults: Defaults, *, is_strict: bool = False
@@ -70,7 +73,10 @@ class Assembly:
         self.package = self._build_package()
 
     def _iter_tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
-        """Yield each sheet with a known name and its table, or only the first sheet if none has."""
+        """Yield (sheet, layout of its table) for each sheet whose name means a class: ``CFItems``.
+
+        If no sheet has such a name, yield the first sheet, with None as its layout.
+        """
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
             self.left_out = [
@@ -84,10 +90,10 @@ class Assembly:
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[Location]]:
-        """Find codes that several items share and that a cell stored as a number.
+        """Find codes that several items share and that at least one cell stores as a number.
 
-        Such a number may have lost a final zero (1.10 became 1.1). Returns the locations of the
-        items by code.
+        Excel may have dropped the final zero of such a number (1.10 became 1.1), so import warns
+        about them. Returns a dict from each code to the locations of the items that have it.
         """
         rows_by_code: dict[str, list[Location]] = defaultdict(list)
         for row in self._rows[ITEM]:
@@ -174,9 +180,9 @@ class Assembly:
         return document
 
     def _read_document_identifier(self, document: JsonObject) -> None:
-        """Use the value of ``Is Part Of`` as the document's identifier if all items have the same.
+        """Use the column ``Is Part Of`` as the document's identifier if all rows agree.
 
-        compeito writes the document's identifier there.
+        The program compeito writes the identifier of the document into this column of every item.
         """
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}

@@ -16,7 +16,10 @@ from .number_format import MAX_SIGNIFICANT_DIGITS
 
 @dataclass(frozen=True)
 class FormattedNumber:
-    """A number with the text that its cell shows, such as 1.1 shown as 1.10."""
+    """A number and the text that a spreadsheet program shows for it, if its cell has a format.
+
+    For example, the number 1.1 is shown as ``1.10`` in a cell with the format ``0.00``.
+    """
 
     value: int | float
     text: str
@@ -58,7 +61,7 @@ class Codec:
 
 
 def strip(text: str) -> str:
-    """Strip whitespace and zero-width characters from both ends of a string."""
+    """Strip whitespace and invisible zero-width characters from both ends of a string."""
     return SURROUNDING_SPACE.sub("", text)
 
 
@@ -106,7 +109,10 @@ def _read_date_time(cell: Cell) -> str:
 
 
 def _read_number(cell: Cell) -> Any:
-    """Return a cell as a number, or as text if it is none, which the package reader refuses."""
+    """Return a cell as a number, or as its text if it is not a number.
+
+    The text stays in the package, so that the package reader reports it as an invalid value.
+    """
     if is_number(cell):
         return cell.value if isinstance(cell, FormattedNumber) else cell
     written = format_cell(cell).strip()
@@ -140,7 +146,7 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _read_links(cell: Cell) -> Any:
-    """Return the links that a cell holds as JSON, or the titles that it lists between ``|``."""
+    """Return the links in a cell, which holds either JSON or titles separated by ``|``."""
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 

@@ -61,7 +61,10 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Describes the table of a class, such as CFItem: its sheet, columns and aliases."""
+    """Describes the table that holds all entities of one class, such as CFItem.
+
+    It has the name of the sheet, the columns, and other headings under which people write them.
+    """
 
     kind: str
     sheet: str
@@ -78,7 +81,10 @@ class Layout:
         return _get_columns(self)
 
     def find_column(self, header: str) -> Column | None:
-        """Return the column that a heading names, in any spelling or by an alias, or None."""
+        """Return the column that a heading in a file means, or None if it is unknown.
+
+        Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
+        """
         return _get_columns_by_heading(self).get(fold_heading(header))
 
 
@@ -102,7 +108,7 @@ def _get_model_columns(schema: type[CaseObject]) -> dict[str, Column]:
 
 
 def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
-    """Yield the columns of a field: one for each field of a link, a single one otherwise."""
+    """Yield one column for each subfield of a link field, or one column for any other field."""
     if shape.model is None:
         codec = CODECS.get(shape.fix, STRING)
         if shape.many and codec is STRING:
@@ -131,9 +137,9 @@ def _get_columns(layout: Layout) -> dict[str, Column]:
 
 @cache
 def _get_columns_by_heading(layout: Layout) -> dict[str, Column]:
-    """Return the columns of a table by folded heading, including aliases.
+    """Return the columns of a table, keyed by the folded forms of their headings and aliases.
 
-    The name of a link field alone, such as ``licenseURI``, stands for a column of strings.
+    The name of a link field alone, such as ``licenseURI``, is the heading of a column of strings.
     """
     links = {
         column.path[0]: Column(column.path[0], column.path[:1], STRING)
@@ -311,7 +317,10 @@ OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
 
 
 def find_layout(sheet: str) -> Layout | None:
-    """Return the table that a sheet or class name such as ``CFItems`` means, or None."""
+    """Return the layout of the table for a sheet name or class name, or None if it is unknown.
+
+    For example, both ``CFItems`` and ``CFItem`` mean the table of items.
+    """
     name = fold_heading(sheet)
     for layout in LAYOUTS:
         names = {fold_heading(layout.kind), fold_heading(layout.sheet)}

@@ -29,7 +29,7 @@ FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noq
 def read_csv(raw: bytes) -> Sheet:
     """Detect the encoding and delimiter of a CSV file, and return its rows as an unnamed sheet.
 
-    The rows are parsed when they are iterated. Raises ``BadRequest`` if the file is not text.
+    The rows are parsed as the sheet is iterated. Raises ``BadRequest`` if the file is not text.
     """
     text, delimiter = _detect_dialect(raw)
     return Sheet(None, enumerate(_iter_rows(text, delimiter), 1))
@@ -47,7 +47,7 @@ def find_row_lines(raw: bytes) -> list[int]:
 
 
 def _detect_dialect(raw: bytes) -> tuple[str, str]:
-    """Return the text of a CSV file without a first line such as ``sep=;``, and its delimiter."""
+    """Decode a CSV file, remove a first line such as ``sep=;``, and return (text, delimiter)."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
@@ -67,7 +67,7 @@ def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
 
 
 def _remove_quoted_parts(line: str) -> str:
-    """Return a line without its quoted parts, in which a delimiter is data."""
+    """Remove the quoted parts of a line, so that only delimiters between cells are counted."""
     return "".join(line.split('"')[::2])
 
 
@@ -88,12 +88,11 @@ def _decode(raw: bytes) -> str:
 
 
 def _remove_formula_guard(cell: str) -> str:
-    """Remove the apostrophe that ``_add_formula_guard`` puts before a string."""
     return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 
 def _add_formula_guard(cell: Cell) -> str:
-    """Return a cell as text, with an apostrophe before a string that could be run as a formula."""
+    """Return a cell as text; put an apostrophe before a string that could run as a formula."""
     text = format_cell(cell) if not isinstance(cell, float) else repr(cell)
     return f"{FORMULA_GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 

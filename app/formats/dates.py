@@ -39,7 +39,7 @@ def normalize_date(text: str) -> str | None:
 
 
 def _iter_possible_dates(text: str) -> Iterator[date]:
-    """Yield each existing date that a text can mean; 3/4/2026 can mean two."""
+    """Yield each existing date that a string can mean; for example, 3/4/2026 can mean two dates."""
     for year, month, day in _iter_year_month_day(text):
         try:
             yield date(year, month, day)
@@ -48,7 +48,7 @@ def _iter_possible_dates(text: str) -> Iterator[date]:
 
 
 def _iter_year_month_day(text: str) -> Iterator[tuple[int, int, int]]:
-    """Yield each (year, month, day) that a text can mean, even if there is no such date."""
+    """Yield each (year, month, day) that a string can mean, whether or not that date exists."""
     if match := YEAR_FIRST.fullmatch(text):
         yield int(match[1]), int(match[3]), int(match[4])
     elif match := YEAR_LAST.fullmatch(text):
@@ -63,7 +63,10 @@ def _iter_year_month_day(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def _parse_month(name: str) -> int:
-    """Return the number of a month by its English name or at least 3 first letters, or 0."""
+    """Return the number of a month from its English name, or 0 if the name is unknown.
+
+    Abbreviations of at least three letters are accepted.
+    """
     folded = name.casefold()
     if len(folded) >= MIN_MONTH_CHARS:
         for number, month in enumerate(MONTHS, 1):

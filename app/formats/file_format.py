@@ -46,9 +46,9 @@ ZIP_HEADER_BYTES = 30
 
 
 def detect_file_format(name: str) -> FileFormat | None:
-    """Return the file format that the extension of a file name means, or None if it is unknown.
+    """Return the file format for a file name's extension, or None if it is unknown.
 
-    A further extension ``.gz`` is ignored.
+    A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)

@@ -26,17 +26,18 @@ MAX_LISTED_HEADINGS = 30
 
 
 class NumberedRow(NamedTuple):
-    """The cells of a spreadsheet row, with the number of the row in its sheet."""
+    """A row of a spreadsheet: its cells, and its row number in the sheet for use in messages."""
 
     number: int
     cells: Sequence[Cell]
 
 
 def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
-    """Return the index of the row of headings among the first rows of a sheet, or 0 if unclear.
+    """Find the row of headings among the first rows of a sheet and return its index.
 
-    It is the first row with at least two known headings, if all rows above have fewer cells.
-    ``is_known`` tells whether a text is a known heading.
+    This is the first row with at least two known headings, provided that all rows above it have
+    fewer cells; they are titles or notes. The index is 0 if no row qualifies. ``is_known`` returns
+    whether a string is a known heading.
     """
     max_cells = 0
     for index, row in enumerate(rows):
@@ -52,14 +53,19 @@ METADATA_KEY = re.compile(r"#\s*(\w.*)", re.DOTALL)
 
 
 def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) -> str | None:
-    """Return the key of a row such as ``#title,Mathematics``, here ``title``, or None."""
+    """Return the key of a metadata row, or None if the row is not one.
+
+    A metadata row describes the document: ``#title,Mathematics`` has the key ``title``.
+    ``is_known`` returns whether a string is a known heading: a row with several of these is a row
+    of headings.
+    """
     match = METADATA_KEY.fullmatch(strip(format_cell(cells[0]))) if cells else None
     known = sum(is_known(format_cell(cell)) for cell in cells[1:])
     return match[1] if match and known < MIN_KNOWN_HEADINGS else None
 
 
 class RequiredField(NamedTuple):
-    """A field that every row of a table must have, and the headings that people can give it."""
+    """A field that every row of a table must have, and the headings people may write for it."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""
@@ -88,10 +94,11 @@ def explain_missing_headings(
     columns: Sequence[tuple[int, Column]],
     sample: Sequence[NumberedRow],
 ) -> str | None:
-    """Return a message about the required headings that a table lacks, or None if it has all.
+    """Explain which required headings a table lacks; return None if it lacks none.
 
-    ``columns`` are the columns of all headings, including unknown ones, each with its index;
-    ``sample`` are the first rows below the headings.
+    ``columns`` contains (index, column) for each heading, including unknown ones. ``sample``
+    contains the first rows below the headings; the message uses it to guess what unknown columns
+    hold.
     """
     fields = {column.path[0] for _, column in columns}
     missing = [one for one in REQUIRED_FIELDS.get(layout, ()) if fields.isdisjoint(one.fields)]
@@ -127,7 +134,10 @@ def _join_names(names: Sequence[str]) -> str:
 def _guess_columns(
     headings: Sequence[str], known: dict[int, str], sample: Sequence[NumberedRow]
 ) -> list[str]:
-    """Return messages about which unknown columns seem to hold the codes and the statements."""
+    """Guess from sample rows which unknown columns hold the codes and the statements of items.
+
+    Returns one sentence for each guess, to suggest the heading that the column should have.
+    """
     values: dict[int, list[Cell]] = {}
     for row in sample:
         for index, cell in enumerate(row.cells):

@@ -37,9 +37,9 @@ TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "ti
 
 
 def make_link(entity: JsonObject) -> JsonObject:
-    """Return a link (title, identifier, uri) to an item or document.
+    """Return a CASE link (title, identifier, uri) to an item or document.
 
-    Its title is the code, title or statement, whichever the entity has first, cut to 200
+    The title is the first that exists of the entity's code, title and statement, cut to 200
     characters.
     """
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
@@ -121,7 +121,10 @@ class Hierarchy:
         return sorted([*derived, *self.stated], key=_get_position)
 
     def _check_parent_code(self, row: Row) -> None:
-        """Use the parent's code if its identifier is missing; report a code of another item."""
+        """Use the parent's code if the row lacks the parent's identifier.
+
+        If the row has both but the code belongs to another item, report a problem.
+        """
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
             return
@@ -172,7 +175,7 @@ class Hierarchy:
         return Row(ASSOCIATION, row.place, association)
 
     def _names_node(self, name: str) -> bool:
-        """Return whether a name is the identifier or code of an item or the document."""
+        """Return whether a string is the identifier or code of an item, or means the document."""
         return (
             name in self.nodes
             or name.strip() in self.codes
@@ -187,7 +190,7 @@ class Hierarchy:
         return origin, str(association.get("associationType")), destination
 
     def _complete_association(self, row: Row) -> None:
-        """Fill in the nodes and the identifier of an association that has its own row."""
+        """Fill in the two ends and the identifier of an association that has a row of its own."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             end = association[name]
@@ -200,7 +203,7 @@ class Hierarchy:
         association.setdefault("identifier", str(identifier))
 
     def _complete_node_link(self, row: Row, field: str, end: JsonObject) -> None:
-        """Complete an association's link that a cell gave as an identifier, code or statement."""
+        """Complete one end of an association, given as an identifier, code or statement."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
@@ -326,7 +329,7 @@ class Hierarchy:
         return parent
 
     def _find_by_respelled_identifier(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only node whose identifier is a different spelling of this name, else None.
+        """Return the only item or document whose identifier equals ``name`` as a UUID, or None.
 
         UUIDs are equal in any letter case (RFC 4122, section 3).
         """
@@ -363,9 +366,9 @@ class Hierarchy:
     def _determine_sequence_number(
         self, row: Row, parent: JsonObject, exported: JsonObject | None
     ) -> Any:
-        """Return the sequence number in the row, else that of the sibling above plus 1.
+        """Return the row's sequence number, or else that of the sibling above plus 1.
 
-        Return None if an exported row has none.
+        Return None if the row was exported without a number, so that import does not add one.
         """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -380,7 +383,7 @@ class Hierarchy:
         return number
 
     def _number_siblings_by_row_order(self) -> None:
-        """Number the children of a parent in row order, unless a row gives one a number."""
+        """Number the children of each parent in row order, unless a row gives one a number."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue
@@ -399,7 +402,7 @@ def _has_sequence_number(row: Row) -> bool:
 
 
 def _get_unchanged_link(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """Return the exported link in a field if it still leads to the given node, else None."""
+    """Return the exported link ``name`` if it still points to the given node, or None."""
     end = (exported or {}).get(name)
     return end if get_path({"end": end}, ("end", "identifier")) == node["identifier"] else None
 

@@ -34,7 +34,7 @@ class JsonLinesWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the file open, because the caller closes it."""
+        """Leave the file open: the caller opened it and closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
         """Write an entity as a line ``{kind: entity}``; ``kind`` is its class, such as CFItem."""
@@ -78,7 +78,10 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
 
 
 def is_json_lines_export(raw: bytes) -> bool:
-    """Return whether a JSON Lines file is, byte for byte, as ``JsonLinesWriter`` writes it."""
+    """Return whether a JSON Lines file has exactly the bytes that ``JsonLinesWriter`` writes.
+
+    Such a file is an unchanged export, so import reads it without repairs.
+    """
     if not raw.startswith(b'{"CFDocument":{'):
         return False
     lines = raw.split(b"\n")

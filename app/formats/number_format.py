@@ -28,7 +28,7 @@ class DigitFormat(NamedTuple):
     suffix: str
 
     def format(self, value: float) -> str | None:
-        """Return a number as this format shows it, or None if digits of it would be lost."""
+        """Return a number as text in this format, or None if the format would hide digits."""
         width = self.min_whole_digits + (self.decimals and self.decimals + 1)
         digits = f"{abs(value):0{width}.{self.decimals}f}"
         if float(digits) != float(f"{abs(value):.{MAX_SIGNIFICANT_DIGITS}g}"):
@@ -38,9 +38,10 @@ class DigitFormat(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parse_number_format(code: str) -> DigitFormat | None:
-    """Parse a number format code such as ``0.00``.
+    """Parse the number format code of an XLSX cell, such as ``0.00``.
 
-    Return None for General and all codes that do not consist of digits and literal text.
+    The result tells with how many digits the cell shows a number. Return None for General and for
+    all codes that contain anything but digits and literal text.
     """
     match = FORMAT.fullmatch(code.split(";", maxsplit=1)[0].strip())
     if match is None:

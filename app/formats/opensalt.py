@@ -102,10 +102,10 @@ class OpenSaltWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the file open, because the caller closes it."""
+        """Leave the file open: the caller opened it and closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
+        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
         if kind == DOCUMENT.kind:
             self._document = entity
         elif kind == ITEM.kind:
@@ -118,9 +118,10 @@ class OpenSaltWriter:
             self._left_out[kind] += 1
 
     def finish(self) -> None:
-        """Write the file from the entities that were added, and complete ``notes``.
+        """Write all added entities to the file.
 
-        Raises ``UnprocessableContent`` if a string is too long for a cell.
+        Also adds to ``notes`` messages about the values that OpenSALT's layout cannot hold. Raises
+        ``UnprocessableContent`` if a string is too long for a cell.
         """
         self._sort_items()
         if self._form == "csv":
@@ -175,7 +176,7 @@ class OpenSaltWriter:
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return an entity's cells in these columns, and count its other fields as left out."""
+        """Return an entity's cells for ``columns``, and count the fields that have no column."""
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
         for name in entity.keys() - used:
@@ -251,7 +252,7 @@ class OpenSaltWriter:
     def _add_association_to_row(
         self, extra: dict[str, JsonObject], association: JsonObject
     ) -> None:
-        """Add an association to its origin's row, or count it as left out if it does not fit."""
+        """Write an association into its origin's row, or count it as left out if it cannot be."""
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
         if self._parents.get(origin) is association:
@@ -298,7 +299,10 @@ def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
 
 
 def _number_siblings(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
-    """Sort siblings, each with its sequence number if all are unique, else numbered 1, 2, 3."""
+    """Return the siblings in order, each with its sequence number.
+
+    If sequence numbers are missing or not unique, the siblings are numbered 1, 2, 3 instead.
+    """
     numbers = [association.get("sequenceNumber") for association in siblings]
     given = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(

@@ -47,9 +47,9 @@ TAB_COLUMNS = 2
 
 
 def describe_other_json(value: Any) -> str | None:
-    """Return what JSON of another program is and what to import instead, or None if unknown.
+    """Recognize JSON of another program; return a message that says what to import instead.
 
-    It recognizes Canvas outcomes and the Common Standards Project.
+    Knows Canvas outcomes and the Common Standards Project; returns None for any other JSON.
     """
     for one in _iter_nested_objects(value):
         if "vendor_guid" in one and CANVAS_FIELDS & one.keys():
@@ -60,9 +60,9 @@ def describe_other_json(value: Any) -> str | None:
 
 
 def _iter_nested_objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield the first object of a JSON value and up to three objects nested in it.
+    """Yield the first object in a JSON value and up to three objects that are nested in it.
 
-    Their fields show which program wrote the file.
+    The fields of these objects show which program wrote the file.
     """
     for _ in range(4):
         if isinstance(value, list):
@@ -78,14 +78,14 @@ def _iter_nested_objects(value: Any) -> Iterable[dict[str, Any]]:
 
 
 def is_canvas_table(headings: Iterable[str]) -> bool:
-    """Return whether the headings are those of an outcomes export of Canvas, as CSV."""
+    """Return whether the headings are those of a CSV file of outcomes that Canvas exported."""
     return CANVAS_HEADINGS.issubset(fold_heading(heading) for heading in headings)
 
 
 def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
-    """Return whether the rows are a list whose hierarchy is shown by empty cells on the left.
+    """Return whether the rows are a list that shows its hierarchy by empty cells on the left.
 
-    Each row then has one or two filled cells, next to each other.
+    Each row of such a list has one filled cell, or two that are next to each other.
     """
     filled = [
         [index for index, cell in enumerate(row) if not is_empty(cell)] for row in rows if row
@@ -112,9 +112,10 @@ def measure_indentation(cell: Cell) -> int:
 
 
 def is_indented_by_spaces(indents: Sequence[int]) -> bool:
-    """Return whether the widths of whitespace before statements show a hierarchy.
+    """Return whether a list of statements shows its hierarchy by spaces before the statements.
 
-    At least two statements are indented, each by two columns or more, and the first one is not.
+    ``indents`` contains the width of the whitespace before each statement. At least two statements
+    must be indented by two columns or more, and the first statement must not be indented.
     """
     indented = [indent for indent in indents if indent]
     return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]

@@ -27,7 +27,7 @@ from .xlsx import read_workbook
 
 @dataclass(frozen=True)
 class AssembledFile:
-    """The package that a file's rows or lines describe, before it is validated."""
+    """The unvalidated package that was built from the rows of a spreadsheet or from JSON Lines."""
 
     tree: JsonObject
     places: Mapping[str, Location]
@@ -41,7 +41,7 @@ class AssembledFile:
     """Fields of ``Package`` about values that the rows do not give."""
 
     def describe(self, path: str) -> str:
-        """Return the location in the file, such as "row 5, column B", of a path into ``tree``."""
+        """Convert a path in ``tree`` to its location in the file: "row 5, column B"."""
         return _locate(self.places, path)
 
 
@@ -56,9 +56,10 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
 ) -> tuple[Package, list[Repair]]:
     """Read a file of any supported format; return its package and a report of the repairs.
 
-    Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``;
-    ``BadRequest`` if the file does not have the given format; else ``UnprocessableContent`` with
-    all problems of its rows and of the package they describe.
+    ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
+    ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``;
+    ``BadRequest`` if the file does not have the format ``form``; and ``UnprocessableContent`` with
+    all problems of the rows and of the package that they describe.
     """
     if form not in TABLES:
         options = replace(options, defaults=defaults)
@@ -131,7 +132,7 @@ def assemble_file(
 
 
 def _map_identifiers_to_places(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
-    """Return the location (row or line) of each item and association, by identifier."""
+    """Return the row or line in the file of each item and association, by identifier."""
     return {
         entity["identifier"]: places[f"{plural}[{index}]"].where
         for plural in (ITEMS.plural, ASSOCIATIONS.plural)
@@ -160,7 +161,7 @@ def _read_json(
 
 
 def _merge_repairs(repairs: list[Repair]) -> list[Repair]:
-    """Merge repairs of the same kind into one each, and add up their counts."""
+    """Merge all repairs of the same kind into one, and add up their counts."""
     merged: dict[str, Repair] = {}
     for each in repairs:
         if first := merged.get(each.kind):
@@ -172,7 +173,7 @@ def _merge_repairs(repairs: list[Repair]) -> list[Repair]:
 
 
 def _locate(places: Mapping[str, Location], path: str) -> str:
-    """Convert a path in the package to a location in the file, if it has a known one."""
+    """Convert a path in the package to its location in the file, if that is known."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         return places[entity].describe(name) if entity in places else path
@@ -198,7 +199,7 @@ def _join_names(names: Sequence[str], separator: str = ", ") -> str:
 
 
 def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> Repair:
-    """Build the warning that several items have the same code, which was a number in a cell."""
+    """Build the warning that several items share a code that a cell stores as a number."""
     codes = [
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
         for code, places in places_by_code.items()

@@ -88,7 +88,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """The names (such as A2) of cells in a workbook whose content is not read."""
+    """Lists the names (such as A2) of cells in a workbook whose content import does not read."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -99,7 +99,7 @@ class UnreadCells:
 
 
 class Sheet(NamedTuple):
-    """The rows of one sheet of a workbook, or of a CSV file, which has no sheet name."""
+    """The rows of one sheet of a workbook, or of a CSV file, which is a sheet without a name."""
 
     name: str | None
     rows: Iterable[tuple[int, Sequence[Cell]]]
@@ -110,14 +110,14 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True)
 class Location:
-    """The place of a row in a file, with its column letters, to describe it in messages."""
+    """The location of a row in a file, with the letters of its columns, for use in messages."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     """Column letters by column name."""
 
     def describe(self, name: str = "") -> str:
-        """Return the location of the row, or of the cell of the field ``name``, for a message.
+        """Return the location of the row, or of the cell that holds the field ``name``, as text.
 
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
         """
@@ -129,7 +129,7 @@ class Location:
 
 
 def _iter_path_prefixes(name: str) -> Iterator[str]:
-    """Yield a dotted field path and its parent paths, longest first."""
+    """Yield a dotted field path and then its parent paths: ``a.b.c``, ``a.b`` and ``a``."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -137,7 +137,10 @@ def _iter_path_prefixes(name: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """A row that was read: its location, its entity, and metadata such as the item's parent."""
+    """A row that was read from a file: its location, its entity as JSON, and metadata.
+
+    The metadata are cells that are not fields of the entity, such as the item's parent.
+    """
 
     layout: Layout
     place: Location
@@ -147,10 +150,10 @@ class Row:
 
 
 def make_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
-    """Return the cells of an entity's row, by column name.
+    """Return the cells of the row that represents an entity, as a dict from column name to cell.
 
-    Values that no cell can represent exactly go to the column ``more`` as JSON. ``metadata`` are
-    further cells, such as the item's parent.
+    Values that no cell can represent exactly go to the column ``more`` as JSON. ``metadata``
+    contains additional cells, such as the item's parent.
     """
     line: RowCells = {}
     more: JsonObject = {}
@@ -170,7 +173,7 @@ def make_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None =
 class RowReader:
     """Reads the rows of a sheet as entities, and collects their problems and repairs.
 
-    The row of headings is read at once, the others by iteration.
+    The row of headings is read at once; the other rows are read as the reader is iterated.
     """
 
     can_repair = True
@@ -238,9 +241,9 @@ class RowReader:
         return find_metadata_key(row.cells, self._is_known_heading)
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield the document that rows such as ``#title,Mathematics`` describe, if there are any.
+        """Yield the document that metadata rows such as ``#title,Mathematics`` describe, if any.
 
-        compeito writes such rows above the headings.
+        The program compeito writes such rows above the headings.
         """
         document = Row(DOCUMENT, Location(""))
         rows_by_column: dict[str, int] = {}
@@ -338,7 +341,7 @@ class RowReader:
         return row
 
     def _choose_identifier(self, row: Row) -> None:
-        """Use the knowledge graph's identifier of an item only if it has no CASE identifier."""
+        """Use an item's identifier from the knowledge graph only if it has no CASE identifier."""
         extensions = row.entity.get("extensions", {})
         own = extensions.get("identifier")
         if own is not None and "identifier" not in row.entity:
@@ -352,7 +355,7 @@ class RowReader:
             self.repairs.count_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: Layout) -> list[tuple[int, Column]]:
-        """Return (index, column) of each heading; an unknown heading is a field of that name."""
+        """Return (index, column) for each heading; an unknown one is a field of that name."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}
@@ -378,7 +381,7 @@ class RowReader:
         return self._columns[layout.kind]
 
     def _get_column(self, layout: Layout, heading: str) -> Column:
-        """Return the column that a heading names in a table, or a new one if it is unknown."""
+        """Return the column that a heading means in a table, or a new one if it is unknown."""
         # In a table of all classes, the column of another class is not taken as an alias.
         others = (
             self.class_index is not None
@@ -402,7 +405,7 @@ class RowReader:
         return bool(self._indents) and is_indented_by_spaces(self._indents)
 
     def _is_depth_heading(self, heading: str) -> bool:
-        """Return whether a heading means the depth of items in the tree (OpenCASE's template)."""
+        """Return whether a heading means an item's depth in the tree (OpenCASE's template)."""
         folded = fold_heading(heading)
         grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find_column(one))]
         is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
@@ -413,7 +416,7 @@ class RowReader:
         return any(column is STATEMENT for column in columns)
 
     def _has_opensalt_headings(self) -> bool:
-        """Return whether one of the headings is OpenSALT's, which separates lists by commas."""
+        """Return whether a heading is OpenSALT's, whose cells separate values by commas."""
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
         folded = {fold_heading(heading) for heading in self.headings}
@@ -449,7 +452,7 @@ class RowReader:
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Report a code whose cell holds a date, or a number that may have lost its final zero."""
+        """Report a code whose cell holds a date, or a number that may lack a final zero (1.10)."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
         if isinstance(cell, date | time):

@@ -78,7 +78,7 @@ TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
 
 
 def get_template_columns(layout: Layout) -> list[Column]:
-    """Return the columns of a table that people fill in, without those only exports have."""
+    """Return the columns of a table that people fill in, without those only exports use."""
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 
 
@@ -87,7 +87,7 @@ EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", 
 
 
 def describe_column(layout: Layout, column: Column) -> str:
-    """Return a sentence that explains to people what a column is for."""
+    """Return a sentence that tells people who fill in a template what to write in a column."""
     name, *part = column.path
     whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
     return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])

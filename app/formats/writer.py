@@ -38,9 +38,9 @@ REQUIRED_SHEETS = (DOCUMENT, ITEM, ASSOCIATION)
 
 
 class TableWriter:
-    """Writes the entities of a framework as one CSV table, or as a workbook.
+    """Writes a framework's entities as one CSV table, or as a workbook with a sheet per class.
 
-    It stores rows in temporary files, because it must know all used columns before it writes.
+    It stores the rows in temporary files first, because the headings must name all columns in use.
     """
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
@@ -59,7 +59,7 @@ class TableWriter:
         self._open.close()
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
+        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
@@ -79,7 +79,7 @@ class TableWriter:
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Store an item's first isChildOf in the item's row, any other association in its own."""
+        """Store an item's first isChildOf in the item's row, other associations in their own."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
@@ -110,7 +110,7 @@ class TableWriter:
             yield self._add_parent_cells(line) if layout is ITEM else line
 
     def _add_parent_cells(self, line: RowCells) -> RowCells:
-        """Return an item's cells with those about its parent and its place among siblings."""
+        """Return an item's cells with those for its parent and its position among its siblings."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
@@ -124,9 +124,9 @@ class TableWriter:
         return {**line, **placed}
 
     def _add_remaining_rows(self) -> None:
-        """Give isChildOf associations whose origin is not an item of this framework their own rows.
+        """Store rows for the isChildOf associations whose origin is not an item of this framework.
 
-        Also add the row with the extensions of the package.
+        Also store the row that holds the ``extensions`` of the package.
         """
         items = {str(line.get("identifier")) for line in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:

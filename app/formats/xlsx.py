@@ -70,7 +70,7 @@ def _decode_character(code: int) -> str:
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
-    """Open an XLSX workbook and return its sheets; their rows are parsed by iteration.
+    """Open an XLSX workbook and return its sheets, whose rows are parsed as they are iterated.
 
     Raises ``BadRequest`` if the workbook is invalid or too large.
     """
@@ -98,9 +98,9 @@ READ_ERRORS = (
 
 
 def _refuse_large_workbook(raw: bytes) -> None:
-    """Raise ``BadRequest`` if a workbook is too large when unpacked, before it is unpacked.
+    """Raise ``BadRequest`` if a workbook would be too large when unpacked, without unpacking it.
 
-    The sizes that the archive declares suffice, because no part is read further than that.
+    It is enough to add up the sizes that the archive declares, because the reader stops at them.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -163,12 +163,12 @@ def _make_string_limit_error() -> BadRequest:
 def _iter_rows(
     sheet: Any, budget: _CellBudget, unread: UnreadCells
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Yield (row number, cells) of each row that has cells.
+    """Yield (row number, cells) for each row that has cells.
 
     Adds the names of cells whose content is not read to ``unread``.
 
-    openpyxl's own iteration yields every row before a cell, which is a million rows if the cell is
-    in Excel's last one.
+    openpyxl's own iteration also yields all empty rows above a cell: a million rows for a cell in
+    the last row that Excel allows.
     """
     book = sheet.parent
     try:
@@ -192,14 +192,14 @@ def _iter_rows(
 
 
 class _SheetParser(WorkSheetParser):
-    """openpyxl's parser of a sheet, which also lists the formulas without a stored result."""
+    """Extends openpyxl's parser of a sheet to list formulas for which the file stores no result."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.formulas: list[str] = []
 
     def parse_cell(self, element: Any) -> dict[str, Any]:
-        """Parse a cell as openpyxl does, and note the cell of a formula without a stored result."""
+        """Parse a cell as openpyxl does; note its name if it is a formula without a result."""
         cell: dict[str, Any] = super().parse_cell(element)
         # Programs write an empty string as the result with the type str.
         has_result = element.findtext(VALUE_TAG) or element.get("t") == "str"
@@ -211,7 +211,7 @@ class _SheetParser(WorkSheetParser):
 def _read_values(
     number: int, cells: Sequence[dict[str, Any]], beyond: list[str], book: Any
 ) -> list[Cell]:
-    """Return the values of a row, with None for each empty cell before the last value.
+    """Return the values of a row, with None for empty cells between them.
 
     Adds the names of cells beyond the last column that is read to ``beyond``.
     """
@@ -233,7 +233,6 @@ def _read_values(
 
 
 def _get_number_format(book: Any, style_id: int) -> str:
-    """Return the number format code of a cell style in a workbook, such as ``0.00``."""
     number: int = book._cell_styles[style_id].numFmtId  # noqa: SLF001  as ReadOnlyCell does
     if number < BUILTIN_FORMATS_MAX_SIZE:
         return BUILTIN_FORMATS.get(number, "General")
@@ -241,7 +240,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, with the text that its cell shows if that has other digits."""
+    """Return a number, together with the text that its cell shows if this text has other digits."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
@@ -252,10 +251,10 @@ def _apply_number_format(value: float, code: str) -> Cell:
 def write_workbook(
     file: BinaryIO, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Cell]]]]
 ) -> None:
-    """Write an XLSX workbook from sheets given as (name, column names, rows).
+    """Write an XLSX workbook; each sheet is given as (name, column names, rows).
 
-    Raises ``UnprocessableContent`` listing every cell longer than Excel's limit; ``file`` is then
-    left untouched.
+    If a cell is longer than Excel's limit, ``file`` is left untouched, and ``UnprocessableContent``
+    is raised with a list of all such cells.
     """
     book = Workbook(write_only=True)
     problems: list[Problem] = []
