@@ -52,9 +52,10 @@ def show_status(text: str) -> None:
 
 
 def make_progress_bar(name: str, *, quiet: bool) -> Progress:
-    """Return a function that shows the current stage of work on ``name`` as a progress bar.
+    """Return a function that shows the progress of work on ``name`` as a bar on the terminal.
 
-    The function takes the name of a stage. With ``quiet``, it shows nothing.
+    The caller passes the name of each stage, such as "reading", to this function. With ``quiet``,
+    it shows nothing.
     """
     if quiet:
         return lambda _: None
@@ -75,10 +76,10 @@ def print_note(message: str) -> None:
 
 
 def format_problems(problems: Sequence[Problem], stream: TextIO, more: int = 0) -> Iterator[str]:
-    """Yield one line for each problem, then a line with the number of problems not listed.
+    """Yield a line of text for each problem, then one with the number of problems not listed.
 
-    Lists all of ``problems`` unless ``stream`` is a terminal. ``more`` is the number of problems
-    that ``problems`` leaves out.
+    If ``stream`` is a terminal, only the first problems are listed. ``more`` is the number of
+    problems that were found but are not in ``problems``.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:

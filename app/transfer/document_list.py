@@ -34,7 +34,7 @@ TOTALS = ("total", "totalCount")
 
 @dataclass
 class DocumentList:
-    """The documents that a CASE server lists, and whether the list is known to be complete."""
+    """The CFDocuments in a CASE server's list, and whether this list is known to be complete."""
 
     package_urls: dict[str, list[str]] = field(default_factory=dict)
     """URLs to try for the package of each document, in order, by document identifier."""
@@ -47,14 +47,14 @@ class DocumentList:
 
     @property
     def incomplete_reason(self) -> str | None:
-        """Why the list may be incomplete, or None if it is known to be complete."""
+        """The reason why the list may be incomplete, or None if it is known to be complete."""
         if self.total is not None and len(self.package_urls) < self.total:
             return f"it lists {len(self.package_urls):,} of the {self.total:,} documents it counts"
         return self.error or self.doubt
 
 
 def is_list_url(url: str) -> bool:
-    """Return whether a URL is that of a list of documents: its path ends in /CFDocuments."""
+    """Return whether a URL leads to a list of documents, that is, its path ends in /CFDocuments."""
     return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
 
 
@@ -114,7 +114,7 @@ class _PageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch a page, or return None if the server has no page at this offset."""
+        """Fetch one page; return None if the server has no page at the current offset."""
         self.visited.add(self.page_url)
         try:
             result = self.fetcher.fetch_if_modified(
@@ -149,9 +149,10 @@ class _PageReader:
         return len(documents.package_urls) > known
 
     def _is_last_page(self, result: FetchResult, *, is_linked: bool) -> bool:
-        """Return whether a page that names no next page is the last one.
+        """Return whether a page is the last one, if the server does not link to a next page.
 
-        The total alone cannot tell, because some servers count only the documents of the page.
+        The total in the response is not enough, because some servers count only the page's
+        documents.
         """
         if not is_linked and "Link" not in result.headers:
             return False
@@ -178,10 +179,10 @@ def _add_page_parameters(url: str, offset: int) -> str:
 
 
 def _find_next_url(result: FetchResult) -> str | None:
-    """Return the URL of the next page that a response's Link header names, or None.
+    """Return the URL of the next page from a response's Link header, or None if it has none.
 
-    Servers behind a proxy often name another scheme or port than the client uses, so only the path
-    and the query of a target on the same host are used.
+    Behind a proxy, servers often write another scheme or port than the client uses. Therefore only
+    the path and query of the link are used, and only if it leads to the same host.
     """
     target = find_link(result.headers.get("Link"), "next")
     if target is None:
@@ -203,9 +204,10 @@ def _find_next_url(result: FetchResult) -> str | None:
 
 
 def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
-    """Return the entries of a page, and the total number of documents if the body has one.
+    """Return (entries, total) of a page; the total is None if the body does not contain one.
 
-    A page is ``{"CFDocuments": […]}``, a bare array, or either of them in wrappers of one member.
+    The entries are in ``{"CFDocuments": […]}`` or a bare array. Either may be nested in objects
+    with a single field.
     """
     try:
         value = orjson.loads(result.body.removeprefix(BOM_UTF8))
@@ -234,7 +236,7 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
 
 
 def find_identifier(entity: Any) -> str | None:
-    """Return the identifier of an entity, a link or a wrapped document, or None."""
+    """Return the identifier of an entity, a link, or a document wrapped in an object, or None."""
     entity = unwrap(entity, "CFDocument")
     if isinstance(entity, dict):
         for name in IDENTIFIERS:
@@ -244,7 +246,7 @@ def find_identifier(entity: Any) -> str | None:
 
 
 def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
-    """Return the URLs to try for the package of a listed document, most likely first."""
+    """Return the URLs at which a listed document's package may be, the most likely first."""
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     urls = []
@@ -266,7 +268,7 @@ def unwrap(value: Any, name: str) -> Any:
 def resolve_same_origin_url(uri: Any, url: str) -> str | None:
     """Return ``uri`` as an absolute URL if it has the same origin as ``url``, or None.
 
-    A path (``/ims/…``) is resolved against ``url``, and a fragment is removed.
+    A path such as ``/ims/…`` is resolved against ``url``; a fragment is removed.
     """
     if not isinstance(uri, str) or not uri.startswith(("http://", "https://", "/")):
         return None
@@ -278,7 +280,7 @@ def resolve_same_origin_url(uri: Any, url: str) -> str | None:
 
 
 def build_package_url(url: str, identifier: str) -> str:
-    """Return the URL of a package on the same server as ``url``, a list's or entity's URL."""
+    """Build the URL of a package from the URL of a list or entity on the same server."""
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
     path = f"{base}/CFPackages/{quote(identifier, safe='')}"

@@ -23,13 +23,13 @@ RENDERER = Renderer(EXPORT, base_url="")
 
 
 class FrameworkWriter(Protocol):
-    """Interface of the classes that write a file format; they receive entities one by one."""
+    """Interface of the writers of file formats: ``add`` each entity, then ``finish`` the file."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, in the form that it has inside a CFPackage."""
+        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
 
     def finish(self) -> None:
-        """Complete the file: write everything that depends on all entities."""
+        """Write the parts of the file that depend on all entities, such as the headings in use."""
 
 
 async def export_framework(  # noqa: PLR0913  each is a choice of its own
@@ -41,11 +41,12 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
     pretty: bool = False,
     layout: ExportLayout | None = None,
 ) -> list[str]:
-    """Write a framework to a file in the given format; return messages for the user.
+    """Write a framework to a file in the format ``form``; return messages for the user.
 
-    ``identifier`` is that of its document or package. ``pretty`` indents case-json, for which it
-    holds the whole package in memory. The messages say which values the layout of a table cannot
-    hold; without a ``layout``, it holds all.
+    ``identifier`` is the identifier of its document or package. ``pretty`` indents case-json, for
+    which the whole package is held in memory. ``layout`` selects the columns of another program for
+    a table; the messages then say which values were left out because that layout has no column for
+    them.
 
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """

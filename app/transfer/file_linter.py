@@ -38,10 +38,11 @@ def lint_file(
     *,
     allow_dense: bool = True,
 ) -> LintResult:
-    """Lint a file of any format with the given rules; violations name its rows or lines.
+    """Lint a file of any format with the given rules; each violation names a row, cell or line.
 
-    Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``,
-    and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
+    ``defaults`` fill in what the file lacks, such as a title. Raises ``ContentTooLarge`` for JSON
+    with too many values for its size, unless ``allow_dense``, and ``BadRequest`` if a spreadsheet
+    or JSON Lines file cannot be read.
     """
     options = NO_OPTIONS if form in TABLES else RepairOptions(defaults=defaults)
     if form == "case-json":
@@ -81,10 +82,10 @@ def _convert_repair(repair: Repair) -> Violation:
 
 
 def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violation:
-    """Return a violation with the sheet, row and column that its path names.
+    """Return a violation with the sheet, row and column to which its path leads.
 
-    ``row_lines`` are the line numbers of the rows of a CSV file. What import can repair does not
-    count as a violation of the JSON schema, but of the file format.
+    ``row_lines`` contains the line number of each row of a CSV file. A value that import can repair
+    is reported as a violation of the file format, not of the JSON schema.
     """
     if violation.rule == SCHEMA.id and violation.repair:
         violation = replace(violation, rule=FILE_FORMAT.id, severity=FILE_FORMAT.severity)
@@ -98,7 +99,7 @@ def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violatio
 
 
 def _locate_in_lines(violation: Violation, lines: Sequence[bytes]) -> Violation:
-    """Return a violation with the line and column of the JSON Lines file that its path names."""
+    """Return a violation with its line and column in the JSON Lines file."""
     place = LINE.match(violation.path)
     if not place:
         return replace(violation, line=1, column=1)

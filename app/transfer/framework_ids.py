@@ -24,11 +24,11 @@ MIN_SIMILARITY = 0.7
 
 
 async def resolve_framework_id(database: Database, given: str) -> str:
-    """Return the document identifier of the framework that ``given`` identifies.
+    """Find the framework that ``given`` identifies and return the identifier of its document.
 
-    ``given`` is the identifier of a document or of its package, or the beginning of one; deleted
-    frameworks do not count. Raises ``NotFound`` with similar identifiers if nothing matches, and
-    ``BadRequest`` listing the matches if several frameworks do.
+    ``given`` is the identifier of a document or package, or a prefix of one; deleted frameworks are
+    ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if several frameworks
+    match, raises ``BadRequest`` with their identifiers.
     """
     rows = await summarize_frameworks(database, given)
     exact = [row for row in rows if given in (row.identifier, row.package_identifier)]
@@ -59,9 +59,10 @@ async def make_unknown_deleted_framework_error(database: Database, given: str) -
 
 
 async def suggest_framework_id(database: Database, given: str, *, deleted: bool = False) -> str:
-    """Suggest similar framework identifiers for an unknown one, or the command that lists all.
+    """Return a hint for an unknown framework identifier: "did you mean 1b0c3f82-…?".
 
-    For example "did you mean 1b0c3f82-…?".
+    If no identifier is similar, the hint names the command that lists all of them. ``deleted``
+    selects the deleted frameworks instead of the others.
     """
     rows = await summarize_frameworks(database, deleted=deleted)
     near = _suggest_similar(given, [row.identifier for row in rows])
@@ -69,9 +70,9 @@ async def suggest_framework_id(database: Database, given: str, *, deleted: bool 
 
 
 async def suggest_item_id(database: Database, given: str, *, deleted: bool = False) -> str:
-    """Suggest similar item identifiers for an unknown one, as a question.
+    """Return a hint for an unknown item identifier, such as "did you mean 1b0c3f82-…?", or "".
 
-    Return an empty string if there is none.
+    ``deleted`` selects the deleted items instead of the others.
     """
     start = given[:SIGNIFICANT_CHARS]
     return _suggest_similar(
@@ -80,9 +81,9 @@ async def suggest_item_id(database: Database, given: str, *, deleted: bool = Fal
 
 
 def _suggest_similar(given: str, known: Sequence[str]) -> str:
-    """Return "did you mean …?" with the known identifiers that start similarly, or "".
+    """Return "did you mean …?" with the known identifiers that begin like ``given``, or "".
 
-    ``given`` may be a prefix, so only as many characters are compared.
+    ``given`` may be a prefix, so each identifier is compared only up to its length.
     """
     starts = {identifier[: len(given)]: identifier for identifier in known}
     near = get_close_matches(given, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)

@@ -54,7 +54,7 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """Reports what the import of one source did, or would do without a dry run."""
+    """The result of importing one source, or in a dry run the result that an import would have."""
 
     source: str
     status: str = "refused"
@@ -123,7 +123,7 @@ class Importer:
             yield result
 
     def _find_hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return hints about unused options that would solve some of the problems."""
+        """Return hints that name command-line options which would solve some of the problems."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)
@@ -178,11 +178,11 @@ class Importer:
 
 
 def _determine_body_origin(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
-    """Return which values in a package were added by responses of this server.
+    """Determine which values in a package were added by a response of this server.
 
-    They are not stored. The SDK profile responds with URLs of the server instead of stored uris:
-    below the public URL or, if the server was requested on its own machine, below a loopback
-    address. It wraps its packages, and exports are never wrapped.
+    These values are not stored when such a response is imported. The SDK profile returns URLs of
+    the server in place of the stored uris: URLs below the public URL or, for requests from the same
+    machine, below a loopback address. It also wraps packages in an object, which exports never do.
     """
     has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
     if not WRAPPED_PACKAGE.match(raw):
@@ -195,7 +195,7 @@ def _determine_body_origin(raw: bytes, package: Package, base_url: str | None) -
 
 
 def _find_loopback_url(uri: str) -> str | None:
-    """Return the base URL of a server on this machine from a uri of its SDK profile, or None."""
+    """Return the loopback base URL in a uri that this server's SDK profile returned, or None."""
     try:
         parts = urlsplit(uri)
         is_local = is_loopback(parts.hostname or "")
@@ -206,9 +206,10 @@ def _find_loopback_url(uri: str) -> str | None:
 
 
 def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -> list[str]:
-    """Return a note if an earlier source of a dry run has the same document.
+    """Return a note if an earlier source in a dry run has the same document, else no note.
 
-    The dry run compares each source with the database, which lacks the earlier source's changes.
+    A dry run compares each source with the database, which does not contain the changes that the
+    earlier source would make.
     """
     if not result.document:
         return []
@@ -223,9 +224,9 @@ def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -
 
 
 def require_writable_report(path: Path) -> None:
-    """Raise ``StartupError`` if a report cannot be written to a path.
+    """Raise ``StartupError`` if no report can be written to a path.
 
-    It is called before anything is imported, so that a wrong path is noticed at once.
+    It is called before anything is imported, so that the user notices a wrong path at once.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise StartupError(f"cannot write the report to {path}: name a file in an existing folder")
@@ -236,7 +237,7 @@ def require_writable_report(path: Path) -> None:
 
 
 def write_report(path: Path, results: Sequence[ImportResult]) -> None:
-    """Write import results to a JSON file. Raises ``StartupError`` if it cannot be written."""
+    """Write import results to a JSON file. Raises ``StartupError`` if writing fails."""
     report = [_to_dict(result) for result in results]
     try:
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Fetch packages from CASE servers, and recognise URLs that are not those of packages."""
+"""Fetch packages from CASE servers, and recognize URLs that do not lead to a package."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
 class NotAPackage(DownloadError):
-    """Raised for a response that is not a package but, for example, a list of documents.
+    """Raised if a URL leads to something other than a package, for example to a document list.
 
-    ``package_url`` is the URL of the package that it belongs to, if known.
+    ``package_url`` is the URL of the package that belongs to the response, or None if unknown.
     """
 
     def __init__(self, message: str, package_url: str | None = None) -> None:
@@ -52,9 +52,10 @@ class CaseSource:
     """Whether a server supports the parameter ``extensions``, by base URL."""
 
     def read_package(self, url: str) -> bytes:
-        """Fetch the package at a URL, which may also be the URL of the package's document.
+        """Fetch the package at a URL, which may also be the URL of a CFDocument.
 
-        Raises ``DownloadError`` if it cannot be fetched, or is not a package.
+        Raises ``DownloadError`` if the package cannot be fetched, or if the response is not a
+        package.
         """
         try:
             result = self.fetch_package(url)
@@ -72,10 +73,12 @@ class CaseSource:
         last_modified: str | None = None,
         operator_url: str | None = None,
     ) -> FetchResult | None:
-        """Fetch a package, or return None if it still has the given ETag or modification time.
+        """Fetch a package, or return None if it has not changed since the last time.
 
-        Raises ``NotAPackage`` if the response is not a package with CFItems, and
-        ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
+        ``etag`` and ``last_modified`` are those of the last response; the server compares them.
+        ``operator_url`` is the URL that the user gave, if ``url`` comes from a list. Raises
+        ``NotAPackage`` if the response is not a package with CFItems, and ``DownloadError`` as
+        ``Fetcher.fetch_if_modified`` does.
         """
         request_url = self._add_extensions_parameter(url, operator_url or url)
         try:
@@ -120,7 +123,7 @@ class CaseSource:
 def _require_package(result: FetchResult, url: str) -> None:
     """Raise ``NotAPackage`` unless a response is a package with CFItems.
 
-    Raises ``DownloadError`` if the JSON breaks off.
+    Raises ``DownloadError`` if the JSON is truncated.
     """
     body = result.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
@@ -147,7 +150,7 @@ def _require_package(result: FetchResult, url: str) -> None:
 
 
 def _make_not_a_package_error(value: Any, url: str) -> NotAPackage:
-    """Build an error that says what the response is, and which URL to use instead."""
+    """Build an error that says what a response is instead of a package, and which URL to use."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
         return _make_list_error(value, url)
     for name in ENTITIES:
@@ -177,7 +180,10 @@ def _make_list_error(value: Any, url: str) -> NotAPackage:
 
 
 def _make_document_error(document: dict[str, Any], url: str) -> NotAPackage:
-    """Build the error for a CFDocument, with its package's URL if that has the same origin."""
+    """Build the error for a response that is a CFDocument instead of a package.
+
+    It contains the URL of the document's package if that URL has the same origin.
+    """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     identifier = find_identifier(link) or find_identifier(document)
@@ -206,7 +212,7 @@ def _make_entity_error(entity: dict[str, Any], name: str, url: str) -> NotAPacka
 
 
 def _describe_base_url(url: str) -> str | None:
-    """Return what to use instead of a URL that is the base of an API or server, else None."""
+    """Advise which URL to use if ``url`` is the base URL of an API or server; else return None."""
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):

@@ -61,11 +61,11 @@ def iter_sources(
     *,
     allow_dense: bool = False,
 ) -> Iterator[Source]:
-    """Yield a source for each file, each file of a folder, each URL, and ``-`` for stdin.
+    """Yield a source for each name: a file, a folder with files, a URL, or ``-`` for stdin.
 
-    ``file_format`` is the format of all of them; by default, their names tell it. ``allow_dense``
-    lifts the limit on the number of values in packages from URLs. Raises ``StartupError`` for a
-    folder without files to read.
+    ``file_format`` applies to all of them; by default, the extension of each name determines it.
+    ``allow_dense`` lifts the limit on the number of values in packages from URLs. Raises
+    ``StartupError`` for a folder that contains no file to read.
     """
     case_source = CaseSource(fetcher)
     for name in names:
@@ -86,16 +86,17 @@ def iter_sources(
 
 
 def describe_error(error: Exception) -> str:
-    """Return the message of an error, with the option that lifts the limit if it is one of size."""
+    """Return an error's message; for a size limit, name the option that lifts the limit."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
 
 
 def refuse_other_json(raw: bytes) -> None:
-    """Raise ``StartupError`` if JSON is not a package; say what it is and what to use instead.
+    """Raise ``StartupError`` if JSON is not a package; say what to import instead.
 
-    Anything that is not JSON, or contains a CFDocument, is left to the package reader.
+    Bytes that are not JSON, and JSON with a CFDocument, pass: the package reader reports their
+    errors.
     """
     if not raw.strip():
         raise StartupError(f"is empty; {GIVE_PACKAGE}")
@@ -128,7 +129,7 @@ def _describe_list(members: list[Any]) -> str:
 
 
 def _guess_class(value: Any) -> str | None:
-    """Return the class that an object's fields suggest, such as ``CFItem``, or None."""
+    """Guess the class of a JSON object, such as ``CFItem``, from its fields, or return None."""
     if not isinstance(value, dict):
         return None
     for name in ("CFItem", "CFAssociation"):
@@ -175,7 +176,7 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Read a file with an unknown extension. Raises ``StartupError`` unless it may be JSON."""
+    """Read a file with an unknown extension. Raises ``StartupError`` if it cannot be JSON."""
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise StartupError(advice)
     raw = _read(path)

@@ -49,7 +49,7 @@ MAX_LISTED_DOCUMENTS = 5
 
 @dataclass
 class SyncResult:
-    """Reports what the sync of one source URL did."""
+    """The result of syncing one URL: the changes made to the local copy, or the error."""
 
     url: str
     status: str = "failed"
@@ -85,7 +85,7 @@ class Syncer:
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Sync the package at a URL, or every package of the list of CFDocuments at a URL.
 
-        Yields a result for each package, and for a list that has an error or notes.
+        Yields one result per package, and one for the list itself if it has an error or notes.
         """
         if is_list_url(url):
             async for result in self._sync_list(url):
@@ -141,7 +141,7 @@ class Syncer:
             yield await self._drop_framework(mirror)
 
     async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
-        """Sync one framework of a list: use the first of its package URLs that the server has."""
+        """Sync one framework of a list from the first of its possible URLs that the server has."""
         *others, last = package_urls
         for url in others:
             result = await self._sync_package(url, list_url)
@@ -150,9 +150,10 @@ class Syncer:
         return await self._sync_package(last, list_url)
 
     def _get_reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
-        """Return why all frameworks that are missing from the list must be kept, or None.
+        """Return why no framework may be deleted although some are missing from the list, or None.
 
-        None means that each of them may be requested, and dropped if its source no longer has it.
+        If it returns None, the source of each missing framework is requested, and the framework is
+        deleted only if the source no longer has it.
         """
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
@@ -171,7 +172,7 @@ class Syncer:
     async def _delete_outdated_mirrors(
         self, before: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete the sync state of URLs whose document was now synced from another URL."""
+        """Delete the sync state of URLs whose document has now been synced from another URL."""
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in before:
             current = urls.get(mirror.document_identifier)
@@ -255,9 +256,10 @@ class Syncer:
     ) -> FetchResult | None:
         """Fetch a source package, or return None if it has not changed since the last sync.
 
-        Sends the stored ETag and Last-Modified only if the local copy is also unchanged. Otherwise
-        it fetches the whole package, so that the sync can overwrite local changes. ``mirror`` is
-        None on the first sync. Raises ``DownloadError`` if the source cannot be read.
+        Sends the stored ETag and Last-Modified only if the local copy is unchanged, too; otherwise
+        the whole package is fetched, so that the sync can overwrite local changes. ``mirror`` is
+        the state of the last sync, None if there was none; ``operator_url`` is the URL that the
+        user gave. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
         if mirror and mirror.is_unchanged(
@@ -273,7 +275,7 @@ class Syncer:
             return None
 
     async def _drop_framework(self, mirror: Mirror) -> SyncResult:
-        """Delete the framework that was synced from a URL, unless another URL still has it."""
+        """Delete the framework that was synced from a URL, unless another URL still provides it."""
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
             async with self._source_lock(mirror.url):
