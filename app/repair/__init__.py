@@ -1,1 +1,1 @@
-"""Repair of invalid packages where only one meaning is possible, with a report of each repair."""
+"""Repair invalid packages where only one meaning is possible, and report each repair."""

@@ -42,9 +42,10 @@ DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
 def make_link_from_string(written: str, field: str, document_title: str | None) -> Json:
-    """Build a link (title, identifier, uri) from a string that a file has in its place.
+    """Build a link (title, identifier, uri) from a string that a file has in place of a link.
 
-    The string is a uri, an identifier or a title. Links to the document get its title.
+    The string is a uri, an identifier or a title. ``field`` is the name of the link's field; a link
+    to the document gets ``document_title`` as its title.
     """
     address = written.strip()
     identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
@@ -57,13 +58,16 @@ def make_link_from_string(written: str, field: str, document_title: str | None) 
 
 
 def find_last_uuid(uri: object) -> str | None:
-    """Return the last UUID in a uri, or None; earlier ones belong to enclosing entities."""
+    """Return the last UUID in a uri, or None; earlier UUIDs belong to the enclosing entities."""
     uuids = UUID.findall(uri) if isinstance(uri, str) else []
     return uuids[-1] if uuids else None
 
 
 def complete_statement(item: Json, log: RepairLog) -> None:
-    """Use an item's alternativeLabel, abbreviatedStatement or title as a missing fullStatement."""
+    """Fill in an item's missing fullStatement.
+
+    The value is the item's alternativeLabel, abbreviatedStatement or title, whichever exists first.
+    """
     for name in STATEMENT_FALLBACKS:
         label = item.get(name)
         if isinstance(label, str) and label.strip():
@@ -71,7 +75,7 @@ def complete_statement(item: Json, log: RepairLog) -> None:
 
 
 def complete_entities(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Fill in missing required fields of entities; return the entities' uris by identifier."""
+    """Fill in the missing required fields of entities; return their uris by identifier."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
         _complete_uri(entity, log)
@@ -125,10 +129,10 @@ def complete_links(
     *,
     replace_urls: bool = False,
 ) -> None:
-    """Point links at the entities they refer to, and fill in missing fields of links.
+    """Point each link at the entity it refers to, and fill in the link's missing fields.
 
     ``uris`` maps the identifiers of entities to their uris. With ``replace_urls``, identifiers that
-    are URLs become UUIDs made from them.
+    are URLs become UUIDs derived from them.
     """
     log = normalizer.log
     associations = {
@@ -162,14 +166,14 @@ def complete_links(
 
 
 def _keep_in_extensions(association: Json, name: str, value: str) -> None:
-    """Store a value that an association has no field for in its ``extensions``."""
+    """Move a value for which associations have no field into the association's ``extensions``."""
     extensions = association.setdefault("extensions", {})
     if isinstance(extensions, dict):
         extensions.setdefault(name, value)
 
 
 def _replace_repeated_identifier(value: Json, address: str, log: RepairLog) -> None:
-    """Replace a uri that only repeats the entity's identifier by ``address``, a valid uri."""
+    """Replace a uri that is only the entity's identifier by ``address``, a valid uri."""
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
         value["uri"] = address
@@ -177,7 +181,6 @@ def _replace_repeated_identifier(value: Json, address: str, log: RepairLog) -> N
 
 
 def _fill_missing(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
-    """Set a field that an object lacks, and log the repair."""
     if name not in value:
         value[name] = missing
         log.record(kind or f"missing-{name}", log.get_original_path(value, name), None, missing)

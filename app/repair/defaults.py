@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Defaults:
-    """Values for a framework whose file lacks them: command-line options and the file's time.
+    """Values that complete a framework whose file lacks them.
 
-    ``title``, ``creator`` and ``identifier`` also replace the values of the file.
+    They come from command-line options and the file's modification time. ``title``, ``creator`` and
+    ``identifier`` were given by the user, so they also replace values in the file.
     """
 
     title: str | None = None

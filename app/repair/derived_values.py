@@ -1,4 +1,4 @@
-"""Values that a file lacks and that reading it derives, so that the stored ones can stay."""
+"""Values that the reader derives because a file lacks them; stored values override them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..case.package import Package
 
 @dataclass
 class DerivedValues:
-    """Values that a file lacks and the reader derived, such as the identifiers of items.
+    """Lists the values that a file lacks and the reader derived, such as identifiers of items.
 
-    When the package is written, values that are already stored take precedence over these.
+    If the database already stores a value for one of them, an import keeps the stored value.
     ``case.package.Package`` describes the fields.
     """
 
@@ -25,7 +25,7 @@ class DerivedValues:
     """The identifiers that options replaced, with the new ones."""
 
     def add_to(self, package: Package) -> Package:
-        """Return a copy of a package whose fields about derived values are set to these."""
+        """Return a copy of a package that lists these values as derived."""
         return replace(
             package,
             derived_items=tuple(self.items),

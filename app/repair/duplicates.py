@@ -13,7 +13,8 @@ from .repair_log import Json, RepairLog
 def deduplicate(package: Json, log: RepairLog) -> None:
     """Remove duplicate entities and associations from a package, keeping the first of each.
 
-    Associations are duplicates if they have the same identifier, or the same type and both nodes.
+    Two associations are duplicates if they have the same identifier, or if they have the same type,
+    origin and destination.
     """
     for schema, entities in _iter_entity_lists(CFPackage, package):
         entities[:] = list(_iter_unique_entities(schema, entities, log))
@@ -38,10 +39,10 @@ def _iter_entity_lists(
 def _iter_unique_entities(
     schema: type[Entity], entities: list[Any], log: RepairLog
 ) -> Iterator[Any]:
-    """Yield entities without duplicates: equal ones, and associations that share an identifier.
+    """Yield entities without duplicates: equal ones, and associations with the same identifier.
 
-    Other entities that share an identifier but differ are an error, which the strict reader
-    reports.
+    Other entities that have the same identifier but differ are kept: they are an error, which the
+    strict reader reports.
     """
     seen: dict[str, Json] = {}
     for entity in entities:
@@ -70,7 +71,6 @@ def _iter_unique_triples(associations: list[Any], log: RepairLog) -> Iterator[An
 
 
 def _get_triple(association: Json) -> tuple[str, ...] | None:
-    """Return an association's (origin, destination, type), or None if one of them is missing."""
     ends = (association.get("originNodeURI"), association.get("destinationNodeURI"))
     identifiers = [end.get("identifier") if isinstance(end, dict) else None for end in ends]
     parts = [*identifiers, association.get("associationType")]

@@ -13,7 +13,10 @@ from .fixes import Fixer, get_fixer
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Describes a field of a model class: its type, its fixer, and whether it is required."""
+    """Describes a field of a model class: its type, its fixer, and whether it is required.
+
+    The fixer is the function that repairs common mistakes in values of that type.
+    """
 
     model: type[CaseObject] | None
     """The class of its objects, or None for other values."""
@@ -28,7 +31,7 @@ class FieldSpec:
 
 @cache
 def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
-    """Return a ``FieldSpec`` (type, fixer, whether required) for each field of a class, by name."""
+    """Return a ``FieldSpec`` for each field of a model class, keyed by the field's name."""
     hints = get_type_hints(model, include_extras=True)
     return {
         name: _field_spec(hints[name], required=field.is_required())
@@ -38,7 +41,10 @@ def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
 
 @cache
 def get_names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
-    """Return the field names of a model class, keyed by their lower-case (case-folded) spelling."""
+    """Return the field names of a model class, keyed by their case-folded spelling.
+
+    It serves to recognize fields that a file spells with other capital letters.
+    """
     return {name.casefold(): name for name in model.model_fields}
 
 

@@ -59,7 +59,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RawNumber(float):
-    """A float that keeps its JSON notation, because a code 1.10 would otherwise become 1.1."""
+    """A float that keeps its notation in the JSON file, because a code 1.10 would become 1.1."""
 
     __slots__ = ("text",)
 
@@ -73,12 +73,12 @@ def is_uri(value: object) -> bool:
 
 
 def make_uuid_urn(identifier: str) -> str:
-    """Return ``urn:uuid:`` and the identifier: the uri of an entity that has no other one."""
+    """Return ``urn:uuid:`` and the identifier, which is the uri of an entity that has no other."""
     return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
 def fix_string(value: Any) -> Fix | None:
-    """Return the fix for a number or boolean in a string field: its JSON text as a string."""
+    """Fix a number or boolean in a string field: turn it into a string with its JSON text."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -90,7 +90,7 @@ def fix_string(value: Any) -> Fix | None:
 
 
 def fix_identifier(value: Any) -> Fix | None:
-    """Return the fix for an identifier with whitespace around it, or given as a number."""
+    """Fix an identifier that has whitespace around it, or that is a number instead of a string."""
     if not isinstance(value, str):
         return fix_string(value)
     stripped = value.strip()
@@ -98,7 +98,7 @@ def fix_identifier(value: Any) -> Fix | None:
 
 
 def fix_uri(value: Any) -> Fix | None:
-    """Return the fix for a uri with invalid characters, or without the slash before its UUID."""
+    """Fix a uri that has invalid characters, or that lacks the slash before its UUID."""
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
@@ -109,13 +109,13 @@ def fix_uri(value: Any) -> Fix | None:
 
 
 def fix_date(value: Any) -> Fix | None:
-    """Return the fix for a timestamp in a date field: the date of the timestamp."""
+    """Fix a timestamp in a date field: keep only its date."""
     date_ = _match_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _remove_if_empty(value)
 
 
 def fix_datetime(value: Any) -> Fix | None:
-    """Return the fix for a timestamp that lacks its zone or time, or has a space instead of T."""
+    """Fix a timestamp that lacks its time zone or time, or has a space instead of the T."""
     if _match_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
     if _match_date(DATETIME, value) and value[10] == " ":
@@ -126,7 +126,7 @@ def fix_datetime(value: Any) -> Fix | None:
 
 
 def _match_date(pattern: re.Pattern[str], value: Any) -> str | None:
-    """Return the date in a string that matches a pattern, or None if there is no such date."""
+    """Return the date in a string that matches ``pattern``, or None if that date does not exist."""
     match = pattern.fullmatch(value) if isinstance(value, str) else None
     with suppress(ValueError):
         return match and date.fromisoformat(match[1]).isoformat()
@@ -134,7 +134,7 @@ def _match_date(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def fix_integer(value: Any) -> Fix | None:
-    """Return the fix for a 32-bit integer that is written as a string."""
+    """Fix a 32-bit integer that is written as a string."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = int(value.strip().partition(".")[0])
@@ -142,7 +142,7 @@ def fix_integer(value: Any) -> Fix | None:
 
 
 def fix_number(value: Any) -> Fix | None:
-    """Return the fix for a number that is written as a string, if a float holds it exactly."""
+    """Fix a number that is written as a string, if a float can hold it exactly."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = float(value.strip())
@@ -155,7 +155,7 @@ def fix_number(value: Any) -> Fix | None:
 
 
 def fix_case_version(value: Any) -> Fix | None:
-    """Return the fix for a caseVersion: a number becomes a string, other values are removed."""
+    """Fix a caseVersion: turn a number into a string, and remove any other invalid value."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return fix_string(value) or ("case-version", REMOVED)
@@ -173,17 +173,20 @@ def _make_vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
 
 
 def _fold_term(name: str) -> str:
-    """Return a term without case, spaces, hyphens, underscores and a leading "is"."""
+    """Return a term without case, spaces, hyphens, underscores and a leading "is".
+
+    Two spellings of the same term become equal in this way.
+    """
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 
 def _remove_if_empty(value: Any) -> Fix | None:
-    """Return the fix that removes an empty string from a field, or None for any other value."""
+    """Fix an empty string by removing the field; return None for any other value."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
 def no_fix(_: Any) -> None:
-    """Return None for any value: the fixer of types that are never repaired, such as extensions."""
+    """Return None for any value: the fixer for types that need no repair, such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -201,5 +204,5 @@ _FIXERS: list[tuple[Any, Fixer]] = [
 
 
 def get_fixer(kind: Any) -> Fixer:
-    """Return the fixer of a field type, such as ``fix_uri`` for ``Uri``."""
+    """Return the function that fixes values of a field type, such as ``fix_uri`` for ``Uri``."""
     return next((fixer for known, fixer in _FIXERS if known == kind), no_fix)

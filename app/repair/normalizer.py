@@ -31,7 +31,8 @@ MAX_UNKNOWN_FIELDS = 1000
 class Normalizer:
     """Converts the fields of a JSON package to the types that the model classes require.
 
-    It logs each repair, and collects the entities and links that it visits for later repairs.
+    It logs each repair. It also collects the entities and links that it visits, because later
+    repairs need to look at all of them.
     """
 
     def __init__(self, log: RepairLog, document_title: str | None) -> None:
@@ -44,9 +45,10 @@ class Normalizer:
         """The strings that links were made from, by the ``id()`` of the link."""
 
     def normalize(self, model: type[CaseObject], value: Json, path: str) -> None:
-        """Repair a JSON object and all objects in it, in place; add them to entities and links.
+        """Repair a JSON object and all objects in it, in place, and collect its entities and links.
 
-        ``model`` is the class that the object should conform to, ``path`` its path in the file.
+        ``model`` is the class to which the object should conform; ``path`` is its path in the file,
+        for the report of repairs.
         """
         path = self.log.set_path(value, path)
         self._drop_nulls(value, path)
@@ -135,7 +137,10 @@ class Normalizer:
         return link
 
     def _move_unknown_to_extensions(self, model: type[CaseObject], value: Json, path: str) -> None:
-        """Move fields that a class does not have to ``extensions``, or drop them if it has none."""
+        """Move fields that the class does not define into the object's ``extensions``.
+
+        They are dropped if the class has no ``extensions``.
+        """
         unknown = _find_unknown_names(model, value)
         extensions = self._get_or_create_extensions(model, value) if unknown else None
         for name in unknown:
@@ -151,10 +156,10 @@ class Normalizer:
                 self.log.count_field("unknown-field", name)
 
     def _get_or_create_extensions(self, model: type[CaseObject], value: Json) -> Json | None:
-        """Return the ``extensions`` object that unknown fields move to, creating it if missing.
+        """Return the ``extensions`` object that unknown fields move to; create it if it is missing.
 
-        If ``extensions`` is an array, append a new object to it and return that one. Return None if
-        the model has no ``extensions`` or their present value has the wrong type.
+        If ``extensions`` is an array, append a new object to it and return that object. Return None
+        if the class has no ``extensions``, or if the value in the file has the wrong type.
         """
         if "extensions" not in get_field_specs(model):
             return None
@@ -167,13 +172,16 @@ class Normalizer:
 
 
 def _find_unknown_names(model: type[CaseObject], value: Json) -> list[str]:
-    """Return the names of fields that a class lacks, or no names if there are more than 1,000."""
+    """Return the names of fields that the class lacks, or none if there are more than 1,000."""
     names = [name for name in value if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
 def _find_standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return the standard name for another spelling of a field's name, and the value to store."""
+    """Return a field's standard name, or None if it is unknown, and the value to store there.
+
+    The file may spell the name differently, or use a name that other programs give the field.
+    """
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

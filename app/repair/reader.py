@@ -55,7 +55,7 @@ SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """Selects repairs that change identifiers or association types; all are off by default."""
+    """Switches for repairs that change identifiers or association types; all are off by default."""
 
     replace_url_identifiers: bool = False
     """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
@@ -72,9 +72,9 @@ EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
-    """Repair a JSON package as far as possible; return the new bytes and a report.
+    """Repair a JSON package as far as possible; return its new bytes and a list of the repairs.
 
-    A valid package is returned unchanged. Raises ``BadRequest`` if it is not a JSON object.
+    A valid package is returned unchanged. Raises ``BadRequest`` if ``raw`` is not a JSON object.
     """
     if _read_unchanged(raw):
         return raw, []
@@ -120,7 +120,6 @@ def read_repaired(
 def _read_unchanged(
     raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
 ) -> Package | None:
-    """Return the parsed package if it is valid and needs no repair, else None."""
     if detect_encoding(raw) != "utf-8":
         return None
     body = raw.removeprefix(BOM_UTF8)
@@ -138,10 +137,10 @@ def _read_unchanged(
 
 
 def is_json_export(raw: bytes, package: Package) -> bool:
-    """Return whether a JSON file is, byte for byte, as ``case-server export`` writes it.
+    """Return whether a JSON file has exactly the bytes that ``case-server export`` writes.
 
-    Exports are read without repairs, so that importing an export gives the same framework, even if
-    its stored values are unusual.
+    Such a file is read without repairs, so that importing an export gives the same framework, even
+    if the framework has values that a repair would change.
     """
     if not (raw.startswith(b'{"CFDocument":{') and raw.endswith(b"}\n")):
         return False
@@ -171,10 +170,11 @@ def _serialize_document_link(document: str) -> str:
 
 
 class RepairedPackage:
-    """Holds a package after its repairs, as a tree of JSON objects, and the log of the repairs.
+    """Repairs a package, and holds it as a tree of JSON objects with the log of its repairs.
 
-    ``derived`` are the values that the file lacks, ``entities`` are the entities in the tree, each
-    with its class; ``inexact_numbers`` are the numbers that the tree does not represent exactly.
+    ``derived`` lists the values that the reader derived because the file lacks them. ``entities``
+    contains each entity of the tree with its class. ``inexact_numbers`` contains the numbers that a
+    float in the tree does not represent exactly.
     """
 
     def __init__(
@@ -224,9 +224,9 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with the path that it has in the original file.
+        """Convert a problem's path in the repaired package to the path in the original file.
 
-        The messages in ``MESSAGES_WITH_VALUE`` also get the invalid value.
+        Messages listed in ``MESSAGES_WITH_VALUE`` are extended by the invalid value.
         """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
@@ -235,9 +235,9 @@ class RepairedPackage:
         return Problem(path=self.log.to_original_path(self.tree, path), message=message)
 
     def _drop_implied_identifier(self) -> None:
-        """Remove the package's own identifier if the document or its package link has the same.
+        """Remove an identifier of the package that equals that of its document or package link.
 
-        TimeBack's APIs add it; the standard has no such field.
+        TimeBack's APIs add this identifier, but the standard defines no such field.
         """
         document = self.tree.get("CFDocument")
         if not isinstance(document, dict):
@@ -254,7 +254,7 @@ class RepairedPackage:
                 del self.tree[name]
 
     def _convert_to_utf8(self, raw: bytes) -> bytes:
-        """Return JSON as UTF-8 without a byte order mark, and log what that changed."""
+        """Convert JSON to UTF-8 without a byte order mark, and log this if it changed the bytes."""
         encoding = detect_encoding(raw)
         if encoding != "utf-8":
             self.log.record("encoding", "", encoding.upper(), "UTF-8")
@@ -274,7 +274,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return (class name, identifier) of the document and of entities without a change time."""
+    """Return (class name, identifier) of each entity that has no time of its last change."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities
@@ -283,7 +283,7 @@ def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
 
 
 def _parse(raw: bytes) -> Json:
-    """Parse bytes that must be a JSON object; floats become ``RawNumber``, with their notation."""
+    """Parse bytes as a JSON object; floats become ``RawNumber``, which keeps their notation."""
     try:
         tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Resolution of references with other spellings of identifiers, and repair of external nodes.
+"""Correct references that spell identifiers differently, and links to nodes outside CASE.
 
 A UUID is the same in any letter case, with braces and as ``urn:uuid:…`` (RFC 4122, section 3), but
 CASE compares identifiers literally. So a reference that matches exactly one entity of the package,
@@ -63,7 +63,7 @@ IDENTIFIERS_IN_BODY = re.compile(r'"identifier":"((?:[^"\\]|\\.)*)"')
 
 
 def fold_identifier(name: str) -> str:
-    """Return an identifier without letter case, braces and ``urn:uuid:``, for comparison."""
+    """Return an identifier in lower case without braces and ``urn:uuid:``, for comparison."""
     bare = name.strip().casefold()
     while True:
         inner = bare.removeprefix(URN_PREFIX)
@@ -75,7 +75,7 @@ def fold_identifier(name: str) -> str:
 
 
 def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether any row refers to another one by a different spelling of its identifier."""
+    """Return whether any row of a package refers to another by a differently spelled identifier."""
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -89,9 +89,9 @@ def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
 
 
 class References:
-    """Finds the entity of a package that a reference means, in any spelling of the identifier.
+    """Finds the entity of a package to which a reference points, in any spelling of identifiers.
 
-    ``aliases`` maps original identifiers of entities to those that replaced them.
+    ``aliases`` maps the original identifiers of entities to the identifiers that replaced them.
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
@@ -121,10 +121,11 @@ class References:
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
     def find_identifier(self, field: str, name: str) -> str | None:
-        """Return the identifier of the only entity that a field's value can mean, else None.
+        """Return the identifier of the only entity to which a reference can point, or None.
 
-        ``name`` is an identifier in any spelling, or a relative uri that ends in one. ``field``
-        limits the classes of entities: ``licenseURI`` means a CFLicense.
+        ``name`` is an identifier in any spelling, or a relative uri that ends with one. ``field``
+        is the name of the reference's field, which limits the classes: ``licenseURI`` means a
+        CFLicense.
         """
         return self._find(field, fold_identifier(name)) or self._find(
             field, fold_identifier(_get_last_segment(name))
@@ -157,10 +158,10 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
     *,
     uris: dict[str, str],
 ) -> None:
-    """Correct the identifier of a link that spells it differently from the entity it refers to.
+    """Correct a link that spells the identifier of an entity differently from the entity itself.
 
-    A link without a uri of its own also gets the entity's. ``source`` is the string that the link
-    was made from, if it was one; ``uris`` maps the identifiers of entities to their uris.
+    A link without a uri of its own also gets the entity's uri. ``source`` is the string from which
+    the link was made, or None; ``uris`` maps the identifiers of entities to their uris.
     """
     before = link.get("identifier")
     if references.is_known(field, before):
@@ -181,7 +182,7 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
 def repair_relative_uri(
     field: str, link: Json, uris: dict[str, str], references: References, log: RepairLog
 ) -> None:
-    """Replace the relative uri of a link to an entity of the package by that entity's uri."""
+    """Replace a link's relative uri by the uri of the entity of the package that it points to."""
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
         return
@@ -200,10 +201,10 @@ def is_identifier(value: object) -> bool:
 
 
 def repair_external_node(link: Json, log: RepairLog) -> str | None:
-    """Give a link to a node outside CASE a valid identifier: a UUID made from its URL.
+    """Give a link to a node outside CASE a valid identifier: a UUID derived from the node's URL.
 
-    Otherwise, one such node would make the whole framework invalid. Return the previous identifier
-    if the link no longer contains it.
+    Without it, one such node would make the whole framework invalid. Return the previous identifier
+    if the link no longer contains it, so that the caller can keep it; otherwise None.
     """
     replaced: str | None = None
     original = next(
@@ -234,7 +235,7 @@ def repair_external_node(link: Json, log: RepairLog) -> str | None:
 
 
 def repair_target_type(link: Json, log: RepairLog) -> None:
-    """Rewrite a link's targetType as ``ext:name`` if it is not one that the standard defines."""
+    """Rewrite a link's targetType as ``ext:name`` unless the standard defines it."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
@@ -248,7 +249,7 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
 
 
 def make_extension_name(name: str) -> str:
-    """Convert a term that the standard lacks to its form for other terms, ``ext:name``."""
+    """Convert a term that the standard does not define to a valid extension term, ``ext:name``."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
@@ -256,9 +257,10 @@ def make_extension_name(name: str) -> str:
 
 
 def keep_association_types(entities: Entities, log: RepairLog) -> None:
-    """Rewrite association types that the standard lacks as ``ext:name``, so that they are valid.
+    """Rewrite association types that the standard does not define as ``ext:name``.
 
-    If that changes the name, ``extensions.associationType`` keeps the original one.
+    Import otherwise refuses them. If the rewriting changes the name itself,
+    ``extensions.associationType`` keeps the original name.
     """
     originals: dict[str, str] = {}
     for schema, association in entities:
@@ -288,9 +290,10 @@ def is_url_identifier(value: object) -> bool:
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Replace entity identifiers that are URLs by UUIDs made from them; return the UUIDs by URL.
+    """Replace identifiers of entities that are URLs by UUIDs derived from them.
 
-    The URL becomes the uri of the entity; ``extensions.uri`` keeps another uri that it had.
+    The URL becomes the uri of the entity, and ``extensions.uri`` keeps a different previous uri.
+    Returns a dict from each URL to its UUID.
     """
     aliases: dict[str, str] = {}
     for schema, entity in entities:
@@ -321,9 +324,9 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
 
 
 def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
-    """Replace the identifier of a link by a UUID made from it if the identifier is a URL.
+    """Replace the identifier of a link by a UUID derived from it if the identifier is a URL.
 
-    The URL becomes the link's uri, unless it already has a valid one.
+    The URL becomes the link's uri, unless the link already has a valid uri.
     """
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):

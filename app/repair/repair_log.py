@@ -111,7 +111,7 @@ class Repair:
 
     @property
     def summary(self) -> str:
-        """The explanation of the repair, with the names and counts of the fields it changed."""
+        """A sentence that explains the repair, with the names and counts of the changed fields."""
         listed = [
             f"{truncate(name, MAX_FIELD_CHARS)} ({count:,})" for name, count in self.fields.items()
         ]
@@ -130,7 +130,10 @@ class Repair:
 
 
 class RepairLog:
-    """Collects the repairs of one file, and the paths that objects had in the original file."""
+    """Collects the repairs of one file for the report to the user.
+
+    It also records which path each object had in the original file, because repairs move objects.
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -141,10 +144,10 @@ class RepairLog:
         self._original_names: dict[tuple[int, str], str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Count a repair; the first one of each kind is kept as the example in the report.
+        """Count a repair; the first repair of each kind becomes the example in the report.
 
-        ``kind`` is a key of ``EXPLANATIONS``; ``path`` is the path of the value in the original
-        file.
+        ``kind`` is a key of ``EXPLANATIONS``. ``path`` is the path of the value in the original
+        file; ``before`` and ``after`` are the value before and after the repair.
         """
         self._counts[kind] += 1
         if kind not in self._first:
@@ -152,34 +155,37 @@ class RepairLog:
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
-        """Count a field that a kind of repair moved to ``extensions``, set there, or dropped."""
+        """Count a field that a repair moved to ``extensions``, set there, or dropped.
+
+        The report then names these fields.
+        """
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[Repair]:
-        """Return one ``Repair`` per kind, with its count, in order of first occurrence."""
+        """Return one ``Repair`` per kind, in the order in which the kinds first occurred."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()
         ]
 
     def set_path(self, value: Json, path: str) -> str:
-        """Record where an object is in the original file, and return that path.
+        """Record the path of an object in the original file, and return that path.
 
-        For an object that was moved, it is the path recorded by ``record_path_before_move``.
+        If ``record_path_before_move`` was called for the object, its earlier path is used instead.
         """
         path = self._paths[id(value)] = self._kept_paths.get(id(value), path)
         return path
 
     def record_path_before_move(self, value: Json, path: str) -> None:
-        """Record where an object is in the original file, before it moves within the package."""
+        """Record the path of an object in the original file before a repair moves the object."""
         self._kept_paths[id(value)] = path
 
     def get_path_before_move(self, value: Json) -> str | None:
-        """Return the path that an object had before it was moved, or None if it was not moved."""
+        """Return the path that an object had before a repair moved it, or None if none did."""
         return self._kept_paths.get(id(value))
 
     def get_original_path(self, value: Json, field: str = "") -> str:
-        """Return the path that an object, or a field of it, has in the original file."""
+        """Return the path of an object, or of its field ``field``, in the original file."""
         return join_path(self._paths[id(value)], self._get_original_name(value, field))
 
     def record_rename(self, value: Json, before: str, after: str) -> None:
@@ -187,7 +193,10 @@ class RepairLog:
         self._original_names[id(value), after] = before
 
     def to_original_path(self, tree: Json, path: str) -> str:
-        """Translate a path in the repaired package to the path in the original file."""
+        """Convert a path in the repaired package to the path in the original file, for messages.
+
+        ``tree`` is the repaired package.
+        """
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):
@@ -224,7 +233,7 @@ def join_path(path: str, field: str) -> str:
 
 
 def truncate_value(value: Any) -> Any:
-    """Return a copy of a JSON value, or the first 200 characters of its text if it is longer."""
+    """Return a copy of a JSON value; shorten its text to 200 characters if it is longer."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_EXAMPLE_CHARS:
         # A copy, because the normalizer may go on to repair the value itself.
@@ -233,5 +242,5 @@ def truncate_value(value: Any) -> Any:
 
 
 def format_example(value: Any) -> str:
-    """Return a value as JSON text for a message, or "nothing" for None, an absent value."""
+    """Return a value as JSON text for a message; None, an absent value, becomes "nothing"."""
     return "nothing" if value is None else to_json(value).decode()

@@ -53,9 +53,9 @@ Edge = tuple[Json, Json | None]
 
 
 class SparsePackage:
-    """Completes a JSON package that lacks identifiers or a document, or whose items are nested.
+    """Completes a JSON package without identifiers or a document, or with nested items.
 
-    It edits the package in place, before the other repairs.
+    It edits the package in place. It runs before all other repairs, which expect flat lists.
     """
 
     def __init__(self, package: Json, root: str, log: RepairLog, defaults: Defaults | None) -> None:
@@ -97,7 +97,10 @@ class SparsePackage:
         return items if isinstance(items, list) else []
 
     def _flatten_tree(self) -> list[Edge]:
-        """Move nested items to CFItems; return all (item, parent) pairs, [] if none was nested."""
+        """Move nested items into the list CFItems, and return an (item, parent) pair for each item.
+
+        Return an empty list if no item was nested.
+        """
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -150,7 +153,7 @@ class SparsePackage:
             stack.extend(reversed(below))
 
     def _add_document(self, lists: set[str]) -> None:
-        """Create a CFDocument from the fields of the package that the standard does not define."""
+        """Create a CFDocument from the package's fields that the standard does not define."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in lists
@@ -169,7 +172,7 @@ class SparsePackage:
                 self._log.record("field-name", join_path(path, name), name, standard)
 
     def _set_options(self, options: Defaults) -> None:
-        """Set the document's values that were given as options; they replace those of the file."""
+        """Set the title, creator and identifier that the user gave in place of the file's."""
         assert self._document is not None
         values = {"title": options.title, "creator": options.creator}
         for name, value in values.items():
@@ -183,9 +186,9 @@ class SparsePackage:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Return the document's identifier; derive a missing one from its title and creator.
+        """Return the document's identifier, derived from its title and creator if it has none.
 
-        Return None if it has none of them. A missing time of change becomes that of the file.
+        Return None if these are missing, too. A missing change time is set to that of the file.
         """
         document = self._document or {}
         identifier = _get_identifier(document)
@@ -224,7 +227,7 @@ class SparsePackage:
             )
 
     def _add_associations(self, edges: list[Edge], document: str) -> None:
-        """Add the isChildOf associations of (item, parent) pairs that the package lacks."""
+        """Add those isChildOf associations for (item, parent) pairs that the package lacks."""
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         stated = self._package.setdefault(key, [])
         if not isinstance(stated, list):
@@ -266,7 +269,7 @@ class SparsePackage:
             self._number_siblings(group)
 
     def _number_siblings(self, siblings: list[tuple[Json, Any]]) -> None:
-        """Number siblings in file order, unless the file gives a number for one of them."""
+        """Number siblings in file order, unless the file contains a number for one of them."""
         if any(number is not None for _, number in siblings):
             for association, number in siblings:
                 if number is not None:
@@ -295,9 +298,9 @@ def _get(value: Json, name: str) -> Any:
 
 
 def find_child_lists(value: Any) -> list[str]:
-    """Return the names of an object's lists of child items, such as ``children``.
+    """Return the names of an object's fields that contain child items, such as ``children``.
 
-    Every member of such a list has a statement or title.
+    Such a field is a list whose members all have a statement or a title.
     """
     return [
         name
