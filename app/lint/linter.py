@@ -38,7 +38,7 @@ JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
 class Finding(NamedTuple):
-    """A rule violation at a path in the package, before its line and column are known."""
+    """A violation of a rule, with its path in the package; line and column are added later."""
 
     rule: str
     path: str
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 class DetailedRepairLog(RepairLog):
     """A repair log that also records, for each JSON path, the kind of the first repair there.
 
-    The linter uses it to tell for each violation whether import would repair it.
+    With it, the linter tells the user which violations import would repair.
     """
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
 
 
 def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that import ignores, although the standard forbids it."""
+    """Yield a problem for each null that import ignores although the standard forbids it."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
@@ -147,7 +147,7 @@ def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
 
 
 def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
-    """Yield a finding for each problem of the file and each that became visible by repair."""
+    """Yield a finding for each problem of the file and each that only a repair uncovered."""
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in remaining if problem["path"] not in reported]
     for problem in (*problems, *uncovered):
@@ -166,7 +166,7 @@ def _report_nonstandard_spellings(
 def _add_positions(
     text: str, findings: list[Finding], repairs: dict[Finding, str]
 ) -> list[Violation]:
-    """Return the findings with line and column, in the order in which they appear in the file."""
+    """Return the findings as violations with line and column, sorted by their place in the file."""
     positions = JsonPositions(text, {finding.path for finding in findings})
     violations = [
         Violation(
@@ -186,7 +186,7 @@ def _add_positions(
 def _explain_repairs(
     log: DetailedRepairLog, findings: list[Finding], remaining: list[Problem]
 ) -> dict[Finding, str]:
-    """Return, for each finding that import repairs, a sentence that says how."""
+    """Return a sentence that describes the repair of each finding that import would repair."""
     refused = {problem["path"] for problem in remaining}
     refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
     repairs = {}

@@ -25,7 +25,7 @@ POSITION = re.compile(r"(?<=\[)\d+(?=\])|(?<=\b(?:line|cell) )\w+|(?<=\brow )\d+
 
 @dataclass(frozen=True)
 class SourceResult:
-    """The violations in one source (a file or URL), or the reason why it could not be read."""
+    """The violations in one source (a file or URL), or the reason why the source is unreadable."""
 
     source: str
     document: str | None = None
@@ -37,9 +37,10 @@ class SourceResult:
 
 
 def strip_indexes_from_path(path: str) -> str:
-    """Return a path without its numbers, so that similar violations can be grouped.
+    """Return a path without indexes, so that similar violations can be grouped.
 
-    ``CFItems[3].uri`` becomes ``CFItems[].uri``; row, line and cell numbers are removed, too.
+    ``CFItems[3].uri`` becomes ``CFItems[].uri``; the numbers of rows, lines and cells are removed,
+    too.
     """
     return POSITION.sub("", path)
 
@@ -110,9 +111,9 @@ def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
 
 
 def _format_examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
-    """Yield lines for all violations, or for five examples of different kinds.
+    """Yield the lines of text for all violations of a rule, or for five different examples.
 
-    An example stands for all violations of a rule with the same message and similar paths.
+    An example represents all violations with the same message and similar paths.
     """
     if everything:
         yield from (_format_violation(violation, 0) for violation in violations)

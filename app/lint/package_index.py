@@ -71,7 +71,7 @@ def get_strings(body: Json, name: str) -> list[str]:
 def get_objects(body: Json, name: str) -> list[Json]:
     """Return the JSON objects in the field ``name``, which may hold an array or a single object.
 
-    Values of other types are left out.
+    Values that are not objects are left out.
     """
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
@@ -88,15 +88,16 @@ def get_link_identifiers(body: Json, name: str) -> list[str]:
 
 
 def get_standard_class_name(schema: type[Entity]) -> str:
-    """Return the name that the standard gives a model class: ``CFItem`` for ``CFPckgItem``, too."""
+    """Return the standard's name for a model class; for example, ``CFPckgItem`` is a ``CFItem``."""
     return schema.__name__.replace("CFPckg", "CF")
 
 
 class PackageIndex:
-    """Looks up the entities of a package by kind, by identifier and by place in the tree.
+    """Looks up the entities of a package by class, by identifier and by place in the tree.
 
-    ``by_identifier`` contains the first entity with each identifier. ``edges`` may be passed if
-    ``nodes`` contains no associations.
+    If several entities share an identifier, ``by_identifier`` contains the first. By default, edges
+    are made from the associations in ``nodes``; pass ``edges`` if ``nodes`` contains no
+    associations.
     """
 
     def __init__(self, nodes: list[Node], edges: list[Edge] | None = None) -> None:
@@ -111,7 +112,7 @@ class PackageIndex:
                 self.by_identifier.setdefault(node.identifier, node)
 
     def get_nodes_of_kind(self, *kinds: str) -> list[Node]:
-        """Return all entities of the given classes, for example ``"CFItem"``."""
+        """Return all entities of the given classes, such as ``"CFItem"``."""
         return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
     @property
@@ -126,7 +127,7 @@ class PackageIndex:
 
     @cached_property
     def edges(self) -> list[Edge]:
-        """The associations that have a type and an identifier at both ends; others are invalid."""
+        """All associations as edges, except invalid ones, which lack a type or one end."""
         return list(self._edges())
 
     def _edges(self) -> Iterator[Edge]:
@@ -141,7 +142,7 @@ class PackageIndex:
 
     @cached_property
     def tree_edges(self) -> list[Edge]:
-        """The isChildOf associations, without those from a node to itself."""
+        """The isChildOf associations, except those that connect a node to itself."""
         return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
 
     @cached_property
@@ -156,12 +157,12 @@ class PackageIndex:
 
     @cached_property
     def tree_nodes(self) -> set[str]:
-        """The identifiers of all possible nodes of the tree: the document and the items."""
+        """The identifiers of all entities that may be in the tree: the document and the items."""
         nodes = self.get_nodes_of_kind("CFDocument", "CFItem")
         return {node.identifier for node in nodes if node.identifier is not None}
 
     def format_label(self, identifier: str) -> str:
-        """Return a name for a node that a message can show: its code, title or else identifier."""
+        """Return the code or title of a node, or else its identifier, for use in a message."""
         node = self.by_identifier.get(identifier)
         fields = ("humanCodingScheme", "abbreviatedStatement", "title") if node else ()
         names = (get_string(node.body, field) for field in fields if node)

@@ -14,9 +14,9 @@ PATH_SEPARATOR = re.compile(r"[.\[]")
 
 
 def iter_ancestor_paths(path: str) -> Iterator[str]:
-    """Yield the paths of all values that contain a path's value, innermost first.
+    """Yield the paths of all values that contain the value at ``path``, innermost first.
 
-    ``a[0].b`` yields ``a[0]``, ``a`` and ``""``, the whole text.
+    ``a[0].b`` yields ``a[0]``, ``a`` and ``""``, which is the path of the whole JSON text.
     """
     for separator in reversed(list(PATH_SEPARATOR.finditer(path))):
         if separator.start():
@@ -26,9 +26,9 @@ def iter_ancestor_paths(path: str) -> Iterator[str]:
 
 
 class JsonPositions:
-    """Finds the line and column of selected paths in a JSON text.
+    """Finds the line and column of selected paths in a JSON text, to report violations there.
 
-    Values that contain none of the paths are skipped by the C scanner of ``json``, which is many
+    Values that contain none of these paths are skipped by the C scanner of ``json``, which is many
     times faster than parsing them in Python.
     """
 
@@ -62,7 +62,10 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record where selected paths in the value at offset ``start`` begin; return its end."""
+        """Record where the selected paths begin in the value at offset ``start``.
+
+        Returns the offset of the end of the value.
+        """
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]

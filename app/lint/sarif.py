@@ -97,7 +97,11 @@ def _create_results(located: list[tuple[str, Violation]]) -> list[Json]:
 
 
 def _compute_fingerprint(source: str, violation: Violation) -> str:
-    """Return a hash that identifies a violation even after other entities were added or removed."""
+    """Return a hash that identifies a violation across reports.
+
+    It stays the same when other entities are added or removed, so that code scanning services do
+    not report an old violation as a new one.
+    """
     parts = (
         source,
         violation.rule,
@@ -129,7 +133,7 @@ def _create_result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _create_uri(source: str) -> str:
-    """Return the URI of a linted source; that of a file below the current folder is relative."""
+    """Return the URI of a source; for a file below the current folder, it is a relative URI."""
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":

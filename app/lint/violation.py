@@ -16,7 +16,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Match(NamedTuple):
-    """A place that violates a rule: an entity, its field ("" for the whole), and the problem."""
+    """What a rule found: an entity, the field that is wrong ("" for the whole entity), and why."""
 
     node: Node
     field: str
@@ -48,7 +48,7 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule violation as reports show it, with its position in the file."""
+    """A violation of a rule with its position in the file, as reports show it."""
 
     rule: str
     severity: Severity
@@ -81,7 +81,10 @@ class LintResult:
 
 
 def meets_threshold(severity: Severity, threshold: Severity | Literal["never"]) -> bool:
-    """Return whether a severity is at least as severe as ``threshold``; nothing meets ``never``."""
+    """Return whether a severity is at least as severe as ``threshold``.
+
+    ``threshold`` comes from an option such as --fail-on; no severity meets the threshold ``never``.
+    """
     if threshold == "never":
         return False
     return SEVERITIES.index(severity) <= SEVERITIES.index(threshold)

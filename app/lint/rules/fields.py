@@ -158,7 +158,7 @@ def find_unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
 
 
 def _count_distinct_values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
-    """Yield each value of a field, with the first entity that has it and the number of entities."""
+    """Yield (first entity, value, number of entities) for each distinct value of a field."""
     first: dict[str, Node] = {}
     counts: Counter[str] = Counter()
     for node in index.get_nodes_of_kind("CFDocument", "CFItem"):

@@ -43,9 +43,9 @@ REDUNDANT_LINK_FIELDS = {
 
 
 def find_external_references(index: PackageIndex) -> Iterator[Match]:
-    """Find associations with an end outside the package, except isChildOf.
+    """Find associations with an origin or destination outside the package.
 
-    ``find_unknown_parents`` reports those of isChildOf.
+    Those of the type isChildOf are left to ``find_unknown_parents``.
     """
     for edge in index.edges:
         for field, end in (
@@ -59,7 +59,7 @@ def find_external_references(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
-    """Find links to definitions that the package lacks; each definition is reported once."""
+    """Find links to definitions that are not in the package; report each definition once."""
     first: dict[tuple[str, str], Node] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for node in index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation"):
@@ -76,9 +76,9 @@ def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_unused_definitions(index: PackageIndex) -> Iterator[Match]:
-    """Find definitions to which nothing refers.
+    """Find definitions to which no entity refers.
 
-    A definition also counts as used if one below it in the hierarchy is used.
+    A definition also counts as used if a definition below it in the hierarchy is used.
     """
     users = index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation")
     linked = {
@@ -109,7 +109,7 @@ def _get_names(definition: Node) -> set[tuple[str, str]]:
 
 
 def _get_parent_codes(body: Json) -> list[str]:
-    """Return the hierarchy codes above a definition's own: ``A`` and ``A.1`` for ``A.1.b``."""
+    """Return the hierarchy codes of the definitions above one: ``A`` and ``A.1`` for ``A.1.b``."""
     code = get_string(body, "hierarchyCode") or ""
     return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
 
@@ -119,7 +119,7 @@ def _format_title(definition: Node) -> str:
 
 
 def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
-    """Find items and associations whose CFDocumentURI is not the document of this package."""
+    """Find items and associations whose CFDocumentURI is not that of the package's document."""
     root = index.document
     for node in (
         index.get_nodes_of_kind("CFItem", "CFAssociation") if root and root.identifier else ()
@@ -131,7 +131,10 @@ def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
-    """Find links of entities to the document or package that contains them; one match per class."""
+    """Find links of entities to the document or package that contains them anyway.
+
+    Each class of entities gives one match.
+    """
     for kind, field in REDUNDANT_LINK_FIELDS.items():
         nodes = [node for node in index.get_nodes_of_kind(kind) if field in node.body]
         if nodes:
@@ -140,7 +143,7 @@ def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Match]:
-    """Find rubric criteria and levels with a wrong parent identifier or an unknown item."""
+    """Find rubric criteria and levels that name the wrong parent or refer to an unknown item."""
     nodes = {
         id(node.body): node
         for node in index.get_nodes_of_kind("CFRubricCriterion", "CFRubricCriterionLevel")

@@ -114,7 +114,7 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
 
 
 def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Find parents of which only some children have a sequence number."""
+    """Find parents with children of which some have a sequence number and others have none."""
     for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
