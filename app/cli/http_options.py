@@ -42,7 +42,7 @@ NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
 
 def http_options(command: Command) -> Command:
-    """Decorate a command that reads URLs with --token and the options to request a token."""
+    """Add --token, and the options for requesting a token, to a command that reads URLs."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -56,9 +56,9 @@ dense_option = click.option(
 
 
 def make_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create the URL downloader that a command's options ask for, and pop these from ``flags``.
+    """Create the URL downloader for the options in ``flags``, and remove these options from it.
 
-    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` if
+    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` if the
     options contradict each other or are incomplete.
     """
     token, url, client, secret = (flags.pop(name) for name in NAMES)
@@ -78,7 +78,7 @@ def make_fetcher(flags: dict[str, Any]) -> Fetcher:
 
 
 def _refuse_unused_client() -> None:
-    """Refuse --client-id and --client-secret without --token-url.
+    """Raise ``UsageError`` if --client-id or --client-secret is given without --token-url.
 
     Their environment variables are accepted, because they may be set for other commands.
     """

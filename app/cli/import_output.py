@@ -22,7 +22,7 @@ START_OF_FILE = "the start of the file"
 
 
 def print_import_result(result: ImportResult, *, quiet: bool) -> None:
-    """Print the result of importing one source; refusals and warnings go to stderr.
+    """Print the result of importing one source; errors and warnings go to stderr.
 
     If ``quiet``, print only why a source was refused.
     """
@@ -88,7 +88,7 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
 
 
 def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
-    """Merge the problems of all identifiers that are URLs into one that gives their number."""
+    """Merge the problems of all identifiers that are URLs into one problem with their number."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]
@@ -100,7 +100,7 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _format_values(repair: Repair) -> str:
-    """Return the values before and after a repair as text, or "" if the value was dropped."""
+    """Return the values before and after a repair as text, or "" if it dropped the value."""
     if repair.after is None:
         return ""
     before = f"{format_example(repair.before)} became " if repair.before is not None else "now "

@@ -252,7 +252,7 @@ def export_framework(
 
 
 def _format_of_output(output: Path | None) -> FileFormat:
-    """Return the file format that the name of an output file implies; case-json without a name.
+    """Return the file format that the output file's extension means; case-json if it has none.
 
     Raises ``click.UsageError`` if the extension is unknown.
     """
@@ -268,7 +268,7 @@ def _format_of_output(output: Path | None) -> FileFormat:
 
 @contextmanager
 def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield the file itself, or one that compresses into it if ``name`` ends in ``.gz``."""
+    """Yield the file, or a file object that compresses into it if ``name`` ends in ``.gz``."""
     if not name.lower().endswith(COMPRESSED):
         yield file
         return

@@ -19,9 +19,9 @@ from .shared import Command, database_option, load_settings
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Create a click option for a setting, with the setting's description and default as help.
+    """Create a click option for a server setting, with the setting's description as help.
 
-    ``setting_option("--port", type=int)`` overrides the setting ``port``.
+    The help also shows the default. ``setting_option("--port", type=int)`` overrides ``port``.
     """
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
@@ -36,7 +36,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return a setting's default as one would write it in the environment variable."""
+    """Return a setting's default in the notation of its environment variable."""
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -48,10 +48,10 @@ def _format_default(setting: str) -> str:
 
 
 class ServeCommand(click.Command):
-    """The ``serve`` command; its help also lists the settings that have no option."""
+    """The ``serve`` command, whose help also lists the settings that have no option."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the settings that have no option: variable, description and default of each."""
+        """Write the variable, description and default of each setting that has no option."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
         for name, field in Settings.model_fields.items():

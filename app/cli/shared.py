@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Import and return the command with a name, or return None if there is none."""
+        """Import and return the command with the name ``cmd_name``, or None if there is none."""
         if cmd_name not in self.modules:
             return None
         module = import_module(f".{self.modules[cmd_name]}", __package__)
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name; if there is none, suggest a similar name."""
+        """Return the command that the arguments name; if there is none, suggest a similar name."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
 
 
 def _normalize_click_message(message: str) -> str:
-    """Reword an error message of click in this project's style: lower case, without full stop."""
+    """Reword an error message of click in this project's style: lower case, no full stop."""
     message = " ".join(message.split()).rstrip(".")
     message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
     message = message.replace(". Did you mean", ": did you mean")
@@ -123,9 +123,9 @@ def echo_error(message: str) -> None:
 
 
 def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
-    """Return an error message for an unknown name, with the closest known name if one is close.
+    """Return an error message for an unknown name; suggest the closest known name, if any.
 
-    An example is ``unknown rule 'cycles': did you mean cycle?``; ``kind`` is the word "rule".
+    For the kind "rule", an example is ``unknown rule 'cycles': did you mean cycle?``.
     """
     close = get_close_matches(name, known, n=1)
     return f"unknown {kind} {name!r}" + (f": did you mean {close[0]}?" if close else "")
@@ -134,11 +134,11 @@ def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
 def make_comma_list_parser(
     kind: str, known: Collection[str], list_option: str
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
-    """Return a click callback that parses a repeatable option of comma-separated names.
+    """Return a click callback for a repeatable option whose values are comma-separated lists.
 
-    ``known`` are the valid names, ``kind`` is what they are called in messages, and ``list_option``
-    is the option that lists them. The callback raises ``click.BadParameter`` listing every unknown
-    name, each with the closest known one.
+    ``known`` contains the valid names, ``kind`` is their description in messages, such as "rule",
+    and ``list_option`` is the option that lists them. The callback raises ``click.BadParameter``
+    with every unknown name and the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -207,7 +207,10 @@ def _describe_invalid_value(message: str) -> str:
 
 
 def _format_variable_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the environment variable of an invalid setting and a colon, or "" without one."""
+    """Return the environment variable of an invalid setting and a colon, or "" if it has none.
+
+    ``location`` is where pydantic found the error.
+    """
     if not location:
         return ""
     name = str(location[0])
@@ -229,10 +232,10 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 def prepare_command_database(
     settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
-    """Prepare the configured database for a command and print on stderr which one it is.
+    """Prepare the configured database for a command, and print on stderr which database it is.
 
-    Yields settings that contain the database's URL. ``use`` "compare" is for dry runs, which only
-    read, but need the current schema.
+    Yields settings that contain the database's URL. ``use`` tells how the command uses the
+    database: "compare" is for dry runs, which only read, but need the current schema.
     """
     with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
@@ -241,7 +244,7 @@ def prepare_command_database(
 
 
 def database_option(command: Command) -> Command:
-    """Decorate a command that uses the database with the option --database-url."""
+    """Add the option --database-url to a command that uses the database."""
     return click.option(
         "--database-url",
         envvar="CASE_SERVER_DATABASE_URL",
@@ -255,7 +258,7 @@ def database_option(command: Command) -> Command:
 async def run_with_open_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """Connect to the configured database, call ``work`` with it and return the result."""
+    """Connect to the configured database, pass it to the async ``work`` and return the result."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
     from ..db.postgres.diagnosis import MISSING_PRIVILEGE, raise_startup_error_on  # noqa: PLC0415  see above
@@ -273,13 +276,17 @@ def run_on_database(
     *,
     quiet: bool = False,
 ) -> Result:
-    """Prepare the configured database, run the async ``work`` on it and return the result."""
+    """Prepare the configured database, pass it to the async ``work`` and return the result.
+
+    ``use`` tells how the command uses the database. If ``quiet``, do not print which database it
+    is.
+    """
     with prepare_command_database(settings, use, quiet=quiet) as ready:
         return asyncio.run(run_with_open_database(ready, work))
 
 
 def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse an output file whose folder does not exist, before work that may take minutes."""
+    """Refuse an output file whose folder does not exist, before the command works for minutes."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(
             f"cannot write {path}: name a file in an existing folder", param=param
@@ -288,7 +295,7 @@ def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | No
 
 
 def output_options(command: Command) -> Command:
-    """Decorate a command that writes a file with -o FILE and --force, which allows replacing it."""
+    """Add -o FILE, and --force to overwrite that file, to a command that writes a file."""
     force = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
     output = click.option(
         "-o",
@@ -309,7 +316,7 @@ def refuse_overwriting(path: Path | None, *, force: bool) -> None:
 
 @contextmanager
 def convert_output_errors(output: Path | None) -> Iterator[None]:
-    """Convert failed writes to a file or stdout to ``StartupError``; ignore a closed pipe."""
+    """Raise ``StartupError`` if writing to a file or stdout fails; ignore a closed pipe."""
     try:
         yield
     except BrokenPipeError:

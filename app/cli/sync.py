@@ -106,7 +106,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
 @contextmanager
 def _choose_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings, or, for a dry run without a database, those of a temporary database."""
+    """Yield the settings; for a dry run without a database, those of a temporary database."""
     if not dry_run or has_database(settings):
         yield settings
         return

@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def table_options(command: Command) -> Command:
-    """Decorate a command with --title, --creator and --document-id, for files that lack them."""
+    """Add --title, --creator and --document-id to a command that reads files without them."""
     for option in (
         click.option(
             "--document-id", metavar="ID", help="Identifier of a framework whose file has none."
@@ -28,7 +28,7 @@ def table_options(command: Command) -> Command:
 
 
 def get_document_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the title, creator and identifier that options give to a framework without its own.
+    """Return the title, creator and identifier that the user gave for a file without its own.
 
     Raises ``click.UsageError`` if they are given for more than one source.
     """
