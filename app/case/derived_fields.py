@@ -1,4 +1,4 @@
-"""Values that responses derive from a stored body: required fields and the URIs of links."""
+"""Values that responses add to a stored body: required fields and the URIs of links."""
 
 from __future__ import annotations
 

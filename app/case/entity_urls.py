@@ -15,15 +15,15 @@ URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
 
 
 def make_urn(identifier: str) -> str:
-    """Return the ``urn:uuid:`` URI that the server gives to an entity stored without a URI."""
+    """Return the ``urn:uuid:`` URI that represents an entity stored without a URI."""
     return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
 
 
 class ServerUrls:
-    """Recognizes the URLs of entities on this server among the URIs in a body.
+    """Recognizes URLs that lead to entities on this server among the URIs in a body.
 
-    ``urls`` are the base URLs under which clients reach the server, ``prefixes`` the paths of its
-    API profiles. The scheme and a default port are ignored, because a proxy may change both.
+    ``urls`` contains the base URLs under which clients reach the server, ``prefixes`` the paths of
+    its API profiles. The scheme and a default port are ignored, because a proxy may change both.
     """
 
     def __init__(self, urls: Iterable[str], prefixes: Iterable[str]) -> None:
@@ -35,13 +35,17 @@ class ServerUrls:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def is_host_mentioned_in(self, body: bytes) -> bool:
-        """Return whether a body contains a host name of this server, perhaps inside a URL."""
+        """Return whether a body contains a host name of this server anywhere.
+
+        If it does not, there is no URL of this server to look for.
+        """
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
-        """Parse the URL of an entity on this server into (plural class name, identifier).
+        """Return (plural class name, identifier) of the entity on this server to which a URI leads.
 
-        An example is ``("CFItems", "5a7f2c1e-…")``. Returns None for any other URI.
+        An example is ``("CFItems", "5a7f2c1e-…")``. Returns None if the URI is no URL of this
+        server.
         """
         match = ENTITY_URL_PATTERN.fullmatch(uri)
         if not match:

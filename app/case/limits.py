@@ -58,10 +58,11 @@ SLICE_BYTES = 1_000_000
 
 
 class DensityLimit(NamedTuple):
-    """A limit on the number of JSON values in a body, relative to its size.
+    """A limit on the number of JSON values in a body, relative to the body's size.
 
-    ``values`` and ``groups`` (objects and arrays) are allowed at any size. A body may contain one
-    more value for each ``BYTES_PER_VALUE``, and one more group for each ``bytes_per_group``.
+    A body of any size may contain ``values`` values and ``groups`` objects and arrays. In addition,
+    it may contain one value for each ``BYTES_PER_VALUE`` and one group for each
+    ``bytes_per_group``.
     """
 
     values: int
@@ -84,9 +85,10 @@ there, a decimal fraction 95 (CPython 3.11)."""
 def check_density(
     raw: bytes, density: DensityLimit = ENTITY_DENSITY, where: str = "the body"
 ) -> None:
-    """Raise ``ContentTooLarge`` if JSON contains more values than is allowed for its size.
+    """Raise ``ContentTooLarge`` if a JSON body contains too many values for its size.
 
-    Such a body would take far more memory once parsed than its size suggests.
+    Once parsed, such a body would take far more memory than its size suggests. ``density`` is the
+    limit; ``where`` names the checked part of the body in the error message.
     """
     groups = _count_byte(raw, b"[") + _count_byte(raw, b"{")
     values = groups + _count_byte(raw, b",")
@@ -109,7 +111,10 @@ def check_density(
 
 
 def has_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has more members than entities could fit in its size."""
+    """Return whether a JSON array has so many members that they cannot be entities.
+
+    An entity takes a minimum number of bytes, which limits how many fit into the array's size.
+    """
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
@@ -144,7 +149,7 @@ NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 
 
 def _count_outside_strings(raw: bytes) -> tuple[int, int]:
-    """Return the number of objects and arrays, and of commas, that are not inside JSON strings."""
+    """Return (objects and arrays, commas): their numbers in JSON, without those inside strings."""
     groups = commas = 0
     is_in_string, carried = False, b""
     for start in _iter_slice_starts(raw):
@@ -164,15 +169,16 @@ def _count_outside_strings(raw: bytes) -> tuple[int, int]:
 
 
 class UnknownField(Exception):
-    """Raised when a JSON object has a field that its class in the model does not have.
+    """Raised when a JSON object has a field that its model class does not define.
 
-    The location is not known; ``collect_errors_in_chunks`` finds it.
+    It does not contain the field's location, which ``collect_errors_in_chunks`` then finds.
     """
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body against a model class, stopping each list at its first error.
+    """Validate a JSON body against a model class, and stop each list at its first error.
 
+    An invalid body thus costs little; ``collect_errors_in_chunks`` can list all errors afterwards.
     Raises pydantic's ``ValidationError`` with at most one error for each list, or ``UnknownField``.
     """
     entity = _fail_fast_validator(schema).validate_json(raw)
@@ -188,8 +194,9 @@ def _fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 def _fail_fast_schema(part: Any) -> Any:
     """Return a copy of a pydantic core schema that stops at the first error or unknown field.
 
-    ``Field(fail_fast=True)`` on the fields of the model would not do: the same classes also collect
-    all errors, and objects would still go through all unknown fields.
+    ``Field(fail_fast=True)`` in the model would not be enough: other functions collect all errors
+    with the same classes, and the validation of an object would still go through all unknown
+    fields.
     """
     if isinstance(part, (list, tuple)):
         return type(part)(_fail_fast_schema(value) for value in part)
@@ -213,7 +220,7 @@ def collect_errors(
 ) -> None:
     """Validate a small JSON body against a model class and add all its errors to ``problems``.
 
-    ``tree`` is the parsed body, ``at`` its location in the request body.
+    ``tree`` is the parsed body; ``at`` is its location if it is a part of the request body.
     """
     for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*at, *error["loc"]), tree)
@@ -222,11 +229,11 @@ def collect_errors(
 def collect_errors_in_chunks(
     schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()
 ) -> None:
-    """Validate a large parsed body, long lists in chunks, and add the errors to ``problems``.
+    """Validate a large parsed body, long lists in chunks, and add its errors to ``problems``.
 
-    Each error of pydantic contains a copy of its surroundings, which chunks keep small. Only the
-    beginning of long strings is validated, so a body without errors here may still be invalid.
-    ``at`` is the location of the body in the request body.
+    Each error of pydantic contains a copy of the values around it, and chunks keep these copies
+    small. Only the beginning of long strings is validated, so a body without errors here may still
+    be invalid. ``at`` is the body's location if it is a part of the request body.
     """
     known = list_model_field_names()
     chunk = _truncate(tree, known)
@@ -256,9 +263,10 @@ def collect_errors_in_chunks(
 
 
 def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
-    """Wrap a list in otherwise empty objects and lists, and return them with its new path.
+    """Wrap a chunk of a list in empty objects and lists, so that it can be validated on its own.
 
-    ``(members, ("a", 7))`` becomes ``{"a": [members]}`` with the path ``("a", 0)``.
+    Returns the nested value and the path of the chunk in it: ``(members, ("a", 7))`` becomes
+    ``{"a": [members]}`` with the path ``("a", 0)``.
     """
     tree: Any = members
     for step in reversed(path):
@@ -267,7 +275,7 @@ def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
 
 
 def to_json_bytes(tree: Any) -> bytes:
-    """Convert a parsed value back to JSON, as pydantic accepts strings as dates only in JSON."""
+    """Convert a parsed value to JSON, because pydantic accepts strings as dates only there."""
     return to_json(tree, inf_nan_mode="constants")
 
 
@@ -294,7 +302,7 @@ def _find_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, lis
 
 
 def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the path and value of each ``extensions`` object that is checked on its own."""
+    """Yield the path and value of each ``extensions`` object that is validated on its own."""
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
@@ -306,9 +314,10 @@ def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Locatio
 
 
 def _truncate(value: Any, known: frozenset[str]) -> Any:
-    """Return a copy of a parsed JSON value with only the first part of its lists and strings.
+    """Return a copy of a parsed JSON value with shortened lists, strings and objects.
 
-    Objects keep their first ``MAX_FIELDS`` fields and all fields of the standard.
+    Objects keep their first ``MAX_FIELDS`` fields, and all fields in ``known``, which are those of
+    the standard.
     """
     if isinstance(value, str):
         return value[:MAX_STRING_CHARS]
@@ -326,7 +335,10 @@ def _truncate(value: Any, known: frozenset[str]) -> Any:
 
 
 def _drop_large_extensions(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the ``extensions`` field of an object, if it has one, emptied if it is large."""
+    """Return a dict with an object's ``extensions``, if it has any, emptied if they are large.
+
+    Large ``extensions`` are validated on their own.
+    """
     if "extensions" not in value:
         return {}
     extensions = value["extensions"]
@@ -339,9 +351,9 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _subtract_values(value: Any, limit: int) -> int:
-    """Subtract the number of JSON values in ``value`` from ``limit``, and stop at 0.
+    """Subtract the number of JSON values in ``value`` from ``limit``, but not below 0.
 
-    Long strings count as several values.
+    A result of 0 means that the value is large. Long strings count as several values.
     """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1
@@ -355,7 +367,7 @@ def _subtract_values(value: Any, limit: int) -> int:
 
 @cache
 def list_model_field_names() -> frozenset[str]:
-    """Return the names of all fields that any class of the CASE model has; cached."""
+    """Return the names of all fields that any class of the CASE model defines."""
     pending: list[type[CaseObject]] = [CaseObject]
     names: set[str] = set()
     while pending:

@@ -1,8 +1,8 @@
-"""Find JSON numbers that double precision would change.
+"""Find JSON numbers that would change if stored in double precision.
 
 Numbers with a fraction or an exponent are stored in double precision, and so are all values of
-``weight`` and ``score``. A number is exact if the shortest decimal of its double has the same
-value: 0.1 and 1.10 are, 0.1000000000000000055 would become 0.1.
+``weight`` and ``score``. A number is exact if the shortest decimal notation of its double has the
+same value: 0.1 and 1.10 are exact, but 0.1000000000000000055 would become 0.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the class of a byte in JSON: 0 (digit or point), e, - (sign), comma (end), or x."""
+    """Return the class of a byte, by which a fast search recognizes long numbers.
+
+    The classes are 0 (digit or point), e, - (sign), comma (end of a number) and x (any other byte).
+    """
     sign = chr(byte)
     if sign in "0123456789.":
         return ord("0")
@@ -50,16 +53,17 @@ MAX_QUOTED_CHARS = 60
 
 
 class _Number(NamedTuple):
-    """A JSON number, as written in the body, that double precision would change."""
+    """A number that double precision would change, in the notation of the JSON body."""
 
     text: str
     is_integer: bool
 
 
 def may_hold_inexact_numbers(raw: bytes) -> bool:
-    """Return whether JSON may contain a number that double precision would change.
+    """Return False if JSON certainly contains no number that double precision would change.
 
-    This is a fast search of the bytes: long digits in strings also give True.
+    This fast search of the bytes avoids the slower ``find_inexact_numbers`` for most bodies. It may
+    return True without reason, for example if a string contains many digits.
     """
     start = 0
     while start < len(raw):
@@ -74,7 +78,7 @@ def may_hold_inexact_numbers(raw: bytes) -> bool:
 
 
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
-    """Yield a location and a message for each number of a JSON body that a double would change.
+    """Yield (location, message) for each number of a JSON body that a double would change.
 
     Ignores numbers that overflow a double and numbers in fields of another type, because validation
     rejects them. Yields nothing if the body is not JSON.
@@ -117,9 +121,10 @@ def is_exact_as_double(text: str) -> bool:
 
 
 def _find_numbers(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
-    """Yield the location of each inexact number in a parsed value, with a message.
+    """Yield (location, message) for each number in a parsed value that is not exact as a double.
 
-    ``name`` is the field that contains the value, or ``extensions`` if it is inside of these.
+    ``name`` is the name of the field that contains the value, or ``extensions`` inside of that
+    field.
     """
     if isinstance(value, _Number):
         is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}

@@ -57,7 +57,7 @@ class EntityRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Package:
-    """A package ready to be stored: its rows, and which of their values were derived."""
+    """A package ready to be stored: its rows, and which of their values the reader derived."""
 
     document_identifier: str
     package_identifier: str
@@ -105,7 +105,7 @@ class UploadedCFPackage(NamedCFPackage):
 def parse_package(
     raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
 ) -> Package:
-    """Parse and check an uploaded CFPackage, given as JSON, and return its rows.
+    """Parse and validate an uploaded CFPackage in JSON, and return the rows to store.
 
     It may be wrapped in an object: ``{"CFPackage": {…}}``. Raises ``ContentTooLarge`` if it has
     more values than its size allows, unless ``allow_dense``; ``BadRequest`` if it is not JSON; and
@@ -127,7 +127,7 @@ def parse_package(
 def convert_to_rows(package: CFPackage) -> Package:
     """Convert a validated CFPackage to a ``Package``, which contains the rows to store.
 
-    Their JSON has no nulls, and links that were omitted are filled in.
+    The JSON in the rows has no nulls, and links that the package omitted are filled in.
     """
     document = package.CFDocument
     link = document.CFPackageURI
@@ -158,12 +158,12 @@ def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
-    """Create the CFDocumentURI that items and associations of a package get if it was omitted."""
+    """Create the link to the document for items and associations that omit their CFDocumentURI."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
 def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
-    """Yield the rows of a rubric, of each of its criteria and of each of their levels."""
+    """Yield a row for a rubric, for each of its criteria and for each of their levels."""
     yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
         yield make_entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
@@ -172,7 +172,10 @@ def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
 
 
 def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
-    """Create the row of an entity, without nested entities, which have rows of their own."""
+    """Create the database row of an entity; nested entities are left out, as they have own rows.
+
+    ``kind`` is the class; ``parent`` is the identifier of the entity in which this one is nested.
+    """
     excluded = set()
     for name in _list_excludable_fields(type(entity)):
         value = getattr(entity, name)
@@ -185,12 +188,12 @@ def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> Ent
 
 @cache
 def _list_excludable_fields(model: type[Entity]) -> tuple[str, ...]:
-    """Return the fields of a class that are sometimes left out of the stored body."""
+    """Return the fields of a class that the stored body of an entity sometimes leaves out."""
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in model.model_fields)
 
 
 def make_item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
-    """Create the row of an item, including all the concepts that it links to.
+    """Create the database row of an item, including all the concepts to which it links.
 
     ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
     dropped, because some profiles return it for an item without a type.
@@ -230,7 +233,7 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
 
 
 def get_relation_key(association: CFAssociation) -> RelationKey:
-    """Return (origin, destination, type) of an association, which must be unique in a package."""
+    """Return (origin, destination, type), which no two associations in a package may share."""
     return (
         association.originNodeURI.identifier,
         association.destinationNodeURI.identifier,
@@ -243,8 +246,8 @@ def find_duplicates_in_package(
 ) -> Iterator[Problem]:
     """Yield an error for each identifier, and each association, that occurs twice in a package.
 
-    ``namespaces`` are the groups of lists in which an identifier must be unique. ``keys`` are the
-    associations' identifiers and their (origin, destination, type), in the order of the package.
+    ``namespaces`` contains groups of lists; an identifier must be unique within its group. ``keys``
+    contains each association's identifier with its (origin, destination, type), in package order.
     """
     for lists in namespaces:
         yield from _find_duplicate_identifiers(lists)
@@ -252,9 +255,9 @@ def find_duplicates_in_package(
 
 
 def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
-    """Yield the groups of identifiers of a package in which no identifier may occur twice.
+    """Yield each group of lists of a package in which no identifier may occur twice.
 
-    A group consists of one or more lists, each with its path, such as ``CFItems``.
+    A group contains one or more lists of identifiers, each with its path, such as ``CFItems``.
     """
     yield [("CFItems", _get_identifiers(package.CFItems))]
     yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
@@ -268,7 +271,7 @@ def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
 
 
 def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return the identifier of each criterion of a rubric with the identifiers of its levels."""
+    """Return each criterion's identifier together with the identifiers of its levels."""
     return [
         (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []
@@ -278,9 +281,10 @@ def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
 def iter_rubric_identifier_groups(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierLists]:
-    """Yield two groups of identifiers without duplicates: those of criteria, and of levels.
+    """Yield the criteria, then the levels, of all rubrics as a group of identifiers.
 
-    A group consists of lists, each with its path, such as ``CFRubrics[0].CFRubricCriteria``.
+    No identifier may occur twice in a group. A group contains lists of identifiers, each with its
+    path, such as ``CFRubrics[0].CFRubricCriteria``.
     """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)

@@ -51,7 +51,7 @@ from .resources import DEFINITIONS
 
 
 class EntityList(NamedTuple):
-    """A list of entities in a package, such as CFItems: its path and the class of its members."""
+    """A list of entities in a package, such as CFItems: its path and its members' class."""
 
     path: tuple[str, ...]
     schema: type[Entity]
@@ -84,7 +84,7 @@ def parse_large_package(
     allow_dense: bool = False,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> Package:
-    """Parse a package entity by entity, to save memory; otherwise like ``parse_package``.
+    """Parse a large package as ``parse_package`` does, but entity by entity, to save memory.
 
     The search for errors ends after ``max_problems``. Raises ``ContentTooLarge`` if an entity has
     more values than its size allows, unless ``allow_dense``.
@@ -136,9 +136,10 @@ class _PackageParser:
                 self.dense = error
 
     def parse_document(self) -> tuple[Package, _LazyRows]:
-        """Parse the document; return the package without other entities, and its rows to iterate.
+        """Parse the document; return a package of it alone, and the rows of all entities.
 
-        Raises ``UnprocessableContent`` if the document is invalid, with the errors of all entities.
+        The rows are parsed as they are iterated. Raises ``UnprocessableContent`` if the document is
+        invalid, with the errors of all entities.
         """
         split, problems = self._split(), Problems(self.max_problems)
         head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
@@ -151,10 +152,10 @@ class _PackageParser:
         return package, _LazyRows(self, split, head, [*package.rows])
 
     def parse_whole(self, error: Exception) -> Package:
-        """Parse the package in one piece, because its errors then have a line and column.
+        """Parse the package in one piece, after parsing entity by entity failed with ``error``.
 
-        ``error`` stopped the entity-by-entity parsing. A body with more values than its size allows
-        is rejected instead.
+        The errors then have a line and column. A body with more values than its size allows is
+        rejected instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
@@ -210,7 +211,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package in two parts: the package with empty lists, and its lists."""
+    """The JSON of a package in two parts: the package with its lists emptied, and these lists."""
 
     at: Location
     """The location of the package in the body."""
@@ -226,9 +227,9 @@ def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str,
 
 
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
-    """Create a decoder for JSON objects that have no other fields than ``names``.
+    """Create a decoder for JSON objects that have only the fields in ``names``.
 
-    It raises an error at another field, without storing it.
+    It raises an error at any other field, without storing that field's value.
     """
     fields = [(name, msgspec.Raw, None) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
@@ -249,7 +250,7 @@ class _LazyRows:
     document: list[EntityRow]
 
     def __iter__(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows. Raises ``UnprocessableContent`` and ``BadRequest``."""
+        """Parse and yield the rows. Raises ``UnprocessableContent`` or ``BadRequest``."""
         try:
             yield from self.parse()
         except INVALID_JSON_ERRORS as error:
@@ -294,9 +295,9 @@ class _LazyRows:
     def _reject_duplicates(
         self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
     ) -> None:
-        """Raise ``UnprocessableContent`` if entities share an identifier or associations agree.
+        """Raise ``UnprocessableContent`` if entities share an identifier, or associations a key.
 
-        Associations agree if they have the same origin, destination and type.
+        The key of an association is its (origin, destination, type).
         """
         errors = check_package_identifier(self.head)
         # Sets first, because most packages have no duplicates, and sets show that fastest.

@@ -47,7 +47,7 @@ SHORT.maxstring = 300
 
 @dataclass(frozen=True)
 class ParsedBody(Generic[Model]):
-    """A parsed body, with the prefix of the paths in its error messages: ``item.`` if wrapped."""
+    """A parsed body, with the prefix of all paths in its errors: ``item.`` if it was wrapped."""
 
     entity: Model
     path_prefix: str
@@ -58,10 +58,10 @@ def parse_json_body(
 ) -> ParsedBody[Model]:
     """Parse and validate a JSON body as a model class, or reject it with all its errors.
 
-    The body may be wrapped in an object with one of the ``wrappers`` as its only field, such as
-    ``{"item":{…}}``. Raises ``BadRequest`` if it is not a JSON object, ``ContentTooLarge`` if it
-    has more values than its size allows, unless ``allow_dense``, and ``UnprocessableContent`` with
-    all its errors.
+    Some clients wrap the body in an object with a single field, such as ``{"item": {…}}``;
+    ``wrappers`` contains the accepted names. Raises ``BadRequest`` if it is not a JSON object,
+    ``ContentTooLarge`` if it has more values than its size allows, unless ``allow_dense``, and
+    ``UnprocessableContent`` with all its errors.
     """
     if not allow_dense:
         check_density(raw)
@@ -93,8 +93,8 @@ def parse_or_collect_errors(
 ) -> Model | None:
     """Parse JSON as a model class, or add its errors to ``problems`` and return None.
 
-    ``at`` is the location of the JSON in the body. Raises ``BadRequest`` if it is not JSON, or if
-    it is a whole body and not an object.
+    ``at`` is the location of the JSON if it is a part of the request body. Raises ``BadRequest`` if
+    it is not JSON, or if it is a whole body and not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
@@ -167,7 +167,7 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a license given as a string to a link, with an identifier derived from the string."""
+    """Convert a license given as a string to a link; its identifier is made from the string."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -187,7 +187,7 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 
 def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
-    """Rename the field names of TimeBack's SDK to the standard's, in place.
+    """Rename the fields that TimeBack's SDK names differently to their standard names, in place.
 
     Returns False, and adds an error to ``problems``, if an object has both names with different
     values.
@@ -199,7 +199,7 @@ def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
 
 
 def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names in a value and its parts; yield an error for each conflict."""
+    """Rename the SDK's field names in a value and all values in it; yield an error per conflict."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -213,7 +213,7 @@ def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names in one object; yield an error for each conflict."""
+    """Rename the SDK's field names in one object; yield an error if both names have a value."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))

@@ -33,7 +33,10 @@ NULL_MEMBER = "null is not allowed; leave the element out"
 
 
 class Problems:
-    """Collects the validation errors of a body, each with its path and message, up to a limit."""
+    """Collects the validation errors of a body, each with its path and message.
+
+    It lists errors up to a limit and only counts the others.
+    """
 
     def __init__(self, max_count: int = MAX_COUNTED_PROBLEMS) -> None:
         self.listed: list[Problem] = []
@@ -46,7 +49,7 @@ class Problems:
 
     @property
     def limit_reached(self) -> bool:
-        """Whether so many errors were found that the search for more should end."""
+        """Whether so many errors were found that the search for further errors should end."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add(self, path: str, message: str) -> None:
@@ -63,7 +66,10 @@ class Problems:
             self.count += 1
 
     def to_exception(self, name: str) -> UnprocessableContent:
-        """Return the exception that rejects a body, with these errors; ``name`` is its class."""
+        """Return the exception that rejects the body with these errors.
+
+        ``name`` is the class of the body in the message, such as "CFItem".
+        """
         omitted = self.count - len(self.listed)
         return create_validation_error(
             name, self.listed, omitted, exhaustive=not self.limit_reached
@@ -73,10 +79,11 @@ class Problems:
 def create_validation_error(
     name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
-    """Return an exception whose message has the first problem and the number of the others.
+    """Return the exception for an invalid body, with a message about its first problem.
 
-    ``name`` is the class of the rejected body. ``omitted`` is the number of errors that
-    ``problems`` leaves out; ``exhaustive`` is False if there may be more than that.
+    The message also gives the number of other problems. ``name`` is the class of the body.
+    ``omitted`` is the number of errors that are not in ``problems``; ``exhaustive`` is False if
+    there may be more, because the search ended early.
     """
     first, others = problems[0], len(problems) - 1 + omitted
     suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
@@ -91,13 +98,13 @@ def create_validation_error(
 
 
 def format_path(location: Iterable[int | str]) -> str:
-    """Format a location as a path for messages: ``("CFItems", 3, "uri")`` as ``CFItems[3].uri``."""
+    """Format a location for messages: ``("CFItems", 3, "uri")`` becomes ``CFItems[3].uri``."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).lstrip(".")
 
 
 def _format_message(error: ErrorDetails, location: Location, value: Any) -> str:
-    """Return a message for a pydantic error that says what is wrong and what would be valid."""
+    """Return a message that says what is wrong with a value and which values would be valid."""
     if error["type"] == "missing":
         return REQUIRED
     if error["type"] == "extra_forbidden":

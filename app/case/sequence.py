@@ -1,4 +1,4 @@
-"""Sequence numbers of siblings that are given by their order alone."""
+"""Sequence numbers for siblings whose order is known but whose numbers are not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ STEP = 10
 
 
 def number_siblings(stored: Sequence[int | None]) -> list[int]:
-    """Assign increasing sequence numbers to ordered siblings, changing as few as possible.
+    """Assign increasing sequence numbers to ordered siblings, and change as few as possible.
 
-    ``stored`` contains the present number of each sibling, in the new order, or None for a new one.
-    A new sibling gets a number between those of its neighbours. If there is none left, the siblings
-    that follow are renumbered, as few as possible. ``[10, None, 20]`` gives ``[10, 15, 20]``.
+    ``stored`` contains the present number of each sibling in the new order, or None for a new
+    sibling, which gets a number between those of its neighbours. If there is no free number between
+    them, as few of the following siblings as possible are renumbered. ``[10, None, 20]`` gives
+    ``[10, 15, 20]``.
     """
     unchanged = _find_longest_increasing_subsequence(stored)
     numbers: list[int] = []
@@ -34,7 +35,10 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
 
 
 def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:
-    """Return the indexes of the longest increasing subsequence of positive numbers."""
+    """Return the indexes of the longest increasing subsequence of positive numbers.
+
+    These siblings are already in order, so they keep their numbers.
+    """
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""
     ends: list[int] = []

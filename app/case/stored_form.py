@@ -48,7 +48,10 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class BodyOrigin:
-    """Tells which values this server's responses may have added to a body sent back by a client."""
+    """Tells which values in a body may come from an earlier response of this server.
+
+    A client may send a response back; the values that the server added to it are not stored.
+    """
 
     server_urls: ServerUrls | None = None
     """The URLs of this server, if the body may contain any."""
@@ -67,9 +70,9 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 
 
 class SubmittedBody:
-    """An entity that a client sent, from which values added by responses are removed.
+    """An entity that a client sent, from which it removes values that responses had added.
 
-    ``stored`` is the JSON of the entity as stored before, if it existed.
+    ``stored`` is the JSON of the entity that the database already has, or None for a new entity.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class SubmittedBody:
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the linked entities of this server whose stored URI must still be looked up."""
+        """Yield the entities of this server to which links lead and whose URI must be looked up."""
         for name in self._list_link_fields():
             for link in _decode_links(self.fields[name]):
                 target = self._parse_target(name, link)
@@ -97,7 +100,7 @@ class SubmittedBody:
                     yield target
 
     def restore_stored_body(self, uri_of: UriOf) -> str:
-        """Return the JSON to store: values that responses added are replaced by the stored ones.
+        """Return the JSON to store, in which stored values replace those that responses added.
 
         ``uri_of`` returns the stored URI of another entity.
         """
@@ -116,7 +119,10 @@ class SubmittedBody:
         return _encode_object(self.fields).decode()
 
     def restore_stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
-        """Return an item's JSON array of concept links with stored URIs for this server's URLs."""
+        """Replace this server's URLs by stored URIs in the JSON array of an item's concept links.
+
+        ``uri_of`` returns the stored URI of an entity.
+        """
         links = LINKS.decode(keywords)
         for link in links:
             self._restore_link("conceptKeywordsURI", link, uri_of)
@@ -128,7 +134,7 @@ class SubmittedBody:
         )
 
     def _parse_target(self, name: str, link: Fields) -> Target | None:
-        """Return (plural, identifier) of the entity of this server to which a link points.
+        """Return (plural class name, identifier) of this server's entity to which a link points.
 
         Returns None if the link's URI is no URL of this server, or contradicts the link's
         identifier.
@@ -140,7 +146,7 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _find_stored_link(self, name: str, link: Fields) -> Fields | None:
-        """Return the link to the same entity in the body stored before, or None."""
+        """Return the link to the same entity in the stored body, or None."""
         stored = _decode_links(self.stored[name]) if name in self.stored else []
         same = (each for each in stored if each["identifier"] == link["identifier"])
         return next(same, None)
@@ -179,7 +185,6 @@ class SubmittedBody:
 
 
 def _decode_links(value: msgspec.Raw) -> list[Fields]:
-    """Decode a JSON array of links, or a single link."""
     raw = bytes(value)
     return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
 

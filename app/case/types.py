@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullAs:
-    """Marks an optional field: null in a request becomes what ``default`` returns, or None.
+    """Marks an optional field: null in a request becomes the result of ``default``, or None.
 
     A validator function around the field would do the same, but pydantic would then validate the
     field as Python objects, in which a date must not be a string.
@@ -87,13 +87,13 @@ def _make_pattern(names: tuple[str, ...]) -> str:
 
 
 def _make_vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
-    """Return a JSON Schema that accepts one of the names, or an extension such as ``ext:name``."""
+    """Return a JSON Schema that accepts the given names and extensions such as ``ext:name``."""
     extension = {"type": "string", "maxLength": 255, "pattern": f"^{EXTENSION_NAME}$"}
     return WithJsonSchema({"anyOf": [{"type": "string", "enum": [*names]}, extension]})
 
 
 def _convert_integral_float(value: object) -> object:
-    """Convert a float such as 1.0 to an integer, as JSON does not distinguish them."""
+    """Convert a float such as 1.0 to an integer, because JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -119,7 +119,7 @@ def _to_utc(timestamp: datetime) -> datetime:
 def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that the database cannot store exactly.
 
-    These are NUL characters, integers beyond 64 bits and numbers beyond double precision.
+    These parts are NUL characters, integers beyond 64 bits and numbers beyond double precision.
     """
     match value:
         case dict():
@@ -143,7 +143,7 @@ MAX_LISTED_PLACES = 20
 
 
 def describe_unstorable_extensions(value: Any) -> Iterator[str]:
-    """Yield a message about the parts of ``extensions`` that cannot be stored, if there are any."""
+    """Yield a message that names the parts of ``extensions`` that cannot be stored, if any."""
     if problems := list(islice(find_unstorable_values(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 
