@@ -21,9 +21,10 @@ BATCH_ROWS = 20_000
 
 
 def insert_frameworks(url: str, documents: int, items: int, prefix: str) -> None:
-    """Insert documents into an empty database and distribute ``items`` items evenly among them.
+    """Fill an empty database with ``documents`` frameworks that have ``items`` items in total.
 
-    ``documents`` is their number. The seeds that define their contents are ``prefix`` and a number.
+    The server's API is not used. ``prefix`` and a number are the seed from which the contents of
+    each framework are generated.
     """
     asyncio.run(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
 

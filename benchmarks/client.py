@@ -19,7 +19,7 @@ MAX_IDLE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response with its timings, in seconds since the request was sent."""
+    """An HTTP response with its timings for the results: seconds since the request was sent."""
 
     status: int
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Response:
 
 
 class Client:
-    """An HTTP client that sends one request at a time on one connection."""
+    """An HTTP client that sends one request at a time on one connection, for timed requests."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.address = base_url, urlsplit(base_url)

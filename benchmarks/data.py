@@ -85,7 +85,7 @@ SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
 
 
 class EntityLink(NamedTuple):
-    """The title, identifier and URI by which associations link to an entity."""
+    """A CASE link to an entity, as associations contain it: title, identifier and URI."""
 
     title: str
     identifier: str
@@ -119,9 +119,9 @@ def generate_package_json(items: int, seed: str) -> bytes:
 
 
 def generate_document(seed: str) -> Body:
-    """Generate the CFDocument of the framework that a seed defines.
+    """Generate the CFDocument (the root) of the framework with a given seed.
 
-    Its title begins with one of four subjects.
+    Its title begins with one of four subjects, so that filters by title find some frameworks only.
     """
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
     package = build_identifier(seed, "package")
@@ -141,9 +141,9 @@ def generate_document(seed: str) -> Body:
 
 
 def generate_item(seed: str, index: int) -> Body:
-    """Generate the CFItem number ``index`` of the framework that a seed defines.
+    """Generate the CFItem with number ``index`` of the framework with a given seed.
 
-    Its code is unique in the framework.
+    Its ``humanCodingScheme`` (code) is unique in the framework.
     """
     node = get_item_node(seed, index)
     text = generate_statement(seed, index)
@@ -169,7 +169,10 @@ def generate_item(seed: str, index: int) -> Body:
 def generate_association(
     seed: str, index: int, origin: EntityLink, destination: EntityLink
 ) -> Body:
-    """Generate the association that makes ``origin`` a child of ``destination``."""
+    """Generate the isChildOf association that makes ``origin`` a child of ``destination``.
+
+    ``index`` is its number in the framework with the given seed.
+    """
     return {
         **_entity(build_identifier(seed, f"association/{index}")),
         "associationType": "isChildOf",
@@ -180,7 +183,10 @@ def generate_association(
 
 
 def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
-    """Generate items in the form that the server stores: with a link to their document."""
+    """Generate items as the server stores them: with a link to the document they belong to.
+
+    ``indexes`` are their numbers in the framework with the given seed.
+    """
     root = generate_document(seed)
     link = {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
     for index in indexes:
@@ -188,18 +194,18 @@ def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
 
 
 def get_item_node(seed: str, index: int) -> EntityLink:
-    """Return the link to item number ``index`` of a framework: title, identifier and URI."""
+    """Return the CASE link (title, identifier, URI) to item number ``index`` of a framework."""
     identifier = build_identifier(seed, f"item/{index}")
     return EntityLink(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
 
 
 def build_identifier(seed: str, name: str) -> str:
-    """Return the UUID that a seed gives to an entity, whose name is for example ``item/7``."""
+    """Return the UUID of an entity: the same for the same seed and name, such as ``item/7``."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
 
 
 def generate_statement(seed: str, index: int) -> str:
-    """Return a random sentence of 24 words; the same seed and index give the same one."""
+    """Generate the text of an item: 24 random words, the same for the same seed and index."""
     start = crc32(seed.encode()) + index
     first, second = SENTENCES[start % 997], SENTENCES[start // 997 % 997]
     return f"{first} {second}".capitalize()

@@ -27,7 +27,7 @@ Postgres may choose a generic plan for a prepared statement."""
 
 @dataclass(frozen=True)
 class Search:
-    """A request for a filtered or sorted list of items, and its condition in SQL."""
+    """A request for a filtered or sorted list of items, and the same condition as SQL."""
 
     title: str
     query: str
@@ -37,7 +37,10 @@ class Search:
 
 
 def list_searches(items: int) -> list[Search]:
-    """Return searches of ``items`` items: by code, by words, sorted, and for the last page."""
+    """Return the searches to measure: by code, by words, sorted, and for the last page.
+
+    ``items`` is the number of items in the database, which determines the codes and the page.
+    """
     share = -(-items // DOCUMENTS)
     code = data.get_item_node("million7", 7 * share + share // 2).title
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
@@ -69,7 +72,10 @@ def list_searches(items: int) -> list[Search]:
 
 
 def filters(lab: Lab) -> Iterator[ResultRow]:
-    """GET CFItems by code, by words, sorted and far away, compared with Postgres' best plan."""
+    """Measure filtered and sorted lists of a million items, compared with plain SQL queries.
+
+    The limit is the time of the fastest plan that Postgres has for the same condition.
+    """
     report_progress(f"loading {lab.sizes.million:,} items")
     url = lab.postgres.get_database_url(NAME)
     bulk_load.insert_frameworks(url, DOCUMENTS, lab.sizes.million, "million")
@@ -96,7 +102,10 @@ def filters(lab: Lab) -> Iterator[ResultRow]:
 
 
 def _capture_statements(lab: Lab, search: Search) -> list[ExecutedStatement]:
-    """Send a search's request several times; return the server's statements with their plans."""
+    """Send a search request several times and return the SQL statements that the server ran.
+
+    Each comes with its plan, which shows whether an index was used.
+    """
     with log_statement_plans(lab.postgres, NAME):
         before = lab.postgres.log.stat().st_size
         with lab.run_server(NAME) as server, Client(server.base_url, server.headers) as client:
@@ -108,9 +117,9 @@ def _capture_statements(lab: Lab, search: Search) -> list[ExecutedStatement]:
 def _measure_medians(
     url: str, client: Client, search: Search, executed: list[ExecutedStatement]
 ) -> tuple[float, float]:
-    """Return the median seconds of a search's request, and of the same statements in Postgres.
+    """Return two median times: of a search request, and of its SQL statements alone, in seconds.
 
-    Measures them in turn, so that changes in the speed of the machine affect both.
+    Measures both in turn, so that changes in the speed of the machine affect both.
     """
     report_progress(f"searching them: {search.title}")
     path, statements = f"{PREFIX}/CFItems?{search.query}", {each.sql: each for each in executed}
@@ -126,7 +135,7 @@ def _measure_medians(
 
 
 def _measure_simple_statement(url: str, search: Search) -> Iterator[float]:
-    """Yield the seconds of a simple SQL statement for a search, with and without table scans."""
+    """Yield the seconds of a plain SQL query for a search, with and without table scans allowed."""
     condition = f"{search.condition} AND deleted_at IS NULL"
     statement = f"""
         SELECT body, (SELECT count(*) FROM items WHERE {condition}) FROM items

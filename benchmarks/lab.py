@@ -31,7 +31,7 @@ FULL_ITEMS, QUICK_ITEMS = 15_000, 750
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much data a run uses; every amount is proportional to the items of one framework."""
+    """How much data a benchmark run uses, in proportion to ``items``, the items of a framework."""
 
     items: int = FULL_ITEMS
 
@@ -65,12 +65,15 @@ class Lab:
     """Names of the databases whose data is complete."""
 
     def get_log_file(self) -> Path:
-        """Return the file that gets the error output of servers."""
+        """Return the file to which the benchmarked servers write their error output."""
         return self.folder / "servers.log"
 
     @contextmanager
     def run_server(self, database: str, *arguments: str) -> Iterator[BenchmarkedServer]:
-        """Run case-server on one of this run's databases for the duration of a block."""
+        """Run case-server on one of this run's databases for the duration of a ``with`` block.
+
+        ``arguments`` are added to ``case-server serve``.
+        """
         url = self.postgres.get_database_url(database)
         with run_case_server(
             self.get_log_file(), *arguments, CASE_SERVER_DATABASE_URL=url
@@ -79,9 +82,9 @@ class Lab:
 
     @contextmanager
     def run_bare_application(self, database: str) -> Iterator[str]:
-        """Run the bare application of ``limits.py`` on one of this run's databases.
+        """Run the application of ``limits.py``, to compare with, on one of this run's databases.
 
-        Yields its base URL.
+        It has no authentication or validation. Yields its base URL.
         """
         with run_bare_application(
             self.get_log_file(),
@@ -91,13 +94,13 @@ class Lab:
             yield url
 
     def get_constants_folder(self) -> Path:
-        """Return the folder of files that the bare application serves unchanged."""
+        """Return the folder of files that the application of ``limits.py`` serves unchanged."""
         folder = self.folder / "constants"
         folder.mkdir(exist_ok=True)
         return folder
 
     def get_framework_database(self) -> str:
-        """Return the name of the database with a large and a small framework.
+        """Return the name of a database that contains one large and one small framework.
 
         They are uploaded through the API on first use.
         """
@@ -112,7 +115,7 @@ class Lab:
         return name
 
     def get_many_frameworks_database(self) -> str:
-        """Return the name of a database with many frameworks, filled on first use."""
+        """Return the name of a database with up to 1,000 frameworks, filled on first use."""
         name = "many"
         if self._must_fill(name):
             report_progress(
@@ -133,9 +136,10 @@ class Lab:
     def run_interleaved(
         self, *measures: Callable[[], Measured], times: int = 1
     ) -> list[list[Measured]]:
-        """Call the functions in turn, ``times`` times per round, and return each one's results.
+        """Call the ``measures`` in turn and return a list of results for each of them.
 
-        Interleaving spreads changes in the speed of the machine over all measurements.
+        Each is called ``times`` times per round. Taking turns spreads changes in the speed of the
+        machine over all measurements.
         """
         results: list[list[Measured]] = [[] for _ in measures]
         for _ in range(self.rounds * times):
@@ -144,9 +148,9 @@ class Lab:
         return results
 
     def measure_rates(self, *loads: wrk.LoadRequests) -> list[list[float]]:
-        """Run several loads in turn, after a warm-up; return each one's requests per second.
+        """Send several wrk loads in turn, after a warm-up, and return their requests per second.
 
-        There is one value for each round.
+        There is a list for each load, with one value for each round.
         """
         for load in loads:
             wrk.run_wrk(load, 1)
@@ -161,7 +165,7 @@ def report_progress(message: str) -> None:
 
 
 def measure_seconds(work: Callable[[], object]) -> float:
-    """Call a function and return the duration in seconds."""
+    """Call ``work`` and return how many seconds it took."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -170,7 +174,10 @@ def measure_seconds(work: Callable[[], object]) -> float:
 def run_load_during_work(
     load: Callable[[], wrk.LoadResult], work: Callable[[], object]
 ) -> wrk.LoadResult:
-    """Run a load while ``work`` is repeated in a thread, and return the result of the load."""
+    """Run a wrk load while a thread repeats ``work``, and return the result of the load.
+
+    It shows how much the work slows requests down.
+    """
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(load)
         while not future.done():
@@ -179,27 +186,27 @@ def run_load_during_work(
 
 
 def list_item_identifiers(seed: str, count: int) -> list[str]:
-    """Return the identifiers of the first ``count`` items of the framework that a seed defines."""
+    """Return the identifiers of the first ``count`` items of the framework with a given seed."""
     return [data.build_identifier(seed, f"item/{index}") for index in range(count)]
 
 
 def build_read_requests(server: BenchmarkedServer, paths: list[str]) -> wrk.LoadRequests:
-    """Return GET requests for paths below ``/case/1.1``, as wrk sends them."""
+    """Build GET requests for wrk from paths below ``/case/1.1``, the standard's API profile."""
     return wrk.LoadRequests(server.base_url, [f"{PREFIX}{path}" for path in paths], server.headers)
 
 
 def upload_package(client: Client, package: bytes) -> float:
-    """Upload a new package and return the duration in seconds."""
+    """Create a framework by uploading its package and return the duration in seconds."""
     return client.send("POST", f"{PREFIX}/CFPackages", package, status=201).seconds
 
 
 def build_package_path(seed: str) -> str:
-    """Return the URL path of the package of the framework that a seed defines."""
+    """Return the URL path of the package of the framework with a given seed."""
     return f"{PREFIX}/CFPackages/{data.build_identifier(seed, 'document')}"
 
 
 def change_one_item(client: Client) -> None:
-    """Change one item of the framework, so that the server cannot answer from its cache."""
+    """Change one item of the large framework, so that its cached package becomes invalid."""
     (body,) = data.generate_stored_items(SEED, range(1, 2))
     body["notes"] = f"changed at {time.time_ns()}"
     raw = orjson.dumps({"item": body})

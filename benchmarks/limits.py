@@ -44,7 +44,7 @@ BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordin
 
 
 async def _skip_reset(_: Any) -> None:
-    """Leave a released connection as it is, because the server's pool resets nothing either."""
+    """Skip asyncpg's reset of a released connection, as the pool of the server does."""
 
 
 @asynccontextmanager
@@ -63,14 +63,14 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def get_item(request: Request) -> Response:
-    """Respond with the stored JSON of an item."""
+    """Respond with the JSON of an item exactly as it is stored."""
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, request.path_params["identifier"])
     return Response(row["body"], media_type=JSON)
 
 
 async def get_item_associations(request: Request) -> Response:
-    """Respond with the stored JSON of an item and its associations, read by two statements."""
+    """Respond with the stored JSON of an item and its associations, read by two SQL queries."""
     identifier = request.path_params["identifier"]
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, identifier)
@@ -81,7 +81,7 @@ async def get_item_associations(request: Request) -> Response:
 
 
 async def stream_package(request: Request) -> Response:
-    """Stream the stored JSON of a framework's items and associations from database cursors."""
+    """Stream the stored JSON of a framework's items and associations, read by SQL cursors."""
 
     async def chunks() -> AsyncIterator[str]:
         identifier = request.path_params["identifier"]
@@ -99,7 +99,7 @@ CACHED: dict[str, bytes] = {}
 
 
 async def get_constant(request: Request) -> Response:
-    """Respond with the bytes of a file, which are cached in memory."""
+    """Respond with a file that is cached in memory: the least work a response can need."""
     name = request.path_params["name"]
     if name not in CACHED:
         CACHED[name] = (Path(os.environ[CONSTANT]) / name).read_bytes()

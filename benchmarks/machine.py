@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def describe_machine(postgres_url: str) -> list[tuple[str, str]]:
-    """Return the machine's processor, memory and software versions as (name, value)."""
+    """Return the processor, memory and software versions as (name, value), for the report."""
     versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
     extension = fetch_value(
         postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"

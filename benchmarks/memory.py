@@ -12,17 +12,20 @@ PROC = Path("/proc")
 
 
 def get_resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process and its descendants, in bytes."""
+    """Return the resident memory in bytes of a process and all its descendants together."""
     return sum(_field(each, "VmRSS") for each in iter_process_tree(pid))
 
 
 def get_peak_bytes(pid: int) -> int:
-    """Return the highest resident memory since ``reset_peak``, with descendants, in bytes."""
+    """Return the peak of resident memory since ``reset_peak``, in bytes.
+
+    It is the sum over a process and all its descendants.
+    """
     return sum(_field(each, "VmHWM") for each in iter_process_tree(pid))
 
 
 def reset_peak(pid: int) -> None:
-    """Reset the peak that Linux records for a process and its descendants to their current use."""
+    """Make Linux measure the peak memory of a process and its descendants from now on."""
     for each in iter_process_tree(pid):
         # 5 resets the peak: proc(5), clear_refs.
         (PROC / str(each) / "clear_refs").write_text("5")

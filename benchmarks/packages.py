@@ -41,7 +41,7 @@ REQUESTS_PER_ROUND = 40
 
 
 def cold(lab: Lab) -> Iterator[ResultRow]:
-    """GET package after a change, compared with a cursor over its stored bodies."""
+    """Measure the first GET of a package after a change, compared with plain reads by cursor."""
     title = f"GET package of {lab.sizes.items:,}, cold"
     name = lab.get_framework_database()
     with lab.run_server(name) as server, lab.run_bare_application(name) as bare:
@@ -83,7 +83,7 @@ def _measure_added_memory(server: BenchmarkedServer, client: Client) -> float:
 
 
 def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of small reads while other clients read packages cold."""
+    """Measure the 99th percentile of reads of one item while uncached packages are read."""
     load = build_read_requests(
         server, [f"/CFItems/{identifier}" for identifier in list_item_identifiers(SEED, 100)]
     )
@@ -104,7 +104,7 @@ def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
 
 
 def warm(lab: Lab) -> Iterator[ResultRow]:
-    """GET package again, compressed or not, compared with constant bytes of the same size."""
+    """Measure GET of a cached package, compared with constant bytes of the same size."""
     name = lab.get_framework_database()
     with (
         lab.run_server(name) as server,
@@ -152,7 +152,7 @@ def _measure_warm(lab: Lab, client: Client, limit: Client, encoding: str) -> Ite
 
 
 def unchanged(lab: Lab) -> Iterator[ResultRow]:
-    """GET package with If-None-Match, compared with GET one item."""
+    """Measure GET of an unchanged package with If-None-Match, compared with GET of one item."""
     title, name, path = (
         "GET package, If-None-Match",
         lab.get_framework_database(),
@@ -180,7 +180,7 @@ def unchanged(lab: Lab) -> Iterator[ResultRow]:
 
 
 def groups(lab: Lab) -> Iterator[ResultRow]:
-    """GET package as a tree, compared with GET package, both cold."""
+    """Measure GET of a package as a tree, compared with GET of the package, both not cached."""
     path = build_package_path(SEED)
     with (
         lab.run_server(lab.get_framework_database()) as server,

@@ -73,14 +73,17 @@ EXPECT = """(expected) => {
 
 
 class SearchedItem(NamedTuple):
-    """The item that the benchmark looks for: its code, and the beginning of its statement."""
+    """The item that the benchmark looks for in the web UI: its code and how its text begins."""
 
     code: str
     statement: str
 
 
 def pages(lab: Lab) -> Iterator[ResultRow]:
-    """Chromium: from the key or click to the frame with the result, under 200 ms."""
+    """Measure how long the web UI takes to show a result in Chromium: under 200 ms.
+
+    The time is from a key or click to the frame that shows the result.
+    """
     for name, database, item in (_synthetic(lab), _real(lab)):
         titles = [f"pages, {name}: {action}" for action in ("find a code", "its place", "its JSON")]
         try:
@@ -129,7 +132,11 @@ def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
 
 
 def _replace_identifiers(package: str, name: str) -> bytes:
-    """Return a package with new identifiers, because the two frameworks share many of them."""
+    """Return a package with new identifiers, because two frameworks cannot share any.
+
+    The two real frameworks that are measured have many in common. ``name`` makes the new ones
+    unique.
+    """
     renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{name}/{match[0]}")), package)
     return renamed.encode()
 
@@ -137,9 +144,10 @@ def _replace_identifiers(package: str, name: str) -> bytes:
 def _measure(
     lab: Lab, database: str, item: SearchedItem
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Measure the three actions repeatedly and return their durations in seconds.
+    """Measure finding a code, showing the item and showing its JSON; return their seconds.
 
-    The first list is of first uses after a start of server and browser, the second of later uses.
+    The first list has the first uses after a start of server and browser, the second the later
+    ones.
     """
     if not database:
         raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
@@ -176,7 +184,7 @@ def _sign_in(browser: Browser, base_url: str) -> Page:
 
 
 def _run_actions(page: Page, item: SearchedItem) -> list[float]:
-    """Return the seconds to find the code, to show the item, and to show its JSON."""
+    """Find a code, show the item, and show its JSON; return the seconds that each took."""
     page.goto("/")
     page.locator("#find").focus()
     selected = '.tree [aria-selected="true"]'
@@ -192,7 +200,10 @@ def _run_actions(page: Page, item: SearchedItem) -> list[float]:
 
 
 def _time_action(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
-    """Return the seconds from an action until an element that matches contains ``text``."""
+    """Perform ``act``, such as a click; return the seconds until the page shows its result.
+
+    That is when an element that matches ``selector`` contains ``text``.
+    """
     page.evaluate(EXPECT, json.dumps([selector, text]))
     # Not page.wait_for_function, because the Content-Security-Policy forbids eval.
     with page.expect_console_message(lambda line: line.text.startswith("took ")) as message:

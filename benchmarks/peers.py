@@ -21,7 +21,7 @@ MAX_ITEMS = 200
 
 
 class OtherServer:
-    """The other CASE server, at a base URL such as ``https://case.example/ims/case/v1p1``."""
+    """The CASE server to compare with, at a base URL that ends for example in ``/v1p1``."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
@@ -43,13 +43,13 @@ class OtherServer:
         return response
 
     def build_requests(self, paths: list[str]) -> wrk.LoadRequests:
-        """Return GET requests for paths below the base URL, as wrk sends them."""
+        """Build GET requests for wrk from paths below the base URL of this server."""
         prefix = urlsplit(self.base_url).path
         return wrk.LoadRequests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
 
 
 def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
-    """Reads that every CASE server supports, compared with the same reads of this one."""
+    """Measure reads of another CASE server, compared with the same reads of this one."""
     other = OtherServer(base_url)
     documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
     if not documents:
@@ -118,7 +118,10 @@ def _time_request(read: Callable[[], httpx.Response]) -> tuple[float, int]:
 
 
 def _request_authorization() -> dict[str, str]:
-    """Return the Authorization field for the other server; empty without ``AGAINST_TOKEN_URL``."""
+    """Request a token for the other server and return it as an Authorization header.
+
+    Returns no header unless the variable ``AGAINST_TOKEN_URL`` names the token endpoint.
+    """
     token_url = os.environ.get("AGAINST_TOKEN_URL")
     if not token_url:
         return {}

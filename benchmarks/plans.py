@@ -28,7 +28,7 @@ PLAN = re.compile(r"LOG:  duration: ([\d.]+) ms  plan:\n")
 
 @dataclass(frozen=True)
 class ExecutedStatement:
-    """A statement that the server ran, with the plan and duration that Postgres logged."""
+    """An SQL statement that the server ran, with the plan and duration that Postgres logged."""
 
     sql: str
     parameters: str
@@ -37,11 +37,11 @@ class ExecutedStatement:
     """The nodes of the plan as (type, table); the table is empty if it reads none."""
 
     def scans_table(self, table: str) -> bool:
-        """Return whether the plan scans a whole table, instead of using an index."""
+        """Return whether the query plan reads a whole table, instead of using an index."""
         return ("Seq Scan", table) in self.nodes
 
     def substitute_parameters(self) -> str:
-        """Return the statement with its parameters replaced by the values it was run with."""
+        """Return the SQL with its parameters replaced by their values, to run it again."""
         pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
         values = dict(pairs)
         return re.sub(r"\$(\d+)", lambda match: values[match[1]], self.sql)
@@ -49,7 +49,10 @@ class ExecutedStatement:
 
 @contextmanager
 def log_statement_plans(postgres: Postgres, name: str) -> Iterator[None]:
-    """Log the plan of every statement on connections that are opened during a block."""
+    """Make Postgres log the plan of every SQL statement during a ``with`` block.
+
+    Applies to new connections to the database ``name``.
+    """
     execute_sql(
         postgres.databases[name],
         *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in SETTINGS.items()),
@@ -62,7 +65,10 @@ def log_statement_plans(postgres: Postgres, name: str) -> Iterator[None]:
 
 
 def read_logged_statements(log: Path, position: int, table: str) -> list[ExecutedStatement]:
-    """Return the statements on ``table`` in the log of Postgres after a position in bytes."""
+    """Return the SQL statements on a table, with their plans, from the log of Postgres.
+
+    Reads the log from ``position`` (bytes) on, such as its size before a request.
+    """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with log.open("rb") as file:
@@ -75,7 +81,7 @@ def read_logged_statements(log: Path, position: int, table: str) -> list[Execute
 
 
 def parse_plans(log: str) -> Iterator[ExecutedStatement]:
-    """Yield the statements in an extract from Postgres' log that have a plan."""
+    """Yield the SQL statements and their plans that auto_explain wrote to Postgres' log."""
     for match in PLAN.finditer(log):
         explained, _ = json.JSONDecoder().raw_decode(log[match.end() :].lstrip())
         yield ExecutedStatement(

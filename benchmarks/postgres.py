@@ -29,7 +29,7 @@ TEMPLATE = "benchmark_template"
 
 @dataclass
 class Postgres:
-    """The Postgres server of a benchmark run, and its databases."""
+    """The Postgres server of a benchmark run, with the URLs of the databases created on it."""
 
     url: str
     log: Path
@@ -72,16 +72,16 @@ def execute_sql(url: str, *statements: str) -> None:
 
 
 def vacuum_and_analyze(url: str) -> None:
-    """Vacuum and analyze a database, as autovacuum does within a minute after an upload.
+    """Vacuum and analyze a database, so that autovacuum does not do so during a measurement.
 
-    Cases call it, so that this does not happen during a measurement. Tables of fewer than 50 rows,
-    such as the documents, are not analyzed, because autovacuum never does so.
+    It would run within a minute after an upload. Tables of fewer than 50 rows, such as the
+    documents, are not analyzed, because autovacuum never does so.
     """
     execute_sql(url, "VACUUM ANALYZE items", "VACUUM ANALYZE associations")
 
 
 def fetch_value(url: str, statement: str) -> Any:
-    """Run a statement and return the first value of the first row."""
+    """Run an SQL query and return the first column of its first row."""
 
     async def work() -> Any:
         connection = await asyncpg.connect(url)
@@ -94,7 +94,10 @@ def fetch_value(url: str, statement: str) -> Any:
 
 
 def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:
-    """Run a pgbench script with prepared statements, and return the transactions per second."""
+    """Run an SQL script with pgbench and return the transactions per second.
+
+    ``clients`` connections repeat it for ``seconds``, with prepared statements.
+    """
     file = folder / "pgbench.sql"
     file.write_text(script)
     command = [_find_program("pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "2"]
@@ -107,7 +110,7 @@ def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: in
 
 
 def _find_program(name: str) -> str:
-    """Return the path of a Postgres program: the embedded one, or else the one on PATH."""
+    """Return the path of a Postgres program such as pgbench, from embedded Postgres or PATH."""
     bundled = find_binaries(None) / name
     path = str(bundled) if bundled.exists() else shutil.which(name)
     if not path:
@@ -123,9 +126,9 @@ SLOW_SECONDS = 0.5
 
 
 def measure_execution(url: str, setting: str, statement: str) -> float:
-    """Run EXPLAIN ANALYZE and return the execution time in seconds, the better of two runs.
+    """Run an SQL statement twice with EXPLAIN ANALYZE and return the shorter time in seconds.
 
-    ``setting`` is a setting of Postgres for these runs.
+    ``setting`` is SQL such as ``SET enable_seqscan = off``, which is run before.
     """
     with explain_on_connection(url, setting) as explained:
         first = explained(statement)
@@ -135,9 +138,9 @@ def measure_execution(url: str, setting: str, statement: str) -> float:
 
 @contextmanager
 def explain_on_connection(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
-    """Yield a function that runs a statement with EXPLAIN ANALYZE and returns its seconds.
+    """Yield a function that runs SQL with EXPLAIN ANALYZE and returns the time in seconds.
 
-    All statements run on one connection, which ``settings`` (SQL) prepare.
+    All statements run on one connection, on which the SQL in ``settings`` is run first.
     """
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(url))

@@ -37,7 +37,10 @@ class BenchmarkedServer:
 
 @contextmanager
 def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[BenchmarkedServer]:
-    """Run ``case-server serve`` on a free port during a block, without an access log."""
+    """Run ``case-server serve`` on a free port during a ``with`` block, without an access log.
+
+    ``settings`` are environment variables; error output is written to the file ``log``.
+    """
     command = (sys.executable, "-m", "case_server", "serve", "--port", "0", "--no-access-log")
     client = dict(zip(("CASE_CLIENT_ID", "CASE_CLIENT_SECRET"), CREDENTIALS, strict=True))
     start = time.perf_counter()
@@ -49,7 +52,10 @@ def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Ben
 
 @contextmanager
 def run_bare_application(log: Path, database_url: str, constants: Path) -> Iterator[str]:
-    """Run the bare application of ``limits.py`` on a free port, and yield its base URL."""
+    """Run the application of ``limits.py`` on a free port during a ``with`` block.
+
+    Yields its base URL. ``constants`` is the folder of the files that it serves unchanged.
+    """
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
@@ -91,7 +97,7 @@ def _process(
 
 
 def _read_base_url(process: subprocess.Popen[str], log: Path) -> str:
-    """Wait for the server's banner and return the base URL that it contains."""
+    """Wait until the server prints that it listens, and return its base URL."""
     assert process.stdout
     for line in process.stdout:
         if match := READY.search(line):

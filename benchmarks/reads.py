@@ -21,7 +21,7 @@ MIN_CORES = 4
 
 
 def item(lab: Lab) -> Iterator[ResultRow]:
-    """GET one item, compared with the bare application, and in a database with many more."""
+    """Measure GET of one item, compared with the bare application, and among many more items."""
     sizes, identifiers = (
         lab.sizes,
         list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS)),
@@ -49,7 +49,7 @@ def item(lab: Lab) -> Iterator[ResultRow]:
 
 
 def associations(lab: Lab) -> Iterator[ResultRow]:
-    """GET an item with its associations, compared with two statements of the bare application."""
+    """Measure GET of an item with its associations, compared with two plain SQL queries."""
     identifiers = list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
     with (
         lab.run_server(lab.get_framework_database()) as server,
@@ -67,7 +67,7 @@ def associations(lab: Lab) -> Iterator[ResultRow]:
 
 
 def documents(lab: Lab) -> Iterator[ResultRow]:
-    """A page of 100 documents, filtered and sorted, compared with its statement in pgbench."""
+    """Measure GET of 100 filtered, sorted documents, compared with its SQL query in pgbench."""
     where = quote("title~'Mathematics'")
     path = f"/CFDocuments?limit=100&sort=title&filter={where}"
     name = lab.get_many_frameworks_database()
@@ -86,7 +86,10 @@ def documents(lab: Lab) -> Iterator[ResultRow]:
 
 
 def _own_statement(lab: Lab, name: str, path: str) -> str:
-    """Return the SQL statement that the server runs for a list request, with literal values."""
+    """Return the SQL query that the server runs for a list request, for use in pgbench.
+
+    Its parameters are replaced by their values.
+    """
     with log_statement_plans(lab.postgres, name):
         before = lab.postgres.log.stat().st_size
         with lab.run_server(name) as server, Client(server.base_url, server.headers) as client:
@@ -97,7 +100,7 @@ def _own_statement(lab: Lab, name: str, path: str) -> str:
 
 
 def workers(lab: Lab) -> Iterator[ResultRow]:
-    """GET one item from two workers, compared with one."""
+    """Measure GET of one item from a server with two workers, compared with one worker."""
     paths = [
         f"/CFItems/{identifier}"
         for identifier in list_item_identifiers(SEED, lab.sizes.items)[:MAX_IDENTIFIERS]

@@ -10,7 +10,7 @@ HEAD = ("case", "limit", "measured", "ratio", "target", "met?")
 
 
 def format_table(rows: Sequence[ResultRow]) -> str:
-    """Return the rows as a Markdown table with aligned columns."""
+    """Format the results of all cases as a Markdown table with aligned columns."""
     cells = [HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
     lines = [
@@ -30,12 +30,12 @@ def _cells(row: ResultRow) -> tuple[str, ...]:
 
 
 def format_remarks(rows: Sequence[ResultRow]) -> str:
-    """Return the notes of the rows as a Markdown list."""
+    """Format the notes of all results as a Markdown list."""
     return "\n".join(f"* {row.case}: {row.note}" for row in rows if row.note)
 
 
 def format_summary(rows: Sequence[ResultRow]) -> str:
-    """Return how many targets are met, as text such as "20 of 21 targets met"."""
+    """Summarize how many results meet their target, such as "20 of 21 targets met"."""
     results = [row.meets_target for row in rows if row.meets_target is not None]
     return f"{sum(results)} of {len(results)} targets met"
 
@@ -46,7 +46,11 @@ def format_document(
     command: str,
     limits: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the Markdown text of ``RESULTS.md``: the results, the machine and the limits."""
+    """Return the Markdown text of ``RESULTS.md``, the report of a benchmark run.
+
+    ``limits`` has pairs of a case's name and what it is compared with; ``command`` is the command
+    line of the run.
+    """
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine)
     comparisons = "\n".join(f"* `{name}`: {comparison}" for name, comparison in limits)
     return f"""# Results

@@ -11,7 +11,8 @@ from statistics import median
 class ResultRow:
     """A row of the results table: what was measured, its limit, and whether it meets its target.
 
-    ``meets_target`` is None if there is no target.
+    The limit is the result of the fastest possible way on the same machine. ``meets_target`` is
+    None if there is no target.
     """
 
     case: str
@@ -26,9 +27,9 @@ class ResultRow:
 def compare_rates(
     case: str, limit: Sequence[float], measured: Sequence[float], minimum: float
 ) -> ResultRow:
-    """Return a row that compares requests per second with those of the limit.
+    """Create a table row that compares the server's requests per second with a limit.
 
-    The target is that the median is at least ``minimum`` times that of the limit.
+    The target is that the median of ``measured`` is at least ``minimum`` times that of ``limit``.
     """
     limit_rate, rate = median(limit), median(measured)
     ratio = rate / limit_rate if limit_rate else 0.0
@@ -41,10 +42,10 @@ def compare_rates(
 def compare_durations(
     case: str, limit: Sequence[float], measured: Sequence[float], maximum: float | None
 ) -> ResultRow:
-    """Return a row that compares durations in seconds with those of the limit.
+    """Create a table row that compares the server's durations in seconds with a limit.
 
-    The target is that the median is at most ``maximum`` times that of the limit; None means no
-    target.
+    The target is that the median of ``measured`` is at most ``maximum`` times that of ``limit``;
+    None means no target.
     """
     limit_time, time = median(limit), median(measured)
     ratio = time / limit_time if limit_time else float("inf")
@@ -63,28 +64,31 @@ def compare_durations(
 def compare_with_maximum(
     case: str, measured: float, maximum: float, format_value: Callable[[float], str]
 ) -> ResultRow:
-    """Return a row whose target is that ``measured`` is less than ``maximum``."""
+    """Create a table row whose target is that ``measured`` is less than ``maximum``.
+
+    ``format_value`` formats both numbers with their unit.
+    """
     target = f"< {format_value(maximum)}"
     return ResultRow(case, "", format_value(measured), "", target, measured < maximum)
 
 
 def create_failed_row(case: str, target: str, reason: str) -> ResultRow:
-    """Return a row for a case whose target the server misses for a stated reason."""
+    """Create a table row for a case that missed its target, with the reason."""
     return ResultRow(case, "", "", "", target, meets_target=False, note=reason)
 
 
 def create_unmeasured_row(case: str, reason: str) -> ResultRow:
-    """Return a row for a case that could not be measured, with the reason."""
+    """Create a table row for a case that could not be measured here, with the reason."""
     return ResultRow(case, "", "not measured", note=reason)
 
 
 def format_rate(rate: float) -> str:
-    """Format a rate with its unit, for example "1,234/s"."""
+    """Format a number of requests per second, for example "1,234/s"."""
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration in seconds, with a unit that suits it, for example "12.3 ms"."""
+    """Format a duration given in seconds with a suitable unit, for example "12.3 ms"."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 

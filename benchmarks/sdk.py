@@ -27,7 +27,7 @@ ITEMS = 100
 
 
 def sdk(lab: Lab) -> Iterator[ResultRow]:
-    """The SDK reads a package and 100 items, compared with a bare socket."""
+    """Measure reads of a package and 100 items by TimeBack's SDK, compared with a bare socket."""
     titles = (f"the SDK reads a package of {lab.sizes.items:,}", f"the SDK reads {ITEMS} items")
     try:
         python = _find_python()
@@ -77,7 +77,7 @@ def _run_client(
 
 
 def _find_python() -> Path:
-    """Return a Python interpreter with the SDK; install the SDK on first use."""
+    """Return the path of a Python interpreter that has TimeBack's SDK; install it on first use."""
     python = ENVIRONMENT / "bin" / "python"
     if _has_sdk(python):
         return python

@@ -15,7 +15,10 @@ from timeback_case import CaseClient
 
 
 async def main(base_url: str, document: str, rounds: int, items: list[str]) -> None:
-    """Read a package, then the items, once per round; print the seconds of both as JSON."""
+    """Read a package and then the ``items`` with the SDK, ``rounds`` times.
+
+    Prints the seconds of both for each round, as JSON.
+    """
     packages, singles = [], []
     token_url = f"{base_url}/oauth2/token"
     async with CaseClient(base_url=base_url, auth_url=token_url) as client:

@@ -61,7 +61,7 @@ REPETITIONS = 7
 
 
 def search(lab: Lab) -> Iterator[ResultRow]:
-    """Searches with the paths of the items found: a median below 50 ms."""
+    """Measure searches for items, with the path to each in its tree: a median below 50 ms."""
     items = lab.sizes.items * FULL_SEARCH_ITEMS // FULL_ITEMS
     url = lab.postgres.get_database_url("search")
     durations = asyncio.run(_measure(url, items, lab.rounds * REPETITIONS))
@@ -79,7 +79,7 @@ def search(lab: Lab) -> Iterator[ResultRow]:
 
 
 async def _measure(url: str, items: int, times: int) -> dict[str, list[float]]:
-    """Return the durations in seconds of each query, measured ``times`` times."""
+    """Return the seconds that each query takes in ``items`` items, measured ``times`` times."""
     durations: dict[str, list[float]] = {query: [] for query in QUERIES}
     async with Database.open(url, Settings(database_url=url)) as database:
         async with database.connection() as connection:

@@ -30,7 +30,10 @@ FILTER_PATH = f"/ims/case/v1p1/CFItems?filter={PREDICATES}"
 
 
 def slow_reads(lab: Lab) -> Iterator[ResultRow]:
-    """GET CFItem and /ready while 16 filters of 50 predicates run: a median below one second."""
+    """Measure small reads while 16 clients run slow filters: a median below one second.
+
+    The small reads are GET of one item and ``/ready``. Each filter has 50 predicates.
+    """
     items = lab.sizes.items * FULL_FILTER_ITEMS // FULL_ITEMS
     report_progress(f"loading {items:,} items")
     bulk_load.insert_frameworks(lab.postgres.get_database_url(NAME), 1, items, NAME)
@@ -69,7 +72,7 @@ def _repeat_reads(server: BenchmarkedServer, path: str, length: float) -> list[f
 
 @contextmanager
 def _run_filtering_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
-    """Run 16 clients that send slow filters during a block; yield the list of their statuses."""
+    """Let 16 clients send slow filters during a ``with`` block; yield the statuses they get."""
     statuses: list[int] = []
     should_stop = Event()
 

@@ -25,7 +25,7 @@ MAX_IDLE_BYTES, MAX_BYTES_AFTER_READS = 120e6, 300e6
 
 
 def start(lab: Lab) -> Iterator[ResultRow]:
-    """``serve`` until it is ready, compared with its imports and the start of Postgres."""
+    """Measure ``serve`` until it is ready, compared with imports and the start of Postgres."""
     report_progress("starting servers")
     with tempfile.TemporaryDirectory(dir=lab.folder) as folder:
         server_dir, postgres_dir = Path(folder) / "server", Path(folder) / "postgres"
@@ -63,7 +63,7 @@ def _time_limit_start(data_dir: Path) -> float:
 
 
 def memory_use(lab: Lab) -> Iterator[ResultRow]:
-    """Memory of one worker, idle, and after concurrent reads of a large package."""
+    """Measure the memory of one worker when idle and after concurrent reads of a large package."""
     with lab.run_server(lab.get_framework_database()) as server:
         yield compare_with_maximum(
             "memory, idle", memory.get_resident_bytes(server.pid), MAX_IDLE_BYTES, format_megabytes

@@ -32,7 +32,7 @@ RESET, SNAPSHOT = "/_test/reset", "/_test/snapshots/one"
 
 @dataclass(frozen=True)
 class TestServer:
-    """A server in test mode, its number of seed entities, and the options it was started with."""
+    """A server in test mode to measure: its client, seed data and the options it started with."""
 
     client: Client
     fsync: str
@@ -41,9 +41,9 @@ class TestServer:
     repetitions: int
 
     def measure_calls(self, path: str, before: Callable[[Client], None]) -> list[float]:
-        """Call a path of the test API repeatedly and return the durations in seconds.
+        """Send a POST to ``path`` of the test API repeatedly; return the durations in seconds.
 
-        ``before`` is called before each, for example to write something that is then reset.
+        ``before`` is called before each request, for example to write something that is then reset.
         """
         durations = []
         for _ in range(self.repetitions):
@@ -52,14 +52,14 @@ class TestServer:
         return durations
 
     def create_row(self, action: str, durations: list[float]) -> ResultRow:
-        """Return a row with the durations of an action, without a target."""
+        """Create a table row with the durations of an action such as a reset, without a target."""
         title = self._title(action)
         return ResultRow(title, "", format_duration(median(durations)), note=_range(durations))
 
     def create_target_rows(self, action: str, durations: list[float]) -> Iterator[ResultRow]:
-        """Yield rows for the median and the 95th percentile of the durations of an action.
+        """Yield table rows for the median and the 95th percentile of an action's durations.
 
-        They have targets if the server has 1,000 entities.
+        They have targets if the seed data are 1,000 entities.
         """
         if self.entities > ENTITIES[0]:
             yield self.create_row(action, durations)
@@ -76,9 +76,9 @@ class TestServer:
 
 
 def test_mode(lab: Lab) -> Iterator[ResultRow]:
-    """Reset and restore after each write: with 1,000 entities a median of 30 ms, 95 % in 60.
+    """Measure resets and restores in test mode after a write: 30 ms in the median, 95 % in 60.
 
-    With fsync on, and with fsync off as in the pytest plugin.
+    The targets apply to 1,000 entities. Measured with fsync on, and off as in the pytest plugin.
     """
     sizes = ENTITIES[:1] if lab.sizes.items <= QUICK_ITEMS else ENTITIES
     for fsync, is_on in (("fsync on", True), ("fsync off", False)):
@@ -121,7 +121,7 @@ def _measure(server: TestServer) -> Iterator[ResultRow]:
 
 
 def _upload(server: TestServer) -> float:
-    """Upload all seed data again, as tests without the test mode would, and return the seconds."""
+    """Upload the whole seed again and return the seconds, for comparison with a reset."""
     server.client.send("POST", "/_test/seed", b"{}", status=200)
     return upload_package(server.client, server.package)
 

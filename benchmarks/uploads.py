@@ -54,7 +54,7 @@ Records = dict[str, list[tuple[Any, ...]]]
 
 
 def uploads(lab: Lab) -> Iterator[ResultRow]:
-    """POST and PUT package, compared with COPY of its rows into tables of the same size."""
+    """Measure uploads of packages, compared with COPY of the same rows into equal tables."""
     url = lab.postgres.get_database_url(NAME)
     execute_sql(
         url,
@@ -106,7 +106,10 @@ def _measure_uploads(
 
 
 def _generate_changed_package(items: int, seed: str, stamp: str = "changed") -> bytes:
-    """Return a seed's package with ``CHANGED_ITEMS`` changed statements."""
+    """Generate the package of a seed, with changed statements in ``CHANGED_ITEMS`` of its items.
+
+    ``stamp`` is appended to these statements; another one changes them again.
+    """
     body = data.generate_package(items, seed)
     for item in body["CFItems"][:: max(items // CHANGED_ITEMS, 1)][:CHANGED_ITEMS]:
         item["fullStatement"] += f", {stamp}"
@@ -114,7 +117,7 @@ def _generate_changed_package(items: int, seed: str, stamp: str = "changed") -> 
 
 
 def build_copy_rows(raw: bytes) -> Records:
-    """Return the entities of a package as rows for COPY, by class."""
+    """Parse a package and return its entities as table rows for COPY, by entity class."""
     package = parse_package(raw)
     return {
         kind: [
@@ -127,7 +130,7 @@ def build_copy_rows(raw: bytes) -> Records:
 
 
 def measure_copy(url: str, rows: Records) -> float:
-    """Insert rows with COPY in one transaction and return the duration in seconds."""
+    """Insert rows with COPY in one transaction, the fastest way; return the duration in seconds."""
 
     async def work() -> float:
         connection = await asyncpg.connect(url)
@@ -171,12 +174,15 @@ UUID = re.compile(rb"[0-9a-fA-F]{8}(?=-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]
 
 
 def _replace_identifiers(raw: bytes, number: int) -> bytes:
-    """Return a package with new identifiers; ``number`` makes them differ from other copies."""
+    """Return a package with new identifiers, so that uploading it creates another framework.
+
+    ``number`` makes them unique.
+    """
     return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), raw)
 
 
 def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of small reads while packages are uploaded."""
+    """Measure the 99th percentile of reads of one item while packages are uploaded."""
     seed = "upload0"
     bodies: Sequence[bytes] = [
         _generate_changed_package(lab.sizes.items, seed, f"edition {n}") for n in range(2)

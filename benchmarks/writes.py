@@ -24,7 +24,7 @@ FROM items"""
 
 
 def writes(lab: Lab) -> Iterator[ResultRow]:
-    """PUT one item, compared with pgbench writing rows of the same size into an equal table."""
+    """Measure PUT of one item, compared with pgbench writing equal rows to an equal table."""
     share = max(lab.sizes.items * 2 // 3, 100)
     report_progress(f"loading {share * DOCUMENTS:,} items")
     url = lab.postgres.get_database_url(NAME)
@@ -52,7 +52,7 @@ def writes(lab: Lab) -> Iterator[ResultRow]:
 
 
 def _build_put_requests(server: BenchmarkedServer, share: int, documents: int) -> wrk.LoadRequests:
-    """Return PUT requests for the same number of items, spread over ``documents`` documents."""
+    """Return PUT requests for ``share`` items, spread evenly over ``documents`` documents."""
     lines = []
     for number in range(documents):
         seed = f"write{number}"
@@ -66,14 +66,17 @@ def _build_put_requests(server: BenchmarkedServer, share: int, documents: int) -
 
 
 def _build_placeholder_item(item: str, document: str, stamp: str) -> data.Body:
-    """Return an item whose parts that differ between requests are placeholders."""
+    """Return the JSON of an item with placeholders, which wrk replaces in each request."""
     (body,) = data.generate_stored_items("write0", range(1, 2))
     body["CFDocumentURI"] = {**body["CFDocumentURI"], "identifier": document}
     return {**body, "identifier": item, "notes": f"{body['notes']} {stamp}"}
 
 
 def build_upsert_script(share: int) -> str:
-    """Return a pgbench script that inserts or replaces a row as large as that of an item."""
+    """Return a pgbench script that inserts or replaces a row as large as that of an item.
+
+    Each transaction chooses one of ``share`` rows at random, as the measured PUT requests do.
+    """
     raw = (
         orjson.dumps(_build_placeholder_item("limit-ITEM", "limit", "STAMP"))
         .decode()

@@ -22,7 +22,7 @@ MISSING = (
 
 @dataclass(frozen=True)
 class LoadResult:
-    """The result of one run of wrk; latencies are in seconds."""
+    """What wrk measured in one run: number of requests, duration and latencies in seconds."""
 
     requests: int
     seconds: float
@@ -37,7 +37,7 @@ class LoadResult:
 
 @dataclass(frozen=True)
 class LoadRequests:
-    """Requests for wrk: lines that ``load.lua`` reads and, for PUT, a body with placeholders."""
+    """The requests that wrk repeats: their lines and, for PUT, a body with placeholders."""
 
     base_url: str
     lines: Sequence[str]
@@ -52,7 +52,7 @@ def require_wrk() -> None:
 
 
 def run_wrk(requests: LoadRequests, seconds: float, connections: int = CONNECTIONS) -> LoadResult:
-    """Send requests with wrk for some seconds and return the result.
+    """Send requests with the load generator wrk for some seconds; return rate and latencies.
 
     Raises ``BenchmarkError`` if any request fails.
     """
@@ -73,7 +73,7 @@ def run_wrk(requests: LoadRequests, seconds: float, connections: int = CONNECTIO
 
 
 def parse_output(output: str) -> LoadResult:
-    """Parse the line of totals that ``load.lua`` prints at the end of wrk's output."""
+    """Parse the totals that ``load.lua`` prints at the end of wrk's output."""
     match = re.search(r"^measured (\{.*\})$", output, re.MULTILINE)
     if not match:
         raise BenchmarkError(f"wrk printed no result: {output!r}")
