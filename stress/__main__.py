@@ -42,7 +42,7 @@ END_TIMEOUT_SECONDS = 25
 
 
 class ScenarioPlan(NamedTuple):
-    """One scenario of the stress tests: its function, its share of the time, and its counts."""
+    """One scenario of the stress tests: its function, its share of the time, and minimum counts."""
 
     run: Callable[[int, Clock], Awaitable[Report]]
     weight: int
@@ -117,7 +117,10 @@ async def _slow_reads(_: int, clock: Clock) -> Report:
 async def _run_with_server(
     run: Callable[[Any, Any], Awaitable[Report]], **settings: object
 ) -> Report:
-    """Run a scenario with a new Postgres cluster and server, and return its report."""
+    """Run a scenario against a new Postgres cluster and server; return its report.
+
+    ``settings`` are those of the server, such as ``pool_size=8``.
+    """
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:

@@ -23,10 +23,10 @@ Body: TypeAlias = factories.Body
 
 @dataclass
 class WriteRecord:
-    """What is known about one entity after writes of which some got no response.
+    """What a writer knows about one entity, to check later that no acknowledged write was lost.
 
-    The server must have stored the last acknowledged version, or one of the ``possible`` versions,
-    whose writes got no response.
+    A correct server has stored the last acknowledged version, or one of the ``possible`` versions:
+    those of writes that got no response.
     """
 
     path: str
@@ -34,16 +34,16 @@ class WriteRecord:
     possible: set[State] = field(default_factory=set)
 
     def allows(self, state: State) -> bool:
-        """Return whether a correct server may return this version of the entity."""
+        """Return whether a correct server may return this version (None: no such entity)."""
         return state == self.acknowledged or state in self.possible
 
     def record_version(self, state: State) -> None:
-        """Record the version that is certainly stored, which makes ``possible`` empty."""
+        """Record that exactly this version is stored, so that no other version is possible."""
         self.acknowledged, self.possible = state, set()
 
 
 class Writer(ABC):
-    """A client that writes one kind of entity repeatedly and records which writes succeeded."""
+    """A client that repeatedly writes one kind of entity and records which writes succeeded."""
 
     kind = ""
 
@@ -54,16 +54,19 @@ class Writer(ABC):
 
     @abstractmethod
     async def write(self, client: httpx.AsyncClient) -> None:
-        """Send one write of a new or an existing entity."""
+        """Send one write request, for a new entity or one that was written before."""
 
     async def read_version(self, response: httpx.Response) -> State:
-        """Return the version number that a response contains; the writers put it into ``notes``."""
+        """Return the version of the entity in a response, which the writers put into ``notes``."""
         return int(response.json()["notes"])
 
     async def send_write(
         self, client: httpx.AsyncClient, known: WriteRecord, state: State, method: str, body: Any
     ) -> None:
-        """Send a write; record in ``known`` whether it was acknowledged, rejected or unanswered."""
+        """Send a write of version ``state``; record whether the server acknowledged it.
+
+        ``known`` is the record of the entity. An unexpected status is a violation.
+        """
         known.possible.add(state)
         path = known.path.replace("CFAssociations", "CFItemAssociations")
         try:
@@ -81,9 +84,9 @@ class Writer(ABC):
             self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")
 
     def choose_entity(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
-        """Choose an entity to write: a new one until there are ``limit``, or one written before.
+        """Choose the entity to write next, at random: a new one or one that was written before.
 
-        Returns its identifier and its record.
+        There are at most ``limit`` entities. Returns the entity's identifier and its record.
         """
         self.version += 1
         if len(self.known) < limit and self.rng.random() < 0.5:
@@ -125,8 +128,8 @@ class AssociationWriter(Writer):
 class PackageWriter(Writer):
     """A writer that replaces one package repeatedly.
 
-    Each entity of the package contains the version number, so that a partly stored upload is
-    noticed.
+    Each entity of the package contains the version number, so that a read shows whether an upload
+    was stored only in part.
     """
 
     kind = "packages"
@@ -153,7 +156,7 @@ class PackageWriter(Writer):
         known.acknowledged, known.possible = where.acknowledged, where.possible
 
     async def read_version(self, response: httpx.Response) -> State:
-        """Return the version number of a package, or -1 if only a part of an upload is stored."""
+        """Return the version of a package, or -1 if entities are missing or differ in version."""
         body = response.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]
         whole = (len(body["CFItems"]), len(body["CFAssociations"])) == (

@@ -82,10 +82,10 @@ CLIENT_ERRORS, NO_SERVER_ERRORS = range(400, 500), range(200, 500)
 
 
 async def run(live: LiveServer, body_mb: int) -> Report:
-    """Send all hostile requests to a server that limits bodies to ``body_mb`` megabytes.
+    """Send all hostile bodies and headers to a server, and check that it rejects each of them.
 
-    The report contains the growth of the server's memory, and the latency of normal requests
-    meanwhile.
+    ``body_mb`` is the server's limit for bodies in megabytes. The report contains the growth of the
+    server's memory, and the latency of normal requests meanwhile.
     """
     report = Report()
     async with (

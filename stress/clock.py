@@ -10,7 +10,10 @@ PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 class Clock:
-    """A stopwatch with an optional time limit, which also prints progress at intervals."""
+    """A stopwatch with an optional time limit, which also prints progress at intervals.
+
+    The loops of a scenario end when the limit is reached.
+    """
 
     def __init__(
         self, seconds: float = math.inf, show: Callable[[str], None] = lambda _: None
@@ -30,7 +33,7 @@ class Clock:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the time limit is reached; the loops of a scenario then end."""
+        """Whether the time limit is reached, so that the scenario should end."""
         return self.remaining == 0
 
     def report_progress(self, progress: str) -> None:
@@ -42,7 +45,10 @@ class Clock:
 
 
 def list_shortfalls(counts: Mapping[str, int], minimums: Mapping[str, int]) -> list[str]:
-    """Describe each count that is below its minimum, for example "3 of 30 kills"."""
+    """Describe each count that is below its minimum, for example "3 of 30 kills".
+
+    Without these counts, a scenario has not tested enough.
+    """
     return [
         f"{counts.get(name, 0):,} of {minimum:,} {name}"
         for name, minimum in minimums.items()

@@ -28,9 +28,10 @@ class Cluster:
         self.folder = self._own.data_dir
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop Postgres with a mode of ``pg_ctl stop``.
+        """Stop Postgres; ``how`` is a mode of ``pg_ctl stop``, by default ``immediate``.
 
-        ``immediate`` is like a crash: Postgres does not flush, and recovers at the next start.
+        ``immediate`` is like a crash: Postgres writes nothing more to disk and recovers at the next
+        start.
         """
         # It may already have stopped by itself.
         self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", how)
@@ -40,7 +41,7 @@ class Cluster:
         assert self._own.start() == self.url, "it started at another URL"
 
     def make_folder(self, path: Path) -> Path:
-        """Create a directory that Postgres can write to."""
+        """Create a directory that belongs to the user that Postgres runs as."""
         path.mkdir(mode=0o700)
         if self._own.account:
             os.chown(path, *self._own.account)
@@ -71,7 +72,7 @@ class Cluster:
 
     @asynccontextmanager
     async def connect_as_admin(self) -> AsyncIterator[Sql]:
-        """Connect as the administrator and yield a function that runs SQL and returns rows."""
+        """Connect as the administrator; yield a function that runs SQL and returns the rows."""
         connection = await asyncpg.connect(to_asyncpg_url(self.url), timeout=10)
 
         async def run(text: str, *arguments: Any) -> list[asyncpg.Record]:

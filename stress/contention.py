@@ -23,17 +23,20 @@ WRITES = "writes"
 
 
 class ConflictScenario:
-    """Sixteen concurrent writers that conflict with each other within one framework."""
+    """Sixteen concurrent writers of one framework, whose writes conflict with each other.
+
+    Each method causes one kind of conflict and checks the responses and the stored result.
+    """
 
     def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
         self.http, self.rng, self.report = http, rng, Report()
         self.document = factories.new_id()
 
     async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
-        """Send a write until the response is not 503 with Retry-After, and return its status.
+        """Send a write, again while the response is 503 with Retry-After; return the last status.
 
-        Any status that is not in ``allowed`` is a violation; ``name`` is the conflict in the
-        report.
+        A status that is not in ``allowed`` is a violation. ``name`` is the kind of conflict, for
+        the report.
         """
         while True:
             response = await self.http.request(method, PREFIX + path, json=body)
@@ -46,17 +49,17 @@ class ConflictScenario:
             await asyncio.sleep(0.1)
 
     async def get(self, path: str) -> Any:
-        """Return the entity or package at a path, or None if there is none."""
+        """Return the JSON of the entity or package at a path, or None if the server has none."""
         response = await self.http.get(PREFIX + path)
         return response.json() if response.status_code == 200 else None
 
     async def prepare(self) -> None:
-        """Create the document that the items belong to."""
+        """Create the document to which all items of the scenario belong."""
         body = factories.document(self.document)
         await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
     async def put_same_item(self) -> None:
-        """Put one item concurrently; the stored item must be that of one acknowledged write."""
+        """Let all writers put one item; the stored item must be that of one acknowledged write."""
         path, last = f"/CFItems/{factories.new_id()}", {}
 
         async def write(number: int) -> None:
@@ -74,9 +77,9 @@ class ConflictScenario:
             self.report.fail(f"same item: {subjects} are not those of {stored['notes']}")
 
     async def put_same_association(self) -> None:
-        """Put one association concurrently with different identifiers; exactly one may succeed.
+        """Let all writers put one association under different identifiers; exactly one may succeed.
 
-        Associations with the same origin, destination and type count as one.
+        Two associations are the same if their origin, destination and type are equal.
         """
         ends = [f"{self.document}-{end}" for end in "ab"]
         for end in ends:
@@ -97,7 +100,7 @@ class ConflictScenario:
             await self.send("same triple", "DELETE", path, None, 204)
 
     async def replace_same_package(self) -> None:
-        """Replace one package concurrently; the stored package must be that of one write."""
+        """Let all writers replace one package; the stored one must be that of a single write."""
         identifier = factories.new_id()
         items = [factories.packed_item() for _ in range(40)]
         bodies = [self._package(identifier, items, number) for number in range(WRITERS)]
@@ -113,7 +116,7 @@ class ConflictScenario:
             self.report.fail(f"same package: it is of {sorted(versions)}")
 
     async def write_same_document(self) -> None:
-        """Write a document, its package and its items concurrently.
+        """Write a document, its package and its items at the same time.
 
         All of them link to the same definitions, so that the writes lock the same rows.
         """
@@ -146,7 +149,10 @@ class ConflictScenario:
         await asyncio.gather(*(write() for write in writes))
 
     def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
-        """Return a package of version ``number``; even versions have reversed lists of entities."""
+        """Return version ``number`` of a package; even versions list its entities in reverse.
+
+        Writes of an odd and an even version then lock the same rows in opposite orders.
+        """
         ordered = items if number % 2 else items[::-1]
         notes = str(number)
         kinds = [factories.item_type(f"shared-{index}", description=notes) for index in range(10)]
@@ -188,7 +194,10 @@ class ConflictScenario:
 
 
 async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Report:
-    """Let many writers put the same item at the same time, ``rounds`` times; no other conflicts."""
+    """Let many writers put the same item at the same time, ``rounds`` times.
+
+    This is the only kind of conflict of ``run`` that it causes.
+    """
     scenario = ConflictScenario(http, random.Random(seed))
     await scenario.prepare()
     for _ in range(rounds):
@@ -199,7 +208,10 @@ async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Repo
 async def run(
     http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run each kind of conflict ``rounds`` times, or until the time limit."""
+    """Cause each kind of conflict between concurrent writers ``rounds`` times and report it.
+
+    Ends earlier at the time limit of ``clock``.
+    """
     clock = clock or Clock()
     scenario = ConflictScenario(http, random.Random(seed))
     await scenario.prepare()

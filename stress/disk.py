@@ -37,7 +37,7 @@ NOTES = "n" * 20_000
 
 
 class FullDiskScenario:
-    """A server whose embedded Postgres stores its data on a small disk, which tests fill."""
+    """A server whose embedded Postgres stores its data on a small disk that tests can fill."""
 
     def __init__(
         self, live: LiveServer, http: httpx.AsyncClient, disk: Path, report: Report
@@ -47,7 +47,7 @@ class FullDiskScenario:
         self.acknowledged: dict[str, str] = {}
 
     async def send(self, name: str, method: str, path: str, body: Any = None) -> int:
-        """Send a request and return the status of the response.
+        """Send a request and return the status of the response; ``name`` labels it in the report.
 
         It is a violation if the response takes more than 3 seconds, or is neither a success nor 503
         with Retry-After.
@@ -64,7 +64,7 @@ class FullDiskScenario:
         return response.status_code
 
     async def write(self, name: str) -> int:
-        """Put an item, and remember it if the write was acknowledged."""
+        """Put a new item; if the server acknowledges it, remember it to read it back later."""
         identifier, notes = factories.new_id(), factories.new_id() + NOTES
         body = factories.item(self.document["identifier"], identifier, notes=notes)
         status = await self.send(name, "PUT", f"/CFItems/{identifier}", body)
@@ -75,8 +75,9 @@ class FullDiskScenario:
     async def fill(self, name: str, free_bytes: int, *, reads: bool) -> None:
         """Fill the disk, let clients write until they get 503, then free the space again.
 
-        Afterwards, all acknowledged items are read back. Only ``free_bytes`` are free for the
-        writes. With ``reads``, reads must succeed while the disk is full.
+        ``free_bytes`` of the disk stay free for these writes. With ``reads``, reads must succeed
+        while the disk is full. Afterwards, all acknowledged items are read back. ``name`` labels
+        the counts.
         """
         self.report.counts[FULL] += 1
         with fill_disk(self.disk, free_bytes=free_bytes):
@@ -119,7 +120,7 @@ class FullDiskScenario:
 
 
 async def run(clock: Clock | None = None) -> Report:
-    """Fill the disk of a server, first so that tables, then so that the log cannot grow.
+    """Check that a server survives a full disk: for its tables, then for its write-ahead log.
 
     Without the permission to mount a disk, the report contains a remark instead.
     """

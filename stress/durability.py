@@ -38,7 +38,10 @@ READ_BACK = "writes read back"
 
 @dataclass
 class KillScenario:
-    """Sixteen writers, a server that is restarted after each kill, and its Postgres cluster."""
+    """Sixteen writers, a server that is restarted after each kill, and its Postgres cluster.
+
+    It checks that all acknowledged writes survive.
+    """
 
     cluster: Cluster
     folder: Path
@@ -47,9 +50,9 @@ class KillScenario:
     writers: list[Writer] = field(default_factory=list)
 
     async def run(self, kills: int, clock: Clock) -> None:
-        """Let the clients write, kill a process and read everything back, ``kills`` times.
+        """Let clients write, kill a process, and read everything back; repeat this ``kills`` times.
 
-        Ends earlier at the time limit.
+        Ends earlier at the time limit of ``clock``.
         """
         stack = AsyncExitStack()
         server = self._serve(stack)
@@ -110,7 +113,10 @@ class KillScenario:
             await asyncio.to_thread(self.cluster.start)
 
     async def _wait_for_writes(self) -> None:
-        """Wait until the server has acknowledged a write of each kind since the last kill."""
+        """Wait until the server has acknowledged a write of each kind since the last kill.
+
+        So every kill happens while all kinds of writes are in progress.
+        """
         before, counts = self.report.counts.copy(), self.report.counts
         names = {f"acknowledged {writer.kind}" for writer in self.writers}
 
@@ -161,9 +167,9 @@ async def _write_until_disconnected(writer: Writer, client: httpx.AsyncClient) -
 
 
 async def run(kills: int, seed: int, clock: Clock | None = None) -> Report:
-    """Kill the server and Postgres in turn and check that no acknowledged write is lost.
+    """Kill the server and Postgres in turn, and check that no acknowledged write is lost.
 
-    ``kills`` is the total number; there are fewer if the time limit is reached before.
+    ``kills`` is the total number of kills; there are fewer if the time limit is reached before.
     """
     report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:

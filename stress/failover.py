@@ -37,9 +37,9 @@ HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 
 
 @dataclass
 class EventResult:
-    """What the clients counted during one event, such as the kill of the primary.
+    """What clients observed during one event, such as the kill of the primary: a table row.
 
-    Acknowledged, lost and wrong writes, errors, and slow responses.
+    Counts acknowledged, lost and wrong writes, errors, and slow responses.
     """
 
     name: str
@@ -58,7 +58,7 @@ class EventResult:
     """The longest time in seconds in which no client's write was acknowledged."""
 
     def count_acknowledged_write(self) -> None:
-        """Count an acknowledged write, and extend the outage to the time since the previous one."""
+        """Count an acknowledged write, and update the longest time between two of them."""
         now = time.monotonic()
         self.acknowledged += 1
         self.outage, self.last = max(self.outage, now - self.last), now
@@ -72,7 +72,8 @@ class EventResult:
 class VersionWriters:
     """Eight clients that each replace one item repeatedly and read it after each write.
 
-    Each write has a higher version number, which shows whether a later read misses it.
+    The version number in the item grows with each write, so that a read shows whether a write was
+    lost.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
@@ -85,7 +86,7 @@ class VersionWriters:
     async def request(self, method: str, path: str, body: object = None) -> httpx.Response | None:
         """Send a request and return the response, or None if the connection broke.
 
-        Counts errors, and responses that take more than 5 seconds, for the present event.
+        Errors, and responses that take more than 5 seconds, are counted for the current event.
         """
         started, event = time.monotonic(), self.event
         try:
@@ -106,7 +107,7 @@ class VersionWriters:
         await asyncio.gather(*(self._write(item) for item in self.items))
 
     def stop(self) -> None:
-        """Tell the clients to end after their present requests."""
+        """Tell the clients to end after the requests that they are sending now."""
         self._is_stopped = True
 
     async def _write(self, item: dict[str, object]) -> None:
@@ -126,9 +127,9 @@ class VersionWriters:
                 event.wrong += read.json()["fullStatement"] != str(version)
 
     async def check_consistency(self) -> None:
-        """Count lost writes, and contradictions between items, package and change feed.
+        """Count acknowledged writes that were lost, and reads that contradict each other.
 
-        Must be called after the clients have stopped.
+        Compares items, package and change feed. Must be called after the clients have stopped.
         """
         package = await self._read(f"/CFPackages/{self.document['identifier']}")
         in_package = {item["identifier"]: int(item["fullStatement"]) for item in package["CFItems"]}
@@ -151,9 +152,10 @@ class VersionWriters:
 
 
 async def run(clock: Clock) -> Report:
-    """Run each event once on a new Patroni cluster and report the counts as a table.
+    """Cause each failover event, such as a kill, once on a new Patroni cluster.
 
-    If patroni or etcd is not installed, the report contains a remark instead.
+    The report has a table of what clients observed. If patroni or etcd is not installed, it
+    contains a remark instead.
     """
     report = Report()
     if missing := [name for name in PROGRAMS if not shutil.which(name)]:
@@ -192,9 +194,9 @@ async def _run_event(
     cluster: PatroniCluster,
     http: httpx.AsyncClient,
 ) -> EventResult:
-    """Run ``action`` while clients write, then wait until each could have written again.
+    """Run ``action``, such as a kill, while clients write; return the event with its counts.
 
-    Returns the event with its counts.
+    Waits until each client could have written again.
     """
     writers = VersionWriters(http)
     running = asyncio.create_task(writers.run())
@@ -233,7 +235,7 @@ async def _cut_off(cluster: PatroniCluster) -> None:
 
 
 async def _stop_standbys(cluster: PatroniCluster) -> None:
-    """Stop all standbys of a primary that must not commit without a standby."""
+    """Stop all standbys of a primary that is configured not to commit without a standby."""
     async with _require_standby(cluster):
         primary = await cluster.wait_for_primary()
         standbys = [name for name in NODES if name != primary]

@@ -31,7 +31,7 @@ READ, WRITE, SORT = "read", "write", "sort"
 
 @asynccontextmanager
 async def crash_postgres(cluster: Cluster) -> AsyncIterator[None]:
-    """Crash Postgres for the duration of a ``with`` block."""
+    """Stop Postgres as in a crash during a ``with`` block, and start it again afterwards."""
     await asyncio.to_thread(cluster.stop)
     yield
     await asyncio.to_thread(cluster.start)
@@ -39,14 +39,14 @@ async def crash_postgres(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def freeze_postgres(cluster: Cluster) -> AsyncIterator[None]:
-    """Suspend Postgres for the duration of a block: connections stay open but get no response."""
+    """Suspend Postgres during a ``with`` block: connections stay open but get no response."""
     with cluster.freeze():
         yield
 
 
 @asynccontextmanager
 async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Terminate all connections to the database and reject new ones for the duration of a block."""
+    """Close all connections to the database and reject new ones during a ``with`` block."""
     async with open_admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _terminate_connections(sql)
@@ -56,7 +56,10 @@ async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Use up all connections that Postgres allows, for the duration of a block."""
+    """Use up all connections that Postgres allows, so that the server gets none.
+
+    They are released at the end of the ``with`` block.
+    """
     async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
@@ -77,7 +80,7 @@ async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """Make the database read-only for the duration of a block, like a standby."""
+    """Make the database read-only during a ``with`` block, as it is on a standby."""
     async with open_admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
         await _terminate_connections(sql)
@@ -88,9 +91,9 @@ async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def fill_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
-    """Leave Postgres no disk space for temporary files, for the duration of a block.
+    """Leave Postgres no disk space for temporary files during a ``with`` block.
 
-    It also gets too little memory to sort without them.
+    Its memory for sorting is reduced to 64 kB, so that large sorts need such files and fail.
     """
     async with open_admin_connection(cluster) as sql:
         with mount_temporary_directory(cluster) as disk:
@@ -111,7 +114,10 @@ async def fill_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
 
 @contextmanager
 def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
-    """Mount a 4 MB disk and yield a directory on it; yield None without permission to mount."""
+    """Mount a 4 MB disk for Postgres' temporary files and yield a directory on it.
+
+    Yields None without permission to mount.
+    """
     with ExitStack() as stack:
         try:
             disk = stack.enter_context(mount_small_disk(cluster.folder / "small", 4))
@@ -123,7 +129,7 @@ def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
 
 @asynccontextmanager
 async def lock_tables(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Lock the tables so that all requests wait; yield a function that releases the locks."""
+    """Lock the tables, so that all requests wait; yield a function that releases the locks."""
     async with cluster.connect_as_admin() as sql:
         await sql("BEGIN")
         await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
@@ -145,7 +151,7 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
 
 @asynccontextmanager
 async def open_admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Connect to the database ``postgres``, which the faults do not affect."""
+    """Connect to the database ``postgres``, which stays available while faults are injected."""
     connection = await asyncpg.connect(_admin_url(cluster), timeout=10)
     try:
         yield connection
@@ -158,7 +164,7 @@ def _admin_url(cluster: Cluster) -> str:
 
 
 async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
-    """Terminate the connections that exist now, not the one that the pool then opens at once."""
+    """Terminate all connections that are open now, but not those that the pool opens next."""
     began = await sql.fetchval("SELECT clock_timestamp()")
     condition = (
         "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"

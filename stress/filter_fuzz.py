@@ -71,7 +71,10 @@ JOINS = (" AND ", " OR ", " and ", " or ", "AND", " NOT ", "  ", ",", ") AND (")
 
 
 def generate_filter(rng: random.Random, depth: int = 0) -> str:
-    """Return a random value for the ``filter`` parameter, built from valid and invalid parts."""
+    """Generate a random value for the ``filter`` parameter from valid and invalid parts.
+
+    ``depth`` is the nesting depth so far, which the function limits.
+    """
     if depth < 4 and rng.random() < 0.3:
         inner = generate_filter(rng, depth + 1)
         return rng.choice((f"({inner})", f"({inner}", f"{inner})", f"(({inner}))"))
@@ -87,9 +90,10 @@ def generate_filter(rng: random.Random, depth: int = 0) -> str:
 
 
 async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
-    """Send ``count`` random filters; each response must be 200, or 400 with a description.
+    """Send ``count`` random filters to the server, to find some that cause a server error.
 
-    Some requests also have a random sort, limit, offset or fields parameter.
+    Each response must be 200, or 400 with a description. Some requests also have a random sort,
+    limit, offset or fields parameter.
     """
     report, rng = Report(), random.Random(seed)
     for number in range(count):

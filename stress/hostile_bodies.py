@@ -17,7 +17,7 @@ def _item(**fields: Any) -> bytes:
 
 
 def _item_with_raw_notes(prefix: str, raw: bytes) -> bytes:
-    """Return an item whose ``notes`` is raw JSON, which need not be valid."""
+    """Return the JSON of an item whose ``notes`` field is ``raw``, which may be invalid JSON."""
     return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", prefix.encode())
 
 

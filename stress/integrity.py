@@ -47,7 +47,10 @@ indexes."""
 
 
 async def find_violated_invariants(sql: Sql) -> list[str]:
-    """Return a message for each invariant that stored data violates, with up to three examples."""
+    """Check the invariants of the tables; return a message for each one that is violated.
+
+    A message contains up to three of the rows that violate it.
+    """
     await sql("SET enable_indexscan = off")
     await sql("SET enable_indexonlyscan = off")
     await sql("SET enable_bitmapscan = off")

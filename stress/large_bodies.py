@@ -40,7 +40,7 @@ CODINGS = ("gzip", "deflate", "br", "zstd", "gzip, gzip")
 
 
 def generate_invalid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield invalid request bodies of almost ``size`` bytes, each with a short description."""
+    """Yield (description, body) for invalid request bodies of almost ``size`` bytes."""
     yield "blanks", b" " * size
     yield "brackets", b"[" * size
     yield "objects in objects", b'{"a":' * (size // 5)
@@ -66,7 +66,7 @@ def generate_invalid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield bodies with valid items and packages, except for one error or one in each element."""
+    """Yield large bodies in which one element is invalid, or every element is."""
     for what, field, begin, one, every, end in (
         ("NULs in strings", "subject", b"[", rb'"\u0000"', 20, b"]"),
         ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
@@ -85,10 +85,10 @@ def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _repeat_to_size(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
-    """Return ``begin``, comma-separated copies of ``one``, and ``end``: ``size`` bytes in total.
+    """Build a body of ``size`` bytes: ``begin``, many copies of ``one`` with commas, ``end``.
 
-    Each copy is padded with spaces to ``every`` bytes, because the server limits how dense a body
-    may be.
+    Each copy is padded with spaces to ``every`` bytes, because the server rejects bodies with too
+    many values for their size.
     """
     padded = one.ljust(every - 1)
     count = (size - len(begin) - len(end) - len(one)) // (len(padded) + 1)
@@ -98,9 +98,9 @@ def _repeat_to_size(begin: bytes, one: bytes, every: int, end: bytes, size: int)
 async def run(
     report: Report, http: httpx.AsyncClient, megabytes: int, show: Show = lambda _: None
 ) -> None:
-    """Send all invalid bodies of exactly the allowed size, and one byte above, to a server.
+    """Send invalid bodies of exactly the maximum size, and one byte more, to a server.
 
-    ``megabytes`` is the server's limit; ``show`` prints what each body costs the server.
+    ``megabytes`` is the server's limit; ``show`` prints the time and memory that each body costs.
     """
     for what, body in generate_invalid_bodies(megabytes * MEGABYTE):
         for method, path in READERS:
@@ -137,7 +137,7 @@ async def run(
 
 @contextmanager
 def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
-    """Yield a function that, after the block, returns the server's memory growth in megabytes."""
+    """Yield a function that returns, after the block, how many megabytes the server gained."""
     memory = report.memory[SERVER]
     before, memory.peak = memory.peak, 0.0
     growth = 0.0

@@ -32,7 +32,7 @@ PACKAGES_READ, SMALL_READS = "package 200", "small read"
 
 
 def build_large_package(items: int) -> factories.Body:
-    """Return a package of ``items`` items, with statements and a tree as large as real ones."""
+    """Build a package of ``items`` items, with a tree and texts as large as real ones."""
     packed = [
         factories.packed_item(
             fullStatement=f"statement {number} " * 12, humanCodingScheme=f"{number}"
@@ -48,7 +48,10 @@ def build_large_package(items: int) -> factories.Body:
 
 
 class LoadScenario:
-    """A server that stores one large framework, and the clients that read and write it."""
+    """A server that stores one large framework, and the clients that read and write it.
+
+    It shows whether heavy and slow clients delay small requests.
+    """
 
     def __init__(self, live: LiveServer, http: httpx.AsyncClient, items: int, seed: int) -> None:
         self.live, self.http, self.report, self.rng = live, http, Report(), random.Random(seed)
@@ -58,12 +61,15 @@ class LoadScenario:
         self.raw = json.dumps(self.body).encode()
 
     async def prepare(self) -> None:
-        """Upload the framework to the server."""
+        """Upload the large framework that the clients will read and write."""
         response = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
         assert response.status_code == 201, response.text
 
     async def run_load(self, seconds: float) -> None:
-        """Let 32 clients read the package, 16 write and one read single items, for ``seconds``."""
+        """Let 32 clients read the package, 16 write and one read single items, for ``seconds``.
+
+        The latency of the single items is recorded.
+        """
         async with monitor_memory(self.live) as self.report.memory["load"]:
             until = time.monotonic() + seconds
             work: list[Callable[[int], Awaitable[None]]] = [
@@ -104,7 +110,11 @@ class LoadScenario:
         await asyncio.sleep(0.01)
 
     async def run_slow_clients(self, count: int, seconds: float) -> None:
-        """Open ``count`` connections of each slow kind; normal requests must still succeed."""
+        """Open ``count`` connections for each kind of slow client; normal requests must succeed.
+
+        For ``seconds``, these clients read or send one byte per second, or never complete a
+        request.
+        """
         async with monitor_memory(self.live) as memory:
             self.report.memory["slow clients"] = memory
             raw = [make() for _ in range(count) for make in self._slow_clients()]
@@ -166,7 +176,10 @@ async def _repeat(work: Callable[[int], Awaitable[None]], number: int, until: fl
 
 
 async def _trickle(raw: list[socket.socket], until: float) -> None:
-    """Send and receive one byte per second on each connection, until the given monotonic time."""
+    """Send and receive one byte per second on each connection, as very slow clients do.
+
+    Ends at the monotonic time ``until``.
+    """
     while time.monotonic() < until:
         await asyncio.sleep(1)
         for connection in raw:
@@ -182,7 +195,10 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
 async def run(
     items: int, seconds: float, slow: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run ``seconds`` of load, then the same time with ``slow`` connections of each slow kind."""
+    """Run the load for ``seconds``, then slow clients for as long, against a large framework.
+
+    ``items`` is the size of the framework, ``slow`` the number of connections of each slow kind.
+    """
     clock = clock or Clock()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)

@@ -16,7 +16,7 @@ KINDS = ("CFItemType", "CFSubject", "CFConcept", "CFLicense", "CFAssociationGrou
 
 @dataclass
 class Document:
-    """A document as the reference model stores it; it stays, because the API cannot delete it."""
+    """A document in the reference model. The API cannot delete documents, so they all stay."""
 
     title: str
     package: str
@@ -28,7 +28,7 @@ class Document:
 
 @dataclass
 class Item:
-    """An item as the reference model stores it; ``live`` is False while it is deleted."""
+    """An item in the reference model; ``live`` is False while the item is deleted."""
 
     statement: str
     document: str
@@ -42,7 +42,10 @@ class Item:
 
 @dataclass
 class Association:
-    """An association as the reference model stores it; hidden while one of its ends is deleted."""
+    """An association in the reference model.
+
+    The API does not show it while its origin or its destination is deleted.
+    """
 
     origin: str
     destination: str
@@ -52,13 +55,13 @@ class Association:
 
     @property
     def triple(self) -> tuple[str, str, str]:
-        """The origin, destination and type, which no two associations may share."""
+        """The origin, destination and type; no two associations may have the same three."""
         return self.origin, self.destination, self.type
 
 
 @dataclass
 class Upload:
-    """The contents of a package in an upload request."""
+    """A package as a client uploads it: a document with its items, associations and definitions."""
 
     document: str
     title: str
@@ -72,7 +75,8 @@ class Upload:
 class Model:
     """The entities that a correct server has stored after the operations called so far.
 
-    The methods named after operations return the status code that the server must respond with.
+    Each method that is named after an operation, such as ``put_item``, updates them and returns the
+    status code that the server must respond with.
     """
 
     def __init__(self) -> None:
@@ -84,13 +88,16 @@ class Model:
     def create_missing_definitions(
         self, kind: str, links: Iterable[str | None], title: str
     ) -> None:
-        """Create a definition with ``title`` for each linked identifier that does not exist yet."""
+        """Create a definition for each linked identifier that has none yet, as the server does.
+
+        ``kind`` is its class, such as ``CFSubject``; its title is ``title``.
+        """
         for identifier in links:
             if identifier is not None:
                 self.definitions.setdefault((kind, identifier), title)
 
     def put_document(self, identifier: str, sent: Document, title: str) -> int:
-        """Put a document. Return 201, or 409 if another document has its identifiers."""
+        """Put a document. Return 201, or 409 if its identifiers belong to another document."""
         if self.is_identifier_taken(identifier, sent.package):
             return 409
         self.create_missing_definitions("CFSubject", sent.subjects, title)
@@ -101,7 +108,10 @@ class Model:
         return 201
 
     def is_identifier_taken(self, identifier: str, package: str) -> bool:
-        """Return whether one of these identifiers is that of another document or its package."""
+        """Return whether another document has one of these identifiers.
+
+        A document has two identifiers: its own and that of its package.
+        """
         return any(
             name != identifier and (one.package in {package, identifier} or name == package)
             for name, one in self.documents.items()
@@ -127,7 +137,7 @@ class Model:
         self.items[identifier] = sent
 
     def put_type(self, identifier: str, title: str) -> int:
-        """Put an item type. Return 201."""
+        """Put an item type with a title. Return 201, because every one is accepted."""
         self.definitions["CFItemType", identifier] = title
         return 201
 
@@ -150,7 +160,7 @@ class Model:
         return 201
 
     def can_be_linked(self, identifier: str) -> bool:
-        """Return whether an association may link to this identifier: a document or a live item."""
+        """Return whether an association may link to an identifier: a document or a live item."""
         item = self.items.get(identifier)
         return identifier in self.documents or (item is not None and item.live)
 
@@ -212,24 +222,27 @@ class Model:
         return items or others or self.is_identifier_taken(sent.document, sent.package)
 
     def is_visible(self, association: Association) -> bool:
-        """Return whether the API shows an association: neither of its ends is a deleted item."""
+        """Return whether the API shows an association: only if neither of its ends is deleted."""
         ends = (association.origin, association.destination)
         return all(end not in self.items or self.can_be_linked(end) for end in ends)
 
     def list_package_items(self, document: str) -> dict[str, Item]:
-        """Return the items in the package of a document, by identifier: its live ones."""
+        """Return the items in the package of a document, by identifier, without deleted ones."""
         return {n: i for n, i in self.items.items() if i.live and i.document == document}
 
     def list_package_associations(self, document: str) -> dict[str, Association]:
-        """Return the associations in the package of a document, by identifier: its visible ones."""
+        """Return the associations in the package of a document, by identifier.
+
+        Those of deleted items are left out.
+        """
         associations = {n: a for n, a in self.associations.items() if a.home == document}
         return {name: each for name, each in associations.items() if self.is_visible(each)}
 
     def list_package_definitions(self, document: str) -> set[tuple[str, str]]:
-        """Return the definitions in the package of a document, as (kind, identifier).
+        """Return (class, identifier) of each definition in the package of a document.
 
-        These are the ones that the document, its items or associations link to, or that were
-        uploaded.
+        These are the definitions that the document, its items or its associations link to, and
+        those that were uploaded with the package.
         """
         body, items = self.documents[document], self.list_package_items(document).values()
         groupings = (

@@ -39,7 +39,10 @@ CHECKS = [
 
 
 def run(live: LiveServer, examples: int, seed: int) -> Report:
-    """Send ``examples`` generated requests to each operation in a server's OpenAPI documents."""
+    """Send ``examples`` generated requests to each operation in the server's OpenAPI documents.
+
+    Each response must be as the document says.
+    """
     report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
     for path in DOCUMENTS:
         schema = schemathesis.openapi.from_url(live.base_url + path)

@@ -32,7 +32,7 @@ ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 
 
 class OutageScenario:
-    """A server with its own Postgres, the faults of that Postgres, and requests during them."""
+    """A server with its own Postgres, to which faults are injected while requests are sent."""
 
     def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: Report) -> None:
         self.cluster, self.http, self.report = cluster, http, report
@@ -40,7 +40,7 @@ class OutageScenario:
         self.items: list[str] = []
 
     async def prepare(self, items: int) -> None:
-        """Upload a package of ``items`` items, enough that sorting them needs a temporary file."""
+        """Upload a package with so many items that Postgres needs a temporary file to sort them."""
         packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
         self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
@@ -48,7 +48,10 @@ class OutageScenario:
         assert response.status_code == 201, response.text
 
     def build_requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
-        """Return ``count`` requests as (method, path, body) of some kinds: read, write or sort."""
+        """Build ``count`` requests, as (method, path, body), to send during a fault.
+
+        ``kinds`` says what they do: ``read``, ``write`` or ``sort``.
+        """
         identifier = self.document["identifier"]
         requests: list[tuple[str, str, Any]] = []
         for number in range(count):
@@ -64,7 +67,11 @@ class OutageScenario:
         return requests
 
     async def run_outage(self, name: str, count: int, clock: Clock) -> None:
-        """Cause the fault ``name`` and check ``count`` responses during it, then the recovery."""
+        """Inject a fault, send ``count`` requests, then check that the server recovers.
+
+        ``name`` is a key of ``FAULTS``. Each response during the fault must be 503 with
+        Retry-After, and arrive in time.
+        """
         fault, kinds, is_unready = FAULTS[name]
         async with fault(self.cluster):
             # In batches that also fill the pool.
@@ -104,7 +111,11 @@ class OutageScenario:
                 self.report.fail(f"{name}: {path}: {response.status_code} after {seconds:.1f} s")
 
     async def check_recovery(self, name: str, kinds: set[str]) -> None:
-        """Wait until requests of the given kinds succeed again, and record how long that took."""
+        """Wait until the server handles requests again, and record how long that took.
+
+        ``name`` is the fault that ended, ``kinds`` the kinds of requests to try: ``read``,
+        ``write`` or ``sort``.
+        """
 
         async def has_recovered() -> bool:
             responses = [
@@ -117,10 +128,10 @@ class OutageScenario:
         self.report.seconds["recovery"].append(seconds)
 
     async def fill_pool(self, pool_size: int) -> None:
-        """Let requests that wait for a lock occupy all database connections of the server.
+        """Occupy all database connections of the server with requests that wait for a lock.
 
-        Other requests must then get 503 in time, and the waiting ones must succeed after the
-        unlock.
+        Other requests must then get 503 in time, and the waiting ones must succeed after the lock
+        is released.
         """
         name = "pool full"
         async with lock_tables(self.cluster) as unlock:
@@ -138,7 +149,7 @@ class OutageScenario:
         await self.check_recovery(name, {READ, WRITE})
 
     async def count_connections(self) -> int:
-        """Return the number of database connections that the server has open."""
+        """Return how many connections the server has to its database, as Postgres reports it."""
         async with open_admin_connection(self.cluster) as sql:
             count = await sql.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server'"
@@ -147,7 +158,10 @@ class OutageScenario:
 
 
 async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Report:
-    """Send ``each`` requests during every fault of Postgres, within the time limit."""
+    """Send ``each`` requests during every fault of Postgres, and check the responses.
+
+    Ends earlier at the time limit of ``clock``.
+    """
     clock = clock or Clock()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:

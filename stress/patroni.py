@@ -35,7 +35,10 @@ def find_free_port() -> int:
 
 
 class PatroniCluster:
-    """Three nodes, each a Patroni with its Postgres, and the etcd that elects the primary."""
+    """Three nodes, each a Patroni with its Postgres, and the etcd that elects the primary.
+
+    Tests can kill, freeze and restart the nodes.
+    """
 
     def __init__(self, folder: Path, *, synchronous: bool) -> None:
         self.folder, self._synchronous = folder, synchronous
@@ -48,7 +51,7 @@ class PatroniCluster:
 
     @property
     def url(self) -> str:
-        """The connection URL that lists all nodes and connects to the present primary."""
+        """The connection URL for clients: it lists all nodes and selects the current primary."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
         return f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
 
@@ -132,7 +135,7 @@ class PatroniCluster:
         self._run(name, "patroni", folder / "patroni.yml")
 
     async def get_roles(self) -> dict[str, str]:
-        """Return the role, primary or replica, of each node whose Postgres runs."""
+        """Return the role of each node whose Postgres runs, by name: ``primary`` or ``replica``."""
         roles = {}
         async with httpx.AsyncClient(timeout=1) as http:
             for name, port in self._api_ports.items():
@@ -176,7 +179,10 @@ class PatroniCluster:
         assert response.status_code == 200, response.text
 
     def list_processes(self, name: str) -> list[psutil.Process]:
-        """Return a node's processes, Patroni first, because it would restart a killed Postgres."""
+        """Return the processes of a node.
+
+        Patroni comes first: it must be killed before Postgres, which it would restart.
+        """
         found = []
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
@@ -189,13 +195,13 @@ class PatroniCluster:
         return found
 
     def kill(self, name: str) -> None:
-        """Kill all processes of a node with SIGKILL, which is like the loss of its machine."""
+        """Kill all processes of a node with SIGKILL, as if its machine was lost."""
         self._signal(name, signal.SIGKILL)
         self._processes[name].wait(timeout=10)
 
     @contextmanager
     def freeze(self, name: str) -> Iterator[None]:
-        """Suspend all processes of a node during a block: its connections stay open but silent."""
+        """Suspend all processes of a node during a block: connections stay open but silent."""
         self._signal(name, signal.SIGSTOP)
         try:
             yield
@@ -208,7 +214,7 @@ class PatroniCluster:
                 process.send_signal(number)
 
     def stop(self) -> None:
-        """Kill all nodes and etcd; their data is not used again."""
+        """Kill all nodes and etcd at the end of a test; their data is not used again."""
         for name in NODES:
             self.kill(name)
         etcd = self._processes["etcd"]

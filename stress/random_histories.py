@@ -17,11 +17,12 @@ BATCH_SIZE = 20
 def run(
     server_url: str, name: str, examples: int, steps: int, seed: int, clock: Clock | None = None
 ) -> Report:
-    """Run ``examples`` random sequences of up to ``steps`` requests and return the counts.
+    """Send random sequences of requests to the application and compare it with the model.
 
-    The application runs in this process, on a new database ``name`` of the Postgres at
-    ``server_url``. Ends at the time limit. If a response differs from the model, raises the error
-    of the shortest such sequence that Hypothesis finds.
+    There are ``examples`` sequences of up to ``steps`` requests. The application runs in this
+    process, on a new database ``name`` of the Postgres at ``server_url``. Ends at the time limit.
+    If a response differs from the model, raises the error of the shortest such sequence that
+    Hypothesis finds.
     """
     server, clock = InProcessServer(server_url, name), clock or Clock()
     report = Report(server.responses)
@@ -37,7 +38,10 @@ def run(
 
 
 def _run_batch(server: InProcessServer, count: int, steps: int, seed: int) -> None:
-    """Run ``count`` sequences; raise the error of the shortest one that differs from the model."""
+    """Run ``count`` random sequences of up to ``steps`` requests.
+
+    If responses differ from the model, raises the error of the shortest such sequence.
+    """
     kind = type(
         "Seeded", (ApiStateMachine,), {"server": server, "_hypothesis_internal_use_seed": seed}
     )

@@ -14,7 +14,7 @@ from stress.server import Memory
 
 @dataclass
 class Report:
-    """The counts, durations and memory use of a scenario, and what the server did wrong."""
+    """The result of a scenario: counts, durations, memory use, and what the server did wrong."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -36,20 +36,27 @@ class Report:
         return "; ".join([*parts, f"{len(self.violations)} violations"])
 
     def get_quantile(self, name: str, share: float) -> float:
-        """Return a quantile of the durations of one kind, in seconds; 0.5 is the median."""
+        """Return a quantile of the durations of one kind in seconds.
+
+        ``share`` is the quantile: 0.5 is the median, 0.99 the 99th percentile.
+        """
         ordered = sorted(self.seconds[name])
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def fail(self, violation: str) -> None:
-        """Record a violation: a description of something that the server did wrong."""
+        """Record a violation: a description of something that the server did wrong.
+
+        A scenario with violations fails.
+        """
         self.violations.append(violation)
 
     def record(
         self, kind: str, response: httpx.Response, allowed: Container[int], request: str = ""
     ) -> None:
-        """Count a response by kind and status; a status that is not allowed is a violation.
+        """Count a response by its status; record a violation if the status is not in ``allowed``.
 
-        ``request`` describes the request in the violation, if the kind does not.
+        ``kind`` groups the counts, for example "reads". ``request`` describes the request in the
+        violation, if the kind does not.
         """
         status = response.status_code
         self.counts[f"{kind} {status}"] += 1
@@ -59,7 +66,7 @@ class Report:
     def record_with_duration(
         self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
     ) -> None:
-        """Record a response as ``record`` does, and its duration.
+        """Count a response as ``record`` does, and record how long it took.
 
         An allowed error response without a description of the problem is a violation, too.
         """

@@ -20,9 +20,10 @@ MEGABYTE = 1_000_000
 
 @contextmanager
 def run_server(folder: Path, url: str, **settings: object) -> Iterator[LiveServer]:
-    """Run a case-server process for the duration of a block, with its data in ``folder``.
+    """Run a case-server process during a ``with`` block, with its files in ``folder``.
 
-    ``settings`` are environment variables without the prefix CASE_SERVER_, such as ``pool_size=8``.
+    ``url`` is that of its database. ``settings`` are environment variables without the prefix
+    CASE_SERVER_, such as ``pool_size=8``.
     """
     variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
     variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
@@ -48,7 +49,7 @@ def is_retry_later(response: httpx.Response) -> bool:
 def open_connection(
     live: LiveServer, sent: bytes = b"", receive_buffer: int | None = None
 ) -> socket.socket:
-    """Open a TCP connection to a server and send bytes on it.
+    """Open a TCP connection to a server and send the bytes ``sent`` on it.
 
     ``receive_buffer`` (bytes) limits how much the kernel accepts before the client reads; a small
     one simulates a slow client.
@@ -65,14 +66,14 @@ def open_connection(
 
 @dataclass
 class Memory:
-    """Resident memory of a process in megabytes: the initial value and the highest one sampled."""
+    """Memory use of a process in megabytes: the initial value and the highest one sampled."""
 
     process: psutil.Process
     initial: float = 0.0
     peak: float = 0.0
 
     def sample(self) -> float:
-        """Return the present memory use in megabytes, and update the peak."""
+        """Measure the current memory use, update the peak, and return it in megabytes."""
         now = float(self.process.memory_info().rss) / MEGABYTE
         self.peak = max(self.peak, now)
         return now
@@ -88,7 +89,7 @@ class Memory:
 
 @asynccontextmanager
 async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
-    """Sample the memory use of a server every 50 ms during a block."""
+    """Sample a server's memory use every 50 ms during a ``with`` block, to find its peak."""
     memory = Memory(psutil.Process(live.process.pid))
     memory.initial = memory.sample()
 
@@ -107,7 +108,7 @@ async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
 
 @asynccontextmanager
 async def send_background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
-    """Send ten small requests per second during a block.
+    """Send ten small requests per second during a ``with`` block, to measure their latency.
 
     Yields a list to which the durations in seconds are added.
     """

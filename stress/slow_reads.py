@@ -36,7 +36,7 @@ INSERT = """
 
 
 async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
-    """Create a document and insert ``items`` items with SQL, because uploads would take longer."""
+    """Create a document with ``items`` items; SQL inserts them, because uploads take longer."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201
@@ -49,9 +49,9 @@ async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
 
 
 async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = None) -> Report:
-    """Run slow filters and small reads concurrently for ``seconds``; call ``fill`` before.
+    """Run slow filters and small reads at the same time for ``seconds``; call ``fill`` before.
 
-    A median of small reads of a second or more is a violation.
+    It is a violation if the median of the small reads is one second or more.
     """
     report, until = Report(), time.monotonic() + seconds
     await asyncio.gather(

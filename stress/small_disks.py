@@ -15,7 +15,7 @@ class MountNotAllowed(Exception):
 
 @contextmanager
 def mount_small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount an in-memory disk at ``folder`` during a block.
+    """Mount a disk of ``megabytes`` in memory (tmpfs) at ``folder`` during a ``with`` block.
 
     Raises ``MountNotAllowed`` if this process has no permission to mount.
     """
@@ -33,7 +33,7 @@ def mount_small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 @contextmanager
 def fill_disk(disk: Path, free_bytes: int = 0) -> Iterator[None]:
-    """Fill a disk during a block, except for ``free_bytes``."""
+    """Fill a disk during a ``with`` block, except for ``free_bytes``."""
     filler, spare = disk / "filler", disk / "spare"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):

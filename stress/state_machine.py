@@ -37,13 +37,16 @@ words = st.sampled_from(("alpha", "beta"))
 
 
 def link_lists(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """Return a strategy for up to two of three identifiers; for the prefix "s": s0, s1 and s2."""
+    """Return a Hypothesis strategy for lists of up to two of three identifiers to link to.
+
+    With ``prefix`` "s", the identifiers are s0, s1 and s2.
+    """
     names = st.sampled_from([f"{prefix}{number}" for number in range(3)])
     return st.lists(names, max_size=2, unique=True).map(tuple)
 
 
 def optional(*names: str) -> st.SearchStrategy[str | None]:
-    """Return a strategy that draws one of the names, or None."""
+    """Return a Hypothesis strategy that draws one of ``names``, or None."""
     return st.sampled_from((None, *names))
 
 
@@ -82,7 +85,7 @@ an_upload = st.builds(
 
 
 class InProcessServer:
-    """The application with its own database, in this process, for callers without an event loop."""
+    """Runs the application with its own database in this process, for synchronous callers."""
 
     def __init__(self, server_url: str, name: str) -> None:
         self.loop = asyncio.Runner()
@@ -107,7 +110,7 @@ class InProcessServer:
         return self.loop.run(work)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Send a request to the profile ``/case/1.1`` and count the response by its status."""
+        """Send a request to the standard's API profile and count the response by its status."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
         response: httpx.Response = self.run_coroutine(sent)
         self.responses[f"{method} {response.status_code}"] += 1
@@ -142,7 +145,7 @@ async def _new_database(server_url: str, name: str) -> None:
 
 
 class ApiStateMachine(RuleBasedStateMachine):
-    """Makes random writes to the API and the model; after each, all reads must agree."""
+    """Sends random writes to the API and to the model; after each, all reads must be equal."""
 
     server: InProcessServer
 
@@ -153,7 +156,7 @@ class ApiStateMachine(RuleBasedStateMachine):
         self.verifier = ReadVerifier(self.server.send, self.model)
 
     def _title(self) -> str:
-        """Return a new title, so that a definition's title shows which write created it."""
+        """Return a new title for each write, so that a definition shows which write created it."""
         self.steps += 1
         return f"title {self.steps}"
 

@@ -17,7 +17,7 @@ def _identifiers_of(links: Any) -> list[str]:
 
 
 class ReadVerifier:
-    """Reads all entities from the server and compares them with the model.
+    """Reads all entities from the server and compares them with the reference model.
 
     It keeps the last ETag and body of each package, to check that conditional requests get 304
     exactly if nothing has changed.
@@ -30,13 +30,13 @@ class ReadVerifier:
         """True if nothing was written since the last comparison."""
 
     def record_write(self, *, changed: bool) -> None:
-        """Record whether a write changed anything; if not, ETags must stay valid."""
+        """Record whether a write changed any entity; if not, ETags from before must stay valid."""
         self.is_unchanged = not changed
 
     def compare_reads(
         self, documents: Sequence[str], items: Sequence[str], associations: Sequence[str]
     ) -> None:
-        """Read these entities, and all lists, and compare the responses with the model."""
+        """Read the entities with these identifiers, and all lists; compare them with the model."""
         for identifier in items:
             self._item(identifier)
         for identifier in associations:
@@ -174,7 +174,10 @@ class ReadVerifier:
 
 
 def _iter_tree_pairs(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
-    """Yield the (parent, child) identifiers in a tree response; roots have the parent None."""
+    """Yield (parent, child) identifiers from the response of a package as a tree.
+
+    ``parent`` is None for the items at the top.
+    """
     for members in content.values():
         for member in members:
             yield parent, member["identifier"]
