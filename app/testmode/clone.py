@@ -26,24 +26,25 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class DatabaseProxy(Database):
-    """A ``Database`` that forwards every attribute to the current clone of a namespace.
+    """A ``Database`` that forwards everything to the clone that a namespace uses at present.
 
-    For objects that outlive a clone, such as the client registry.
+    For objects that outlive a clone and keep a reference to their database, such as the client
+    registry.
     """
 
     def __init__(self, current: Database) -> None:
         self.current = current
 
     def __getattribute__(self, name: str) -> Any:
-        """Return the attribute of the current database, except for ``current`` itself."""
+        """Return an attribute of the current database, or that database itself for ``current``."""
         current = super().__getattribute__("current")
         return current if name == "current" else getattr(current, name)
 
 
 class DatabaseClone:
-    """A cloned database with its connection pool, caches and signing keys.
+    """A copy of a database for a test namespace, with its own pool, caches and signing keys.
 
-    It counts the requests that use it, so that it is not dropped or copied under them.
+    It counts the requests that use it, so that it is not dropped or copied before they end.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class DatabaseClone:
     async def create(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Clone the database ``template``, which must have no connections, and connect to it."""
+        """Copy the database ``template`` and connect to the copy.
+
+        Postgres requires that ``template`` has no connections meanwhile.
+        """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.connect()
         return clone
@@ -73,14 +77,14 @@ class DatabaseClone:
     async def create_restorable(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Clone a database and save what ``restore_baseline`` needs to undo later writes."""
+        """Copy a database so that ``restore_baseline`` can undo later writes to the copy."""
         clone = await cls.create(cloner, settings, template)
         await baseline.save_baseline(clone.database)
         return clone
 
     @property
     def database(self) -> Database:
-        """Return the connected database."""
+        """Return the database with its connection pool; ``connect`` must have been called."""
         assert self._database, "connect() precedes every use"
         return self._database
 
@@ -109,9 +113,9 @@ class DatabaseClone:
         await self.response_cache.close()
 
     async def restore_baseline(self) -> None:
-        """Restore the data that the clone had when it was created; no request may be using it.
+        """Undo all writes since the clone was created; no request may be using it.
 
-        Invalidates the ETags and change-feed cursors that clients have.
+        ETags and change-feed cursors that clients got before become invalid.
         """
         await self._close_cache()
         await baseline.restore_baseline(self.database)
@@ -119,29 +123,32 @@ class DatabaseClone:
         self.is_written = False
 
     async def disconnect(self) -> None:
-        """Close the connection pool, because Postgres clones only databases without connections."""
+        """Close all connections to the clone, because Postgres copies only unused databases."""
         await self._stack.aclose()
 
     def begin_request(self) -> None:
-        """Count a request that starts to use the clone."""
+        """Count a request that starts to use the clone; ``end_request`` must follow."""
         self._requests += 1
         self._idle.clear()
 
     def end_request(self) -> None:
-        """Count a request that no longer uses the clone."""
+        """Stop counting a request, because it no longer uses the clone."""
         self._requests -= 1
         if not self._requests:
             self._idle.set()
 
     async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
-        """Wait until no request uses the clone; raise ``Conflict`` after ``seconds``."""
+        """Wait until no request uses the clone; raise ``Conflict`` if that takes too long.
+
+        ``seconds`` is the maximum.
+        """
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:
             raise Conflict(f"{self._requests} requests are still running; retry later") from error
 
     async def drop(self) -> None:
-        """Close the connection pool and schedule dropping the database, even while it is used."""
+        """Close all connections and drop the database later, even if requests still use it."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.disconnect(), CLOSE_TIMEOUT_SECONDS)
         self._cloner.drop_later(self.name)

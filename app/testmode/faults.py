@@ -119,7 +119,7 @@ class Fault(BaseModel):
 
 
 class FaultRule:
-    """A fault, with counts of the requests that matched its conditions and got its response."""
+    """A fault to inject, with counts of the requests that matched it and those that got it."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -130,7 +130,10 @@ class FaultRule:
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
     def should_apply(self, entry: LogEntry) -> bool:
-        """Count a request if it matches, and return whether it should get the fault."""
+        """Return whether a request should get this fault; count the request if it matches.
+
+        A fault can be limited to some of the matching requests, such as the first two.
+        """
         if not self._filter.matches(entry):
             return False
         self.matched += 1
@@ -142,19 +145,19 @@ class FaultRule:
         return is_selected and (fault.times is None or self.applied < fault.times)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault's fields that are set, with the counts ``matched`` and ``applied``."""
+        """Return the fault for the test API, with the counts ``matched`` and ``applied``."""
         fields = self.fault.model_dump(exclude_defaults=True)
         return {**fields, "matched": self.matched, "applied": self.applied}
 
 
 class FaultRules:
-    """The faults of a namespace; the first that selects a request is applied."""
+    """The faults of a test namespace, in order; a request gets the first that applies to it."""
 
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Replace all faults of the namespace; the new ones count requests from 0."""
+        """Replace all faults by new ones, which count matching requests from 0."""
         self.rules = [FaultRule(fault) for fault in faults]
 
     def add(self, faults: Sequence[Fault]) -> None:
@@ -162,7 +165,10 @@ class FaultRules:
         self.rules += [FaultRule(fault) for fault in faults]
 
     def choose_fault(self, entry: LogEntry) -> Fault | None:
-        """Return the first fault that selects a request, or None; every fault counts matches."""
+        """Return the first fault that applies to a request, or None.
+
+        Counts the request in every fault whose conditions it matches.
+        """
         selecting = [rule for rule in self.rules if rule.should_apply(entry)]
         if not selecting:
             return None
@@ -173,9 +179,10 @@ class FaultRules:
 async def inject_fault(
     fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Respond to a request with a fault; ``app`` handles the request if the fault requires that.
+    """Respond with a fault, such as an error status, a truncated body or a reset connection.
 
-    An ASGI application, apart from its first two arguments.
+    An ASGI application with two more arguments. ``app`` handles the request first if the fault
+    alters a normal response.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -201,23 +208,23 @@ async def inject_fault(
 
 
 class _BufferedResponse:
-    """A response that is kept in memory until it is complete, so that it can be altered."""
+    """A response that is held in memory until it is complete, so that a fault can alter it."""
 
     def __init__(self) -> None:
         self._start: Message = {}
         self._body = bytearray()
 
     async def buffer(self, message: Message) -> None:
-        """Store a response message; the application calls this as its ASGI ``send``."""
+        """Store a part of the response; passed to the application as its ASGI ``send``."""
         if message["type"] == "http.response.start":
             self._start = message
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
 
     async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
-        """Send the response; ``malformed`` sends half of the body as the whole of it.
+        """Send the response, in ten chunks over ``seconds`` or at once if that is 0.
 
-        The body is sent in ten chunks over ``seconds``, or at once if that is 0.
+        If ``malformed``, only half of the body is sent, with a Content-Length that matches.
         """
         body = bytes(self._body)
         if malformed:
@@ -231,7 +238,7 @@ class _BufferedResponse:
         await send({"type": "http.response.body", "body": b""})
 
     async def send_half(self, send: Send) -> None:
-        """Send the Content-Length of the whole body, but only the first half of the body."""
+        """Send the first half of the body only, although Content-Length announces all of it."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         await send(

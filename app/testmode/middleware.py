@@ -56,7 +56,7 @@ OUTDATED = "the data were reset while a fault delayed this request"
 
 
 class TestModeMiddleware:
-    """ASGI middleware that finds a request's namespace, logs the request and injects faults.
+    """ASGI middleware of test mode: logs requests and injects faults, for each test namespace.
 
     ``token`` is required for the test API unless it is empty. Web pages of ``base_url`` and of
     ``origins`` may call the test API.
@@ -71,7 +71,7 @@ class TestModeMiddleware:
         self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request with the data and settings of its namespace (ASGI)."""
+        """Handle a request with the data, faults and log of its test namespace (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -144,7 +144,7 @@ class TestModeMiddleware:
     async def _handle_logged_request(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        """Log a request and respond to it, with a fault if one selects it."""
+        """Log a request and handle it; if a fault applies, respond with the fault."""
         entry = _log_request(namespace, scope, headers)
         recorder = RequestRecorder(namespace.request_log, entry, receive, send, headers)
         generation = namespace.generation
@@ -175,12 +175,12 @@ class TestModeMiddleware:
 
 
 def _bypasses_log_and_faults(path: str) -> bool:
-    """Return whether requests for a path are neither logged nor given faults, such as probes."""
+    """Return whether a path is neither logged nor given faults, such as that of a health probe."""
     return path in {*PROBE_PATHS, PAGE_PATH} or path.startswith("/static/")
 
 
 def _extract_namespace_name(scope: Scope, headers: Headers) -> str:
-    """Return the namespace that a request names, and remove ``/ns/{name}`` from its path."""
+    """Return the test namespace of a request, and remove ``/ns/{name}`` from its path."""
     header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
         return header or DEFAULT_NAMESPACE
@@ -208,7 +208,7 @@ def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LogEnt
 
 
 async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
-    """Return the client ID in a request to the token endpoint, or None if it is invalid."""
+    """Return the client ID in a request for a token, or None if it cannot be determined."""
 
     async def receive_again() -> Message:
         return {"type": "http.request", "body": body}
@@ -225,7 +225,7 @@ def _digest(token: str) -> bytes:
 
 
 class RequestRecorder:
-    """Wraps the ASGI ``receive`` and ``send`` of a request to write it to the request log."""
+    """Wraps the ASGI ``receive`` and ``send`` of a request, to write the request to the log."""
 
     def __init__(
         self, log: RequestLog, entry: LogEntry, receive: Receive, send: Send, headers: Headers
@@ -241,7 +241,7 @@ class RequestRecorder:
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
-        """Return the next message of the request, and log the part of the body in it (ASGI)."""
+        """Return the next message of the request; keep the start of the body for the log (ASGI)."""
         if self._read_ahead:
             return self._read_ahead.pop(0)
         async with self._receive_lock:
@@ -250,7 +250,7 @@ class RequestRecorder:
             return message
 
     async def read_ahead(self) -> bytes:
-        """Read the whole request body before the application does, and return its logged part.
+        """Read the whole request body before the application does, and return the logged part.
 
         ``receive`` still returns all of the body to the application.
         """
@@ -262,7 +262,7 @@ class RequestRecorder:
         return bytes(self._body)
 
     async def send(self, message: Message) -> None:
-        """Log a message of the response, then send it to the client (ASGI)."""
+        """Log the status of the response, then pass the message on to the client (ASGI)."""
         if message["type"] == "http.response.start":
             await self._read_rest()
             self._entry.status = message["status"]
@@ -273,7 +273,7 @@ class RequestRecorder:
         await self._send(message)
 
     def finish(self) -> None:
-        """Write the request body to the log entry, unless that has been done."""
+        """Write the request body to the log entry when the request ends, unless it is there."""
         if not self._is_body_logged:
             self._is_body_logged = True
             self._log.set_body(
@@ -285,7 +285,10 @@ class RequestRecorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _read_rest(self) -> None:
-        """Read the rest of the request body, which the application ignores if it rejects a PUT."""
+        """Read the rest of the request body for the log.
+
+        The application does not read it if it rejects a PUT.
+        """
         if self._is_body_complete:
             return
         async with self._receive_lock:

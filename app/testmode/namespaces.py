@@ -54,7 +54,10 @@ StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["App
 
 
 class Namespace:
-    """One test suite's own database, faults, tokens and request log on a shared server."""
+    """A test suite's own database, faults, tokens and request log on a shared server.
+
+    Test suites that use one server at the same time do not affect each other.
+    """
 
     def __init__(
         self,
@@ -85,12 +88,12 @@ class Namespace:
 
     @property
     def base_url(self) -> str:
-        """Return the URL below which the API profiles of this namespace are."""
+        """Return the base URL of this namespace, to which profile paths are added."""
         return self.app_state.settings.base_url
 
     @asynccontextmanager
     async def use_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
-        """Yield the application state for one request; its database stays until the request ends.
+        """Yield the application state for one request; keep its database until the request ends.
 
         ``writes`` says whether the request may change data, which a reset must then restore.
         """
@@ -104,7 +107,10 @@ class Namespace:
             clone.end_request()
 
     async def reset(self) -> None:
-        """Restore the seed data; clear faults, request log, token lifetimes and failed logins."""
+        """Restore the seed data; clear faults, request log, token lifetimes and failed logins.
+
+        Tests call this so that none depends on another.
+        """
         async with self._change_lock:
             await self._switch_to_template(self.seed)
         self.request_log.clear()
@@ -114,10 +120,11 @@ class Namespace:
             self.app_state.issuer.lifetimes.clear()
 
     async def replace_seed(self, empty: str, packages: Sequence[Package]) -> str:
-        """Store packages as the new seed data and reset to it; return the old seed's database name.
+        """Store packages as the new seed data, to which resets return, and reset to it.
 
-        ``empty`` names a database without entities. Raises the errors of an upload if a package
-        cannot be stored; the seed is then unchanged.
+        ``empty`` names a database without entities. Returns the name of the database of the old
+        seed. Raises the errors of an upload if a package cannot be stored; the seed is then
+        unchanged.
         """
         async with self._change_lock:
             clone = await DatabaseClone.create(self._cloner, self.app_state.settings, empty)
@@ -133,7 +140,10 @@ class Namespace:
         return previous
 
     async def take_snapshot(self, name: str) -> None:
-        """Save the current data as a snapshot; requests wait until that is done."""
+        """Save the current data under a name, so that ``restore_snapshot`` can return to it.
+
+        Requests wait until that is done.
+        """
         async with self._change_lock, self._pause_and_disconnect():
             database = await self._cloner.clone(self.current.name)
         if former := self.snapshots.get(name):
@@ -142,7 +152,7 @@ class Namespace:
 
     @asynccontextmanager
     async def _pause_and_disconnect(self) -> AsyncIterator[None]:
-        """Hold new requests and close all connections to the clone, so that it can be copied."""
+        """Let requests wait and close all connections to the clone, so that it can be copied."""
         self._is_available.clear()
         try:
             await self.current.wait_until_idle()
@@ -156,7 +166,7 @@ class Namespace:
             self._is_available.set()
 
     async def restore_snapshot(self, name: str) -> None:
-        """Replace the data by that of a snapshot; faults and the request log stay as they are."""
+        """Replace the current data by a snapshot; keep the faults and the request log."""
         async with self._change_lock:
             await self._switch_to_template(self._snapshot_database(name))
 
@@ -174,7 +184,10 @@ class Namespace:
         return self.snapshots[name]
 
     async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
-        """Create a new signing key and return its ``kid``; ``revoke`` deletes the older keys."""
+        """Create a new key for signing access tokens and return its ID (``kid``).
+
+        ``revoke`` deletes the older keys, so that their tokens become invalid.
+        """
         key = await asyncio.to_thread(generate_signing_key)
         async with self._change_lock:
             clone = self.current
@@ -188,7 +201,7 @@ class Namespace:
         return key.kid
 
     async def close(self) -> None:
-        """Drop the clones and snapshots, but not the seed, which other namespaces may use."""
+        """Drop the databases of this namespace, but not its seed, which others may use."""
         async with self._change_lock:
             self._drop_previous()
             for database in self.snapshots.values():
@@ -196,7 +209,10 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Serve the data of a seed or snapshot from now on; requests wait until that is done."""
+        """Use a copy of the seed or snapshot database ``template`` from now on.
+
+        Requests wait until that is done.
+        """
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:
@@ -215,7 +231,10 @@ class Namespace:
             self._drop_previous()
 
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
-        """Return a clone of the database ``template``: an existing one, restored, or a new one."""
+        """Return a copy of the database ``template``, if possible an existing one.
+
+        An existing copy is restored first, which is faster than creating one.
+        """
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):
@@ -227,7 +246,7 @@ class Namespace:
         )
 
     def _update_app_state(self) -> None:
-        """Make the application state use the database, caches and keys of the current clone."""
+        """Update the application state with the database, caches and keys of the current clone."""
         clone, app_state, issuer = self.current, self.app_state, self.app_state.issuer
         self._proxy.current = clone.database
         self.app_state = replace(
@@ -241,7 +260,7 @@ class Namespace:
             app_state.verifier.clear_cache()
 
     def _drop_previous(self) -> None:
-        """Drop the previous clone in the background, as soon as no request uses it."""
+        """Drop the clone that was used before, in the background, once no request uses it."""
         if self._previous:
             task = asyncio.create_task(_drop_when_idle(self._previous))
             self._drops.add(task)
@@ -257,7 +276,7 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
 
 
 class Namespaces:
-    """All test namespaces of a server, each on a clone of the server's database."""
+    """All test namespaces of a server; each works on its own copy of the server's database."""
 
     def __init__(
         self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str
@@ -274,9 +293,9 @@ class Namespaces:
     async def open(
         cls, settings: Settings, create_state: StateFactory
     ) -> AsyncIterator[Namespaces]:
-        """Clone the configured database as the first seed and create the default namespace.
+        """Create the default namespace, with a copy of the configured database as its seed.
 
-        The configured database itself is not written. At the end, all clones are dropped.
+        The configured database itself is not written. At the end, all copies are dropped.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)
@@ -294,15 +313,15 @@ class Namespaces:
                 await asyncio.gather(*closing, return_exceptions=True)
 
     def list_all(self) -> list[Namespace]:
-        """Return all namespaces that exist now."""
+        """Return all test namespaces of the server that exist at present."""
         return list(self._namespaces.values())
 
     def has(self, name: str) -> bool:
-        """Return whether a namespace with this name exists."""
+        """Return whether a test namespace with this name exists."""
         return name in self._namespaces
 
     async def get_or_create(self, name: str) -> Namespace:
-        """Return a namespace; if it does not exist, create it with the default namespace's seed.
+        """Return a test namespace; create it with the seed of the default one if necessary.
 
         Raises ``BadRequest`` for an invalid name, ``Conflict`` if there are already 32 namespaces.
         """
@@ -338,7 +357,7 @@ class Namespaces:
         return namespace
 
     async def drop(self, name: str) -> None:
-        """Drop a namespace with its data.
+        """Delete a test namespace and its databases.
 
         Raises ``NotFound`` for an unknown namespace, ``Conflict`` for the default one.
         """
@@ -351,7 +370,7 @@ class Namespaces:
         self._drop_unused_seed(seed)
 
     async def replace_seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
-        """Store packages as the new seed data of a namespace and reset the namespace to it."""
+        """Store packages as the data to which resets of a namespace return, and reset it."""
         previous = await namespace.replace_seed(await self._get_empty_database(), packages)
         self._drop_unused_seed(previous)
 

@@ -25,7 +25,7 @@ MIN_KNOWN_CHARS = 6
 
 
 class Redactor:
-    """Removes secrets from query strings, bodies and texts before they are logged.
+    """Removes secrets from queries, bodies and other strings before they are logged.
 
     ``known`` holds the server's own secrets, which are recognized by their values.
     """
@@ -35,7 +35,7 @@ class Redactor:
         self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
 
     def redact_query(self, query: str) -> str:
-        """Return a query string in which the values of secret parameters are empty."""
+        """Return a query string without the values of parameters such as ``client_secret``."""
         if not self._may_contain_secret(unquote_plus(query)):
             return query
         pairs = parse_qsl(query, keep_blank_values=True)
@@ -47,7 +47,7 @@ class Redactor:
         )
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a request body without secrets.
+        """Return a request body without secrets, for the log; its headers say how to parse it.
 
         Returns b"" if it may contain a secret and cannot be parsed.
         """
@@ -98,7 +98,7 @@ class Redactor:
         return redacted.encode() if has_secret or redacted != written else raw
 
     def redact_text(self, text: str) -> str:
-        """Return a text with known secrets and JSON Web Tokens replaced by ``[redacted]``."""
+        """Return a string with known secrets and JSON Web Tokens replaced by ``[redacted]``."""
         for value in self._known:
             text = text.replace(value, MARK)
         return JSON_WEB_TOKEN.sub(MARK, text)
@@ -113,17 +113,17 @@ class Redactor:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field with this name holds a secret, such as ``client_secret``."""
+    """Return whether a field with this name contains a secret, such as ``client_secret``."""
     lowered = name.lower()
     return contains_any_word(lowered, SECRET_WORDS) and lowered not in NOT_SECRET
 
 
 def contains_any_word(text: str, words: Collection[str]) -> bool:
-    """Return whether a text contains at least one of the words."""
+    """Return whether a string contains at least one of the given words."""
     return any(word in text for word in words)
 
 
 def decode_escapes(text: str) -> str:
-    r"""Decode the ``\u`` escapes of JSON, then percent-encoding, so that secrets can be found."""
+    r"""Decode ``\u`` escapes and percent-encoding, so that hidden names of secrets are found."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return unquote_plus(decoded)

@@ -38,7 +38,7 @@ RequestCount = Annotated[int, Field(ge=0)]
 
 @dataclass
 class LogEntry:
-    """A request in the request log, with its response status and the start of its body."""
+    """A logged request, with the status of its response and the start of its body."""
 
     number: int
     method: str
@@ -58,11 +58,11 @@ class LogEntry:
 
     @property
     def is_body_complete(self) -> bool:
-        """Return whether the log holds the whole request body rather than its start or nothing."""
+        """Return whether the log contains the request body completely, not only its start."""
         return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
     def to_dict(self, *, body: bool) -> dict[str, Any]:
-        """Return the entry as the test API shows it, with the request body if ``body`` is true."""
+        """Return the entry as the test API shows it; ``body`` includes the request body."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
         entry = {name: getattr(self, name) for name in names}
         entry["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
@@ -74,7 +74,10 @@ class LogEntry:
         return entry
 
     def parse_json_body(self) -> Any:
-        """Return the parsed request body, or None if it is not logged completely or not JSON."""
+        """Return the request body parsed as JSON, or None if that is not possible.
+
+        The log may contain only the start of the body, or it may not be JSON.
+        """
         try:
             return orjson.loads(self.body) if self.body and self.is_body_complete else None
         except ValueError:
@@ -83,7 +86,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class RequestFilter:
-    """Conditions on logged requests; a field that is None matches every request."""
+    """Conditions that select logged requests; None as a condition matches every request."""
 
     method: str | None = None
     path: str | None = None
@@ -95,7 +98,7 @@ class RequestFilter:
     """Unix time."""
 
     def matches(self, entry: LogEntry) -> bool:
-        """Return whether a logged request meets all conditions."""
+        """Return whether a logged request meets all conditions of this filter."""
         return (
             (self.method is None or self.method.upper() == entry.method)
             and (self.path is None or fnmatch.fnmatchcase(entry.path, self.path))
@@ -107,10 +110,10 @@ class RequestFilter:
 
 
 class RequestLog:
-    """The newest requests of a namespace in memory, with limits on their number and size."""
+    """The newest requests of a test namespace, in memory and of limited number and size."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Create an empty log; the values of ``secrets`` are never written to it."""
+        """Create an empty log; ``secrets`` are strings that it must never contain."""
         self._redactor = Redactor(secrets)
         self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
         self._with_body: deque[LogEntry] = deque()
@@ -119,7 +122,10 @@ class RequestLog:
     def add_request(
         self, method: str, path: str, query: str, client: str | None, request_id: str
     ) -> LogEntry:
-        """Add a request that has just started, without secrets, and return its entry."""
+        """Log a request that has just started, without secrets, and return its entry.
+
+        The response status and the body are added to the entry later.
+        """
         self._count += 1
         query, path = self._redactor.redact_query(query), self._redactor.redact_text(path)
         entry = LogEntry(self._count, method, path, query, client, request_id, time.time())
@@ -129,7 +135,7 @@ class RequestLog:
     def set_body(
         self, entry: LogEntry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Store the start of a request's body, without secrets.
+        """Add the start of a request's body to its log entry, without secrets.
 
         Removes the oldest bodies if all together exceed 32 MiB.
         """
@@ -155,7 +161,7 @@ class RequestLog:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Remove all requests; the numbers of later ones continue where these ended."""
+        """Remove all requests from the log; the numbers of later ones continue as before."""
         self._entries.clear()
         self._with_body.clear()
         self._total_body_bytes = 0
@@ -192,7 +198,10 @@ class Expectation(BaseModel):
         return self.body is None or is_json_subset(self.body, entry.parse_json_body())
 
     def allows_count(self, count: int) -> bool:
-        """Return whether a number of matching requests is within bounds, by default 1 or more."""
+        """Return whether ``count`` matching requests are as many as expected.
+
+        Without bounds, at least one is expected.
+        """
         if self.count is not None:
             return count == self.count
         minimum = 1 if self.at_least is None and self.at_most is None else self.at_least or 0
@@ -216,7 +225,10 @@ class Expectation(BaseModel):
 
 
 def is_json_subset(expected: Any, actual: Any) -> bool:
-    """Return whether two JSON values are equal, ignoring additional fields of ``actual``."""
+    """Return whether two JSON values are equal, apart from additional fields in ``actual``.
+
+    Compares a logged request body with an expected one.
+    """
     if isinstance(expected, dict) and isinstance(actual, dict):
         return all(
             name in actual and is_json_subset(value, actual[name])
@@ -228,7 +240,10 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
 
 
 def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
-    """Yield a description of each unmet expectation, with the logged requests on its path."""
+    """Yield a message for each expectation that the logged requests do not meet.
+
+    A message lists the logged requests with the expected path.
+    """
     for expectation in expectations:
         candidates = log.find_entries(RequestFilter(path=expectation.path))
         count = expectation.count_matching_requests(candidates)

@@ -89,7 +89,7 @@ class Seed(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_package(cls, body: Any) -> Any:
-        """Accept a single CFPackage as the whole body, instead of an object with ``packages``."""
+        """Accept a single CFPackage as the request body, as if it were in ``packages``."""
         if isinstance(body, dict) and PACKAGE_FIELDS & body.keys():
             return {"packages": [body]}
         return body
@@ -172,7 +172,7 @@ async def seed_namespace(request: Request) -> Response:
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
-    """Yield the packages of a seed, parsed in the same way as uploaded ones.
+    """Yield the parsed packages of a seed; ``repair`` fixes common errors as for an upload.
 
     Raises ``UnprocessableContent`` with the problems of all packages.
     """
@@ -237,7 +237,7 @@ async def drop_namespace(name: str, request: Request) -> Response:
 
 
 def _add_deletion_routes(router: APIRouter, resource: Resource) -> None:
-    """Add routes to soft-delete and undelete entities, for which CASE 1.1 has no operations."""
+    """Add routes to soft-delete and restore entities; CASE 1.1 has no operations for that."""
 
     async def soft_delete_entity(identifier: str, request: Request) -> Response:
         async with get_namespace(request).use_app_state(writes=True) as app_state:
@@ -349,7 +349,7 @@ def _get_issuer(request: Request) -> LocalIssuer:
 
 
 def get_namespace(request: Request) -> Namespace:
-    """Return the namespace that the middleware found for a request."""
+    """Return the test namespace of a request, which the middleware has determined."""
     namespace: Namespace = request.scope[NAMESPACE]
     return namespace
 
@@ -375,7 +375,7 @@ def _milliseconds_since(started: float) -> float:
 
 
 async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: str = "") -> Model:
-    """Parse the JSON body of a request; ``default`` is used instead of an empty body.
+    """Parse and validate the JSON body of a request; ``default`` replaces an empty body.
 
     Raises ``BadRequest`` if it is not JSON, ``UnprocessableContent`` with all problems if it does
     not match ``schema``.
@@ -391,7 +391,10 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: 
 
 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Parse the query string of a request; raise ``BadRequest`` with all problems if invalid."""
+    """Parse and validate the query string of a request.
+
+    Raises ``BadRequest`` with all problems if it does not match ``schema``.
+    """
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:
