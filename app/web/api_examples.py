@@ -22,7 +22,7 @@ SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 
 @dataclass(frozen=True)
 class ApiExample:
-    """The JSON of an entity in one API profile, with requests for it as curl and SDK code."""
+    """The JSON of an entity in one API profile, with example requests for it: curl and SDK code."""
 
     profile: Profile
     profiles: tuple[Profile, ...]
@@ -35,12 +35,18 @@ class ApiExample:
 
 
 def list_document_json_links(document: str) -> list[tuple[str, str]]:
-    """Return (profile title, path) of the web pages that show a document's JSON, by profile."""
+    """Return links to the pages that show a document as JSON, one for each API profile.
+
+    Each is (title of the profile, path).
+    """
     return _list_json_links(f"/documents/{quote(document, safe='')}/json")
 
 
 def list_item_json_links(document: str, item: str) -> list[tuple[str, str]]:
-    """Return (profile title, path) of the web pages that show an item's JSON, by profile."""
+    """Return links to the pages that show an item as JSON, one for each API profile.
+
+    Each is (title of the profile, path).
+    """
     return _list_json_links(
         f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json"
     )
@@ -53,9 +59,10 @@ def _list_json_links(path: str) -> list[tuple[str, str]]:
 async def build_example(
     request: Request, resource: Resource, identifier: str, profile_name: str
 ) -> ApiExample:
-    """Build the JSON of an entity in an API profile, by default the first, and its requests.
+    """Build the JSON of an entity in an API profile, and example requests that return it.
 
-    Raises ``NotFound`` for an unknown entity, ``BadRequest`` for an unknown profile.
+    Without ``profile_name``, uses the first profile. Raises ``NotFound`` for an unknown entity,
+    ``BadRequest`` for an unknown profile.
     """
     profiles = {profile.name: profile for profile in PROFILES}
     profile = profiles.get(profile_name or PROFILES[0].name)

@@ -13,25 +13,28 @@ from .relations import describe_relation
 
 
 class Attributes(dict[str, Any]):
-    """The attributes of an entity as a dict in which missing ones are None, for templates."""
+    """The attributes of a stored entity, for templates: a missing attribute is None."""
 
     def __missing__(self, _: str) -> None:
         return None
 
 
 def parse_attributes(raw: str) -> Attributes:
-    """Parse the JSON text of an entity, as the database stores it, into its attributes."""
+    """Parse the JSON of an entity, as the database stores it, into a dict of its attributes."""
     return Attributes(orjson.loads(raw))
 
 
 async def fetch_document(database: Database, identifier: str) -> Attributes:
-    """Fetch the attributes of a document; raise ``NotFound`` if it is unknown or deleted."""
+    """Fetch the attributes of a document from the database.
+
+    Raises ``NotFound`` if the document is unknown or deleted.
+    """
     (body,) = await entities.get_entity_bodies(database, DOCUMENTS, identifier)
     return parse_attributes(body)
 
 
 def summarize_entity(attributes: Attributes) -> str:
-    """Return a one-line summary: the statement of an item, the title of a document.
+    """Return one line that names an entity: an item's statement, or a document's title.
 
     For an association, it is a phrase: "A is a child of B".
     """

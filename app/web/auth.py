@@ -32,7 +32,7 @@ SAME_ORIGIN_SITES = {"same-origin", "none"}
 
 
 class LoginRequired(Exception):
-    """The request has no valid session, and the page requires one."""
+    """Raised if a page requires a sign-in and the request has no valid session."""
 
 
 def allows_anonymous(request: Request) -> bool:
@@ -58,7 +58,7 @@ def _hostname(netloc: str) -> str:
 
 
 async def get_caller(request: Request) -> Caller | None:
-    """Return the client that is signed in, or None if the page requires a sign-in first."""
+    """Return the client that is signed in to the web UI, or None if a sign-in is required."""
     if allows_anonymous(request):
         return Caller(get_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(get_session_cookie_name(request))
@@ -71,7 +71,7 @@ async def get_caller(request: Request) -> Caller | None:
 
 
 async def require_scope(request: Request, scope: Scope) -> Caller:
-    """Return the signed-in client if it has a scope.
+    """Return the client that is signed in to the web UI, if it has a scope.
 
     Raises ``LoginRequired`` without a session, ``Forbidden`` without the scope.
     """
@@ -84,12 +84,15 @@ async def require_scope(request: Request, scope: Scope) -> Caller:
 
 
 async def require_reader(request: Request) -> Caller:
-    """Return the signed-in client, which must have the scope to read (a FastAPI dependency)."""
+    """Return the signed-in client; require the scope to read (a FastAPI dependency).
+
+    Raises ``LoginRequired`` without a session, ``Forbidden`` without the scope.
+    """
     return await require_scope(request, Scope.READONLY)
 
 
 async def require_writer(request: Request) -> Caller:
-    """Return the signed-in client, which must have the scope to write (a FastAPI dependency).
+    """Return the signed-in client; require the scope to write (a FastAPI dependency).
 
     Raises ``MethodNotAllowed`` for a POST while the database is a read-only standby.
     """
@@ -100,19 +103,22 @@ async def require_writer(request: Request) -> Caller:
 
 
 def has_write_scope(caller: Caller | None) -> bool:
-    """Return whether a client may write, so that pages link to the upload."""
+    """Return whether a client may write; pages then show a link to the upload."""
     return caller is not None and Scope.CREATEPUT in caller.scopes
 
 
 def get_sign_in_path(request: Request) -> str:
-    """Return the path of the sign-in page, with the requested page as its ``next`` parameter."""
+    """Return the path of the sign-in page.
+
+    Its ``next`` parameter is the requested page, to which the user returns after the sign-in.
+    """
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     params = {"next": path} if request.method == "GET" and path != "/" else {}
     return "/sign-in" + (f"?{urlencode(params)}" if params else "")
 
 
 def get_path_prefix(request: Request) -> str:
-    """Return the path of the server's base URL, which precedes the paths of all pages.
+    """Return the path part of the server's base URL, with which the paths of all pages begin.
 
     It is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
     """
@@ -120,12 +126,18 @@ def get_path_prefix(request: Request) -> str:
 
 
 def redirect_to_page(request: Request, path: str) -> Response:
-    """Return a redirect (303 See Other) to the path of a page of this server."""
+    """Redirect the browser to a page of this server with status 303 (See Other).
+
+    ``path`` is without the path prefix of the server.
+    """
     return RedirectResponse(get_path_prefix(request) + path, 303)
 
 
 def sanitize_next_url(next_url: str) -> str:
-    """Return a URL from a ``next`` parameter, or ``/`` if it could lead to another server."""
+    """Return the page to open after the sign-in; ``/`` if it could be on another server.
+
+    ``next_url`` comes from the query, so anybody may have chosen it (open redirect).
+    """
     # Browsers treat a backslash as a slash, and two slashes start another host.
     is_local = next_url.startswith("/") and not next_url.startswith(("//", "/\\"))
     return next_url if is_local and next_url.isprintable() else "/"
@@ -158,7 +170,7 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 
 
 async def revoke_session(request: Request) -> None:
-    """Revoke the access token of the session; other workers refuse it after their next poll."""
+    """Revoke the access token of the session; other workers reject it after their next poll."""
     token = request.cookies.get(get_session_cookie_name(request))
     app_state = get_state(request)
     if token and (identity := await app_state.verifier.identify_token(token)):
@@ -167,7 +179,7 @@ async def revoke_session(request: Request) -> None:
 
 
 def end_session(request: Request, response: Response) -> None:
-    """Delete the session cookie in the browser; the access token stays valid."""
+    """Delete the session cookie in the browser; the access token in it stays valid."""
     response.delete_cookie(
         get_session_cookie_name(request),
         path=get_path_prefix(request) or "/",

@@ -180,7 +180,7 @@ async def show_item_json(request: Request, document: str, item: str, profile: st
 
 @dataclass
 class TreeNode:
-    """An item in the tree of a framework, with its position and its number of children."""
+    """An item in the tree of a framework as shown, with its position and number of children."""
 
     identifier: str
     code: str | None
@@ -197,7 +197,7 @@ class TreeNode:
 
 @dataclass
 class TreeLevel:
-    """The children of one item, or of the document, that the tree of a framework shows."""
+    """One level of the tree of a framework as shown: the children of one item or the document."""
 
     parent: str
     nodes: list[TreeNode] = field(default_factory=list)
@@ -209,9 +209,10 @@ class TreeLevel:
 async def fetch_tree(
     database: Database, document: str, path: Sequence[str], offset: int = 0
 ) -> TreeLevel:
-    """Fetch the top level of a document's tree, with the items in ``path`` expanded.
+    """Fetch the tree of a framework from the database: its top level and one expanded branch.
 
-    ``path`` has the identifiers of an item and its ancestors, from the top.
+    ``path`` has the identifiers of the items to expand: an item and its ancestors, from the top.
+    ``offset`` is the number of items at the top to skip.
     """
     # Concurrently, because in a large framework the top level takes longest.
     roots, descendants = await asyncio.gather(
@@ -224,7 +225,10 @@ async def fetch_tree(
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
 ) -> TreeLevel:
-    """Fetch up to 200 children of an item, or the top level of a document, from an offset on."""
+    """Fetch up to 200 children of an item or document for the tree, after the first ``offset``.
+
+    ``level`` is their depth in the tree, from 1.
+    """
     if parent == document:
         rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
     else:

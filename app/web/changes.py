@@ -37,7 +37,7 @@ MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ChangedEntityRow:
-    """A row in the list of changes: an entity that was added, changed or deleted."""
+    """A row on the page of a framework's changes: an entity that was added, changed or deleted."""
 
     kind: str
     identifier: str
@@ -52,7 +52,7 @@ class ChangedEntityRow:
 
 
 def create_change_routes() -> APIRouter:
-    """Return a router with the page of a framework's changes and their CSV file."""
+    """Return a router with the page that lists a framework's changes, and its CSV download."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/documents/{document}/changes", show_changes)
     router.add_api_route("/documents/{document}/changes.csv", download_changes_csv)
@@ -152,7 +152,10 @@ def _format_time(time: datetime) -> str:
 
 
 def _parse_period(document: str, since: str, until: str) -> change_history.Period:
-    """Parse the query parameters ``since`` and ``until``; raise ``BadRequest`` if invalid."""
+    """Parse the query parameters ``since`` and ``until`` into the period of changes to show.
+
+    Raises ``BadRequest`` if one is invalid.
+    """
     start = MIN_TIME if since in {"", START} else _parse_time("since", since)
     end = _parse_time("until", until) if until else MAX_TIME
     if start >= end:

@@ -34,7 +34,7 @@ CsvRow = tuple[str | None, ...]
 
 
 def create_compare_routes() -> APIRouter:
-    """Return a router with the page that compares two frameworks and its CSV file."""
+    """Return a router with the page that compares two frameworks, and its CSV download."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/compare", show_comparison)
     router.add_api_route("/compare.csv", download_comparison_csv)

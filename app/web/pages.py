@@ -56,7 +56,10 @@ HEADERS = {
 
 
 class _StaticUrls:
-    """Maps names of static files to URL paths with a digest of the content, for long caching."""
+    """URLs of the static files by name, for templates.
+
+    Each contains a digest of the content, so that browsers can cache the file for a year.
+    """
 
     def __init__(self) -> None:
         self._digests = {file.name: _hash_file(file) for file in STATIC_DIR.iterdir()}
@@ -74,12 +77,12 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Join path segments, percent-encoded, to the path of a page with the path prefix."""
+    """Build the path of a page from segments, percent-encoded and with the server's prefix."""
     return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
 def _format_query(**params: object) -> str:
-    """Return the query string of a link, without empty or zero parameters."""
+    """Build the query string of a link to a page, without parameters that are empty or zero."""
     params = {name: value for name, value in params.items() if value not in (None, "", 0)}
     return f"?{urlencode(params)}" if params else ""
 
@@ -116,7 +119,7 @@ def _get_environment() -> Environment:
 
 
 def load_templates() -> None:
-    """Compile all Jinja templates in advance, which takes longer than rendering a page."""
+    """Compile all Jinja templates at startup, because that takes longer than rendering a page."""
     for name in _get_environment().list_templates():
         _get_template(name)
 
@@ -153,7 +156,7 @@ async def render_page(
 
 
 def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
-    """Return rows as a CSV file for download; the first row is the header."""
+    """Create a response that downloads rows as a CSV file; the first row is the header."""
     file = io.BytesIO()
     write_csv(file, rows)
     return Response(
@@ -164,15 +167,15 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
 
 
 def is_fragment_request(request: Request) -> bool:
-    """Return whether a script requests only the part of a page that it replaces."""
+    """Return whether a script requests only a part of a page, to insert it into the page."""
     return FRAGMENT_HEADER in request.headers
 
 
 class PageRoute(APIRoute):
-    """A FastAPI route of an HTML page; it also renders errors as pages."""
+    """A FastAPI route of an HTML page, which reports errors as HTML pages instead of JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's handler, wrapped to add security headers and to render errors."""
+        """Return the handler of the route, which adds security headers and renders errors."""
         handle = super().get_route_handler()
 
         async def respond(request: Request) -> Response:
@@ -199,7 +202,7 @@ def _add_security_headers(response: Response) -> Response:
 
 
 def add_not_found_page(app: FastAPI) -> None:
-    """Add a handler that shows a 404 page to browsers for unknown paths outside the API."""
+    """Show browsers an HTML page with status 404 for unknown paths outside the API."""
 
     async def respond(request: Request, error: Exception) -> Response:
         is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND

@@ -26,7 +26,7 @@ MAX_LISTED_ASSOCIATIONS = 300
 
 @dataclass(frozen=True)
 class RelatedNode:
-    """The entity at the other end of an item's association, for a link on the item's page."""
+    """The entity to which an association links an item, as the item's page shows it."""
 
     title: str
     identifier: str
@@ -41,7 +41,7 @@ class RelatedNode:
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation of an item, such as "is a child of", and all nodes it relates the item to."""
+    """One kind of relation of an item, such as "is a child of", and all entities it leads to."""
 
     phrase: str
     nodes: list[RelatedNode]
@@ -50,7 +50,7 @@ class Relation:
 def describe_relation(association_type: str, *, from_origin: bool) -> str:
     """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
 
-    With ``from_origin`` false, it describes the inverse: "is the parent of".
+    With ``from_origin`` false, it is the phrase for the inverse direction: "is the parent of".
     """
     forward, inverse = PHRASES.get(
         association_type, (association_type, f"is the other end of {association_type} from")
@@ -61,7 +61,10 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 def collect_related_identifiers(
     identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers at the other ends of the associations of one item."""
+    """Return the identifiers of the entities to which associations link an item.
+
+    ``identifier`` is that of the item, which is one end of each association.
+    """
     return {
         association[end]["identifier"]
         for association in associations
@@ -74,7 +77,8 @@ def group_relations(
 ) -> list[Relation]:
     """Group the associations of an item by their phrases, in the order of ``PHRASES``.
 
-    ``locations`` holds the framework of each related node, as ``entities.locate_nodes`` returns it.
+    ``identifier`` is that of the item. ``locations`` has the framework of each related entity, as
+    ``entities.locate_nodes`` returns it, for links to its page.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

@@ -20,7 +20,7 @@ __all__ = ["add_not_found_page", "add_web_ui", "load_templates"]
 
 
 class CachedStaticFiles(StaticFiles):
-    """Serves static files, cacheable for a year if the URL contains a digest of the content."""
+    """Serves static files; browsers may cache one for a year if its URL has a content digest."""
 
     def get_path(self, scope: Scope) -> str:
         """Return the path of the requested file relative to the directory of static files.
@@ -31,7 +31,7 @@ class CachedStaticFiles(StaticFiles):
         return os.path.normpath(str(scope["path"]).removeprefix("/static/"))
 
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, *args: Any) -> Response:
-        """Return a static file, cacheable for a year if the URL contains a digest of it."""
+        """Return a static file, cacheable for a year if its URL has a digest of the content."""
         response = super().file_response(full_path, stat_result, scope, *args)
         has_digest = scope["query_string"].startswith(b"v=")
         cache_control = "public, max-age=31536000, immutable" if has_digest else "no-cache"
@@ -41,7 +41,7 @@ class CachedStaticFiles(StaticFiles):
 
 
 def add_web_ui(app: FastAPI) -> None:
-    """Add the pages and static files of the web UI to an application."""
+    """Add the pages of the web UI and its static files to the application."""
     pages = APIRouter(include_in_schema=False)
     for routes in (
         create_browse_routes,

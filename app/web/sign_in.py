@@ -15,7 +15,7 @@ from .pages import PageRoute, render_page
 
 
 def create_sign_in_routes() -> APIRouter:
-    """Return a router with the pages to sign in and out."""
+    """Return a router with the sign-in page, the form it sends, and the sign-out."""
     router = APIRouter(route_class=PageRoute)
     router.add_api_route("/sign-in", show_sign_in)
     router.add_api_route("/sign-in", sign_in, methods=["POST"])

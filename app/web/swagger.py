@@ -26,7 +26,7 @@ POLICY = HEADERS[CSP].replace("img-src 'self'", "img-src 'self' data:")
 
 
 def create_swagger_routes(*, web: bool) -> APIRouter:
-    """Return a router with Swagger UI at ``/docs``.
+    """Return a router with Swagger UI, the interactive API documentation, at ``/docs``.
 
     With ``web``, it has the layout of the web UI, which links to the other pages.
     """

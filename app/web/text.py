@@ -73,14 +73,14 @@ def format_timestamp(timestamp: datetime) -> str:
 
 
 def to_plain_text(statement: str | None) -> str:
-    """Return a statement in one line without inline tags; the result is not HTML-escaped."""
+    """Return a statement as one line without HTML tags; the result is not HTML-escaped."""
     words = TAG.sub(lambda tag: "" if tag[2] else " ", statement or "")
     return " ".join(words.split())
 
 
 @lru_cache(maxsize=2048)
 def render_markdown(statement: str | None) -> Markup:
-    """Render an item's statement as safe HTML with paragraphs, lists, links and formulas."""
+    """Render the Markdown in an item's statement as safe HTML, with lists, links and formulas."""
     statement = statement or ""
     if len(statement) > MAX_MARKDOWN_CHARS:
         return Markup("<p>{}</p>").format(statement)
@@ -91,7 +91,10 @@ def render_markdown(statement: str | None) -> Markup:
 
 @lru_cache(maxsize=8192)
 def render_markdown_line(statement: str | None) -> Markup:
-    """Render a statement as one line of safe HTML without links, cut after 320 characters."""
+    """Render the Markdown in a statement as one line of safe HTML, for lists and the tree.
+
+    Links are left out, and the line is cut after 320 characters.
+    """
     line = " ".join((statement or "").split())
     if len(line) > MAX_LINE_CHARS:
         line = f"{line[:MAX_LINE_CHARS].rsplit(' ', 1)[0]}…"
@@ -118,7 +121,7 @@ def _has_balanced_tags(statement: str) -> bool:
 
 
 def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
-    """Parse a tag of inline formatting and output it unchanged (a rule of markdown-it)."""
+    """Keep an inline formatting tag such as ``<b>`` unchanged (a rule of markdown-it)."""
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):
         return False
@@ -129,7 +132,10 @@ def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markd
 
 
 def render_formula(latex: str, *, block: bool = False) -> str:
-    """Render a LaTeX formula as MathML, or as source code if it cannot be converted."""
+    """Convert a LaTeX formula to MathML; return its source as HTML code if that fails.
+
+    ``block`` displays it on a line of its own.
+    """
     source = latex.strip()
     if len(source) <= MAX_FORMULA_CHARS:
         try:
@@ -142,7 +148,10 @@ def render_formula(latex: str, *, block: bool = False) -> str:
 
 
 def _sanitize_mathml(root: Element) -> None:
-    """Remove unknown attributes; raise ``ValueError`` for unknown or incomplete elements."""
+    """Remove unsafe attributes from a formula; raise ``ValueError`` for unsafe elements.
+
+    Only known elements and attributes are safe. Raises ``ValueError`` for incomplete elements, too.
+    """
     for element in root.iter():
         element.text = unescape(element.text) if element.text else None
         # Text that starts with a backslash is a LaTeX command that was not converted.
@@ -175,7 +184,7 @@ def _create_markdown_renderer(*rules: str, blocks: bool) -> MarkdownIt:
 def _render_link(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
 ) -> str:
-    """Render a link that sends no referrer and cannot access the page that opened it."""
+    """Render a link that sends no referrer and gives the linked page no access to this one."""
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     return renderer.renderToken(tokens, index, options, env)
 

@@ -45,7 +45,7 @@ KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "as
 
 @dataclass(frozen=True)
 class EntityChange:
-    """An entity that storing the uploaded file would add, change or delete."""
+    """An entity that storing the uploaded file would add, change or delete, for the report."""
 
     kind: str
     code: str
@@ -58,7 +58,10 @@ class EntityChange:
 
 @dataclass(frozen=True)
 class ChangeList:
-    """The first entities that storing a file would add, change or delete, and their total."""
+    """The first entities that storing an uploaded file would add, change or delete.
+
+    ``total`` is the number of all of them.
+    """
 
     title: str
     total: int
@@ -67,7 +70,7 @@ class ChangeList:
 
 @dataclass(frozen=True)
 class UploadReport:
-    """The changes that storing an uploaded file would make, or why it cannot be stored."""
+    """The report on an uploaded file: what storing it would change, or why it cannot be stored."""
 
     name: str
     size: int
@@ -88,17 +91,17 @@ class UploadReport:
 
     @property
     def items(self) -> int:
-        """Return the number of items in the file."""
+        """Return the number of items in the uploaded package."""
         return self.package.count(ITEMS.name) if self.package else 0
 
     @property
     def associations(self) -> int:
-        """Return the number of associations in the file."""
+        """Return the number of associations in the uploaded package."""
         return self.package.count(ASSOCIATIONS.name) if self.package else 0
 
 
 class UploadForm(NamedTuple):
-    """The submitted form: a file, the digest of the checked file and the confirmed loss."""
+    """The submitted upload form: a file, and what the user has checked and confirmed."""
 
     name: str
     raw: bytes
@@ -109,7 +112,7 @@ class UploadForm(NamedTuple):
 
 
 def create_upload_routes() -> APIRouter:
-    """Return a router with the pages to check a file and to store it."""
+    """Return a router with the upload form, the check of a file, and the storing of it."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_writer)])
     router.add_api_route("/upload", show_upload_form)
     router.add_api_route("/upload/check", check_file, methods=["POST"])
@@ -175,7 +178,7 @@ async def store_file(request: Request) -> Response:
 
 
 async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
-    """Determine by a dry run what storing a file would change."""
+    """Report what storing a file would change: upload it in a transaction that is rolled back."""
     try:
         package, repairs = await to_thread.run_sync(read_repaired, raw)
         result = await write_package(app_state.database, package, dry_run=True)
@@ -217,7 +220,7 @@ def _hash_file(raw: bytes) -> str:
 
 
 async def _list_changes(database: Database, package: Package) -> list[ChangeList]:
-    """List the entities that storing a package would add, change and delete."""
+    """List the first entities that storing a package would add, change and delete."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
@@ -249,7 +252,7 @@ def _describe_change(kind: str, old: Attributes | None, new: Attributes | None) 
 
 
 async def _parse_form(request: Request) -> UploadForm:
-    """Parse the upload form; raise ``BadRequest`` if it contains no file."""
+    """Parse the submitted upload form; raise ``BadRequest`` if it contains no file."""
     auth.require_same_origin(request)
     form = await _parse_multipart(request)
     try:
