@@ -65,7 +65,7 @@ class ExpectedRequests(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class CaseServer:
-    """The address and credentials of a server in test mode, or of one of its namespaces."""
+    """The URL and credentials of a server in test mode, or of one of its test namespaces."""
 
     url: str
     namespace: str | None = None
@@ -75,7 +75,7 @@ class CaseServer:
 
     @property
     def base_url(self) -> str:
-        """Return the URL below which the API profiles are, without a trailing slash."""
+        """Return the URL of the server or namespace, to which profile paths are added."""
         return f"{self.url}/ns/{self.namespace}" if self.namespace else self.url
 
     @property
@@ -147,11 +147,14 @@ class CaseTestApi:
         self.seed(package)
 
     def take_snapshot(self, name: str) -> None:
-        """Save the current data as a snapshot, replacing one with the same name."""
+        """Save the current data as a snapshot, to which ``restore_snapshot`` returns.
+
+        Replaces a snapshot of the same name.
+        """
         self._call("POST", f"/snapshots/{quote(name, safe='')}")
 
     def restore_snapshot(self, name: str) -> None:
-        """Replace the current data by those of a snapshot."""
+        """Replace the current data by those that ``take_snapshot`` saved under this name."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
@@ -159,13 +162,19 @@ class CaseTestApi:
         self._call("POST", f"/{_plural(kind)}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a soft-deleted document or item; return what was not restored, with reasons."""
+        """Restore a soft-deleted document or item.
+
+        Returns the entities that could not be restored, with the reasons.
+        """
         path = f"/{_plural(kind)}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
     def add_fault(self, **fault: Unpack[FaultFields]) -> None:
-        """Add a fault after the existing ones, which take precedence."""
+        """Add a fault that the server injects into matching requests.
+
+        Faults that were added earlier take precedence.
+        """
         self._call("POST", "/faults", [fault])
 
     def list_faults(self) -> list[dict[str, Any]]:
@@ -192,12 +201,19 @@ class CaseTestApi:
         self._call("DELETE", "/requests")
 
     def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
-        """Raise ``AssertionError`` unless clients sent the expected number of such requests."""
+        """Raise ``AssertionError`` unless the server received the expected number of requests.
+
+        ``expected`` has the conditions for these requests, such as ``path`` and ``status``, and
+        their ``count``.
+        """
         __tracebackhide__ = True
         self.verify_all([expected])
 
     def verify_all(self, expected: Sequence[ExpectedRequests]) -> None:
-        """Raise ``AssertionError`` with all differences unless every expectation is met."""
+        """Raise ``AssertionError`` unless the server received all the expected requests.
+
+        The message names every expectation that is not met.
+        """
         __tracebackhide__ = True
         result = self._call("POST", "/requests/verify", list(expected))
         if not result["met"]:
@@ -224,11 +240,14 @@ class CaseTestApi:
         self._call("PUT", "/token-lifetimes", {client_id or self.server.client_id: seconds})
 
     def rotate_keys(self, *, revoke: bool = False) -> str:
-        """Sign tokens with a new key and return its ID; ``revoke`` invalidates older tokens."""
+        """Sign access tokens with a new key from now on, and return the ID of the key.
+
+        ``revoke`` makes the tokens that older keys signed invalid.
+        """
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Drop the namespace of this client with its data, if the client uses one."""
+        """Delete the test namespace of this client and its data, if the client uses one."""
         if self.server.namespace:
             root = CaseTestApi(
                 CaseServer(self.server.url, test_api_token=self.server.test_api_token)

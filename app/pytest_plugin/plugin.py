@@ -115,7 +115,7 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 @contextmanager
 def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Start the server of this test run, or use it if another process has started it."""
+    """Start the server that all processes of this test run share, unless one has started it."""
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
@@ -141,7 +141,7 @@ def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Use the server at ``CASE_SERVER_URL``; seed it only if an option names the seed."""
+    """Use the server at ``CASE_SERVER_URL`` for the tests; seed it only if an option says so."""
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     worker, environment = os.environ.get(WORKER_VARIABLE), os.environ

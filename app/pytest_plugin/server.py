@@ -59,7 +59,7 @@ def use_shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[
 
 
 def _start_supervisor(folder: Path) -> str:
-    """Start the supervisor process and return the server's URL once the server is ready."""
+    """Start the supervisor process, which runs the server; return the URL of the ready server."""
     log, url = folder / "server.log", folder / "url"
     with log.open("a") as output:
         supervisor = subprocess.Popen(  # noqa: S603  no shell; runs this module
@@ -84,7 +84,10 @@ def _start_supervisor(folder: Path) -> str:
 
 
 def _build_server_environment(folder: Path) -> dict[str, str]:
-    """Return the environment variables without the settings of other servers and clients."""
+    """Return the variables for the server: those of this process, without other CASE settings.
+
+    The data directory is in ``folder``, and fsync is off, because test data need not survive.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -97,7 +100,10 @@ def _build_server_environment(folder: Path) -> dict[str, str]:
 
 
 def run_supervisor(folder: Path) -> int:
-    """Run a server until no process uses it; return the exit code for the supervisor."""
+    """Run the server as long as a process of the test run uses it; return the exit code.
+
+    ``folder`` has the files through which these processes and the supervisor communicate.
+    """
     serve = ("serve", "--test-mode", "--host", "127.0.0.1", "--port", "0", "--no-access-log")
     server = subprocess.Popen(  # noqa: S603  no shell; runs case-server
         (*PYTHON_COMMAND, PACKAGE, *serve),
