@@ -49,13 +49,17 @@ class Check:
 
     @property
     def behaviour(self) -> str:
-        """Return the expected behaviour: the first paragraph of the check function's docstring."""
+        """Return the behaviour that the check expects, for reports.
+
+        It is the first paragraph of the check function's docstring.
+        """
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the group that lists the check for an API profile, or None if it does not apply.
+        """Return the group in which reports list the check for an API profile.
 
-        If only this project defines the behaviour for that profile, the group is ``extensions``.
+        Returns None if the check does not apply to the profile, and ``extensions`` if only this
+        project defines the behaviour for it.
         """
         if profile in self.documented:
             return self.group
@@ -64,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one check on one server, with what was observed."""
+    """The outcome of one check on one server, with what was observed, for the report."""
 
     check: Check
     group: str
@@ -100,7 +104,7 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 
 
 def run_check(check: Check, group: str, server: ServerUnderTest) -> CheckResult:
-    """Run a check and return its result; no response of the server under test makes this raise."""
+    """Run a check on a server and return the result; unexpected responses never raise."""
     try:
         return CheckResult(check, group, "passed", check.run(server))
     except Skip as reason:

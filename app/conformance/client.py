@@ -59,7 +59,7 @@ class ClientAuth:
 
 
 class ServerUnderTest:
-    """HTTP client for the CASE server under test, at the base URL of one API profile."""
+    """HTTP client for the server under test, at the base URL of one of its API profiles."""
 
     existing: ExistingData
     test_data: TestData
@@ -91,7 +91,7 @@ class ServerUnderTest:
 
     @property
     def credentials(self) -> Credentials:
-        """Return the configured client credentials; raise ``Skip`` if there are none."""
+        """Return the client ID and secret for the token endpoint; raise ``Skip`` without any."""
         if self.auth.credentials is None:
             raise Skip("needs --client-id and --client-secret")
         return self.auth.credentials
@@ -140,9 +140,10 @@ class ServerUnderTest:
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
     def get_page(self, plural: str, **params: Any) -> ListPage:
-        """Fetch a page of the list ``/{plural}``, such as ``/CFDocuments``.
+        """Fetch a page of a list; ``plural`` is the list's name, such as ``CFDocuments``.
 
-        Raises ``CheckFailed`` unless the response has a list of JSON objects under ``plural``.
+        ``params`` are query parameters. Raises ``CheckFailed`` unless the response has a list of
+        JSON objects under that name.
         """
         response = self.get(f"/{plural}", **params)
         body = read_json(response)
@@ -204,7 +205,7 @@ def _unwrap(body: Body, name: str) -> Body:
 
 
 def get_total_count(page: ListPage) -> int | None:
-    """Return the number of entities in the whole list, as a page states it, or None.
+    """Return how many entities the whole list has, according to one page; None if it is silent.
 
     Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
     """
@@ -219,7 +220,10 @@ def get_total_count(page: ListPage) -> int | None:
 
 
 def build_entity_path(plural: str, identifier: str) -> str:
-    """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``."""
+    """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``.
+
+    ``plural`` is the first segment: the name of its list.
+    """
     return f"/{plural}/{quote(identifier, safe='')}"
 
 
@@ -248,18 +252,21 @@ def expect_status(response: httpx.Response, *statuses: int) -> None:
 
 
 def expect(condition: object, observed: str) -> None:
-    """Raise ``CheckFailed`` unless a condition holds; ``observed`` is its message."""
+    """Raise ``CheckFailed`` unless a condition holds; ``observed`` says what the server did."""
     if not condition:
         raise CheckFailed(observed)
 
 
 def describe_request(response: httpx.Response) -> str:
-    """Return the method and path of a response's request, such as ``GET /CFItems``."""
+    """Return the method and path of the request for a response, such as ``GET /CFItems``."""
     return f"{response.request.method} {response.request.url.path}"
 
 
 def describe_response(response: httpx.Response) -> str:
-    """Return the status of a response and the start of its body in one line, without tokens."""
+    """Describe a response in one line, for a report: its status and how its body begins.
+
+    Access tokens are removed.
+    """
     body = format_excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
     return f"returned {response.status_code}{f': {body}' if body else ''}"
 

@@ -20,7 +20,10 @@ NO_DOCUMENTS = "the server has no documents; load one, for example: case-server 
 
 
 class ExistingData:
-    """Entities that the server under test already has, fetched on first use and cached."""
+    """Entities that the server under test already has, for checks that only read.
+
+    They are fetched on first use and cached.
+    """
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
@@ -28,9 +31,10 @@ class ExistingData:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """Return the documents on the first page, without those left by earlier test runs.
+        """Return the documents on the first page of the list, to choose one for the checks.
 
-        Documents without an identifier are left out. Raises ``Skip`` if none remain.
+        Leaves out documents of earlier test runs, and those without an identifier. Raises ``Skip``
+        if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
         documents = [
@@ -44,7 +48,10 @@ class ExistingData:
 
     @cached_property
     def document(self) -> Body:
-        """Return the first document whose package has items, else the first document."""
+        """Return the document that the checks read: the first one whose package has items.
+
+        If no package has items, returns the first document.
+        """
         return next(
             (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
         )
@@ -68,12 +75,12 @@ class ExistingData:
 
     @property
     def item(self) -> Body:
-        """Return the first item of the package, as the package contains it."""
+        """Return the item that the checks read: the first of the package, as it is there."""
         return self._first_entity(self.package, "CFItems")
 
     @property
     def association(self) -> Body:
-        """Return the first association of the package, as the package contains it."""
+        """Return the association that the checks read: the first of the package, as it is there."""
         return self._first_entity(self.package, "CFAssociations")
 
     @property
@@ -89,9 +96,10 @@ class ExistingData:
         raise Skip("no association of the package starts at one of its items")
 
     def find_definition(self, plural: str) -> Body:
-        """Return the first entity in a list such as ``CFSubjects`` or ``CFRubrics`` of a package.
+        """Return a definition from a package, such as a subject, or a rubric.
 
-        Raises ``Skip`` if none of the searched packages contains one.
+        ``plural`` is the name of their list, such as ``CFSubjects``. Raises ``Skip`` if none of the
+        searched packages contains one.
         """
         for package in self.iter_packages():
             parent = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
@@ -110,7 +118,7 @@ class ExistingData:
         return build_entity_path("CFPackages", (is_platform and own) or get_identifier(document))
 
     def _iter_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
-        """Yield (document, package) pairs; each package is fetched once, when it is needed."""
+        """Yield each document with its package, which is fetched only when it is needed."""
         yield from self._packages
         for pair in self._unread_documents_with_packages:
             self._packages.append(pair)

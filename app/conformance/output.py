@@ -46,7 +46,7 @@ def _result_lines(results: list[CheckResult], width: int | None) -> Iterator[str
 
 
 def format_json(report: ConformanceReport, *, only_failed: bool = False) -> bytes:
-    """Format a report as JSON in the structure that docs/guides/conformance.md describes."""
+    """Format a report as JSON, for programs; docs/guides/conformance.md describes its structure."""
     body = {
         "tool": "case-server conformance",
         "version": __version__,

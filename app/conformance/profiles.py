@@ -15,7 +15,7 @@ from ..exceptions import StartupError
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """The base path, limits, field names and codes that public documents define for a profile."""
+    """What public documents define for an API profile: base path, limits, field names and codes."""
 
     name: str
     path: str
@@ -89,7 +89,7 @@ PATH_SUFFIXES = (
 
 
 def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
-    """Return the base URL of a server and the API profile to test it against.
+    """Return the base URL of the server to test, and the API profile to test it against.
 
     A URL without a path gets the path at which this project serves the profile (default: the
     platform's). Without ``profile``, the end of the path determines it. Raises ``StartupError`` if

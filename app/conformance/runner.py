@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which checks to run; ``only`` and ``skip`` contain IDs of checks and names of groups."""
+    """Which checks to run: ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
     skip: Collection[str] = ()
@@ -41,7 +41,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class ConformanceReport:
-    """The results of a run against one server, with the test data that it could not delete."""
+    """The results of all checks on one server, and the test data that could not be deleted."""
 
     url: str
     profile: str
@@ -52,7 +52,7 @@ class ConformanceReport:
     wrote: bool
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many checks have an outcome, such as ``failed``."""
+        """Return how many checks had an outcome: ``passed``, ``failed`` or ``skipped``."""
         return sum(result.outcome == outcome for result in self.results)
 
 
@@ -151,7 +151,7 @@ def require_read_access(server: ServerUnderTest) -> None:
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
-    """Replace the base URL if reads were redirected, because writes do not follow redirects."""
+    """If the server redirected a read, use the new base URL, because writes are not redirected."""
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):
@@ -159,7 +159,7 @@ def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Respons
 
 
 def is_case_server(server: ServerUnderTest) -> bool:
-    """Return whether the server under test is a case-server: only that has a change feed."""
+    """Return whether the server under test is this project's, which alone has a change feed."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

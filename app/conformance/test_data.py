@@ -16,14 +16,14 @@ TITLE_PREFIX = "case-server conformance"
 
 
 class Framework(NamedTuple):
-    """A document and two items that belong to it, as they were written to the server."""
+    """A framework that was written to the server for tests: a document with two items."""
 
     document: Body
     items: list[Body]
 
 
 class TestData:
-    """Writes test entities with new identifiers and deletes them at the end of the run."""
+    """Writes test entities to the server under test, and deletes them at the end of the run."""
 
     __test__ = False  # otherwise pytest collects the class because of its name
 
@@ -38,11 +38,14 @@ class TestData:
         self._failure = ""
 
     def record_written(self, plural: str, body: Body) -> None:
-        """Record that an entity was written, so that ``delete_all`` deletes it."""
+        """Record that an entity was written to the server, so that ``delete_all`` deletes it.
+
+        ``plural`` is the name of its list, such as ``CFItems``.
+        """
         self._written.setdefault(plural, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
-        """Record that the document, items and associations of a package were written."""
+        """Record the entities of a package that was written, for deletion by ``delete_all``."""
         document = body["CFDocument"]
         self.record_written("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
@@ -55,9 +58,10 @@ class TestData:
         self._written.get(plural, {}).pop(identifier, None)
 
     def put_entity(self, plural: str, body: Body, wrapper: str | None = None) -> httpx.Response:
-        """Write one entity by PUT; record it for deletion if the server accepts it.
+        """Write an entity by PUT; if the server accepts it, record it for deletion.
 
-        ``wrapper`` is the name of the object around it, such as ``item``.
+        ``plural`` is the name of its list, such as ``CFItems``; ``wrapper`` that of the JSON object
+        around it in the body, such as ``item``.
         """
         path = build_entity_path(plural, str(body["identifier"]))
         response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
@@ -68,7 +72,7 @@ class TestData:
         return response
 
     def post_package(self, body: Body) -> httpx.Response:
-        """Upload a package by POST; record its entities for deletion if the server accepts it."""
+        """Upload a package by POST; if the server accepts it, record its entities for deletion."""
         response = self.server.request("POST", "/CFPackages", body)
         if response.is_success:
             self.record_written_package(body)
@@ -112,13 +116,13 @@ class TestData:
         return self._package
 
     def new_document(self, **fields: Any) -> Body:
-        """Build a document with a new identifier; ``fields`` override or extend its attributes."""
+        """Build the JSON of a document with a new identifier; ``fields`` override attributes."""
         title = f"{TITLE_PREFIX} {self.run}"
         body = self._entity(title=title, creator=TITLE_PREFIX, caseVersion="1.1")
         return {**body, "CFPackageURI": make_link(str(uuid.uuid4()), title), **fields}
 
     def new_item(self, document: Body, **fields: Any) -> Body:
-        """Build an item of a document, with a new identifier; ``fields`` extend its attributes."""
+        """Build the JSON of an item with a new identifier; ``fields`` override attributes."""
         statement = f"{TITLE_PREFIX} {self.run}: an item"
         body = self._entity(fullStatement=statement, educationLevel=["05"])
         return {
@@ -134,7 +138,10 @@ class TestData:
         return self._entity(title=title, description=title, hierarchyCode=code)
 
     def new_association(self, origin: Body, destination: Body, kind: str) -> Body:
-        """Build an association of the type ``kind``, such as ``isChildOf``, between two items."""
+        """Build the JSON of an association between two items; ``kind`` is its type.
+
+        An example of a type is ``isChildOf``.
+        """
         ends = {
             "originNodeURI": make_link(origin["identifier"], origin["fullStatement"]),
             "destinationNodeURI": make_link(
@@ -144,7 +151,10 @@ class TestData:
         return self._entity(associationType=kind, **ends)
 
     def new_package(self) -> Body:
-        """Build a package with a document, two items and an association, as the SDK uploads it."""
+        """Build the JSON of a package with a document, two items and an association.
+
+        It has the structure in which TimeBack's SDK uploads packages.
+        """
         title = f"{TITLE_PREFIX} {self.run}"
         document = self._entity(title=title, creator=TITLE_PREFIX)
         items = [self._entity(fullStatement=f"{title}: {name}") for name in ("a", "b")]
@@ -152,10 +162,11 @@ class TestData:
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
     def delete_all(self) -> list[str]:
-        """Delete the entities that the run wrote; return "class identifier" of each remaining one.
+        """Delete the entities that the run wrote; return those that it could not delete.
 
-        Deletes associations one by one, and items by replacing the package of their document with
-        an empty one. No public API deletes documents or item types.
+        Each is returned as "class identifier". Deletes associations one by one, and items by
+        replacing the package of their document with an empty one. No public API deletes documents
+        or item types.
         """
         for identifier in list(self._written.get("CFAssociations", ())):
             if self._is_request_successful(
@@ -199,5 +210,5 @@ class TestData:
 
 
 def make_link(identifier: str, title: str) -> Body:
-    """Build a link to an entity, with a URN as its uri: ``urn:uuid:{identifier}``."""
+    """Build a CASE link to an entity; its URI is ``urn:uuid:{identifier}``."""
     return {"title": title, "identifier": identifier, "uri": f"urn:uuid:{identifier}"}

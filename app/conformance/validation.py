@@ -31,13 +31,13 @@ from .profiles import ProfileSpec
 
 
 class ResponseDocument(CFPckgDocument):
-    """Model of a document in a response: its caseVersion is optional, unlike in requests."""
+    """A document as responses contain it: ``caseVersion`` is optional, unlike in requests."""
 
     CFPackageURI: LinkURI
 
 
 class SdkItem(CFPckgItem):
-    """Model of an item as the vendor's SDK reads it: its CFItemType is required."""
+    """An item as the vendor's SDK reads it: ``CFItemType`` is required."""
 
     CFItemType: str
 
@@ -62,7 +62,7 @@ MAX_LISTED_PROBLEMS = 3
 
 
 def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
-    """Raise ``CheckFailed`` with the first three problems of an entity unless it is valid.
+    """Raise ``CheckFailed`` with the first three problems if an entity violates the schema.
 
     ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
@@ -74,7 +74,7 @@ def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
 
 
 def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
-    """Yield the schema problems of a JSON entity, each as "path message".
+    """Yield each problem that an entity has according to the schema, as "path message".
 
     ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
@@ -105,9 +105,9 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
 
 
 def drop_nulls_and_sourced_ids(node: Any) -> Any:
-    """Return a JSON value without null fields, and without a sourcedId next to an identifier.
+    """Remove from JSON what vendor profiles may contain but the standard's schema rejects.
 
-    Responses of the vendor's profiles contain both, and the standard's schema allows neither.
+    That is null fields, and a sourcedId next to an identifier. Returns a copy.
     """
     if isinstance(node, list):
         return [drop_nulls_and_sourced_ids(member) for member in node]
@@ -124,7 +124,10 @@ def drop_nulls_and_sourced_ids(node: Any) -> Any:
 
 
 def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
-    """Yield (path, object) for every JSON object in a value, except those within ``extensions``."""
+    """Yield (path, object) for every JSON object within a value, at any depth.
+
+    Objects within ``extensions`` are left out, because they may have any fields.
+    """
     if isinstance(node, list):
         for index, member in enumerate(node):
             yield from walk_objects(member, f"{path}[{index}]")
@@ -136,7 +139,7 @@ def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
 
 
 def _find_nulls(node: Body) -> Iterator[str]:
-    """Yield the paths of null fields, which requests may contain but responses may not."""
+    """Yield the paths of fields that are null, which is allowed in requests but not responses."""
     for path, part in walk_objects(node):
         yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 

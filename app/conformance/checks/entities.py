@@ -223,7 +223,10 @@ def _check_entity(server: ServerUnderTest, plural: str, known: Body) -> str:
 
 
 def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require the fields ``names``, with equal values, in each object of a document and an item."""
+    """Require that a document and an item, and the objects in them, have the fields ``names``.
+
+    All these fields of one object must have the same value.
+    """
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.document))]
     with suppress(Skip):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", get_identifier(server.existing.item)))

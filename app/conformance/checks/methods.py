@@ -53,7 +53,7 @@ def check_allow(server: ServerUnderTest) -> str:
 
 
 def _compare_head(server: ServerUnderTest, path: str) -> None:
-    """Send HEAD and GET on one connection; raise ``CheckFailed`` if their responses disagree."""
+    """Send HEAD and GET to a path on one connection; raise ``CheckFailed`` if they disagree."""
     for _ in range(MAX_ATTEMPTS):
         head = server.request("HEAD", path)
         is_closing = _is_closing(head)
@@ -76,12 +76,12 @@ def _is_closing(response: httpx.Response) -> bool:
 
 
 def _client_address(response: httpx.Response) -> object:
-    """Return the local address of the connection on which a response arrived."""
+    """Return the local address of a response's connection, to see whether it was reused."""
     return response.extensions["network_stream"].get_extra_info("client_addr")
 
 
 def _find_other_methods(server: ServerUnderTest, path: str) -> set[str]:
-    """Return the methods besides GET that the server is known to support on a path."""
+    """Return the methods besides GET that a path supports, so that Allow must list them."""
     has_head = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
     has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
     return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}

@@ -242,7 +242,7 @@ def _expect_created(response: httpx.Response) -> None:
 def _expect_stored(
     server: ServerUnderTest, plural: str, body: Body, response: httpx.Response
 ) -> str:
-    """Require that a PUT returned 201 without a body, and that GET returns the values sent."""
+    """Require that a PUT returned 201 without a body, and that GET returns what was sent."""
     _expect_created(response)
     stored = server.get_entity(plural, body["identifier"])
     for name in body.keys() - {"uri", "lastChangeDateTime"}:
@@ -260,7 +260,10 @@ def _is_same(sent: object, stored: object) -> bool:
 def _expect_rejected(
     server: ServerUnderTest, response: httpx.Response, plural: str, *bodies: Body
 ) -> str:
-    """Require a 4xx response to a write; if it succeeded, record ``bodies`` for deletion."""
+    """Require that the server rejected a write with a 4xx status.
+
+    If it was accepted, records ``bodies``, the entities written, for deletion.
+    """
     if response.is_success:
         for body in bodies:
             server.test_data.record_written(plural, body)

@@ -121,7 +121,10 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
 
 
 def _iter_filterable_values(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted path, string) for the strings of an entity and its links, up to 300 chars."""
+    """Yield (dotted path, string) for the strings in an entity and its links, to filter by.
+
+    Strings of more than 300 characters are left out. ``prefix`` is the path of the entity.
+    """
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
             yield from _iter_filterable_values(value, f"{name}.")
@@ -136,7 +139,10 @@ def _expect_found(server: ServerUnderTest, plural: str, entity: Body, condition:
 
 
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
-    """Require that a filtered page contains an entity, unless the list has further pages."""
+    """Require that a filtered page contains an entity that matches the filter ``condition``.
+
+    Nothing is required if the list has further pages.
+    """
     identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
     is_found = identifier in get_identifiers(page.entities)
@@ -174,7 +180,7 @@ def _has_title(document: Body, title: str) -> bool:
 
 
 def _expect_titles(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that a filter finds the sample document, and only documents that have its title."""
+    """Require that a filter on titles returns the sample document, and none with another title."""
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
     expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")

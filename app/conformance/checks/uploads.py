@@ -154,7 +154,10 @@ def check_not_an_object(server: ServerUnderTest) -> str:
 
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
-    """Upload the shared package completely and return it; raise ``Skip`` if it is rejected."""
+    """Upload the package that the upload checks share, and return it as it was sent.
+
+    Raises ``Skip`` if the server rejects it.
+    """
     body, first = server.test_data.get_uploaded_package()
     if not first.is_success:
         raise Skip(f"could not upload a package: POST {describe_response(first)}")
@@ -172,7 +175,7 @@ def _without_second_item(body: Body) -> Body:
 
 
 def _send_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    """Send a package that the server should reject; record it for deletion if it is stored."""
+    """Send a package that the server should reject; if it is stored, record it for deletion."""
     response = server.request(method, path, body)
     if response.is_success:
         server.test_data.record_written_package(body)
@@ -180,7 +183,7 @@ def _send_package(server: ServerUnderTest, method: str, path: str, body: Body) -
 
 
 def _expect_result(sent: Body, body: Body) -> str:
-    """Require that an upload result has the fields that the SDK reads, and the right counts."""
+    """Require that the response to an upload has the right counts, and the fields the SDK reads."""
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
