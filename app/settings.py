@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("case-server", appauthor=False),
-        description="Directory of the embedded Postgres.",
+        description="Directory of the embedded Postgres. Default: the user's data folder, on Linux "
+        "~/.local/share/case-server.",
     )
     embedded_fsync: bool = Field(
         default=True,
