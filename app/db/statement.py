@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
+# The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
     """A SQL compiler that hides parameter values from Postgres, so that it reuses query plans."""
 
