@@ -289,6 +289,7 @@ class CaseTestApi:
         problems = "".join(
             f"\n  {problem.get('path')}: {problem.get('message')}"
             for problem in body.get("imsx_error_details") or ()
+            if str(problem.get("message")) not in description
         )
         return CaseTestApiError(f"{url} returned {error.code}: {description}{problems}")
 

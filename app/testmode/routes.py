@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -384,7 +385,7 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: 
     try:
         return schema.validate_json(raw)
     except ValidationError as error:
-        problems = _list_problems(error)
+        problems = _list_problems(error, schema)
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest(f"the body is not JSON: {problems[0]['message']}") from error
         raise UnprocessableContent(_format_problems(problems), problems=problems) from error
@@ -398,18 +399,28 @@ def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:
-        problems = _list_problems(error)
+        problems = _list_problems(error, schema)
         raise BadRequest(_format_problems(problems), problems=problems) from error
 
 
-def _list_problems(error: ValidationError) -> list[Problem]:
-    return [
-        Problem(
-            path=format_path(detail["loc"]),
-            message=str(detail["msg"]).removeprefix("Value error, "),
-        )
-        for detail in error.errors()
-    ]
+def _list_problems(error: ValidationError, schema: TypeAdapter[Any]) -> list[Problem]:
+    problems = []
+    for detail in error.errors():
+        message = str(detail["msg"]).removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = _explain_unknown_field(str(detail["loc"][-1]), schema)
+        problems.append(Problem(path=format_path(detail["loc"]), message=message))
+    return problems
+
+
+def _explain_unknown_field(name: str, schema: TypeAdapter[Any]) -> str:
+    """Return a message that suggests the nearest known field, or lists all if none is near."""
+    described = schema.json_schema()
+    models = (described, *described.get("$defs", {}).values())
+    known = [field for model in models for field in model.get("properties", ())]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"use {', '.join(known)}"
+    return f"unknown field: {hint}"
 
 
 def _format_problems(problems: list[Problem]) -> str:

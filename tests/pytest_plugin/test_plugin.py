@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import httpx
 import orjson
 import pytest
 from support import factories
-from support.environments import build_clean_environment
+from support.environments import build_clean_environment, run_successfully
 from support.live_server import LiveServer, run_live_server
 
 TESTS = """
@@ -165,6 +166,43 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 passed" in result.stdout
     assert is_removed(tmp_path)
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "test-mode.md").read_text()
+
+
+def read_examples(title: str, language: str) -> str:
+    """Return the code block of a language in the section of the guide with this title."""
+    section = GUIDE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
+def test_guide_example_without_sdk_passes(tmp_path: Path, database: str) -> None:
+    code = read_examples("Without the SDK", "python")
+    variables = {"CASE_SERVER_DATABASE_URL": database}
+    assert "1 passed" in pytest_run(tmp_path, code, variables=variables)
+    misspelled = code.replace("status=503, times", "statsu=503, times")
+    output = pytest_run(tmp_path, misspelled, variables=variables)
+    assert output.count("[0].statsu: unknown field: did you mean status?") == 1
+    assert "1 failed" in output
+
+
+def test_guide_example_without_plugin_passes(tmp_path: Path, database: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    title = "Without the plugin, in any language"
+    shell, code = (read_examples(title, language) for language in ("sh", "python"))
+    (tmp_path / "test_over_http.py").write_text(code.replace("8000", port))
+    output = run_successfully(
+        "bash",
+        "-ec",
+        shell.replace("8000", port),
+        folder=tmp_path,
+        CASE_SERVER_DATABASE_URL=database,
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
+    assert "1 passed" in output
 
 
 def test_single_process_uses_default_namespace(tmp_path: Path, database: str) -> None:
