@@ -32,7 +32,7 @@ CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a
 """The identifiers that the standard allows. Real packages contain others, so they are accepted."""
 
 
-class StartupError(Exception):
+class CommandError(Exception):
     """Raised if a command cannot start or continue; users see its message without a traceback."""
 
 
@@ -207,7 +207,7 @@ class RecoveryConflict(ServiceUnavailable):
     """Raised (503) if a standby cancelled a read because the primary removed needed rows."""
 
 
-class ReadTimeout(ServiceUnavailable):
+class QueryTimeout(ServiceUnavailable):
     """Raised (503) if a database query exceeded its timeout and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .database_url import parse_database_url
-from .exceptions import StartupError
+from .exceptions import CommandError
 
 ScopeName = Literal["readonly", "createput", "delete"]
 """A CASE scope as flags and settings name it: the last part of its URL."""
@@ -54,13 +54,13 @@ def is_https_or_loopback(url: str) -> bool:
 
 
 def require_secure_issuers(urls: Iterable[str]) -> None:
-    """Raise ``StartupError`` unless each token issuer's URL uses HTTPS, or HTTP to loopback.
+    """Raise ``CommandError`` unless each token issuer's URL uses HTTPS, or HTTP to loopback.
 
     The server verifies tokens with keys that it fetches from these URLs.
     """
     for url in urls:
         if not is_https_or_loopback(url):
-            raise StartupError(
+            raise CommandError(
                 f"the trusted issuer {url!r} must be an https URL (http for loopback hosts only): "
                 "its keys decide which tokens are accepted"
             )
@@ -379,7 +379,7 @@ class Settings(BaseSettings):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def require_safe_test_mode(self) -> None:
-        """Raise ``StartupError`` if test mode cannot run or would be open to the network."""
+        """Raise ``CommandError`` if test mode cannot run or would be open to the network."""
         if not self.test_mode:
             return
         problems = []
@@ -394,13 +394,13 @@ class Settings(BaseSettings):
                 "CASE_SERVER_TEST_API_TOKEN, which /_test/ then requires"
             )
         if problems:
-            raise StartupError(f"cannot start in test mode: {'; '.join(problems)}")
+            raise CommandError(f"cannot start in test mode: {'; '.join(problems)}")
 
     def require_safe_secret(self) -> None:
-        """Raise ``StartupError`` if other machines could use the default client secret."""
+        """Raise ``CommandError`` if other machines could use the default client secret."""
         is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         if is_default and not is_loopback(self.host) and not self.allow_default_secret:
-            raise StartupError(
+            raise CommandError(
                 f"refusing to listen on {self.host} with the default client secret: "
                 "set CASE_CLIENT_SECRET, or CASE_SERVER_ALLOW_DEFAULT_SECRET=true "
                 "if only this machine can reach that address"

@@ -14,7 +14,7 @@ import click
 import httpx
 
 from case_server.db.postgres.embedded import embedded_postgres
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 
 from . import (
     filters,
@@ -112,7 +112,7 @@ def main(
                 )
                 rows = _run_cases(lab, only or list(CASES), against)
                 facts = machine.describe_machine(url)
-    except (BenchmarkError, StartupError) as error:
+    except (BenchmarkError, CommandError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     facts.append(("duration", f"{time.monotonic() - start:.0f} s, {lab.rounds} rounds"))

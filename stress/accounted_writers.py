@@ -83,7 +83,7 @@ class Writer(ABC):
         elif not is_retry_later(response):
             self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")
 
-    def choose_entity(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
+    def choose_entity(self, collection: str, limit: int) -> tuple[str, WriteRecord]:
         """Choose the entity to write next, at random: a new one or one that was written before.
 
         There are at most ``limit`` entities. Returns the entity's identifier and its record.
@@ -91,9 +91,9 @@ class Writer(ABC):
         self.version += 1
         if len(self.known) < limit and self.rng.random() < 0.5:
             identifier = factories.new_id()
-            self.known[identifier] = WriteRecord(f"/{plural}/{identifier}")
+            self.known[identifier] = WriteRecord(f"/{collection}/{identifier}")
         elif not self.known:
-            return self.choose_entity(plural, limit)
+            return self.choose_entity(collection, limit)
         identifier = self.rng.choice(list(self.known))
         return identifier, self.known[identifier]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..case.resources import ITEMS, Resource
+from ..case.resources import ITEMS, ResourceType
 from ..db.read.derived_fields import Derivation
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
@@ -93,7 +93,7 @@ class Profile:
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
-    def get_dialect(self, resource: Resource | None = None) -> Dialect:
+    def get_dialect(self, resource: ResourceType | None = None) -> Dialect:
         """Return the rules for parsing the query parameters of a list of ``resource``.
 
         Without ``resource``, they are the rules for other responses, such as packages.

@@ -9,12 +9,12 @@ REQUIRED_DEFAULTS = {"hierarchyCode": None, "description": "title", "licenseText
 value of the named field instead, or an empty string for None."""
 
 LINK_TARGETS = {
-    "CFDocumentURI": DOCUMENTS.plural,
+    "CFDocumentURI": DOCUMENTS.collection,
     "CFPackageURI": "CFPackages",
-    "subjectURI": SUBJECTS.plural,
-    "conceptKeywordsURI": CONCEPTS.plural,
-    "CFItemTypeURI": ITEM_TYPES.plural,
-    "licenseURI": LICENSES.plural,
-    "CFAssociationGroupingURI": GROUPINGS.plural,
+    "subjectURI": SUBJECTS.collection,
+    "conceptKeywordsURI": CONCEPTS.collection,
+    "CFItemTypeURI": ITEM_TYPES.collection,
+    "licenseURI": LICENSES.collection,
+    "CFAssociationGroupingURI": GROUPINGS.collection,
 }
 """Links to entities that are always stored on this server, and the route of these entities."""

@@ -42,18 +42,17 @@ class ServerUrls:
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
-        """Return (plural class name, identifier) of the entity on this server to which a URI leads.
+        """Return (collection, identifier) of the entity on this server that a URI points to.
 
-        An example is ``("CFItems", "5a7f2c1e-…")``. Returns None if the URI is no URL of this
-        server.
+        An example is ``("CFItems", "5a7f2c1e-…")``. Returns None if the URI points elsewhere.
         """
         match = ENTITY_URL_PATTERN.fullmatch(uri)
         if not match:
             return None
-        authority, path, plural, identifier = match.groups()
+        authority, path, collection, identifier = match.groups()
         if (path or "") not in self._paths.get(_normalize_authority(authority), ()):
             return None
-        return plural, unquote(identifier)
+        return collection, unquote(identifier)
 
 
 def _normalize_authority(netloc: str) -> str:

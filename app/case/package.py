@@ -147,7 +147,7 @@ def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
     yield make_entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
     link = make_document_link(document)
     for resource in DEFINITIONS:
-        for definition in getattr(package.CFDefinitions, resource.plural):
+        for definition in getattr(package.CFDefinitions, resource.collection):
             yield make_entity_row(resource.name, definition)
     for item in package.CFItems:
         yield make_item_row(item, link)
@@ -262,8 +262,8 @@ def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
     yield [("CFItems", _get_identifiers(package.CFItems))]
     yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
     for kind in DEFINITIONS:
-        definitions = getattr(package.CFDefinitions, kind.plural)
-        yield [(f"CFDefinitions.{kind.plural}", _get_identifiers(definitions))]
+        definitions = getattr(package.CFDefinitions, kind.collection)
+        yield [(f"CFDefinitions.{kind.collection}", _get_identifiers(definitions))]
     yield [("CFRubrics", _get_identifiers(package.CFRubrics))]
     yield from iter_rubric_identifier_groups(
         [get_criterion_identifiers(rubric) for rubric in package.CFRubrics]

@@ -63,7 +63,7 @@ ITEMS = EntityList(("CFItems",), CFPckgItem)
 ASSOCIATIONS = EntityList(("CFAssociations",), CFAssociation)
 RUBRICS = EntityList(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
 LISTS = (
-    *(EntityList((DEFINITIONS_FIELD, kind.plural), kind.schema) for kind in DEFINITIONS),
+    *(EntityList((DEFINITIONS_FIELD, kind.collection), kind.schema) for kind in DEFINITIONS),
     ITEMS,
     ASSOCIATIONS,
     RUBRICS,

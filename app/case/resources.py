@@ -20,11 +20,11 @@ from .model import (
 
 
 @dataclass(frozen=True)
-class Resource:
+class ResourceType:
     """A resource type of the API, such as CFItem: its names, its model class and its table."""
 
     name: str
-    plural: str
+    collection: str
     schema: type[Entity]
     table: str
     with_descendants: bool = False
@@ -41,20 +41,22 @@ class Resource:
         return NotFound(self.name, identifier, where)
 
 
-DOCUMENTS = Resource("CFDocument", "CFDocuments", CFDocument, "documents")
-ITEMS = Resource("CFItem", "CFItems", CFItem, "items")
-ASSOCIATIONS = Resource("CFAssociation", "CFAssociations", CFAssociation, "associations")
-CONCEPTS = Resource("CFConcept", "CFConcepts", CFConcept, "concepts", with_descendants=True)
-SUBJECTS = Resource("CFSubject", "CFSubjects", CFSubject, "subjects", with_descendants=True)
-LICENSES = Resource("CFLicense", "CFLicenses", CFLicense, "licenses")
-ITEM_TYPES = Resource("CFItemType", "CFItemTypes", CFItemType, "item_types", with_descendants=True)
-GROUPINGS = Resource(
+DOCUMENTS = ResourceType("CFDocument", "CFDocuments", CFDocument, "documents")
+ITEMS = ResourceType("CFItem", "CFItems", CFItem, "items")
+ASSOCIATIONS = ResourceType("CFAssociation", "CFAssociations", CFAssociation, "associations")
+CONCEPTS = ResourceType("CFConcept", "CFConcepts", CFConcept, "concepts", with_descendants=True)
+SUBJECTS = ResourceType("CFSubject", "CFSubjects", CFSubject, "subjects", with_descendants=True)
+LICENSES = ResourceType("CFLicense", "CFLicenses", CFLicense, "licenses")
+ITEM_TYPES = ResourceType(
+    "CFItemType", "CFItemTypes", CFItemType, "item_types", with_descendants=True
+)
+GROUPINGS = ResourceType(
     "CFAssociationGrouping",
     "CFAssociationGroupings",
     CFAssociationGrouping,
     "association_groupings",
 )
-RUBRICS = Resource("CFRubric", "CFRubrics", CFRubric, "rubrics")
+RUBRICS = ResourceType("CFRubric", "CFRubrics", CFRubric, "rubrics")
 
 DEFINITIONS = (CONCEPTS, SUBJECTS, LICENSES, ITEM_TYPES, GROUPINGS)
 """Members of CFDefinitions: shared by all frameworks, and created when first referred to."""

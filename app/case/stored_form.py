@@ -15,14 +15,14 @@ import msgspec
 
 from .derived_fields import LINK_TARGETS
 from .entity_urls import ServerUrls, make_urn
-from .resources import DOCUMENTS, ITEMS, Resource
+from .resources import DOCUMENTS, ITEMS, ResourceType
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
 Fields: TypeAlias = dict[str, msgspec.Raw]
 """The fields of a JSON object, with undecoded values."""
 
 Target: TypeAlias = tuple[str, str]
-"""The entity of a URL: (plural of its class, identifier)."""
+"""The entity of a URL: (collection, identifier), such as ``("CFItems", "5a7f2c1e-…")``."""
 
 FIELDS = msgspec.json.Decoder(Fields)
 LINKS = msgspec.json.Decoder(list[Fields])
@@ -38,9 +38,9 @@ LIST_FIELDS = {
 """Lists that some profiles include in responses even if they are empty."""
 
 NODES = ("originNodeURI", "destinationNodeURI")
-NODE_TARGETS = (ITEMS.plural, DOCUMENTS.plural)
+NODE_TARGETS = (ITEMS.collection, DOCUMENTS.collection)
 LINK_FIELDS = {
-    **{name: (plural,) for name, plural in LINK_TARGETS.items()},
+    **{name: (collection,) for name, collection in LINK_TARGETS.items()},
     **dict.fromkeys(NODES, NODE_TARGETS),
 }
 """Links whose ``uri`` a profile may replace, and the types of the entities they lead to."""
@@ -76,7 +76,7 @@ class SubmittedBody:
     """
 
     def __init__(
-        self, resource: Resource, body: str, stored: str | None, origin: BodyOrigin
+        self, resource: ResourceType, body: str, stored: str | None, origin: BodyOrigin
     ) -> None:
         self.resource, self.origin = resource, origin
         self.fields = FIELDS.decode(body)
@@ -87,7 +87,7 @@ class SubmittedBody:
     def uri(self) -> str | None:
         """The URI that the client sent, or None if it is the entity's URL on this server."""
         uri = STRING.decode(self.fields["uri"])
-        own = (self.resource.plural, self.identifier)
+        own = (self.resource.collection, self.identifier)
         urls = self.origin.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
@@ -134,7 +134,7 @@ class SubmittedBody:
         )
 
     def _parse_target(self, name: str, link: Fields) -> Target | None:
-        """Return (plural class name, identifier) of this server's entity to which a link points.
+        """Return (collection, identifier) of the entity on this server that a link points to.
 
         Returns None if the link's URI is no URL of this server, or contradicts the link's
         identifier.

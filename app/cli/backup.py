@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..server.startup import install_signal_handlers
 from ..settings import Settings
 from .shared import load_settings, refuse_overwriting
@@ -63,7 +63,7 @@ def restore_database(file: Path, *, force: bool) -> None:
 def _load_embedded_settings(alternative: str) -> Settings:
     settings = load_settings()
     if settings.database_url:
-        raise StartupError(
+        raise CommandError(
             "this command works on the embedded Postgres, but CASE_SERVER_DATABASE_URL is set; "
             f"use Postgres' own tools: {alternative}"
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..exceptions import BadRequest, ContentTooLarge, StartupError
+from ..exceptions import BadRequest, CommandError, ContentTooLarge
 from ..formats.file_format import FILE_FORMATS
 from ..lint.output import SourceResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
@@ -156,7 +156,7 @@ def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceR
             replace(defaults, changed=source.changed or datetime.now(UTC)),
             allow_dense=source.allow_dense,
         )
-    except (StartupError, ContentTooLarge, BadRequest) as error:
+    except (CommandError, ContentTooLarge, BadRequest) as error:
         reason = describe_error(error)
         show_status("")
         echo_error(f"{source.name}: {reason}")

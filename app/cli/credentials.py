@@ -12,7 +12,7 @@ from ..auth.hashing import generate_secret, hash_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import generate_signing_key
 from ..db import auth_store
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..formatting import format_duration
 from .shared import Duration, database_option, load_settings, print_table, run_on_database
 
@@ -211,12 +211,12 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
 
 def _require_valid_id(identifier: str) -> None:
     if not CLIENT_ID_PATTERN.fullmatch(identifier):
-        raise StartupError(
+        raise CommandError(
             f"invalid client ID {identifier!r}: use 1 to 255 printable ASCII characters without "
             "spaces and colons"
         )
     if identifier == load_settings().client_id:
-        raise StartupError(
+        raise CommandError(
             f"the client ID {identifier!r} is that of CASE_CLIENT_ID, which always exists; choose "
             "another ID"
         )
@@ -224,7 +224,7 @@ def _require_valid_id(identifier: str) -> None:
 
 def _require_valid_name(name: str | None) -> None:
     if name is not None and not name.isprintable():
-        raise StartupError(f"invalid client name {name!r}: use one line of printable characters")
+        raise CommandError(f"invalid client name {name!r}: use one line of printable characters")
 
 
 def _format_scopes(scopes: list[Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..formats.file_format import (
     COMPRESSED,
     EXPORT_LAYOUTS,
@@ -296,7 +296,7 @@ def write_template(file: Path) -> None:
     if form not in writers:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():
-        raise StartupError(f"{file} exists already; name another file")
+        raise CommandError(f"{file} exists already; name another file")
     with convert_output_errors(file), open_atomic_output(file) as opened:
         writers[form](opened)
     click.echo(f"wrote the template to {file}", err=True)

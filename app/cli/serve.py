@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 from pydantic import SecretStr
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..net.oauth import Credentials, parse_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
 from ..settings import Settings, get_variable_name, is_loopback
@@ -128,16 +128,16 @@ def print_token(url: str | None, scope: str) -> None:
     try:
         response = request_token(partial(httpx.post, timeout=10), credentials, scope)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(
+        raise CommandError(
             f"could not connect to {token_url} ({error}); start the server with "
             "`case-server serve`, or add --url"
         ) from error
     if response.status_code != httpx.codes.OK:
-        raise StartupError(
+        raise CommandError(
             f"{token_url} returned {response.status_code} instead of a token: {response.text}; "
             "check CASE_CLIENT_ID, CASE_CLIENT_SECRET and --scope"
         )
     access_token = parse_access_token(response.content)
     if access_token is None:
-        raise StartupError(f"no access_token in the response of {token_url}; check --url")
+        raise CommandError(f"no access_token in the response of {token_url}; check --url")
     click.echo(access_token)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
 import click
 from pydantic import ValidationError
 
-from ..exceptions import CaseServerError, StartupError
+from ..exceptions import CaseServerError, CommandError
 from ..formatting import escape_control_characters
 from ..server.startup import prepare_database
 from ..settings import Settings, get_variable_name, is_known_variable, list_variable_names
@@ -100,7 +100,7 @@ class LazyGroup(click.Group):
         """Run the command; on an expected error, print its message and exit."""
         try:
             return super().invoke(ctx)
-        except StartupError as error:
+        except CommandError as error:
             message = str(error)
         except CaseServerError as error:
             lines = format_problems(error.problems, sys.stderr, getattr(error, "omitted", 0))
@@ -188,7 +188,7 @@ class Duration(click.ParamType[timedelta]):
 def load_settings(**flags: Any) -> Settings:
     """Read the settings from the environment and from command-line flags, which take precedence.
 
-    Flags that are None are ignored. Raises ``StartupError`` naming the variable of each invalid
+    Flags that are None are ignored. Raises ``CommandError`` naming the variable of each invalid
     setting.
     """
     try:
@@ -199,7 +199,7 @@ def load_settings(**flags: Any) -> Settings:
             for detail in error.errors()
         )
         # Without its cause, because that repeats the values, which may be passwords.
-        raise StartupError(f"invalid settings: {problems}") from None
+        raise CommandError(f"invalid settings: {problems}") from None
 
 
 def _describe_invalid_value(message: str) -> str:
@@ -309,21 +309,21 @@ def output_options(command: Command) -> Command:
 
 
 def refuse_overwriting(path: Path | None, *, force: bool) -> None:
-    """Raise ``StartupError`` if the file ``path`` exists already, unless ``force``."""
+    """Raise ``CommandError`` if the file ``path`` exists already, unless ``force``."""
     if path and path.is_file() and not force:
-        raise StartupError(f"{path} exists already: add --force to replace it")
+        raise CommandError(f"{path} exists already: add --force to replace it")
 
 
 @contextmanager
 def convert_output_errors(output: Path | None) -> Iterator[None]:
-    """Raise ``StartupError`` if writing to a file or stdout fails; ignore a closed pipe."""
+    """Raise ``CommandError`` if writing to a file or stdout fails; ignore a closed pipe."""
     try:
         yield
     except BrokenPipeError:
         # The reader, `head` perhaps, has enough. Python would fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise StartupError(
+        raise CommandError(
             f"cannot write {output or 'stdout'}: {error.strerror}; name another file with -o"
         ) from error
 
@@ -352,7 +352,7 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:
-    """Write a report to a file or stdout. Raises ``StartupError`` if that fails.
+    """Write a report to a file or stdout. Raises ``CommandError`` if that fails.
 
     ``styles`` maps regular expressions to the rich styles of the text they match; they are used
     only on a terminal.

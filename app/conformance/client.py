@@ -139,27 +139,29 @@ class ServerUnderTest:
         """Send a GET request with query parameters to a path below the base URL."""
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
-    def get_page(self, plural: str, **params: Any) -> ListPage:
-        """Fetch a page of a list; ``plural`` is the list's name, such as ``CFDocuments``.
+    def get_page(self, collection: str, **params: Any) -> ListPage:
+        """Fetch a page of a collection such as ``CFDocuments``.
 
         ``params`` are query parameters. Raises ``CheckFailed`` unless the response has a list of
         JSON objects under that name.
         """
-        response = self.get(f"/{plural}", **params)
+        response = self.get(f"/{collection}", **params)
         body = read_json(response)
-        entities = body.get(plural)
+        entities = body.get(collection)
         if not isinstance(entities, list) or not all(isinstance(node, dict) for node in entities):
-            raise CheckFailed(f"no list of objects under {plural}: {describe_response(response)}")
+            raise CheckFailed(
+                f"no list of objects under {collection}: {describe_response(response)}"
+            )
         return ListPage(entities, body, response)
 
-    def get_entity(self, plural: str, identifier: str, **params: Any) -> Body:
+    def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
         """Fetch one entity and return its JSON object, without the wrapper that some profiles add.
 
-        ``plural`` is the name of its list, such as ``CFItems``. Raises ``CheckFailed`` unless the
-        response is an object.
+        ``collection`` is a name such as ``CFItems``. Raises ``CheckFailed`` unless the response is
+        an object.
         """
-        body = read_json(self.get(build_entity_path(plural, identifier), **params))
-        return _unwrap(body, plural.removesuffix("s"))
+        body = read_json(self.get(build_entity_path(collection, identifier), **params))
+        return _unwrap(body, collection.removesuffix("s"))
 
     def get_package(self, path: str) -> Body:
         """Fetch the package at a path and return its JSON object, without a wrapper."""
@@ -219,12 +221,9 @@ def get_total_count(page: ListPage) -> int | None:
     return None
 
 
-def build_entity_path(plural: str, identifier: str) -> str:
-    """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``.
-
-    ``plural`` is the first segment: the name of its list.
-    """
-    return f"/{plural}/{quote(identifier, safe='')}"
+def build_entity_path(collection: str, identifier: str) -> str:
+    """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``."""
+    return f"/{collection}/{quote(identifier, safe='')}"
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:

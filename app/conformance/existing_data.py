@@ -95,17 +95,17 @@ class ExistingData:
                 return association, origin
         raise Skip("no association of the package starts at one of its items")
 
-    def find_definition(self, plural: str) -> Body:
+    def find_definition(self, collection: str) -> Body:
         """Return a definition from a package, such as a subject, or a rubric.
 
-        ``plural`` is the name of their list, such as ``CFSubjects``. Raises ``Skip`` if none of the
-        searched packages contains one.
+        ``collection`` is a name such as ``CFSubjects``. Raises ``Skip`` if none of the searched
+        packages contains one.
         """
         for package in self.iter_packages():
-            parent = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
-            if parent.get(plural):
-                return self._first_entity(parent, plural)
-        raise Skip(f"no {plural} in the first {MAX_PACKAGES} packages")
+            parent = package if collection == "CFRubrics" else package.get("CFDefinitions") or {}
+            if parent.get(collection):
+                return self._first_entity(parent, collection)
+        raise Skip(f"no {collection} in the first {MAX_PACKAGES} packages")
 
     def get_package_path(self, document: Body) -> str:
         """Return the path of a document's package below the base URL.
@@ -138,9 +138,9 @@ class ExistingData:
                 yield document, package
 
     @staticmethod
-    def _first_entity(parent: Body, plural: str) -> Body:
-        entities = parent.get(plural)
+    def _first_entity(parent: Body, collection: str) -> Body:
+        entities = parent.get(collection)
         if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
-            raise Skip(f"the package has no {plural}")
+            raise Skip(f"the package has no {collection}")
         first: Body = entities[0]
         return first

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
     """Return the base URL of the server to test, and the API profile to test it against.
 
     A URL without a path gets the path at which this project serves the profile (default: the
-    platform's). Without ``profile``, the end of the path determines it. Raises ``StartupError`` if
+    platform's). Without ``profile``, the end of the path determines it. Raises ``CommandError`` if
     the URL is invalid or its path implies no profile.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise StartupError(
+        raise CommandError(
             f"invalid base URL {url!r}: expected http(s)://HOST[:PORT]/PATH, for example "
             "http://127.0.0.1:8000/case/1.1"
         )
@@ -108,7 +108,7 @@ def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
         return base + spec.path, spec
     spec = spec or next((spec for suffix, spec in PATH_SUFFIXES if base.endswith(suffix)), None)
     if spec is None:
-        raise StartupError(
+        raise CommandError(
             f"unknown base path in {url}: use a URL that ends in "
             f"{', '.join(suffix for suffix, _ in PATH_SUFFIXES)}, or add --profile"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
 from .client import CheckFailed, ClientAuth, ServerUnderTest, describe_request, describe_response
@@ -61,7 +61,7 @@ def run_conformance_tests(
 ) -> ConformanceReport:
     """Run the selected checks against a server, delete the test data and return the report.
 
-    Raises ``StartupError`` if the server cannot be reached or refuses the client, or if no check is
+    Raises ``CommandError`` if the server cannot be reached or refuses the client, or if no check is
     selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
@@ -74,7 +74,7 @@ def run_conformance_tests(
             extensions = is_case_server(server)
         selected = select_checks(profile, selection, extensions=extensions)
         if not selected:
-            raise StartupError(
+            raise CommandError(
                 f"none of the selected checks applies to the profile {profile.name}; "
                 "--checks lists all"
             )
@@ -114,7 +114,7 @@ def select_checks(
 
 
 def require_read_access(server: ServerUnderTest) -> None:
-    """Raise ``StartupError`` unless the server responds and lets this client read documents.
+    """Raise ``CommandError`` unless the server responds and lets this client read documents.
 
     Follows redirects: if ``/CFDocuments`` moved on the same host, its new base URL is used from
     then on.
@@ -122,18 +122,18 @@ def require_read_access(server: ServerUnderTest) -> None:
     try:
         token = server.token
     except CheckFailed as failure:
-        raise StartupError(
+        raise CommandError(
             f"no token: {failure}; check --token-url, --client-id, --client-secret and --scope"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(
+        raise CommandError(
             f"no token: could not connect to {server.credentials.token_url}: {error}; is the "
             "server running, and --token-url right?"
         ) from error
     try:
         response = server.get(DOCUMENTS_PATH, limit=1)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(
+        raise CommandError(
             f"could not connect to {server.base_url}: {error}; is the server running?"
         ) from error
     _update_redirected_base_url(server, response)
@@ -141,13 +141,13 @@ def require_read_access(server: ServerUnderTest) -> None:
     problem = f"{server.base_url} cannot be tested: {observed}"
     match response.status_code:
         case 401 | 403 if token:
-            raise StartupError(f"{problem}; the token lacks the right to read: check --scope")
+            raise CommandError(f"{problem}; the token lacks the right to read: check --scope")
         case 401 | 403:
-            raise StartupError(f"{problem}; add --client-id and --client-secret, or --token")
+            raise CommandError(f"{problem}; add --client-id and --client-secret, or --token")
         case 404:
-            raise StartupError(f"{problem}; is the base path right?")
+            raise CommandError(f"{problem}; is the base path right?")
         case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise StartupError(f"{problem}; see the log of the server")
+            raise CommandError(f"{problem}; see the log of the server")
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:

@@ -37,37 +37,36 @@ class TestData:
         self._package: tuple[Body, httpx.Response] | None = None
         self._failure = ""
 
-    def record_written(self, plural: str, body: Body) -> None:
+    def record_written(self, collection: str, body: Body) -> None:
         """Record that an entity was written to the server, so that ``delete_all`` deletes it.
 
-        ``plural`` is the name of its list, such as ``CFItems``.
+        ``collection`` is the entity's collection, such as ``CFItems``.
         """
-        self._written.setdefault(plural, {})[str(body["identifier"])] = body
+        self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
         """Record the entities of a package that was written, for deletion by ``delete_all``."""
         document = body["CFDocument"]
         self.record_written("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
-        for plural in ("CFItems", "CFAssociations"):
-            for entity in body[plural]:
-                self.record_written(plural, {**entity, **parent})
+        for collection in ("CFItems", "CFAssociations"):
+            for entity in body[collection]:
+                self.record_written(collection, {**entity, **parent})
 
-    def record_deleted(self, plural: str, identifier: str) -> None:
+    def record_deleted(self, collection: str, identifier: str) -> None:
         """Record that an entity was deleted, so that ``delete_all`` leaves it alone."""
-        self._written.get(plural, {}).pop(identifier, None)
+        self._written.get(collection, {}).pop(identifier, None)
 
-    def put_entity(self, plural: str, body: Body, wrapper: str | None = None) -> httpx.Response:
+    def put_entity(self, collection: str, body: Body, wrapper: str | None = None) -> httpx.Response:
         """Write an entity by PUT; if the server accepts it, record it for deletion.
 
-        ``plural`` is the name of its list, such as ``CFItems``; ``wrapper`` that of the JSON object
-        around it in the body, such as ``item``.
+        ``wrapper`` is the name of the JSON object around the entity in the body, such as ``item``.
         """
-        path = build_entity_path(plural, str(body["identifier"]))
+        path = build_entity_path(collection, str(body["identifier"]))
         response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
         if response.is_success:
             self.record_written(
-                "CFAssociations" if plural == "CFItemAssociations" else plural, body
+                "CFAssociations" if collection == "CFItemAssociations" else collection, body
             )
         return response
 
@@ -180,17 +179,17 @@ class TestData:
             ):
                 self._record_deleted_contents(identifier)
         return [
-            f"{plural.removesuffix('s')} {identifier}"
-            for plural, bodies in self._written.items()
+            f"{collection.removesuffix('s')} {identifier}"
+            for collection, bodies in self._written.items()
             for identifier in bodies
         ]
 
     def _record_deleted_contents(self, document: str) -> None:
-        for plural in ("CFItems", "CFAssociations"):
-            for identifier, body in list(self._written.get(plural, {}).items()):
+        for collection in ("CFItems", "CFAssociations"):
+            for identifier, body in list(self._written.get(collection, {}).items()):
                 parent = body.get("CFDocumentURI", {}).get("identifier", document)
                 if parent == document:
-                    self.record_deleted(plural, identifier)
+                    self.record_deleted(collection, identifier)
 
     def _is_request_successful(
         self, method: str, path: str, accepted: tuple[int, ...], body: Body | None = None

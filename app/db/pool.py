@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import asyncpg
 
 from ..database_url import parse_database_url
-from ..exceptions import ReadTimeout, RecoveryConflict, ServiceUnavailable
+from ..exceptions import QueryTimeout, RecoveryConflict, ServiceUnavailable
 from .connector import connect, create_pool, is_out_of_files, open_connection
 from .driver_errors import (
     CONNECT_ERRORS,
@@ -228,7 +228,7 @@ class AcquireContext:
         Returns the error to raise: that of the block or of the commit, or None.
         """
         assert self._transaction
-        if isinstance(error, ReadTimeout | asyncio.CancelledError):
+        if isinstance(error, QueryTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
             return error
         try:
@@ -258,7 +258,7 @@ class AcquireContext:
             if self._database.unconfirmed:
                 self._database.require_confirmed(self._connection)
             return
-        if isinstance(error, ReadTimeout):
+        if isinstance(error, QueryTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
             self._database.release_after_cancel(self._connection, self._limit)
             return
@@ -271,7 +271,7 @@ class AcquireContext:
 
 
 class ReadDeadline:
-    """Context manager that cancels a read after the read timeout, and raises ``ReadTimeout``.
+    """Context manager that cancels a read after the read timeout, and raises ``QueryTimeout``.
 
     Like ``asyncio.timeout``, but cheaper: one task checks the deadlines of all reads, so that a
     read needs no timer, which took 5 of the 35 us of CPU that asyncpg needs for a small read.
@@ -306,12 +306,12 @@ class ReadDeadline:
         is_only_request = self._task.uncancel() <= self._cancel_requests
         if is_only_request and isinstance(error, asyncio.CancelledError):
             log.warning("a read exceeded the timeout of %g s and is cancelled", self._seconds)
-            raise ReadTimeout(self._seconds) from error
+            raise QueryTimeout(self._seconds) from error
 
     def expire(self, seconds: float | None = None) -> None:
         """Cancel the task that reads; asyncpg then asks Postgres to cancel the SQL statement.
 
-        ``seconds`` is the timeout to name in the message of ``ReadTimeout``, if not the usual one.
+        ``seconds`` is the timeout to name in the message of ``QueryTimeout``, if not the usual one.
         """
         self._is_expired = True
         self._seconds = seconds or self._seconds
@@ -613,7 +613,7 @@ class Database:
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a read and return its first row, or None.
 
-        ``values`` are the parameters of the SQL statement. Raises ``ReadTimeout``.
+        ``values`` are the parameters of the SQL statement. Raises ``QueryTimeout``.
         """
         rows = await self._fetch(None, statement, values)
         return rows[0] if rows else None
@@ -621,7 +621,7 @@ class Database:
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Run a read that is quick, because it uses an index, and return its rows.
 
-        ``values`` are the parameters of the SQL statement. Raises ``ReadTimeout``.
+        ``values`` are the parameters of the SQL statement. Raises ``QueryTimeout``.
         """
         return await self._fetch(None, statement, values)
 
@@ -630,7 +630,7 @@ class Database:
 
         At most half of the pool runs such reads, so that the other half can answer requests for
         single entities; at most a quarter of the pool runs slow ones, so that quick lists do not
-        wait for them. Raises ``ReadTimeout``.
+        wait for them. Raises ``QueryTimeout``.
         """
         return await self._fetch(self._scan_queue, statement, values)
 
@@ -650,7 +650,7 @@ class Database:
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
     def read_deadline(self, *, is_scan: bool = False) -> AbstractContextManager[None]:
-        """Return a context manager that raises ``ReadTimeout`` if its block takes too long.
+        """Return a context manager that raises ``QueryTimeout`` if its block takes too long.
 
         With ``is_scan``, the block is a read that may take long, such as a list.
         """

@@ -303,7 +303,7 @@ LEVEL = Layout(
 )
 
 DEFINITION_LAYOUTS = tuple(
-    Layout(resource.name, resource.plural, resource.schema, aliases=IDENTIFIER_ALIASES)
+    Layout(resource.name, resource.collection, resource.schema, aliases=IDENTIFIER_ALIASES)
     for resource in DEFINITIONS
 )
 

@@ -19,8 +19,8 @@ from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
 from .rows import JsonObject, Location
 
-PACKAGE_LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
-DEFINITION_LISTS = {resource.name: resource.plural for resource in DEFINITIONS}
+PACKAGE_LISTS = {resource.name: resource.collection for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
+DEFINITION_LISTS = {resource.name: resource.collection for resource in DEFINITIONS}
 EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
@@ -121,7 +121,7 @@ def _add_line(package: JsonObject, line: bytes) -> str:
         )
     is_definition = kind in DEFINITION_LISTS
     holder = package["CFDefinitions"] if is_definition else package
-    plural = (PACKAGE_LISTS | DEFINITION_LISTS)[kind]
-    members = holder.setdefault(plural, [])
+    collection = (PACKAGE_LISTS | DEFINITION_LISTS)[kind]
+    members = holder.setdefault(collection, [])
     members.append(entity)
-    return f"{'CFDefinitions.' if is_definition else ''}{plural}[{len(members) - 1}]"
+    return f"{'CFDefinitions.' if is_definition else ''}{collection}[{len(members) - 1}]"

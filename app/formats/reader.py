@@ -134,9 +134,9 @@ def assemble_file(
 def _map_identifiers_to_places(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
     """Return the row or line in the file of each item and association, by identifier."""
     return {
-        entity["identifier"]: places[f"{plural}[{index}]"].where
-        for plural in (ITEMS.plural, ASSOCIATIONS.plural)
-        for index, entity in enumerate(tree[plural])
+        entity["identifier"]: places[f"{collection}[{index}]"].where
+        for collection in (ITEMS.collection, ASSOCIATIONS.collection)
+        for index, entity in enumerate(tree[collection])
         if "identifier" in entity
     }
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import httpx
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..formatting import truncate
 from .compression import GZIP_MAGIC, BadCompression, decompress
 from .oauth import Credentials, parse_access_token, request_token
@@ -57,7 +57,7 @@ CREDENTIALS_ADVICE = (
 )
 
 
-class DownloadError(StartupError):
+class DownloadError(CommandError):
     """Raised when a URL cannot be downloaded.
 
     ``status`` is the HTTP status with which the URL's own server responded, or None if it did not.

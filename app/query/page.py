@@ -40,16 +40,16 @@ def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
     }
 
 
-def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
+def describe_query(collection: str, params: Iterable[tuple[str, str]]) -> str:
     """Describe a slow list query for a timeout message, such as "CFItems with filter title~'a'".
 
-    ``plural`` names the list; of ``params``, only those that can make a query slow are included.
+    Only the parameters that can make a query slow are included.
     """
     names = ("filter", "search", "sort", "offset")
     parts = [
         f"{name} {shorten_for_message(value)}" for name, value in params if name in names and value
     ]
-    return f"{plural} with {', '.join(parts)}" if parts else plural
+    return f"{collection} with {', '.join(parts)}" if parts else collection
 
 
 def build_pagination_headers(

@@ -38,7 +38,7 @@ REMOVED = object()
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-_COLLECTIONS = "|".join([*(resource.plural for resource in RESOURCES), "CFPackages"])
+_COLLECTIONS = "|".join([*(resource.collection for resource in RESOURCES), "CFPackages"])
 MISSING_SLASH = re.compile(rf"(/(?:{_COLLECTIONS}))(?={UUID.pattern})")
 
 _DATE = r"\d{4}-\d{2}-\d{2}"

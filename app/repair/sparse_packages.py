@@ -84,12 +84,12 @@ class SparsePackage:
             self._add_associations(edges, identifier)
 
     def _unwrap_sets(self) -> None:
-        for name, plural in SETS.items():
+        for name, collection in SETS.items():
             members = self._package.get(name)
-            if isinstance(members, dict) and members.keys() == {plural}:
+            if isinstance(members, dict) and members.keys() == {collection}:
                 path = join_path(self._root, name)
                 self._log.record("wrapper", path, path)
-                self._package.setdefault(plural, members[plural])
+                self._package.setdefault(collection, members[collection])
                 del self._package[name]
 
     def _items(self) -> list[Any]:

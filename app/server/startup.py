@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from ..exceptions import StartupError
+from ..exceptions import CommandError
 from ..settings import Settings, require_secure_issuers
 
 ACCEPT_BACKLOG = 2048
@@ -40,7 +40,7 @@ def prepare_database(
     """Start and migrate the database as needed; yield the settings with its URL.
 
     An embedded Postgres is started, supervised and migrated. Any other database is migrated only if
-    ``migrate`` is true; otherwise an old schema raises ``StartupError`` with the command to run.
+    ``migrate`` is true; otherwise an old schema raises ``CommandError`` with the command to run.
     ``writes=False`` is for commands that only read: they may use a read-only database.
     ``accepts_standby`` is for the server, which can serve reads from a standby.
 
@@ -69,7 +69,7 @@ def prepare_database(
 
 
 def _require_postgres() -> None:
-    """Raise ``StartupError`` if there is no Postgres to start.
+    """Raise ``CommandError`` if there is no Postgres to start.
 
     Called before a data directory is created.
     """
@@ -151,7 +151,7 @@ def _suggest_bind_remedy(error: OSError) -> str:
 def _open_listening_socket(settings: Settings) -> socket.socket:
     """Open the socket on which the server listens, at the configured host and port.
 
-    Raises ``StartupError`` if the address is unusable.
+    Raises ``CommandError`` if the address is unusable.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -161,7 +161,7 @@ def _open_listening_socket(settings: Settings) -> socket.socket:
         listener.listen(ACCEPT_BACKLOG)
     except OSError as error:
         listener.close()
-        raise StartupError(
+        raise CommandError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
             f"{_suggest_bind_remedy(error)}"
         ) from error

@@ -32,7 +32,7 @@ from ..auth.scopes import Scope
 from ..case.package import Package, parse_package
 from ..case.package_stream import parse_large_package
 from ..case.problems import format_path
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
 from ..repair.reader import read_repaired
@@ -237,7 +237,7 @@ async def drop_namespace(name: str, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _add_deletion_routes(router: APIRouter, resource: Resource) -> None:
+def _add_deletion_routes(router: APIRouter, resource: ResourceType) -> None:
     """Add routes to soft-delete and restore entities; CASE 1.1 has no operations for that."""
 
     async def soft_delete_entity(identifier: str, request: Request) -> Response:
@@ -251,7 +251,7 @@ def _add_deletion_routes(router: APIRouter, resource: Resource) -> None:
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
 
-    path = f"/{resource.plural}/{{identifier}}"
+    path = f"/{resource.collection}/{{identifier}}"
     router.post(f"{path}/delete")(soft_delete_entity)
     router.post(f"{path}/undelete")(undelete_entity)
 

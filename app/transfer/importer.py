@@ -24,7 +24,7 @@ from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossRefused, refuse_data_loss
 from ..db.write.package import Guard, write_package
-from ..exceptions import CaseServerError, Problem, StartupError
+from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.assembly import Defaults
 from ..formats.reader import read_framework
 from ..lint.structure import StructuralWarning, find_structural_violations
@@ -108,7 +108,7 @@ class Importer:
             progress = self.progress_of(source.name)
             try:
                 await self._import_source(database, source, result, progress)
-            except (CaseServerError, StartupError) as error:
+            except (CaseServerError, CommandError) as error:
                 result.reason = describe_error(error)
                 result.problems = getattr(error, "problems", [])
                 result.more = getattr(error, "omitted", 0)
@@ -224,25 +224,25 @@ def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -
 
 
 def require_writable_report(path: Path) -> None:
-    """Raise ``StartupError`` if no report can be written to a path.
+    """Raise ``CommandError`` if no report can be written to a path.
 
     It is called before anything is imported, so that the user notices a wrong path at once.
     """
     if path.is_dir() or not path.parent.is_dir():
-        raise StartupError(f"cannot write the report to {path}: name a file in an existing folder")
+        raise CommandError(f"cannot write the report to {path}: name a file in an existing folder")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise StartupError(
+        raise CommandError(
             f"cannot write the report to {path}: permission denied; name another file"
         )
 
 
 def write_report(path: Path, results: Sequence[ImportResult]) -> None:
-    """Write import results to a JSON file. Raises ``StartupError`` if writing fails."""
+    """Write import results to a JSON file. Raises ``CommandError`` if writing fails."""
     report = [_to_dict(result) for result in results]
     try:
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise StartupError(
+        raise CommandError(
             f"cannot write the report to {path}: {error.strerror}; name another file"
         ) from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..exceptions import ContentTooLarge, StartupError
+from ..exceptions import CommandError, ContentTooLarge
 from ..formats.file_format import (
     COMPRESSED,
     REFUSED_SUFFIXES,
@@ -65,7 +65,7 @@ def iter_sources(
 
     ``file_format`` applies to all of them; by default, the extension of each name determines it.
     ``allow_dense`` lifts the limit on the number of values in packages from URLs. Raises
-    ``StartupError`` for a folder that contains no file to read.
+    ``CommandError`` for a folder that contains no file to read.
     """
     case_source = CaseSource(fetcher)
     for name in names:
@@ -93,13 +93,13 @@ def describe_error(error: Exception) -> str:
 
 
 def refuse_other_json(raw: bytes) -> None:
-    """Raise ``StartupError`` if JSON is not a package; say what to import instead.
+    """Raise ``CommandError`` if JSON is not a package; say what to import instead.
 
     Bytes that are not JSON, and JSON with a CFDocument, pass: the package reader reports their
     errors.
     """
     if not raw.strip():
-        raise StartupError(f"is empty; {GIVE_PACKAGE}")
+        raise CommandError(f"is empty; {GIVE_PACKAGE}")
     is_package = b'"CFDocument"' in raw and b'"CFPackageWithGroups"' not in raw
     if is_package and not raw.lstrip(BOM_UTF8 + WHITESPACE).startswith(b"["):
         return
@@ -108,15 +108,15 @@ def refuse_other_json(raw: bytes) -> None:
     except (ValueError, RecursionError):
         return
     if other := describe_other_json(value):
-        raise StartupError(other)
+        raise CommandError(other)
     if isinstance(value, list):
-        raise StartupError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
+        raise CommandError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
     if isinstance(value, dict) and "CFPackageWithGroups" in value:
-        raise StartupError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
+        raise CommandError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
-        raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
+        raise CommandError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
     if (name := _guess_class(value)) and not find_child_lists(value):
-        raise StartupError(f"is one {name} without its package; {GIVE_PACKAGE}")
+        raise CommandError(f"is one {name} without its package; {GIVE_PACKAGE}")
 
 
 def _describe_list(members: list[Any]) -> str:
@@ -142,7 +142,7 @@ def _guess_class(value: Any) -> str | None:
 
 
 def require_existing_paths(names: Sequence[str]) -> None:
-    """Raise ``StartupError`` that names every given file or folder that does not exist.
+    """Raise ``CommandError`` that names every given file or folder that does not exist.
 
     It is called first, so that a mistyped name does not start an embedded Postgres.
     """
@@ -150,7 +150,7 @@ def require_existing_paths(names: Sequence[str]) -> None:
     missing = [name for name in local if not Path(name).exists()]
     if missing:
         plural = "s" if len(missing) > 1 else ""
-        raise StartupError(
+        raise CommandError(
             f"no such file{plural} or folder{plural}: {', '.join(missing)}; check the path{plural}"
         )
 
@@ -168,7 +168,7 @@ def _list_files(path: Path) -> list[Path]:
     )
     if not files:
         extensions = ", ".join(SUFFIXES)
-        raise StartupError(f"{path}: the folder has no files to read ({extensions})")
+        raise CommandError(f"{path}: the folder has no files to read ({extensions})")
     return files
 
 
@@ -176,14 +176,14 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Read a file with an unknown extension. Raises ``StartupError`` if it cannot be JSON."""
+    """Read a file with an unknown extension. Raises ``CommandError`` if it cannot be JSON."""
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
-        raise StartupError(advice)
+        raise CommandError(advice)
     raw = _read(path)
     refuse_other_spreadsheets(raw)
     if raw and not JSON_START.match(raw):
         *others, last = SUFFIXES
-        raise StartupError(
+        raise CommandError(
             f"has an unknown file format: {', '.join(others)} and {last} files are read, each also "
             f"with {COMPRESSED}; --format gives the format of a file with another name"
         )
@@ -198,13 +198,13 @@ def _modification_time(path: Path) -> datetime | None:
 
 
 def _read(path: Path) -> bytes:
-    """Read and decompress a file. Raises ``StartupError`` if it is unreadable or too large."""
+    """Read and decompress a file. Raises ``CommandError`` if it is unreadable or too large."""
     try:
         if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
-            raise StartupError(f"is larger than {MAX_DOWNLOAD_MB:,} MB; split it")
+            raise CommandError(f"is larger than {MAX_DOWNLOAD_MB:,} MB; split it")
         raw = path.read_bytes()
     except OSError as error:
-        raise StartupError(
+        raise CommandError(
             f"cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
     return decompress_file(raw) if path.suffix == ".gz" else raw

@@ -26,7 +26,7 @@ from ..db.write import soft_delete
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import ALLOW_FLAG, DataLossRefused, refuse_data_loss
 from ..db.write.package import write_package
-from ..exceptions import CaseServerError, NotFound, Problem, StartupError
+from ..exceptions import CaseServerError, CommandError, NotFound, Problem
 from ..formatting import format_count
 from ..net.download import DownloadError, Fetcher, FetchResult
 from ..repair.reader import read_repaired
@@ -190,7 +190,7 @@ class Syncer:
                     raise
                 result.url = error.package_url
                 await self._sync_locked(result, list_url, operator_url)
-        except (CaseServerError, StartupError) as error:
+        except (CaseServerError, CommandError) as error:
             result.status, result.reason = "failed", describe_error(error)
             result.problems = getattr(error, "problems", [])
             result.is_gone = isinstance(error, DownloadError) and error.status in GONE_STATUSES

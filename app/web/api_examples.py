@@ -11,7 +11,7 @@ from fastapi import Request
 
 from ..api.dependencies import get_renderer, get_state
 from ..api.profiles import PROFILES, Profile
-from ..case.resources import Resource
+from ..case.resources import ResourceType
 from ..db.read import entities
 from ..exceptions import BadRequest
 from .attributes import Attributes, parse_attributes
@@ -57,7 +57,7 @@ def _list_json_links(path: str) -> list[tuple[str, str]]:
 
 
 async def build_example(
-    request: Request, resource: Resource, identifier: str, profile_name: str
+    request: Request, resource: ResourceType, identifier: str, profile_name: str
 ) -> ApiExample:
     """Build the JSON of an entity in an API profile, and example requests that return it.
 
@@ -72,7 +72,7 @@ async def build_example(
     (body,) = await entities.get_entity_bodies(state.database, resource, identifier)
     renderer = await get_renderer(request, state, profile)
     rendered = renderer.wrap(resource.name, await renderer.to_object(resource, body))
-    url = f"{renderer.profile_url}/{resource.plural}/{quote(identifier, safe='')}"
+    url = f"{renderer.profile_url}/{resource.collection}/{quote(identifier, safe='')}"
     sdk_name = SDK_NAMES[resource.name]
     return ApiExample(
         profile=profile,

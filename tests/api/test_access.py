@@ -113,8 +113,8 @@ TEST_API = {
             "/tokens",
             "/keys/rotate",
             *(
-                f"/{plural}/x/{operation}"
-                for plural in ("CFDocuments", "CFItems")
+                f"/{collection}/x/{operation}"
+                for collection in ("CFDocuments", "CFItems")
                 for operation in ("delete", "undelete")
             ),
         )

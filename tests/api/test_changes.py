@@ -261,7 +261,7 @@ async def _assert_equal(api: Api, execute: Execute, replica: FeedReplica) -> Non
         stored = await execute(f"SELECT identifier FROM {resource.table}")
         for row in stored:
             identifier = row["identifier"]
-            path = f"{api.profile.prefix}/{resource.plural}/{identifier}"
+            path = f"{api.profile.prefix}/{resource.collection}/{identifier}"
             answer = await api.client.get(path)
             current = answer.json() if answer.status_code == 200 else None
             assert entities.pop(identifier, None) == current, (resource.name, identifier)

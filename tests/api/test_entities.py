@@ -11,7 +11,7 @@ from support import factories
 from support.calls import Api
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.case.resources import RESOURCES, Resource
+from case_server.case.resources import RESOURCES, ResourceType
 
 each = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
 SETS = [resource for resource in RESOURCES if resource.with_descendants]
@@ -19,10 +19,10 @@ in_a_set = pytest.mark.parametrize("resource", SETS, ids=lambda resource: resour
 DELETABLE = [resource for resource in RESOURCES if resource.name != "CFAssociation"]
 
 
-def unwrapped(body: Any, resource: Resource, profile: Profile) -> Any:
+def unwrapped(body: Any, resource: ResourceType, profile: Profile) -> Any:
     """Return the requested entity without its set or wrapper."""
     if resource.with_descendants:
-        return body[resource.plural][0]
+        return body[resource.collection][0]
     return body[resource.name] if profile.wraps else body
 
 
@@ -48,21 +48,21 @@ async def stored(api: Api) -> factories.Body:
 
 @each
 async def test_get_returns_the_stored_entity(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
     sent = factories.get_first_entity(stored, resource.name)
-    body = await api.get(f"/{resource.plural}/{sent['identifier']}")
+    body = await api.get(f"/{resource.collection}/{sent['identifier']}")
     entity = unwrapped(body, resource, api.profile)
     assert api.list_lost_values(sent, entity) == []
-    assert entity["uri"] == api.get_expected_uri(sent, resource.plural)
+    assert entity["uri"] == api.get_expected_uri(sent, resource.collection)
     if api.profile.sourced_ids:
         assert entity["sourcedId"] == sent["identifier"]
         assert_both_ids(body)
 
 
 @each
-async def test_unknown_identifier_returns_404(api: Api, resource: Resource) -> None:
-    answer = await api.send("GET", f"/{resource.plural}/unknown", 404)
+async def test_unknown_identifier_returns_404(api: Api, resource: ResourceType) -> None:
+    answer = await api.send("GET", f"/{resource.collection}/unknown", 404)
     minor = answer.json()[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
     assert minor["imsx_codeMinorFieldValue"] == "unknownobject"
     assert "unknown" in answer.json()["imsx_description"]
@@ -70,43 +70,47 @@ async def test_unknown_identifier_returns_404(api: Api, resource: Resource) -> N
 
 @each
 @pytest.mark.parametrize("odd", ["%00", "%0a", "a%2Fb", "x" * 300, "'", "%F0%9F%98%80", "."])
-async def test_unusual_identifier_returns_404(api: Api, resource: Resource, odd: str) -> None:
-    await api.send("GET", f"/{resource.plural}/{odd}x", 404)
+async def test_unusual_identifier_returns_404(api: Api, resource: ResourceType, odd: str) -> None:
+    await api.send("GET", f"/{resource.collection}/{odd}x", 404)
 
 
 @each
 async def test_fields_parameter_selects_fields(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
     identifier = factories.get_first_entity(stored, resource.name)["identifier"]
-    body = await api.get(f"/{resource.plural}/{identifier}", fields="uri,identifier")
+    body = await api.get(f"/{resource.collection}/{identifier}", fields="uri,identifier")
     assert unwrapped(body, resource, api.profile).keys() == {"uri", "identifier"}
 
 
 @each
 async def test_unknown_field_is_rejected_by_name(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
     identifier = factories.get_first_entity(stored, resource.name)["identifier"]
-    answer = await api.get(f"/{resource.plural}/{identifier}", 400, fields="uri,colour")
+    answer = await api.get(f"/{resource.collection}/{identifier}", 400, fields="uri,colour")
     assert "colour" in answer["imsx_description"]
     assert "lastChangeDateTime" in answer["imsx_description"]
 
 
 @each
 async def test_trailing_slash_returns_the_same_response(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    path = (
+        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    )
     with_slash = await api.send("GET", f"{path}/", 200)
     assert with_slash.json() == await api.get(path)
 
 
 @each
 async def test_head_returns_headers_of_get_without_body(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    path = (
+        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    )
     get, head = await api.send("GET", path, 200), await api.send("HEAD", path, 200)
     assert head.content == b""
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
@@ -114,42 +118,44 @@ async def test_head_returns_headers_of_get_without_body(
 
 @each
 async def test_second_trailing_slash_is_part_of_the_identifier(
-    api: Api, stored: factories.Body, resource: Resource
+    api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = f"/{resource.plural}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    path = (
+        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
+    )
     for odd in ("//", "%2F"):
         await api.send("GET", path + odd, 404)
 
 
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
 async def test_deleted_entity_returns_404(
-    api: Api, stored: factories.Body, resource: Resource, execute: Callable[..., Awaitable[Any]]
+    api: Api, stored: factories.Body, resource: ResourceType, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     identifier = factories.get_first_entity(stored, resource.name)["identifier"]
     await execute(
         f"UPDATE {resource.table} SET deleted_at = now() WHERE identifier = $1", identifier
     )
-    await api.get(f"/{resource.plural}/{identifier}", 404)
+    await api.get(f"/{resource.collection}/{identifier}", 404)
 
 
 @in_a_set
 async def test_set_is_the_entity_and_its_children_in_code_order(
-    api: Api, resource: Resource
+    api: Api, resource: ResourceType
 ) -> None:
     codes = ["ELA.1.V", "ELA.2", "ELA", "ELAX", "MA.ELA", "ELA.1"]
     kinds = [factories.item_type(hierarchyCode=code) for code in codes]
     if resource.name != "CFItemType":
         kinds = [factories.subject(code) for code in codes]
-    await api.upload_package(CFDefinitions={resource.plural: kinds})
-    body = await api.get(f"/{resource.plural}/{kinds[2]['identifier']}")
-    assert [entity["hierarchyCode"] for entity in body[resource.plural]] == [
+    await api.upload_package(CFDefinitions={resource.collection: kinds})
+    body = await api.get(f"/{resource.collection}/{kinds[2]['identifier']}")
+    assert [entity["hierarchyCode"] for entity in body[resource.collection]] == [
         "ELA",
         "ELA.1",
         "ELA.1.V",
         "ELA.2",
     ]
-    leaf = await api.get(f"/{resource.plural}/{kinds[0]['identifier']}")
-    assert [entity["hierarchyCode"] for entity in leaf[resource.plural]] == ["ELA.1.V"]
+    leaf = await api.get(f"/{resource.collection}/{kinds[0]['identifier']}")
+    assert [entity["hierarchyCode"] for entity in leaf[resource.collection]] == ["ELA.1.V"]
 
 
 async def test_rubric_includes_criteria_and_levels(api: Api) -> None:

@@ -143,39 +143,41 @@ class Lists:
     def __init__(self, api: Api) -> None:
         self.api, self.limit = api, api.profile.limits.maximum
 
-    async def page(self, plural: str, **params: Any) -> tuple[list[Body], int]:
-        answer = await self.api.send("GET", f"/{plural}", 200, params=params)
-        return answer.json()[plural], int(answer.headers["X-Total-Count"])
+    async def page(self, collection: str, **params: Any) -> tuple[list[Body], int]:
+        answer = await self.api.send("GET", f"/{collection}", 200, params=params)
+        return answer.json()[collection], int(answer.headers["X-Total-Count"])
 
-    async def all_of(self, plural: str, **params: Any) -> list[Body]:
-        matches, total = await self.page(plural, limit=self.limit, **params)
+    async def all_of(self, collection: str, **params: Any) -> list[Body]:
+        matches, total = await self.page(collection, limit=self.limit, **params)
         for offset in range(self.limit, total, self.limit):
-            matches += (await self.page(plural, limit=self.limit, offset=offset, **params))[0]
+            matches += (await self.page(collection, limit=self.limit, offset=offset, **params))[0]
         return matches
 
-    async def check_filter(self, plural: str, path: str, value: str, identifier: str) -> None:
+    async def check_filter(self, collection: str, path: str, value: str, identifier: str) -> None:
         """Check that a filter by a value finds its entity, and only entities with that value."""
         predicate = f"{path}='{value.replace(chr(39), chr(39) * 2)}'"
-        matches, total = await self.page(plural, filter=predicate, limit=self.limit)
+        matches, total = await self.page(collection, filter=predicate, limit=self.limit)
         if total > self.limit:
             both = f"{predicate} AND identifier='{identifier.replace(chr(39), chr(39) * 2)}'"
-            matches, _ = await self.page(plural, filter=both, limit=self.limit)
-        assert identifier in {each["identifier"] for each in matches}, f"{plural}: {predicate}"
+            matches, _ = await self.page(collection, filter=both, limit=self.limit)
+        assert identifier in {each["identifier"] for each in matches}, f"{collection}: {predicate}"
         for entity in matches:
             actual = dict(values(entity)).get(path, "")
-            assert is_equal(actual, value), f"{plural}: {predicate}: {entity}"
+            assert is_equal(actual, value), f"{collection}: {predicate}: {entity}"
 
-    async def check_sort(self, plural: str, path: str, in_order: list[str]) -> None:
+    async def check_sort(self, collection: str, path: str, in_order: list[str]) -> None:
         """Check that sorting by a field returns its values in the order of Postgres."""
         for order, expected in (("asc", in_order), ("desc", in_order[::-1])):
             name = path.split(".", maxsplit=1)[0]
             params = {"sort": path, "orderBy": order, "fields": name, "limit": self.limit}
-            matches, total = await self.page(plural, **params)
+            matches, total = await self.page(collection, **params)
             shown = [dict(values(entity)).get(path) for entity in matches]
             present = [sort_key(value) for value in shown if value is not None]
-            assert present == expected[: self.limit], f"{plural}: {params}"
+            assert present == expected[: self.limit], f"{collection}: {params}"
             count = min(total, self.limit)
-            assert shown[len(present) :] == [None] * (count - len(present)), f"{plural}: {params}"
+            assert shown[len(present) :] == [None] * (count - len(present)), (
+                f"{collection}: {params}"
+            )
 
 
 def sort_key(value: str) -> str:
@@ -205,9 +207,9 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
     """Check filters and sorting for every field in the lists of a profile."""
     lists = Lists(api)
     for resource in RESOURCES:
-        if resource.plural not in api.profile.lists:
+        if resource.collection not in api.profile.lists:
             continue
-        entities = await lists.all_of(resource.plural)
+        entities = await lists.all_of(resource.collection)
         shown: dict[str, list[tuple[str, str]]] = {}
         for entity in entities:
             for path, value in values(entity):
@@ -219,10 +221,10 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
             # Lists of objects are compared by their parts, here an empty list.
             name = f"{path}.title" if field.type is FieldType.LINKS else path
             for value, identifier in choose(pairs):
-                await lists.check_filter(resource.plural, name, value, identifier)
+                await lists.check_filter(resource.collection, name, value, identifier)
             if field.type in SCALARS:
                 ordered = await in_order(value for value, _ in pairs)
-                await lists.check_sort(resource.plural, path, ordered)
+                await lists.check_sort(resource.collection, path, ordered)
 
 
 @each_profile
@@ -261,14 +263,14 @@ async def test_filter_of_openapi_example_finds_example_on_its_list(
     answer = await client.post("/case/1.1/CFPackages", json=with_subject(examples.PACKAGE))
     assert answer.status_code == 201, answer.text
     document = (await client.get(profile.prefix + profile.document)).json()
-    for plural in profile.lists:
-        url = profile.prefix + f"/{plural}"
-        operation = document["paths"].get(f"/{plural}") or document["paths"][url]
+    for collection in profile.lists:
+        url = profile.prefix + f"/{collection}"
+        operation = document["paths"].get(f"/{collection}") or document["paths"][url]
         parameters = operation["get"]["parameters"]
         (text,) = (each["example"] for each in parameters if each["name"] == "filter")
         matches = await client.get(url, params={"filter": text})
         assert matches.status_code == 200, matches.text
-        assert len(matches.json()[plural]) == 1, text
+        assert len(matches.json()[collection]) == 1, text
 
 
 def with_subject(package: Body) -> Body:

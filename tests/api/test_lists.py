@@ -14,31 +14,31 @@ from support.databases import store_item_counts
 from case_server.api.profiles import STANDARD_1_1, Profile
 
 LISTED = ("CFDocuments", "CFItems", "CFSubjects")
-each = pytest.mark.parametrize("plural", LISTED)
+each = pytest.mark.parametrize("collection", LISTED)
 
 
-async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
+async def fill(api: Api, collection: str, *fields: factories.Body) -> list[str]:
     """Store an entity for each set of fields and return their identifiers in that order."""
-    if plural == "CFSubjects":
+    if collection == "CFSubjects":
         subjects = [factories.subject(**{"code": "S", **field}) for field in fields]
         await api.upload_package(CFDefinitions={"CFSubjects": subjects})
         return [subject["identifier"] for subject in subjects]
-    if plural == "CFDocuments":
+    if collection == "CFDocuments":
         return [(await api.create_document(**field))["identifier"] for field in fields]
     document = await api.create_document()
     return [(await api.create_item(document, **field))["identifier"] for field in fields]
 
 
-async def list_identifiers(api: Api, plural: str, **params: Any) -> list[str]:
-    body = await api.get(f"/{plural}", **params)
-    return [entity["identifier"] for entity in body[plural]]
+async def list_identifiers(api: Api, collection: str, **params: Any) -> list[str]:
+    body = await api.get(f"/{collection}", **params)
+    return [entity["identifier"] for entity in body[collection]]
 
 
 @each
-async def test_empty_list_has_paging_fields(api: Api, plural: str) -> None:
-    body = await api.get(f"/{plural}")
-    assert body[plural] == []
-    assert body.keys() == {plural, *api.profile.paging_fields}
+async def test_empty_list_has_paging_fields(api: Api, collection: str) -> None:
+    body = await api.get(f"/{collection}")
+    assert body[collection] == []
+    assert body.keys() == {collection, *api.profile.paging_fields}
     assert (api.get_total(body), body["limit"], body["offset"]) == (
         0,
         api.profile.limits.default,
@@ -47,75 +47,76 @@ async def test_empty_list_has_paging_fields(api: Api, plural: str) -> None:
 
 
 @each
-async def test_pages_hold_everything_once(api: Api, plural: str) -> None:
-    stored = await fill(api, plural, *({} for _ in range(25)))
+async def test_pages_hold_everything_once(api: Api, collection: str) -> None:
+    stored = await fill(api, collection, *({} for _ in range(25)))
     pages = [
-        await list_identifiers(api, plural, limit=4, offset=offset) for offset in range(0, 28, 4)
+        await list_identifiers(api, collection, limit=4, offset=offset)
+        for offset in range(0, 28, 4)
     ]
     assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 4, 1]
     assert sorted(one for page in pages for one in page) == sorted(stored)
 
 
 @each
-async def test_paging_is_stable_for_equal_sort_keys(api: Api, plural: str) -> None:
-    stored = await fill(api, plural, *({} for _ in range(9)))
+async def test_paging_is_stable_for_equal_sort_keys(api: Api, collection: str) -> None:
+    stored = await fill(api, collection, *({} for _ in range(9)))
     for order in ("asc", "desc"):
         params = {"limit": 2, "sort": "lastChangeDateTime", "orderBy": order}
         pages = [
-            await list_identifiers(api, plural, **params, offset=offset)
+            await list_identifiers(api, collection, **params, offset=offset)
             for offset in range(0, 10, 2)
         ]
         assert sorted(one for page in pages for one in page) == sorted(stored)
 
 
 @each
-async def test_link_headers_lead_to_all_pages(api: Api, plural: str) -> None:
-    await fill(api, plural, *({} for _ in range(7)))
-    answer = await api.send("GET", f"/{plural}", 200, params={"limit": 3, "sort": "uri"})
-    seen = [len(answer.json()[plural])]
+async def test_link_headers_lead_to_all_pages(api: Api, collection: str) -> None:
+    await fill(api, collection, *({} for _ in range(7)))
+    answer = await api.send("GET", f"/{collection}", 200, params={"limit": 3, "sort": "uri"})
+    seen = [len(answer.json()[collection])]
     assert answer.headers["X-Total-Count"] == "7"
     while "next" in answer.links:
         url = answer.links["next"]["url"]
-        assert url.startswith(f"http://case.test{api.profile.prefix}/{plural}?")
+        assert url.startswith(f"http://case.test{api.profile.prefix}/{collection}?")
         answer = await api.client.get(url)
-        seen.append(len(answer.json()[plural]))
+        seen.append(len(answer.json()[collection]))
     assert seen == [3, 3, 1]
     assert {"first", "prev", "last"} == answer.links.keys()
 
 
 @each
-async def test_offset_beyond_the_end_returns_an_empty_page(api: Api, plural: str) -> None:
-    await fill(api, plural, {})
-    body = await api.get(f"/{plural}", offset=1000)
-    assert (body[plural], api.get_total(body)) == ([], 1)
+async def test_offset_beyond_the_end_returns_an_empty_page(api: Api, collection: str) -> None:
+    await fill(api, collection, {})
+    body = await api.get(f"/{collection}", offset=1000)
+    assert (body[collection], api.get_total(body)) == ([], 1)
 
 
 @each
 async def test_deleted_entities_are_not_listed(
-    api: Api, plural: str, execute: Callable[..., Awaitable[Any]]
+    api: Api, collection: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    deleted, remaining = await fill(api, plural, {}, {})
-    table = plural.removeprefix("CF").lower()
+    deleted, remaining = await fill(api, collection, {}, {})
+    table = collection.removeprefix("CF").lower()
     await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", deleted)
     await store_item_counts(execute)
-    body = await api.get(f"/{plural}")
-    assert [entity["identifier"] for entity in body[plural]] == [remaining]
+    body = await api.get(f"/{collection}")
+    assert [entity["identifier"] for entity in body[collection]] == [remaining]
     assert api.get_total(body) == 1
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", " ", "maximum", "9" * 5000])
 @each
-async def test_invalid_limit_returns_400(api: Api, plural: str, bad: str) -> None:
+async def test_invalid_limit_returns_400(api: Api, collection: str, bad: str) -> None:
     maximum = api.profile.limits.maximum
     limit = str(maximum + 1) if bad == "maximum" else bad
-    answer = await api.get(f"/{plural}", 400, limit=limit)
+    answer = await api.get(f"/{collection}", 400, limit=limit)
     assert str(maximum) in answer["imsx_description"]
 
 
 @each
-async def test_maximum_limit_is_accepted(api: Api, plural: str) -> None:
+async def test_maximum_limit_is_accepted(api: Api, collection: str) -> None:
     maximum = api.profile.limits.maximum
-    assert (await api.get(f"/{plural}", limit=maximum))["limit"] == maximum
+    assert (await api.get(f"/{collection}", limit=maximum))["limit"] == maximum
 
 
 @pytest.mark.parametrize(
@@ -191,11 +192,11 @@ async def test_all_invalid_parameters_are_reported_at_once(api: Api) -> None:
 
 
 @each
-async def test_only_selected_fields_are_returned(api: Api, plural: str) -> None:
-    await fill(api, plural, {}, {})
+async def test_only_selected_fields_are_returned(api: Api, collection: str) -> None:
+    await fill(api, collection, {}, {})
     for params in ({"fields": "uri,sourcedId"}, {"fields": ["uri", "sourcedId"]}):
-        body = await api.get(f"/{plural}", **params)
-        assert [set(entity) for entity in body[plural]] == [{"uri", "sourcedId"}] * 2
+        body = await api.get(f"/{collection}", **params)
+        assert [set(entity) for entity in body[collection]] == [{"uri", "sourcedId"}] * 2
 
 
 async def test_sourced_id_can_be_selected_only_if_responses_have_it(

@@ -72,10 +72,10 @@ async def test_every_route_is_described(document: Any) -> None:
 
 
 async def test_lists_describe_their_parameters(document: Any) -> None:
-    for plural in ("CFDocuments", "CFItems", "CFSubjects"):
-        operation = document["paths"][f"{PROFILES[0].prefix}/{plural}"]["get"]
+    for collection in ("CFDocuments", "CFItems", "CFSubjects"):
+        operation = document["paths"][f"{PROFILES[0].prefix}/{collection}"]["get"]
         named = [parameter["name"] for parameter in operation["parameters"]]
-        search = ["search"] if plural == "CFItems" else []
+        search = ["search"] if collection == "CFItems" else []
         assert named == ["limit", "offset", "sort", "orderBy", "filter", "fields", *search]
         assert operation["parameters"][0]["schema"]["maximum"] == PROFILES[0].limits.maximum
 
@@ -170,8 +170,10 @@ async def test_answer_of_every_get_route_matches_its_schema(
     document, prefix = (await client.get(path)).json(), DOCUMENTS[path]
     for method, route, operation in operations(document):
         if method == "get":
-            plural = route.removeprefix(PROFILES[0].prefix).split("/")[1]
-            response = await client.get(prefix + route.replace("{sourcedId}", ids.get(plural, "")))
+            collection = route.removeprefix(PROFILES[0].prefix).split("/")[1]
+            response = await client.get(
+                prefix + route.replace("{sourcedId}", ids.get(collection, ""))
+            )
             assert response.status_code == 200, response.text
             schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
             whole = {**schema, "components": document["components"]}

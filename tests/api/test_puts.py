@@ -18,7 +18,7 @@ from case_server.case.model import CFAssociation, CFDocument, CFItem, CFItemType
 class Put(NamedTuple):
     """A PUT of one entity: its path, its class, and the names that may wrap the entity."""
 
-    plural: str
+    collection: str
     schema: type[Entity]
     wrappers: tuple[str, ...]
 
@@ -30,19 +30,19 @@ PUTS = (
     Put("CFItemAssociations", CFAssociation, ("association", "CFAssociation")),
 )
 
-each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.plural)
+each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.collection)
 
 Execute = Callable[..., Awaitable[Any]]
 
 
 async def body_for(api: Api, put: Put) -> factories.Body:
     """Return an unwrapped body that this PUT accepts; store the entities that it refers to."""
-    if put.plural == "CFDocuments":
+    if put.collection == "CFDocuments":
         return factories.document()
-    if put.plural == "CFItemTypes":
+    if put.collection == "CFItemTypes":
         return factories.item_type()
     document = await api.create_document()
-    if put.plural == "CFItems":
+    if put.collection == "CFItems":
         return factories.item(document["identifier"])
     parent, child = await api.create_item(document), await api.create_item(document)
     return factories.association(child["identifier"], parent["identifier"])
@@ -60,7 +60,7 @@ async def stored(api: Api, put: Put, identifier: str) -> Any:
 async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     for _ in range(2):
-        answer = await api.put(f"/{put.plural}", body)
+        answer = await api.put(f"/{put.collection}", body)
         assert answer.content == b""
     entity = await stored(api, put, body["identifier"])
     assert api.list_lost_values(body, entity) == []
@@ -80,7 +80,7 @@ async def test_body_may_be_wrapped_and_use_either_identifier_name(
         del body["identifier"]
         body["extensions"] = {"sourcedId": "a custom value"}
     for sent in (body, *({wrapper: body} for wrapper in put.wrappers)):
-        await api.send("PUT", f"/{put.plural}/{identifier}", 201, sent)
+        await api.send("PUT", f"/{put.collection}/{identifier}", 201, sent)
     entity = await stored(api, put, identifier)
     assert entity["identifier"] == identifier
     assert entity.get("extensions") == body.get("extensions")
@@ -91,7 +91,7 @@ async def test_contradicting_identifiers_return_400(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     identifier = body["identifier"]
     body["sourcedId"] = "another"
-    answer = await api.send("PUT", f"/{put.plural}/{identifier}", 422, {put.wrappers[0]: body})
+    answer = await api.send("PUT", f"/{put.collection}/{identifier}", 422, {put.wrappers[0]: body})
     (problem,) = answer.json()["imsx_error_details"]
     assert problem["path"] == f"{put.wrappers[0]}.sourcedId"
 
@@ -99,7 +99,7 @@ async def test_contradicting_identifiers_return_400(api: Api, put: Put) -> None:
 @each
 async def test_identifier_of_path_must_equal_that_of_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
-    answer = await api.send("PUT", f"/{put.plural}/another", 400, body)
+    answer = await api.send("PUT", f"/{put.collection}/another", 400, body)
     assert "another" in answer.json()["imsx_description"]
     assert body["identifier"] in answer.json()["imsx_description"]
 
@@ -107,9 +107,9 @@ async def test_identifier_of_path_must_equal_that_of_body(api: Api, put: Put) ->
 @each
 async def test_omitted_optional_field_is_cleared(api: Api, put: Put) -> None:
     body = await body_for(api, put)
-    await api.put(f"/{put.plural}", {**body, "extensions": {"mine": [1, None]}})
+    await api.put(f"/{put.collection}", {**body, "extensions": {"mine": [1, None]}})
     assert (await stored(api, put, body["identifier"]))["extensions"] == {"mine": [1, None]}
-    await api.put(f"/{put.plural}", body)
+    await api.put(f"/{put.collection}", body)
     assert "extensions" not in await stored(api, put, body["identifier"])
 
 
@@ -119,13 +119,15 @@ async def test_invalid_body_lists_every_problem(api: Api, put: Put) -> None:
     identifier = body["identifier"]
     body |= {"lastChangeDateTime": "yesterday", "colour": "red", "notes": None, "uri": "not a uri"}
     wrapper = put.wrappers[0]
-    paths = set(await api.get_problem_paths("PUT", f"/{put.plural}/{identifier}", {wrapper: body}))
+    paths = set(
+        await api.get_problem_paths("PUT", f"/{put.collection}/{identifier}", {wrapper: body})
+    )
     assert paths >= {f"{wrapper}.{name}" for name in ("lastChangeDateTime", "colour", "uri")}
 
 
 @each
 async def test_missing_required_fields_are_listed(api: Api, put: Put) -> None:
-    answer = await api.send("PUT", f"/{put.plural}/x", 422, {"identifier": "x"})
+    answer = await api.send("PUT", f"/{put.collection}/x", 422, {"identifier": "x"})
     required = {name for name, field in put.schema.model_fields.items() if field.is_required()} - {
         "identifier"
     }
@@ -139,13 +141,13 @@ async def test_missing_required_fields_are_listed(api: Api, put: Put) -> None:
 async def test_null_in_optional_fields_is_stored_as_absent(api: Api, put: Put, form: str) -> None:
     body = await body_for(api, put)
     identifier = body["identifier"]
-    await api.put(f"/{put.plural}", body)
+    await api.put(f"/{put.collection}", body)
     before = await stored(api, put, identifier)
     fields = put.schema.model_fields
     nulls = {name: None for name, field in fields.items() if not field.is_required()}
     sent: Any = {**nulls, "cfItemType": None, "licenseUri": None, **body, "sourcedId": None}
     sent = {put.wrappers[0]: sent} if form == "wrapped" else sent
-    await api.send("PUT", f"/{put.plural}/{identifier}", 201, sent)
+    await api.send("PUT", f"/{put.collection}/{identifier}", 201, sent)
     assert await stored(api, put, identifier) == before
 
 
@@ -153,7 +155,7 @@ async def test_null_in_optional_fields_is_stored_as_absent(api: Api, put: Put, f
 async def test_null_in_extensions_is_stored(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     body["extensions"] = {"a": None, "b": [None, {"c": None, "notes": None}]}
-    await api.put(f"/{put.plural}", body)
+    await api.put(f"/{put.collection}", body)
     assert (await stored(api, put, body["identifier"]))["extensions"] == body["extensions"]
 
 
@@ -162,7 +164,7 @@ async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Pu
     body = await body_for(api, put)
     required = {name for name, field in put.schema.model_fields.items() if field.is_required()}
     sent = {**body, **dict.fromkeys(required)}
-    path = f"/{put.plural}/{body['identifier']}"
+    path = f"/{put.collection}/{body['identifier']}"
     answer = await api.send("PUT", path, 422, {put.wrappers[0]: sent})
     problems = answer.json()["imsx_error_details"]
     messages = {problem["path"]: problem["message"] for problem in problems}
@@ -174,7 +176,7 @@ async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Pu
     "raw", [b"", b"{", b"[]", b"null", b'"text"', b"<html>", b"\xff\xfe{", b'{"a":"\\ud800"}']
 )
 async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: bytes) -> None:
-    answer = await api.send("PUT", f"/{put.plural}/x", 400, content=raw)
+    answer = await api.send("PUT", f"/{put.collection}/x", 400, content=raw)
     assert answer.json()["imsx_codeMajor"] == "failure"
 
 
@@ -182,9 +184,9 @@ async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: 
 @pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
 async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
-    assert await api.get_problem_paths("PUT", f"/{put.plural}/x", {**body, "identifier": odd}) == [
-        "identifier"
-    ]
+    assert await api.get_problem_paths(
+        "PUT", f"/{put.collection}/x", {**body, "identifier": odd}
+    ) == ["identifier"]
 
 
 @each
@@ -194,7 +196,7 @@ async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> N
 async def test_identifiers_need_not_be_uuids(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
     body["identifier"] = odd
-    await api.send("PUT", f"/{put.plural}/{quote(odd, safe='')}", 201, body)
+    await api.send("PUT", f"/{put.collection}/{quote(odd, safe='')}", 201, body)
     assert (await stored(api, put, quote(odd, safe="")))["identifier"] == odd
 
 
@@ -203,7 +205,7 @@ async def test_number_beyond_double_precision_is_rejected_with_its_path(api: Api
     body = await body_for(api, put)
     number = "0.1000000000000000055511151231257827"
     raw = json.dumps({**body, "extensions": {"deep": [{"er": "HERE"}]}}).replace('"HERE"', number)
-    path = f"/{put.plural}/{body['identifier']}"
+    path = f"/{put.collection}/{body['identifier']}"
     answer = await api.send("PUT", path, 422, content=raw.encode())
     (problem,) = answer.json()["imsx_error_details"]
     assert problem["path"] == "extensions.deep[0].er"
@@ -215,7 +217,7 @@ async def test_number_is_returned_with_its_value(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     numbers = "[12345678901234567890, 0.30000000000000004, 1E5, -0.0, 1.0, 1, 5e-324]"
     raw = json.dumps({**body, "extensions": {"a": "HERE"}}).replace('"HERE"', numbers)
-    path = f"/{put.plural}/{body['identifier']}"
+    path = f"/{put.collection}/{body['identifier']}"
     await api.send("PUT", path, 201, content=raw.encode())
     result = (await stored(api, put, body["identifier"]))["extensions"]["a"]
     assert repr(result) == repr(json.loads(numbers))
@@ -225,7 +227,7 @@ async def test_number_is_returned_with_its_value(api: Api, put: Put) -> None:
 async def test_nul_is_rejected_with_its_path(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     body["extensions"] = {"deep": [{"er": "a\x00b"}]}
-    answer = await api.send("PUT", f"/{put.plural}/{body['identifier']}", 422, body)
+    answer = await api.send("PUT", f"/{put.collection}/{body['identifier']}", 422, body)
     (problem,) = answer.json()["imsx_error_details"]
     assert problem["path"] == "extensions"
     assert "deep[0].er" in problem["message"]
@@ -283,17 +285,19 @@ async def test_invalid_timestamp_is_rejected(api: Api, time: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "put", [put for put in PUTS if put.plural != "CFItemAssociations"], ids=lambda put: put.plural
+    "put",
+    [put for put in PUTS if put.collection != "CFItemAssociations"],
+    ids=lambda put: put.collection,
 )
 async def test_put_undeletes_a_deleted_entity(api: Api, put: Put, execute: Execute) -> None:
     body = await body_for(api, put)
-    await api.put(f"/{put.plural}", body)
+    await api.put(f"/{put.collection}", body)
     name = put.schema.__name__
     await execute(
         f"UPDATE {TABLES[name]} SET deleted_at = now() WHERE identifier = $1", body["identifier"]
     )
     await api.get(f"/{name}s/{body['identifier']}", 404)
-    await api.put(f"/{put.plural}", body)
+    await api.put(f"/{put.collection}", body)
     assert await stored(api, put, body["identifier"])
 
 
@@ -425,14 +429,14 @@ async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "plural"), [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")]
+    ("field", "collection"), [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")]
 )
-async def test_definition_is_registered_from_a_link(api: Api, field: str, plural: str) -> None:
+async def test_definition_is_registered_from_a_link(api: Api, field: str, collection: str) -> None:
     document, named = await api.create_document(), factories.link(title="its name")
     await api.create_item(document, **{field: named})
-    await api.get(f"/{plural}/{named['identifier']}")
+    await api.get(f"/{collection}/{named['identifier']}")
     package = await api.get_package(document["identifier"])
-    (definition,) = package["CFDefinitions"][plural]
+    (definition,) = package["CFDefinitions"][collection]
     assert definition["title"] == "its name"
 
 
@@ -441,7 +445,7 @@ async def test_definition_from_a_link_has_every_required_field(api: Api) -> None
     await api.create_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
     definitions = (await api.get_package(document["identifier"]))["CFDefinitions"]
     (kind,), (license_,), (subject,) = (
-        definitions[plural] for plural in ("CFItemTypes", "CFLicenses", "CFSubjects")
+        definitions[collection] for collection in ("CFItemTypes", "CFLicenses", "CFSubjects")
     )
     assert (kind["description"], kind["hierarchyCode"]) == ("its name", "")
     assert license_["licenseText"]

@@ -33,7 +33,7 @@ PUT_ROUTES = {
     "CFItemTypes": "CFItemTypes",
     "CFAssociations": "CFItemAssociations",
 }
-"""The routes of PUT by the plural of the entity."""
+"""The routes of PUT by the collection of the entity."""
 
 each_host = pytest.mark.parametrize("host", HOSTS)
 
@@ -83,12 +83,12 @@ async def send_back(api: Api, host: str, package: Any) -> None:
         "CFItemTypes": [each["identifier"] for each in content["CFDefinitions"]["CFItemTypes"]],
     }
     headers = {"Host": host}
-    for plural, members in identifiers.items():
+    for collection, members in identifiers.items():
         for identifier in members:
-            path = f"/{plural}/{quote(identifier)}"
+            path = f"/{collection}/{quote(identifier)}"
             response = (await api.send("GET", path, 200, headers=headers)).json()
-            body = response["CFItemTypes"][0] if plural == "CFItemTypes" else response
-            target = f"/{PUT_ROUTES[plural]}/{quote(identifier)}"
+            body = response["CFItemTypes"][0] if collection == "CFItemTypes" else response
+            target = f"/{PUT_ROUTES[collection]}/{quote(identifier)}"
             await api.send("PUT", target, 201, with_host(host, body), headers=headers)
     path = f"/CFPackages/{quote(document)}"
     response = (await api.send("GET", path, 200, headers=headers)).json()

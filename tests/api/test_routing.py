@@ -72,7 +72,7 @@ async def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: P
     }
     plurals = {path.removeprefix(f"{profile.prefix}/CF") for path in paths if path}
     assert {plural for plural in plurals if plural.isalpha()} == {
-        plural.removeprefix("CF") for plural in profile.lists
+        collection.removeprefix("CF") for collection in profile.lists
     }
 
 

@@ -60,12 +60,12 @@ async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     document = body["CFDocument"]["identifier"]
     item = await sdk.get_entity("CFItem", body["CFItems"][0]["identifier"])
     assert item["uri"] == f"{BASE}/CFItems/{item['sourcedId']}"
-    for name, plural in (
+    for name, collection in (
         ("CFDocumentURI", "CFDocuments"),
         ("CFItemTypeURI", "CFItemTypes"),
         ("conceptKeywordsURI", "CFConcepts"),
     ):
-        assert item[name]["uri"] == f"{BASE}/{plural}/{item[name]['sourcedId']}"
+        assert item[name]["uri"] == f"{BASE}/{collection}/{item[name]['sourcedId']}"
     assert item["subjectURI"][0]["uri"].startswith(f"{BASE}/CFSubjects/")
     association = await sdk.get_entity("CFAssociation", far["identifier"])
     assert association["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]

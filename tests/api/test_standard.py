@@ -31,7 +31,7 @@ OPERATIONS = {
     "getAllCFDocuments": "/CFDocuments",
     "getCFPackage": "/CFPackages/{}",
     "getCFItemAssociations": "/CFItemAssociations/{}",
-    **{f"get{resource.name}": f"/{resource.plural}/{{}}" for resource in RESOURCES},
+    **{f"get{resource.name}": f"/{resource.collection}/{{}}" for resource in RESOURCES},
 }
 """The 12 operations of the binding (section 2) and their paths."""
 

@@ -19,7 +19,7 @@ from case_server.auth.tokens import (
     get_public_jwk,
 )
 from case_server.auth.trusted_issuer import TrustedIssuer
-from case_server.exceptions import ServiceUnavailable, StartupError
+from case_server.exceptions import CommandError, ServiceUnavailable
 from case_server.net.ssrf import create_public_only_client
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ async def test_redirect_is_not_followed(
     "url", ["http://issuer.test", "http://10.0.0.1", "issuer.test", "", "http://[", "ftp://[::1]"]
 )
 async def test_insecure_issuer_url_is_rejected(url: str, http: httpx.AsyncClient) -> None:
-    with pytest.raises(StartupError, match="https"):
+    with pytest.raises(CommandError, match="https"):
         TrustedIssuer(url, http)
 
 

@@ -25,7 +25,7 @@ from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 Class = type[CaseObject]
 
 SCHEMA = "reference/jsonschema/getCFPackage-200-responsepayload-schema.json"
-CODED = [one.plural for one in DEFINITIONS if "hierarchyCode" in one.schema.model_fields]
+CODED = [one.collection for one in DEFINITIONS if "hierarchyCode" in one.schema.model_fields]
 
 
 def class_within(annotation: Any) -> Class | None:
@@ -158,9 +158,9 @@ def test_target_types_are_standard_and_custom() -> None:
     assert all(re.fullmatch(EXTENSION_NAME, name) for name in types - {*TARGET_TYPES})
 
 
-@pytest.mark.parametrize("plural", CODED)
-def test_hierarchy_codes_are_three_deep(plural: str) -> None:
-    codes = {entity["hierarchyCode"] for entity in PACKAGE["CFDefinitions"][plural]}
+@pytest.mark.parametrize("collection", CODED)
+def test_hierarchy_codes_are_three_deep(collection: str) -> None:
+    codes = {entity["hierarchyCode"] for entity in PACKAGE["CFDefinitions"][collection]}
     assert max(code.count(".") for code in codes) == 2
     assert all(code.rpartition(".")[0] in codes for code in codes if "." in code)
 
@@ -349,9 +349,11 @@ def test_sample_is_valid_in_the_official_schema(shared: Path) -> None:
     """Without the links to package and document, which our model reads and the standard omits."""
     package = json.loads(read_sample())
     stripped = [package["CFDocument"].pop("CFPackageURI")]
-    for plural in ("CFItems", "CFAssociations"):
+    for collection in ("CFItems", "CFAssociations"):
         stripped += [
-            entity.pop("CFDocumentURI") for entity in package[plural] if "CFDocumentURI" in entity
+            entity.pop("CFDocumentURI")
+            for entity in package[collection]
+            if "CFDocumentURI" in entity
         ]
     assert len(stripped) == 3
     schema = json.loads((shared / SCHEMA).read_bytes())

@@ -30,7 +30,7 @@ from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.backup import _append_digest, restore_backup
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries
 from case_server.db.schema import version
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 INITIAL = "2026_11_21_initial"
@@ -122,7 +122,7 @@ def test_failed_restore_changes_nothing(saved: tuple[Path, str, str], folder: Pa
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     for wrong in (b"", b"PGDMP", whole[:-1], whole[: len(whole) - 2000], flipped):
         broken.write_bytes(wrong)
-        with pytest.raises(StartupError, match="damaged"):
+        with pytest.raises(CommandError, match="damaged"):
             restore_backup(data_dir, broken, force=True, report_progress=print)
     broken.write_bytes(whole[:middle])
     _append_digest(broken)  # as if the copy had been cut short before it was sealed

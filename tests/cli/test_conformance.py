@@ -22,7 +22,7 @@ from case_server.api.profiles import PROFILES
 from case_server.cli import main
 from case_server.conformance.checks import CHECKS
 from case_server.conformance.profiles import PROFILE_SPECS, resolve_profile
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.sample import read_sample
 
 ROOT = Path(__file__).parents[2]
@@ -126,12 +126,12 @@ def test_this_server_passes_every_check(
 
 
 def list_identifiers(server: LiveServer) -> dict[str, set[str]]:
-    """Return all identifiers in the lists by plural class name."""
+    """Return all identifiers in the lists by collection."""
     with server.client() as client:
         result = {}
-        for plural in ("CFDocuments", "CFItems", "CFSubjects"):
-            page = client.get(f"/ims/case/v1p1/{plural}", params={"limit": 3000}).json()
-            result[plural] = {entity["identifier"] for entity in page[plural]}
+        for collection in ("CFDocuments", "CFItems", "CFSubjects"):
+            page = client.get(f"/ims/case/v1p1/{collection}", params={"limit": 3000}).json()
+            result[collection] = {entity["identifier"] for entity in page[collection]}
         return result
 
 
@@ -471,7 +471,7 @@ def test_end_of_url_implies_the_profile() -> None:
         assert resolve_profile("https://x.org", name) == (f"https://x.org{spec.path}", spec)
         assert resolve_profile("https://x.org/any", name) == ("https://x.org/any", spec)
     assert resolve_profile("https://x.org/", None)[1].name == "platform"
-    with pytest.raises(StartupError):
+    with pytest.raises(CommandError):
         resolve_profile("https://x.org/any", None)
 
 

@@ -22,7 +22,7 @@ from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner, diagnosis
 from case_server.db.postgres.ensure_schema import ensure_schema
 from case_server.db.schema import version
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.settings import Settings
 
 PASSWORD = "Hunter2"
@@ -44,7 +44,7 @@ async def execute(url: str, *statements: str) -> None:
 async def refusal(url: str, **options: Any) -> str:
     """Return the error message of the check at startup: one line, without the password."""
     options = {"may_migrate": False, "explicit": False, **options}
-    with pytest.raises(StartupError) as raised:
+    with pytest.raises(CommandError) as raised:
         await asyncio.to_thread(lambda: ensure_schema(url, **options))
     message = str(raised.value)
     assert "\n" not in message

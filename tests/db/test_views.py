@@ -19,7 +19,7 @@ from support import factories
 
 from case_server.api.profiles import PLATFORM, STANDARD_1_1
 from case_server.case import model
-from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES, RUBRICS, Resource
+from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES, RUBRICS, ResourceType
 from case_server.db.pool import Database
 from case_server.db.schema import tables
 from case_server.db.write import soft_delete
@@ -37,7 +37,7 @@ def snake(field: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", field).lower()
 
 
-def view_of(resource: Resource) -> str:
+def view_of(resource: ResourceType) -> str:
     return f"cf_{resource.table}"
 
 
@@ -102,12 +102,12 @@ async def rows_of(execute: Execute, view: str) -> dict[str, dict[str, Any]]:
     }
 
 
-async def answered(client: httpx.AsyncClient, resource: Resource, identifier: str) -> Any:
-    path = f"{STANDARD_1_1.prefix}/{resource.plural}/{identifier}"
+async def answered(client: httpx.AsyncClient, resource: ResourceType, identifier: str) -> Any:
+    path = f"{STANDARD_1_1.prefix}/{resource.collection}/{identifier}"
     answer = await client.get(path, params={"extensions": "true"})
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    return body[resource.plural][0] if resource.with_descendants else body
+    return body[resource.collection][0] if resource.with_descendants else body
 
 
 async def upload(client: httpx.AsyncClient, package: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def rich_package() -> dict[str, Any]:
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
 async def test_view_has_the_columns_of_its_class(
-    execute: Execute, client: httpx.AsyncClient, resource: Resource
+    execute: Execute, client: httpx.AsyncClient, resource: ResourceType
 ) -> None:
     assert await has_columns_of(execute, view_of(resource), resource.schema)
 

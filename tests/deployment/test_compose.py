@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.api.allowed_hosts import HostCheck
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_default_secret_needs_a_loopback_port(start: Start) -> None:
     settings = start()
     assert settings.allow_default_secret
     settings.require_safe_secret()
-    with pytest.raises(StartupError):
+    with pytest.raises(CommandError):
         settings.model_copy(update={"allow_default_secret": False}).require_safe_secret()
 
 

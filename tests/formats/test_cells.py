@@ -109,9 +109,9 @@ def test_whitespace_in_an_export_is_not_repaired(form: FileFormat) -> None:
     file = io.BytesIO()
     with TableWriter(file, form) as tables:
         tables.add("CFDocument", body["CFDocument"])
-        for plural in ("CFItems", "CFAssociations"):
-            for entity in body[plural]:
-                tables.add(plural[:-1], entity)
+        for collection in ("CFItems", "CFAssociations"):
+            for entity in body[collection]:
+                tables.add(collection[:-1], entity)
         tables.finish()
     package, repairs = read_framework(file.getvalue(), form, Defaults())
     assert repairs == []

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from openpyxl import Workbook
 
-from case_server.exceptions import BadRequest, StartupError, UnprocessableContent
+from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
@@ -113,7 +113,7 @@ def test_file_of_each_layout_is_read_or_refused_as_documented(name: str) -> None
     is_refused = rows_of_guide()[name].startswith("refused")
     assert is_refused == (items is None)
     if is_refused:
-        with pytest.raises((BadRequest, StartupError, UnprocessableContent)):
+        with pytest.raises((BadRequest, CommandError, UnprocessableContent)):
             refuse_other_json(raw) if form == "case-json" else read_framework(raw, form, DEFAULTS)
     else:
         package, _ = read_framework(raw, form, DEFAULTS)

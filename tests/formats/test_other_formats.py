@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.live_server import run_command_in_process as run
 
-from case_server.exceptions import BadRequest, StartupError, UnprocessableContent
+from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
 from case_server.transfer.sources import refuse_other_json
@@ -44,7 +44,7 @@ def test_canvas_table_is_refused_by_name() -> None:
     ],
 )
 def test_json_of_other_programs_is_refused_by_name(value: Any, name: str) -> None:
-    with pytest.raises(StartupError, match=f"{name}.*which is not read: import the"):
+    with pytest.raises(CommandError, match=f"{name}.*which is not read: import the"):
         refuse_other_json(json.dumps(value).encode())
 
 

@@ -302,9 +302,9 @@ def written(body: Body, form: Any) -> bytes:
     file = io.BytesIO()
     with TableWriter(file, form) as tables:
         tables.add("CFDocument", body["CFDocument"])
-        for plural in ("CFItems", "CFAssociations"):
-            for entity in body[plural]:
-                tables.add(plural[:-1], entity)
+        for collection in ("CFItems", "CFAssociations"):
+            for entity in body[collection]:
+                tables.add(collection[:-1], entity)
         tables.finish()
     return file.getvalue()
 

@@ -53,10 +53,10 @@ def entities(package: Body) -> Iterator[tuple[str, Body]]:
     """Yield every entity of a package with its class name."""
     yield "CFDocument", package["CFDocument"]
     lists = {**package, **package.get("CFDefinitions", {})}
-    kinds = {resource.plural: resource.name for resource in DEFINITIONS}
+    kinds = {resource.collection: resource.name for resource in DEFINITIONS}
     kinds |= {"CFItems": "CFItem", "CFAssociations": "CFAssociation", "CFRubrics": "CFRubric"}
-    for plural, kind in kinds.items():
-        yield from ((kind, entity) for entity in lists.get(plural, ()))
+    for collection, kind in kinds.items():
+        yield from ((kind, entity) for entity in lists.get(collection, ()))
     holders = {"CFPackage": package, "CFDefinition": package.get("CFDefinitions", {})}
     for kind, holder in holders.items():
         if "extensions" in holder:
@@ -263,8 +263,8 @@ def lost(api: Api, body: Body, answered: Body) -> list[str]:
     definitions = sent.pop("CFDefinitions")
     missing = api.list_lost_values(sent, answered)
     for resource in DEFINITIONS:
-        known = {one["identifier"]: one for one in answered["CFDefinitions"][resource.plural]}
-        for one in definitions[resource.plural]:
+        known = {one["identifier"]: one for one in answered["CFDefinitions"][resource.collection]}
+        for one in definitions[resource.collection]:
             missing += api.list_lost_values(one, known.get(one["identifier"]))
     return missing
 

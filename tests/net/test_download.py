@@ -17,7 +17,7 @@ from support.live_server import LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.net.oauth import Credentials
@@ -115,7 +115,7 @@ def test_incomplete_credential_options_are_rejected(
 def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
     raw = json.dumps(build_clean_package()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
-    with pytest.raises(StartupError, match="is incomplete"):
+    with pytest.raises(CommandError, match="is incomplete"):
         Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
 
 
@@ -125,7 +125,7 @@ def test_oversized_download_is_rejected(
     monkeypatch.setattr("case_server.net.download.MAX_DOWNLOAD_MB", 1)
     assert len(Fetcher().fetch(files("fits", bytes(2**20)))) == 2**20
     for name, body in (("large", bytes(2**20 + 1)), ("bomb", gzip.compress(bytes(2**21)))):
-        with pytest.raises(StartupError, match="larger than 1 MB"):
+        with pytest.raises(CommandError, match="larger than 1 MB"):
             Fetcher().fetch(files(name, body))
 
 
@@ -138,14 +138,14 @@ def test_token_endpoint_without_token_is_reported(
         ("http://127.0.0.1:9/", "cannot be read"),
         ("http://", "cannot be read"),
     ):
-        with pytest.raises(StartupError, match=message) as raised:
+        with pytest.raises(CommandError, match=message) as raised:
             Fetcher(credentials=Credentials(url, "me", "hush-hush")).fetch(url)
         assert "hush-hush" not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:9/", "http://x:y/"])
 def test_unreachable_url_is_reported(url: str) -> None:
-    with pytest.raises(StartupError, match="cannot be read"):
+    with pytest.raises(CommandError, match="cannot be read"):
         Fetcher().fetch(url)
 
 
@@ -182,7 +182,7 @@ def test_error_response_size_is_limited(
     body = bomb(64) if packed else b"x" * (64 * 2**20)
     scripted.answers["/x"] = ScriptedAnswer(body, status, PACKED if packed else {})
     tracemalloc.start()
-    with pytest.raises(StartupError, match=f"answered {status}"):
+    with pytest.raises(CommandError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -196,7 +196,7 @@ def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
     scripted.answers["/y"] = ScriptedAnswer(b"here")
     assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
     scripted.answers["/y"] = ScriptedAnswer(b"", 302, {"Location": "/x"})
-    with pytest.raises(StartupError, match="redirects more than 10 times"):
+    with pytest.raises(CommandError, match="redirects more than 10 times"):
         Fetcher().fetch(f"{scripted.url}/x")
 
 
@@ -212,7 +212,7 @@ def test_decompressed_size_is_limited(
         ScriptedAnswer(gzip.compress(b"") * 60_000, headers=PACKED),
     ):
         scripted.answers["/x"] = answer
-        with pytest.raises(StartupError, match="is larger than 1 MB"):
+        with pytest.raises(CommandError, match="is larger than 1 MB"):
             Fetcher().fetch(f"{scripted.url}/x")
 
 
@@ -221,7 +221,7 @@ def test_download_duration_is_limited(
 ) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
     scripted.answers["/x"] = ScriptedAnswer(b"here")
-    with pytest.raises(StartupError, match="did not end within"):
+    with pytest.raises(CommandError, match="did not end within"):
         Fetcher().fetch(f"{scripted.url}/x")
 
 
@@ -237,7 +237,7 @@ def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -
     headers = PACKED if body.startswith(b"\x1f") else {}
     scripted.answers["/token"] = ScriptedAnswer(body, headers=headers)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
-    with pytest.raises(StartupError, match=r"no token: the response of .* is larger than 1 MB"):
+    with pytest.raises(CommandError, match=r"no token: the response of .* is larger than 1 MB"):
         fetcher.fetch(f"{scripted.url}/x")
 
 
@@ -245,7 +245,7 @@ def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     (tmp_path / "p.json.gz").write_bytes(bomb(64))
     (source,) = iter_sources([str(tmp_path / "p.json.gz")], Fetcher())
-    with pytest.raises(StartupError, match="is larger than 1 MB"):
+    with pytest.raises(CommandError, match="is larger than 1 MB"):
         source.read()
 
 
@@ -264,14 +264,14 @@ def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 501])
 def test_other_errors_are_not_retried(scripted: ScriptedSource, status: int) -> None:
     scripted.answers["/x"] = ScriptedAnswer({}, status)
-    with pytest.raises(StartupError, match=f"answered {status}"):
+    with pytest.raises(CommandError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
 def test_attempts_are_limited(scripted: ScriptedSource) -> None:
     scripted.answers["/x"] = ScriptedAnswer({"message": "too many"}, 429)
-    with pytest.raises(StartupError, match=r"answered 429: .*too many.*; 4 attempts failed"):
+    with pytest.raises(CommandError, match=r"answered 429: .*too many.*; 4 attempts failed"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 4
 
@@ -308,7 +308,7 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
     scripted: ScriptedSource, value: str
 ) -> None:
     scripted.answers["/x"] = ScriptedAnswer({}, 429, retry_after(value))
-    with pytest.raises(StartupError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
+    with pytest.raises(CommandError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
@@ -316,6 +316,6 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
 def test_token_request_is_not_retried(scripted: ScriptedSource) -> None:
     scripted.answers["/token"] = ScriptedAnswer({}, 503)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
-    with pytest.raises(StartupError, match="answered 503"):
+    with pytest.raises(CommandError, match="answered 503"):
         fetcher.fetch(f"{scripted.url}/x")
     assert scripted.requests == ["/token"]

@@ -12,7 +12,7 @@ from support import factories
 from support.live_server import run_command_in_process as run
 from support.scripted_source import ScriptedAnswer, ScriptedSource
 
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.net.oauth import Credentials
@@ -60,9 +60,9 @@ def test_redirect_to_loopback_is_blocked(
 ) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", host)
-    with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
+    with pytest.raises(CommandError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
         Fetcher().fetch(entry.url)
-    with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS"):
+    with pytest.raises(CommandError, match="CASE_SERVER_ALLOW_PRIVATE_URLS"):
         Fetcher().fetch_if_modified(entry.url, '"x"', None)
     assert inside.requests == []
 
@@ -73,7 +73,7 @@ def test_redirect_to_unsupported_scheme_is_not_followed(
     entry, _ = servers
     for url in ("file:///etc/passwd", "ftp://127.0.0.1/"):
         entry.location = url
-        with pytest.raises(StartupError, match="cannot be read"):
+        with pytest.raises(CommandError, match="cannot be read"):
             Fetcher().fetch(entry.url)
 
 
@@ -112,7 +112,7 @@ def test_redirect_of_token_endpoint_is_not_followed(
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", "localhost")
     fetcher = Fetcher(credentials=Credentials(entry.url, "me", "hush"))
-    with pytest.raises(StartupError, match="no token"):
+    with pytest.raises(CommandError, match="no token"):
         fetcher.fetch(inside.url)
     assert inside.requests == []
 
@@ -126,7 +126,7 @@ def test_proxy_resolves_names(
     assert Fetcher().fetch("http://frameworks.invalid/x") == proxy.body
     assert proxy.requests == ["http://frameworks.invalid/x"]
     proxy.location = "http://169.254.169.254/"
-    with pytest.raises(StartupError, match="not public"):
+    with pytest.raises(CommandError, match="not public"):
         Fetcher().fetch("http://frameworks.invalid/x")
 
 
@@ -186,7 +186,7 @@ def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
     proxy, _ = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
     proxy.location = f"http://{host}/secret"
-    with pytest.raises(StartupError) as raised:
+    with pytest.raises(CommandError) as raised:
         Fetcher().fetch("http://frameworks.example/x")
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in str(raised.value)
     assert f"http://{host.lower()}/secret is not fetched" in str(raised.value)
@@ -200,7 +200,7 @@ def test_redirect_to_a_private_https_name_is_refused_behind_a_proxy(
     entry, proxy = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
     entry.location = "https://localhost/secret"
-    with pytest.raises(StartupError, match="https://localhost/secret is not fetched"):
+    with pytest.raises(CommandError, match="https://localhost/secret is not fetched"):
         Fetcher().fetch(entry.url)
     assert proxy.requests == []
 
@@ -212,7 +212,7 @@ def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     assert Fetcher().fetch("http://database/x") == proxy.body
     proxy.location = "http://localhost/x"
-    with pytest.raises(StartupError, match="redirects more than"):
+    with pytest.raises(CommandError, match="redirects more than"):
         Fetcher(allow_private=True).fetch("http://frameworks.example/x")
 
 
@@ -222,5 +222,5 @@ def test_unusable_proxy_is_named_in_the_error(
 ) -> None:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     monkeypatch.setenv("http_proxy", proxy)
-    with pytest.raises(StartupError, match="the proxy"):
+    with pytest.raises(CommandError, match="the proxy"):
         Fetcher().fetch("http://frameworks.example/x")

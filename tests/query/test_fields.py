@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from case_server.case import model
-from case_server.case.resources import RESOURCES, Resource
+from case_server.case.resources import RESOURCES, ResourceType
 from case_server.query.fields import (
     Field,
     Fields,
@@ -54,7 +54,7 @@ def test_field_type_follows_from_the_model(
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
-def test_every_field_of_every_resource_has_a_type(resource: Resource) -> None:
+def test_every_field_of_every_resource_has_a_type(resource: ResourceType) -> None:
     names = [name for name in list_fields(resource.schema) if "." not in name]
     assert names == list(resource.schema.model_fields)
 

@@ -67,8 +67,8 @@ class ExpectedResponses:
         self.profile = profile
         self.address = base_url + profile.path
         self.identifier: str = self.sent["CFDocument"]["identifier"]
-        self.plurals = {self.identifier: "CFDocuments"}
-        self.plurals |= {item["identifier"]: "CFItems" for item in self.sent["CFItems"]}
+        self.collections = {self.identifier: "CFDocuments"}
+        self.collections |= {item["identifier"]: "CFItems" for item in self.sent["CFItems"]}
         self.document = self._document(self.sent["CFDocument"])
         self.items = {item["identifier"]: self._item(item) for item in self.sent["CFItems"]}
         self.associations = {
@@ -80,20 +80,20 @@ class ExpectedResponses:
     def stats(self) -> Body:
         return {"documents": 1, "items": len(self.items), "associations": len(self.associations)}
 
-    def _uri(self, plural: str, identifier: str, sent: str) -> str:
-        minted = f"{self.address}/{plural}/{quote(identifier, safe='')}"
-        return minted if self.profile.complete and plural else sent
+    def _uri(self, collection: str, identifier: str, sent: str) -> str:
+        minted = f"{self.address}/{collection}/{quote(identifier, safe='')}"
+        return minted if self.profile.complete and collection else sent
 
-    def _entity(self, plural: str, sent: Body) -> Body:
+    def _entity(self, collection: str, sent: Body) -> Body:
         answer = {**sent, "sourcedId": sent["identifier"]}
         del answer["identifier"]
-        answer["uri"] = self._uri(plural, sent["identifier"], sent["uri"])
+        answer["uri"] = self._uri(collection, sent["identifier"], sent["uri"])
         answer["lastChangeDateTime"] = format_utc(sent["lastChangeDateTime"])
         return answer
 
-    def _link(self, plural: str, sent: Body) -> Body:
+    def _link(self, collection: str, sent: Body) -> Body:
         identifier = sent["identifier"]
-        uri = self._uri(plural, identifier, sent["uri"])
+        uri = self._uri(collection, identifier, sent["uri"])
         return {"sourcedId": identifier, "title": sent["title"], "uri": uri}
 
     def _document(self, sent: Body) -> Body:
@@ -115,9 +115,9 @@ class ExpectedResponses:
         answer = self._entity("CFItems", sent)
         lower = answer.pop("cfItemType", "unknown")
         answer.setdefault("CFItemType", lower)
-        for name, plural in (("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")):
+        for name, collection in (("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")):
             if name in sent:
-                answer[name] = self._link(plural, sent[name])
+                answer[name] = self._link(collection, sent[name])
         if self.profile.complete:
             answer = {name: [] for name in ARRAYS} | answer
         return answer | {"CFDocumentURI": self._to_document()}
@@ -125,7 +125,9 @@ class ExpectedResponses:
     def _association(self, sent: Body) -> Body:
         answer = self._entity("CFAssociations", sent)
         for name in ("originNodeURI", "destinationNodeURI"):
-            answer[name] = self._link(self.plurals.get(sent[name]["identifier"], ""), sent[name])
+            answer[name] = self._link(
+                self.collections.get(sent[name]["identifier"], ""), sent[name]
+            )
         return answer | {"CFDocumentURI": self._to_document()}
 
     def _to_document(self) -> Body:

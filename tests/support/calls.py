@@ -57,11 +57,11 @@ class Api:
             _list_lost_values(sent, got, "", {"uri"} if self.profile.rewrites_uris else set())
         )
 
-    def get_expected_uri(self, sent: factories.Body, plural: str) -> str:
+    def get_expected_uri(self, sent: factories.Body, collection: str) -> str:
         """Return the ``uri`` that responses of this profile contain for a stored entity."""
         if not self.profile.rewrites_uris:
             return str(sent["uri"])
-        return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
+        return f"http://case.test{self.profile.prefix}/{collection}/{sent['identifier']}"
 
     async def get_package(self, identifier: str) -> Any:
         return await self.get_entity("CFPackage", identifier)

@@ -104,7 +104,7 @@ def get_first_entity(body: Body, name: str) -> Body:
     if name == "CFDocument":
         first: Body = body[name]
         return first
-    plural = f"{name}s"
-    lists = body if plural in body else body["CFDefinitions"]
-    entities: list[Body] = lists[plural]
+    collection = f"{name}s"
+    lists = body if collection in body else body["CFDefinitions"]
+    entities: list[Body] = lists[collection]
     return entities[0]

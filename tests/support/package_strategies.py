@@ -157,7 +157,7 @@ def packages(draw: st.DrawFn) -> Body:
         "CFItems": draw(entity_lists(CFPckgItem, 4)),
         "CFRubrics": draw(entity_lists(CFRubric)),
         "CFDefinitions": {
-            resource.plural: draw(entity_lists(resource.schema)) for resource in DEFINITIONS
+            resource.collection: draw(entity_lists(resource.schema)) for resource in DEFINITIONS
         },
     }
     package["CFAssociations"] = _draw_associations(draw, package)

@@ -19,7 +19,7 @@ from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.baseline import save_baseline
 from case_server.db.postgres.clones import DatabaseCloner, require_clonable
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.settings import Settings
 
 IDENTIFIER = factories.new_id()
@@ -258,16 +258,16 @@ async def test_role_without_createdb_fails_with_remedy(
         address = poor.render_as_string(hide_password=False)
         owner = 'ALTER DATABASE "case_test_no_right" OWNER TO "case_test_poor"'
         with pytest.raises(
-            StartupError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
+            CommandError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
         ):
             await require_clonable(address)
         await connection.execute("ALTER ROLE case_test_poor CREATEDB")
         admin = await connection.fetchval("SELECT quote_ident(current_user)")
         member = f'GRANT {admin} TO "case_test_poor"'
-        with pytest.raises(StartupError, match=f"run {owner} and {member} as"):
+        with pytest.raises(CommandError, match=f"run {owner} and {member} as"):
             await require_clonable(address)
         await connection.execute(owner)
-        with pytest.raises(StartupError, match=f"run {member} as"):
+        with pytest.raises(CommandError, match=f"run {member} as"):
             await require_clonable(address)
         await connection.execute(member)
         await require_clonable(address)
@@ -288,7 +288,7 @@ async def test_database_with_other_connections_fails(
     url = await create_database(postgres, "case_test_in_use")
     connection = await asyncpg.connect(to_asyncpg_url(url))
     try:
-        with pytest.raises(StartupError, match="other clients are connected"):
+        with pytest.raises(CommandError, match="other clients are connected"):
             await require_clonable(url)
     finally:
         await connection.close()

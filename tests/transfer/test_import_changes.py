@@ -15,7 +15,7 @@ from support import factories
 from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
 
-from case_server.exceptions import StartupError
+from case_server.exceptions import CommandError
 from case_server.transfer.importer import ImportResult, require_writable_report, write_report
 
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
@@ -258,11 +258,11 @@ def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> 
     data_dir = tmp_path / "untouched"
     result = run("import", source, "--report", str(tmp_path), data_dir=data_dir)
     assert (result.returncode, result.stdout) == (1, "")
-    with pytest.raises(StartupError, match="cannot write the report to /dev/full: No space left"):
+    with pytest.raises(CommandError, match="cannot write the report to /dev/full: No space left"):
         write_report(Path("/dev/full"), [ImportResult("one")])
     if os.geteuid():
         (report := tmp_path / "report.json").touch(mode=0o400)
-        with pytest.raises(StartupError, match="permission denied"):
+        with pytest.raises(CommandError, match="permission denied"):
             require_writable_report(report)
     assert not data_dir.exists()
 

@@ -129,10 +129,10 @@ async def test_issuer_and_link_headers_contain_prefix(browser: httpx.AsyncClient
     assert body["jwks_uri"] == f"{BASE}/.well-known/jwks.json"
     assert (await browser.get(body["jwks_uri"])).json()["keys"]
     for profile in PROFILES:
-        plural = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
-        answer = await browser.get(f"{profile.prefix}/{plural}", params={"limit": 1})
+        collection = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
+        answer = await browser.get(f"{profile.prefix}/{collection}", params={"limit": 1})
         links = re.findall(r"<([^>]*)>", answer.headers["Link"])
         assert links
         for link in links:
-            assert link.startswith(f"{BASE}{profile.prefix}/{plural}?")
+            assert link.startswith(f"{BASE}{profile.prefix}/{collection}?")
             assert (await browser.get(link)).status_code == 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
+from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, ResourceType
 from ...query.params import Limits
 from ..profiles import Profile
 from .schemas import INPUT, Schema, build_closed_object_schema, get_list_schema_name, ref
@@ -81,7 +81,7 @@ def describe_request_body(
     return {"requestBody": {"required": True, "content": describe_json_content(schema, example)}}
 
 
-def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
+def describe_list_success(resource: ResourceType) -> dict[int | str, Schema]:
     """Describe the successful response of a list: one page of entities, and its headers.
 
     Its paging fields, such as ``total``, differ between the API profiles, so
@@ -91,7 +91,7 @@ def describe_list_success(resource: Resource) -> dict[int | str, Schema]:
         "X-Total-Count": _header("The total number of entities.", type="integer"),
         "Link": _header("The URLs of other pages: first, prev, next and last.", type="string"),
     }
-    content = describe_json_content(_profile_ref(f"{resource.plural}.page"))
+    content = describe_json_content(_profile_ref(f"{resource.collection}.page"))
     return {200: {"description": "One page of the list.", "headers": headers, "content": content}}
 
 
@@ -104,9 +104,9 @@ def describe_query_parameters(*names: str) -> dict[str, Any]:
     return {"parameters": [_profile_ref(name) for name in names]}
 
 
-def describe_list_parameters(resource: Resource) -> dict[str, Any]:
+def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
     """Describe the query parameters of a list of entities (CASE 1.1 binding, section 3)."""
-    sort, filter_ = f"{resource.plural}.sort", f"{resource.plural}.filter"
+    sort, filter_ = f"{resource.collection}.sort", f"{resource.collection}.filter"
     search = ("search",) if resource is ITEMS else ()
     return describe_query_parameters(
         "limit", "offset", sort, "orderBy", filter_, *ENTITY_PARAMETERS, *search
@@ -201,19 +201,19 @@ def build_profile_components(profile: Profile) -> dict[str, Schema]:
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
-        components[f"{resource.plural}.page"] = ref(get_list_schema_name(resource, profile))
-        components[f"{resource.plural}.sort"] = _sort_parameter(resource)
-        components[f"{resource.plural}.filter"] = _filter_parameter(resource, profile)
+        components[f"{resource.collection}.page"] = ref(get_list_schema_name(resource, profile))
+        components[f"{resource.collection}.sort"] = _sort_parameter(resource)
+        components[f"{resource.collection}.filter"] = _filter_parameter(resource, profile)
     return components
 
 
-def _sort_parameter(resource: Resource) -> Schema:
+def _sort_parameter(resource: ResourceType) -> Schema:
     field, link = "fullStatement" if resource is ITEMS else "title", LINK_EXAMPLES[resource]
     fields = f"{field} or {link}" if link else field
     return _parameter("sort", f"The field to sort by, such as {fields}.", type="string")
 
 
-def _filter_parameter(resource: Resource, profile: Profile) -> Schema:
+def _filter_parameter(resource: ResourceType, profile: Profile) -> Schema:
     link = LINK_EXAMPLES[resource]
     links = f"fields of links are named by a path ({link}); " if link else ""
     return _parameter(

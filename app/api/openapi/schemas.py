@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from ...case import model
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RESOURCES, SUBJECTS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RESOURCES, SUBJECTS, ResourceType
 from ...case.types import IDENTIFIER_SCHEMA
 from ...case.vocabulary import ASSOCIATION_TYPES, ASSOCIATION_TYPES_1_0
 from ...exceptions import CONFORMANT_UUID_PATTERN, ErrorCode, NotFound, UnprocessableContent
@@ -119,7 +119,7 @@ def _remove_package_links(schemas: dict[str, Schema]) -> None:
         del schemas[_package_class(resource)]["properties"][link]
 
 
-def _package_class(resource: Resource) -> str:
+def _package_class(resource: ResourceType) -> str:
     return f"CFPckg{resource.name.removeprefix('CF')}"
 
 
@@ -172,7 +172,7 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
     schemas = {
         get_list_schema_name(resource, profile): build_closed_object_schema(
             {
-                resource.plural: build_array_schema(ref(resource.name)),
+                resource.collection: build_array_schema(ref(resource.name)),
                 **{name: {"type": "integer"} for name in profile.paging_fields},
             }
         )
@@ -181,14 +181,16 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
     for resource in RESOURCES:
         if resource.with_descendants:
             members = build_array_schema(ref(resource.name), minItems=1)
-            schemas[f"{resource.name}Set"] = build_closed_object_schema({resource.plural: members})
+            schemas[f"{resource.name}Set"] = build_closed_object_schema(
+                {resource.collection: members}
+            )
     schemas["CFAssociationSet"] = build_closed_object_schema(
         {"CFItem": ref("CFItem"), "CFAssociations": build_array_schema(ref(association))}
     )
     return schemas
 
 
-def get_list_schema_name(resource: Resource, profile: Profile) -> str:
+def get_list_schema_name(resource: ResourceType, profile: Profile) -> str:
     """Return the name of a list response's schema, such as CFItemPage or CFItemSet.
 
     It is a page if the profile has paging fields, such as ``total``; otherwise it is a set.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..profiles import Profile
 
 IDENTIFIER_KEY = '"identifier":"'
 
-REQUIRED_KEYS: dict[Resource, str | None] = {
+REQUIRED_KEYS: dict[ResourceType, str | None] = {
     ITEMS: '"CFItemType":',
     DOCUMENTS: '"CFPackageURI":',
     ASSOCIATIONS: None,
@@ -37,7 +37,7 @@ def needs_only_sourced_ids(profile: Profile) -> bool:
 
 
 def join_with_sourced_ids(
-    resource: Resource, bodies: Sequence[str], separator: str = ","
+    resource: ResourceType, bodies: Sequence[str], separator: str = ","
 ) -> str | None:
     """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
 
@@ -59,7 +59,7 @@ def join_with_sourced_ids(
     return IDENTIFIER_KEY.join(edited)
 
 
-def build_json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
+def build_json_prefixes(resource: ResourceType, bodies: Sequence[str]) -> list[bytes] | None:
     """Return stored objects as JSON with ``sourcedId``, each without its closing brace.
 
     The caller appends more members, then the brace. Returns None if the text cannot be edited, for

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import orjson
 
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...db.read.package import FrameworkSnapshot
 from ..profiles import Profile
 from . import fast_json, transforms
 from .transforms import JsonObject
 
 FindLocalNodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
-"""Maps those of the given identifiers that are stored on this server to their plurals."""
+"""Maps those of the given identifiers that are stored on this server to their collections."""
 
 PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS: "CFDocumentURI"}
 """Links to the parent of an entity, which the standard omits inside a package."""
@@ -40,12 +40,12 @@ class Renderer:
     include_extensions: bool = False
     """The request has ``?extensions=true``."""
 
-    async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
+    async def to_objects(self, resource: ResourceType, bodies: Iterable[str]) -> list[JsonObject]:
         """Convert entities from their stored JSON text to the objects that a response contains."""
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._transform(resource, entities)
 
-    async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
+    async def to_json(self, resource: ResourceType, bodies: Sequence[str]) -> bytes:
         """Render stored entities as JSON objects separated by commas, without array brackets."""
         if fast_json.needs_only_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
@@ -53,13 +53,13 @@ class Renderer:
                 return text.encode()
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
-    async def to_object(self, resource: Resource, body: str) -> JsonObject:
+    async def to_object(self, resource: ResourceType, body: str) -> JsonObject:
         """Convert one entity from its stored JSON text to the object that a response contains."""
         (entity,) = await self.to_objects(resource, [body])
         return entity
 
     async def to_package_objects(
-        self, resource: Resource, bodies: Iterable[str], document_link: JsonObject | None = None
+        self, resource: ResourceType, bodies: Iterable[str], document_link: JsonObject | None = None
     ) -> list[JsonObject]:
         """Convert stored entities to the objects that a package contains, mostly without links.
 
@@ -77,7 +77,7 @@ class Renderer:
                 entity[name] = link
         return entities
 
-    async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
+    async def to_json_prefixes(self, resource: ResourceType, bodies: Sequence[str]) -> list[bytes]:
         """Render entities as in a package, each as JSON without its closing brace.
 
         The package tree appends ``childGroups`` to each item, then the brace.
@@ -98,7 +98,9 @@ class Renderer:
         """The base URL of the profile on this server, such as https://example.org/case/1.1."""
         return self.base_url + self.profile.prefix
 
-    async def _transform(self, resource: Resource, entities: list[JsonObject]) -> list[JsonObject]:
+    async def _transform(
+        self, resource: ResourceType, entities: list[JsonObject]
+    ) -> list[JsonObject]:
         """Apply the profile's changes to entities, such as removed extensions and rewritten URIs.
 
         The entities are changed in place; profiles with ``sourcedId`` return copies.
@@ -121,7 +123,7 @@ class Renderer:
         return entities
 
     async def _local_nodes(
-        self, resource: Resource, entities: list[JsonObject]
+        self, resource: ResourceType, entities: list[JsonObject]
     ) -> Mapping[str, str]:
         if resource is not ASSOCIATIONS or not self.profile.rewrites_uris:
             return {}
@@ -130,7 +132,7 @@ class Renderer:
             identifiers.update(transforms.node_identifiers(entity))
         return await self.find_local_nodes(identifiers)
 
-    def _add_package_link(self, resource: Resource, entity: JsonObject) -> None:
+    def _add_package_link(self, resource: ResourceType, entity: JsonObject) -> None:
         """Add a link to the package to a document that was uploaded without one."""
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
@@ -172,7 +174,7 @@ class Renderer:
                 members[name] = _single_chunk(orjson.dumps(self.get_package_identifier(framework)))
         members["CFDocument"] = self._document(framework)
         for resource in (ITEMS, ASSOCIATIONS):
-            members[resource.plural] = self._list(framework, resource)
+            members[resource.collection] = self._list(framework, resource)
         members["CFDefinitions"] = self._definitions(framework)
         members["CFRubrics"] = self._list(framework, RUBRICS)
         if framework.extensions and self._shows_extensions:
@@ -189,7 +191,7 @@ class Renderer:
         yield orjson.dumps(document)
 
     async def iter_batches(
-        self, framework: FrameworkSnapshot, resource: Resource
+        self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[list[JsonObject]]:
         """Yield all entities of one type in a framework, in batches of objects."""
         document = orjson.loads(framework.document)
@@ -197,7 +199,9 @@ class Renderer:
         async for bodies in framework.iter_bodies(resource):
             yield await self.to_package_objects(resource, bodies, document_link)
 
-    async def _list(self, framework: FrameworkSnapshot, resource: Resource) -> AsyncIterator[bytes]:
+    async def _list(
+        self, framework: FrameworkSnapshot, resource: ResourceType
+    ) -> AsyncIterator[bytes]:
         separator = b"["
         async for entities in self._json_batches(framework, resource):
             yield separator + entities
@@ -205,7 +209,7 @@ class Renderer:
         yield b"[]" if separator == b"[" else b"]"
 
     async def _json_batches(
-        self, framework: FrameworkSnapshot, resource: Resource
+        self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[bytes]:
         """Yield each batch of entities as JSON objects separated by commas, without brackets."""
         if fast_json.needs_only_sourced_ids(self.profile):
@@ -219,7 +223,7 @@ class Renderer:
     async def _definitions(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
         separator = b"{"
         for resource in DEFINITIONS:
-            yield separator + orjson.dumps(resource.plural) + b":"
+            yield separator + orjson.dumps(resource.collection) + b":"
             async for chunk in self._list(framework, resource):
                 yield chunk
             separator = b","

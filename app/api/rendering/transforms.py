@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 
@@ -26,7 +26,7 @@ NEW_IN_1_1 = {
 NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
-def fill_required(resource: Resource, entity: JsonObject) -> None:
+def fill_required(resource: ResourceType, entity: JsonObject) -> None:
     """Add the fields that CASE 1.1 requires, but a stored definition lacks (information model)."""
     if resource not in DEFINITIONS:
         return
@@ -36,7 +36,9 @@ def fill_required(resource: Resource, entity: JsonObject) -> None:
             entity[name] = entity[source] if source else ""
 
 
-def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str | None) -> None:
+def set_default_item_type(
+    resource: ResourceType, entity: JsonObject, item_type: str | None
+) -> None:
     """Set ``CFItemType`` to ``item_type`` in an item that has no type.
 
     If ``item_type`` is None, nothing changes.
@@ -45,14 +47,14 @@ def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str
         entity.setdefault("CFItemType", item_type)
 
 
-def add_empty_lists(resource: Resource, entity: JsonObject) -> None:
+def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
     """Set every list field that a document or an item lacks to an empty list."""
     for name in LIST_FIELDS.get(resource, ()):
         entity.setdefault(name, [])
 
 
 def rewrite_uris(
-    resource: Resource, entity: JsonObject, base: str, local_nodes: Mapping[str, str]
+    resource: ResourceType, entity: JsonObject, base: str, local_nodes: Mapping[str, str]
 ) -> None:
     """Replace the ``uri`` of an entity and of its links by URLs on this server.
 
@@ -60,14 +62,14 @@ def rewrite_uris(
     server to the path segment of its type, such as ``CFItems``; other nodes keep their ``uri``.
     """
 
-    def entity_url(plural: str, identifier: str) -> str:
-        return f"{base}/{plural}/{quote(identifier, safe='')}"
+    def entity_url(collection: str, identifier: str) -> str:
+        return f"{base}/{collection}/{quote(identifier, safe='')}"
 
-    entity["uri"] = entity_url(resource.plural, entity["identifier"])
-    for name, plural in LINK_TARGETS.items():
+    entity["uri"] = entity_url(resource.collection, entity["identifier"])
+    for name, collection in LINK_TARGETS.items():
         value = entity.get(name, ())
         for link in value if isinstance(value, list) else [value] if value else ():
-            link["uri"] = entity_url(plural, link["identifier"])
+            link["uri"] = entity_url(collection, link["identifier"])
     for name in NODE_FIELDS:
         link = entity.get(name)
         if link and link["identifier"] in local_nodes:
@@ -90,7 +92,7 @@ def strip_extensions(value: Any) -> None:
             strip_extensions(part)
 
 
-def downgrade_to_1_0(resource: Resource, entity: JsonObject) -> None:
+def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
     """Remove what CASE 1.1 added from an entity: fields, target types and association types."""
     strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):

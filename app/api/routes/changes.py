@@ -18,7 +18,7 @@ from ..rendering.transforms import JsonObject
 from ..responses import json_response
 from ..routing import CompiledRoute
 
-PLURALS = {resource.name: resource.plural for resource in RESOURCES}
+PLURALS = {resource.name: resource.collection for resource in RESOURCES}
 
 OPERATION_NAMES = {
     tables.CREATE: "created",

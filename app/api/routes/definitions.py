@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import CFItemType
-from ...case.resources import DEFINITIONS, SUBJECTS, Resource
+from ...case.resources import DEFINITIONS, SUBJECTS, ResourceType
 from ...db.write import entities as store
 from ..body_origin import BodyOriginDep
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
@@ -22,9 +22,9 @@ from .entities import respond_with_entity, respond_with_hierarchy, respond_with_
 WRAPPERS = ("itemType", "CFItemType")
 
 
-def create_definition_router(resource: Resource) -> APIRouter:
+def create_definition_router(resource: ResourceType) -> APIRouter:
     """Create the router that serves one type of definition, such as CFConcepts."""
-    router = APIRouter(prefix=f"/{resource.plural}", route_class=CompiledRoute)
+    router = APIRouter(prefix=f"/{resource.collection}", route_class=CompiledRoute)
     is_hierarchy = resource.with_descendants
     respond = respond_with_hierarchy if is_hierarchy else respond_with_entity
 
@@ -46,7 +46,7 @@ def create_definition_router(resource: Resource) -> APIRouter:
     return router
 
 
-def _entity_options(resource: Resource) -> dict[str, Any]:
+def _entity_options(resource: ResourceType) -> dict[str, Any]:
     return {
         "summary": f"Get a {resource.name}",
         "response_model": resource.schema,
@@ -55,7 +55,7 @@ def _entity_options(resource: Resource) -> dict[str, Any]:
     }
 
 
-def _hierarchy_options(resource: Resource) -> dict[str, Any]:
+def _hierarchy_options(resource: ResourceType) -> dict[str, Any]:
     content = f"The {resource.name}, then those whose hierarchyCode continues its own."
     return {
         "summary": f"Get a {resource.name} and those below it in the hierarchy",

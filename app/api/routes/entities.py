@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import orjson
 from fastapi import Request, Response
 
-from ...case.resources import Resource
+from ...case.resources import ResourceType
 from ...db.read import entities, lists
-from ...exceptions import ReadTimeout
+from ...exceptions import QueryTimeout
 from ...query import page, params
 from ..responses import JSON, json_response
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def respond_with_entity(
-    resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
+    resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Respond with one entity, or with only the fields that the request selects.
 
@@ -34,7 +34,7 @@ async def respond_with_entity(
 
 
 async def respond_with_hierarchy(
-    resource: Resource, identifier: str, request: Request, db: Database, renderer: Renderer
+    resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Respond with a definition and its descendants, such as a subject and its subtopics.
 
@@ -46,11 +46,11 @@ async def respond_with_hierarchy(
         resource, await entities.get_entity_bodies(db, resource, identifier)
     )
     selected = [page.select_fields(entity, fields) for entity in objects]
-    return json_response({resource.plural: selected})
+    return json_response({resource.collection: selected})
 
 
 def _selected_fields(
-    resource: Resource, request: Request, renderer: Renderer
+    resource: ResourceType, request: Request, renderer: Renderer
 ) -> tuple[str, ...] | None:
     if not request.scope["query_string"]:
         return None
@@ -59,11 +59,11 @@ def _selected_fields(
 
 
 async def respond_with_list_page(
-    resource: Resource, request: Request, db: Database, renderer: Renderer
+    resource: ResourceType, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Respond with the page of a list that the query selects (CASE 1.1 binding, section 3).
 
-    Raises ``BadRequest`` for invalid parameters, ``ReadTimeout`` if the query takes too long.
+    Raises ``BadRequest`` for invalid parameters, ``QueryTimeout`` if the query takes too long.
     """
     profile, raw_query = renderer.profile, request.query_params.multi_items()
     query = params.parse_list_query(
@@ -75,18 +75,18 @@ async def respond_with_list_page(
     )
     try:
         rows = await lists.fetch_page(db, resource, query, profile.derivation, renderer.profile_url)
-    except ReadTimeout as error:
-        description = page.describe_query(resource.plural, raw_query)
-        raise ReadTimeout(error.seconds, description) from error
+    except QueryTimeout as error:
+        description = page.describe_query(resource.collection, raw_query)
+        raise QueryTimeout(error.seconds, description) from error
     paging = page.build_paging_fields(query, rows.total)
     fields = {name: paging[name] for name in profile.paging_fields}
     url = renderer.base_url + request.url.path
     headers = page.build_pagination_headers(url, raw_query, query, rows.total)
     if query.fields is None:
         entities_json = await renderer.to_json(resource, rows.bodies)
-        start = b'{"%s":[%s]' % (resource.plural.encode(), entities_json)
+        start = b'{"%s":[%s]' % (resource.collection.encode(), entities_json)
         end = b"," + orjson.dumps(fields)[1:] if fields else b"}"
         return Response(start + end, headers=headers, media_type=JSON)
     objects = await renderer.to_objects(resource, rows.bodies)
     selected = [page.select_fields(entity, query.fields) for entity in objects]
-    return json_response({resource.plural: selected, **fields}, headers=headers)
+    return json_response({resource.collection: selected, **fields}, headers=headers)

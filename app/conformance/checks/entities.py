@@ -70,48 +70,48 @@ def check_item_associations(server: ServerUnderTest) -> str:
     return f"the item and {len(ends)} associations"
 
 
-def _check_definition_set(plural: str) -> Callable[[ServerUnderTest], str]:
+def _check_definition_set(collection: str) -> Callable[[ServerUnderTest], str]:
     def check_set(server: ServerUnderTest) -> str:
-        requested = get_identifier(server.existing.find_definition(plural))
-        response = server.get(build_entity_path(plural, requested))
-        definitions = read_json(response).get(plural)
+        requested = get_identifier(server.existing.find_definition(collection))
+        response = server.get(build_entity_path(collection, requested))
+        definitions = read_json(response).get(collection)
         if not isinstance(definitions, list) or not definitions:
-            expect(None, f"no list under {plural}: {describe_response(response)}")
+            expect(None, f"no list under {collection}: {describe_response(response)}")
             return ""
         first = get_identifier(definitions[0])
         expect(first == requested, f"requested {requested}, but the first is {first!r}")
         for definition in definitions:
-            expect_valid(server.profile, plural.removesuffix("s"), definition)
+            expect_valid(server.profile, collection.removesuffix("s"), definition)
         return f"it and {len(definitions) - 1} children"
 
-    check_set.__doc__ = f"GET /{plural}/{{id}} returns the requested entity, then its children."
+    check_set.__doc__ = f"GET /{collection}/{{id}} returns the requested entity, then its children."
     return check_set
 
 
-def _check_single_definition(plural: str) -> Callable[[ServerUnderTest], str]:
+def _check_single_definition(collection: str) -> Callable[[ServerUnderTest], str]:
     def check_single(server: ServerUnderTest) -> str:
-        return _check_entity(server, plural, server.existing.find_definition(plural))
+        return _check_entity(server, collection, server.existing.find_definition(collection))
 
-    check_single.__doc__ = f"GET /{plural}/{{id}} returns the entity with its required fields."
+    check_single.__doc__ = f"GET /{collection}/{{id}} returns the entity with its required fields."
     return check_single
 
 
-for _id, _plural, _source in (
+for _id, _collection, _source in (
     ("subject", "CFSubjects", "guide, Get a specific subject; binding"),
     ("concept", "CFConcepts", "binding, getCFConcept"),
     ("item-type", "CFItemTypes", "guide, Check for existing item types; binding"),
 ):
     check(_id, group="reading", source=_source, on=DEFINED, also=SDK)(
-        _check_definition_set(_plural)
+        _check_definition_set(_collection)
     )
 
-for _id, _plural in (
+for _id, _collection in (
     ("license", "CFLicenses"),
     ("grouping", "CFAssociationGroupings"),
     ("rubric", "CFRubrics"),
 ):
     check(_id, group="reading", source=ENDPOINTS, on=DEFINED, also=SDK)(
-        _check_single_definition(_plural)
+        _check_single_definition(_collection)
     )
 
 
@@ -213,12 +213,12 @@ def check_empty_lists(server: ServerUnderTest) -> str:
     return ", ".join(ITEM_LISTS)
 
 
-def _check_entity(server: ServerUnderTest, plural: str, known: Body) -> str:
+def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
     requested = get_identifier(known)
-    entity = server.get_entity(plural, requested)
+    entity = server.get_entity(collection, requested)
     is_requested = get_identifier(entity) == requested
     expect(is_requested, f"requested {requested}, got {get_identifier(entity)!r}")
-    expect_valid(server.profile, plural.removesuffix("s"), entity)
+    expect_valid(server.profile, collection.removesuffix("s"), entity)
     return f"{requested}, {len(entity)} fields"
 
 

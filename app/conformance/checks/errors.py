@@ -19,7 +19,7 @@ from ..client import (
 from .tokens import send_unauthorized_request
 
 PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
-SET_PLURALS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
+SET_COLLECTIONS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
 MAJOR_CODES = {"success", "processing", "failure", "unsupported"}
 SEVERITIES = {"status", "warning", "error"}
 STATUS_INFO_FIELDS = {"imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"}
@@ -49,7 +49,7 @@ def check_unknown(server: ServerUnderTest) -> str:
 )
 def check_unknown_set(server: ServerUnderTest) -> str:
     """An unknown identifier of a subject, concept, item type or rubric returns 404."""
-    return _expect_unknown(server, SET_PLURALS)
+    return _expect_unknown(server, SET_COLLECTIONS)
 
 
 @check("error-body", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
@@ -128,14 +128,14 @@ def check_trailing_slash(server: ServerUnderTest) -> str:
     return "200"
 
 
-def _get_unknown(server: ServerUnderTest, plural: str) -> httpx.Response:
-    return server.get(build_entity_path(plural, str(uuid.uuid4())))
+def _get_unknown(server: ServerUnderTest, collection: str) -> httpx.Response:
+    return server.get(build_entity_path(collection, str(uuid.uuid4())))
 
 
-def _expect_unknown(server: ServerUnderTest, plurals: tuple[str, ...]) -> str:
-    for plural in plurals:
-        expect_status(_get_unknown(server, plural), 404)
-    return f"404 for {', '.join(plurals)}"
+def _expect_unknown(server: ServerUnderTest, collections: tuple[str, ...]) -> str:
+    for collection in collections:
+        expect_status(_get_unknown(server, collection), 404)
+    return f"404 for {', '.join(collections)}"
 
 
 def _read_status_info(server: ServerUnderTest, response: httpx.Response) -> Body:

@@ -50,13 +50,13 @@ def check_valid(server: ServerUnderTest) -> str:
 @check("list-paging", group="lists", source="guide, List all subjects", on=PLATFORM)
 def check_paging_fields(server: ServerUnderTest) -> str:
     """A list contains the integers total, limit and offset next to its entities."""
-    for plural in ("CFDocuments", "CFSubjects"):
-        body = server.get_page(plural, limit=3, offset=1).body
+    for collection in ("CFDocuments", "CFSubjects"):
+        body = server.get_page(collection, limit=3, offset=1).body
         values = {name: body.get(name) for name in ("total", "limit", "offset")}
         are_integers = all(
             isinstance(value, int) and not isinstance(value, bool) for value in values.values()
         )
-        expect(are_integers, f"{plural} contains {values}")
+        expect(are_integers, f"{collection} contains {values}")
         is_as_requested = (values["limit"], values["offset"]) == (3, 1)
         expect(is_as_requested, f"requested limit=3, offset=1; got {values}")
     return "total, limit and offset"
@@ -148,11 +148,13 @@ def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
     return identifiers, total
 
 
-def _check_list(server: ServerUnderTest, plural: str) -> str:
-    entities = server.get_page(plural).entities
+def _check_list(server: ServerUnderTest, collection: str) -> str:
+    entities = server.get_page(collection).entities
     unidentified = [entity for entity in entities if not get_identifier(entity)]
-    expect(not unidentified, f"{len(unidentified)} of {len(entities)} {plural} lack an identifier")
-    return f"{len(entities)} {plural}"
+    expect(
+        not unidentified, f"{len(unidentified)} of {len(entities)} {collection} lack an identifier"
+    )
+    return f"{len(entities)} {collection}"
 
 
 def _require_documents(server: ServerUnderTest, minimum: int) -> list[Body]:

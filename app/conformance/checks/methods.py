@@ -37,7 +37,7 @@ def check_head(server: ServerUnderTest) -> str:
 def check_allow(server: ServerUnderTest) -> str:
     """A 405 response lists every method of its path in the Allow header."""
     identifier = str(uuid.uuid4())
-    paths = [build_entity_path(plural, identifier) for plural in ("CFItems", "CFPackages")]
+    paths = [build_entity_path(collection, identifier) for collection in ("CFItems", "CFPackages")]
     allowed_methods = []
     for path in ("/CFDocuments", *paths):
         response = server.request("PATCH", path)

@@ -83,16 +83,17 @@ def check_required_fields(server: ServerUnderTest) -> str:
     """A body that lacks a field required by the guide is rejected."""
     test_data = server.test_data
     parent = test_data.get_framework().document
-    for plural, body, wrapper, names in (
+    for collection, body, wrapper, names in (
         ("CFDocuments", test_data.new_document(), None, ("title", "creator", "CFPackageURI")),
         ("CFItems", test_data.new_item(parent), "item", ("fullStatement", "CFDocumentURI")),
         ("CFItemTypes", test_data.new_item_type(), None, ("title", "hierarchyCode")),
     ):
         for name in names:
             incomplete = {key: value for key, value in body.items() if key != name}
-            response = test_data.put_entity(plural, incomplete, wrapper)
+            response = test_data.put_entity(collection, incomplete, wrapper)
             expect(
-                response.is_client_error, f"{plural} without {name} {describe_response(response)}"
+                response.is_client_error,
+                f"{collection} without {name} {describe_response(response)}",
             )
     return "rejected"
 
@@ -180,12 +181,12 @@ def check_put_of_get(server: ServerUnderTest) -> str:
     expect_status(response, *ACCEPTED)
     association, response = _put_association(server, "isPartOf")
     expect_status(response, *ACCEPTED)
-    for plural, route, wrapper, body in (
+    for collection, route, wrapper, body in (
         ("CFDocuments", "CFDocuments", None, document),
         ("CFItems", "CFItems", "item", items[0]),
         ("CFAssociations", "CFItemAssociations", "association", association),
     ):
-        read = partial(server.get_entity, plural, body["identifier"])
+        read = partial(server.get_entity, collection, body["identifier"])
         _expect_unchanged(server, build_entity_path(route, body["identifier"]), read, wrapper)
     type_path = build_entity_path("CFItemTypes", item_type["identifier"])
     _expect_unchanged(server, type_path, lambda: read_json(server.get(type_path))["CFItemTypes"][0])
@@ -240,11 +241,11 @@ def _expect_created(response: httpx.Response) -> None:
 
 
 def _expect_stored(
-    server: ServerUnderTest, plural: str, body: Body, response: httpx.Response
+    server: ServerUnderTest, collection: str, body: Body, response: httpx.Response
 ) -> str:
     """Require that a PUT returned 201 without a body, and that GET returns what was sent."""
     _expect_created(response)
-    stored = server.get_entity(plural, body["identifier"])
+    stored = server.get_entity(collection, body["identifier"])
     for name in body.keys() - {"uri", "lastChangeDateTime"}:
         is_same = _is_same(body[name], stored.get(name))
         expect(is_same, f"{name} was sent as {body[name]!r} and is {stored.get(name)!r}")
@@ -258,7 +259,7 @@ def _is_same(sent: object, stored: object) -> bool:
 
 
 def _expect_rejected(
-    server: ServerUnderTest, response: httpx.Response, plural: str, *bodies: Body
+    server: ServerUnderTest, response: httpx.Response, collection: str, *bodies: Body
 ) -> str:
     """Require that the server rejected a write with a 4xx status.
 
@@ -266,6 +267,6 @@ def _expect_rejected(
     """
     if response.is_success:
         for body in bodies:
-            server.test_data.record_written(plural, body)
+            server.test_data.record_written(collection, body)
     expect(response.is_client_error, f"it was not rejected: {describe_response(response)}")
     return str(response.status_code)

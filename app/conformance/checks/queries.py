@@ -113,9 +113,9 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
     if server.profile.name in VENDOR:
         entities += [("CFItems", item) for item in server.get_page("CFItems", limit=1).entities]
     count = 0
-    for plural, entity in entities:
+    for collection, entity in entities:
         for path, value in _iter_filterable_values(entity):
-            _expect_found(server, plural, entity, f"{path}={quote_filter_value(value)}")
+            _expect_found(server, collection, entity, f"{path}={quote_filter_value(value)}")
             count += 1
     return f"{count} values of {len(entities)} entities"
 
@@ -132,10 +132,10 @@ def _iter_filterable_values(entity: Body, prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{name}", value
 
 
-def _expect_found(server: ServerUnderTest, plural: str, entity: Body, condition: str) -> None:
-    page = server.get_page(plural, limit=PAGE_SIZE, filter=condition)
-    expect(bool(page.entities), f"{plural}: {condition} returns nothing")
-    _expect_contains(page, entity, f"{plural}: {condition}")
+def _expect_found(server: ServerUnderTest, collection: str, entity: Body, condition: str) -> None:
+    page = server.get_page(collection, limit=PAGE_SIZE, filter=condition)
+    expect(bool(page.entities), f"{collection}: {condition} returns nothing")
+    _expect_contains(page, entity, f"{collection}: {condition}")
 
 
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:

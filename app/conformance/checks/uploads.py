@@ -41,9 +41,12 @@ def check_read_back(server: ServerUnderTest) -> str:
     """An uploaded package is returned with its document, items and associations."""
     body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
-    for plural in ("CFItems", "CFAssociations"):
-        returned = get_identifiers(package.get(plural) or [])
-        expect(sorted(returned) == sorted(get_identifiers(body[plural])), f"{plural}: {returned}")
+    for collection in ("CFItems", "CFAssociations"):
+        returned = get_identifiers(package.get(collection) or [])
+        expect(
+            sorted(returned) == sorted(get_identifiers(body[collection])),
+            f"{collection}: {returned}",
+        )
     is_same = package["CFDocument"]["title"] == body["CFDocument"]["title"]
     expect(is_same, "the title is different")
     return "2 items, 1 association"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, make_url
 
-from ...exceptions import StartupError
+from ...exceptions import CommandError
 from ...formatting import format_count
 from ..connector import open_connection
 from ..read.feed import reset_history
@@ -42,10 +42,10 @@ def back_up(data_dir: Path, target: Path) -> int:
 
     An interrupted backup leaves no file of that name. Only the owner can read the file, because it
     contains signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
-    ``StartupError``.
+    ``CommandError``.
     """
     if not (data_dir / "postgres" / "PG_VERSION").exists():
-        raise StartupError(
+        raise CommandError(
             f"no database to back up in {data_dir}: set CASE_SERVER_DATA_DIR to that of the server"
         )
     partial = target.with_name(f"{target.name}.partial")
@@ -58,7 +58,7 @@ def back_up(data_dir: Path, target: Path) -> int:
             size = _append_digest(partial)
             partial.replace(target)
         except OSError as error:
-            raise StartupError(
+            raise CommandError(
                 f"{target} cannot be written: {error.strerror}; name another file"
             ) from error
         finally:
@@ -73,14 +73,14 @@ def restore_backup(
     """Replace the embedded database by a backup, migrate it, and return its schema version.
 
     ``report_progress`` is called with messages such as "reading the backup". Raises
-    ``StartupError`` and changes nothing if the file is damaged or no backup, if the database is in
+    ``CommandError`` and changes nothing if the file is damaged or no backup, if the database is in
     use, or if it has data and ``force`` is False.
     """
     _require_intact(source)
     with exclusive_postgres(data_dir) as url:
         current = make_url(url)
         if not force and (contents := asyncio.run(_describe_contents(url))):
-            raise StartupError(
+            raise CommandError(
                 f"the database in {data_dir} has data ({contents}): --force replaces all of it; "
                 "case-server backup FILE makes a copy first"
             )
@@ -118,7 +118,7 @@ def _append_digest(file: Path) -> int:
 
 
 def _require_intact(source: Path) -> None:
-    """Raise ``StartupError`` unless a backup ends with the SHA-256 of what precedes it."""
+    """Raise ``CommandError`` unless a backup ends with the SHA-256 of what precedes it."""
     try:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size - TRAILER_BYTES
@@ -127,11 +127,11 @@ def _require_intact(source: Path) -> None:
                 digest.update(chunk)
             trailer = file.read()
     except OSError as error:
-        raise StartupError(
+        raise CommandError(
             f"{source} cannot be read: {error.strerror}; name another file"
         ) from error
     if trailer != TRAILER + digest.hexdigest().encode():
-        raise StartupError(
+        raise CommandError(
             f"{source} is not a backup by case-server, or is damaged; name another file"
         )
 
@@ -176,9 +176,9 @@ async def _get_revision(url: URL) -> str:
     async with open_connection(_to_string(url, RESTORED)) as connection:
         revision = await version.get_schema_version(connection)
     if revision is None:
-        raise StartupError("the backup is empty: its database has no schema; name another file")
+        raise CommandError("the backup is empty: its database has no schema; name another file")
     if not version.is_known_revision(revision):
-        raise StartupError(
+        raise CommandError(
             f"the backup is at schema {revision}, which this release does not know: it was "
             "made by a newer case-server; upgrade this one"
         )
@@ -190,7 +190,7 @@ def _to_string(url: URL, database: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program such as ``pg_dump`` on a database. Raises ``StartupError`` if it fails."""
+    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {
@@ -209,4 +209,4 @@ def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: st
     if process.returncode:
         lines = process.stderr.decode(errors="replace").splitlines()
         end = "\n".join(lines[-MAX_ERROR_LINES:])
-        raise StartupError(f"{program} failed, and nothing was changed:\n{end}")
+        raise CommandError(f"{program} failed, and nothing was changed:\n{end}")

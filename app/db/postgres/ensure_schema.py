@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...database_url import parse_database_url
-from ...exceptions import StartupError
+from ...exceptions import CommandError
 from ..connector import open_connection
 from ..read.feed import reset_history_if_restored
 from ..schema import tables, version
@@ -54,7 +54,7 @@ def ensure_schema(
     If a connection pooler is in front of Postgres, the returned URL has a parameter that says so.
     ``may_migrate`` allows a migration, ``explicit`` means that the user requested it,
     ``will_write`` that the command writes to a primary, ``accepts_standby`` that it also runs on a
-    standby, which it only reads. Raises ``StartupError``, whose message is one line that says what
+    standby, which it only reads. Raises ``CommandError``, whose message is one line that says what
     to do.
     """
     with raise_startup_error_on(url):
@@ -72,7 +72,7 @@ def ensure_schema(
         if is_ready:
             return url
         if is_pooled:
-            raise StartupError(
+            raise CommandError(
                 "a migration needs a connection without a pooler: set CASE_SERVER_MIGRATION_URL "
                 "to the direct URL of the primary server"
             )
@@ -89,7 +89,7 @@ async def _check_database(
 ) -> tuple[bool, bool]:
     """Return whether the database needs no migration, and whether a pooler is in front of it.
 
-    Raises ``StartupError`` if the database cannot be used.
+    Raises ``CommandError`` if the database cannot be used.
     """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
@@ -123,36 +123,36 @@ async def _reset_history(url: str) -> None:
 
 def _require_migratable(revision: str | None, required: str, *, may_migrate: bool) -> None:
     if revision is not None and not version.is_known_revision(revision):
-        raise StartupError(
+        raise CommandError(
             f"the database is at schema {revision}, which case-server {__version__} does not "
             "know: it is newer; upgrade case-server"
         )
     if not may_migrate:
         state = f"is at schema {revision}" if revision else "has no schema yet"
-        raise StartupError(
+        raise CommandError(
             f"the database {state}, and {required} is required; run: case-server migrate"
         )
 
 
 async def _require_schema(connection: DirectConnection) -> None:
-    """Raise ``StartupError`` unless the database role may use a schema of its search path."""
+    """Raise ``CommandError`` unless the database role may use a schema of its search path."""
     row = await connection.fetchrow(NO_SCHEMA)
     if row is None:
         return
     role = f'"{row["role"]}"'
     if row["name"]:
-        raise StartupError(
+        raise CommandError(
             f"the role {role} may not use the schema {row['name']}: as an administrator, run: "
             f'GRANT USAGE, CREATE ON SCHEMA "{row["name"]}" TO {role}'
         )
-    raise StartupError(
+    raise CommandError(
         f"no schema of the search path ({row['search_path']}) exists: as an administrator, run: "
         f"CREATE SCHEMA {row['search_path'].rpartition(',')[2].strip()} AUTHORIZATION {role}"
     )
 
 
 async def _require_privileges(connection: DirectConnection, *, will_create: bool) -> None:
-    """Raise ``StartupError`` unless the database role may read and write the server's tables.
+    """Raise ``CommandError`` unless the database role may read and write the server's tables.
 
     It must also be allowed to create temporary tables and, if ``will_create``, tables for a
     migration.
@@ -161,19 +161,19 @@ async def _require_privileges(connection: DirectConnection, *, will_create: bool
     assert row is not None
     role, name = f'"{row["role"]}"', f'"{row["schema"]}"'
     if row["read_only"]:
-        raise StartupError(READ_ONLY)
+        raise CommandError(READ_ONLY)
     if will_create and not row["can_create"]:
-        raise StartupError(
+        raise CommandError(
             f"the role {role} may not create tables in the schema {name}: as an administrator, "
             f"run: GRANT CREATE ON SCHEMA {name} TO {role}"
         )
     if not row["can_stage"]:
-        raise StartupError(
+        raise CommandError(
             f"the role {role} may not create temporary tables, which uploads need: as an "
             f'administrator, run: GRANT TEMPORARY ON DATABASE "{row["database"]}" TO {role}'
         )
     if row["tables"]:
-        raise StartupError(
+        raise CommandError(
             f"the role {role} may not read and write the tables {row['tables']}: as an "
             "administrator, or the role that owns them, run: GRANT SELECT, INSERT, UPDATE, DELETE "
             f"ON ALL TABLES IN SCHEMA {name} TO {role}"

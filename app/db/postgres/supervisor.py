@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ...exceptions import StartupError
+from ...exceptions import CommandError
 
 log = logging.getLogger("case_server")
 
@@ -52,7 +52,7 @@ def _restart(start: Callable[[], str], url: str) -> bool:
     log.warning("the embedded Postgres is not running: restarting it")
     try:
         new_url = start()
-    except (OSError, StartupError) as error:
+    except (OSError, CommandError) as error:
         log.warning("the embedded Postgres did not start: %s", str(error).partition("\n")[0])
         return False
     if new_url != url:

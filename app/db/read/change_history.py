@@ -60,7 +60,7 @@ async def list_write_transactions(
     """Return the latest ``limit`` transactions that changed a framework, newest first.
 
     ``document`` is the identifier of its document. Rows of (written_at, changes): the time of the
-    last change, the number of changes. Raises ``ReadTimeout``.
+    last change, the number of changes. Raises ``QueryTimeout``.
     """
     return await database.scan(_compile_writes(), document=document, limit=limit)
 
@@ -68,7 +68,7 @@ async def list_write_transactions(
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
     """Return how many entities were added, changed and deleted in a period.
 
-    The result is like {"added": 3, "deleted": 1}, without zeros. Raises ``ReadTimeout``.
+    The result is like {"added": 3, "deleted": 1}, without zeros. Raises ``QueryTimeout``.
     """
     rows = await database.scan(_compile_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
@@ -86,7 +86,7 @@ async def list_changed_entities(
     ``change`` selects one of the three; ``limit`` and ``offset`` cut out a page. Documents come
     first, then items, associations and others. Rows of (kind, identifier, changed_at, is_live,
     body): ``is_live`` says whether the entity is in the document now; ``body`` is its present or
-    last one, or None. Raises ``ReadTimeout``.
+    last one, or None. Raises ``QueryTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.scan(_compile_changed_entities(), **period._asdict(), **page)

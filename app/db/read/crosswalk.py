@@ -39,7 +39,7 @@ async def list_related_items(
     ``offset`` cut out a page. Associations of the type isChildOf do not count. Rows of
     (association_type, left_is_origin, left, left_code, left_statement, right, right_code,
     right_statement, total) in the order of the left document; ``total`` is the number of all pairs.
-    Raises ``ReadTimeout``.
+    Raises ``QueryTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.scan(_compile_related_items(), **values)
@@ -56,7 +56,7 @@ async def list_unrelated_items(
 
     ``documents`` are the identifiers of the two frameworks' documents (left, right); ``side`` says
     whose items to return. Rows of (identifier, code, statement, total), where ``total`` is the
-    number of all such items. Raises ``ReadTimeout``.
+    number of all such items. Raises ``QueryTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
     return await database.scan(_compile_unrelated_items(side), **values, limit=limit, offset=offset)

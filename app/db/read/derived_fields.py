@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
-from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, Resource
+from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
 from ..schema.expressions import json_text
 from ..schema.tables import get_table
 
@@ -51,7 +51,7 @@ class Derivation(NamedTuple):
 class Entities(NamedTuple):
     """A class of entities, such as CFItem, and what one API profile adds to them in responses."""
 
-    resource: Resource
+    resource: ResourceType
     derivation: Derivation
 
     @property
@@ -69,21 +69,23 @@ def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
     table = entities.table
     if path == ("identifier",):
         return table.c.identifier
-    if (plural := find_url_plural(entities, path)) is not None:
-        return build_entity_url(plural, build_displayed_text(entities, (*path[:-1], "identifier")))
+    if (collection := find_url_collection(entities, path)) is not None:
+        return build_entity_url(
+            collection, build_displayed_text(entities, (*path[:-1], "identifier"))
+        )
     stored = json_text(table.c.body, *path)
     default = _build_default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def find_url_plural(entities: Entities, path: Path) -> str | None:
+def find_url_collection(entities: Entities, path: Path) -> str | None:
     """Return the collection name, such as ``CFItems``, in the URL shown instead of a ``uri``.
 
     Returns None if the field at ``path`` is no ``uri``, or the API profile shows the stored one.
     """
     if not entities.derivation.rewrites_uris or path[-1] != "uri":
         return None
-    return entities.resource.plural if len(path) == 1 else LINK_TARGETS.get(path[0])
+    return entities.resource.collection if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
 def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
@@ -110,21 +112,18 @@ def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
     return None
 
 
-def build_entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
-    """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID.
-
-    ``plural`` is the collection name, such as ``CFItems``.
-    """
-    prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
+def build_entity_url(collection: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
+    """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID."""
+    prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{collection}/'"))
     return prefix.op("||", return_type=Text())(_percent_encode(identifier))
 
 
-def parse_entity_url(url: str, base_url: str, plural: str) -> str:
+def parse_entity_url(url: str, base_url: str, collection: str) -> str:
     """Return the identifier in a URL made by ``build_entity_url``; '' for any other URL.
 
-    ``plural`` is the collection name that the URL must contain, such as ``CFItems``.
+    ``collection`` is the name that the URL must contain, such as ``CFItems``.
     """
-    prefix = f"{base_url}/{plural}/"
+    prefix = f"{base_url}/{collection}/"
     if url[: len(prefix)].lower() != prefix.lower():
         return ""
     identifier = unquote(url[len(prefix) :])

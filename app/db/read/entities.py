@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.resources import ITEMS, Resource
+from ...case.resources import ITEMS, ResourceType
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 
-async def get_entity_bodies(database: Database, resource: Resource, identifier: str) -> list[str]:
+async def get_entity_bodies(
+    database: Database, resource: ResourceType, identifier: str
+) -> list[str]:
     """Return the JSON body of an entity and, for some classes, those of its descendants.
 
     These are the classes whose GET returns a set, such as CFSubject; the resource has
@@ -86,7 +88,7 @@ async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[s
     "CFDocuments"}.
     """
     rows = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
-    return {row["identifier"]: row["plural"] for row in rows}
+    return {row["identifier"]: row["collection"] for row in rows}
 
 
 async def locate_nodes(

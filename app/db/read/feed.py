@@ -126,7 +126,7 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> F
     Deleting an item or document hides its associations, and undeleting it shows them, so these
     follow at the end of the page as additional changes, with their present state. Raises
     ``BadRequest`` for an invalid cursor, ``Gone`` for one of an earlier history of the database,
-    ``ReadTimeout``.
+    ``QueryTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
     try:

@@ -46,7 +46,7 @@ from .derived_fields import (
     Entities,
     build_displayed_text,
     build_entity_url,
-    find_url_plural,
+    find_url_collection,
     parse_entity_url,
 )
 
@@ -82,9 +82,9 @@ def parameterize_filter(entities: Entities, node: Node, values: Values) -> Node:
         return type(node)(tuple(parameterize_filter(entities, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    plural = find_url_plural(entities, field.path)
-    if plural is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
-        values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], plural)
+    collection = find_url_collection(entities, field.path)
+    if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
+        values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], collection)
     if (
         operator == "~"
         and field.type is FieldType.STRING
@@ -146,10 +146,10 @@ def _joined_name(name: str) -> str:
     return f"{name}joined"
 
 
-def _identifiers_from_urls(value: Any, base_url: str, plural: str) -> str | list[str]:
+def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | list[str]:
     if isinstance(value, tuple):
-        return [parse_entity_url(url, base_url, plural) for url in value]
-    return parse_entity_url(str(value), base_url, plural)
+        return [parse_entity_url(url, base_url, collection) for url in value]
+    return parse_entity_url(str(value), base_url, collection)
 
 
 def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
@@ -223,7 +223,7 @@ def _build_identifier_condition(entities: Entities, comparison: Comparison) -> C
     may still not match, so the whole ``uri`` is compared in addition.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
-    if find_url_plural(entities, path) is None:
+    if find_url_collection(entities, path) is None:
         return true()
     identifier = func.lower(build_displayed_text(entities, (*path[:-1], "identifier")))
     if comparison.operator == "=":
@@ -328,7 +328,7 @@ def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnEleme
     Postgres evaluates it before the exact condition, because it has no subquery. A filter by
     educationLevel='05' among a million items takes a third of the time with it.
     """
-    if find_url_plural(entities, field.path) is not None:
+    if find_url_collection(entities, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
     array = cast(cast(json_value(entities.table.c.body, field.path[0]), JSONB), Text)
@@ -340,8 +340,8 @@ def _build_member_text(entities: Entities, field: Field, member: Expression) -> 
     """Build the SQL for an array member as text or, if members are objects, for a field of it."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
-    if (plural := find_url_plural(entities, field.path)) is not None:
-        return build_entity_url(plural, json_text(member, "identifier"))
+    if (collection := find_url_collection(entities, field.path)) is not None:
+        return build_entity_url(collection, json_text(member, "identifier"))
     return json_text(member, field.path[1])
 
 

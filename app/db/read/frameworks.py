@@ -51,7 +51,7 @@ async def list_frameworks(
 
     ``limit`` and ``offset`` cut out a page. Rows of (identifier, body, total, items): ``body`` is
     that of the document, ``total`` the number of frameworks found, ``items`` the number of items of
-    each. Raises ``ReadTimeout``.
+    each. Raises ``QueryTimeout``.
     """
     return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
 

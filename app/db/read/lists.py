@@ -24,7 +24,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...case.resources import Resource
+from ...case.resources import ResourceType
 from ...query.fields import Field, FieldType
 from ...query.filter import Node
 from ...query.params import ListQuery
@@ -61,7 +61,7 @@ class ListShape(NamedTuple):
     Requests of the same shape share one compiled SQL statement.
     """
 
-    resource: Resource
+    resource: ResourceType
     where: Node | None
     """The filter as returned by ``parameterize_filter``."""
     sort: Field | None
@@ -72,12 +72,12 @@ class ListShape(NamedTuple):
 
 async def fetch_page(
     database: Database,
-    resource: Resource,
+    resource: ResourceType,
     query: ListQuery,
     derivation: Derivation = STORED,
     base_url: str = "",
 ) -> ListPage:
-    """Return the page of entities that a list request asks for. Raises ``ReadTimeout``.
+    """Return the page of entities that a list request asks for. Raises ``QueryTimeout``.
 
     Filters and sorting use the values that clients see: those that the API profile adds by
     ``derivation``, with URLs that start with ``base_url``. Entities with equal sort keys are sorted
@@ -92,7 +92,7 @@ async def fetch_page(
 
 
 def prepare_list_statement(
-    resource: Resource, query: ListQuery, derivation: Derivation = STORED, base_url: str = ""
+    resource: ResourceType, query: ListQuery, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 

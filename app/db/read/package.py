@@ -21,7 +21,7 @@ from ...case.resources import (
     ITEM_TYPES,
     LICENSES,
     SUBJECTS,
-    Resource,
+    ResourceType,
 )
 from ...exceptions import NotFound
 from ..pool import Database
@@ -59,13 +59,13 @@ class FrameworkSnapshot:
     connection: Connection
 
     async def iter_bodies(
-        self, resource: Resource, *, prefetch: bool = False
+        self, resource: ResourceType, *, prefetch: bool = False
     ) -> AsyncIterator[list[str]]:
         """Yield the JSON bodies of the framework's entities of a class such as CFItem, in batches.
 
         Each batch has at most ``BATCH_SIZE`` bodies. With ``prefetch``, the next batch is requested
         while the caller uses the current one; until the last batch, the connection can run no other
-        SQL statement. Raises ``ReadTimeout``.
+        SQL statement. Raises ``QueryTimeout``.
         """
         statement = _bodies(resource)
         arguments = statement.bind({"document_identifier": self.document_identifier})
@@ -100,7 +100,7 @@ class FrameworkSnapshot:
         """
         with self.database.read_deadline():
             rows = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
-        return {row["identifier"]: row["plural"] for row in rows}
+        return {row["identifier"]: row["collection"] for row in rows}
 
 
 @asynccontextmanager
@@ -163,7 +163,7 @@ def _find() -> CompiledStatement:
 
 
 @cache
-def _bodies(resource: Resource) -> CompiledStatement:
+def _bodies(resource: ResourceType) -> CompiledStatement:
     table = get_table(resource)
     in_framework = (
         table.c.identifier.in_(_select_definitions(resource))
@@ -176,7 +176,7 @@ def _bodies(resource: Resource) -> CompiledStatement:
     )
 
 
-def _select_definitions(resource: Resource) -> Any:
+def _select_definitions(resource: ResourceType) -> Any:
     """Select the definitions to return in a package: those sent in it or used by its entities."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 from .body_digests import (
@@ -56,7 +56,7 @@ class PackageDiff(NamedTuple):
 async def diff_package(database: Database, package: Package) -> PackageDiff:
     """Compare a package with the stored framework, and return what storing it would change.
 
-    Only the document, items and associations are compared. Raises ``ReadTimeout``.
+    Only the document, items and associations are compared. Raises ``QueryTimeout``.
     """
     document = package.document_identifier
     row = await database.fetch_one(_document_body(), document=document)
@@ -101,7 +101,7 @@ def _digests() -> CompiledStatement:
     return CompiledStatement(union_all(*(_digests_of(resource) for resource in COMPARED_RESOURCES)))
 
 
-def _digests_of(resource: Resource) -> Select[Any]:
+def _digests_of(resource: ResourceType) -> Select[Any]:
     table = get_table(resource)
     document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
     columns = (
@@ -134,5 +134,5 @@ def _bodies() -> CompiledStatement:
     return CompiledStatement(union_all(*selects))
 
 
-def _kind(resource: Resource) -> ColumnElement[str]:
+def _kind(resource: ResourceType) -> ColumnElement[str]:
     return literal_column(f"'{resource.name}'", Text).label("kind")

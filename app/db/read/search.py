@@ -137,7 +137,7 @@ async def search_items(
 
     ``document`` is the identifier of the document to search, None to search all; ``limit`` and
     ``offset`` cut out a page. Rows of (identifier, document_identifier, document_title, code,
-    statement, item_type). Raises ``ReadTimeout``.
+    statement, item_type). Raises ``QueryTimeout``.
     """
     queries = parse_search(search)
     if queries.code == EMPTY_CODE:

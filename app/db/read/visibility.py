@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
 from ..schema.expressions import exists_where
 from ..schema.tables import get_table
@@ -80,7 +80,7 @@ def _row_exists(
     return exists_where(table.c.identifier == identifier, state)
 
 
-def build_body_expression(resource: Resource) -> ColumnElement[Any]:
+def build_body_expression(resource: ResourceType) -> ColumnElement[Any]:
     """Build the SQL for an entity's JSON body as responses contain it.
 
     It is a column, except for rubrics: their criteria and levels are stored in other tables and
@@ -128,7 +128,7 @@ def _append_list(
 
 
 @cache
-def select_entity(resource: Resource) -> CompiledStatement:
+def select_entity(resource: ResourceType) -> CompiledStatement:
     """Select the entity whose identifier is the parameter ``identifier``.
 
     For some classes, its descendants follow in the order of their codes. A descendant's
@@ -228,12 +228,12 @@ def _touches_item() -> ColumnElement[bool]:
 def select_nodes() -> CompiledStatement:
     """Select those of the parameter ``identifiers`` that belong to live items or documents.
 
-    Rows of (identifier, plural), where ``plural`` is "CFItems" or "CFDocuments".
+    Each row is (identifier, collection), where ``collection`` is "CFItems" or "CFDocuments".
     """
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in (ITEMS, DOCUMENTS):
         table = get_table(resource)
-        rows = select(table.c.identifier, literal(resource.plural).label("plural"))
+        rows = select(table.c.identifier, literal(resource.collection).label("collection"))
         selects.append(rows.where(table.c.identifier == func.any(identifiers), is_live(table)))
     return CompiledStatement(union_all(*selects), has_generic_plan=True)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.resources import DEFINITIONS, Resource
+from ...case.resources import DEFINITIONS, ResourceType
 from .columns import (
     ORDINAL_START,
     TimestampTZ,
@@ -233,7 +233,7 @@ package_definitions = {
         ("document", "packages"),
         ("definition", resource.table),
         owner_key="document_identifier",
-        comment=f"{resource.plural} that an upload of a package defined, referred to or not.",
+        comment=f"{resource.collection} that an upload of a package defined, referred to or not.",
     )
     for resource in DEFINITIONS
 }
@@ -431,6 +431,6 @@ client_secrets = Table(
 )
 
 
-def get_table(resource: Resource) -> Table:
+def get_table(resource: ResourceType) -> Table:
     """Return the table of a resource type's entities, such as ``items`` for CFItem."""
     return metadata.tables[resource.table]

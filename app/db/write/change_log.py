@@ -39,7 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, array, insert
 
-from ...case.resources import ITEMS, Resource
+from ...case.resources import ITEMS, ResourceType
 from ..read.visibility import NODE_KINDS
 from ..schema import tables
 from ..statement import CompiledStatement
@@ -181,7 +181,7 @@ def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
 
 
 def log_writes(
-    classified: CTE, resource: Resource, document: ColumnElement[Any] | None
+    classified: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> list[CTE]:
     """Build the CTEs that log writes to entities of one class in change feed and revisions.
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
+from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Problem
 from ..read.visibility import is_live
 from ..schema import tables
@@ -89,17 +89,17 @@ def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any
     return select(path.label("path"), func.format(literal(message), *values).label("message"))
 
 
-def _list_path(plural: str) -> ColumnElement[str]:
-    return func.format(literal(f"{plural}[%s]"), STAGED.c.place)
+def _list_path(collection: str) -> ColumnElement[str]:
+    return func.format(literal(f"{collection}[%s]"), STAGED.c.place)
 
 
-def _select_owned_elsewhere(resource: Resource) -> Select[Any]:
+def _select_owned_elsewhere(resource: ResourceType) -> Select[Any]:
     """Select the entities of an upload that are live entities of another document."""
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
-        _conflict(_list_path(resource.plural), message, table.c.identifier, document)
+        _conflict(_list_path(resource.collection), message, table.c.identifier, document)
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), is_live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
@@ -138,7 +138,7 @@ def _select_duplicate_relations() -> Select[Any]:
     )
     return (
         _conflict(
-            _list_path(ASSOCIATIONS.plural),
+            _list_path(ASSOCIATIONS.collection),
             "CFAssociation %s has the origin, destination and type of %s of document %s",
             STAGED.c.identifier,
             table.c.identifier,

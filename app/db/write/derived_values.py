@@ -18,7 +18,7 @@ from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import EntityRow, Package
-from ...case.resources import ASSOCIATIONS, RESOURCES, Resource
+from ...case.resources import ASSOCIATIONS, RESOURCES, ResourceType
 from ...case.sequence import number_siblings
 from ...case.stored_form import FIELDS
 from ..schema import tables
@@ -113,7 +113,7 @@ def _without(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, 
 
 
 @cache
-def _stored_entities(resource: Resource) -> CompiledStatement:
+def _stored_entities(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text), table.c.last_change_date_time)
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))

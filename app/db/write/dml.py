@@ -44,7 +44,7 @@ from ...case.resources import (
     ITEMS,
     LICENSES,
     SUBJECTS,
-    Resource,
+    ResourceType,
 )
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text, json_value
@@ -58,7 +58,7 @@ class Reference:
     """
 
     field: str
-    resource: Resource
+    resource: ResourceType
     link_table: Table | None = None
     """The table of links if the field is a list; otherwise a foreign key holds the only one."""
     keeps_old_links: bool = False

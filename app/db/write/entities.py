@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, bindparam, delete, select
 
 from ...case.package import EntityRow, make_entity_row, make_item_row
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..pool import Database
@@ -152,7 +152,7 @@ async def delete_association(database: Database, identifier: str) -> None:
 
 async def _run_put_statements(
     database: Database,
-    resource: Resource,
+    resource: ResourceType,
     entity: Entity,
     row: EntityRow,
     origin: BodyOrigin,

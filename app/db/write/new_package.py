@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
 from ...case.package import Package
-from ...case.resources import ASSOCIATIONS, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, ITEMS, ResourceType
 from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import exists_where
@@ -85,7 +85,7 @@ async def insert_package(run: UploadRun, package: Package, forms: StoredForms) -
 
 
 async def _iter_records(
-    rows: StagedRows, resource: Resource, document: str, keyword_rows: list[StagedRow]
+    rows: StagedRows, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
     """Yield the entities of a class as tuples with the columns of the table to copy them to.
 
@@ -128,7 +128,7 @@ def _build_remaining_statements(fields: frozenset[str]) -> NamedStatements:
     return [*statements, ("rubrics", compile_rubric_write())]
 
 
-def _select_rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
+def _select_rows_to_register(resource: ResourceType, reference: dml.Reference) -> CTE:
     """Select the rows of a new document that link to definitions that may have to be created.
 
     If a foreign key refers to the definitions, these are only the rows whose definition is missing.
@@ -143,12 +143,12 @@ def _select_rows_to_register(resource: Resource, reference: dml.Reference) -> CT
     return rows.cte("source")
 
 
-def _select_rows_with_keywords(resource: Resource) -> CTE:
+def _select_rows_with_keywords(resource: ResourceType) -> CTE:
     rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)
     return rows.where(STAGED.c.kind == literal(resource.name)).cte("source")
 
 
-def _compile_creation_log(resource: Resource) -> CompiledStatement:
+def _compile_creation_log(resource: ResourceType) -> CompiledStatement:
     """Compile the SQL statement that logs a new document's entities of a class as created."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
 from ..schema.expressions import exists_where
@@ -91,7 +91,7 @@ def build_head_statements(staging: Staging) -> NamedStatements:
 
 
 def _compile_upserts(
-    staging: Staging, resource: Resource, *columns: str
+    staging: Staging, resource: ResourceType, *columns: str
 ) -> list[CompiledStatement]:
     """Compile the SQL statements that write the entities of one class from the staging table.
 
@@ -123,7 +123,7 @@ def _compile_upserts(
 
 
 def _compile_log(
-    classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
+    classified: CTE, resource: ResourceType, document: ColumnElement[Any] | None = DOCUMENT
 ) -> CompiledStatement:
     """Compile a SQL statement that logs writes, increments revisions and returns the counts.
 
@@ -162,7 +162,7 @@ def _compile_increment_if_any(cte: CTE) -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
-def _compile_renumbering(resource: Resource) -> CompiledStatement:
+def _compile_renumbering(resource: ResourceType) -> CompiledStatement:
     """Compile a SQL statement that stores the entities' positions in the package as ordinals.
 
     The order is not part of an entity, so this increments the revision but logs no change.
@@ -217,7 +217,7 @@ def _compile_package_write() -> CompiledStatement:
     return _compile_log(changed, DOCUMENTS)
 
 
-def _compile_definition_list(resource: Resource) -> CompiledStatement:
+def _compile_definition_list(resource: ResourceType) -> CompiledStatement:
     """Compile a SQL statement that stores which definitions the package was sent with.
 
     So the package can be returned as it was sent. If a stored package is replaced, a change of this
@@ -247,7 +247,7 @@ def _compile_definition_list(resource: Resource) -> CompiledStatement:
     return _compile_log(changed, DOCUMENTS)
 
 
-def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
+def _has_unreferenced(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
     """Build the condition that ``change`` has a definition to which no entity refers."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists_where(change.c.definition_identifier.not_in(referenced))
@@ -264,7 +264,9 @@ def _is_document_logged() -> ColumnElement[bool]:
     )
 
 
-def _build_missing_conditions(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
+def _build_missing_conditions(
+    table: Table, resource: ResourceType
+) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for stored rows of the document that the uploaded package lacks."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
@@ -278,7 +280,7 @@ def _compile_association_deletion() -> CompiledStatement:
     return _compile_log(change_log.classify_deletes(deletion, table), ASSOCIATIONS)
 
 
-def _compile_soft_deletion(resource: Resource) -> CompiledStatement:
+def _compile_soft_deletion(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     missing = (*_build_missing_conditions(table, resource), table.c.deleted_at.is_(None))
     deletion = update(table).where(*missing).values(deleted_at=func.now())

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
 
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..pool import Database
 from ..read.visibility import is_live
 from ..schema import tables
@@ -114,7 +114,7 @@ def _build_statements() -> list[CompiledStatement]:
     ]
 
 
-def _build_old_list(resource: Resource) -> Any:
+def _build_old_list(resource: ResourceType) -> Any:
     """Build a SQL statement that lists in the table ``OLD`` the entities of a class to purge.
 
     Those are the ones deleted long enough ago, and all parts of documents to purge.
@@ -151,7 +151,7 @@ def _compile_old_association_list() -> CompiledStatement:
     return CompiledStatement(insert(OLD).from_select(["kind", "identifier"], union(*matches)))
 
 
-def _old(*resources: Resource) -> Select[Any]:
+def _old(*resources: ResourceType) -> Select[Any]:
     kinds = (OLD.c.kind == resource.name for resource in resources)
     return select(OLD.c.identifier).where(or_(*kinds))
 
@@ -161,7 +161,7 @@ def _is_link_table(table: Table) -> bool:
     return len(table.primary_key.columns) > 1
 
 
-def _build_deletion(table: Table, column: str, resource: Resource) -> Any:
+def _build_deletion(table: Table, column: str, resource: ResourceType) -> Any:
     """Build a SQL statement that deletes a table's rows whose ``column`` names a purged entity."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
@@ -180,7 +180,7 @@ def _compile_association_deletion() -> CompiledStatement:
     return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
 
 
-def _compile_entity_deletion(resource: Resource) -> CompiledStatement:
+def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
     """Compile a SQL statement that deletes the entities of one class that are listed in ``OLD``.
 
     Their deletion was logged when they were soft-deleted. Only the revision scope of nodes is

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text
@@ -65,7 +65,7 @@ NODE_COLUMNS = {
 }
 
 
-def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
+def choose_link_plans(resource: ResourceType, present: frozenset[str]) -> list[LinkPlan]:
     """Return the plans to try, fastest first, until a PUT statement reports ``links_resolved``.
 
     ``present`` are the fields with links. Lists of links always need the plan that creates
@@ -80,7 +80,7 @@ def choose_link_plans(resource: Resource, present: frozenset[str]) -> list[LinkP
 
 
 def _are_links_resolved(
-    resource: Resource, body: ColumnElement[Any], plan: LinkPlan
+    resource: ResourceType, body: ColumnElement[Any], plan: LinkPlan
 ) -> ColumnElement[bool]:
     """Build the condition that all links that a plan only checks lead to existing definitions."""
     conditions: list[ColumnElement[bool]] = [true()]
@@ -108,7 +108,7 @@ def _build_input_row(*parameters: BindParameter[Any]) -> CTE:
 
 
 def _build_write(
-    resource: Resource,
+    resource: ResourceType,
     source: FromClause,
     *columns: str,
     document: Any = None,

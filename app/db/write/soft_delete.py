@@ -30,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
@@ -52,7 +52,7 @@ PARTS = (ITEMS, RUBRICS)
 
 
 async def delete(
-    database: Database, resource: Resource, identifier: str, *, dry_run: bool = False
+    database: Database, resource: ResourceType, identifier: str, *, dry_run: bool = False
 ) -> Changes:
     """Soft-delete a live item, or a live document with its items and rubrics.
 
@@ -74,7 +74,7 @@ class UndeleteResult(NamedTuple):
     """A sentence for the operator about each thing that was not restored, with the reason."""
 
 
-async def undelete(database: Database, resource: Resource, identifier: str) -> UndeleteResult:
+async def undelete(database: Database, resource: ResourceType, identifier: str) -> UndeleteResult:
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
     Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
@@ -113,7 +113,7 @@ class _DeletionRollback(Exception):
 
 async def _run_locked(
     database: Database,
-    resource: Resource,
+    resource: ResourceType,
     identifier: str,
     statements: list[CompiledStatement],
     *,
@@ -147,7 +147,7 @@ async def _run_locked(
 
 
 @cache
-def _compile_state(resource: Resource) -> CompiledStatement:
+def _compile_state(resource: ResourceType) -> CompiledStatement:
     """Compile the query for whether an entity is deleted, and whether its document is deleted.
 
     It also returns the identifier of the document.
@@ -190,7 +190,7 @@ def _document_deleted_at() -> ColumnElement[Any]:
 
 
 @cache
-def _build_delete_statements(resource: Resource) -> list[CompiledStatement]:
+def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
     """Return the SQL statements that soft-delete an entity, then its parts, at one timestamp."""
     table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
@@ -211,7 +211,7 @@ def _build_delete_statements(resource: Resource) -> list[CompiledStatement]:
 
 
 @cache
-def _build_undelete_statements(resource: Resource) -> list[CompiledStatement]:
+def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement]:
     """Return the SQL statements that undelete an entity.
 
     Those of a document first undelete the items and rubrics that were deleted with it.
@@ -315,7 +315,7 @@ def _select_wanted_package_identifier() -> ColumnElement[str]:
 
 
 @cache
-def _compile_not_restored(resource: Resource) -> CompiledStatement:
+def _compile_not_restored(resource: ResourceType) -> CompiledStatement:
     """Compile the query for what an undeletion did not restore, one sentence for each thing."""
     reasons = [_select_hidden_associations(resource)]
     if resource is DOCUMENTS:
@@ -344,7 +344,7 @@ def _compile_lost_package_identifier() -> CompiledStatement:
     )
 
 
-def _select_still_deleted(part: Resource) -> Select[Any]:
+def _select_still_deleted(part: ResourceType) -> Select[Any]:
     table = tables.get_table(part)
     remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
     message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
@@ -356,7 +356,7 @@ def _select_still_deleted(part: Resource) -> Select[Any]:
     )
 
 
-def _select_hidden_associations(resource: Resource) -> Select[Any]:
+def _select_hidden_associations(resource: ResourceType) -> Select[Any]:
     """Select a sentence with the number of an entity's associations that remain hidden.
 
     They are hidden because another item or document at their end, or their document, is deleted.
@@ -388,7 +388,7 @@ def _select_hidden_associations(resource: Resource) -> Select[Any]:
 
 
 def _compile_set_deleted_at(
-    resource: Resource, where: ColumnElement[bool], deleted_at: Any
+    resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
     """Compile a SQL statement that soft-deletes or undeletes rows, logs this and counts them.
 

@@ -17,7 +17,7 @@ from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import EntityRow
-from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, Resource
+from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, ResourceType
 from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..read.body_digests import add_container_link
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..connector import Connection
 
 RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
-RESOURCES_BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+RESOURCES_BY_COLLECTION = {resource.collection: resource for resource in RESOURCES}
 KINDS_WITH_LISTS = {resource.name for resource in LIST_FIELDS}
 
 DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
@@ -97,10 +97,10 @@ class StoredForms:
 
     def _find_uri(self, target: Target) -> str | None:
         """Return the URI that a linked entity will have after the write, or None if unknown."""
-        plural, identifier = target
+        collection, identifier = target
         if uri := self._sent_uris.get(target):
             return uri
-        resource = RESOURCES_BY_PLURAL.get(plural)
+        resource = RESOURCES_BY_COLLECTION.get(collection)
         stored = self._bodies.get((resource.name, identifier)) if resource else None
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
@@ -115,9 +115,11 @@ class StoredForms:
         ).items():
             uris = await _stored_uris(resource).fetch_all(connection, identifiers=names)
             for identifier, uri in uris:
-                self._uris[resource.plural, identifier] = uri
+                self._uris[resource.collection, identifier] = uri
 
-    def _find_unresolved_targets(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
+    def _find_unresolved_targets(
+        self, rows: Iterable[EntityRow]
+    ) -> Mapping[ResourceType, list[str]]:
         """Return the link targets whose URI has to be loaded, by class.
 
         It is neither in the package nor in the stored body.
@@ -126,12 +128,12 @@ class StoredForms:
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
                 submitted = self._submitted_body(row)
-                self._sent_uris[submitted.resource.plural, submitted.identifier] = submitted.uri
+                self._sent_uris[submitted.resource.collection, submitted.identifier] = submitted.uri
                 targets.update(submitted.iter_unresolved_targets())
-        unresolved: dict[Resource, list[str]] = {}
-        for plural, identifier in targets - self._sent_uris.keys():
-            if plural in RESOURCES_BY_PLURAL:
-                unresolved.setdefault(RESOURCES_BY_PLURAL[plural], []).append(identifier)
+        unresolved: dict[ResourceType, list[str]] = {}
+        for collection, identifier in targets - self._sent_uris.keys():
+            if collection in RESOURCES_BY_COLLECTION:
+                unresolved.setdefault(RESOURCES_BY_COLLECTION[collection], []).append(identifier)
         return unresolved
 
 
@@ -143,8 +145,8 @@ def _with_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
     return [row for row in rows if _has_default_type(row)]
 
 
-def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
-    identifiers: dict[Resource, list[str]] = {}
+def _identifiers(rows: Iterable[EntityRow]) -> Mapping[ResourceType, list[str]]:
+    identifiers: dict[ResourceType, list[str]] = {}
     for row in rows:
         if row.kind in RESOURCES_BY_NAME:
             identifiers.setdefault(RESOURCES_BY_NAME[row.kind], []).append(row.identifier)
@@ -152,14 +154,14 @@ def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
 
 
 @cache
-def _stored_bodies(resource: Resource) -> CompiledStatement:
+def _stored_bodies(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
-def _stored_uris(resource: Resource) -> CompiledStatement:
+def _stored_uris(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, json_text(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
