@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 
 from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
 from ..db.read.revisions import Revision, Revisions, fetch_revision
-from ..exceptions import CaseServerError
+from ..exceptions import CaseServerError, RecoveryConflict
 from .conditional import build_validator_headers, hash_representation, is_not_modified
 from .rendering.renderer import Renderer
-from .response_cache import CachedResponse
+from .response_cache import CachedResponse, Key, Producer, ResponseCache
 from .responses import JSON, negotiate_encoding
 
 if TYPE_CHECKING:
@@ -68,12 +68,26 @@ async def respond_with_package(
     cache, key = state.response_cache, (current.document_identifier, *representation)
     cached = cache.get(key)
     if cached is None or not await _is_cached_response_current(cached, state.revisions, current):
-        # Requests that found the same outdated response share the next one, which one of them
-        # starts: it begins after all of them arrived.
-        newer = cache.get(key)
-        cached = newer if newer and newer is not cached else cache.start(key, render)
-        await cached.wait_for_first_chunk()
+        try:
+            cached = await _start_or_share_response(cache, key, render, cached)
+        except RecoveryConflict:
+            cached = await _start_or_share_response(cache, key, render, cached)
     return await _encode(request, cached, tag)
+
+
+async def _start_or_share_response(
+    cache: ResponseCache, key: Key, producer: Producer, outdated: CachedResponse | None
+) -> CachedResponse:
+    """Return a response that is newer than ``outdated``, once its first chunk is available.
+
+    Requests that found the same outdated response share the next one, which one of them starts: it
+    begins after all of them arrived.
+    """
+    newer = cache.get(key)
+    is_shared = newer and newer is not outdated and not newer.error
+    cached = newer if newer and is_shared else cache.start(key, producer)
+    await cached.wait_for_first_chunk()
+    return cached
 
 
 async def _is_cached_response_current(

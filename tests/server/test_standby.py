@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from case_server.settings import Settings
 
 PREFIX = "/case/1.1"
 PRIMARY_URL = "https://primary.example.org"
+CONFLICT = "canceling statement due to conflict with recovery"
 
 
 @dataclass
@@ -210,9 +212,7 @@ async def test_read_cancelled_by_a_recovery_conflict_is_retried(pair: Pair) -> N
     await postgres.standby.set("max_standby_streaming_delay", "0")
     settings = Settings(database_url=postgres.standby.url)
     slow = CompiledStatement(text("SELECT count(*) AS n, pg_sleep(1)::text FROM removed"))
-    conflicts = (
-        "SELECT confl_snapshot FROM pg_stat_database_conflicts WHERE datname = 'case_server'"
-    )
+    conflicts = postgres.standby.count_in_log(CONFLICT)
     try:
         async with Database.open(postgres.standby.url, settings) as database:
             reading = asyncio.create_task(database.fetch_one(slow))
@@ -222,10 +222,73 @@ async def test_read_cancelled_by_a_recovery_conflict_is_retried(pair: Pair) -> N
             row = await reading
         assert row is not None
         assert row["n"] == 10
-        assert (await postgres.standby.execute(conflicts))[0][0] > 0
+        assert postgres.standby.count_in_log(CONFLICT) > conflicts
     finally:
         await postgres.standby.set("max_standby_streaming_delay", "30s")
         await postgres.primary.execute("DROP TABLE removed")
+
+
+async def test_package_stream_cut_by_a_recovery_conflict_ends_incomplete(pair: Pair) -> None:
+    """The standby replays locks of the primary: one stops the stream, the other cancels it."""
+    document, _ = await put_framework(pair, items=500)
+    path = f"{PREFIX}/CFPackages/{document}"
+    async with replay_locks(pair.postgres) as lock:
+        await lock("associations")
+        headers = {"Accept-Encoding": "identity"}
+        async with pair.standby.stream("GET", path, headers=headers) as response:
+            assert response.status_code == 200
+            assert "Content-Length" not in response.headers
+            chunks = response.aiter_raw()
+            received = [await anext(chunks)]
+            await lock("items")
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                received += [chunk async for chunk in chunks]
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(b"".join(received))
+    assert len((await pair.standby.get(path)).json()["CFItems"]) == 500
+
+
+async def test_package_cancelled_before_its_first_byte_is_retried(pair: Pair) -> None:
+    """The tree is sent once all of it is read, so the conflict comes before."""
+    document, _ = await put_framework(pair)
+    path = f"{PREFIX}/CFPackages/{document}/groups"
+    async with replay_locks(pair.postgres) as lock:
+        await lock("associations")
+        reading = asyncio.create_task(pair.standby.get(path))
+        waiting = "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"
+        await pair.postgres.standby.wait_for(waiting)
+        await lock("items")
+    response = await reading
+    assert response.status_code == 200, response.text
+    assert response.json()["structuredContent"]
+
+
+@asynccontextmanager
+async def replay_locks(postgres: Replication) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Yield a function that locks a table on the primary, which cancels its readers on the standby.
+
+    It returns once the standby has locked the table, too. The locks end with the block.
+    """
+    owner = await asyncpg.connect(postgres.primary.url)
+    transaction = owner.transaction()
+    await transaction.start()
+    conflicts = postgres.standby.count_in_log(CONFLICT)
+
+    async def lock(table: str) -> None:
+        await owner.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        # The lock is sent with the next commit.
+        await postgres.primary.execute("SELECT pg_logical_emit_message(true, 'test', '')")
+        await postgres.catch_up()
+
+    await postgres.standby.set("max_standby_streaming_delay", "0")
+    try:
+        yield lock
+        assert postgres.standby.count_in_log(CONFLICT) > conflicts
+    finally:
+        await transaction.rollback()
+        await owner.close()
+        await postgres.standby.set("max_standby_streaming_delay", "30s")
+        await postgres.catch_up()
 
 
 async def test_standby_without_its_primary_is_not_ready(pair: Pair) -> None:
@@ -235,14 +298,17 @@ async def test_standby_without_its_primary_is_not_ready(pair: Pair) -> None:
     assert response.status_code == 503
     assert "does not receive" in response.text
     assert (await pair.standby.get(f"{PREFIX}/CFDocuments")).status_code == 200
+    await pair.postgres.reconnect()
+    assert (await pair.standby.get("/ready")).status_code == 200
 
 
 async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:
-    """This is the last test, because the standby is none after it."""
+    """The tests after this one see a promoted standby, and a primary that is stopped."""
     document: Any = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     cursor = (await pair.standby.get(f"{PREFIX}/changes")).json()["next"]
     assert (await pair.standby.put(path, json=document)).status_code == 405
+    await pair.postgres.stop_primary()
     await pair.postgres.standby.execute("SELECT pg_promote()")
     await asyncio.sleep(2)
     assert (await pair.standby.put(path, json=document)).status_code == 201
@@ -250,3 +316,19 @@ async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:
     recorded = "SELECT timeline FROM feed_history"
     assert (await pair.postgres.standby.execute(recorded))[0][0] == "00000002"
     assert (await pair.standby.get(f"{PREFIX}/changes?since={cursor}")).status_code == 410
+
+
+async def test_demotion_takes_effect_within_two_seconds(pair: Pair) -> None:
+    document: Any = factories.document()
+    path = f"{PREFIX}/CFDocuments/{document['identifier']}"
+    assert (await pair.primary.get("/ready")).status_code == 503  # it was a primary until now
+    await pair.postgres.demote_primary()
+    assert (await pair.primary.put(path, json=document)).status_code in (405, 503)
+    await asyncio.sleep(2)
+    response = await pair.primary.put(path, json=document)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert (await pair.primary.get("/ready")).json() == {"status": "read-only"}
+    assert (await pair.primary.get("/ready?write")).status_code == 503
+    assert (await pair.standby.put(path, json=document)).status_code == 201
+    assert pair.servers[0].process.poll() is None

@@ -57,6 +57,10 @@ class ReplicatedServer:
                     return
                 await asyncio.sleep(POLL_SECONDS)
 
+    def count_in_log(self, message: str) -> int:
+        """Return how many times the server has logged a message."""
+        return (self.cluster.data_dir / "postgres.log").read_text().count(message)
+
     def kill(self) -> None:
         """Kill all processes of the server with SIGKILL, like the loss of its machine."""
         pid = int((self.cluster.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
@@ -90,6 +94,26 @@ class Replication:
         """Stop the first standby's replication; its clients stay connected."""
         await self.standby.set("primary_conninfo", "")
         await self.primary.wait_for("SELECT count(*) = 0 FROM pg_stat_replication")
+
+    async def reconnect(self) -> None:
+        """Let the first standby replicate again after ``cut_off``."""
+        await self.standby.set("primary_conninfo", self.primary.url)
+        await self.primary.wait_for("SELECT count(*) > 0 FROM pg_stat_replication")
+
+    async def stop_primary(self) -> None:
+        """Stop the primary cleanly, so that the standbys receive all of its WAL."""
+        await asyncio.to_thread(self.primary.cluster.stop)
+
+    async def demote_primary(self) -> None:
+        """Restart the stopped primary as a standby of the first standby, which was promoted."""
+        pgdata = self.primary.cluster.pgdata
+        signal_file = pgdata / "standby.signal"
+        signal_file.touch()
+        with (pgdata / "postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = '{self.standby.url}'\n")
+        if account := self.primary.cluster.account:
+            os.chown(signal_file, *account)
+        assert await asyncio.to_thread(self.primary.cluster.start) == self.primary.url
 
     async def fail_over(self) -> None:
         """Kill the primary and promote the first standby."""
