@@ -73,7 +73,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         )
         if issuer:
             await stack.enter_async_context(background_task(warm_up(issuer.warm_up)))
-        verifier.set_revoked_ids(await auth_store.list_revoked_tokens(database))
+        verifier.set_revoked_ids(await auth_store.list_revoked_token_ids(database))
         if not settings.test_mode:  # no other process writes to the clones of a server in test mode
             refresher = CredentialRefresher(database, issuer, verifier)
             await stack.enter_async_context(background_task(refresher.run()))

@@ -69,7 +69,7 @@ class ClientRegistry:
             return frozenset(Scope)
         if not CLIENT_ID_PATTERN.fullmatch(client_id):
             return None
-        stored = await auth_store.find_client(self._database, client_id)
+        stored = await auth_store.find_client_credentials(self._database, client_id)
         return parse_scopes(stored.scopes) if stored else None
 
     def clear_failures(self) -> None:
@@ -116,12 +116,12 @@ class ClientRegistry:
                 await self._hash_once(self._configured_secret.get_secret_value())
             ]
         stored = (
-            await auth_store.find_client(self._database, client_id)
+            await auth_store.find_client_credentials(self._database, client_id)
             if CLIENT_ID_PATTERN.fullmatch(client_id)
             else None
         )
-        if stored and stored.hashes:
-            return parse_scopes(stored.scopes), stored.hashes
+        if stored and stored.secret_hashes:
+            return parse_scopes(stored.scopes), stored.secret_hashes
         return frozenset(), [await self._hash_once(self._dummy_secret)]
 
     def _is_verified(self, proof: bytes, hashes: Sequence[str]) -> bool:

@@ -60,7 +60,7 @@ class CredentialRefresher:
 
     async def refresh(self) -> None:
         """Load keys, clients and revoked tokens, and apply what changed since the last poll."""
-        self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
+        self._verifier.set_revoked_ids(await auth_store.list_revoked_token_ids(self._database))
         if self._issuer is None:
             return
         stored = await load_or_add_signing_keys(self._database)

@@ -102,9 +102,9 @@ def list_clients(database_url: str | None) -> None:
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((settings.client_id, _format_scopes(list(Scope)), "1", "", "(from the settings)"))
     for entry in clients:
-        secrets = str(entry.secrets)
-        if entry.next_end:
-            secrets += f", one until {_format_time(entry.next_end)}"
+        secrets = str(entry.secret_count)
+        if entry.next_secret_expiry:
+            secrets += f", one until {_format_time(entry.next_secret_expiry)}"
         added = _format_time(entry.created_at)
         scopes = _format_scopes(entry.scopes)
         rows.append((entry.identifier, scopes, secrets, added, entry.name or ""))
@@ -156,7 +156,7 @@ def remove_client(identifier: str, database_url: str | None) -> None:
     run_on_database(
         load_settings(database_url=database_url),
         "write",
-        lambda database: auth_store.remove_client(database, identifier),
+        lambda database: auth_store.delete_client(database, identifier),
     )
     click.echo(f"removed client {identifier!r}; its tokens are no longer accepted", err=True)
 
@@ -202,7 +202,7 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     run_on_database(
         load_settings(database_url=database_url),
         "write",
-        lambda database: auth_store.add_signing_key(
+        lambda database: auth_store.rotate_signing_key(
             database, key.kid, key.private_pem, delete_older=drop_old
         ),
     )

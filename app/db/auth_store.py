@@ -39,26 +39,26 @@ class KeySummary(NamedTuple):
     created_at: datetime
 
 
-class StoredClient(NamedTuple):
-    """What the token endpoint checks: an OAuth client's scopes and the hashes of its secrets.
+class ClientCredentials(NamedTuple):
+    """The scopes of an OAuth client and the hashes of its unexpired secrets.
 
-    Expired secrets are left out.
+    The token endpoint verifies a client with them.
     """
 
     scopes: list[str]
-    hashes: list[str]
+    secret_hashes: list[str]
 
 
 class ClientSummary(NamedTuple):
-    """An OAuth client as an operator lists it: everything stored about it except its secrets."""
+    """An OAuth client as listed for operators: everything stored about it except its secrets."""
 
     identifier: str
     name: str | None
     scopes: list[str]
     created_at: datetime
-    secrets: int
+    secret_count: int
     """Number of unexpired secrets."""
-    next_end: datetime | None
+    next_secret_expiry: datetime | None
     """Time at which the first of these secrets expires, or None if none does."""
 
 
@@ -76,8 +76,8 @@ async def list_signing_keys(database: Database) -> list[KeySummary]:
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
     """Store a signing key unless the database already has one.
 
-    A lock makes servers that start at the same time agree on one key: the first of them stores its
-    own, and the others find it.
+    A lock makes servers that start at the same time agree on one key: the first server stores its
+    key, and the others find it.
     """
     async with database.connection() as connection, connection.transaction():
         await LOCK_SIGNING_KEYS.execute(connection)
@@ -85,13 +85,13 @@ async def add_first_signing_key(database: Database, kid: str, private_pem: str) 
             await ADD_SIGNING_KEY.execute(connection, kid=kid, private_pem=private_pem)
 
 
-async def add_signing_key(
+async def rotate_signing_key(
     database: Database, kid: str, private_pem: str, *, delete_older: bool
 ) -> None:
     """Store a new signing key, which signs all tokens from now on, and delete old keys.
 
-    With ``delete_older``, all other keys are deleted at once, so that the tokens that they signed
-    become invalid. Otherwise a key is deleted only when no token that it signed can still be valid.
+    With ``delete_older``, all other keys are deleted at once, and the tokens they signed become
+    invalid. Otherwise a key is deleted only when no token it signed can still be valid.
     """
     async with database.connection() as connection, connection.transaction():
         await LOCK_SIGNING_KEYS.execute(connection)
@@ -99,12 +99,12 @@ async def add_signing_key(
         await (DELETE_OLDER_KEYS if delete_older else DELETE_SUPERSEDED_KEYS).execute(connection)
 
 
-async def find_client(database: Database, identifier: str) -> StoredClient | None:
-    """Return the scopes and secret hashes of the client with this identifier, or None."""
+async def find_client_credentials(database: Database, identifier: str) -> ClientCredentials | None:
+    """Return the scopes and secret hashes of the client with this ``client_id``, or None."""
     rows = await database.fetch_all(CLIENT, identifier=identifier)
     if not rows:
         return None
-    return StoredClient(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
+    return ClientCredentials(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
 
 
 async def list_clients(database: Database) -> list[ClientSummary]:
@@ -115,10 +115,10 @@ async def list_clients(database: Database) -> list[ClientSummary]:
 async def add_client(
     database: Database, identifier: str, name: str | None, scopes: Sequence[str], secret_hash: str
 ) -> None:
-    """Store a new OAuth client, with its first secret as a hash.
+    """Store a new OAuth client and the hash of its first secret.
 
-    ``identifier`` is the ``client_id``, ``name`` is for people. Raises ``Conflict`` if the
-    identifier is in use.
+    ``identifier`` is the ``client_id``; ``name`` is a human-readable label. Raises ``Conflict`` if
+    the identifier is in use.
     """
 
     async def add(connection: Connection) -> bool:
@@ -130,7 +130,7 @@ async def add_client(
                 await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
             return is_new is not None
 
-    if not await database.run_write(add, f"client {identifier}"):
+    if not await database.run_write_with_retry(add, f"client {identifier}"):
         raise Conflict(
             f"the client {identifier!r} exists already; "
             f"case-server client rotate {identifier} gives it a new secret"
@@ -138,12 +138,12 @@ async def add_client(
 
 
 async def rotate_client_secret(
-    database: Database, identifier: str, secret_hash: str, keep: timedelta
+    database: Database, identifier: str, secret_hash: str, grace_period: timedelta
 ) -> None:
-    """Give an OAuth client a new secret; its previous secret remains valid for ``keep``.
+    """Give an OAuth client a new secret; its previous secret stays valid for ``grace_period``.
 
-    The client can thus be reconfigured without an outage. Secrets before the previous one are
-    deleted. Raises ``NotFound`` if there is no such client.
+    This allows the client to be reconfigured without an outage. Older secrets are deleted. Raises
+    ``NotFound`` if there is no such client.
     """
 
     async def rotate(connection: Connection) -> bool:
@@ -151,15 +151,17 @@ async def rotate_client_secret(
             if not await LOCK_CLIENT.fetch_one(connection, identifier=identifier):
                 return False
             await DELETE_OLDER_SECRETS.execute(connection, identifier=identifier)
-            await EXPIRE_NEWEST_SECRET.execute(connection, identifier=identifier, keep=keep)
+            await EXPIRE_NEWEST_SECRET.execute(
+                connection, identifier=identifier, grace_period=grace_period
+            )
             await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
             return True
 
-    if not await database.run_write(rotate, f"client {identifier}"):
+    if not await database.run_write_with_retry(rotate, f"client {identifier}"):
         raise _client_not_found(identifier)
 
 
-async def remove_client(database: Database, identifier: str) -> None:
+async def delete_client(database: Database, identifier: str) -> None:
     """Delete an OAuth client and its secrets. Raises ``NotFound`` if there is no such client."""
     if not await database.execute(DELETE_CLIENT, identifier=identifier):
         raise _client_not_found(identifier)
@@ -169,15 +171,15 @@ def _client_not_found(identifier: str) -> NotFound:
     return NotFound("client", identifier, "case-server client list shows all clients")
 
 
-async def list_revoked_tokens(database: Database) -> frozenset[str]:
-    """Return the IDs (claim ``jti``) of all revoked tokens that would otherwise still be valid."""
+async def list_revoked_token_ids(database: Database) -> frozenset[str]:
+    """Return the IDs (``jti`` claims) of all revoked tokens that have not expired."""
     return frozenset(row["jti"] for row in await database.fetch_all(REVOKED_TOKENS))
 
 
 async def revoke_token(database: Database, jti: str, expires_at: datetime) -> None:
-    """Revoke the token whose claim ``jti`` is given, and which expires at ``expires_at``.
+    """Revoke the token with this ``jti`` claim, which expires at ``expires_at``.
 
-    Also deletes the rows of tokens that have expired since, because those are invalid anyway.
+    Also deletes the rows of tokens that have expired, because those are invalid anyway.
     """
     async with database.connection() as connection, connection.transaction():
         await REVOKE_TOKEN.execute(connection, jti=jti, expires_at=expires_at)
@@ -226,8 +228,8 @@ CLIENT_SUMMARIES = CompiledStatement(
         clients.c.name,
         clients.c.scopes,
         clients.c.created_at,
-        func.count(client_secrets.c.hash).label("secrets"),
-        func.min(client_secrets.c.expires_at).label("next_end"),
+        func.count(client_secrets.c.hash).label("secret_count"),
+        func.min(client_secrets.c.expires_at).label("next_secret_expiry"),
     )
     .select_from(_with_secrets)
     .group_by(clients.c.identifier)
@@ -272,7 +274,7 @@ EXPIRE_NEWEST_SECRET = CompiledStatement(
     .values(
         expires_at=func.least(
             client_secrets.c.expires_at,
-            func.now() + bindparam("keep", type_=Interval, required=True),
+            func.now() + bindparam("grace_period", type_=Interval, required=True),
         )
     )
 )

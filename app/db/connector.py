@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 5.0
 """Time that Postgres has to end a session before its socket is closed anyway."""
 
-OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+OUT_OF_FILE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 CERTIFICATE_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
@@ -43,9 +43,9 @@ DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
 
 
 def create_pool(url: str, **options: Any) -> Pool:
-    """Return an asyncpg pool that opens its connections with ``connect``.
+    """Return an asyncpg pool that opens its connections with ``connect`` of this module.
 
-    ``options`` are passed on to ``asyncpg.create_pool`` and to ``connect``.
+    ``options`` are passed on to ``asyncpg.create_pool`` and ``connect``.
     """
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
@@ -58,20 +58,22 @@ async def connect(
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
-    """Connect to the first host of a URL that accepts and meets its ``target_session_attrs``.
+    """Connect to the first host of a URL that accepts connections and has the requested role.
 
-    ``timeout`` is in seconds for each host; the URL's ``connect_timeout`` replaces it, up to
-    ``max_timeout``. ``session`` contains Postgres settings for this session, which are set by a SQL
-    statement, because poolers reject them in the startup message. Other options are asyncpg's;
-    behind a pooler in transaction mode, SQL statements are not prepared. Raises ``OSError``,
-    ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
+    The URL requests a role, such as standby, with ``target_session_attrs``. ``timeout`` is in
+    seconds for each host; ``connect_timeout`` in the URL overrides it, up to ``max_timeout``.
+    ``session`` contains Postgres settings, which are set by a SQL statement, because poolers reject
+    them in the startup message. Other options are passed to ``asyncpg.connect``. Behind a pooler in
+    transaction mode, SQL statements are not prepared.
+
+    Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host can be used.
     """
     target = parse_database_url(url)
     if target.is_pooled:
         options["statement_cache_size"] = 0
     seconds = target.connect_timeout or timeout
     options["timeout"] = seconds if max_timeout is None else min(seconds, max_timeout)
-    connection = await _connect_to_any(target, options)
+    connection = await _connect_to_first_available(target, options)
     if session:
         statements = [f"SET {name} = '{value}'" for name, value in session.items()]
         try:
@@ -84,7 +86,10 @@ async def connect(
 
 @asynccontextmanager
 async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Connect to a database with ``connect``, and close the connection at the end of the block."""
+    """Connect to a database, and close the connection at the end of the ``async with`` block.
+
+    ``options`` are those of ``connect``.
+    """
     connection = await connect(url, **options)
     try:
         yield connection
@@ -93,8 +98,10 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
             await connection.close(timeout=CLOSE_TIMEOUT_SECONDS)
 
 
-async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> DirectConnection:
-    """Try the hosts of a URL in order, each with the full timeout, until one accepts.
+async def _connect_to_first_available(
+    target: DatabaseUrl, options: dict[str, Any]
+) -> DirectConnection:
+    """Try the hosts of a URL in order, each with the full timeout, until one can be used.
 
     asyncpg itself would divide one timeout among all hosts.
     """
@@ -120,7 +127,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
                 )
             except TRY_NEXT_HOST as host_error:
                 error = host_error
-                if is_out_of_files(host_error):
+                if is_out_of_file_descriptors(host_error):
                     raise
             else:
                 _set_socket_options(connection, target)
@@ -130,7 +137,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
 
 
 def _check_certificate_files(target: DatabaseUrl) -> None:
-    """Open each certificate file that a URL names, so that the error names the one that fails.
+    """Open each certificate file of a URL, because asyncpg's error would not name the file.
 
     Raises ``FileNotFoundError`` or ``PermissionError``.
     """
@@ -142,10 +149,7 @@ def _check_certificate_files(target: DatabaseUrl) -> None:
 
 
 def _create_system_tls_context(target: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context that trusts the system's root certificates, or None.
-
-    None means that the URL does not ask for these certificates.
-    """
+    """Return a TLS context with the system's root certificates if the URL asks for it, or None."""
     if not target.trusts_system_roots:
         return None
     context = ssl.create_default_context()
@@ -165,23 +169,23 @@ def _set_socket_options(connection: DirectConnection, target: DatabaseUrl) -> No
         endpoint.setsockopt(*option)
 
 
-def is_out_of_files(error: BaseException) -> bool:
+def is_out_of_file_descriptors(error: BaseException) -> bool:
     """Return whether a connection failed because there were no free file descriptors.
 
     The process or the whole system may have reached its limit.
     """
-    if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
+    if isinstance(error, OSError) and error.errno in OUT_OF_FILE_DESCRIPTORS:
         return True
     return isinstance(error, socket.gaierror) and not _can_open_socket()
 
 
 def _can_open_socket() -> bool:
-    """Return whether the process has a file descriptor left for a socket.
+    """Return whether the process can open a socket, by opening one.
 
-    This is tried because the DNS resolver does not report that it had none.
+    The DNS resolver does not report a lack of file descriptors, so its errors do not show it.
     """
     try:
         socket.socket().close()
     except OSError as error:
-        return error.errno not in OUT_OF_FILES
+        return error.errno not in OUT_OF_FILE_DESCRIPTORS
     return True

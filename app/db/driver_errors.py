@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from ..exceptions import RecoveryConflict, ServiceUnavailable
-from .connector import is_out_of_files
+from .connector import is_out_of_file_descriptors
 
 log = logging.getLogger("case_server")
 
@@ -59,10 +59,10 @@ CONNECT_ERRORS = (
 
 
 @contextmanager
-def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise ``ServiceUnavailable`` (503) if the block raises one of these database errors.
+def map_to_unavailable(*errors: type[Exception]) -> Iterator[None]:
+    """Return a context manager that turns errors of these types into ``ServiceUnavailable`` (503).
 
-    ``asyncpg.DataError`` is raised unchanged, because it means that the request was invalid.
+    ``asyncpg.DataError`` is not turned into it, because it means that the request was invalid.
     """
     try:
         yield
@@ -73,8 +73,8 @@ def raise_unavailable_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
-    """Log a database error and return the ``ServiceUnavailable`` (503) to raise instead of it."""
-    if is_out_of_files(error):
+    """Log a database error and return the ``ServiceUnavailable`` (503) to raise instead."""
+    if is_out_of_file_descriptors(error):
         # The database may be fine: this process cannot open a socket to it.
         log.error(
             "out of file descriptors (%s): raise the limit on open files (ulimit -n), or lower "

@@ -25,13 +25,15 @@ UNLOCK = CompiledStatement(select(func.pg_advisory_unlock(_KEY)))
 async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None]:
     """Wait for the Postgres advisory lock with this name, and hold it during the block.
 
-    Acquire it before a transaction starts, because the snapshot of a transaction is as old as its
-    first SQL statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
+    Acquire the lock before a transaction starts. Otherwise the transaction's snapshot, which is
+    taken at its first SQL statement, may be older than the lock. Raises
+    ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
 
-    Behind a pooler in transaction mode the connection is in a transaction already, because a
+    Behind a pooler in transaction mode, the connection must already be in a transaction, because a
     session would lock on one server process and unlock on another. The lock is then held until the
-    end of this transaction. If it is not free, ``LockNotAvailableError`` is raised at once, so that
-    a retry has a newer snapshot, and waiting takes no server process from the pooler.
+    end of this transaction. If the lock is not free, ``LockNotAvailableError`` is raised at once.
+    The caller then retries with a newer snapshot, and no server process of the pooler is blocked by
+    waiting.
     """
     if connection.is_in_transaction():
         if not await TRY_LOCK.fetch_value(connection, name=name):

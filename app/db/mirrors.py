@@ -29,8 +29,8 @@ class Mirror(NamedTuple):
     """A package that ``sync`` copies from another server, and the state of its last sync.
 
     ``etag`` and ``last_modified`` were sent by the other server, so that the next sync can ask
-    whether the package changed. ``history`` and ``revision`` tell whether the local copy changed
-    since.
+    whether the package has changed. ``history`` and ``revision`` show whether the local copy has
+    changed since then.
     """
 
     url: str
@@ -41,10 +41,10 @@ class Mirror(NamedTuple):
     history: str
     revision: int
 
-    def is_unchanged(self, revision: Revision | None) -> bool:
+    def is_local_copy_unchanged(self, revision: Revision | None) -> bool:
         """Return whether the local copy is unchanged since the last sync.
 
-        ``revision`` is its present revision, or None if the copy does not exist.
+        ``revision`` is its current revision, or None if the copy does not exist.
         """
         if revision is None:
             return False
@@ -58,47 +58,44 @@ COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
-    """Return the mirror of the package at a source URL, or None."""
+    """Return the mirror of the package at a source URL, or None if ``sync`` does not copy it."""
     row = await database.fetch_one(_find(), url=url)
     return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that another server's list named at the last sync.
+    """Return the mirrors of all packages that ``sync`` found in the list at ``list_url``.
 
-    ``list_url`` is the URL of that list.
+    The list is the document list of another server.
     """
     return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 
-async def list_source_urls(database: Database, document: str) -> list[str]:
-    """Return the URLs from which ``sync`` copies the package of this document.
+async def list_source_urls(database: Database, document_id: str) -> list[str]:
+    """Return the URLs from which ``sync`` copies the package of a document.
 
-    ``document`` is its identifier. The list is empty if the document is not mirrored.
+    The list is empty if the document is not mirrored.
     """
-    rows = await database.fetch_all(_list_source_urls(), document_identifier=document)
+    rows = await database.fetch_all(_list_source_urls(), document_identifier=document_id)
     return [row["url"] for row in rows]
 
 
-async def count_entities(database: Database, document: str) -> int:
-    """Return how many live entities a framework has, including the definitions it contains.
+async def count_framework_entities(database: Database, document_id: str) -> int:
+    """Return how many entities a framework has, with its definitions, but without deleted entities.
 
-    ``document`` is the identifier of its document.
+    ``document_id`` is the identifier of its document.
     """
-    row = await database.fetch_one(_count_entities(), document_identifier=document)
+    row = await database.fetch_one(_count_entities(), document_identifier=document_id)
     assert row is not None
     return int(row["entities"])
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Store the source of a mirrored package and the state of its last sync.
-
-    This replaces an earlier state of the same source.
-    """
+    """Store a mirror, replacing the stored state of the last sync with the same source URL."""
     await database.execute(_save(), **mirror._asdict())
 
 
-async def delete_mirror(database: Database, url: str) -> None:
+async def stop_mirroring(database: Database, url: str) -> None:
     """Stop mirroring the package at a source URL; the local copy is not deleted."""
     await database.execute(_delete(), url=url)
 

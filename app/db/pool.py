@@ -31,13 +31,13 @@ import asyncpg
 
 from ..database_url import parse_database_url
 from ..exceptions import QueryTimeout, RecoveryConflict, ServiceUnavailable
-from .connector import connect, create_pool, is_out_of_files, open_connection
+from .connector import connect, create_pool, is_out_of_file_descriptors, open_connection
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
     POOLED_RETRYABLE,
     RETRYABLE,
-    raise_unavailable_on,
+    map_to_unavailable,
     to_service_unavailable,
 )
 from .locks import advisory_lock
@@ -62,10 +62,10 @@ ACQUIRE_TIMEOUT_SECONDS = 15.0
 TIMEOUT_CHECK_SECONDS = 0.1
 """Interval of the check for waiters and reads that exceeded their timeout."""
 
-SLOW_SCAN_SECONDS = 1.0
-"""Duration from which a scan counts as slow. While a quarter of the pool runs slow scans, further
-ones are cancelled when they become slow: with a million items and four slow filters at once, none
-of them ended within the read timeout, and all other lists got 503."""
+SLOW_READ_SECONDS = 1.0
+"""Duration from which a heavy read counts as slow. While a quarter of the pool runs slow reads,
+further ones are cancelled when they become slow: with a million items and four slow filters at
+once, none of them ended within the read timeout, and all other lists got 503."""
 
 SILENCE_SECONDS = 0.5
 """If no statement has returned for this time, check whether Postgres responds at all."""
@@ -111,7 +111,7 @@ def _build_set_local_statements(session: Mapping[str, str]) -> str:
     return "; ".join(f"SET LOCAL {name} = '{session[name]}'" for name in names)
 
 
-def report_unconfirmed_commit() -> ServiceUnavailable:
+def make_unconfirmed_commit_error() -> ServiceUnavailable:
     """Log that no standby confirmed a commit, and return the 503 error to raise for its request.
 
     The write is stored, but on the primary only, so a failover may lose it.
@@ -135,13 +135,13 @@ def _is_open(connection: Connection) -> bool:
         return False
 
 
-class WaitQueue:
-    """A first-in, first-out semaphore that limits how many requests use a connection at once.
+class TimeoutSemaphore:
+    """A fair semaphore that limits how many requests use a connection; waiting has a timeout.
 
-    Its waiters fail after a timeout. While permits are being released, a waiter may wait
-    ``ACQUIRE_TIMEOUT_SECONDS``; otherwise ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers
-    503 within two seconds. Waiters have no timer of their own: ``expire`` is called periodically
-    for all of them.
+    While other requests release permits, a request may wait ``ACQUIRE_TIMEOUT_SECONDS``. If no
+    permit is released, it fails after ``STALLED_TIMEOUT_SECONDS``, so that a stalled pool returns
+    503 within two seconds. Waiters have no timers of their own; ``expire_waiters`` must be called
+    periodically.
     """
 
     def __init__(self, size: int) -> None:
@@ -165,7 +165,7 @@ class WaitQueue:
             raise
 
     def release(self) -> None:
-        """Return a permit, which goes to the waiter that has waited longest, if any."""
+        """Return a permit, which goes to the longest-waiting caller, if any."""
         self._last_release = time.monotonic()
         while self._waiters:
             _, waiter = self._waiters.popleft()
@@ -174,8 +174,8 @@ class WaitQueue:
                 return
         self.free += 1
 
-    def expire(self, now: float) -> None:
-        """Fail all waiters whose timeout has passed at ``now``, a time of the monotonic clock."""
+    def expire_waiters(self, now: float) -> None:
+        """Fail all waiters whose timeout has passed at ``now``, a time on the monotonic clock."""
         is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
         timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
         while self._waiters and now - self._waiters[0][0] > timeout:
@@ -185,27 +185,24 @@ class WaitQueue:
 
 
 class AcquireContext:
-    """Context manager that acquires a connection of the pool for a block, then releases it.
+    """Context manager that acquires a connection from the pool for a block, then releases it.
 
     Behind a pooler, the block is a transaction. ``isolation`` is set for a block that writes; its
-    transaction then also has a lock timeout. This is a class because a generator would cost three
-    times as much.
+    transaction then also has a lock timeout. ``is_heavy`` is described at ``Database.acquire``.
     """
 
-    __slots__ = ("_connection", "_database", "_isolation", "_limit", "_transaction")
+    # A class, because a generator would cost three times as much.
+    __slots__ = ("_connection", "_database", "_is_heavy", "_isolation", "_transaction")
 
     def __init__(
-        self,
-        database: Database,
-        limit: WaitQueue | None = None,
-        isolation: Isolation | None = None,
+        self, database: Database, *, is_heavy: bool = False, isolation: Isolation | None = None
     ) -> None:
-        self._database, self._limit, self._isolation = database, limit, isolation
+        self._database, self._is_heavy, self._isolation = database, is_heavy, isolation
         self._transaction: Transaction | None = None
 
     async def __aenter__(self) -> Connection:
         """Acquire the connection. Raises ``ServiceUnavailable`` if none becomes free in time."""
-        self._connection = await self._database.acquire(self._limit)
+        self._connection = await self._database.acquire(is_heavy=self._is_heavy)
         if self._database.is_pooled:
             try:
                 await self._begin()
@@ -225,7 +222,8 @@ class AcquireContext:
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
         """Commit the block's transaction, or roll it back if the block failed with ``error``.
 
-        Returns the error to raise: that of the block or of the commit, or None.
+        Returns the error to raise, which is the block's error or the commit's, or None after
+        success.
         """
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
@@ -235,37 +233,37 @@ class AcquireContext:
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await (self._transaction.rollback() if error else self._transaction.commit())
         except TimeoutError:
-            return error or report_unconfirmed_commit()
+            return error or make_unconfirmed_commit_error()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
             return error or failure
         return error
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Release the connection after the block.
+        """Release the connection to the pool.
 
-        Raises ``ServiceUnavailable`` if the block failed with an error after which a retry may
-        succeed.
+        Raises ``ServiceUnavailable`` if the block failed because the database was unavailable, or
+        because of a conflict with another write.
         """
         if self._transaction:
             block_error, error = error, await self._end_transaction(error)
             if error is not block_error and not isinstance(error, CONNECTION_LOST):
                 # If the commit was cancelled, Postgres still has to end its wait.
-                self._database.release_after_cancel(self._connection, self._limit)
+                self._database.release_after_cancel(self._connection, is_heavy=self._is_heavy)
                 assert error
                 raise error
         if error is None:
-            self._database.release(self._connection, self._limit)
+            self._database.release(self._connection, is_heavy=self._is_heavy)
             if self._database.unconfirmed:
-                self._database.require_confirmed(self._connection)
+                self._database.require_standby_confirmation(self._connection)
             return
         if isinstance(error, QueryTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
-            self._database.release_after_cancel(self._connection, self._limit)
+            self._database.release_after_cancel(self._connection, is_heavy=self._is_heavy)
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover this server is a standby; a new connection finds the primary.
             self._connection.terminate()
-        await self._database.release_to_pool(self._connection, self._limit)
+        await self._database.release_after_error(self._connection, is_heavy=self._is_heavy)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise to_service_unavailable(error) from error
 
@@ -273,22 +271,23 @@ class AcquireContext:
 class ReadDeadline:
     """Context manager that cancels a read after the read timeout, and raises ``QueryTimeout``.
 
-    Like ``asyncio.timeout``, but cheaper: one task checks the deadlines of all reads, so that a
-    read needs no timer, which took 5 of the 35 us of CPU that asyncpg needs for a small read.
+    Like ``asyncio.timeout``, but cheaper, because one task checks the deadlines of all reads.
     """
 
+    # asyncio.timeout needs a timer for each read, which took 5 of the 35 us of CPU that asyncpg
+    # needs for a small read.
     __slots__ = (
         "_cancel_requests",
         "_deadlines",
         "_is_expired",
-        "_seconds",
         "_task",
+        "_timeout",
         "expires_at",
         "started_at",
     )
 
-    def __init__(self, deadlines: set[ReadDeadline], seconds: float) -> None:
-        self._deadlines, self._seconds = deadlines, seconds
+    def __init__(self, deadlines: set[ReadDeadline], timeout: float) -> None:
+        self._deadlines, self._timeout = deadlines, timeout
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -296,7 +295,7 @@ class ReadDeadline:
         self._task, self._cancel_requests = task, task.cancelling()
         self._is_expired = False
         self.started_at = time.monotonic()
-        self.expires_at = self.started_at + self._seconds
+        self.expires_at = self.started_at + self._timeout
         self._deadlines.add(self)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -305,16 +304,16 @@ class ReadDeadline:
             return
         is_only_request = self._task.uncancel() <= self._cancel_requests
         if is_only_request and isinstance(error, asyncio.CancelledError):
-            log.warning("a read exceeded the timeout of %g s and is cancelled", self._seconds)
-            raise QueryTimeout(self._seconds) from error
+            log.warning("a read exceeded the timeout of %g s and is cancelled", self._timeout)
+            raise QueryTimeout(self._timeout) from error
 
-    def expire(self, seconds: float | None = None) -> None:
-        """Cancel the task that reads; asyncpg then asks Postgres to cancel the SQL statement.
+    def cancel_read(self, timeout: float | None = None) -> None:
+        """Cancel the task that entered this context; asyncpg then cancels its SQL statement.
 
-        ``seconds`` is the timeout to name in the message of ``QueryTimeout``, if not the usual one.
+        ``timeout`` replaces the timeout in the message of ``QueryTimeout``, in seconds.
         """
         self._is_expired = True
-        self._seconds = seconds or self._seconds
+        self._timeout = timeout or self._timeout
         self._deadlines.discard(self)
         self._task.cancel()
 
@@ -334,12 +333,12 @@ class Database:
         self.is_pooled = parse_database_url(url).is_pooled is True
         self.is_standby = False
         """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
-        self._queue = WaitQueue(size)
-        self._scan_queue = WaitQueue(max(1, size // 2))
+        self._semaphore = TimeoutSemaphore(size)
+        self._heavy_read_semaphore = TimeoutSemaphore(max(1, size // 2))
         self._read_timeout = read_timeout
         self._read_deadlines: set[ReadDeadline] = set()
-        self._scan_deadlines: set[ReadDeadline] = set()
-        self._max_slow_scans = max(1, size // 4)
+        self._heavy_read_deadlines: set[ReadDeadline] = set()
+        self._max_slow_reads = max(1, size // 4)
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
         self._borrowed: dict[Connection, float] = {}
@@ -355,14 +354,14 @@ class Database:
     ) -> AsyncIterator[Database]:
         """Connect to the database at ``url``, and close all connections at the end of the block.
 
-        ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
+        ``read_timeout`` is in seconds; None means no timeout, as commands of the CLI need it.
         Raises ``ServiceUnavailable``.
         """
         is_pooled = parse_database_url(url).is_pooled
         session = SESSION
         if settings.synchronous_commit:
             session = SESSION | {"synchronous_commit": settings.synchronous_commit}
-        with raise_unavailable_on(*CONNECT_ERRORS):
+        with map_to_unavailable(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
                 min_size=1,
@@ -392,45 +391,38 @@ class Database:
             await pool.close()
 
     def connection(self) -> AcquireContext:
-        """Return a context manager that acquires a connection of the pool for its block."""
+        """Return a context manager that acquires a connection from the pool for its block."""
         return AcquireContext(self)
 
-    def scan_connection(self) -> AcquireContext:
-        """Return a context manager that acquires a connection for reads that may take long.
+    async def acquire(self, *, is_heavy: bool = False) -> Connection:
+        """Acquire a connection from the pool; the caller must release it.
 
-        At most half of the pool runs such reads, so that the other half can answer quick ones.
+        Set ``is_heavy`` for a read that may take a long time, such as a list or search. At most
+        half of the pool runs such reads, so that the other half can answer quick ones. Raises
+        ``ServiceUnavailable`` if no connection becomes free in time, or Postgres is unreachable.
         """
-        return AcquireContext(self, self._scan_queue)
-
-    async def acquire(self, limit: WaitQueue | None = None) -> Connection:
-        """Acquire a connection of the pool; the caller must release it.
-
-        ``limit`` is a queue for a kind of read that may not use the whole pool; a permit of it is
-        acquired as well. Raises ``ServiceUnavailable`` if no connection becomes free in time, or
-        Postgres is unreachable.
-        """
-        # Not raise_unavailable_on, because a generator would take a third of the time.
+        # Not map_to_unavailable, because a generator would take a third of the time.
         try:
-            if limit is None:
-                return await self._acquire(is_scan=False)
+            if not is_heavy:
+                return await self._acquire(is_heavy=False)
             self._require_reachable()
-            await limit.acquire()
+            await self._heavy_read_semaphore.acquire()
             try:
-                return await self._acquire(is_scan=True)
+                return await self._acquire(is_heavy=True)
             except BaseException:
-                limit.release()
+                self._heavy_read_semaphore.release()
                 raise
         except CONNECT_ERRORS as error:
             raise to_service_unavailable(error) from error
 
-    async def _acquire(self, *, is_scan: bool) -> Connection:
+    async def _acquire(self, *, is_heavy: bool) -> Connection:
         self._require_reachable()
-        await self._queue.acquire()
+        await self._semaphore.acquire()
         try:
             self._require_reachable()
-            connection = await self._pop_idle_or_open(is_scan=is_scan)
+            connection = await self._pop_idle_or_open(is_heavy=is_heavy)
         except BaseException as error:
-            self._queue.release()
+            self._semaphore.release()
             is_silent = time.monotonic() - self._last_answer > STALLED_TIMEOUT_SECONDS
             if isinstance(error, TimeoutError) and is_silent:
                 self._is_unreachable = True  # so that the other waiters fail at once
@@ -442,15 +434,16 @@ class Database:
         if self._is_unreachable:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
-    async def _pop_idle_or_open(self, *, is_scan: bool) -> Connection:
+    async def _pop_idle_or_open(self, *, is_heavy: bool) -> Connection:
         """Return an idle connection; if there is none, get one from asyncpg's pool.
 
-        The pool is slower, because asyncpg starts a task and a timer for each acquisition.
+        asyncpg's pool is slower, because it starts a task and a timer for each acquisition.
+        ``is_heavy`` is that of ``acquire``.
         """
-        # While the pool can open another connection, a scan leaves one idle for single reads,
-        # because connecting takes longer than a client waits while scans use all processors.
-        can_open = len(self._idle) <= self._queue.free
-        reserved = 1 if is_scan and can_open else 0
+        # While the pool can open another connection, a heavy read leaves one idle for quick ones,
+        # because connecting takes longer than a client waits while heavy reads use all processors.
+        can_open = len(self._idle) <= self._semaphore.free
+        reserved = 1 if is_heavy and can_open else 0
         while len(self._idle) > reserved:
             connection = self._idle.pop()
             if _is_open(connection):
@@ -459,71 +452,72 @@ class Database:
         # The permit guarantees that one is free, so this waits only if it has to connect.
         return await self._pool.acquire()
 
-    def release(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Make a connection available to the next request if its last SQL statement succeeded.
+    def release(self, connection: Connection, *, is_heavy: bool) -> None:
+        """Give a connection to the next request, after its SQL statements succeeded.
 
-        ``limit`` is the queue that was passed to ``acquire``.
+        After an error, call ``release_after_error`` instead. ``is_heavy`` is that of ``acquire``.
         """
         self._last_answer = time.monotonic()
         del self._borrowed[connection]
         self._idle.append(connection)
-        self._queue.release()
-        if limit:
-            limit.release()
+        self._release_permits(is_heavy=is_heavy)
 
-    async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Release a connection after an error: return it to asyncpg's pool, which checks its state.
+    async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
+        """Return a connection to asyncpg's pool, which checks its state and may close it.
 
-        ``limit`` is the queue that was passed to ``acquire``.
+        ``is_heavy`` is that of ``acquire``.
         """
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
             await self._pool.release(connection)
         finally:
-            self._queue.release()
-            if limit:
-                limit.release()
+            self._release_permits(is_heavy=is_heavy)
 
-    def release_after_cancel(self, connection: Connection, limit: WaitQueue | None) -> None:
+    def _release_permits(self, *, is_heavy: bool) -> None:
+        self._semaphore.release()
+        if is_heavy:
+            self._heavy_read_semaphore.release()
+
+    def release_after_cancel(self, connection: Connection, *, is_heavy: bool) -> None:
         """Release a connection in the background, once Postgres has cancelled its SQL statement.
 
-        ``limit`` is the queue that was passed to ``acquire``.
+        ``is_heavy`` is that of ``acquire``.
         """
-        task = asyncio.create_task(self._release_quietly(connection, limit))
+        task = asyncio.create_task(self._release_quietly(connection, is_heavy=is_heavy))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
 
-    async def _release_quietly(self, connection: Connection, limit: WaitQueue | None) -> None:
+    async def _release_quietly(self, connection: Connection, *, is_heavy: bool) -> None:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await self.release_to_pool(connection, limit)
+            await self.release_after_error(connection, is_heavy=is_heavy)
 
     async def _release_idle(self) -> None:
         while self._idle:
             await self._pool.release(self._idle.pop())
 
     async def _monitor_timeouts(self) -> None:
-        """Fail waiters and cancel reads whose timeout has passed, until this task is cancelled."""
+        """Periodically cancel the waiters and reads whose timeout has passed."""
         while True:
             await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
             now = time.monotonic()
-            self._queue.expire(now)
-            self._scan_queue.expire(now)
-            for deadline in [*self._read_deadlines, *self._scan_deadlines]:
+            self._semaphore.expire_waiters(now)
+            self._heavy_read_semaphore.expire_waiters(now)
+            for deadline in [*self._read_deadlines, *self._heavy_read_deadlines]:
                 if deadline.expires_at < now:
-                    deadline.expire()
-            slow_since = now - SLOW_SCAN_SECONDS
-            slow = [scan for scan in self._scan_deadlines if scan.started_at < slow_since]
+                    deadline.cancel_read()
+            slow_since = now - SLOW_READ_SECONDS
+            slow = [read for read in self._heavy_read_deadlines if read.started_at < slow_since]
             # The oldest may go on, because they are the nearest to their end.
-            slow.sort(key=lambda scan: scan.started_at)
-            for scan in slow[self._max_slow_scans :]:
-                scan.expire(SLOW_SCAN_SECONDS)
+            slow.sort(key=lambda read: read.started_at)
+            for read in slow[self._max_slow_reads :]:
+                read.cancel_read(SLOW_READ_SECONDS)
 
     async def _monitor_server(self) -> None:
-        """Terminate the connections in use if Postgres hangs: it still accepts, but never replies.
+        """Terminate the connections in use if Postgres accepts new connections but never replies.
 
-        A slow SQL statement alone is no sign of that, because it may take long. Postgres hangs if a
-        new connection gets no reply either.
+        A slow SQL statement alone is no sign of that, because it may take a long time. So a new
+        connection is opened to check whether Postgres replies.
         """
         last_idle_release = time.monotonic()
         while True:
@@ -531,11 +525,11 @@ class Database:
             if time.monotonic() - last_idle_release > MAX_IDLE_SECONDS:
                 await self._release_idle()
                 last_idle_release = time.monotonic()
-            limit = time.monotonic() - SILENCE_SECONDS
-            waiting = [connection for connection, since in self._borrowed.items() if since < limit]
-            if self._is_unreachable or (waiting and self._last_answer < limit):
+            cutoff = time.monotonic() - SILENCE_SECONDS
+            waiting = [connection for connection, since in self._borrowed.items() if since < cutoff]
+            if self._is_unreachable or (waiting and self._last_answer < cutoff):
                 is_responding = await self._is_server_responding()
-                self._is_unreachable = not is_responding and self._last_answer < limit
+                self._is_unreachable = not is_responding and self._last_answer < cutoff
             for connection in waiting if self._is_unreachable else ():
                 if connection in self._borrowed:
                     connection.terminate()
@@ -543,14 +537,14 @@ class Database:
     async def _monitor_commits(self) -> None:
         """Cancel commits that wait too long for a standby to confirm them.
 
-        Postgres would wait without limit, and has stored the write already. Behind a pooler, the
+        Postgres would wait indefinitely, although the write is already stored. Behind a pooler, the
         commit itself has a timeout.
         """
         noticed: dict[int, float] = {}
         while True:
             await asyncio.sleep(COMMIT_CHECK_SECONDS)
-            limit = time.monotonic() - COMMIT_CHECK_SECONDS
-            slow = [connection for connection, since in self._borrowed.items() if since < limit]
+            cutoff = time.monotonic() - COMMIT_CHECK_SECONDS
+            slow = [connection for connection, since in self._borrowed.items() if since < cutoff]
             if not slow or self.is_pooled or self.is_standby:
                 noticed.clear()
                 continue
@@ -562,8 +556,9 @@ class Database:
     ) -> dict[int, float]:
         """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
 
-        ``noticed`` maps the process ID of each waiting commit to the time at which a poll first saw
-        it wait. Returns the same for the commits that still wait, for the next poll.
+        ``slow`` are the connections whose commits may be waiting. ``noticed`` maps the process ID
+        of each commit to the time at which this method first saw it wait. Returns ``noticed`` for
+        the next call: without commits that have ended, and with those that started to wait.
         """
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
@@ -577,11 +572,11 @@ class Database:
                     del waiting[pid]
         return waiting
 
-    def require_confirmed(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if no standby confirmed a connection's last commit."""
+    def require_standby_confirmation(self, connection: Connection) -> None:
+        """Raise ``ServiceUnavailable`` if no standby has confirmed a connection's last commit."""
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
-            raise report_unconfirmed_commit()
+            raise make_unconfirmed_commit_error()
 
     async def _is_server_responding(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""
@@ -593,79 +588,79 @@ class Database:
             return True
         except CONNECT_ERRORS as error:
             # Without a file descriptor to connect with, the state of Postgres is unknown.
-            return is_out_of_files(error)
+            return is_out_of_file_descriptors(error)
         connection.terminate()
         return True
 
     @asynccontextmanager
-    async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
+    async def open_snapshot(self, *, is_heavy: bool = False) -> AsyncIterator[Connection]:
         """Open a read-only transaction in which all SQL statements see the same state of the data.
 
-        Set ``scans`` if they may take long: they then count as reads of ``scan_connection``.
+        Set ``is_heavy`` if they may take a long time; see ``acquire``.
         """
-        acquire = self.scan_connection() if scans else self.connection()
         async with (
-            acquire as connection,
+            AcquireContext(self, is_heavy=is_heavy) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a read and return its first row, or None.
+        """Run a quick query with these parameter values, and return its first row or None.
 
-        ``values`` are the parameters of the SQL statement. Raises ``QueryTimeout``.
+        Raises ``QueryTimeout``.
         """
-        rows = await self._fetch(None, statement, values)
+        rows = await self._fetch(statement, values)
         return rows[0] if rows else None
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Run a read that is quick, because it uses an index, and return its rows.
+        """Run a quick query, such as an index lookup, with these parameter values; return its rows.
 
-        ``values`` are the parameters of the SQL statement. Raises ``QueryTimeout``.
+        Raises ``QueryTimeout``. For queries that may take a long time, use ``run_heavy_read``.
         """
-        return await self._fetch(None, statement, values)
+        return await self._fetch(statement, values)
 
-    async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Run a read that may take long, such as a list, filter or search, and return its rows.
+    async def run_heavy_read(
+        self, statement: CompiledStatement, **values: Any
+    ) -> list[asyncpg.Record]:
+        """Run a query that may take a long time, such as a list, filter or search; return its rows.
 
-        At most half of the pool runs such reads, so that the other half can answer requests for
-        single entities; at most a quarter of the pool runs slow ones, so that quick lists do not
-        wait for them. Raises ``QueryTimeout``.
+        At most half of the pool runs such queries, so that the other half can answer requests for
+        single entities. At most a quarter of the pool runs queries that take over
+        ``SLOW_READ_SECONDS``, so that quick lists do not wait for them. Raises ``QueryTimeout``.
         """
-        return await self._fetch(self._scan_queue, statement, values)
+        return await self._fetch(statement, values, is_heavy=True)
 
     async def _fetch(
-        self, limit: WaitQueue | None, statement: CompiledStatement, values: dict[str, Any]
+        self, statement: CompiledStatement, values: dict[str, Any], *, is_heavy: bool = False
     ) -> list[asyncpg.Record]:
-        is_scan = limit is not None
         for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
             try:
-                async with AcquireContext(self, limit) as connection:
-                    with self.read_deadline(is_scan=is_scan):
+                async with AcquireContext(self, is_heavy=is_heavy) as connection:
+                    with self.read_deadline(is_heavy=is_heavy):
                         return await connection.fetch(statement.sql, *statement.bind(values))
             except RecoveryConflict:
                 await asyncio.sleep(pause)
-        async with AcquireContext(self, limit) as connection:
-            with self.read_deadline(is_scan=is_scan):
+        async with AcquireContext(self, is_heavy=is_heavy) as connection:
+            with self.read_deadline(is_heavy=is_heavy):
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
-    def read_deadline(self, *, is_scan: bool = False) -> AbstractContextManager[None]:
+    def read_deadline(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
         """Return a context manager that raises ``QueryTimeout`` if its block takes too long.
 
-        With ``is_scan``, the block is a read that may take long, such as a list.
+        Set ``is_heavy`` for a block that may take a long time, such as a list.
         """
         if self._read_timeout is None:
             return nullcontext()
-        deadlines = self._scan_deadlines if is_scan else self._read_deadlines
+        deadlines = self._heavy_read_deadlines if is_heavy else self._read_deadlines
         return ReadDeadline(deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a SQL statement that writes, and return its first row or None; it has no timeout."""
+        """Run a SQL statement that writes, without a timeout; return its first row or None."""
         async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
 
-    async def run_write(
+    async def run_write_with_retry(
         self,
         write: Callable[[Connection], Awaitable[Result]],
         lock_name: str,
@@ -701,7 +696,11 @@ class Database:
         lock_name: str,
         isolation: Isolation,
     ) -> Result:
-        """Run a write behind a pooler, where each attempt is a transaction that holds the lock."""
+        """Run a write behind a pooler, where each attempt is a transaction of its own.
+
+        After a conflict, each attempt also takes the advisory lock ``lock_name`` in its
+        transaction.
+        """
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):
@@ -722,7 +721,7 @@ class Database:
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Make writes with this lock name take the lock at once if they start during the block."""
+        """Return a context manager during which new writes with this lock name lock at once."""
         self._contended[lock_name] += 1
         try:
             yield

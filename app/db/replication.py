@@ -36,9 +36,10 @@ STATUS = CompiledStatement(
 
 
 class ReplicationMonitor:
-    """Polls whether the database is a primary or a standby, and whether a standby gets its WAL.
+    """Polls whether the database is a primary or a standby, and whether a standby receives WAL.
 
-    The result decides whether the server accepts writes, and whether its reads may be out of date.
+    The result decides whether the server accepts writes, and whether it reports that its data may
+    be out of date.
     """
 
     def __init__(self, database: Database) -> None:
@@ -46,7 +47,7 @@ class ReplicationMonitor:
         self._last_received = -math.inf
 
     @property
-    def is_silent(self) -> bool:
+    def has_lost_primary(self) -> bool:
         """Whether the database is a standby that lost its primary over two seconds ago.
 
         Its data may then be out of date.

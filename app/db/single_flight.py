@@ -22,7 +22,7 @@ MAX_WAIT_SECONDS = 0.2
 class SingleFlight(Generic[Key, Result]):
     """Lets concurrent calls for the same key share one query instead of running one each.
 
-    As a rule, at most one query runs per key at a time.
+    At most one query runs per key at a time, unless it takes over ``MAX_WAIT_SECONDS``.
     """
 
     def __init__(self, query: Callable[[Key], Awaitable[Result]]) -> None:
@@ -32,10 +32,11 @@ class SingleFlight(Generic[Key, Result]):
         self._queued: dict[Key, asyncio.Task[Result]] = {}
         """The query after it, which has not started."""
 
-    async def do(self, key: Key) -> Result:
-        """Return the query's result for a key, as of a time after this call started.
+    async def fetch(self, key: Key) -> Result:
+        """Return a result of the query for a key that is no older than this call.
 
-        Other callers who wait for the same key get the same result. Raises what the query raises.
+        If a query for the key is running, this call waits for the next one and shares its result
+        with other waiting calls. Raises what the query raises.
         """
         if key in self._queued:
             return await asyncio.shield(self._queued[key])

@@ -17,10 +17,13 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 # The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A SQL compiler that hides parameter values from Postgres, so that it reuses query plans."""
+    """A SQL compiler that hides parameter values from Postgres' planner.
+
+    Postgres then reuses one query plan instead of planning for each set of values.
+    """
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
-        """Render a parameter as a scalar subquery, which the planner does not evaluate."""
+        """Render a parameter as a scalar subquery, whose value the planner does not see."""
         parameter = super().render_bind_cast(type_, dbapi_type, sqltext)
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"
@@ -29,17 +32,17 @@ class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-def
 class CompiledStatement:
     """A SQL statement compiled once, with the names and default values of its parameters.
 
-    Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached.
-
-    ``has_generic_plan`` is for statements whose best plan is the same for all values, such as
-    lookups by identifier. Postgres plans a prepared statement again for each execution if that
-    looks cheaper than a plan for any values. Without statistics it often does: planning then took
-    0.28 ms of GET CFItemAssociations, running it 0.1 ms. If the planner cannot see the values, a
-    plan for these values costs the same plus the planning, so from the sixth execution of a
-    connection Postgres uses one plan. Unlike ``plan_cache_mode``, this needs no session state.
+    Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached. Set
+    ``has_generic_plan`` for a statement whose best query plan is the same for all values, such as a
+    lookup by identifier: Postgres then plans it once per connection.
     """
 
     def __init__(self, clause: ClauseElement, *, has_generic_plan: bool = False) -> None:
+        # Postgres plans a prepared statement again for each execution if a plan for the given
+        # values looks cheaper than the generic plan. Without statistics it often does: planning
+        # then took 0.28 ms of GET CFItemAssociations, running it 0.1 ms. If the planner cannot see
+        # the values, both plans cost the same, so Postgres uses the generic plan from the sixth
+        # execution on a connection. Unlike plan_cache_mode, this needs no session state.
         compiled = (
             _GenericPlanCompiler(DIALECT, clause)
             if has_generic_plan
@@ -58,34 +61,22 @@ class CompiledStatement:
     def bind(self, values: dict[str, Any]) -> list[Any]:
         """Return the parameter values as the positional list that asyncpg expects.
 
-        Missing ones get their defaults.
+        Missing values get their defaults.
         """
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
-        """Run the SQL statement on a connection and return its rows.
-
-        ``values`` are its parameters.
-        """
+        """Run the SQL statement with these parameter values, and return its rows."""
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> asyncpg.Record | None:
-        """Run the SQL statement on a connection and return its first row, or None.
-
-        ``values`` are its parameters.
-        """
+        """Run the SQL statement with these parameter values, and return its first row or None."""
         return await connection.fetchrow(self.sql, *self.bind(values))
 
     async def fetch_value(self, connection: AnyConnection, /, **values: Any) -> Any:
-        """Run the SQL statement and return the first column of its first row, or None.
-
-        ``values`` are its parameters.
-        """
+        """Run the SQL statement with these parameter values, and return its first value or None."""
         return await connection.fetchval(self.sql, *self.bind(values))
 
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
-        """Run the SQL statement on a connection and discard its rows.
-
-        ``values`` are its parameters.
-        """
+        """Run the SQL statement with these parameter values, and discard its rows."""
         await connection.execute(self.sql, *self.bind(values))

@@ -192,7 +192,7 @@ class Namespace:
         async with self._change_lock:
             clone = self.current
             clone.is_written = True
-            await auth_store.add_signing_key(
+            await auth_store.rotate_signing_key(
                 clone.database, key.kid, key.private_pem, delete_older=revoke
             )
             clone.keys = await load_signing_keys(clone.database)

@@ -177,7 +177,7 @@ class Syncer:
         for mirror in before:
             current = urls.get(mirror.document_identifier)
             if current not in {None, mirror.url} and not self.dry_run:
-                await mirrors.delete_mirror(self.database, mirror.url)
+                await mirrors.stop_mirroring(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
         """Sync the package at a URL, which may also be the URL of the package's document."""
@@ -216,7 +216,7 @@ class Syncer:
         self, result: SyncResult, mirror: Mirror, list_url: str | None
     ) -> None:
         result.status, result.document = "unchanged", mirror.document_identifier
-        count = await mirrors.count_entities(self.database, mirror.document_identifier)
+        count = await mirrors.count_framework_entities(self.database, mirror.document_identifier)
         result.counts = ChangeCounts(0, 0, count, 0)
         if mirror.list_url != list_url and not self.dry_run:
             await mirrors.save_mirror(self.database, mirror._replace(list_url=list_url))
@@ -262,7 +262,7 @@ class Syncer:
         user gave. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
-        if mirror and mirror.is_unchanged(
+        if mirror and mirror.is_local_copy_unchanged(
             await self._fetch_current_revision(mirror.document_identifier)
         ):
             validators = (mirror.etag, mirror.last_modified)
@@ -287,7 +287,7 @@ class Syncer:
                 else:
                     await self._delete_document(document, result)
                 if not self.dry_run:
-                    await mirrors.delete_mirror(self.database, mirror.url)
+                    await mirrors.stop_mirroring(self.database, mirror.url)
         except CaseServerError as error:
             result.status, result.reason = "failed", str(error)
         return result

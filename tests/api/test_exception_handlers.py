@@ -108,7 +108,7 @@ async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr(Database, "scan", broken)
+    monkeypatch.setattr(Database, "run_heavy_read", broken)
     answer = await client.get(f"{profile.prefix}/CFItems", headers={"X-Request-ID": "find-me"})
     assert answer.status_code == 500
     assert_status_info(answer, profile)

@@ -122,7 +122,7 @@ async def test_both_secrets_work_during_rotation(
     for secret in (SECRET, OTHER):
         assert await clients.authenticate([(robot, secret)], HERE)
     (listed,) = await auth_store.list_clients(database)
-    assert (listed.secrets, listed.next_end is not None) == (2, True)
+    assert (listed.secret_count, listed.next_secret_expiry is not None) == (2, True)
 
     third = generate_secret()
     await auth_store.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
@@ -150,7 +150,7 @@ async def test_invalid_client_operations_raise(database: Database, robot: str) -
     with pytest.raises(NotFound, match="unknown"):
         await auth_store.rotate_client_secret(database, "unknown", OTHER_HASH, timedelta(0))
     with pytest.raises(NotFound, match="unknown"):
-        await auth_store.remove_client(database, "unknown")
+        await auth_store.delete_client(database, "unknown")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ async def issuer(
         return await load_signing_keys(database)
 
     new = generate_signing_key()
-    await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=False)
     yield LocalIssuer(await reload(), "http://case.test", 3600, load_keys=reload)
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
 
@@ -179,7 +179,7 @@ async def test_tokens_of_removed_client_are_rejected(
 
     await follower.refresh()
     assert verifier.get_cached(token)
-    await auth_store.remove_client(database, robot)
+    await auth_store.delete_client(database, robot)
     await follower.refresh()
     assert verifier.get_cached(token) is None
     with pytest.raises(Unauthorized, match="its client was removed"):
@@ -200,7 +200,7 @@ async def test_new_key_is_loaded_by_other_process(
     verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
     before, _ = issuer.issue("first", READ)
     new = generate_signing_key()
-    await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=False)
     elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
@@ -223,7 +223,7 @@ async def test_tokens_of_deleted_key_are_rejected(
     await verifier.verify(token)
     new = generate_signing_key()
     try:
-        await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=True)
+        await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=True)
         await follower.refresh()
         assert issuer.kids == [new.kid]
         with pytest.raises(Unauthorized, match="does not have"):
@@ -243,7 +243,9 @@ async def test_expired_keys_are_deleted(
             key.kid,
             key.private_pem,
         )
-    await auth_store.add_signing_key(database, made[3].kid, made[3].private_pem, delete_older=False)
+    await auth_store.rotate_signing_key(
+        database, made[3].kid, made[3].private_pem, delete_older=False
+    )
     left = {listed.kid for listed in await auth_store.list_signing_keys(database)}
     assert made[0].kid not in left
     assert {key.kid for key in made[1:]} <= left

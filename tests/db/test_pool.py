@@ -85,7 +85,7 @@ async def test_statements_of_a_snapshot_see_the_same_state(settings: Settings, c
     count = CompiledStatement(text("SELECT count(*) AS total FROM changes"))
     async with (
         Database.open(settings.database_url, settings) as database,
-        database.snapshot() as connection,
+        database.open_snapshot() as connection,
     ):
         before = await connection.fetchval(count.sql)
         insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('x', 'x', 'create')"
@@ -215,7 +215,7 @@ async def test_write_is_retried_after_conflicts_and_returns_503_at_last(
                     await connection.execute(CONFLICT.format(code))
                 return len(attempts)
 
-            return await database.run_write(write, "lock name")
+            return await database.run_write_with_retry(write, "lock name")
 
         assert await write_with_conflicts(0) == 1
         assert await write_with_conflicts(1) == 2

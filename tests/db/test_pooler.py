@@ -53,9 +53,9 @@ async def test_transactions_have_the_settings_of_sessions(url: str, settings: Se
         seen.append((values[0], values[1]))
 
     async with Database.open(parse_database_url(url).with_pooler_parameter(), settings) as database:
-        await database.run_write(write, "a name")
-        await database.run_write(write, "a name", isolation="read_committed")
-        async with database.snapshot() as connection:
+        await database.run_write_with_retry(write, "a name")
+        await database.run_write_with_retry(write, "a name", isolation="read_committed")
+        async with database.open_snapshot() as connection:
             assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
     assert seen == [("repeatable read", "10s"), ("read committed", "10s")]
     # Nothing stays behind in the sessions that other clients of the pooler use.
@@ -75,8 +75,8 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
         await asyncio.sleep(0.01)
 
     async with Database.open(parse_database_url(url).with_pooler_parameter(), settings) as database:
-        await database.run_write(insert.execute, "pooler")
-        await asyncio.gather(*(database.run_write(write, "pooler") for _ in range(40)))
+        await database.run_write_with_retry(insert.execute, "pooler")
+        await asyncio.gather(*(database.run_write_with_retry(write, "pooler") for _ in range(40)))
         async with database.connection() as connection:
             version = await connection.fetchval(
                 "SELECT version FROM revisions WHERE scope = 'pooler'"

@@ -45,7 +45,7 @@ async def no_statement_sleeps(execute: Execute) -> None:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("read", ["scan", "fetch_all", "fetch_one"])
+@pytest.mark.parametrize("read", ["run_heavy_read", "fetch_all", "fetch_one"])
 async def test_slow_statement_is_cancelled_and_its_connection_reused(
     settings: Settings, execute: Execute, read: str
 ) -> None:
@@ -61,22 +61,22 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     assert int(raised.value.headers["Retry-After"]) >= 1
 
 
-async def test_slow_scans_leave_connections_to_quick_ones(
+async def test_slow_heavy_reads_leave_connections_to_quick_ones(
     settings: Settings, execute: Execute
 ) -> None:
-    """Of a pool of eight, four connections run scans, and two of them slow ones."""
+    """Of a pool of eight, four connections run heavy reads, and two of them slow ones."""
     async with opened(settings, pool_size=8, read_timeout=20) as database:
-        scans = [asyncio.create_task(database.scan(SLEEP)) for _ in range(6)]
+        heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
         for _ in range(20):
-            assert await database.scan(BACKEND)
+            assert await database.run_heavy_read(BACKEND)
             await asyncio.sleep(0.1)
-        done, running = await asyncio.wait(scans, timeout=1)
-        assert len(running) == database._max_slow_scans == 2
-        for scan in done:
+        done, running = await asyncio.wait(heavy_reads, timeout=1)
+        assert len(running) == database._max_slow_reads == 2
+        for read in done:
             with pytest.raises(QueryTimeout, match=r"took longer than 1 s and was cancelled"):
-                scan.result()
-        for scan in running:
-            scan.cancel()
+                read.result()
+        for read in running:
+            read.cancel()
         await asyncio.gather(*running, return_exceptions=True)
     await asyncio.wait_for(no_statement_sleeps(execute), 30)
 
@@ -88,7 +88,7 @@ async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
 
 async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=None) as database:
-        assert await database.scan(CompiledStatement(text("SELECT pg_sleep(0.5)")))
+        assert await database.run_heavy_read(CompiledStatement(text("SELECT pg_sleep(0.5)")))
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
@@ -108,7 +108,7 @@ async def test_expired_deadline_raises_timeout_unless_its_task_is_cancelled_too(
     task = asyncio.create_task(read())
     await asyncio.sleep(0)
     (deadline,) = deadlines
-    deadline.expire()
+    deadline.cancel_read()
     if is_cancelled:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -167,28 +167,28 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
         assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # a cancel request needs a new connection
         with pytest.raises(QueryTimeout):
-            await database.scan(SLEEP)
+            await database.run_heavy_read(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
         assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
 
 
-async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
+async def test_heavy_reads_take_at_most_half_of_the_pool(settings: Settings) -> None:
     async with opened(settings, pool_size=4, read_timeout=None) as database:
-        scans = [asyncio.create_task(database.scan(SLEEP)) for _ in range(6)]
+        heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
         try:
-            done, running = await asyncio.wait(scans, timeout=15)
+            done, running = await asyncio.wait(heavy_reads, timeout=15)
             assert (len(done), len(running)) == (4, 2)
-            for scan in done:
-                error = scan.exception()
+            for read in done:
+                error = read.exception()
                 assert isinstance(error, ServiceUnavailable)
                 assert error.headers["Retry-After"]
             assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
         finally:
-            for scan in scans:
-                scan.cancel()
-            await asyncio.gather(*scans, return_exceptions=True)
+            for read in heavy_reads:
+                read.cancel()
+            await asyncio.gather(*heavy_reads, return_exceptions=True)
 
 
 async def test_package_timeout_applies_to_each_batch(settings: Settings, client: Any) -> None:

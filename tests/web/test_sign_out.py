@@ -89,14 +89,14 @@ async def test_sign_out_with_invalid_token_stores_nothing(
         browser.cookies.set(SESSION_COOKIE, token)
         answer = await browser.post("/sign-out")
         assert answer.status_code == 303
-    assert await auth_store.list_revoked_tokens(database) == frozenset()
+    assert await auth_store.list_revoked_token_ids(database) == frozenset()
 
 
 async def test_expired_revocations_are_deleted(
     browser: httpx.AsyncClient, database: Database, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await execute("INSERT INTO revoked_tokens VALUES ('old', now() - interval '1 hour')")
-    assert await auth_store.list_revoked_tokens(database) == frozenset()
+    assert await auth_store.list_revoked_token_ids(database) == frozenset()
     await sign_out(browser)
     rows = await execute("SELECT jti FROM revoked_tokens")
     assert len(rows) == 1

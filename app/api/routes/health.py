@@ -59,7 +59,7 @@ async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
     problem = ""
     if "write" in request.query_params:
         problem = "the database is a standby, which is read-only: use the primary server"
-    elif state.replication.is_silent:
+    elif state.replication.has_lost_primary:
         problem = "the standby does not receive the changes of its primary server"
     if problem:
         raise ServiceUnavailable(problem, headers={"Retry-After": "2"})

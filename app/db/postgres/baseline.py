@@ -82,7 +82,7 @@ async def restore_baseline(database: Database) -> None:
             await connection.execute(RESTORE)
         await feed.reset_history(connection)
 
-    await database.run_write(restore, BASELINE_SCHEMA)
+    await database.run_write_with_retry(restore, BASELINE_SCHEMA)
 
 
 def _save_statements() -> Iterator[str]:

@@ -15,7 +15,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from ...database_url import DatabaseUrl, find_nearest_parameter, parse_database_url
 from ...exceptions import CommandError
-from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
+from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_file_descriptors
 from ..driver_errors import CONNECT_ERRORS
 
 OUT_OF_FILES = (
@@ -130,7 +130,7 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
 
 
 def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
-    if is_out_of_files(error):
+    if is_out_of_file_descriptors(error):
         return OUT_OF_FILES
     message = str(error) or type(error).__name__
     match error:

@@ -62,7 +62,7 @@ async def list_write_transactions(
     ``document`` is the identifier of its document. Rows of (written_at, changes): the time of the
     last change, the number of changes. Raises ``QueryTimeout``.
     """
-    return await database.scan(_compile_writes(), document=document, limit=limit)
+    return await database.run_heavy_read(_compile_writes(), document=document, limit=limit)
 
 
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
@@ -70,7 +70,7 @@ async def count_changed_entities(database: Database, period: Period) -> dict[str
 
     The result is like {"added": 3, "deleted": 1}, without zeros. Raises ``QueryTimeout``.
     """
-    rows = await database.scan(_compile_counts(), **period._asdict())
+    rows = await database.run_heavy_read(_compile_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
 
 
@@ -89,7 +89,7 @@ async def list_changed_entities(
     last one, or None. Raises ``QueryTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
-    return await database.scan(_compile_changed_entities(), **period._asdict(), **page)
+    return await database.run_heavy_read(_compile_changed_entities(), **period._asdict(), **page)
 
 
 @cache

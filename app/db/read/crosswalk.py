@@ -42,7 +42,7 @@ async def list_related_items(
     Raises ``QueryTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
-    return await database.scan(_compile_related_items(), **values)
+    return await database.run_heavy_read(_compile_related_items(), **values)
 
 
 async def list_unrelated_items(
@@ -59,7 +59,9 @@ async def list_unrelated_items(
     number of all such items. Raises ``QueryTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
-    return await database.scan(_compile_unrelated_items(side), **values, limit=limit, offset=offset)
+    return await database.run_heavy_read(
+        _compile_unrelated_items(side), **values, limit=limit, offset=offset
+    )
 
 
 def _select_pairs() -> CTE:

@@ -136,7 +136,7 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> F
 
 
 async def _fetch_page(database: Database, position: FeedCursor | None, limit: int) -> FeedPage:
-    async with database.snapshot(scans=True) as connection:
+    async with database.open_snapshot(is_heavy=True) as connection:
         now = await _select_now().fetch_one(connection)
         assert now is not None
         if position and position.history != now["history"]:

@@ -53,7 +53,9 @@ async def list_frameworks(
     that of the document, ``total`` the number of frameworks found, ``items`` the number of items of
     each. Raises ``QueryTimeout``.
     """
-    return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
+    return await database.run_heavy_read(
+        _frameworks(), contains=contains, limit=limit, offset=offset
+    )
 
 
 async def summarize_frameworks(

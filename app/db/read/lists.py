@@ -84,7 +84,7 @@ async def fetch_page(
     by identifier.
     """
     statement, values = prepare_list_statement(resource, query, derivation, base_url)
-    rows = await database.scan(statement, **values)
+    rows = await database.run_heavy_read(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
         await item_counts.compact_item_counts(database)

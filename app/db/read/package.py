@@ -112,7 +112,7 @@ async def open_framework_snapshot(
     Everything is read from the same state of the data. Raises ``NotFound`` if there is no live
     framework of this identifier.
     """
-    async with database.snapshot() as connection:
+    async with database.open_snapshot() as connection:
         with database.read_deadline():
             row = await _find().fetch_one(connection, identifier=identifier)
         if not row:

@@ -61,7 +61,7 @@ async def diff_package(database: Database, package: Package) -> PackageDiff:
     document = package.document_identifier
     row = await database.fetch_one(_document_body(), document=document)
     suffix = build_document_link_suffix(row["body"]) if row else ""
-    rows = await database.scan(_digests(), document=document, link_suffix=suffix)
+    rows = await database.run_heavy_read(_digests(), document=document, link_suffix=suffix)
     stored = {
         (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
     }

@@ -92,7 +92,7 @@ class Revisions:
 
         Concurrent calls for the same identifier share one query. Raises ``NotFound``.
         """
-        return await self._single_flight.do(identifier)
+        return await self._single_flight.fetch(identifier)
 
     async def _load(self, identifier: str) -> Revision:
         last = self._last.get(identifier)
@@ -152,7 +152,7 @@ class Revisions:
         """
         key = _document_state(revision)
         if key not in self._has_foreign_nodes:
-            async with self.database.snapshot() as connection:
+            async with self.database.open_snapshot() as connection:
                 current = await fetch_revision(connection, revision.document_identifier)
                 if current is None or _document_state(current) != key:
                     return True

@@ -143,7 +143,9 @@ async def search_items(
     if queries.code == EMPTY_CODE:
         return []
     values = {**queries._asdict(), "document": document}
-    return await database.scan(_search(document is not None), **values, limit=limit, offset=offset)
+    return await database.run_heavy_read(
+        _search(document is not None), **values, limit=limit, offset=offset
+    )
 
 
 def _bound(name: str) -> BindParameter[str]:

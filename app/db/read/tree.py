@@ -62,7 +62,7 @@ async def fetch_children(
     ``always_include``.
     """
     values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
-    return await database.scan(_compile_children(), document=document, **values, offset=0)
+    return await database.run_heavy_read(_compile_children(), document=document, **values, offset=0)
 
 
 async def fetch_more_children(
@@ -73,7 +73,9 @@ async def fetch_more_children(
     The rows are those of ``fetch_children``.
     """
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
-    return await database.scan(_compile_children(), document=document, **values, offset=offset)
+    return await database.run_heavy_read(
+        _compile_children(), document=document, **values, offset=offset
+    )
 
 
 async def fetch_roots(
@@ -85,7 +87,7 @@ async def fetch_roots(
     package. ``always_include``, ``limit`` and the rows are as in ``fetch_children``.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
-    return await database.scan(_compile_roots(), document=document, **values)
+    return await database.run_heavy_read(_compile_roots(), document=document, **values)
 
 
 async def fetch_paths(

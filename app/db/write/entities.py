@@ -177,7 +177,9 @@ async def _run_put_statements(
                 break
         return outcome
 
-    outcome = await database.run_write(transaction, f"{resource.name} {entity.identifier}")
+    outcome = await database.run_write_with_retry(
+        transaction, f"{resource.name} {entity.identifier}"
+    )
     assert outcome is not None
     return outcome
 

@@ -134,7 +134,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
                     raise _DryRunRollback
         return result
 
-    return await database.run_write(transaction, package.document_identifier)
+    return await database.run_write_with_retry(transaction, package.document_identifier)
 
 
 async def _write_in_transaction(

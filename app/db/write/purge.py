@@ -73,7 +73,7 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
         await (transaction.rollback() if dry_run else transaction.commit())
         return counts
 
-    return await database.run_write(run_transaction, lock_name="purge")
+    return await database.run_write_with_retry(run_transaction, lock_name="purge")
 
 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:

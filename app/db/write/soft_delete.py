@@ -143,7 +143,9 @@ async def _run_locked(
                     raise _DeletionRollback
         return changes
 
-    return await database.run_write(transaction, lock_name="removal", isolation="read_committed")
+    return await database.run_write_with_retry(
+        transaction, lock_name="removal", isolation="read_committed"
+    )
 
 
 @cache
