@@ -44,7 +44,7 @@ def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
 
     async def run(database: Database) -> Counter[tuple[str, str]]:
         try:
-            return await soft_delete.delete(database, resource, identifier)
+            return await soft_delete.delete_entity(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
                 raise await make_unknown_framework_error(database, identifier) from error
@@ -74,7 +74,7 @@ def undelete_entity(kind: str, identifier: str, database_url: str | None) -> Non
 
     async def run(database: Database) -> soft_delete.UndeleteResult:
         try:
-            return await soft_delete.undelete(database, resource, identifier)
+            return await soft_delete.undelete_entity(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
                 raise await make_unknown_deleted_framework_error(database, identifier) from error

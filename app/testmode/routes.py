@@ -242,12 +242,12 @@ def _add_deletion_routes(router: APIRouter, resource: ResourceType) -> None:
 
     async def soft_delete_entity(identifier: str, request: Request) -> Response:
         async with get_namespace(request).use_app_state(writes=True) as app_state:
-            changes = await soft_delete.delete(app_state.database, resource, identifier)
+            changes = await soft_delete.delete_entity(app_state.database, resource, identifier)
         return json_response({"changes": _count_by_kind(changes)})
 
     async def undelete_entity(identifier: str, request: Request) -> Response:
         async with get_namespace(request).use_app_state(writes=True) as app_state:
-            undeleted = await soft_delete.undelete(app_state.database, resource, identifier)
+            undeleted = await soft_delete.undelete_entity(app_state.database, resource, identifier)
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
 

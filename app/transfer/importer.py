@@ -22,7 +22,7 @@ from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_M
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import DataLossRefused, refuse_data_loss
+from ..db.write.loss_guard import DataLossError, raise_for_data_loss
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.assembly import Defaults
@@ -113,7 +113,7 @@ class Importer:
                 result.problems = getattr(error, "problems", [])
                 result.more = getattr(error, "omitted", 0)
                 result.hints = self._find_hints(result.problems)
-                if isinstance(error, DataLossRefused):
+                if isinstance(error, DataLossError):
                     result.counts = error.counts
             result.seconds = round(time.monotonic() - start, 2)
             if self.dry_run:
@@ -150,7 +150,7 @@ class Importer:
         if database is None:
             result.status = "valid"
             return
-        guard: Guard | None = None if self.allow_deletes else refuse_data_loss
+        guard: Guard | None = None if self.allow_deletes else raise_for_data_loss
         written = await write_package(
             database,
             package,
@@ -160,8 +160,8 @@ class Importer:
             dry_run=self.dry_run,
         )
         result.counts = written.counts
-        replaced = "replaced" if written.changed else "unchanged"
-        result.status = "created" if written.created else replaced
+        replaced = "replaced" if written.changed_count else "unchanged"
+        result.status = "created" if written.is_created else replaced
 
     def _parse(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
         if source.file_format == "case-json":

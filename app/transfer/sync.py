@@ -24,7 +24,7 @@ from ..db.pool import Database
 from ..db.read.revisions import Revision, Revisions
 from ..db.write import soft_delete
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import ALLOW_FLAG, DataLossRefused, refuse_data_loss
+from ..db.write.loss_guard import ALLOW_FLAG, DataLossError, raise_for_data_loss
 from ..db.write.package import write_package
 from ..exceptions import CaseServerError, CommandError, NotFound, Problem
 from ..formatting import format_count
@@ -194,7 +194,7 @@ class Syncer:
             result.status, result.reason = "failed", describe_error(error)
             result.problems = getattr(error, "problems", [])
             result.is_gone = isinstance(error, DownloadError) and error.status in GONE_STATUSES
-            if isinstance(error, DataLossRefused):
+            if isinstance(error, DataLossError):
                 result.counts = error.counts
         self.progress("")
         return result
@@ -233,7 +233,7 @@ class Syncer:
             self.database,
             package,
             progress=self.progress,
-            guard=None if self.allow_deletes else refuse_data_loss,
+            guard=None if self.allow_deletes else raise_for_data_loss,
             dry_run=self.dry_run,
         )
         result.changes += written.changes
@@ -244,7 +244,7 @@ class Syncer:
                 f"delete it, run: case-server delete document {mirror.document_identifier}"
             )
         changed = "changed" if result.changes else "unchanged"
-        result.status = "created" if written.created else changed
+        result.status = "created" if written.is_created else changed
         if not self.dry_run:
             validators = (fetched.headers.get("ETag"), fetched.headers.get("Last-Modified"))
             revision = (written.revision.history, written.revision.document)
@@ -294,7 +294,7 @@ class Syncer:
 
     async def _delete_document(self, document: str, result: SyncResult) -> None:
         try:
-            result.changes += await soft_delete.delete(
+            result.changes += await soft_delete.delete_entity(
                 self.database, DOCUMENTS, document, dry_run=self.dry_run
             )
         except NotFound:

@@ -23,7 +23,7 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities, frameworks, package_diff
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import DataLossRefused, describe_data_loss
+from ..db.write.loss_guard import DataLossError, describe_data_loss
 from ..db.write.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import read_repaired
@@ -157,7 +157,7 @@ async def store_file(request: Request) -> Response:
     def require_confirmation(result: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
         if (loss := describe_data_loss(result)) and loss != form.confirmed_loss:
-            raise DataLossRefused(loss, result.counts)
+            raise DataLossError(loss, result.counts)
 
     async def show_report() -> Response:
         report = await _create_report(app_state, form.name, form.raw)
@@ -168,7 +168,7 @@ async def store_file(request: Request) -> Response:
     try:
         package, _ = await to_thread.run_sync(read_repaired, form.raw)
         await write_package(app_state.database, package, guard=require_confirmation)
-    except DataLossRefused:
+    except DataLossError:
         return await show_report()
     except CaseServerError as error:
         report = _create_error_report(form.name, form.raw, error)

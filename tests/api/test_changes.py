@@ -101,13 +101,13 @@ async def test_associations_are_deleted_and_restored_with_their_nodes(
     relation = await api.create_association(one, two)
     _, since = await read_all(api)
     async with Database.open(database_url, settings) as database:
-        await soft_delete.delete(database, ITEMS, two["identifier"])
+        await soft_delete.delete_entity(database, ITEMS, two["identifier"])
         changes, since = await read_all(api, since)
         assert summarize(changes) == [
             ("deleted", "CFItem", two["identifier"]),
             ("deleted", "CFAssociation", relation["identifier"]),
         ]
-        await soft_delete.undelete(database, ITEMS, two["identifier"])
+        await soft_delete.undelete_entity(database, ITEMS, two["identifier"])
     changes, since = await read_all(api, since)
     assert summarize(changes) == [
         ("created", "CFItem", two["identifier"]),
@@ -246,9 +246,9 @@ async def _write_randomly(
         case _:
             resource, entity = generator.choice([(ITEMS, one), (DOCUMENTS, document)])
             with suppress(NotFound, Conflict):
-                await soft_delete.delete(database, resource, entity["identifier"])
+                await soft_delete.delete_entity(database, resource, entity["identifier"])
             with suppress(NotFound, Conflict):
-                await soft_delete.undelete(database, resource, entity["identifier"])
+                await soft_delete.undelete_entity(database, resource, entity["identifier"])
             return
     # A write that met too many lock conflicts returns 503 and changes nothing.
     assert answer.status_code in {200, 201, 204, 404, 409, 422, 503}, answer.text

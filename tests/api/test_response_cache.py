@@ -126,14 +126,14 @@ async def _definition_changed(api: Api, _: Database, body: factories.Body) -> No
 
 
 async def _deleted(_api: Api, database: Database, body: factories.Body) -> None:
-    await soft_delete.delete(database, ITEMS, body["CFItems"][0]["identifier"])
+    await soft_delete.delete_entity(database, ITEMS, body["CFItems"][0]["identifier"])
 
 
 async def _deleted_and_back(api: Api, database: Database, body: factories.Body) -> None:
     document = body["CFDocument"]["identifier"]
-    await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.delete_entity(database, DOCUMENTS, document)
     await api.get(f"/CFPackages/{document}", 404)
-    await soft_delete.undelete(database, DOCUMENTS, document)
+    await soft_delete.undelete_entity(database, DOCUMENTS, document)
 
 
 async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
@@ -141,7 +141,7 @@ async def _other_end_deleted(api: Api, database: Database, body: factories.Body)
     other = await api.create_item(await api.create_document())
     await api.create_association(body["CFItems"][0], other)
     await api.get_package(body["CFDocument"]["identifier"])
-    await soft_delete.delete(database, ITEMS, other["identifier"])
+    await soft_delete.delete_entity(database, ITEMS, other["identifier"])
 
 
 async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> None:

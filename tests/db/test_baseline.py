@@ -91,8 +91,8 @@ async def write_everything(database: Database) -> None:
     changed["CFAssociations"][0]["identifier"] = factories.new_id()
     await upload(database, changed)
     await upload(database, factories.package_with_every_class())
-    await soft_delete.delete(database, ITEMS, changed["CFItems"][1]["identifier"])
-    await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.delete_entity(database, ITEMS, changed["CFItems"][1]["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, document)
     async with database.connection() as connection:
         await connection.execute("UPDATE documents SET deleted_at = now() - interval '1 year'")
         await connection.execute("UPDATE clients SET scopes = '{b}' WHERE identifier = 'one'")

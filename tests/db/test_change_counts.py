@@ -19,7 +19,7 @@ from support.selection import scale_examples
 from case_server.case.package import Package, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
-from case_server.db.write.loss_guard import DataLossRefused, refuse_data_loss
+from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
 from case_server.db.write.package import UploadResult, write_package
 
 Execute = Callable[..., Awaitable[Any]]
@@ -70,7 +70,7 @@ async def test_counts_of_a_mixed_write_distinguish_operations(database: Database
     changed["CFDefinitions"]["CFConcepts"][0]["title"] = "another"
     counts = (await write(database, changed)).counts
     assert counts == ChangeCounts(created=1, updated=3, unchanged=5, deleted=2)
-    assert counts.changed == 6
+    assert counts.changed_count == 6
 
 
 async def test_undeleted_item_counts_as_created(database: Database) -> None:
@@ -122,8 +122,8 @@ async def test_refused_write_changes_nothing(database: Database, execute: Execut
     body = {**factories.package_with_every_class(), "CFRubrics": []}
     await write(database, body)
     before = await execute(STORED)
-    with pytest.raises(DataLossRefused) as refused:
-        await write(database, with_items(body, []), guard=refuse_data_loss)
+    with pytest.raises(DataLossError) as refused:
+        await write(database, with_items(body, []), guard=raise_for_data_loss)
     assert refused.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
     assert "delete 2 of the 2 items stored, and leave the framework without" in str(refused.value)
     assert "--allow-deletes" in str(refused.value)
@@ -149,10 +149,10 @@ async def test_deleting_all_associations_is_refused_from_three(database: Databas
         await write(database, {**body, "CFAssociations": made})
         flat = {**body, "CFAssociations": []}
         if is_refused:
-            with pytest.raises(DataLossRefused, match="delete all 3 associations"):
-                await write(database, flat, guard=refuse_data_loss)
+            with pytest.raises(DataLossError, match="delete all 3 associations"):
+                await write(database, flat, guard=raise_for_data_loss)
         else:
-            await write(database, flat, guard=refuse_data_loss)
+            await write(database, flat, guard=raise_for_data_loss)
 
 
 bounded = hypothesis_settings(
@@ -174,14 +174,14 @@ async def test_write_deleting_more_than_half_of_the_items_is_refused(database: D
         new = [factories.packed_item() for _ in range(added)]
         after = with_items(body, [*new, *remaining_items])
         if deleted > remaining:
-            with pytest.raises(DataLossRefused) as refused:
-                await write(database, after, guard=refuse_data_loss)
+            with pytest.raises(DataLossError) as refused:
+                await write(database, after, guard=raise_for_data_loss)
             assert refused.value.counts.deleted == deleted
         written = await write(
-            database, after, guard=None if deleted > remaining else refuse_data_loss
+            database, after, guard=None if deleted > remaining else raise_for_data_loss
         )
         assert written.counts.deleted == deleted
-        assert written.items_before == remaining + deleted
+        assert written.item_count_before == remaining + deleted
 
     @bounded
     @given(remaining=few, deleted=few, added=few, reworded=few)
@@ -213,10 +213,10 @@ async def test_write_changing_most_statements_of_matched_items_is_refused(
             package = replace(package, derived_items=names)
         changed = min(reworded, matched)
         if derived and matched >= 3 and 2 * changed > matched:
-            with pytest.raises(DataLossRefused, match=f"{changed} of the {matched} items"):
-                await write_package(database, package, guard=refuse_data_loss)
+            with pytest.raises(DataLossError, match=f"{changed} of the {matched} items"):
+                await write_package(database, package, guard=raise_for_data_loss)
             return
-        written = await write_package(database, package, guard=refuse_data_loss)
+        written = await write_package(database, package, guard=raise_for_data_loss)
         assert written.counts.updated == changed
 
     @bounded

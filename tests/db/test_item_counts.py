@@ -63,8 +63,8 @@ async def random_write(database: Database, rng: random.Random, done: Counter[str
         "create": lambda: write_package(database, package, "create"),
         "dry run": lambda: write_package(database, package, dry_run=True),
         "put": lambda: store.put_item(database, put),
-        "delete": lambda: soft_delete.delete(database, resource, identifier),
-        "undelete": lambda: soft_delete.undelete(database, resource, identifier),
+        "delete": lambda: soft_delete.delete_entity(database, resource, identifier),
+        "undelete": lambda: soft_delete.undelete_entity(database, resource, identifier),
         "purge": lambda: purge(database, later, dry_run=rng.random() < 0.2),
         "compact": lambda: item_counts.compact_item_counts(database),
     }

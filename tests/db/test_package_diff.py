@@ -202,7 +202,7 @@ async def test_importing_an_export_writes_nothing(
         before = await store.revision(body)
         package, repairs = read_repaired(file.getvalue())
         assert repairs == []
-        assert (await write_package(database, package)).changed == 0
+        assert (await write_package(database, package)).changed_count == 0
         assert await store.entries(body) == []
         assert await store.revision(body) == before
 
@@ -264,7 +264,7 @@ async def test_upload_logs_one_change_per_entity(store: Store) -> None:
 async def test_undeleted_and_changed_entity_logs_one_change(store: Store) -> None:
     body = factories.package_with_every_class()
     await store.write(body)
-    await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
+    await soft_delete.delete_entity(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
     body["CFDocument"]["title"] = "another"
     body["extensions"] = {"a": 1}
     body["CFItems"][0]["fullStatement"] = "another"
@@ -302,7 +302,7 @@ async def test_feed_has_an_association_hidden_with_its_document_once(
 ) -> None:
     body = await api.upload_package()
     page = await api.get("/changes")
-    for operation in (soft_delete.delete, soft_delete.undelete):
+    for operation in (soft_delete.delete_entity, soft_delete.undelete_entity):
         await operation(database, DOCUMENTS, body["CFDocument"]["identifier"])
         page = await api.get("/changes", since=page["next"])
         keys = [(each["kind"], each["identifier"]) for each in page["changes"]]

@@ -54,15 +54,15 @@ async def test_new_framework_creates_all_entities(database: Database, execute: E
     body = factories.package_with_every_class()
     written = await write(database, body)
     own = ("CFDocument", "CFItem", "CFAssociation", "CFRubric")
-    assert written.created
+    assert written.is_created
     assert {kind: written.changes[kind, "create"] for kind in own} == {
-        kind: written.sent[kind] for kind in own
+        kind: written.sent_counts[kind] for kind in own
     }
     rows = await execute("SELECT kind, count(*) FROM changes GROUP BY kind")
     logged = dict(rows)
-    assert {kind: logged[kind] for kind in own} == {kind: written.sent[kind] for kind in own}
+    assert {kind: logged[kind] for kind in own} == {kind: written.sent_counts[kind] for kind in own}
     again = await write(database, body)
-    assert (again.created, again.changed) == (False, 0)
+    assert (again.is_created, again.changed_count) == (False, 0)
 
 
 async def test_definitions_linked_by_items_are_registered(
@@ -143,7 +143,7 @@ async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
         "CFItems[4000].fullStatement"
     ]
     async with asyncio.timeout(20):
-        assert (await write(database, factories.package())).created
+        assert (await write(database, factories.package())).is_created
 
 
 async def test_cancelled_upload_ends_its_transaction(database: Database, execute: Execute) -> None:

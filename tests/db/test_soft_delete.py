@@ -52,7 +52,7 @@ async def test_document_is_deleted_and_undeleted_with_its_parts(
     before = await api.get_package(document)
     other = await api.create_item(await api.create_document())
     relation = await api.create_association(other, body["CFItems"][0])
-    changes = await soft_delete.delete(database, DOCUMENTS, document)
+    changes = await soft_delete.delete_entity(database, DOCUMENTS, document)
     assert changes == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
     for path in (
         f"/CFDocuments/{document}",
@@ -62,8 +62,8 @@ async def test_document_is_deleted_and_undeleted_with_its_parts(
     ):
         await api.get(path, 404)
     with pytest.raises(NotFound):
-        await soft_delete.delete(database, DOCUMENTS, document)
-    await soft_delete.undelete(database, DOCUMENTS, document)
+        await soft_delete.delete_entity(database, DOCUMENTS, document)
+    await soft_delete.undelete_entity(database, DOCUMENTS, document)
     assert await api.get_package(document) == before
     await api.get(f"/CFAssociations/{relation['identifier']}")
 
@@ -74,10 +74,10 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
     link = factories.link(crosswalk["identifier"])
     relation = await api.create_association(one, two, CFDocumentURI=link)
     path = f"/CFAssociations/{relation['identifier']}"
-    await soft_delete.delete(database, DOCUMENTS, crosswalk["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
     assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
-    result = await soft_delete.undelete(database, DOCUMENTS, crosswalk["identifier"])
+    result = await soft_delete.undelete_entity(database, DOCUMENTS, crosswalk["identifier"])
     assert result.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
     assert result.not_restored == []
     await api.get(path)
@@ -87,23 +87,23 @@ async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Da
     document, one, two = await api.create_two_items()
     link = factories.link(document["identifier"])
     await api.create_association(one, two, CFDocumentURI=link)
-    changes = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
+    changes = await soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
     assert changes["CFAssociation", "delete"] == 1
     before = (await api.get("/changes", limit=1000))["changes"]
     with pytest.raises(NotFound):
-        await soft_delete.delete(database, DOCUMENTS, document["identifier"])
+        await soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
     assert (await api.get("/changes", limit=1000))["changes"] == before
 
 
 async def test_item_deleted_before_its_document_stays_deleted(api: Api, database: Database) -> None:
     _, document, item = await framework(api)
-    assert await soft_delete.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
-    await soft_delete.delete(database, DOCUMENTS, document)
+    assert await soft_delete.delete_entity(database, ITEMS, item) == {("CFItem", "delete"): 1}
+    await soft_delete.delete_entity(database, DOCUMENTS, document)
     with pytest.raises(Conflict, match="case-server undelete document"):
-        await soft_delete.undelete(database, ITEMS, item)
-    await soft_delete.undelete(database, DOCUMENTS, document)
+        await soft_delete.undelete_entity(database, ITEMS, item)
+    await soft_delete.undelete_entity(database, DOCUMENTS, document)
     assert len((await api.get_package(document))["CFItems"]) == 2
-    await soft_delete.undelete(database, ITEMS, item)
+    await soft_delete.undelete_entity(database, ITEMS, item)
     assert len((await api.get_package(document))["CFItems"]) == 3
 
 
@@ -114,11 +114,11 @@ async def test_unknown_identifier_raises_not_found(
     _, document, item = await framework(api)
     identifier = document if resource is DOCUMENTS else item
     with pytest.raises(NotFound):
-        await soft_delete.delete(database, resource, "unheard-of")
+        await soft_delete.delete_entity(database, resource, "unheard-of")
     with pytest.raises(NotFound):
-        await soft_delete.undelete(database, resource, "unheard-of")
+        await soft_delete.undelete_entity(database, resource, "unheard-of")
     with pytest.raises(NotFound, match="not deleted"):
-        await soft_delete.undelete(database, resource, identifier)
+        await soft_delete.undelete_entity(database, resource, identifier)
 
 
 async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
@@ -132,7 +132,7 @@ async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
         puts = [
             api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
         ]
-        deletion = soft_delete.delete(database, DOCUMENTS, document["identifier"])
+        deletion = soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
         answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
         assert {answer.status_code for answer in answers} <= {201, 422}
     live_items = await execute(
@@ -160,8 +160,8 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     )
     document = body["CFDocument"]["identifier"]
     relation = await api.create_association(remaining["CFItems"][1], everything)
-    await soft_delete.delete(database, DOCUMENTS, document)
-    await soft_delete.delete(database, ITEMS, dropped)
+    await soft_delete.delete_entity(database, DOCUMENTS, document)
+    await soft_delete.delete_entity(database, ITEMS, dropped)
     assert await purge(database, now() - timedelta(hours=1)) == {}
     expected = {"CFDocument": 1, "CFItem": 2, "CFRubric": 1, "CFAssociation": 1}
     result = await purge(database, now(), dry_run=True)
@@ -169,7 +169,7 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     assert await purge(database, now()) == result
     for resource, identifier in ((DOCUMENTS, document), (ITEMS, dropped)):
         with pytest.raises(NotFound):
-            await soft_delete.undelete(database, resource, identifier)
+            await soft_delete.undelete_entity(database, resource, identifier)
     for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
         assert not await execute(f"SELECT 1 FROM {table}")
     await api.get(f"/CFAssociations/{relation['identifier']}", 404)
@@ -185,7 +185,7 @@ async def test_purge_keeps_the_latest_change_of_each_entity(
     for number in range(3):
         await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
     gone = await api.create_item(document)
-    await soft_delete.delete(database, ITEMS, gone["identifier"])
+    await soft_delete.delete_entity(database, ITEMS, gone["identifier"])
     await purge(database, now())
     rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
     assert [tuple(row) for row in rows] == [
@@ -209,23 +209,23 @@ async def test_package_identifier_of_a_deleted_document_can_be_reused(
     second["CFDocument"]["CFPackageURI"] = link
     new = second["CFDocument"]["identifier"]
     await api.send("POST", "/CFPackages", 409, second)
-    await soft_delete.delete(database, DOCUMENTS, old)
+    await soft_delete.delete_entity(database, DOCUMENTS, old)
     await api.send("POST", "/CFPackages", 201, second)
     for name in (link["identifier"], new):
         assert (await api.get_package(name))["CFDocument"]["identifier"] == new
         await api.send("PUT", f"/CFPackages/{name}", 200, second)
     if not is_named:
         with pytest.raises(Conflict, match=new):
-            await soft_delete.undelete(database, DOCUMENTS, old)
+            await soft_delete.undelete_entity(database, DOCUMENTS, old)
         return
-    undeleted = await soft_delete.undelete(database, DOCUMENTS, old)
+    undeleted = await soft_delete.undelete_entity(database, DOCUMENTS, old)
     (reason,) = undeleted.not_restored
     assert link["identifier"] in reason
     assert new in reason
     assert (await api.get_package(old))["CFDocument"]["identifier"] == old
     assert (await api.get_package(link["identifier"]))["CFDocument"]["identifier"] == new
     # After the other one is deleted too, the first can take its package identifier back.
-    await soft_delete.delete(database, DOCUMENTS, new)
+    await soft_delete.delete_entity(database, DOCUMENTS, new)
     await api.send("PUT", f"/CFPackages/{old}", 200, first)
     assert (await api.get_package(link["identifier"]))["CFDocument"]["identifier"] == old
     await api.send("PUT", f"/CFPackages/{new}", 409, second)
@@ -241,9 +241,9 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     identifier = first["CFDocument"]["identifier"]
     await api.send("POST", "/CFPackages", 201, first)
     before = (await api.get_package(identifier))["CFDocument"]
-    await soft_delete.delete(database, DOCUMENTS, identifier)
+    await soft_delete.delete_entity(database, DOCUMENTS, identifier)
     await api.send("POST", "/CFPackages", 201, second)
-    await soft_delete.undelete(database, DOCUMENTS, identifier)
+    await soft_delete.undelete_entity(database, DOCUMENTS, identifier)
     document = await api.get_entity("CFDocument", identifier)
     assert document["CFPackageURI"]["identifier"] == identifier
     assert {**document, "CFPackageURI": before["CFPackageURI"]} == before
@@ -252,7 +252,7 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     assert "CFPackageURI" not in json.loads(file.getvalue())["CFDocument"]
     package, repairs = read_repaired(file.getvalue())
     written = await write_package(database, package)
-    assert (repairs, written.changed) == ([], 0)
+    assert (repairs, written.changed_count) == ([], 0)
 
 
 async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
@@ -261,13 +261,13 @@ async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
     old = await api.create_document()
     new = factories.document(CFPackageURI=old["CFPackageURI"])
     await api.put("/CFDocuments", new, 409)
-    await soft_delete.delete(database, DOCUMENTS, old["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, old["identifier"])
     await api.put("/CFDocuments", new)
     package = old["CFPackageURI"]["identifier"]
     assert (await api.get_package(package))["CFDocument"]["identifier"] == new["identifier"]
     # Reviving the deleted one is a conflict while the other has its package identifier.
     await api.put("/CFDocuments", old, 409)
-    await soft_delete.delete(database, DOCUMENTS, new["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, new["identifier"])
     await api.put("/CFDocuments", old)
     assert (await api.get_package(package))["CFDocument"]["identifier"] == old["identifier"]
 
@@ -278,10 +278,12 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
     other = await api.create_item(there)
     relation = await api.create_association(one, other)
     await api.create_association(two, one)
-    await soft_delete.delete(database, ITEMS, three["identifier"])
-    await soft_delete.delete(database, DOCUMENTS, here["identifier"])
-    await soft_delete.delete(database, ITEMS, other["identifier"])
-    reasons = (await soft_delete.undelete(database, DOCUMENTS, here["identifier"])).not_restored
+    await soft_delete.delete_entity(database, ITEMS, three["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, here["identifier"])
+    await soft_delete.delete_entity(database, ITEMS, other["identifier"])
+    reasons = (
+        await soft_delete.undelete_entity(database, DOCUMENTS, here["identifier"])
+    ).not_restored
     assert len(reasons) == 2
     assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
     for name in (relation, one, other):
@@ -290,9 +292,13 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
         f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
         "case-server undelete item brings it back"
     )
-    assert (await soft_delete.undelete(database, ITEMS, other["identifier"])).not_restored == []
+    assert (
+        await soft_delete.undelete_entity(database, ITEMS, other["identifier"])
+    ).not_restored == []
     await api.get(f"/CFAssociations/{relation['identifier']}")
-    assert (await soft_delete.undelete(database, ITEMS, three["identifier"])).not_restored == []
+    assert (
+        await soft_delete.undelete_entity(database, ITEMS, three["identifier"])
+    ).not_restored == []
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:

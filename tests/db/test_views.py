@@ -230,8 +230,8 @@ async def test_views_hide_what_was_deleted(
     for package in (live, reduced, gone):
         await upload(client, package)
     child = reduced["CFItems"][1]["identifier"]
-    await soft_delete.delete(database, ITEMS, child)
-    await soft_delete.delete(database, DOCUMENTS, gone["CFDocument"]["identifier"])
+    await soft_delete.delete_entity(database, ITEMS, child)
+    await soft_delete.delete_entity(database, DOCUMENTS, gone["CFDocument"]["identifier"])
     documents = {package["CFDocument"]["identifier"] for package in (live, reduced)}
     items = {item["identifier"] for item in [*live["CFItems"], reduced["CFItems"][0]]}
     associations = {live["CFAssociations"][0]["identifier"]}

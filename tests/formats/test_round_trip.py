@@ -158,7 +158,7 @@ async def test_reimported_sample_changes_nothing(store: Database) -> None:
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
         written = await write_package(store, read_strictly(raw, form))
-        assert (written.created, written.changed) == (False, 0), form
+        assert (written.is_created, written.changed_count) == (False, 0), form
 
 
 def odd() -> Body:
@@ -193,7 +193,7 @@ async def test_exports_are_read_literally(store: Database, execute: Execute) -> 
         again = orjson.loads(await exported(store, identifier, "case-json"))
         assert again == first, form
         written = await write_package(store, package)
-        assert (written.created, written.changed) == (False, 0), form
+        assert (written.is_created, written.changed_count) == (False, 0), form
 
 
 async def test_invalidated_exports_are_repaired(store: Database) -> None:
@@ -239,7 +239,7 @@ async def test_any_package_survives_a_round_trip_through_the_api(
         await write_package(store, read_strictly(whole, "case-json"))
         for form, raw in (await in_every_form(store, identifier)).items():
             written = await write_package(store, read_strictly(raw, form))
-            assert (written.created, written.changed) == (False, 0), form
+            assert (written.is_created, written.changed_count) == (False, 0), form
 
     @hypothesis_settings(
         bounded, max_examples=scale_examples(25), phases=[Phase.explicit, Phase.generate]

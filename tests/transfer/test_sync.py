@@ -158,7 +158,7 @@ async def test_local_changes_are_overwritten(
     assert answer.status_code == 201
     (synced,) = await sync(url)
     assert synced.changes == {("CFItem", "delete"): 1}
-    await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.delete_entity(database, DOCUMENTS, document)
     (synced,) = await sync(url)
     assert synced.status == "created"
     same(await client.get(path), source, path)

@@ -88,7 +88,7 @@ async def put_document(
     except UnprocessableContent as error:
         if not _lacks_only_case_version(error):
             raise
-        if not await store.lacks_case_version(db, sourced_id):
+        if not await store.document_lacks_case_version(db, sourced_id):
             raise
         body = await puts.parse_entity(
             request, sourced_id, raw_body, _DocumentFromPackage, WRAPPERS

@@ -218,8 +218,8 @@ def _describe_result(
     """Build the response body for an upload, and add its numbers of changes to the log line."""
     stats = {
         "documents": 1,
-        "items": result.sent[ITEMS.name],
-        "associations": result.sent[ASSOCIATIONS.name],
+        "items": result.sent_counts[ITEMS.name],
+        "associations": result.sent_counts[ASSOCIATIONS.name],
     }
     changes = result.counts._asdict()
     CHANGES.set(changes)
@@ -231,7 +231,7 @@ def _describe_result(
     }
     if repairs is not None:
         description["repairs"] = [asdict(repair) for repair in repairs]
-    verb = "created" if result.created else "replaced"
+    verb = "created" if result.is_created else "replaced"
     return {
         "success": True,
         "message": f"CFPackage {verb}: {stats['items']} items, "

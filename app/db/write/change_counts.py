@@ -9,16 +9,16 @@ from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRI
 from ..schema import tables
 
 PARTS = (ITEMS, ASSOCIATIONS, RUBRICS)
-"""The resources that belong to one document and are deleted if a package lacks them."""
+"""The resources that belong to one document and are deleted if its package lacks them."""
 
 
 class ChangeCounts(NamedTuple):
     """How many entities a package write created, updated, left unchanged and deleted.
 
-    The counts cover the document, its items, associations and rubrics, and the definitions in the
-    package's CFDefinitions, so created + updated + unchanged is the number of entities in the
-    package. A criterion or level counts as its rubric. Definitions that are registered from links,
-    or that the package no longer contains, are not counted.
+    The counts cover the document, its items, associations and rubrics, and the definitions in
+    CFDefinitions, so created + updated + unchanged is the number of entities in the package. A
+    rubric with its criteria and levels counts as one entity. Definitions that were created from
+    links, or that the package no longer contains, are not counted.
     """
 
     created: int
@@ -30,24 +30,26 @@ class ChangeCounts(NamedTuple):
     """Items and rubrics (soft-deleted) and associations that the package lacks."""
 
     @property
-    def changed(self) -> int:
+    def changed_count(self) -> int:
         """The number of entities that were created, updated or deleted."""
         return self.created + self.updated + self.deleted
 
 
-def count_changes(
-    changes: Counter[tuple[str, str]], defined: Counter[tuple[str, str]], sent: Counter[str]
+def compute_change_counts(
+    changes: Counter[tuple[str, str]],
+    definition_changes: Counter[tuple[str, str]],
+    sent_counts: Counter[str],
 ) -> ChangeCounts:
-    """Turn the changes that a package write logged into the ``ChangeCounts`` to report.
+    """Return the counts to report for a package write.
 
-    ``changes`` has the number of changed entities by (kind, operation), ``defined`` the part of it
-    that concerns definitions in CFDefinitions, ``sent`` the number of entities in the package by
-    kind.
+    ``changes`` is the number of logged changes by (kind, operation), ``definition_changes`` the
+    same for definitions in CFDefinitions alone, and ``sent_counts`` the number of entities in the
+    package by kind.
     """
     created = updated = deleted = 0
     for resource, counter in (
         *((part, changes) for part in PARTS),
-        *((definition, defined) for definition in DEFINITIONS),
+        *((definition, definition_changes) for definition in DEFINITIONS),
     ):
         kind = resource.name
         created += counter[kind, tables.CREATE] + counter[kind, tables.REVIVE]
@@ -59,5 +61,5 @@ def count_changes(
     is_new = bool(changes[kind, tables.CREATE] or changes[kind, tables.REVIVE])
     created += is_new
     updated += bool(changes[kind, tables.UPDATE]) and not is_new
-    total = sum(sent[resource.name] for resource in (DOCUMENTS, *PARTS, *DEFINITIONS))
+    total = sum(sent_counts[resource.name] for resource in (DOCUMENTS, *PARTS, *DEFINITIONS))
     return ChangeCounts(created, updated, total - created - updated, deleted)

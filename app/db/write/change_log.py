@@ -1,16 +1,19 @@
 """CTEs that log changes and increment revisions in the SQL statement that writes the entities.
 
-Every write consists of these steps of one SQL statement, so that entities, the change feed
-(``changes``), the revisions (``revision_marks``) and the numbers of items (``item_counts``) are
-committed together:
+One SQL statement writes the entities, the change feed (``changes``), the revisions
+(``revision_marks``) and the numbers of items (``item_counts``), so that they are committed
+together. It has these steps:
 
-1. ``classify_writes`` or ``classify_deletes``: which rows were written, by which operation,
-2. ``select_changes`` and ``insert_changes``: a row of ``changes`` for each of them,
-3. ``select_touched_scopes`` and ``increment_revisions``: an increment for each revision scope
-   concerned,
-4. ``log_item_counts``, for items only: by how many each document grew.
+1. ``build_write_cte`` or ``build_delete_cte`` writes rows and returns the operation on each.
+2. ``build_change_query`` and ``build_change_insert`` add a row to ``changes`` for each of them.
+3. ``build_scope_query`` and ``build_revision_increment`` increment the revisions of the packages
+   that contain them.
+4. ``build_item_count_insert``, for items only, stores by how many each document grew.
 
-``log_writes`` does steps 2 to 4 for entities of one kind.
+``build_log_ctes`` does steps 2 to 4 for entities of one kind.
+
+A revision scope is what a counter in ``revision_marks`` belongs to: a document, all definitions
+(``DEFINITIONS_SCOPE``), or the existence of documents and items (``NODES_SCOPE``).
 """
 
 from __future__ import annotations
@@ -45,13 +48,12 @@ from ..schema import tables
 from ..statement import CompiledStatement
 
 
-def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
-    """Build a CTE that runs SQL writes and returns what each of them did to its entity.
+def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
+    """Build a CTE that writes to a table and returns the operation on each written entity.
 
-    Its columns are (identifier, operation, previous). A SQL statement sees its tables as they were
-    before it, so a join with the table itself tells whether a row is new (create), was deleted
-    (revive) or existed (update). ``previous`` is the document that the entity belonged to, for
-    tables that have one.
+    Its columns are (identifier, operation, previous_document). The operation is create, update, or
+    revive for an entity that was soft-deleted. ``previous_document`` is the identifier of the
+    document that the entity belonged to; tables of documents and definitions have no such column.
     """
     ctes = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
@@ -62,6 +64,7 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
         if len(ctes) > 1
         else ctes[0]
     )
+    # A SQL statement sees its tables as they were before the statement.
     before = table.alias(f"{table.name}_before")
     operations: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
         (before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'"))
@@ -71,108 +74,107 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
     operation = case(*operations, else_=literal_column(f"'{tables.UPDATE}'"))
     columns = [written.c.identifier, operation.label("operation")]
     if "document_identifier" in table.c:
-        columns.append(before.c.document_identifier.label("previous"))
+        columns.append(before.c.document_identifier.label("previous_document"))
     joined = written.outerjoin(before, before.c.identifier == written.c.identifier)
     return select(*columns).select_from(joined).cte(f"{table.name}_operations")
 
 
-def classify_deletes(change: Delete | Update, table: Table) -> CTE:
-    """Build a CTE that runs a hard or soft deletion, with the columns of ``classify_writes``.
+def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
+    """Build a CTE that runs a hard or soft deletion and returns a row for each deleted entity.
 
-    These are (identifier, operation, previous); ``previous`` is the document that the entity
-    belonged to.
+    Its columns are (identifier, operation, previous_document), as in ``build_write_cte``.
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
-        columns.append(table.c.document_identifier.label("previous"))
-    return change.returning(*columns).cte(f"{table.name}_deleted")
+        columns.append(table.c.document_identifier.label("previous_document"))
+    return deletion.returning(*columns).cte(f"{table.name}_deleted")
 
 
-def select_changes(
-    classified: FromClause, kind: str, document: ColumnElement[Any] | None
+def build_change_query(
+    written: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the rows to add to the change feed for the writes in a CTE of ``classify_writes``.
+    """Build the query for the rows to add to the change feed for written entities.
 
-    ``kind`` is the class of the entities, such as CFItem; ``document`` is the SQL for their
-    document, None for definitions.
+    ``written`` is the CTE of the writes, ``kind`` the class of the entities, such as CFItem, and
+    ``document`` the SQL for their document, or None for definitions.
     """
     document_identifier = null() if document is None else document
     return select(
         document_identifier,
         literal_column(f"'{kind}'"),
-        classified.c.identifier,
-        classified.c.operation,
+        written.c.identifier,
+        written.c.operation,
     )
 
 
-def insert_changes(*changes: Select[Any]) -> CTE:
-    """Build a CTE that adds the rows of ``select_changes`` to the change feed."""
+def build_change_insert(*changes: Select[Any]) -> CTE:
+    """Build a CTE that adds the rows of ``build_change_query`` to the change feed."""
     columns = ["document_identifier", "kind", "identifier", "operation"]
     rows = union_all(*changes) if len(changes) > 1 else changes[0]
     return insert(tables.changes).from_select(columns, rows).cte("recorded")
 
 
-def select_touched_scopes(
-    classified: FromClause, kind: str, document: ColumnElement[Any] | None
+def build_scope_query(
+    written: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """Select the revision scopes, such as documents, whose packages the writes have changed.
+    """Build the query for the revision scopes whose revision must change after a write.
 
-    The writes are those in a CTE of ``classify_writes``. The scopes are the document of the entity,
-    and its previous document if it was moved. If an item or document was created, deleted or
-    undeleted, a further scope stands for the existence of nodes; definitions have a scope of their
-    own. A row may have NULL for no scope.
+    These are the document of each written entity, and its previous document if the entity was
+    moved. ``NODES_SCOPE`` is added if an item or document was created, deleted or undeleted. The
+    scope of definitions is ``DEFINITIONS_SCOPE``. A row may be NULL. The parameters are those of
+    ``build_change_query``.
     """
-    operation = classified.c.operation
+    operation = written.c.operation
     if document is None:
-        # No package contains a definition that is new, so its creation concerns none.
+        # Creating a definition changes no package, because none contains the definition yet.
         is_not_new = operation != literal_column(f"'{tables.CREATE}'")
         return (
             select(literal(tables.DEFINITIONS_SCOPE).label("scope"))
-            .select_from(classified)
+            .select_from(written)
             .where(is_not_new)
         )
     scopes: list[ColumnElement[Any]] = [document]
-    if "previous" in classified.c:
-        scopes.append(func.nullif(classified.c.previous, document))
+    if "previous_document" in written.c:
+        scopes.append(func.nullif(written.c.previous_document, document))
     if kind in NODE_KINDS:
         is_existence_changed = operation != literal_column(f"'{tables.UPDATE}'")
         scopes.append(case((is_existence_changed, literal_column(f"'{tables.NODES_SCOPE}'"))))
     unnested = func.unnest(array(scopes)).table_valued("scope").render_derived("scopes").lateral()
-    return select(unnested.c.scope).select_from(classified.join(unnested, true()))
+    return select(unnested.c.scope).select_from(written.join(unnested, true()))
 
 
-def increment_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
-    """Build a CTE that changes the revisions, and so the ETags, of packages that were written.
+def build_revision_increment(*queries: Select[Any], distinct: bool = True) -> CTE:
+    """Build a CTE that increments revisions, so that the ETags of changed packages change.
 
-    ``touched`` are the results of ``select_touched_scopes``. A single-entity write passes
-    ``distinct=False``: several increments of one scope are harmless there, and sorting out
-    duplicates costs more.
+    ``queries`` select the revision scopes, as in ``build_scope_query``. ``distinct=False``
+    increments a scope once for each of its rows, which is faster than removing duplicates if there
+    are few.
     """
-    scopes = (union_all(*touched) if len(touched) > 1 else touched[0]).subquery("touched")
+    scopes = (union_all(*queries) if len(queries) > 1 else queries[0]).subquery("touched")
     rows = select(scopes.c.scope).where(scopes.c.scope.is_not(None))
     increments = insert(tables.revision_marks)
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
-    """Build a CTE that stores how many more or fewer live items each document has after a write.
+def build_item_count_insert(written: CTE, document: ColumnElement[Any]) -> CTE:
+    """Build a CTE that stores by how much a write changes the number of live items of documents.
 
-    ``classified`` is the CTE of the writes to items.
+    ``written`` is the CTE of the writes to items, ``document`` the SQL for the items' document.
     """
 
     def has_operation(*names: str) -> ColumnElement[bool]:
-        return classified.c.operation.in_([literal_column(f"'{name}'") for name in names])
+        return written.c.operation.in_([literal_column(f"'{name}'") for name in names])
 
     # Only the items of a new framework have no previous document.
-    previous = classified.c.get("previous", document)
+    previous = written.c.get("previous_document", document)
     is_moved = and_(has_operation(tables.UPDATE), previous != document)
     is_added = or_(has_operation(tables.CREATE, tables.REVIVE), is_moved)
     is_removed = or_(has_operation(tables.DELETE), is_moved)
     added: ColumnElement[int] = literal_column("1").label("difference")
     removed: ColumnElement[int] = literal_column("-1").label("difference")
     rows = union_all(
-        select(document.label("document"), added).select_from(classified).where(is_added),
-        select(previous.label("document"), removed).select_from(classified).where(is_removed),
+        select(document.label("document"), added).select_from(written).where(is_added),
+        select(previous.label("document"), removed).select_from(written).where(is_removed),
     ).subquery("differences")
     total = func.sum(rows.c.difference)
     sums = select(rows.c.document, total).group_by(rows.c.document).having(total != 0)
@@ -180,42 +182,56 @@ def log_item_counts(classified: CTE, document: ColumnElement[Any]) -> CTE:
     return insert(table).from_select(["document_identifier", "live_items"], sums).cte("counted")
 
 
-def log_writes(
-    classified: CTE, resource: ResourceType, document: ColumnElement[Any] | None
+def build_log_ctes(
+    written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> list[CTE]:
-    """Build the CTEs that log writes to entities of one class in change feed and revisions.
+    """Build the CTEs that add writes to the change feed and increment the revisions.
 
-    For items, they also update the number of items of each document.
+    For items, the CTEs also store the new numbers of items. ``written`` is the CTE of the writes to
+    entities of the class ``resource``, ``document`` the SQL for their document, or None for
+    definitions.
     """
     kind = resource.name
     ctes = [
-        insert_changes(select_changes(classified, kind, document)),
-        increment_revisions(select_touched_scopes(classified, kind, document)),
+        build_change_insert(build_change_query(written, kind, document)),
+        build_revision_increment(build_scope_query(written, kind, document)),
     ]
     if resource is ITEMS and document is not None:
-        ctes.append(log_item_counts(classified, document))
+        ctes.append(build_item_count_insert(written, document))
     return ctes
 
 
-def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a SQL statement that runs writes, and returns rows (kind, operation, changed).
+def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
+    """Compile a SQL statement that runs CTEs and counts the entities written by each operation.
 
-    ``classified`` is the CTE of the writes to entities of the class ``kind``; ``ctes`` are others
-    to run.
+    ``written`` is the CTE of the writes to entities of the class ``kind``; ``ctes`` are the other
+    CTEs to run. Each row is (kind, operation, changed): ``changed`` is the number of entities.
     """
-    columns = (literal(kind).label("kind"), classified.c.operation, func.count().label("changed"))
-    return CompiledStatement(select(*columns).group_by(classified.c.operation).add_cte(*ctes))
+    columns = (literal(kind).label("kind"), written.c.operation, func.count().label("changed"))
+    return CompiledStatement(select(*columns).group_by(written.c.operation).add_cte(*ctes))
 
 
-def has_rows(cte: CTE) -> ColumnElement[bool]:
+def compile_logged_write(
+    written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
+) -> CompiledStatement:
+    """Compile a SQL statement that runs a write, logs it and counts the written entities.
+
+    The parameters are those of ``build_log_ctes``, the rows those of ``compile_counted_write``.
+    """
+    ctes = build_log_ctes(written, resource, document)
+    return compile_counted_write(written, resource.name, *ctes)
+
+
+def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:
     """Build the SQL condition that a CTE returned at least one row."""
     return exists(literal_column("1")).select_from(cte)
 
 
-def wait_for_ctes(*ctes: CTE) -> ColumnElement[bool]:
-    """Build a condition that is always true, but makes Postgres run these CTEs first.
+def build_wait_condition(*ctes: CTE) -> ColumnElement[bool]:
+    """Build a condition that is always true, but makes Postgres run ``ctes`` first.
 
-    Postgres runs data-modifying CTEs in no fixed order, except that it completes a CTE before it
-    counts its rows. It cannot know in advance that a count is never negative.
+    A query with this condition sees no row before the data-modifying CTEs have finished.
     """
+    # Postgres runs data-modifying CTEs in no fixed order, but completes a CTE before it counts the
+    # rows of the CTE. The planner does not know that a count is never negative.
     return and_(*(select(func.count()).select_from(cte).scalar_subquery() >= 0 for cte in ctes))

@@ -37,80 +37,85 @@ LIST_ORDER = (
 )
 
 
-def convert_to_problems(rows: list[Any]) -> list[Problem]:
-    """Convert rows (path, message) of ``select_conflicts`` to the problems in the 409 response.
+def convert_conflicts_to_problems(conflicts: list[Any]) -> list[Problem]:
+    """Convert the rows of ``compile_conflict_query`` to problems for the 409 response.
 
-    They are sorted as in the package.
+    The problems are sorted in package order.
     """
-    ordered = sorted(rows, key=lambda row: _position(row["path"]))
+    ordered = sorted(conflicts, key=lambda row: _get_position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
 
-def _position(path: str) -> tuple[int, int]:
+def _get_position(path: str) -> tuple[int, int]:
     name, _, index = path.partition("[")
     list_position = LIST_ORDER.index(name) if name in LIST_ORDER else len(LIST_ORDER)
     return list_position, int(index.rstrip("]") or 0)
 
 
 @cache
-def select_conflicts() -> CompiledStatement:
-    """Compile the query for entities of an upload that conflict with other documents.
+def compile_conflict_query() -> CompiledStatement:
+    """Compile the query for conflicts between the staged package and other documents.
 
-    A conflict is an entity, a relation or a package identifier that another document has already.
-    The upload is read from the staging table. Rows of (path, message).
+    A conflict is an entity or package identifier that already belongs to another document, or an
+    association with the same origin, destination and type as an association of another document.
+    Each row is (path, message).
     """
-    selects = (
-        _select_owned_elsewhere(ITEMS),
-        _select_owned_elsewhere(ASSOCIATIONS),
-        _select_duplicate_relations(),
+    queries = (
+        _build_entity_conflict_query(ITEMS),
+        _build_entity_conflict_query(ASSOCIATIONS),
+        _build_duplicate_association_query(),
     )
-    return CompiledStatement(union_all(*selects, *_rubric_and_package_conflicts()))
+    return CompiledStatement(union_all(*queries, *_build_rubric_and_package_queries()))
 
 
 @cache
-def select_conflicts_of_new_package() -> CompiledStatement:
-    """Compile the query for the conflicts of a new package that its insertion does not detect.
+def compile_new_package_conflict_query() -> CompiledStatement:
+    """Compile the query for the conflicts that inserting a new package does not detect.
 
-    Conflicts of its items and associations have already raised a unique violation.
+    These are conflicts of its rubrics and package identifier; an item or association that exists
+    already raises a unique violation when it is inserted. Each row is (path, message).
     """
-    return CompiledStatement(union_all(*_rubric_and_package_conflicts()))
+    return CompiledStatement(union_all(*_build_rubric_and_package_queries()))
 
 
-def _rubric_and_package_conflicts() -> list[Select[Any]]:
+def _build_rubric_and_package_queries() -> list[Select[Any]]:
     return [
-        _select_owned_elsewhere(RUBRICS),
-        _select_parts_owned_elsewhere("CFRubricCriterion", tables.rubric_criteria),
-        _select_parts_owned_elsewhere("CFRubricCriterionLevel", tables.rubric_criterion_levels),
-        _select_taken_package_identifier(),
+        _build_entity_conflict_query(RUBRICS),
+        _build_rubric_part_conflict_query("CFRubricCriterion", tables.rubric_criteria),
+        _build_rubric_part_conflict_query("CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _build_package_identifier_conflict_query(),
     ]
 
 
-def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any]) -> Select[Any]:
+def _build_conflict_query(
+    path: ColumnElement[str], message: str, *values: ColumnElement[Any]
+) -> Select[Any]:
     return select(path.label("path"), func.format(literal(message), *values).label("message"))
 
 
-def _list_path(collection: str) -> ColumnElement[str]:
+def _build_list_path(collection: str) -> ColumnElement[str]:
     return func.format(literal(f"{collection}[%s]"), STAGED.c.place)
 
 
-def _select_owned_elsewhere(resource: ResourceType) -> Select[Any]:
-    """Select the entities of an upload that are live entities of another document."""
+def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
-        _conflict(_list_path(resource.collection), message, table.c.identifier, document)
+        _build_conflict_query(
+            _build_list_path(resource.collection), message, table.c.identifier, document
+        )
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), is_live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
 
-def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
-    """Select the criteria or levels of an upload that another document's rubric contains."""
+def _build_rubric_part_conflict_query(kind: str, table: Table) -> Select[Any]:
+    """Build the query for staged criteria or levels that belong to another document's rubric."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
-    rows = _conflict(
-        _list_path(kind),
+    rows = _build_conflict_query(
+        _build_list_path(kind),
         f"{kind} %s belongs to rubric %s of document %s",
         table.c.identifier,
         rubrics.c.identifier,
@@ -123,10 +128,10 @@ def _select_parts_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
     )
 
 
-def _select_duplicate_relations() -> Select[Any]:
-    """Select the associations of an upload that duplicate one of another document.
+def _build_duplicate_association_query() -> Select[Any]:
+    """Build the query for staged associations that duplicate an association of another document.
 
-    They have the same origin, destination and type.
+    Duplicates have the same origin, destination and type.
     """
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
@@ -137,8 +142,8 @@ def _select_duplicate_relations() -> Select[Any]:
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )
     return (
-        _conflict(
-            _list_path(ASSOCIATIONS.collection),
+        _build_conflict_query(
+            _build_list_path(ASSOCIATIONS.collection),
             "CFAssociation %s has the origin, destination and type of %s of document %s",
             STAGED.c.identifier,
             table.c.identifier,
@@ -149,14 +154,14 @@ def _select_duplicate_relations() -> Select[Any]:
     )
 
 
-def _select_taken_package_identifier() -> Select[Any]:
-    """Select another live document that already has an identifier of the uploaded package.
+def _build_package_identifier_conflict_query() -> Select[Any]:
+    """Build the query for live documents that already use an identifier of the uploaded package.
 
-    This may be the identifier of the package or of its document; packages and documents share one
-    set of identifiers.
+    It looks for the identifiers of both the package and its document, because a package can be
+    requested by either.
     """
     table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
-    return _conflict(
+    return _build_conflict_query(
         literal("CFDocument.CFPackageURI.identifier"),
         "the package identifier %s, or the identifier of its document, belongs to the package of "
         "document %s: give this package another identifier, or delete that document first",
@@ -168,5 +173,5 @@ def _select_taken_package_identifier() -> Select[Any]:
             table.c.document_identifier == identifier,
         ),
         table.c.document_identifier != DOCUMENT,
-        ~package_identifiers.has_deleted_document(table),
+        ~package_identifiers.build_deleted_document_condition(table),
     )

@@ -1,8 +1,8 @@
 """Keep the stored change times and sequence numbers of entities that a spreadsheet left unchanged.
 
-The reader of a spreadsheet derives them from the time of its file and the order of its rows. If an
-entity or the order is otherwise unchanged, the stored values stay. Without this, saving the file
-again would change every entity, and inserting a row would change all siblings after it.
+A spreadsheet has no such values, so its reader derives them from the time of the file and the order
+of the rows. Without this module, saving the file again would change every entity, and inserting a
+row would change all siblings after it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class StoredEntity(NamedTuple):
     last_change_date_time: datetime
 
 
-class DerivedValues:
-    """Replaces change times and sequence numbers guessed from a spreadsheet by the stored ones.
+class DerivedValueReplacer:
+    """Replaces values that were derived from a spreadsheet with the values in the database.
 
-    This applies only to entities that are otherwise unchanged, so that uploading the same
-    spreadsheet again changes nothing.
+    The values are the change times of entities that are otherwise unchanged, and the sequence
+    numbers of associations whose order is unchanged. Importing the same spreadsheet again therefore
+    changes nothing.
     """
 
     def __init__(self, package: Package) -> None:
@@ -56,14 +57,14 @@ class DerivedValues:
         self._numbers: dict[str, int] = {}
 
     @classmethod
-    async def load(cls, connection: Connection, package: Package) -> DerivedValues | None:
-        """Load the stored values for entities whose times or numbers a spreadsheet lacks.
+    async def load(cls, connection: Connection, package: Package) -> DerivedValueReplacer | None:
+        """Return a replacer that has loaded the stored entities of a package.
 
-        Returns None if the package has no such entities.
+        Returns None if the package has no derived change times or sequence numbers.
         """
         if not (package.derived_times or package.derived_order):
             return None
-        values = cls(package)
+        replacer = cls(package)
         identifiers_by_kind = defaultdict(set)
         for kind, identifier in package.derived_times:
             identifiers_by_kind[kind].add(identifier)
@@ -71,25 +72,26 @@ class DerivedValues:
             identifiers_by_kind[ASSOCIATIONS.name].update(siblings)
         for kind, identifiers in identifiers_by_kind.items():
             if resource := RESOURCES_BY_NAME.get(kind):
-                rows = await _stored_entities(resource).fetch_all(
+                rows = await _compile_stored_entities_query(resource).fetch_all(
                     connection, identifiers=[*identifiers]
                 )
                 for identifier, *stored in rows:
-                    values._stored[kind, identifier] = StoredEntity(*stored)
+                    replacer._stored[kind, identifier] = StoredEntity(*stored)
         for siblings in package.derived_order:
-            stored_numbers = map(values._stored_number, siblings)
-            values._numbers.update(zip(siblings, number_siblings([*stored_numbers]), strict=True))
-        return values
+            stored_numbers = map(replacer._get_stored_number, siblings)
+            replacer._numbers.update(zip(siblings, number_siblings([*stored_numbers]), strict=True))
+        return replacer
 
-    def _stored_number(self, association: str) -> int | None:
+    def _get_stored_number(self, association: str) -> int | None:
         stored = self._stored.get((ASSOCIATIONS.name, association))
         number = FIELDS.decode(stored.body).get(NUMBER) if stored else None
         return int(bytes(number)) if number else None
 
-    def restore(self, row: EntityRow) -> EntityRow:
-        """Replace the change time and sequence number of a row by the stored ones.
+    def replace(self, row: EntityRow) -> EntityRow:
+        """Return the row of an entity with the stored values in place of unchanged derived values.
 
-        The row is returned as it is if anything else of the entity has changed.
+        The sequence number stays as stored while the order of the siblings is unchanged. The change
+        time stays as stored if no other value of the entity has changed.
         """
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times
@@ -103,17 +105,17 @@ class DerivedValues:
         if stored is None:
             return row
         ignored = {TIME, DOCUMENT_LINK} if row.is_home_derived else {TIME}
-        if _without(fields, ignored) == _without(FIELDS.decode(stored.body), ignored):
+        if _omit_fields(fields, ignored) == _omit_fields(FIELDS.decode(stored.body), ignored):
             return row._replace(**stored._asdict())
         return row
 
 
-def _without(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, bytes]:
+def _omit_fields(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, bytes]:
     return {name: bytes(value) for name, value in fields.items() if name not in names}
 
 
 @cache
-def _stored_entities(resource: ResourceType) -> CompiledStatement:
+def _compile_stored_entities_query(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text), table.c.last_change_date_time)
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))

@@ -1,8 +1,9 @@
-"""Building blocks of write statements: upserts of entities, definitions and links.
+"""Build the INSERT, UPDATE and DELETE statements for entities, definitions and links.
 
-Each takes a source of rows with the columns ``identifier``, ``body``, ``last_change_date_time``,
-``document_identifier`` and ``keywords``. For a PUT this is one row of parameters, for a package the
-staging table, so that a single write and an upload of thousands run the same SQL.
+The parameter ``source`` is a table, CTE or subquery with the columns ``identifier``, ``body``,
+``last_change_date_time``, ``document_identifier`` and ``keywords``. For a PUT this is one row of
+parameters, for a package the staging table, so that both run the same SQL. ``body`` is the JSON of
+an entity, and ``keywords`` the JSON array of an item's links to concepts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     JSON,
     ColumnElement,
     Delete,
@@ -23,7 +25,6 @@ from sqlalchemy import (
     cast,
     column,
     delete,
-    exists,
     func,
     literal_column,
     null,
@@ -48,80 +49,83 @@ from ...case.resources import (
 )
 from ..schema import tables
 from ..schema.expressions import exists_where, json_text, json_value
+from .change_log import build_has_rows_condition
 
 
 @dataclass(frozen=True)
-class Reference:
+class DefinitionReference:
     """A field that links entities of a class to definitions, such as ``subjectURI`` of items.
 
-    A definition that is not stored yet is registered: created from the title and URI of the link.
+    If the definition of a link is not stored, it is created from the title and URI of the link.
     """
 
     field: str
     resource: ResourceType
     link_table: Table | None = None
-    """The table of links if the field is a list; otherwise a foreign key holds the only one."""
+    """The table of links if the field is a list, or None if a foreign key holds the only link."""
     keeps_old_links: bool = False
-    """Whether links that are not sent again stay, as the guide has it for keywords."""
+    """Whether a write keeps the links that it does not contain, as the guide says for keywords."""
 
     @property
-    def definitions(self) -> Table:
+    def definitions_table(self) -> Table:
         """The table of the definitions that the field refers to."""
         return tables.get_table(self.resource)
 
 
-REFERENCES: dict[str, tuple[Reference, ...]] = {
+REFERENCES: dict[str, tuple[DefinitionReference, ...]] = {
     DOCUMENTS.name: (
-        Reference("licenseURI", LICENSES),
-        Reference("subjectURI", SUBJECTS, tables.document_subjects),
+        DefinitionReference("licenseURI", LICENSES),
+        DefinitionReference("subjectURI", SUBJECTS, tables.document_subjects),
     ),
     ITEMS.name: (
-        Reference("licenseURI", LICENSES),
-        Reference("CFItemTypeURI", ITEM_TYPES),
-        Reference("subjectURI", SUBJECTS, tables.item_subjects),
-        Reference("conceptKeywordsURI", CONCEPTS, tables.item_concepts, keeps_old_links=True),
+        DefinitionReference("licenseURI", LICENSES),
+        DefinitionReference("CFItemTypeURI", ITEM_TYPES),
+        DefinitionReference("subjectURI", SUBJECTS, tables.item_subjects),
+        DefinitionReference(
+            "conceptKeywordsURI", CONCEPTS, tables.item_concepts, keeps_old_links=True
+        ),
     ),
-    ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", GROUPINGS),),
+    ASSOCIATIONS.name: (DefinitionReference("CFAssociationGroupingURI", GROUPINGS),),
 }
 
 CONTENT_COLUMNS = {"document_identifier"}
-"""Columns other than the body whose change is a change of the entity.
+"""The columns other than the body in which a difference is a change of the entity.
 
-The position in the package is none, and the body contains the time of the change."""
+``ordinal`` is not, and the time of the change is also in the body."""
 
 
-def upsert_rows(
+def build_upsert(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Build a SQL statement that inserts rows, or replaces existing ones that differ.
+    """Build a SQL statement that inserts new rows and replaces existing rows that differ.
 
-    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Soft-deleted
-    rows are undeleted; unchanged rows are not written.
+    The rows are those of ``source``. ``columns`` are written in addition to the body; the columns
+    ``insert_only`` are written only to new rows. Soft-deleted rows are undeleted.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
     rows = select(*(source.c[name] for name in inserted)).order_by(source.c.identifier)
     statement = insert(table).from_select([*inserted], rows)
-    values, is_changed = _build_replacement(table, statement.excluded, *columns)
+    values, is_changed = _build_update_clauses(table, statement.excluded, *columns)
     return statement.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=values, where=is_changed
     )
 
 
-def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """Build a SQL statement that replaces existing rows that differ from those of ``source``.
+def build_changed_row_update(source: FromClause, table: Table, *columns: str) -> Update:
+    """Build a SQL statement that replaces existing rows that differ from the rows of ``source``.
 
-    ``columns`` are written in addition to the body. For a single row that probably exists, this and
-    ``insert_missing`` cost less than ``upsert_rows``, because ON CONFLICT first builds a new row
-    with all its generated columns.
+    ``columns`` are written in addition to the body. For a single row that probably exists, this
+    statement and ``build_missing_row_insert`` are faster than ``build_upsert``.
     """
-    values, is_changed = _build_replacement(table, source.c, *columns)
+    # ON CONFLICT would first build a new row with all its generated columns.
+    values, is_changed = _build_update_clauses(table, source.c, *columns)
     is_same = table.c.identifier == source.c.identifier
     return update(table).where(is_same, is_changed).values(values)
 
 
-def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Build a SQL statement that inserts the rows whose identifier is not in the table yet.
+def build_missing_row_insert(source: FromClause, table: Table, *columns: str) -> Insert:
+    """Build a SQL statement that inserts the rows of ``source`` that are not in the table yet.
 
     ``columns`` are written in addition to the body. The statement raises ``UniqueViolationError``
     if another transaction inserted the identifier first.
@@ -133,13 +137,13 @@ def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
     return insert(table).from_select([*inserted], rows)
 
 
-def _build_replacement(
+def _build_update_clauses(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the new values of an existing row, and the condition that they differ from the old."""
+    """Return the SET values and the WHERE condition of an update of rows that differ."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
-        is_body_changed(table, values["body"]),
+        build_body_changed_condition(table, values["body"]),
         *(
             table.c[name].is_distinct_from(values[name])
             for name in columns
@@ -152,11 +156,11 @@ def _build_replacement(
     return values, or_(*differences)
 
 
-def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that a JSON body differs from the one stored in ``table``.
+def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the SQL condition that a JSON body differs from the body stored in ``table``.
 
-    A definition that was created from a link lacks fields that the standard requires, and responses
-    add defaults for them. A body that only adds these defaults does not differ.
+    A body that only adds defaults for required fields counts as the same: responses add them to a
+    definition that was created from a link, and a client may send the response back.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
@@ -172,10 +176,11 @@ def is_body_changed(table: Table, body: ColumnElement[Any]) -> ColumnElement[boo
     return and_(differs, completed != cast(body, JSONB))
 
 
-def select_links(source: FromClause, reference: Reference) -> Select[Any]:
-    """Select the links in one field of JSON bodies, as rows (owner, link).
+def build_links_query(source: FromClause, reference: DefinitionReference) -> Select[Any]:
+    """Build the query for the links in the field ``reference`` of the bodies in ``source``.
 
-    ``owner`` is the identifier of the entity that contains the link.
+    Each row is (owner, link): the identifier of the entity that contains the link, and the JSON of
+    the link.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = json_value(source.c.body, reference.field)
@@ -187,14 +192,15 @@ def select_links(source: FromClause, reference: Reference) -> Select[Any]:
     return select(owner, elements.c.value.label("link")).select_from(source, elements)
 
 
-def register_definitions(source: FromClause, reference: Reference) -> Insert:
-    """Build a SQL statement that creates missing definitions, to which links refer.
+def build_missing_definition_insert(source: FromClause, reference: DefinitionReference) -> Insert:
+    """Build a SQL statement that creates the definitions that links refer to, if they are missing.
 
-    Deleted ones are undeleted. Existing definitions are neither changed nor locked, because all
+    The links are those in the field ``reference`` of the bodies in ``source``. Soft-deleted
+    definitions are undeleted. Existing definitions are neither changed nor locked, because all
     items of a framework may have the same item type.
     """
-    links = select_links(source, reference).subquery("linked")
-    table = reference.definitions
+    links = build_links_query(source, reference).subquery("linked")
+    table = reference.definitions_table
     identifier = json_text(links.c.link, "identifier")
     existing = table.alias("existing")
     is_live = exists_where(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
@@ -219,35 +225,40 @@ def register_definitions(source: FromClause, reference: Reference) -> Insert:
 
 
 def _build_current_timestamp() -> ColumnElement[str]:
-    """Build the SQL for the transaction's time as responses show it: UTC, milliseconds, ``Z``."""
+    """Build the SQL for the time of the transaction, formatted as in responses."""
     return func.to_char(
         func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     )
 
 
-def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
+def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
     """Build a SQL statement that adds the links in the bodies of ``source`` to a link table.
 
-    Links that exist already are left unchanged.
+    ``reference`` is the field that contains the links. Existing links are left unchanged.
     """
-    links = select_links(source, reference).subquery("linked")
+    links = build_links_query(source, reference).subquery("linked")
     pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
     return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
 
 
-def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
+def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
     """Build a SQL statement that deletes all links of the entity ``owner`` from a link table.
 
-    It deletes nothing unless the CTE ``written`` has written the entity.
+    The statement deletes nothing unless the CTE ``written`` has written the entity.
     """
-    is_written = exists(literal_column("1")).select_from(written)
-    return delete(table).where(next(iter(table.c)) == owner, is_written)
+    return delete(table).where(next(iter(table.c)) == owner, build_has_rows_condition(written))
 
 
-def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """Build a SQL statement that deletes links that the bodies of ``source`` no longer contain."""
-    links = select_links(source, reference).subquery("linked")
+def build_stale_link_delete(
+    source: FromClause, reference: DefinitionReference, table: Table
+) -> Delete:
+    """Build a SQL statement that deletes links that their entities no longer contain.
+
+    ``source`` has the new bodies of the entities, and ``reference`` is the field that contains the
+    links.
+    """
+    links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = exists_where(
         links.c.owner == owner, json_text(links.c.link, "identifier") == target

@@ -19,8 +19,8 @@ from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from . import change_log, dml
-from .put_statements import PUT_STATEMENTS, choose_link_plans
-from .stored_forms import StoredForms
+from .put_statements import PUT_STATEMENTS, choose_link_strategies
+from .stored_forms import StoredFormConverter
 
 if TYPE_CHECKING:
     import asyncpg
@@ -35,11 +35,11 @@ async def put_document(
     path_prefix: str = "",
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace a document and its package; ``document`` must have a ``CFPackageURI``.
+    """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
-    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values this server
-    adds to responses, and are not stored. Raises ``Conflict`` if the package of another live
-    document has the identifier of this document or of its package.
+    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
+    the body may have been added by responses; these values are not stored. Raises ``Conflict`` if
+    another live document or its package already has the identifier of this document or package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
@@ -66,7 +66,8 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` and ``origin`` are as in ``put_document``.
+    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
+    the body may have been added by responses; these values are not stored.
     """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -75,7 +76,11 @@ async def put_item(
     if not outcome["document_exists"]:
         raise UnprocessableContent(
             f"no document has the identifier {document!r}: create it first",
-            problems=[_not_found(f"{path_prefix}CFDocumentURI.identifier", "document", document)],
+            problems=[
+                _make_not_found_problem(
+                    f"{path_prefix}CFDocumentURI.identifier", "document", document
+                )
+            ],
         )
 
 
@@ -85,9 +90,10 @@ async def put_item_type(
     path_prefix: str = "",  # noqa: ARG001  all put functions have one signature
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace an item type, a definition that all frameworks share.
+    """Create or replace an item type, which all frameworks share.
 
-    ``path_prefix`` and ``origin`` are as in ``put_document``.
+    ``origin`` says which values in the body may have been added by responses; these values are not
+    stored. ``path_prefix`` is unused.
     """
     await _run_put_statements(
         database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin
@@ -102,10 +108,12 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    Its ends must be live items or documents of this server unless their ``targetType`` is not CASE.
-    ``path_prefix`` and ``origin`` are as in ``put_document``. Raises ``UnprocessableContent`` for
-    missing ends or documents, ``Conflict`` if another association has the same origin, destination
-    and type.
+    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
+    the body may have been added by responses; these values are not stored.
+
+    Raises ``UnprocessableContent`` if the document does not exist, or if the origin or destination
+    node is of type CASE and is not a live item or document; ``Conflict`` if another association has
+    the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -121,11 +129,15 @@ async def put_association(
         if not outcome[name]:
             node = getattr(association, name).identifier
             problems.append(
-                _not_found(f"{path_prefix}{name}.identifier", "live item or document", node)
+                _make_not_found_problem(
+                    f"{path_prefix}{name}.identifier", "live item or document", node
+                )
             )
     if not outcome["document_exists"]:
         problems.append(
-            _not_found(f"{path_prefix}CFDocumentURI.identifier", "document", str(document))
+            _make_not_found_problem(
+                f"{path_prefix}CFDocumentURI.identifier", "document", str(document)
+            )
         )
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
@@ -140,13 +152,13 @@ async def put_association(
         )
 
 
-def _not_found(path: str, kind: str, identifier: str) -> Problem:
+def _make_not_found_problem(path: str, kind: str, identifier: str) -> Problem:
     return Problem(path=path, message=f"no {kind} has the identifier {identifier!r}")
 
 
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound`` if it does not exist."""
-    if not await database.execute(_delete_association(), identifier=identifier):
+    if not await database.execute(_compile_association_delete(), identifier=identifier):
         raise ASSOCIATIONS.create_not_found_error(identifier)
 
 
@@ -158,21 +170,21 @@ async def _run_put_statements(
     origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
-    """Run alternative SQL statements for a PUT until one writes the entity.
+    """Run the SQL statement of a PUT, first the faster variant that only checks links.
 
-    Returns its row, whose columns say which conditions of the PUT were met.
+    Returns the row of the last statement run; its columns say which conditions of the PUT were met.
     """
     references = dml.REFERENCES.get(resource.name, ())
-    present = frozenset(each.field for each in references if getattr(entity, each.field))
+    link_fields = frozenset(each.field for each in references if getattr(entity, each.field))
     values["last_change_date_time"] = row.last_change_date_time
 
     async def transaction(connection: Connection) -> asyncpg.Record | None:
-        forms = await StoredForms.load(connection, [row], origin)
-        stored = forms.restore(row)
+        converter = await StoredFormConverter.load(connection, [row], origin)
+        stored = converter.convert(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
         outcome: asyncpg.Record | None = None
-        for plan in choose_link_plans(resource, present):
-            outcome = await PUT_STATEMENTS[resource.name](plan).fetch_one(connection, **values)
+        for strategy in choose_link_strategies(resource, link_fields):
+            outcome = await PUT_STATEMENTS[resource.name](strategy).fetch_one(connection, **values)
             if outcome and outcome["links_resolved"]:
                 break
         return outcome
@@ -184,13 +196,16 @@ async def _run_put_statements(
     return outcome
 
 
-async def lacks_case_version(database: Database, identifier: str) -> bool:
-    """Return whether a live document was stored without the caseVersion that a PUT requires."""
-    return await database.fetch_one(_without_case_version(), identifier=identifier) is not None
+async def document_lacks_case_version(database: Database, identifier: str) -> bool:
+    """Return whether a live document was stored without a caseVersion, which a PUT requires."""
+    return (
+        await database.fetch_one(_compile_missing_case_version_query(), identifier=identifier)
+        is not None
+    )
 
 
 @cache
-def _without_case_version() -> CompiledStatement:
+def _compile_missing_case_version_query() -> CompiledStatement:
     table = tables.documents
     version = json_text(table.c.body, "caseVersion")
     return CompiledStatement(
@@ -203,10 +218,10 @@ def _without_case_version() -> CompiledStatement:
 
 
 @cache
-def _delete_association() -> CompiledStatement:
+def _compile_association_delete() -> CompiledStatement:
     table = tables.associations
     deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
-    deleted = change_log.classify_deletes(deletion, table)
-    logged = change_log.log_writes(deleted, ASSOCIATIONS, deleted.c.previous)
+    deleted = change_log.build_delete_cte(deletion, table)
+    logged = change_log.build_log_ctes(deleted, ASSOCIATIONS, deleted.c.previous_document)
     identifier = select(deleted.c.identifier)
     return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

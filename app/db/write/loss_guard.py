@@ -27,10 +27,11 @@ MIN_MATCHED_ITEMS = 3
 """Number of items matched by code from which changing most of their statements is refused."""
 
 
-class DataLossRefused(Conflict):
-    """Raised after a write was rolled back because it would have lost most of a framework.
+class DataLossError(Conflict):
+    """Raised to roll back a write that would delete or overwrite most of a framework.
 
-    ``loss`` describes the loss, ``counts`` has the changes that the write would have made.
+    ``loss`` describes the loss as in ``describe_data_loss``, and ``counts`` are the changes that
+    the write would have made.
     """
 
     def __init__(self, loss: str, counts: ChangeCounts) -> None:
@@ -39,27 +40,35 @@ class DataLossRefused(Conflict):
         self.counts = counts
 
 
-def refuse_data_loss(result: UploadResult) -> None:
-    """Raise ``DataLossRefused`` if a write deletes or overwrites most of a framework."""
+def raise_for_data_loss(result: UploadResult) -> None:
+    """Raise ``DataLossError`` if a write deletes or overwrites most of a framework.
+
+    ``result`` is the result of the write before its commit.
+    """
     if loss := describe_data_loss(result):
-        raise DataLossRefused(loss, result.counts)
+        raise DataLossError(loss, result.counts)
 
 
 def describe_data_loss(result: UploadResult) -> str | None:
-    """Describe what a write would lose, to complete the sentence "it would …", or return None.
+    """Describe what a write would lose, as the end of a sentence "it would …".
 
-    None means that little is lost. Much is lost if more than half of the live items are deleted, if
-    all of at least ``MIN_ASSOCIATIONS`` associations are deleted, or if more than half of at least
-    ``MIN_MATCHED_ITEMS`` items that were matched by code or statement get another statement.
+    Returns None unless the write
+
+    - deletes more than half of the live items,
+    - deletes all associations, if there are at least ``MIN_ASSOCIATIONS``, or
+    - changes the statements of more than half of the items that it matched by code or statement, if
+      there are at least ``MIN_MATCHED_ITEMS`` of these items.
     """
-    deleted, before = result.changes[ITEMS.name, tables.DELETE], result.items_before
+    deleted, before = result.changes[ITEMS.name, tables.DELETE], result.item_count_before
     if 2 * deleted > before:
-        emptied = "" if result.sent[ITEMS.name] else ", and leave the framework without items"
+        emptied = (
+            "" if result.sent_counts[ITEMS.name] else ", and leave the framework without items"
+        )
         return f"delete {deleted:,} of the {format_count(before, 'item')} stored{emptied}"
     associations = result.changes[ASSOCIATIONS.name, tables.DELETE]
-    if associations >= MIN_ASSOCIATIONS and not result.sent[ASSOCIATIONS.name]:
+    if associations >= MIN_ASSOCIATIONS and not result.sent_counts[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"
-    matched, changed = result.matched_items, result.changed_statements
+    matched, changed = result.matched_item_count, result.changed_statement_count
     if matched >= MIN_MATCHED_ITEMS and 2 * changed > matched:
         return (
             f"change the statements of {changed:,} of the {matched:,} items that have the same "

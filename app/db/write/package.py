@@ -1,8 +1,8 @@
-"""Write a whole package in one transaction, by COPY and a few set-based statements.
+"""Write a whole package in one transaction, with COPY and a few set-based statements.
 
-Afterwards the document, its items, associations and rubrics are exactly those of the package:
-missing ones are deleted (items and rubrics softly, associations permanently), unchanged ones not
-written.
+Afterwards the document, its items, associations and rubrics are exactly those of the package. Items
+and rubrics that the package lacks are soft-deleted, such associations are deleted permanently.
+Unchanged entities are not written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import asyncpg
@@ -29,14 +29,14 @@ from ..read.visibility import is_live
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
-from .change_counts import ChangeCounts, count_changes
-from .conflicts import convert_to_problems, select_conflicts
-from .derived_values import DerivedValues
-from .new_package import PackageNotNew, insert_package
+from .change_counts import ChangeCounts, compute_change_counts
+from .conflicts import compile_conflict_query, convert_conflicts_to_problems
+from .derived_values import DerivedValueReplacer
+from .new_package import PackageNotNewError, insert_new_package
 from .package_statements import build_upload_statements
-from .staging import DOCUMENT, STAGED, Staging, stage_package
-from .stored_forms import StoredForms
-from .upload_run import Progress, UploadRun
+from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
+from .stored_forms import StoredFormConverter
+from .upload_transaction import Progress, UploadTransaction
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -46,45 +46,45 @@ Mode = Literal["create", "replace", "upsert"]
 WORK_MEM = "64MB"
 """Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
-RETRY_STAGED = (PackageNotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
-"""Errors after which a package is staged that was assumed to be new.
+RETRY_STAGED = (PackageNotNewError, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
+"""Errors after which a package that was assumed to be new is staged instead.
 
-It contains stored entities, or duplicates that its reader reports only at the end. Staging reads
-all of it before anything is written, and so reports every problem."""
+The package contains stored entities, or duplicates that its reader reports only at the end. Staging
+reads the whole package before anything is written, and so reports every problem."""
 
 
 class UploadResult(NamedTuple):
-    """The outcome of a package write, or of a dry run: what was created, changed and deleted."""
+    """The outcome of an upload or a dry run: what was created, changed and deleted."""
 
-    created: bool
+    is_created: bool
     """Whether no live document had this identifier before."""
     changes: Counter[tuple[str, str]]
-    """Number of changed entities by (kind, operation), with definitions registered from links."""
+    """Number of changed entities by (kind, operation), with definitions created from links."""
     revision: Revision
-    """The revision of the package that was written; that of a dry run never exists."""
-    sent: Counter[str]
+    """The new revision of the package; after a dry run, no package has this revision."""
+    sent_counts: Counter[str]
     """Number of entities in the package by kind."""
     counts: ChangeCounts
-    matched_items: int = 0
+    matched_item_count: int = 0
     """Number of live items with an identifier that was derived from a code or statement."""
-    changed_statements: int = 0
+    changed_statement_count: int = 0
     """Number of those items whose statement changes."""
 
     @property
-    def changed(self) -> int:
+    def changed_count(self) -> int:
         """The number of entities that were created, updated or deleted."""
         return self.changes.total()
 
     @property
-    def items_before(self) -> int:
-        """The number of live items that the document had before this write."""
+    def item_count_before(self) -> int:
+        """The number of live items that the document had before the upload."""
         kind = ITEMS.name
         new = self.changes[kind, tables.CREATE] + self.changes[kind, tables.REVIVE]
-        return self.sent[kind] - new + self.changes[kind, tables.DELETE]
+        return self.sent_counts[kind] - new + self.changes[kind, tables.DELETE]
 
 
 Guard = Callable[[UploadResult], None]
-"""Called with the result of a write before the commit; an error that it raises rolls back."""
+"""Called with the result of an upload before the commit; an error that it raises rolls back."""
 
 
 class _DryRunRollback(Exception):
@@ -101,15 +101,16 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
-    """Replace the stored framework by a package, in one transaction.
+    """Replace a stored framework with a package, in one transaction.
 
-    ``origin`` says which values of the package this server adds to responses and does not store.
-    ``guard`` is called before the commit and may raise an error to prevent it. After that or a dry
-    run, the database is unchanged: no entity, no row of the change feed and no revision was
-    written.
+    ``progress`` is called with the name of each stage, such as "items". ``origin`` says which
+    values in the package may have been added by responses; these values are not stored. ``guard``
+    is called with the result before the commit, and can raise an error to prevent the commit. After
+    such an error or a dry run, the database is unchanged, including the change feed and revisions.
 
     Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` is
-    "create" and the document exists; ``NotFound`` if it is "replace" and the document never did.
+    "create" and the document exists; ``NotFound`` if ``mode`` is "replace" and the document has
+    never existed.
     """
 
     async def transaction(connection: Connection) -> UploadResult:
@@ -122,11 +123,11 @@ async def write_package(  # noqa: PLR0913  each is an independent option
             return await attempt(connection, assume_new=False)
 
     async def attempt(connection: Connection, *, assume_new: bool) -> UploadResult:
-        run = UploadRun(connection, _parameters(package), progress)
+        upload = UploadTransaction(connection, _get_parameters(package), progress)
         with suppress(_DryRunRollback):
             async with connection.transaction():
                 result = await _write_in_transaction(
-                    run, package, mode, origin, assume_new=assume_new
+                    upload, package, mode, origin, assume_new=assume_new
                 )
                 if guard:
                     guard(result)
@@ -138,50 +139,58 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 
 
 async def _write_in_transaction(
-    run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
+    upload: UploadTransaction, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
 ) -> UploadResult:
-    await run.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
-    rows = await run.fetch_all(_document_state())
+    await upload.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+    rows = await upload.fetch_all(_compile_document_state_query())
     document = rows[0] if rows else None
-    is_created = _check_mode(package, mode, document)
-    run.values["replaced"] = not is_created
-    matched = changed_statements = 0
-    forms = await StoredForms.load(run.connection, package.rows, origin)
-    forms.derived = await DerivedValues.load(run.connection, package)
+    is_created = _creates_document(package, mode, document)
+    upload.parameters["replaced"] = not is_created
+    matched_count = changed_count = 0
+    converter = await StoredFormConverter.load(upload.connection, package.rows, origin)
+    converter.derived_values = await DerivedValueReplacer.load(upload.connection, package)
     if document and not (is_created or package.has_package_link) and document["package_link"]:
         # Packages of the standard leave the link out, so a missing one is no change.
-        forms.package_link = document["package_link"]
-        run.values["package_identifier"] = document["package_identifier"]
+        converter.package_link = document["package_link"]
+        upload.parameters["package_identifier"] = document["package_identifier"]
     if assume_new and not document:
-        sent = await insert_package(run, package, forms)
+        sent_counts = await insert_new_package(upload, package, converter)
     else:
-        staging, sent = await _stage_without_conflicts(
-            run, package, forms, is_known=document is not None
+        summary, sent_counts = await _stage_and_check_conflicts(
+            upload, package, converter, is_document_stored=document is not None
         )
         if package.derived_items:
-            run.values["derived_items"] = package.derived_items
-            ((matched, changed_statements),) = await run.fetch_all(_compile_matched_items())
-        await run.execute_counted(build_upload_statements, staging)
-    revision = await fetch_revision(run.connection, package.document_identifier)
+            upload.parameters["derived_items"] = package.derived_items
+            ((matched_count, changed_count),) = await upload.fetch_all(
+                _compile_matched_item_counts()
+            )
+        await upload.execute_and_count(partial(build_upload_statements, summary))
+    revision = await fetch_revision(upload.connection, package.document_identifier)
     assert revision
-    counts = count_changes(run.changes, run.defined, sent)
+    counts = compute_change_counts(upload.changes, upload.definition_changes, sent_counts)
     return UploadResult(
-        is_created, run.changes, revision, sent, counts, matched, changed_statements
+        is_created, upload.changes, revision, sent_counts, counts, matched_count, changed_count
     )
 
 
-async def _stage_without_conflicts(
-    run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
-) -> tuple[Staging, Counter[str]]:
-    """Copy a package to the staging table, to compare it with the stored framework.
+async def _stage_and_check_conflicts(
+    upload: UploadTransaction,
+    package: Package,
+    converter: StoredFormConverter,
+    *,
+    is_document_stored: bool,
+) -> tuple[StagingSummary, Counter[str]]:
+    """Copy a package to the staging table, and return a summary and the number of rows by kind.
 
-    ``is_known`` says whether its document is stored. Raises ``Conflict`` if one of its entities
-    belongs to another document.
+    ``is_document_stored`` says whether the package's document is stored, live or deleted. Raises
+    ``Conflict`` listing the entities that belong to other documents.
     """
-    run.progress("staging")
-    staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
-    if conflicts := await run.fetch_all(select_conflicts()):
-        problems = convert_to_problems(conflicts)
+    upload.progress("staging")
+    summary, sent_counts = await stage_package(
+        upload.connection, package, converter, is_document_stored=is_document_stored
+    )
+    if conflicts := await upload.fetch_all(compile_conflict_query()):
+        problems = convert_conflicts_to_problems(conflicts)
         first, others = problems[0]["message"], len(problems) - 1
         more = f", and {others} more" if others else ""
         raise Conflict(
@@ -189,10 +198,10 @@ async def _stage_without_conflicts(
             "them other identifiers, or delete them there first",
             problems=problems,
         )
-    return staging, sent
+    return summary, sent_counts
 
 
-def _parameters(package: Package) -> dict[str, Any]:
+def _get_parameters(package: Package) -> dict[str, Any]:
     return {
         "document_identifier": package.document_identifier,
         "package_identifier": package.package_identifier,
@@ -201,10 +210,11 @@ def _parameters(package: Package) -> dict[str, Any]:
     }
 
 
-def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
-    """Return whether the write creates the document, whose stored row is ``document``.
+def _creates_document(package: Package, mode: Mode, document: Any) -> bool:
+    """Return whether the upload creates its document, that is, the document is not live yet.
 
-    Raises ``Conflict`` or ``NotFound`` if ``mode`` does not allow that.
+    ``document`` is the stored row of the document, or None. Raises ``Conflict`` if ``mode`` is
+    "create" and the document is live; ``NotFound`` if ``mode`` is "replace" and there is no row.
     """
     identifier = package.document_identifier
     if mode == "replace" and not document:
@@ -216,7 +226,7 @@ def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
 
 
 @cache
-def _document_state() -> CompiledStatement:
+def _compile_document_state_query() -> CompiledStatement:
     table = tables.documents
     columns = (
         is_live(table).label("live"),
@@ -227,11 +237,11 @@ def _document_state() -> CompiledStatement:
 
 
 @cache
-def _compile_matched_items() -> CompiledStatement:
-    """Compile the query that counts the live items that a file matched by code or statement.
+def _compile_matched_item_counts() -> CompiledStatement:
+    """Compile the query for the number of live items that a file matched by code or statement.
 
-    Its second column is the number of those that get another statement. If these are most, the file
-    may be the wrong one.
+    Its row is (matched, changed). ``changed`` is the number of matched items whose statement
+    changes; if it is the majority, the file may belong to another framework.
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))

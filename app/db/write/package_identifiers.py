@@ -10,13 +10,13 @@ from ..schema import tables
 from ..schema.expressions import exists_where
 
 RELEASED_SUFFIX: ColumnElement[str] = literal_column("'/'")
-"""Suffix of a released package identifier: it becomes that of the document with a slash.
+"""Appended to the identifier of a document to make the package identifier after a release.
 
 No identifier ends in a slash, so the column stays unique."""
 
 
-def has_deleted_document(packages: Any) -> ColumnElement[bool]:
-    """Build the condition that the document of a package is soft-deleted."""
+def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
+    """Build the SQL condition that the document of a package is soft-deleted."""
     documents = tables.documents.alias("deleted_documents")
     return exists_where(
         documents.c.identifier == packages.c.document_identifier,
@@ -24,16 +24,18 @@ def has_deleted_document(packages: Any) -> ColumnElement[bool]:
     )
 
 
-def release_identifiers(*identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]) -> CTE:
-    """Build a CTE that takes package identifiers away from deleted documents.
+def build_identifier_release(
+    *identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]
+) -> CTE:
+    """Build a CTE that frees package identifiers of deleted documents for another document.
 
-    The document ``new_owner`` can then use them; its own package is not changed.
+    ``new_owner`` is the document that will use the identifiers; its own package is not changed.
     """
     table = tables.packages
     return (
         update(table)
         .where(table.c.identifier.in_(identifiers), table.c.document_identifier != new_owner)
-        .where(has_deleted_document(table))
+        .where(build_deleted_document_condition(table))
         .values(identifier=table.c.document_identifier.op("||")(RELEASED_SUFFIX))
         .returning(literal_column("1"))
         .cte("released")

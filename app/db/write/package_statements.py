@@ -1,6 +1,7 @@
-"""The SQL statements of an upload: they make a stored framework equal to the staged package.
+"""The SQL statements of an upload, which make a stored framework equal to the staged package.
 
-Each is one set-based statement for all rows of a kind, and returns rows (kind, operation, changed).
+Each statement writes all entities of one class. Its rows are (kind, operation, changed), where
+``changed`` is a number of entities.
 """
 
 from __future__ import annotations
@@ -37,21 +38,26 @@ from ..schema import tables
 from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
-from .staging import DOCUMENT, STAGED, Staging, select_staged_identifiers, select_staged_rows
-from .upload_run import DEFINITIONS_STAGE, NamedStatements
+from .staging import (
+    DOCUMENT,
+    STAGED,
+    StagingSummary,
+    build_staged_identifiers_query,
+    build_staged_rows_cte,
+)
+from .upload_transaction import DEFINITIONS_STAGE, NamedStatements
 
 UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 
 @cache
-def build_upload_statements(staging: Staging) -> NamedStatements:
-    """Return the SQL statements of an upload, in the order to run them, each with its stage.
+def build_upload_statements(summary: StagingSummary) -> NamedStatements:
+    """Return the SQL statements of an upload in execution order, with names for progress reports.
 
-    Stages such as "items" are names for progress reports. Deletions come before items and
-    associations, because a new association may have the origin, destination and type of a deleted
-    one.
+    Each element is (name of the stage, such as "items", SQL statement). Deletions come first,
+    because a new association may have the origin, destination and type of a deleted association.
     """
-    upsert = partial(_compile_upserts, staging)
+    upsert = partial(_compile_upserts, summary)
     deletions = [
         ("removing", _compile_association_deletion()),
         ("removing", _compile_soft_deletion(ITEMS)),
@@ -59,113 +65,110 @@ def build_upload_statements(staging: Staging) -> NamedStatements:
     ]
     columns = ("ordinal", "document_identifier")
     return [
-        *build_head_statements(staging),
-        *(deletions if staging.is_known else ()),
+        *build_prerequisite_statements(summary),
+        *(deletions if summary.is_document_stored else ()),
         *(("items", statement) for statement in upsert(ITEMS, *columns)),
         *(("associations", statement) for statement in upsert(ASSOCIATIONS, *columns)),
         ("rubrics", compile_rubric_write()),
         *(
-            ("rubrics", _compile_renumbering(resource))
+            ("rubrics", _compile_ordinal_update(resource))
             for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
-            if resource.name in staging.reordered
+            if resource.name in summary.reordered_kinds
         ),
     ]
 
 
 @cache
-def build_head_statements(staging: Staging) -> NamedStatements:
+def build_prerequisite_statements(summary: StagingSummary) -> NamedStatements:
     """Return an upload's SQL statements for definitions, document and package, in this order.
 
-    They run first, because other rows refer to these.
+    They run before the other statements, because items, associations and rubrics refer to the
+    definitions and the document.
     """
-    upsert = partial(_compile_upserts, staging)
+    upsert = partial(_compile_upserts, summary)
     return [
         *(
             (DEFINITIONS_STAGE, statement)
             for resource in DEFINITIONS
             for statement in upsert(resource)
         ),
-        *(("document", statement) for statement in (*upsert(DOCUMENTS), _compile_package_write())),
-        *(("document", _compile_definition_list(resource)) for resource in DEFINITIONS),
+        *(("document", statement) for statement in (*upsert(DOCUMENTS), _compile_package_upsert())),
+        *(("document", _compile_definition_list_write(resource)) for resource in DEFINITIONS),
     ]
 
 
 def _compile_upserts(
-    staging: Staging, resource: ResourceType, *columns: str
+    summary: StagingSummary, resource: ResourceType, *columns: str
 ) -> list[CompiledStatement]:
     """Compile the SQL statements that write the entities of one class from the staging table.
 
-    They create missing definitions, write the rows that differ, then write their links.
+    They create missing definitions that the entities link to, write the entities that differ, then
+    write the links. ``columns`` are written in addition to the body and the time of the change.
     """
-    table, source = tables.get_table(resource), select_staged_rows(resource.name)
+    table, source = tables.get_table(resource), build_staged_rows_cte(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
-    present = [reference for reference in references if reference.field in staging.fields]
-    registrations = [compile_registration(source, reference) for reference in present]
+    present = [reference for reference in references if reference.field in summary.fields]
+    registrations = [compile_missing_definition_insert(source, reference) for reference in present]
     links: list[CompiledStatement] = []
     for reference in references:
         if reference.link_table is None:
             continue
-        if staging.is_known:
+        if summary.is_document_stored:
             links.append(
-                CompiledStatement(dml.delete_stale_links(source, reference, reference.link_table))
+                CompiledStatement(
+                    dml.build_stale_link_delete(source, reference, reference.link_table)
+                )
             )
         if reference in present:
-            links.append(compile_link_insertion(source, reference, reference.link_table))
-    # Documents and definitions keep their ordinal, because it is no position in this package.
+            links.append(compile_link_insert(source, reference, reference.link_table))
+    # Documents and definitions keep their ordinal, because it is not a position in the package.
     insert_only = () if "ordinal" in columns else ("ordinal",)
     names = ("last_change_date_time", *columns)
-    written = change_log.classify_writes(
-        table, dml.upsert_rows(source, table, *names, insert_only=insert_only)
+    written = change_log.build_write_cte(
+        table, dml.build_upsert(source, table, *names, insert_only=insert_only)
     )
     document = None if resource in DEFINITIONS else DOCUMENT
-    return [*registrations, _compile_log(written, resource, document), *links]
+    return [*registrations, change_log.compile_logged_write(written, resource, document), *links]
 
 
-def _compile_log(
-    classified: CTE, resource: ResourceType, document: ColumnElement[Any] | None = DOCUMENT
+def compile_missing_definition_insert(
+    source: FromClause, reference: dml.DefinitionReference
 ) -> CompiledStatement:
-    """Compile a SQL statement that logs writes, increments revisions and returns the counts.
+    """Compile a SQL statement that creates definitions that links refer to, if they are missing.
 
-    ``classified`` is the CTE of the writes.
+    ``source`` selects the entities with the links, and ``reference`` is the field with the links.
     """
-    logged = change_log.log_writes(classified, resource, document)
-    return change_log.count_by_operation(classified, resource.name, *logged)
-
-
-def compile_registration(source: FromClause, reference: dml.Reference) -> CompiledStatement:
-    """Compile a SQL statement that creates the definitions to which a field links, if missing.
-
-    ``source`` are the rows that have the field.
-    """
-    registered = change_log.classify_writes(
-        reference.definitions, dml.register_definitions(source, reference)
+    registered = change_log.build_write_cte(
+        reference.definitions_table, dml.build_missing_definition_insert(source, reference)
     )
-    return _compile_log(registered, reference.resource, None)
+    return change_log.compile_logged_write(registered, reference.resource, None)
 
 
-def compile_link_insertion(
-    source: FromClause, reference: dml.Reference, table: Table
+def compile_link_insert(
+    source: FromClause, reference: dml.DefinitionReference, table: Table
 ) -> CompiledStatement:
-    """Compile a SQL statement that inserts links to definitions and increments the revision.
+    """Compile a SQL statement that inserts links to definitions into a link table.
 
-    A new link may add a definition to the package even if no entity changed.
+    It increments the revision of the package if it inserts a link, because the link may add a
+    definition to the package even if no entity changed.
     """
-    insertion = dml.insert_links(source, reference, table)
-    return _compile_increment_if_any(insertion.returning(literal_column("1")).cte("linked"))
+    insertion = dml.build_link_insert(source, reference, table)
+    return _compile_revision_increment(insertion.returning(literal_column("1")).cte("linked"))
 
 
-def _compile_increment_if_any(cte: CTE) -> CompiledStatement:
-    """Compile a SQL statement that runs a CTE, and increments the revision if it returns rows."""
-    scope = select(DOCUMENT.label("scope")).where(change_log.has_rows(cte))
-    bumped = change_log.increment_revisions(scope)
+def _compile_revision_increment(cte: CTE) -> CompiledStatement:
+    """Compile a SQL statement that increments the document's revision if ``cte`` returns rows."""
+    scope = select(DOCUMENT.label("scope")).where(change_log.build_has_rows_condition(cte))
+    bumped = change_log.build_revision_increment(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
-def _compile_renumbering(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that stores the entities' positions in the package as ordinals.
+def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
+    """Compile a SQL statement that stores the position of each entity in the package.
 
-    The order is not part of an entity, so this increments the revision but logs no change.
+    The position is the column ``ordinal``. It is not part of an entity, so the statement increments
+    the revision but logs no change.
     """
     table = tables.get_table(resource)
     renumbered = (
@@ -176,18 +179,21 @@ def _compile_renumbering(resource: ResourceType) -> CompiledStatement:
         .returning(literal_column("1"))
         .cte("renumbered")
     )
-    return _compile_increment_if_any(renumbered)
+    return _compile_revision_increment(renumbered)
 
 
-def _compile_package_write() -> CompiledStatement:
-    """Compile a SQL statement that writes the row of the package.
+def _compile_package_upsert() -> CompiledStatement:
+    """Compile a SQL statement that inserts or updates the package's own row.
 
-    If the package was changed, it logs an update of the document, unless one is logged already.
+    An updated row is logged as an update of the document, unless this transaction has already
+    logged a change of the document.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    released = package_identifiers.release_identifiers(identifier, DOCUMENT, new_owner=DOCUMENT)
+    released = package_identifiers.build_identifier_release(
+        identifier, DOCUMENT, new_owner=DOCUMENT
+    )
     row = (
         DOCUMENT,
         identifier,
@@ -195,7 +201,8 @@ def _compile_package_write() -> CompiledStatement:
         bindparam("definition_extensions", type_=JSON),
     )
     insertion = insert(table).from_select(
-        ["document_identifier", *names], select(*row).where(change_log.wait_for_ctes(released))
+        ["document_identifier", *names],
+        select(*row).where(change_log.build_wait_condition(released)),
     )
     values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
     differences = [
@@ -211,25 +218,24 @@ def _compile_package_write() -> CompiledStatement:
     )
     changed = (
         select(written.c.identifier, UPDATED)
-        .where(written.c.was_updated, ~_is_document_logged())
+        .where(written.c.was_updated, ~_build_document_logged_condition())
         .cte("changed")
     )
-    return _compile_log(changed, DOCUMENTS)
+    return change_log.compile_logged_write(changed, DOCUMENTS, DOCUMENT)
 
 
-def _compile_definition_list(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that stores which definitions the package was sent with.
+def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
+    """Compile a SQL statement that stores which definitions of a class the package contains.
 
-    So the package can be returned as it was sent. If a stored package is replaced, a change of this
-    list is logged as an update of the document. It is not logged if entities refer to the
-    definitions, because these are then in the package anyway.
+    The list is stored because a package may contain definitions that no entity refers to. If such a
+    definition is added to or removed from a stored package, an update of the document is logged.
     """
     table = tables.package_definitions[resource.name]
     removed = (
         delete(table)
         .where(
             table.c.document_identifier == DOCUMENT,
-            table.c.definition_identifier.not_in(select_staged_identifiers(resource.name)),
+            table.c.definition_identifier.not_in(build_staged_identifiers_query(resource.name)),
         )
         .returning(table.c.definition_identifier)
         .cte("removed")
@@ -240,21 +246,21 @@ def _compile_definition_list(resource: ResourceType) -> CompiledStatement:
     added = insertion.returning(table.c.definition_identifier).cte("added")
     changed = (
         select(DOCUMENT.label("identifier"), UPDATED)
-        .where(bindparam("replaced", type_=Boolean), ~_is_document_logged())
-        .where(or_(*(_has_unreferenced(cte, resource) for cte in (removed, added))))
+        .where(bindparam("replaced", type_=Boolean), ~_build_document_logged_condition())
+        .where(or_(*(_build_unreferenced_condition(cte, resource) for cte in (removed, added))))
         .cte("changed")
     )
-    return _compile_log(changed, DOCUMENTS)
+    return change_log.compile_logged_write(changed, DOCUMENTS, DOCUMENT)
 
 
-def _has_unreferenced(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
-    """Build the condition that ``change`` has a definition to which no entity refers."""
+def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
+    """Build the SQL condition that no entity refers to at least one definition in ``change``."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists_where(change.c.definition_identifier.not_in(referenced))
 
 
-def _is_document_logged() -> ColumnElement[bool]:
-    """Build the condition that this transaction has logged a change of the document."""
+def _build_document_logged_condition() -> ColumnElement[bool]:
+    """Build the SQL condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
     return exists_where(
@@ -264,10 +270,10 @@ def _is_document_logged() -> ColumnElement[bool]:
     )
 
 
-def _build_missing_conditions(
+def _build_not_in_package_conditions(
     table: Table, resource: ResourceType
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for stored rows of the document that the uploaded package lacks."""
+    """Build the SQL conditions for rows of the document that are not in the uploaded package."""
     is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
@@ -276,24 +282,27 @@ def _build_missing_conditions(
 
 def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
-    deletion = delete(table).where(*_build_missing_conditions(table, ASSOCIATIONS))
-    return _compile_log(change_log.classify_deletes(deletion, table), ASSOCIATIONS)
+    deletion = delete(table).where(*_build_not_in_package_conditions(table, ASSOCIATIONS))
+    return change_log.compile_logged_write(
+        change_log.build_delete_cte(deletion, table), ASSOCIATIONS, DOCUMENT
+    )
 
 
 def _compile_soft_deletion(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
-    missing = (*_build_missing_conditions(table, resource), table.c.deleted_at.is_(None))
+    missing = (*_build_not_in_package_conditions(table, resource), table.c.deleted_at.is_(None))
     deletion = update(table).where(*missing).values(deleted_at=func.now())
-    return _compile_log(change_log.classify_deletes(deletion, table), resource)
+    return change_log.compile_logged_write(
+        change_log.build_delete_cte(deletion, table), resource, DOCUMENT
+    )
 
 
 @cache
 def compile_rubric_write() -> CompiledStatement:
-    """Compile a SQL statement that writes rubrics with their parts and deletes missing parts.
+    """Compile a SQL statement that writes rubrics with their criteria and levels.
 
-    Parts are criteria and levels. A change of a part is logged as an update of its rubric:
-    ``touched`` are the rubrics of all parts that were written or deleted; ``rubrics_changed`` are
-    these and the rubrics that were written themselves, each once.
+    It deletes criteria and levels that the package lacks. A change of a criterion or level is
+    logged as an update of its rubric.
     """
     rubrics, criteria, levels = (
         tables.rubrics,
@@ -301,12 +310,12 @@ def compile_rubric_write() -> CompiledStatement:
         tables.rubric_criterion_levels,
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
-    source = select_staged_rows(RUBRICS.name)
-    written = change_log.classify_writes(rubrics, dml.upsert_rows(source, rubrics, *columns))
-    criteria_written, criteria_deleted = _build_part_writes(
+    source = build_staged_rows_cte(RUBRICS.name)
+    written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
+    criteria_written, criteria_deleted = _build_rubric_part_writes(
         "CFRubricCriterion", criteria, RUBRICS.name
     )
-    levels_written, levels_deleted = _build_part_writes(
+    levels_written, levels_deleted = _build_rubric_part_writes(
         "CFRubricCriterionLevel", levels, "CFRubricCriterion"
     )
     rubrics_of_levels = select(STAGED.c.parent).where(
@@ -322,13 +331,13 @@ def compile_rubric_write() -> CompiledStatement:
         touched.c.parent.not_in(select(written.c.identifier))
     )
     changed = select(written.c.identifier, written.c.operation).union(only_touched)
-    return _compile_log(changed.cte("rubrics_changed"), RUBRICS)
+    return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 
 
-def _build_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Return two CTEs for criteria or levels: one writes those sent, one deletes missing ones.
+def _build_rubric_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
+    """Build a CTE that writes staged criteria or levels, and a CTE that deletes the missing rows.
 
-    Both return the column ``parent``: the rubric or criterion of each row.
+    Both return the column ``parent``: the rubric or criterion that each row belongs to.
     """
     parent_column = next(column.name for column in table.c if column.foreign_keys)
     names = ("ordinal", "body", parent_column)
@@ -346,8 +355,8 @@ def _build_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, 
         index_elements=[table.c.identifier], set_=values, where=is_changed
     )
     deletion = delete(table).where(
-        table.c[parent_column].in_(select_staged_identifiers(parent_kind)),
-        table.c.identifier.not_in(select_staged_identifiers(kind)),
+        table.c[parent_column].in_(build_staged_identifiers_query(parent_kind)),
+        table.c.identifier.not_in(build_staged_identifiers_query(kind)),
     )
     parent = table.c[parent_column].label("parent")
     return (

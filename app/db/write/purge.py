@@ -43,23 +43,24 @@ if TYPE_CHECKING:
 
 BEFORE = bindparam("before", type_=tables.TimestampTZ)
 
-OLD = Table(
-    "old",
+PURGED = Table(
+    "purged",
     MetaData(),
     Column("kind", Text, nullable=False),
     Column("identifier", Text, nullable=False),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""The entities to purge; a temporary table of the transaction."""
+"""A temporary table of the transaction that lists the entities to purge."""
 
 
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
     """Permanently delete entities that were soft-deleted before a time, to free space.
 
-    Returns the number of rows by kind. A document is purged with its parts, an item or document
-    with the associations at it. Changes logged before that time are deleted if the feed has a later
-    one of the same entity. A dry run deletes nothing.
+    A document is purged with its items, rubrics and associations; an item or document is purged
+    with the associations that start or end at it. A change logged before that time is deleted if
+    the change feed has a later change of the same entity. Returns the number of deleted rows by
+    kind. A dry run deletes nothing.
     """
 
     async def run_transaction(connection: Connection) -> Counter[str]:
@@ -78,25 +79,26 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:
     counts: Counter[str] = Counter()
-    await connection.execute(str(CreateTable(OLD).compile(dialect=DIALECT)))
-    for statement in _build_statements():
+    await connection.execute(str(CreateTable(PURGED).compile(dialect=DIALECT)))
+    for statement in _build_purge_statements():
         for row in await statement.fetch_all(connection, before=before):
             counts[row["kind"]] += row["changed"]
     return counts
 
 
 @cache
-def _build_statements() -> list[CompiledStatement]:
-    """Return the SQL statements of a purge: they list the entities to purge, then delete them.
+def _build_purge_statements() -> list[CompiledStatement]:
+    """Return the SQL statements that list the entities to purge, then delete them.
 
-    Rows that refer to other rows are deleted before these.
+    Rows that refer to other rows are deleted before the rows that they refer to.
     """
-    # Without statistics, the planner would scan whole tables for the identifiers in ``OLD``.
-    analyze = CompiledStatement(text(f"ANALYZE {OLD.name}"))
+    # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
+    analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
     entities = [
-        CompiledStatement(_build_old_list(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)
+        CompiledStatement(_build_purged_entity_insert(resource))
+        for resource in (DOCUMENTS, ITEMS, RUBRICS)
     ]
-    lists = [*entities, _compile_old_association_list()]
+    lists = [*entities, _compile_purged_association_insert()]
     return [
         *(statement for each in lists for statement in (each, analyze)),
         _compile_association_deletion(),
@@ -105,33 +107,39 @@ def _build_statements() -> list[CompiledStatement]:
             for table in tables.metadata.sorted_tables
             if _is_link_table(table)
         ),
-        CompiledStatement(_build_deletion(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
+        CompiledStatement(
+            _build_purged_row_delete(tables.rubric_criteria, "rubric_identifier", RUBRICS)
+        ),
         *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
-        CompiledStatement(_build_deletion(tables.packages, "document_identifier", DOCUMENTS)),
+        CompiledStatement(
+            _build_purged_row_delete(tables.packages, "document_identifier", DOCUMENTS)
+        ),
         _compile_entity_deletion(DOCUMENTS),
-        _compile_recount(),
+        _compile_item_recount(),
         _compile_change_deletion(),
     ]
 
 
-def _build_old_list(resource: ResourceType) -> Any:
-    """Build a SQL statement that lists in the table ``OLD`` the entities of a class to purge.
+def _build_purged_entity_insert(resource: ResourceType) -> Any:
+    """Build a SQL statement that adds the entities of a class to the table ``PURGED``.
 
-    Those are the ones deleted long enough ago, and all parts of documents to purge.
+    It adds entities that were soft-deleted before the given time, and all items or rubrics of
+    documents that are in the table already.
     """
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
-        conditions.append(table.c.document_identifier.in_(_old(DOCUMENTS)))
+        conditions.append(table.c.document_identifier.in_(_build_purged_query(DOCUMENTS)))
     row = select(literal(resource.name), table.c.identifier)
     rows = union(*(row.where(condition) for condition in conditions))
-    return insert(OLD).from_select(["kind", "identifier"], rows)
+    return insert(PURGED).from_select(["kind", "identifier"], rows)
 
 
-def _compile_old_association_list() -> CompiledStatement:
-    """Compile a SQL statement that lists in the table ``OLD`` the associations to purge.
+def _compile_purged_association_insert() -> CompiledStatement:
+    """Compile a SQL statement that adds associations to the table ``PURGED``.
 
-    Those are the associations of purged documents, and those that begin or end at purged entities.
+    It adds associations that belong to a document in the table, or that start or end at a document
+    or item in the table.
     """
     table = tables.associations
     ends = {
@@ -141,72 +149,73 @@ def _compile_old_association_list() -> CompiledStatement:
     }
     matches = []
     for column, resources in ends.items():
-        end = _old(*resources).subquery("end")
+        end = _build_purged_query(*resources).subquery("end")
         matching = select(table.c.identifier).where(column == end.c.identifier)
         # OFFSET 0, because without it the planner scans the table: it expects 400,000 instead of
         # 45,000 rows, as Postgres estimates the number of different nodes far too low.
         result = matching.offset(literal_column("0")).lateral("found")
         row = select(literal(ASSOCIATIONS.name), result.c.identifier)
         matches.append(row.select_from(end.join(result, true())))
-    return CompiledStatement(insert(OLD).from_select(["kind", "identifier"], union(*matches)))
+    return CompiledStatement(insert(PURGED).from_select(["kind", "identifier"], union(*matches)))
 
 
-def _old(*resources: ResourceType) -> Select[Any]:
-    kinds = (OLD.c.kind == resource.name for resource in resources)
-    return select(OLD.c.identifier).where(or_(*kinds))
+def _build_purged_query(*resources: ResourceType) -> Select[Any]:
+    kinds = (PURGED.c.kind == resource.name for resource in resources)
+    return select(PURGED.c.identifier).where(or_(*kinds))
 
 
 def _is_link_table(table: Table) -> bool:
-    """Return whether a table has only links: pairs of identifiers, the owner's first."""
+    """Return whether the rows of a table are links: pairs of identifiers, the owner's first."""
     return len(table.primary_key.columns) > 1
 
 
-def _build_deletion(table: Table, column: str, resource: ResourceType) -> Any:
-    """Build a SQL statement that deletes a table's rows whose ``column`` names a purged entity."""
-    return delete(table).where(table.c[column].in_(_old(resource)))
+def _build_purged_row_delete(table: Table, column: str, resource: ResourceType) -> Any:
+    """Build a SQL statement that deletes the rows of a table that refer to purged entities.
+
+    ``column`` has the identifiers of entities of the class ``resource``.
+    """
+    return delete(table).where(table.c[column].in_(_build_purged_query(resource)))
 
 
 def _compile_link_deletion(table: Table) -> CompiledStatement:
     owner = next(iter(table.c))
     kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return CompiledStatement(_build_deletion(table, owner.name, kind))
+    return CompiledStatement(_build_purged_row_delete(table, owner.name, kind))
 
 
 def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
-    deletion = _build_deletion(table, "identifier", ASSOCIATIONS)
-    deleted = change_log.classify_deletes(deletion, table)
-    logged = change_log.log_writes(deleted, ASSOCIATIONS, deleted.c.previous)
-    return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
+    deletion = _build_purged_row_delete(table, "identifier", ASSOCIATIONS)
+    deleted = change_log.build_delete_cte(deletion, table)
+    return change_log.compile_logged_write(deleted, ASSOCIATIONS, deleted.c.previous_document)
 
 
 def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that deletes the entities of one class that are listed in ``OLD``.
-
-    Their deletion was logged when they were soft-deleted. Only the revision scope of nodes is
-    incremented, because which items and documents exist has changed.
-    """
-    deletion = _build_deletion(tables.get_table(resource), "identifier", resource)
+    """Compile a SQL statement that deletes the entities of a class that ``PURGED`` lists."""
+    # The change feed has the deletions since the entities were soft-deleted, so only the revision
+    # of the existence of items and documents changes.
+    deletion = _build_purged_row_delete(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
-    bumped = change_log.increment_revisions(
+    bumped = change_log.build_revision_increment(
         select(literal(tables.NODES_SCOPE).label("scope"))
         .select_from(deleted)
-        .where(change_log.has_rows(deleted))
+        .where(change_log.build_has_rows_condition(deleted))
     )
-    return change_log.count_by_operation(deleted, resource.name, bumped)
+    return change_log.compile_counted_write(deleted, resource.name, bumped)
 
 
-def _compile_recount() -> CompiledStatement:
-    """Compile a SQL statement that counts all items again and stores this in ``item_counts``.
+def _compile_item_recount() -> CompiledStatement:
+    """Compile a SQL statement that recounts all items and replaces the rows of ``item_counts``.
 
-    This corrects the numbers after items were written with SQL. Rows that other transactions append
-    meanwhile stay, because neither they nor their items are in the snapshot.
+    This corrects the numbers after items were changed by SQL that is not from this server.
     """
+    # Rows that other transactions append in the meantime stay, because the snapshot has neither
+    # these rows nor their items.
     table, items = tables.item_counts, tables.items
     deleted = delete(table).cte("deleted")
     number = func.count().label("number")
     document = items.c.document_identifier.label("document")
-    # All minus deleted ones, because an index has the former, and another one the few latter.
+    # All items minus deleted items, because each number can be read from an index.
     parts = union_all(
         select(document, number).group_by(document),
         select(document, -number).where(~is_live(items)).group_by(document),
@@ -219,7 +228,7 @@ def _compile_recount() -> CompiledStatement:
 
 
 def _compile_change_deletion() -> CompiledStatement:
-    """Compile a SQL statement that deletes old changes if the entity has a later change."""
+    """Compile a SQL statement that deletes old changes that a later change has superseded."""
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

@@ -1,6 +1,6 @@
 """Soft-delete documents and items, and undelete them, for the commands of operators.
 
-The REST API offers only the deletions of the guide.
+The REST API cannot do this, because the guide has no such routes.
 """
 
 from __future__ import annotations
@@ -51,36 +51,40 @@ PARTS = (ITEMS, RUBRICS)
 """The resources that are deleted and undeleted together with their document."""
 
 
-async def delete(
+async def delete_entity(
     database: Database, resource: ResourceType, identifier: str, *, dry_run: bool = False
 ) -> Changes:
     """Soft-delete a live item, or a live document with its items and rubrics.
 
-    Returns the number of changes by (kind, operation). A dry run deletes nothing. Raises
-    ``NotFound``.
+    Returns the number of changed entities by (kind, operation). A dry run deletes nothing. Raises
+    ``NotFound`` if no live entity has this identifier.
     """
     statements = _build_delete_statements(resource)
-    changes = await _run_locked(database, resource, identifier, statements, dry_run=dry_run)
+    changes = await _run_with_document_lock(
+        database, resource, identifier, statements, dry_run=dry_run
+    )
     if not changes:
         raise resource.create_not_found_error(identifier)
     return changes
 
 
 class UndeleteResult(NamedTuple):
-    """What an undeletion changed, and a sentence about each thing that it could not restore."""
+    """What an undeletion changed, and notes on what it could not restore."""
 
     changes: Changes
     not_restored: list[str]
-    """A sentence for the operator about each thing that was not restored, with the reason."""
+    """Messages for the operator that say what was not restored, with the reasons."""
 
 
-async def undelete(database: Database, resource: ResourceType, identifier: str) -> UndeleteResult:
+async def undelete_entity(
+    database: Database, resource: ResourceType, identifier: str
+) -> UndeleteResult:
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
     Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
     item is deleted, or if another document's package now has the identifier of this document.
     """
-    state = await database.fetch_one(_compile_state(resource), identifier=identifier)
+    state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     if state is None or not state["deleted"]:
         advice = "it is not deleted" if state else "it never was here, or was purged; import it"
         raise NotFound(f"deleted {resource.name}", identifier, advice)
@@ -90,7 +94,7 @@ async def undelete(database: Database, resource: ResourceType, identifier: str) 
             f"its document is deleted too; run: case-server undelete document {document}"
         )
     if resource is DOCUMENTS and (
-        owner := await database.fetch_one(_compile_package_with_same_name(), identifier=identifier)
+        owner := await database.fetch_one(_compile_identifier_owner_query(), identifier=identifier)
     ):
         raise Conflict(
             f"its identifier is that of the package of document {owner['document_identifier']} "
@@ -99,19 +103,19 @@ async def undelete(database: Database, resource: ResourceType, identifier: str) 
     lost = []
     if resource is DOCUMENTS:
         # Read before the document gets its own identifier as that of its package.
-        lost = await database.fetch_all(_compile_lost_package_identifier(), identifier=identifier)
-    changes = await _run_locked(
+        lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
+    changes = await _run_with_document_lock(
         database, resource, identifier, _build_undelete_statements(resource)
     )
-    rows = await database.fetch_all(_compile_not_restored(resource), identifier=identifier)
+    rows = await database.fetch_all(_compile_not_restored_query(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-class _DeletionRollback(Exception):
+class _DryRunRollback(Exception):
     """Raised to roll back the transaction of a dry run."""
 
 
-async def _run_locked(
+async def _run_with_document_lock(
     database: Database,
     resource: ResourceType,
     identifier: str,
@@ -119,18 +123,19 @@ async def _run_locked(
     *,
     dry_run: bool = False,
 ) -> Changes:
-    """Run SQL statements while holding the document's lock, and return the changes they report.
+    """Run SQL statements in a transaction that holds the lock of the entity's document.
 
-    Isolation is read committed, so that each statement sees what other writers of the document
-    committed before the lock was granted.
+    Returns the number of changed entities by (kind, operation).
     """
-    state = await database.fetch_one(_compile_state(resource), identifier=identifier)
+    state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     document = state["document_identifier"] if state else identifier
 
+    # Read committed, so that each statement sees what other writers of the document committed
+    # before the lock was granted.
     async def transaction(connection: Connection) -> Changes:
         values = {"identifier": identifier, "document_identifier": document}
         changes: Changes = Counter()
-        with suppress(_DeletionRollback):
+        with suppress(_DryRunRollback):
             async with (
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
@@ -140,7 +145,7 @@ async def _run_locked(
                     for row in await statement.fetch_all(connection, **values):
                         changes[row["kind"], row["operation"]] += row["changed"]
                 if dry_run:
-                    raise _DeletionRollback
+                    raise _DryRunRollback
         return changes
 
     return await database.run_write_with_retry(
@@ -149,14 +154,14 @@ async def _run_locked(
 
 
 @cache
-def _compile_state(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for whether an entity is deleted, and whether its document is deleted.
+def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
+    """Compile the query that tells whether an entity and its document are soft-deleted.
 
-    It also returns the identifier of the document.
+    Its row is (document_identifier, deleted, document_deleted).
     """
     table, documents = tables.get_table(resource), tables.documents
     columns = (
-        _document_of(table).label("document_identifier"),
+        _get_document_column(table).label("document_identifier"),
         table.c.deleted_at.is_not(None).label("deleted"),
         (
             documents.c.deleted_at.is_not(None)
@@ -170,15 +175,15 @@ def _compile_state(resource: ResourceType) -> CompiledStatement:
     )
 
 
-def _document_of(table: Table) -> ColumnElement[Any]:
+def _get_document_column(table: Table) -> ColumnElement[Any]:
     return table.c.identifier if table is tables.documents else table.c.document_identifier
 
 
 @cache
 def _compile_document_lock() -> CompiledStatement:
-    """Compile a SQL statement that locks a document's row, waiting for writers of its parts.
+    """Compile a SQL statement that locks a document against writes to its items and rubrics.
 
-    Writing a part share-locks the row of its document, because a foreign key refers to it.
+    It waits for writers of these, because their foreign key share-locks the document's row.
     """
     table, document = tables.documents, bindparam("document_identifier", type_=Text)
     return CompiledStatement(
@@ -186,27 +191,30 @@ def _compile_document_lock() -> CompiledStatement:
     )
 
 
-def _document_deleted_at() -> ColumnElement[Any]:
+def _build_document_deleted_at() -> ColumnElement[Any]:
     table = tables.documents
     return select(table.c.deleted_at).where(table.c.identifier == IDENTIFIER).scalar_subquery()
 
 
 @cache
 def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
-    """Return the SQL statements that soft-delete an entity, then its parts, at one timestamp."""
+    """Return the SQL statements that soft-delete an item, or a document and then its parts.
+
+    All rows get the same ``deleted_at``.
+    """
     table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
-    statements = [_compile_set_deleted_at(resource, is_live, func.now())]
+    statements = [_compile_deleted_at_update(resource, is_live, func.now())]
     if resource is DOCUMENTS:
         # A document that was deleted earlier has no parts left to delete.
-        is_deleted_now = _document_deleted_at() == func.now()
+        is_deleted_now = _build_document_deleted_at() == func.now()
         for part in PARTS:
             rows = tables.get_table(part)
             is_live_part = and_(
                 rows.c.document_identifier == IDENTIFIER, rows.c.deleted_at.is_(None)
             )
             statements.append(
-                _compile_set_deleted_at(part, and_(is_live_part, is_deleted_now), func.now())
+                _compile_deleted_at_update(part, and_(is_live_part, is_deleted_now), func.now())
             )
         statements.append(_compile_association_log(tables.DELETE, is_deleted_now))
     return statements
@@ -214,10 +222,7 @@ def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
 
 @cache
 def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement]:
-    """Return the SQL statements that undelete an entity.
-
-    Those of a document first undelete the items and rubrics that were deleted with it.
-    """
+    """Return the SQL statements that undelete an item, or a document after its parts."""
     table = tables.get_table(resource)
     statements = []
     if resource is DOCUMENTS:
@@ -225,30 +230,30 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
             rows = tables.get_table(part)
             was_deleted_with_document = and_(
                 rows.c.document_identifier == IDENTIFIER,
-                rows.c.deleted_at == _document_deleted_at(),
+                rows.c.deleted_at == _build_document_deleted_at(),
             )
-            statements.append(_compile_set_deleted_at(part, was_deleted_with_document, None))
+            statements.append(_compile_deleted_at_update(part, was_deleted_with_document, None))
     is_deleted = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
-    statements.append(_compile_set_deleted_at(resource, is_deleted, None))
+    statements.append(_compile_deleted_at_update(resource, is_deleted, None))
     if resource is DOCUMENTS:
         statements.append(_compile_identifier_restoration())
-        statements.append(_compile_identifier_replacement())
+        statements.append(_compile_lost_identifier_replacement())
         statements.append(_compile_association_log(tables.REVIVE))
     return statements
 
 
 @cache
-def _compile_package_with_same_name() -> CompiledStatement:
-    """Compile the query for a live document whose package has a deleted document's identifier.
+def _compile_identifier_owner_query() -> CompiledStatement:
+    """Compile the query for another live document whose package has the identifier of a document.
 
-    The deleted document then cannot be undeleted.
+    The document cannot be undeleted while another package has its identifier.
     """
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
             table.c.identifier == IDENTIFIER,
             table.c.document_identifier != IDENTIFIER,
-            ~package_identifiers.has_deleted_document(table),
+            ~package_identifiers.build_deleted_document_condition(table),
         )
     )
 
@@ -256,32 +261,32 @@ def _compile_package_with_same_name() -> CompiledStatement:
 def _compile_identifier_restoration() -> CompiledStatement:
     """Compile a SQL statement that gives an undeleted document's package its former identifier.
 
-    It changes nothing if another live document has taken the identifier.
+    It changes nothing if another live document or package now has this identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _select_wanted_package_identifier()
+    wanted = _build_original_package_identifier()
     is_taken = exists_where(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
-        ~package_identifiers.has_deleted_document(others),
+        ~package_identifiers.build_deleted_document_condition(others),
     )
-    released = package_identifiers.release_identifiers(wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_identifier_release(wanted, new_owner=IDENTIFIER)
     restored = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(~is_taken, change_log.wait_for_ctes(released))
+        .where(~is_taken, change_log.build_wait_condition(released))
         .values(identifier=wanted)
         .cte("restored")
     )
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(restored))
 
 
-def _compile_identifier_replacement() -> CompiledStatement:
-    """Compile a SQL statement for packages whose former identifier another document has taken.
+def _compile_lost_identifier_replacement() -> CompiledStatement:
+    """Compile a SQL statement that gives a package the identifier of its document.
 
-    The package gets the identifier of its document, and the CFPackageURI is removed from the
-    document. With that link, responses and exports would name the package of the other document,
-    and importing such an export would be a conflict.
+    It applies to an undeleted document if another document has taken the former identifier of its
+    package. The statement also removes the CFPackageURI from the document, because this link would
+    refer to the package of the other document.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -291,7 +296,7 @@ def _compile_identifier_replacement() -> CompiledStatement:
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
     is_lost = exists_where(
         packages.c.document_identifier == IDENTIFIER,
-        packages.c.identifier != _select_wanted_package_identifier(),
+        packages.c.identifier != _build_original_package_identifier(),
     )
     removed = (
         update(documents)
@@ -309,26 +314,26 @@ def _compile_identifier_replacement() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
 
 
-def _select_wanted_package_identifier() -> ColumnElement[str]:
-    """Select the package identifier in a document's body; if there is none, the document's own."""
+def _build_original_package_identifier() -> ColumnElement[str]:
+    """Build the SQL for the package identifier in a document's body, or else the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
 
 
 @cache
-def _compile_not_restored(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for what an undeletion did not restore, one sentence for each thing."""
-    reasons = [_select_hidden_associations(resource)]
+def _compile_not_restored_query(resource: ResourceType) -> CompiledStatement:
+    """Compile the query for messages that say what an undeletion did not restore."""
+    reasons = [_build_hidden_associations_query(resource)]
     if resource is DOCUMENTS:
-        reasons += [_select_still_deleted(part) for part in PARTS]
+        reasons += [_build_still_deleted_query(part) for part in PARTS]
     return CompiledStatement(union_all(*reasons))
 
 
 @cache
-def _compile_lost_package_identifier() -> CompiledStatement:
+def _compile_lost_identifier_query() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _select_wanted_package_identifier()
+    wanted = _build_original_package_identifier()
     message = (
         "its package identifier %s belongs to document %s now; the package has the identifier of "
         "its document, %s, instead"
@@ -341,12 +346,12 @@ def _compile_lost_package_identifier() -> CompiledStatement:
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
         .where(
             others.c.document_identifier != IDENTIFIER,
-            ~package_identifiers.has_deleted_document(others),
+            ~package_identifiers.build_deleted_document_condition(others),
         )
     )
 
 
-def _select_still_deleted(part: ResourceType) -> Select[Any]:
+def _build_still_deleted_query(part: ResourceType) -> Select[Any]:
     table = tables.get_table(part)
     remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
     message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
@@ -358,10 +363,11 @@ def _select_still_deleted(part: ResourceType) -> Select[Any]:
     )
 
 
-def _select_hidden_associations(resource: ResourceType) -> Select[Any]:
-    """Select a sentence with the number of an entity's associations that remain hidden.
+def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
+    """Build the query for a message with the number of an entity's hidden associations.
 
-    They are hidden because another item or document at their end, or their document, is deleted.
+    Associations of an undeleted entity stay hidden if the node at their other end, or the document
+    that they belong to, is deleted.
     """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -389,30 +395,31 @@ def _select_hidden_associations(resource: ResourceType) -> Select[Any]:
     )
 
 
-def _compile_set_deleted_at(
+def _compile_deleted_at_update(
     resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a SQL statement that soft-deletes or undeletes rows, logs this and counts them.
+    """Compile a SQL statement that soft-deletes or undeletes entities, logs and counts them.
 
-    ``where`` selects the rows; ``deleted_at`` is the new value of that column, null to undelete.
+    ``where`` is the condition for their rows. ``deleted_at`` is the new value of this column; None
+    undeletes the entities.
     """
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (
         table.c.identifier,
         literal(operation).label("operation"),
-        _document_of(table).label("previous"),
+        _get_document_column(table).label("previous_document"),
     )
     statement = update(table).where(where).values(deleted_at=deleted_at)
     changed = statement.returning(*columns).cte("changed")
-    logged = change_log.log_writes(changed, resource, changed.c.previous)
-    return change_log.count_by_operation(changed, resource.name, *logged)
+    return change_log.compile_logged_write(changed, resource, changed.c.previous_document)
 
 
 def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Compile a SQL statement that logs the associations of a deleted or undeleted document.
+    """Compile a SQL statement that adds a document's associations to the change feed.
 
-    They are hidden and shown together with it.
+    Associations are hidden while their document is deleted, so deleting or undeleting the document
+    changes them too. ``operation`` is the operation to log.
     """
     table = tables.associations
     affected = (
@@ -420,5 +427,4 @@ def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -
         .where(table.c.document_identifier == IDENTIFIER, *conditions)
         .cte("affected")
     )
-    logged = change_log.log_writes(affected, ASSOCIATIONS, IDENTIFIER)
-    return change_log.count_by_operation(affected, ASSOCIATIONS.name, *logged)
+    return change_log.compile_logged_write(affected, ASSOCIATIONS, IDENTIFIER)

@@ -1,4 +1,4 @@
-"""The staging table, to which an upload copies its rows to compare them with the stored ones."""
+"""The staging table, to which an upload copies its rows to compare them with stored rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from ..read.visibility import is_live
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
-from .stored_forms import StoredForms
+from .stored_forms import StoredFormConverter
 
 if TYPE_CHECKING:
     import asyncpg
@@ -61,19 +61,19 @@ STAGED = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""``place`` is the position of a row among those of its kind in the package. ``ordinal`` is the
-position to store: that of a criterion or level counts within its rubric or criterion, so that a
-rubric does not change when another one does. ``body`` is NULL if it is stored unchanged."""
+"""``place`` is the position of a row among the rows of its kind in the package. ``ordinal`` is the
+position to store: a criterion or level is counted within its rubric or criterion, so that a rubric
+does not change when another rubric does. ``body`` is NULL if the entity is stored unchanged."""
 
 LARGE_TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
 """The kinds with many entities, whose unchanged rows are not copied as a whole."""
 
 RUBRIC_KINDS = (RUBRICS.name, "CFRubricCriterion", "CFRubricCriterionLevel")
 
-HEAD_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
+PREREQUISITE_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
 """The document and the definitions, which come first because other rows refer to them."""
 
-KINDS = (*HEAD_KINDS, *LARGE_TABLES, *RUBRIC_KINDS)
+KINDS = (*PREREQUISITE_KINDS, *LARGE_TABLES, *RUBRIC_KINDS)
 """The kinds of all rows of a package, in their order."""
 
 BATCH_SIZE = 500
@@ -85,14 +85,14 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 """The document of the upload."""
 
 
-class Staging(NamedTuple):
-    """Facts about an upload's staged rows, which decide what SQL statements the upload runs."""
+class StagingSummary(NamedTuple):
+    """Facts about the staged rows that determine which SQL statements an upload runs."""
 
-    is_known: bool
+    is_document_stored: bool
     """Whether the document was stored before, live or deleted."""
     fields: frozenset[str]
-    """The fields that refer to definitions and are present in any row."""
-    reordered: frozenset[str] = frozenset()
+    """The names of the fields with links to definitions that any row contains."""
+    reordered_kinds: frozenset[str] = frozenset()
     """The kinds whose stored rows may need new ordinals."""
 
 
@@ -101,21 +101,26 @@ StoredRows: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
 
 
 async def stage_package(
-    connection: Connection, package: Package, forms: StoredForms, *, is_known: bool
-) -> tuple[Staging, Counter[str]]:
-    """Copy the rows of a package to the staging table; also return their number by kind.
+    connection: Connection,
+    package: Package,
+    converter: StoredFormConverter,
+    *,
+    is_document_stored: bool,
+) -> tuple[StagingSummary, Counter[str]]:
+    """Copy a package to the staging table, and return a summary and the number of rows by kind.
 
-    ``forms`` removes values that this server added to responses; ``is_known`` says whether the
-    document is stored. Items and associations that are stored unchanged are copied without their
-    body: they need no write, but must not be deleted either. Also raises errors of reading
-    ``package``.
+    ``converter`` converts the entities to their stored form. ``is_document_stored`` says whether
+    the package's document is stored, live or deleted. Items and associations that are stored
+    unchanged are copied without their body: they need no write, but must not be deleted either.
+    Errors while reading the package are raised.
     """
     await create_staging_table(connection)
-    stored = await _fetch_stored(connection, package) if is_known else {}
-    rows = StagedRows(package, forms, stored)
-    await copy_to_staging_table(connection, rows.iter_kinds())
-    reordered = frozenset(rows.reordered if is_known else ())
-    return Staging(is_known, frozenset(rows.fields), reordered), rows.counts
+    stored = await _fetch_stored_rows(connection, package) if is_document_stored else {}
+    stager = RowStager(package, converter, stored)
+    await copy_to_staging_table(connection, stager.iter_rows())
+    reordered_kinds = frozenset(stager.reordered_kinds if is_document_stored else ())
+    summary = StagingSummary(is_document_stored, frozenset(stager.fields), reordered_kinds)
+    return summary, stager.counts
 
 
 async def create_staging_table(connection: Connection) -> None:
@@ -133,11 +138,9 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table by COPY. Raises the errors of the iterator ``rows``.
-
-    Such an error is raised only after COPY has ended. Otherwise asyncpg would cancel the COPY, and
-    wait forever if that had failed already.
-    """
+    """Copy rows to a table with COPY. Errors of the iterator ``rows`` are raised after its end."""
+    # If the iterator raised an error during COPY, asyncpg would cancel the COPY. It would wait
+    # forever for that if the COPY had already failed.
     errors: list[BaseException] = []
 
     async def iter_until_error() -> AsyncIterator[Any]:
@@ -172,19 +175,20 @@ class StagedRow(NamedTuple):
     parent: str | None
 
 
-class StagedRows:
+class RowStager:
     """Converts the entities of a package to rows of the staging table, and counts them.
 
-    Also collects the facts for ``Staging``, which are complete once all rows were read.
+    ``fields`` and ``reordered_kinds`` are those of ``StagingSummary``. They are complete when all
+    rows have been read.
     """
 
     def __init__(
-        self, package: Package, forms: StoredForms, stored: StoredRows | None = None
+        self, package: Package, converter: StoredFormConverter, stored: StoredRows | None = None
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
-        self.reordered: set[str] = set()
-        self._forms = forms
+        self.reordered_kinds: set[str] = set()
+        self._converter = converter
         self._stored = stored or {}
         self._last_ordinals: dict[str, int] = {}
         self._siblings: Counter[tuple[str, str | None]] = Counter()
@@ -194,15 +198,12 @@ class StagedRows:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether all rows of the package were read."""
+        """Whether all rows of the package have been read."""
         return self._next_row is None
 
-    async def iter_kinds(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Yield the next rows of the package as long as their kind is one of ``kinds``.
-
-        A kind is a class name such as ``CFItem``. The package is read in a worker thread, because
-        parsing would block the event loop.
-        """
+    async def iter_rows(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
+        """Yield the next rows of the package while their kind, such as CFItem, is in ``kinds``."""
+        # In a worker thread, because parsing would block the event loop.
         while batch := await to_thread.run_sync(self._read_batch, kinds):
             for row in batch:
                 yield row
@@ -215,7 +216,7 @@ class StagedRows:
         return batch
 
     def _stage(self, row: EntityRow) -> StagedRow:
-        row = self._forms.restore(row)
+        row = self._converter.convert(row)
         place = self.counts[row.kind]
         self.counts[row.kind] += 1
         stored = self._stored.get((row.kind, row.identifier), (None, None, None))
@@ -239,13 +240,13 @@ class StagedRows:
         )
 
     def _choose_ordinal(self, row: EntityRow, stored: int | None) -> int:
-        """Return the number by which to sort an entity; it is the stored one if possible.
+        """Return the number by which entities are sorted, if possible the ``stored`` number.
 
-        That is, as long as the order is unchanged. Inserting a row near the front therefore does
-        not rewrite all rows after it.
+        Stored numbers stay while the order is unchanged, so inserting an entity near the front does
+        not rewrite all entities after it.
         """
         if row.kind not in LARGE_TABLES:
-            self.reordered.update({row.kind} & {RUBRICS.name})
+            self.reordered_kinds.update({row.kind} & {RUBRICS.name})
             sibling_count = self._siblings[row.kind, row.parent]
             self._siblings[row.kind, row.parent] += 1
             return sibling_count
@@ -255,38 +256,35 @@ class StagedRows:
         # with the next entity that is PUT.
         may_collide = stored is None and ordinal >= tables.ORDINAL_START
         if may_collide or (stored is not None and ordinal != stored):
-            self.reordered.add(row.kind)
+            self.reordered_kinds.add(row.kind)
         self._last_ordinals[row.kind] = ordinal
         return ordinal
 
 
-async def _fetch_stored(connection: Connection, package: Package) -> StoredRows:
-    """Fetch what is needed to tell which items and associations of a document are unchanged.
-
-    That is their ordinal, digest and link to the document.
-    """
+async def _fetch_stored_rows(connection: Connection, package: Package) -> StoredRows:
+    """Fetch ordinals, digests and document links of a package's stored items and associations."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
         stored.update(((kind, identifier), (*values,)) for identifier, *values in rows)
 
     values = {"document_identifier": package.document_identifier}
-    document = await _document_body().fetch_value(connection, **values)
+    document = await _compile_document_body_query().fetch_value(connection, **values)
     values["link_suffix"] = build_document_link_suffix(document)
     for kind in LARGE_TABLES:
-        rows = await _stored_rows(kind).fetch_all(connection, **values)
+        rows = await _compile_stored_rows_query(kind).fetch_all(connection, **values)
         await to_thread.run_sync(add, kind, rows)
     return stored
 
 
 @cache
-def _document_body() -> CompiledStatement:
+def _compile_document_body_query() -> CompiledStatement:
     table = tables.documents
     return CompiledStatement(select(cast(table.c.body, Text)).where(table.c.identifier == DOCUMENT))
 
 
 @cache
-def _stored_rows(kind: str) -> CompiledStatement:
+def _compile_stored_rows_query(kind: str) -> CompiledStatement:
     table = tables.metadata.tables[LARGE_TABLES[kind]]
     columns = (
         table.c.identifier,
@@ -299,14 +297,14 @@ def _stored_rows(kind: str) -> CompiledStatement:
     )
 
 
-def select_staged_rows(kind: str) -> CTE:
-    """Select the staged rows of a kind such as ``CFItem`` that must be written."""
+def build_staged_rows_cte(kind: str) -> CTE:
+    """Build a CTE that selects new and changed staged rows of a kind, such as CFItem."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
     return rows.where(STAGED.c.kind == literal(kind), STAGED.c.body.is_not(None)).cte("source")
 
 
-def select_staged_identifiers(kind: str) -> Select[Any]:
-    """Select the identifiers of all staged rows of a kind such as ``CFItem``, changed or not."""
+def build_staged_identifiers_query(kind: str) -> Select[Any]:
+    """Build the query for the identifiers of all staged rows of a kind, such as CFItem."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

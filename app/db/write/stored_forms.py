@@ -1,8 +1,8 @@
-"""Convert rows of a package to the form in which they are stored.
+"""Convert entities of a package to the form in which they are stored.
 
 A package that came from this server contains values that responses add to stored bodies: URLs in
-place of URIs, empty lists, a default item type. They are removed or replaced by the stored values,
-so that writing an unchanged export changes nothing.
+place of URIs, empty lists, a default item type. These values are removed or replaced with the
+stored values, so that writing an unchanged export changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
-from .derived_values import DerivedValues
+from .derived_values import DerivedValueReplacer
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -38,18 +38,17 @@ DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 
-class StoredForms:
-    """Removes what this server adds to responses from entities that a client sends back.
+class StoredFormConverter:
+    """Removes values that responses of this server had added from entities that a client sends.
 
-    Has the stored bodies and URIs that this needs. Without it, writing an unchanged export would
-    change entities.
+    ``origin`` says which values a body may contain that a response added.
     """
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
         self.origin = origin
         self.package_link: str | None = None
         """The stored CFPackageURI of the document, as JSON, if it was sent without one."""
-        self.derived: DerivedValues | None = None
+        self.derived_values: DerivedValueReplacer | None = None
         self._bodies: dict[tuple[str, str], str] = {}
         self._sent_uris: dict[Target, str | None] = {}
         self._uris: dict[Target, str] = {}
@@ -57,27 +56,30 @@ class StoredForms:
     @classmethod
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
-    ) -> StoredForms:
-        """Load the stored bodies and URIs needed to convert these rows; most packages need none.
+    ) -> StoredFormConverter:
+        """Return a converter that has loaded the stored bodies and URIs for these rows.
 
-        ``origin`` says which values this server adds to responses.
+        It loads nothing for a package that contains no values of this server's responses.
         """
-        forms = cls(origin)
+        converter = cls(origin)
         if origin.server_urls:
-            await forms._load(connection, rows)
+            await converter._load(connection, rows)
         elif origin.has_default_types:
-            await forms._load(connection, await to_thread.run_sync(_with_default_types, rows))
-        return forms
+            await converter._load(connection, await to_thread.run_sync(_select_default_types, rows))
+        return converter
 
-    def restore(self, row: EntityRow) -> EntityRow:
-        """Return an entity's row without the values that this server adds to responses."""
+    def convert(self, row: EntityRow) -> EntityRow:
+        """Return the row of an entity without values that responses of this server had added.
+
+        Unchanged values that a spreadsheet reader derived are replaced with the stored values.
+        """
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
         if self._may_differ(row):
-            row = self._restore_response(row)
-        return self.derived.restore(row) if self.derived else row
+            row = self._remove_added_values(row)
+        return self.derived_values.replace(row) if self.derived_values else row
 
-    def _restore_response(self, row: EntityRow) -> EntityRow:
+    def _remove_added_values(self, row: EntityRow) -> EntityRow:
         submitted = self._submitted_body(row)
         body, keywords = submitted.restore_stored_body(self._find_uri), row.keywords
         if keywords and self.origin.server_urls:
@@ -96,7 +98,7 @@ class StoredForms:
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.origin)
 
     def _find_uri(self, target: Target) -> str | None:
-        """Return the URI that a linked entity will have after the write, or None if unknown."""
+        """Return the URI of a linked entity, from the package or else the database, or None."""
         collection, identifier = target
         if uri := self._sent_uris.get(target):
             return uri
@@ -105,24 +107,28 @@ class StoredForms:
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
-        identifiers = await to_thread.run_sync(_identifiers, rows)
+        identifiers = await to_thread.run_sync(_group_identifiers, rows)
         for resource, names in identifiers.items():
-            bodies = await _stored_bodies(resource).fetch_all(connection, identifiers=names)
+            bodies = await _compile_stored_bodies_query(resource).fetch_all(
+                connection, identifiers=names
+            )
             for identifier, body in bodies:
                 self._bodies[resource.name, identifier] = body
         for resource, names in (
-            await to_thread.run_sync(self._find_unresolved_targets, rows)
+            await to_thread.run_sync(self._group_unresolved_targets, rows)
         ).items():
-            uris = await _stored_uris(resource).fetch_all(connection, identifiers=names)
+            uris = await _compile_stored_uris_query(resource).fetch_all(
+                connection, identifiers=names
+            )
             for identifier, uri in uris:
                 self._uris[resource.collection, identifier] = uri
 
-    def _find_unresolved_targets(
+    def _group_unresolved_targets(
         self, rows: Iterable[EntityRow]
     ) -> Mapping[ResourceType, list[str]]:
-        """Return the link targets whose URI has to be loaded, by class.
+        """Return the identifiers of linked entities whose URI must be loaded, by class.
 
-        It is neither in the package nor in the stored body.
+        The URIs of the others are in the package or in stored bodies.
         """
         targets: set[Target] = set()
         for row in rows:
@@ -141,11 +147,11 @@ def _has_default_type(row: EntityRow) -> bool:
     return row.kind == ITEMS.name and DEFAULT_TYPE_FIELD in row.body
 
 
-def _with_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
+def _select_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
     return [row for row in rows if _has_default_type(row)]
 
 
-def _identifiers(rows: Iterable[EntityRow]) -> Mapping[ResourceType, list[str]]:
+def _group_identifiers(rows: Iterable[EntityRow]) -> Mapping[ResourceType, list[str]]:
     identifiers: dict[ResourceType, list[str]] = {}
     for row in rows:
         if row.kind in RESOURCES_BY_NAME:
@@ -154,14 +160,14 @@ def _identifiers(rows: Iterable[EntityRow]) -> Mapping[ResourceType, list[str]]:
 
 
 @cache
-def _stored_bodies(resource: ResourceType) -> CompiledStatement:
+def _compile_stored_bodies_query(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
-def _stored_uris(resource: ResourceType) -> CompiledStatement:
+def _compile_stored_uris_query(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
     columns = (table.c.identifier, json_text(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
