@@ -98,6 +98,19 @@ async def test_inserted_item_logs_one_change(store: Store) -> None:
         assert await store.entries(body) == []
 
 
+async def test_package_with_a_title_of_multibyte_characters_is_unchanged(store: Store) -> None:
+    body = framework()
+    body["CFDocument"]["title"] = "Mathématiques 数学"
+    item = body["CFItems"][0]
+    item["fullStatement"] = "Résoudre des équations 方程"
+    await store.write(body)
+    assert await store.entries(body) == []
+    item["CFDocumentURI"] = factories.link(body["CFDocument"]["identifier"], "Maths")
+    await store.write(body)
+    del item["CFDocumentURI"]
+    assert await store.entries(body) == []
+
+
 async def test_deleted_item_logs_one_change(store: Store) -> None:
     body = framework()
     await store.write(body)
