@@ -42,18 +42,19 @@ COMMANDS = {
 )
 @click.version_option(__version__, prog_name="case-server")
 def main() -> None:
-    """A self-hosted CASE 1.1 server: TimeBack's CASE API on your machine.
+    """Run a self-hosted server for CASE 1.1 (Competencies and Academic Standards Exchange).
 
     \b
     case-server serve                   start the server; needs nothing else
     case-server import --sample         load the sample framework
     case-server import framework.json   load a CASE package, also while the server runs
-    case-server import maths.xlsx       load a spreadsheet (template writes an empty one)
+    case-server template maths.xlsx     write an empty spreadsheet to fill in
+    case-server import maths.xlsx       load a spreadsheet
     case-server list                    list the stored frameworks
     case-server export DOCUMENT_ID      write a framework as JSON or a spreadsheet
     case-server check framework.json    lint a CASE package; needs no server
 
     Every setting is an environment variable CASE_SERVER_…; options override them.
-    `case-server serve --help` lists all.
+    `case-server serve --help` lists all settings.
     """  # noqa: D301  click keeps the lines after its \b as they are
     warn_about_unknown_variables(os.environ)

@@ -18,11 +18,12 @@ from .shared import load_settings, refuse_overwriting
 def back_up_database(file: Path, *, force: bool) -> None:
     """Back up the embedded database to a file.
 
-    FILE contains the frameworks, clients and signing keys as of one moment; a running server is
-    not interrupted. The file appears only when it is complete, and only its owner can read it.
+    FILE contains the frameworks, clients and signing keys at a single point in time; a running
+    server is not interrupted. The file appears only when it is complete, and only its owner can
+    read it.
 
     \b
-    case-server backup case-server.dump
+    Example: case-server backup case-server.dump
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = _load_embedded_settings("pg_dump --format=custom --no-owner -f FILE URL")
     refuse_overwriting(file, force=force)
@@ -38,11 +39,11 @@ def back_up_database(file: Path, *, force: bool) -> None:
 def restore_database(file: Path, *, force: bool) -> None:
     """Restore a backup into the embedded database.
 
-    FILE was written by `case-server backup`. Stop the server first. A backup of an older release
+    FILE was written by `case-server backup`. Stop the server first. A backup from an older release
     is migrated. If the file is damaged or the restore fails, nothing changes.
 
     \b
-    case-server restore case-server.dump --force
+    Example: case-server restore case-server.dump --force
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = _load_embedded_settings(
         "pg_restore --no-owner -d URL FILE, then case-server migrate"

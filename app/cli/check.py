@@ -20,17 +20,17 @@ from ..repair.defaults import Defaults
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
 from ..transfer.sources import Source, describe_error, iter_sources
-from .http_options import dense_option, http_options, make_fetcher
+from .http_options import add_token_options, dense_option, make_fetcher
 from .shared import (
     NOT_RUN,
+    add_output_options,
     echo_error,
     make_comma_list_parser,
-    output_options,
     print_table,
     refuse_overwriting,
     write_report,
 )
-from .table_options import get_document_defaults, table_options
+from .table_options import add_metadata_options, get_document_defaults
 
 STYLES = {
     r"(?m)^  error [\w-]+": "bold red",
@@ -60,7 +60,7 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     show_default=True,
     help="Format of the report.",
 )
-@output_options
+@add_output_options
 @click.option(
     "--all", "everything", is_flag=True, help="Show all violations, not five examples of a rule."
 )
@@ -96,14 +96,14 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     callback=_list_rules,
     help="List all rules and exit.",
 )
-@http_options
+@add_token_options
 @dense_option
 @click.option(
     "--input-format",
     type=click.Choice(FILE_FORMATS),
     help="File format of the sources. [default: by file name, else case-json]",
 )
-@table_options
+@add_metadata_options
 def check_packages(**flags: Any) -> None:
     """Lint CASE packages. Needs no server and no database; stores nothing.
 
@@ -125,7 +125,7 @@ def check_packages(**flags: Any) -> None:
     the report could not be written, or usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     refuse_overwriting(flags["output"], force=flags["force"])
-    named = list(
+    sources = list(
         iter_sources(
             flags["names"],
             make_fetcher(flags),
@@ -133,11 +133,11 @@ def check_packages(**flags: Any) -> None:
             allow_dense=flags["allow_dense"],
         )
     )
-    if not named:
+    if not sources:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
-    defaults = get_document_defaults(named, flags)
+    defaults = get_document_defaults(sources, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_lint_source(source, rules, defaults) for source in named]
+    results = [_lint_source(source, rules, defaults) for source in sources]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
     write_report(flags["output"], _format_report(shown, flags), STYLES)
     if any(result.reason is not None for result in results):

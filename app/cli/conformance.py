@@ -15,12 +15,12 @@ from ..conformance.client import ClientAuth
 from ..conformance.output import format_json, format_junit, format_text
 from ..conformance.profiles import PROFILE_SPECS, resolve_profile
 from ..conformance.runner import ConformanceReport, Progress, Selection, run_conformance_tests
-from ..net.oauth import Credentials
+from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note, show_status
-from .http_options import CLIENT_VARIABLES, http_options
+from .http_options import CLIENT_VARIABLES, add_token_options
 from .shared import (
+    add_output_options,
     make_comma_list_parser,
-    output_options,
     print_table,
     refuse_overwriting,
     write_report,
@@ -82,7 +82,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
     show_default=True,
     help="Format of the report.",
 )
-@output_options
+@add_output_options
 @click.option("--failed", is_flag=True, help="Report only failed checks (text and json).")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
@@ -94,7 +94,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
     callback=_list_checks,
     help="List all checks and exit.",
 )
-@http_options
+@add_token_options
 def report_conformance(**flags: Any) -> None:
     """Run the conformance tests against a CASE server: this one, the platform, or another.
 
@@ -152,7 +152,7 @@ def _make_client_auth(flags: dict[str, Any]) -> ClientAuth:
         )
     parts = urlsplit(flags["url"])
     url = flags["token_url"] or f"{parts.scheme}://{parts.netloc}{TOKEN_PATH}"
-    return ClientAuth(credentials=Credentials(url, client, secret), scope=flags["scope"])
+    return ClientAuth(credentials=ClientCredentials(url, client, secret), scope=flags["scope"])
 
 
 def _format_report(report: ConformanceReport, flags: dict[str, Any]) -> bytes:

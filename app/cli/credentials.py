@@ -14,12 +14,18 @@ from ..auth.tokens import generate_signing_key
 from ..db import auth_store
 from ..exceptions import CommandError
 from ..formatting import format_duration
-from .shared import Duration, database_option, load_settings, print_table, run_on_database
+from .shared import (
+    DurationParamType,
+    add_database_option,
+    load_settings,
+    print_table,
+    run_on_database,
+)
 
 MAX_OVERLAP = timedelta(days=366)
 
 
-class ScopeName(click.ParamType[Scope]):
+class ScopeParamType(click.ParamType[Scope]):
     """A click parameter type for a CASE scope, given by its last word ("readonly") or in full."""
 
     name = "scope"
@@ -36,7 +42,7 @@ class ScopeName(click.ParamType[Scope]):
 
 
 def get_short_scope_name(scope: Scope) -> str:
-    """Return the last word of a scope, for example "readonly", which options and reports show."""
+    """Return the last word of a scope, for example "readonly"; options and tables use it."""
     return scope.rpartition(".")[2]
 
 
@@ -44,9 +50,9 @@ def get_short_scope_name(scope: Scope) -> str:
 def client_group() -> None:
     """Manage the clients that may request tokens.
 
-    The client of CASE_CLIENT_ID and CASE_CLIENT_SECRET always exists and has all scopes. These
-    commands manage further clients in the database, each with its own scopes and secrets. They
-    work while the server runs, without a restart.
+    The client defined by CASE_CLIENT_ID and CASE_CLIENT_SECRET always exists and has all scopes.
+    These commands manage additional clients in the database, each with its own scopes and secrets.
+    A running server does not need a restart.
     """
 
 
@@ -56,22 +62,22 @@ def client_group() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=ScopeName(),
+    type=ScopeParamType(),
     default=[Scope.READONLY.value],
     show_default="readonly",
     help="Scope of the client: readonly, createput or delete; may be repeated.",
 )
 @click.option("--name", help="Display name of the client.")
-@database_option
+@add_database_option
 def add_client(
     identifier: str, scopes: tuple[Scope, ...], name: str | None, database_url: str | None
 ) -> None:
     """Add a client and print its secret.
 
-    Only the secret goes to standard output, and only now: the database stores a hash of it.
+    The secret is the only output on stdout. It is shown once: the database stores only its hash.
 
     \b
-    SECRET=$(case-server client add reading-app --scope readonly --name "Reading app")
+    Example: SECRET=$(case-server client add reading-app --scope readonly --name "Reading app")
     """  # noqa: D301  click keeps the lines after its \b as they are
     _require_valid_id(identifier)
     _require_valid_name(name)
@@ -94,9 +100,9 @@ def add_client(
 
 
 @client_group.command("list")
-@database_option
+@add_database_option
 def list_clients(database_url: str | None) -> None:
-    """List the clients with their scopes and secrets."""
+    """List the clients with their scopes and number of valid secrets."""
     settings = load_settings(database_url=database_url)
     clients = run_on_database(settings, "read", auth_store.list_clients)
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
@@ -115,20 +121,20 @@ def list_clients(database_url: str | None) -> None:
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--keep-old-for",
-    type=Duration(MAX_OVERLAP),
+    type=DurationParamType(MAX_OVERLAP),
     default="24h",
     show_default=True,
     help="How long the current secret stays valid: 90s, 15m, 24h, 7d, or 0.",
 )
-@database_option
+@add_database_option
 def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | None) -> None:
     """Replace the secret of a client and print the new one.
 
     The current secret stays valid for --keep-old-for, so that the client can be reconfigured
-    without an interruption; older ones end immediately. Issued tokens stay valid.
+    without an interruption; older secrets are revoked immediately. Issued tokens stay valid.
 
     \b
-    SECRET=$(case-server client rotate reading-app --keep-old-for 7d)
+    Example: SECRET=$(case-server client rotate reading-app --keep-old-for 7d)
     """  # noqa: D301  click keeps the lines after its \b as they are
     secret = generate_secret()
     run_on_database(
@@ -150,7 +156,7 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | 
 
 @client_group.command("remove")
 @click.argument("identifier", metavar="ID")
-@database_option
+@add_database_option
 def remove_client(identifier: str, database_url: str | None) -> None:
     """Remove a client; its tokens are rejected within seconds."""
     run_on_database(
@@ -167,9 +173,9 @@ def key_group() -> None:
 
 
 @key_group.command("list")
-@database_option
+@add_database_option
 def list_keys(database_url: str | None) -> None:
-    """List the keys: the last one signs, all verify."""
+    """List the keys. The last key signs tokens; every key verifies them."""
     stored = run_on_database(
         load_settings(database_url=database_url), "read", auth_store.list_signing_keys
     )
@@ -188,15 +194,15 @@ def list_keys(database_url: str | None) -> None:
     help="Delete the older keys immediately, which invalidates all tokens signed with them. Use "
     "it if a key has leaked.",
 )
-@database_option
+@add_database_option
 def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     """Create a key that signs new tokens.
 
-    Tokens signed with older keys stay valid until they expire; a key that was replaced more than a
-    day ago is deleted. Running servers use the new key within seconds.
+    Tokens signed with older keys stay valid until they expire, unless --drop-old is given. Keys
+    replaced more than a day ago are deleted. Running servers use the new key within seconds.
 
     \b
-    case-server keys rotate
+    Example: case-server keys rotate
     """  # noqa: D301  click keeps the lines after its \b as they are
     key = generate_signing_key()
     run_on_database(

@@ -17,7 +17,7 @@ from ..transfer.framework_ids import (
     make_unknown_framework_error,
     suggest_item_id,
 )
-from .shared import Duration, database_option, load_settings, run_on_database
+from .shared import DurationParamType, add_database_option, load_settings, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
 
@@ -30,7 +30,7 @@ OPERATION_LABELS = {"delete": "deleted", "revive": "restored"}
 @click.command("delete")
 @kind_argument
 @identifier_argument
-@database_option
+@add_database_option
 def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     """Delete a document with its contents, or an item.
 
@@ -38,7 +38,7 @@ def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     restores them. `case-server purge` removes them permanently.
 
     \b
-    case-server delete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
+    Example: case-server delete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
     resource = RESOURCES[kind]
 
@@ -59,16 +59,16 @@ def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
 @click.command("undelete")
 @kind_argument
 @identifier_argument
-@database_option
+@add_database_option
 def undelete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     """Restore a deleted document or item.
 
     A document is restored with everything that was deleted with it. What cannot be restored is
-    reported with the reason: a package identifier that another document uses by now, an
-    association whose other end is deleted, an entity that had been deleted before.
+    reported with the reason: a package identifier that another document now uses, an association
+    whose other end is deleted, or an entity that had been deleted earlier.
 
     \b
-    case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
+    Example: case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
     resource = RESOURCES[kind]
 
@@ -100,24 +100,24 @@ def _print_changes(changes: Counter[tuple[str, str]]) -> None:
 @click.command("purge")
 @click.option(
     "--older-than",
-    type=Duration(),
+    type=DurationParamType(),
     required=True,
     metavar="AGE",
     help="Minimum time since the deletion, for example 36h, 30d or 8w.",
 )
 @click.option("--dry-run", is_flag=True, help="Only report what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@database_option
+@add_database_option
 def purge_entities(
     *, older_than: timedelta, dry_run: bool, yes: bool, database_url: str | None
 ) -> None:
     """Remove deleted entities permanently.
 
-    Documents are removed with everything that was in them, items with their associations.
-    Change-feed entries from that period are compacted to the latest one per entity.
+    Documents are removed with everything in them, items with their associations. Change-feed
+    entries older than AGE are compacted to the latest entry per entity.
 
     \b
-    case-server purge --older-than 30d --dry-run
+    Example: case-server purge --older-than 30d --dry-run
     """  # noqa: D301  click keeps the lines after its \b as they are
     before = datetime.now(UTC) - older_than
     settings = load_settings(database_url=database_url)

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..net.download import Fetcher
-from ..net.oauth import Credentials
+from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note
 from .shared import load_settings
 
@@ -41,7 +41,7 @@ OPTIONS = (
 NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
 
-def http_options(command: Command) -> Command:
+def add_token_options(command: Command) -> Command:
     """Add --token, and the options for requesting a token, to a command that reads URLs."""
     for option in reversed(OPTIONS):
         command = option(command)
@@ -56,17 +56,17 @@ dense_option = click.option(
 
 
 def make_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create the URL downloader for the options in ``flags``, and remove these options from it.
+    """Create a URL downloader from the options of ``add_token_options`` in ``flags``.
 
-    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` if the
-    options contradict each other or are incomplete.
+    The downloader reports waits before retries on stderr, except with ``--quiet``. Raises
+    ``UsageError`` if the options contradict each other or are incomplete.
     """
-    token, url, client, secret = (flags.pop(name) for name in NAMES)
+    token, url, client, secret = (flags[name] for name in NAMES)
     common: dict[str, Any] = {"allow_private": load_settings().allow_private_urls}
     if not flags.get("quiet"):
         common["notify"] = print_note
     if url is None:
-        _refuse_unused_client()
+        _reject_unused_client_options()
         return Fetcher(token, **common)
     if token is not None:
         raise click.UsageError("--token and --token-url exclude each other")
@@ -74,10 +74,10 @@ def make_fetcher(flags: dict[str, Any]) -> Fetcher:
         raise click.UsageError(
             f"--token-url needs --client-id and --client-secret, or {CLIENT_VARIABLES}"
         )
-    return Fetcher(credentials=Credentials(url, client, secret), **common)
+    return Fetcher(credentials=ClientCredentials(url, client, secret), **common)
 
 
-def _refuse_unused_client() -> None:
+def _reject_unused_client_options() -> None:
     """Raise ``UsageError`` if --client-id or --client-secret is given without --token-url.
 
     Their environment variables are accepted, because they may be set for other commands.

@@ -41,7 +41,7 @@ def print_import_result(result: ImportResult, *, quiet: bool) -> None:
             click.echo(f"  {note}")
         for repair in result.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
-            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_values(repair)}")
+            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_before_after(repair)}")
         if result.status != "refused":
             for line in _format_warnings(result):
                 click.echo(line, err=True)
@@ -88,7 +88,7 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
 
 
 def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
-    """Merge the problems of all identifiers that are URLs into one problem with their number."""
+    """Merge the problems of all identifiers that are URLs into one problem with a count."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]
@@ -99,8 +99,8 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
     return [summary, *(each for each in problems if each not in urls)]
 
 
-def _format_values(repair: Repair) -> str:
-    """Return the values before and after a repair as text, or "" if it dropped the value."""
+def _format_before_after(repair: Repair) -> str:
+    """Return ": BEFORE became AFTER" for a repair, or "" if the repair dropped the value."""
     if repair.after is None:
         return ""
     before = f"{format_example(repair.before)} became " if repair.before is not None else "now "

@@ -8,7 +8,7 @@ import click
 
 from ..formatting import format_timestamp
 from ..server.startup import has_database
-from .shared import database_option, load_settings, print_table, run_on_database
+from .shared import add_database_option, load_settings, print_table, run_on_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,14 +30,14 @@ ListFormat = Literal["text", "json"]
     show_default=True,
     help="Output format.",
 )
-@database_option
+@add_database_option
 def print_frameworks(
     *, prefix: str, deleted: bool, list_format: ListFormat, database_url: str | None
 ) -> None:
     """List the stored frameworks.
 
-    Prints identifier, number of items, creator and title of each framework, by title. PREFIX
-    selects those whose document or package identifier starts with it.
+    Prints the identifier, number of items, creator and title of each framework, sorted by title.
+    PREFIX selects the frameworks whose document or package identifier starts with it.
 
     \b
     case-server list

@@ -29,18 +29,18 @@ from ..sample import read_sample
 from ..server.startup import has_database
 from ..transfer.console import make_progress_bar
 from ..transfer.sources import Source, iter_sources, require_existing_paths
-from .http_options import dense_option, http_options, make_fetcher
+from .http_options import add_token_options, dense_option, make_fetcher
 from .shared import (
     DatabaseUse,
+    add_database_option,
+    add_output_options,
     convert_output_errors,
-    database_option,
     load_settings,
     open_atomic_output,
-    output_options,
     refuse_overwriting,
     run_on_database,
 )
-from .table_options import get_document_defaults, table_options
+from .table_options import add_metadata_options, get_document_defaults
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -67,7 +67,7 @@ BINARY_FORMATS = ("xlsx",)
     help="Write the result of each source, with its counts, as JSON.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print only refusals.")
-@http_options
+@add_token_options
 @dense_option
 @click.option(
     "--format",
@@ -88,8 +88,8 @@ BINARY_FORMATS = ("xlsx",)
     help="uuid5 replaces identifiers that are URLs by UUIDs made from them, and keeps the URLs as "
     "uris.",
 )
-@table_options
-@database_option
+@add_metadata_options
+@add_database_option
 def import_packages(**flags: Any) -> None:
     """Import CASE packages and spreadsheets.
 
@@ -133,17 +133,17 @@ def import_packages(**flags: Any) -> None:
     if report:
         importer.require_writable_report(report)
     fetcher, dense = make_fetcher(flags), flags["allow_dense"]
-    named = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
+    sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
-        named.append(Source("the sample", read_sample))
-    if not named:
+        sources.append(Source("the sample", read_sample))
+    if not sources:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
     settings = load_settings(database_url=flags["database_url"])
     loader = importer.Importer(
         strict=flags["strict"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
-        defaults=get_document_defaults(named, flags),
+        defaults=get_document_defaults(sources, flags),
         options=options,
         base_url=settings.base_url,
         progress_of=partial(make_progress_bar, quiet=quiet),
@@ -153,7 +153,7 @@ def import_packages(**flags: Any) -> None:
         # Imported modules are permanent: without this, full collections scan them repeatedly.
         gc.freeze()
         results = []
-        async for result in loader.import_sources(database, named):
+        async for result in loader.import_sources(database, sources):
             print_import_result(result, quiet=quiet)
             results.append(result)
         return results
@@ -174,7 +174,7 @@ def import_packages(**flags: Any) -> None:
 
 @click.command("export")
 @click.argument("identifier", metavar="ID")
-@output_options
+@add_output_options
 @click.option(
     "--format",
     "form",
@@ -188,7 +188,7 @@ def import_packages(**flags: Any) -> None:
     "[default: all fields, for import]",
 )
 @click.option("--pretty", is_flag=True, help="Indent case-json.")
-@database_option
+@add_database_option
 def export_framework(
     *,
     identifier: str,
@@ -207,22 +207,22 @@ def export_framework(
     xlsx        a workbook with a sheet for each of these
     jsonl       JSON Lines: one entity per line under its class name
 
-    Import reads the same framework from each of them. `--layout opensalt` writes a table or
-    workbook as OpenSALT does, and reports what it does not hold.
+    Import reads the same framework from each format. `--layout opensalt` writes a table or
+    workbook as OpenSALT does, and reports which values that layout cannot represent.
 
     ID is the identifier of the document or of its package, or a unique prefix of one;
     `case-server list` shows them. A file name that ends in .gz is compressed. The file appears
     only when it is complete.
 
     \b
-    case-server export 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34 -o framework.xlsx
+    Example: case-server export 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34 -o framework.xlsx
     """  # noqa: D301  click keeps the lines after its \b as they are
     # Imported late: template does without the database code.
     from ..transfer import exporter  # noqa: PLC0415  see above
     from ..transfer.framework_ids import resolve_framework_id  # noqa: PLC0415  see above
 
     name = output.name if output else ""
-    form = form or _format_of_output(output)
+    form = form or _get_output_format(output)
     if pretty and form != "case-json":
         raise click.UsageError(f"--pretty is for case-json, not for {form}")
     if layout and form not in TABLES:
@@ -235,7 +235,7 @@ def export_framework(
     with (
         convert_output_errors(output),
         open_atomic_output(output) as file,
-        _compress_if_gz(file, name) as target,
+        _maybe_gzip(file, name) as target,
     ):
 
         async def run(database: Database) -> list[str]:
@@ -251,8 +251,8 @@ def export_framework(
         click.echo(f"  {note}", err=True)
 
 
-def _format_of_output(output: Path | None) -> FileFormat:
-    """Return the file format that the output file's extension means; case-json if it has none.
+def _get_output_format(output: Path | None) -> FileFormat:
+    """Return the file format implied by the output file's extension; case-json if it has none.
 
     Raises ``click.UsageError`` if the extension is unknown.
     """
@@ -267,8 +267,8 @@ def _format_of_output(output: Path | None) -> FileFormat:
 
 
 @contextmanager
-def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield the file, or a file object that compresses into it if ``name`` ends in ``.gz``."""
+def _maybe_gzip(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """Yield ``file``, or a file object that compresses into it if ``name`` ends in ``.gz``."""
     if not name.lower().endswith(COMPRESSED):
         yield file
         return
@@ -283,11 +283,11 @@ def write_template(file: Path) -> None:
     """Write an empty spreadsheet to fill in and import.
 
     FILE.xlsx gets a sheet for the framework, one for its items, one for associations between them,
-    and one that explains every column. FILE.csv gets only the headings of items; import takes its
-    title and creator from --title and --creator.
+    and one that explains every column. FILE.csv gets only the headings of items; give its title
+    and creator to import with --title and --creator.
 
     \b
-    case-server template maths.xlsx
+    Example: case-server template maths.xlsx
     """  # noqa: D301  click keeps the lines after its \b as they are
     from ..formats import template as templates  # noqa: PLC0415  import and export do without it
 

@@ -12,16 +12,17 @@ import click
 from pydantic import SecretStr
 
 from ..exceptions import CommandError
-from ..net.oauth import Credentials, parse_access_token, request_token
+from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
 from ..settings import Settings, get_variable_name, is_loopback
-from .shared import Command, database_option, load_settings
+from .shared import Command, add_database_option, load_settings
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     """Create a click option for a server setting, with the setting's description as help.
 
-    The help also shows the default. ``setting_option("--port", type=int)`` overrides ``port``.
+    The help also shows the default. The option's name is that of the setting: "--log-format"
+    overrides ``log_format``.
     """
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
@@ -36,7 +37,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return a setting's default in the notation of its environment variable."""
+    """Return a setting's default as written in its environment variable."""
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -51,7 +52,7 @@ class ServeCommand(click.Command):
     """The ``serve`` command, whose help also lists the settings that have no option."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the variable, description and default of each setting that has no option."""
+        """Write the environment variable, description and default of settings without an option."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
         for name, field in Settings.model_fields.items():
@@ -73,7 +74,7 @@ class ServeCommand(click.Command):
 @setting_option("--log-format", type=click.Choice(["text", "json"]))
 @setting_option("--web/--no-web")
 @setting_option("--test-mode", is_flag=True)
-@database_option
+@add_database_option
 def run_server(**flags: Any) -> None:
     """Start the server.
 
@@ -92,12 +93,12 @@ def run_server(**flags: Any) -> None:
 
 
 @click.command("migrate")
-@database_option
+@add_database_option
 def migrate_schema(database_url: str | None) -> None:
-    """Migrate the database schema to this release.
+    """Migrate the database schema to this release's version.
 
     \b
-    case-server migrate --database-url postgresql://case@db.example.org/case
+    Example: case-server migrate --database-url postgresql://case@db.example.org/case
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = load_settings(database_url=database_url)
     with prepare_database(settings, migrate=True):
@@ -108,9 +109,9 @@ def migrate_schema(database_url: str | None) -> None:
 @click.option("--url", metavar="URL", help="Base URL of the server. [default: as the settings say]")
 @click.option("--scope", default="", help="Scopes to request. [default: all of the client's]")
 def print_token(url: str | None, scope: str) -> None:
-    """Print an access token of a running server.
+    """Request an access token from a running server.
 
-    The client is that of CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+    The token is for the client defined by CASE_CLIENT_ID and CASE_CLIENT_SECRET.
 
     \b
     curl -H "Authorization: Bearer $(case-server token)" http://127.0.0.1:8000/case/1.1/CFDocuments
@@ -124,7 +125,7 @@ def print_token(url: str | None, scope: str) -> None:
         url = settings.local_url if is_local else settings.base_url
     token_url = f"{url.rstrip('/')}/oauth2/token"
     secret = settings.client_secret.get_secret_value()
-    credentials = Credentials(token_url, settings.client_id, secret)
+    credentials = ClientCredentials(token_url, settings.client_id, secret)
     try:
         response = request_token(partial(httpx.post, timeout=10), credentials, scope)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -137,7 +138,7 @@ def print_token(url: str | None, scope: str) -> None:
             f"{token_url} returned {response.status_code} instead of a token: {response.text}; "
             "check CASE_CLIENT_ID, CASE_CLIENT_SECRET and --scope"
         )
-    access_token = parse_access_token(response.content)
+    access_token = extract_access_token(response.content)
     if access_token is None:
         raise CommandError(f"no access_token in the response of {token_url}; check --url")
     click.echo(access_token)

@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Import and return the command with the name ``cmd_name``, or None if there is none."""
+        """Import and return the command named ``cmd_name``, or return None if there is none."""
         if cmd_name not in self.modules:
             return None
         module = import_module(f".{self.modules[cmd_name]}", __package__)
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
             ) from None
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Parse the arguments, run the command, print usage errors, and exit with its exit code."""
+        """Parse the arguments, run the command, print usage errors and exit with the exit code."""
         options["standalone_mode"] = False
         try:
             code = super().main(*args, **options)
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
 
 
 def _normalize_click_message(message: str) -> str:
-    """Reword an error message of click in this project's style: lower case, no full stop."""
+    """Reword a click error message in this project's style: lower case, no full stop."""
     message = " ".join(message.split()).rstrip(".")
     message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
     message = message.replace(". Did you mean", ": did you mean")
@@ -122,28 +122,32 @@ def echo_error(message: str) -> None:
     click.echo(f"case-server: error: {message}", err=True)
 
 
-def format_unknown_name(kind: str, name: str, known: Collection[str]) -> str:
-    """Return an error message for an unknown name; suggest the closest known name, if any.
+def format_unknown_name(label: str, name: str, known_names: Collection[str]) -> str:
+    """Return an error message such as ``unknown rule 'cycles': did you mean cycle?``.
 
-    For the kind "rule", an example is ``unknown rule 'cycles': did you mean cycle?``.
+    ``label`` says what the name stands for, here "rule". The closest known name is suggested, if
+    any is similar.
     """
-    close = get_close_matches(name, known, n=1)
-    return f"unknown {kind} {name!r}" + (f": did you mean {close[0]}?" if close else "")
+    close = get_close_matches(name, known_names, n=1)
+    return f"unknown {label} {name!r}" + (f": did you mean {close[0]}?" if close else "")
 
 
 def make_comma_list_parser(
-    kind: str, known: Collection[str], list_option: str
+    label: str, known_names: Collection[str], list_option: str
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
-    """Return a click callback for a repeatable option whose values are comma-separated lists.
+    """Return a click callback for a repeatable option whose values are comma-separated names.
 
-    ``known`` contains the valid names, ``kind`` is their description in messages, such as "rule",
-    and ``list_option`` is the option that lists them. The callback raises ``click.BadParameter``
-    with every unknown name and the known name closest to it.
+    Messages call such a name ``label``, for example "rule", and mention ``list_option``, the option
+    that lists the known names. The callback raises ``click.BadParameter`` with every unknown name
+    and the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
         names = {name.strip() for value in values for name in value.split(",") if name.strip()}
-        unknown = [format_unknown_name(kind, name, known) for name in sorted(names - set(known))]
+        unknown = [
+            format_unknown_name(label, name, known_names)
+            for name in sorted(names - set(known_names))
+        ]
         if unknown:
             raise click.BadParameter(f"{', '.join(unknown)} ({list_option} lists all)", param=param)
         return names
@@ -151,7 +155,7 @@ def make_comma_list_parser(
     return parse
 
 
-class Duration(click.ParamType[timedelta]):
+class DurationParamType(click.ParamType[timedelta]):
     """A click parameter type for a duration: a number and a unit (90s, 15m, 36h, 30d, 8w), or 0."""
 
     name = "duration"
@@ -195,7 +199,7 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
-            f"{_format_variable_prefix(detail['loc'])}{_describe_invalid_value(detail['msg'])}"
+            f"{_format_setting_prefix(detail['loc'])}{_describe_invalid_value(detail['msg'])}"
             for detail in error.errors()
         )
         # Without its cause, because that repeats the values, which may be passwords.
@@ -206,11 +210,8 @@ def _describe_invalid_value(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
-def _format_variable_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the environment variable of an invalid setting and a colon, or "" if it has none.
-
-    ``location`` is where pydantic found the error.
-    """
+def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
+    """Return "VARIABLE: " for the setting at a pydantic error location, or "" if there is none."""
     if not location:
         return ""
     name = str(location[0])
@@ -232,10 +233,11 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 def prepare_command_database(
     settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
-    """Prepare the configured database for a command, and print on stderr which database it is.
+    """Start or migrate the configured database as needed, and print its name on stderr.
 
-    Yields settings that contain the database's URL. ``use`` tells how the command uses the
-    database: "compare" is for dry runs, which only read, but need the current schema.
+    Yields settings that contain the database's URL. ``use`` says how the command uses the database:
+    it writes ("write"), only reads ("read"), or only reads but needs the current schema, because it
+    is a dry run ("compare").
     """
     with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
@@ -243,7 +245,7 @@ def prepare_command_database(
         yield complete
 
 
-def database_option(command: Command) -> Command:
+def add_database_option(command: Command) -> Command:
     """Add the option --database-url to a command that uses the database."""
     return click.option(
         "--database-url",
@@ -258,7 +260,7 @@ def database_option(command: Command) -> Command:
 async def run_with_open_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """Connect to the configured database, pass it to the async ``work`` and return the result."""
+    """Connect to the configured database and return the result of the async ``work`` with it."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
     from ..db.postgres.diagnosis import MISSING_PRIVILEGE, raise_startup_error_on  # noqa: PLC0415  see above
@@ -276,17 +278,19 @@ def run_on_database(
     *,
     quiet: bool = False,
 ) -> Result:
-    """Prepare the configured database, pass it to the async ``work`` and return the result.
+    """Prepare and open the configured database and return the result of the async ``work`` with it.
 
-    ``use`` tells how the command uses the database. If ``quiet``, do not print which database it
-    is.
+    ``use`` and ``quiet`` are those of ``prepare_command_database``: whether the command writes, and
+    whether the name of the database is not printed.
     """
     with prepare_command_database(settings, use, quiet=quiet) as ready:
         return asyncio.run(run_with_open_database(ready, work))
 
 
-def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse an output file whose folder does not exist, before the command works for minutes."""
+def _require_existing_folder(
+    _ctx: click.Context, param: click.Parameter, path: Path | None
+) -> Path | None:
+    """Reject an output file in a missing folder before minutes of work are lost."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(
             f"cannot write {path}: name a file in an existing folder", param=param
@@ -294,7 +298,7 @@ def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | No
     return path
 
 
-def output_options(command: Command) -> Command:
+def add_output_options(command: Command) -> Command:
     """Add -o FILE, and --force to overwrite that file, to a command that writes a file."""
     force = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
     output = click.option(
@@ -302,21 +306,24 @@ def output_options(command: Command) -> Command:
         "--output",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        callback=_require_folder,
+        callback=_require_existing_folder,
         help="File to write. [default: standard output]",
     )
     return output(force(command))
 
 
 def refuse_overwriting(path: Path | None, *, force: bool) -> None:
-    """Raise ``CommandError`` if the file ``path`` exists already, unless ``force``."""
+    """Raise ``CommandError`` if the file ``path`` already exists and ``force`` is false."""
     if path and path.is_file() and not force:
         raise CommandError(f"{path} exists already: add --force to replace it")
 
 
 @contextmanager
 def convert_output_errors(output: Path | None) -> Iterator[None]:
-    """Raise ``CommandError`` if writing to a file or stdout fails; ignore a closed pipe."""
+    """Convert a write error in the ``with`` block to ``CommandError``; ignore a closed pipe.
+
+    ``output`` is the file that the message names, or None for stdout.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -331,7 +338,7 @@ def convert_output_errors(output: Path | None) -> Iterator[None]:
 def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> None:
     """Print rows as aligned columns; on a terminal, wrap all columns but the first.
 
-    If ``has_heading``, the first row contains the column headings.
+    If ``has_heading`` is true, the first row contains the column headings.
     """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only
@@ -352,10 +359,10 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:
-    """Write a report to a file or stdout. Raises ``CommandError`` if that fails.
+    """Write a report to the file ``output``, or to stdout if ``output`` is None.
 
-    ``styles`` maps regular expressions to the rich styles of the text they match; they are used
-    only on a terminal.
+    ``styles`` maps regular expressions to the rich styles of the text that they match; styles are
+    used only on a terminal. Raises ``CommandError`` if the report cannot be written.
     """
     with convert_output_errors(output), open_atomic_output(output) as file:
         if output is None and sys.stdout.isatty():
@@ -375,7 +382,7 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 
 @contextmanager
 def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file, or stdout if None, for writing; a new file appears only when it is complete."""
+    """Open a file for writing that appears only when it is complete; use stdout if None."""
     path = output.resolve() if output else None
     if path is None:
         yield sys.stdout.buffer

@@ -18,8 +18,8 @@ from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.console import format_counts, format_problems, make_progress_bar
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
-from .http_options import dense_option, http_options, make_fetcher
-from .shared import DatabaseUse, database_option, load_settings, run_on_database
+from .http_options import add_token_options, dense_option, make_fetcher
+from .shared import DatabaseUse, add_database_option, load_settings, run_on_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
@@ -40,15 +40,15 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
     help="Allow deleting most items of a framework, or most frameworks of a list.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print only failures.")
-@http_options
+@add_token_options
 @dense_option
-@database_option
+@add_database_option
 def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     """Mirror frameworks from other CASE servers.
 
-    A URL is that of a CFPackage on a CASE 1.0 or 1.1 server, or of its list of CFDocuments for all
-    of them. Run sync again, by hand or by cron, to update the copies: unchanged packages are not
-    downloaded again, and only the differences of others are written.
+    A URL is that of a CFPackage on a CASE 1.0 or 1.1 server, or of the server's list of CFDocuments
+    to mirror all of them. Run sync again, by hand or by cron, to update the copies: unchanged
+    packages are not downloaded again, and only the differences of others are written.
 
     \b
     case-server sync https://example.org/ims/case/v1p0/CFPackages/ID
@@ -67,16 +67,16 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     fetcher = make_fetcher(flags)
-    named = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
-    invalid = [url for url in named if not url.startswith(("http://", "https://"))]
+    all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
+    invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
     if invalid:
         raise click.UsageError(f"invalid URL {', '.join(invalid)}: use http:// or https://")
-    if not named:
+    if not all_urls:
         raise click.UsageError("missing URL: name one, or a file of URLs with --from")
 
     async def work(database: Database) -> list[SyncResult]:
         results = []
-        for url in dict.fromkeys(named):
+        for url in dict.fromkeys(all_urls):
             progress = make_progress_bar(url, quiet=flags["quiet"])
             syncer = Syncer(
                 database,
@@ -94,7 +94,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
     settings = load_settings(database_url=flags["database_url"])
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
-    with _choose_settings(settings, dry_run=flags["dry_run"]) as chosen:
+    with _choose_database_settings(settings, dry_run=flags["dry_run"]) as chosen:
         is_temporary = chosen is not settings
         if is_temporary and not flags["quiet"]:
             click.echo("compared with an empty database, because there is none yet", err=True)
@@ -105,8 +105,8 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
 
 @contextmanager
-def _choose_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings; for a dry run without a database, those of a temporary database."""
+def _choose_database_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
+    """Yield the settings; a dry run gets a temporary database if none exists yet."""
     if not dry_run or has_database(settings):
         yield settings
         return
@@ -133,7 +133,7 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
 
 
 def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
-    """Return a line with the totals of a sync run; entities of failed sources do not count."""
+    """Return a line with the totals of a sync run; entities of failed sources are not counted."""
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
     succeeded = [result.counts for result in results if result.status != "failed"]

@@ -1,4 +1,4 @@
-"""The options for files without a title, shared by import and check."""
+"""The options for files without metadata, shared by import and check."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..transfer.sources import Source
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def table_options(command: Command) -> Command:
-    """Add --title, --creator and --document-id to a command that reads files without them."""
+def add_metadata_options(command: Command) -> Command:
+    """Add --title, --creator and --document-id, for files that lack this metadata."""
     for option in (
         click.option(
             "--document-id", metavar="ID", help="Identifier of a framework whose file has none."
@@ -27,19 +27,20 @@ def table_options(command: Command) -> Command:
     return command
 
 
-def get_document_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the title, creator and identifier that the user gave for a file without its own.
+def get_document_defaults(sources: Sequence[Source], flags: dict[str, Any]) -> Defaults:
+    """Return the values of --title, --creator and --document-id, for a file that lacks them.
 
-    Raises ``click.UsageError`` if they are given for more than one source.
+    Raises ``click.UsageError`` if they are given for more than one source, or with --strict for a
+    JSON source.
     """
     fields = {"title": flags["title"], "creator": flags["creator"]}
     fields["identifier"] = flags["document_id"]
     if any(fields.values()):
-        if len(named) != 1 or flags.get("sample"):
+        if len(sources) != 1 or flags.get("sample"):
             raise click.UsageError(
                 "--title, --creator and --document-id apply to one framework: name one SOURCE"
             )
-        if flags.get("strict") and named[0].file_format not in TABLES:
+        if flags.get("strict") and sources[0].file_format not in TABLES:
             raise click.UsageError(
                 "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
                 "--document-id"

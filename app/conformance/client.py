@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from ..formatting import escape_control_characters, truncate
-from ..net.oauth import Credentials, request_token
+from ..net.oauth import ClientCredentials, request_token
 from .profiles import ProfileSpec, get_identifier
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ClientAuth:
     """How the tests authenticate: an access token, credentials to request one with, or neither."""
 
     token: str | None = None
-    credentials: Credentials | None = None
+    credentials: ClientCredentials | None = None
     scope: str | None = None
 
 
@@ -90,7 +90,7 @@ class ServerUnderTest:
         return token
 
     @property
-    def credentials(self) -> Credentials:
+    def credentials(self) -> ClientCredentials:
         """Return the client ID and secret for the token endpoint; raise ``Skip`` without any."""
         if self.auth.credentials is None:
             raise Skip("needs --client-id and --client-secret")

@@ -14,7 +14,7 @@ OUTPUT_CHUNK_BYTES = 2**20
 """Bytes decompressed at a time, because compressed data can grow a thousandfold."""
 
 
-class BadCompression(Exception):
+class CompressionError(Exception):
     """Raised when compressed data is damaged or ends too early; the message says which."""
 
 
@@ -22,7 +22,7 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Decompress a gzip or zlib stream; yield the data in pieces of at most 1 MiB.
 
     Gzip data may have several members (RFC 1952, section 2.2). The caller limits the total size, by
-    stopping when it has read enough. Raises ``BadCompression``.
+    stopping when it has read enough. Raises ``CompressionError``.
     """
     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
     has_data = False
@@ -38,6 +38,6 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield stream.decompress(pending, OUTPUT_CHUNK_BYTES)
                 pending = stream.unused_data if stream.eof else stream.unconsumed_tail
     except zlib.error as error:
-        raise BadCompression(f"its compressed data is damaged ({error})") from error
+        raise CompressionError(f"its compressed data is damaged ({error})") from error
     if has_data and not stream.eof:
-        raise BadCompression("its compressed data ends too early")
+        raise CompressionError("its compressed data ends too early")

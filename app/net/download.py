@@ -18,8 +18,8 @@ import httpx
 
 from ..exceptions import CommandError
 from ..formatting import truncate
-from .compression import GZIP_MAGIC, BadCompression, decompress
-from .oauth import Credentials, parse_access_token, request_token
+from .compression import GZIP_MAGIC, CompressionError, decompress
+from .oauth import ClientCredentials, extract_access_token, request_token
 from .ssrf import BlockedAddress, OperatorTransport, UnknownHost
 
 TIMEOUT_SECONDS = 60
@@ -60,7 +60,8 @@ CREDENTIALS_ADVICE = (
 class DownloadError(CommandError):
     """Raised when a URL cannot be downloaded.
 
-    ``status`` is the HTTP status with which the URL's own server responded, or None if it did not.
+    ``status`` is the HTTP status of the response, or None if there was none or if it came from
+    another origin after a redirect.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -71,8 +72,8 @@ class DownloadError(CommandError):
 class _RetryableError(Exception):
     """Raised when one attempt to download failed, but another attempt may succeed.
 
-    ``error`` is the reason; ``retry_after`` is the number of seconds that the server asks to wait,
-    or None.
+    ``error`` is the reason; ``retry_after`` is the number of seconds that the server asks the
+    client to wait, or None.
     """
 
     def __init__(self, error: DownloadError, retry_after: float | None = None) -> None:
@@ -99,7 +100,7 @@ class Fetcher:
     """
 
     access_token: str | None = field(default=None, repr=False)
-    credentials: Credentials | None = None
+    credentials: ClientCredentials | None = None
     allow_private: bool = False
     """Whether host names and redirects may lead to private addresses."""
     notify: Callable[[str], None] = lambda _: None
@@ -116,11 +117,12 @@ class Fetcher:
     ) -> FetchResult | None:
         """Download a URL, or return None if the server answers 304 because it has not changed.
 
-        ``etag`` and ``last_modified`` are the validators of the last response. If ``url`` was found
-        in a response, ``operator_url`` is the URL that the operator typed: the token is sent to its
-        origin only, and the SSRF guard exempts its host only.
+        ``etag`` and ``last_modified`` are the validators of the previous response. Pass
+        ``operator_url``, the URL that the user typed, if ``url`` was found in a response instead of
+        being typed: the token is sent only to the origin of ``operator_url``, and the SSRF guard
+        exempts only its host.
 
-        Raises ``DownloadError`` for any status but success, and for a body that is too large or
+        Raises ``DownloadError`` if the status is not 2xx or 304, or if the body is too large or
         incomplete.
         """
         headers = {"Accept-Encoding": "gzip"}
@@ -133,7 +135,7 @@ class Fetcher:
         )
 
     def stop(self) -> None:
-        """End current and future waits for retries at once, so that the process can exit."""
+        """Cancel current and future waits for retries, so that the process can exit."""
         self._stopped.set()
 
     def _call_with_retries(
@@ -141,10 +143,10 @@ class Fetcher:
     ) -> FetchResult | None:
         """Call ``attempt`` until it succeeds, fails permanently, or the retry limits are reached.
 
-        This is a loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would
-        take up to 120 s, and with tenacity, whose waits can, this and ``_create_final_error`` take
-        44 lines, not 25.
+        Returns the result of ``attempt``. Raises ``DownloadError``.
         """
+        # No retry library, because stop() cannot end stamina's waits, so that Ctrl-C would take up
+        # to 120 s, and with tenacity this would take 44 lines instead of 25.
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
             try:
@@ -167,13 +169,17 @@ class Fetcher:
     def _send_once(
         self, url: str, operator_url: str, headers: dict[str, str]
     ) -> FetchResult | None:
-        """Send one GET request. Raises ``DownloadError`` or ``_RetryableError``."""
+        """Send one GET request; return the response, or None if its status is 304.
+
+        The token is sent only to the origin of ``operator_url``, which the SSRF guard exempts.
+        Raises ``DownloadError`` or ``_RetryableError``.
+        """
         try:
-            if self._token and _is_own_origin(url, operator_url):
+            if self._token and _is_same_or_upgraded_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
             with (
                 self._create_client(operator_url) as http,
-                _send_following_redirects(
+                _stream_following_redirects(
                     http, http.build_request("GET", url, headers=headers)
                 ) as response,
             ):
@@ -201,7 +207,7 @@ class Fetcher:
             raise DownloadError(f"no token: {reason}") from error
 
     def _create_client(self, operator_url: str) -> httpx.Client:
-        """Create an HTTP client whose SSRF guard exempts the host that the operator typed.
+        """Create an HTTP client whose SSRF guard exempts the host of ``operator_url``.
 
         Raises ``httpx.InvalidURL``.
         """
@@ -209,13 +215,13 @@ class Fetcher:
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Create the exception for an error status: ``_RetryableError`` if a retry may succeed."""
+        """Create ``_RetryableError`` for a status that is worth a retry, else ``DownloadError``."""
         status = response.status_code
         message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             message = f"{message}; {self._explain_token_rejection()}"
         # A 404 of another host, after a redirect, does not mean that ``url`` itself is gone.
-        is_own = _is_own_origin(str(response.url), url)
+        is_own = _is_same_or_upgraded_origin(str(response.url), url)
         error = DownloadError(message, status if is_own else None)
         if status in RETRIED_STATUSES:
             return _RetryableError(error, _parse_retry_after(response.headers.get("Retry-After")))
@@ -237,21 +243,18 @@ def get_origin(url: str) -> tuple[str, str, int | None]:
     return parsed.scheme, parsed.host, parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
 
 
-def _is_own_origin(url: str, operator_url: str) -> bool:
-    """Return whether a URL has the same origin as ``operator_url``, which the operator typed.
-
-    The same host with HTTPS instead of HTTP counts as well.
-    """
-    scheme, host, port = get_origin(operator_url)
+def _is_same_or_upgraded_origin(url: str, base_url: str) -> bool:
+    """Return whether a URL has the origin of ``base_url``, or that origin upgraded to HTTPS."""
+    scheme, host, port = get_origin(base_url)
     secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
     return get_origin(url) in [(scheme, host, port), *secure]
 
 
 @contextmanager
-def _send_following_redirects(
+def _stream_following_redirects(
     http: httpx.Client, request: httpx.Request
 ) -> Iterator[httpx.Response]:
-    """Send a request, follow redirects without reading their bodies, and yield the response.
+    """Send a request, follow redirects, and yield the final response, whose body is not yet read.
 
     Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
     """
@@ -267,15 +270,22 @@ def _send_following_redirects(
     raise httpx.TooManyRedirects(f"it redirects more than {MAX_REDIRECTS} times", request=request)
 
 
-def _create_final_error(failure: _RetryableError, attempts: int, delay: float) -> DownloadError:
-    """Create the error to report after the last attempt, which says why there are no more."""
-    if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
+def _create_final_error(
+    failure: _RetryableError, attempt_count: int, delay: float
+) -> DownloadError:
+    """Create the error for the last failed attempt; it explains why there is no further retry.
+
+    ``delay`` is the number of seconds after which the next attempt would have started.
+    """
+    if failure.retry_after is not None and attempt_count < MAX_ATTEMPTS:
         note = (
             f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "
             "most; run the command again later"
         )
     else:
-        note = f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"
+        note = (
+            f"{attempt_count} attempts failed" if attempt_count > 1 else "one attempt took too long"
+        )
     return DownloadError(f"{failure.error}; {note}", failure.error.status)
 
 
@@ -329,19 +339,19 @@ def _read_body(response: httpx.Response) -> bytes:
     max_bytes = MAX_DOWNLOAD_MB * 2**20
     try:
         body = b"".join(_iter_decoded_body(response, max_bytes, MAX_DOWNLOAD_SECONDS))
-    except BadCompression as error:
+    except CompressionError as error:
         raise DownloadError(f"is incomplete: {error}; get the file again") from error
-    return decompress_file(body) if body.startswith(GZIP_MAGIC) else body
+    return decompress_gzip(body) if body.startswith(GZIP_MAGIC) else body
 
 
-def decompress_file(raw: bytes) -> bytes:
-    """Return the decompressed content of a gzip file.
+def decompress_gzip(data: bytes) -> bytes:
+    """Decompress the content of a gzip file.
 
-    Raises ``DownloadError`` if it is too large or damaged.
+    Raises ``DownloadError`` if the result is too large or the data is damaged.
     """
     try:
-        return b"".join(_enforce_limits(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
-    except BadCompression as error:
+        return b"".join(_enforce_limits(decompress([data]), MAX_DOWNLOAD_MB * 2**20))
+    except CompressionError as error:
         raise DownloadError(f"is incomplete: {error}; get the file again") from error
 
 
@@ -350,9 +360,10 @@ def _iter_decoded_body(
 ) -> Iterator[bytes]:
     """Yield the decompressed chunks of a response body.
 
-    Raises ``DownloadError`` if it exceeds a limit. httpx's decoders are not used, because they
-    decompress a whole network chunk at once, which may grow a thousandfold.
+    Raises ``DownloadError`` if the body exceeds a limit.
     """
+    # Not with httpx's decoders, because they decompress a whole network chunk at once, which can
+    # expand a thousandfold.
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     chunks = _enforce_limits(response.iter_raw(), max_bytes, max_seconds)
     if coding in {"gzip", "x-gzip", "deflate"}:
@@ -378,7 +389,7 @@ def _enforce_limits(
         yield chunk
 
 
-def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
+def _fetch_token(credentials: ClientCredentials, http: httpx.Client) -> str:
     """Request a new access token from the token endpoint. Raises ``DownloadError``."""
     url = credentials.token_url
     post = partial(http.stream, "POST", headers={"Accept-Encoding": "gzip"})
@@ -390,9 +401,9 @@ def _fetch_token(credentials: Credentials, http: httpx.Client) -> str:
             )
         try:
             body = b"".join(_iter_decoded_body(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
-        except (DownloadError, BadCompression) as error:
+        except (DownloadError, CompressionError) as error:
             raise DownloadError(f"no token: the response of {url} {error}") from error
-    token = parse_access_token(body)
+    token = extract_access_token(body)
     if token is None:
         raise DownloadError(
             f"no token: the response of {url} has no access_token; check --token-url"
@@ -406,7 +417,7 @@ def _read_excerpt(response: httpx.Response) -> str:
     try:
         for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
             body += chunk
-    except (DownloadError, BadCompression, httpx.HTTPError):
+    except (DownloadError, CompressionError, httpx.HTTPError):
         pass  # the bytes that arrived before are enough for an excerpt
     text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
     return truncate(text, MAX_EXCERPT_CHARS)

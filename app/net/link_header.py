@@ -26,9 +26,10 @@ class Link(NamedTuple):
 def parse_links(value: str) -> list[Link]:
     """Parse the value of a Link header, which may contain several links separated by commas.
 
-    Commas and semicolons inside targets and quoted strings separate nothing. If ``rel`` is
-    repeated, the first one counts (RFC 8288, section 3.3). Left out are links with an ``anchor``,
-    which are about another resource (section 3.2), and everything after a malformed link.
+    Commas and semicolons inside targets and quoted strings are not separators. If ``rel`` is
+    repeated, the first one counts (RFC 8288, section 3.3). Links with an ``anchor`` are ignored,
+    because they are about another resource (section 3.2), and so is everything after a malformed
+    link.
     """
     links = []
     position = 0
@@ -47,11 +48,11 @@ def parse_links(value: str) -> list[Link]:
     return links
 
 
-def find_link(value: str | None, relation: str) -> str | None:
-    """Return the URL of the first link with a relation type in a Link header, or None.
+def find_link(header: str | None, relation: str) -> str | None:
+    """Return the URL of the first link with the given relation type in a Link header, or None.
 
-    For ``<https://example.org/?page=2>; rel="next"`` and the relation ``next``, that is
+    For ``<https://example.org/?page=2>; rel="next"`` and the relation ``next``, return
     ``https://example.org/?page=2``.
     """
-    links = parse_links(value or "")
+    links = parse_links(header or "")
     return next((link.target for link in links if relation in link.relations), None)

@@ -12,8 +12,8 @@ Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
-class Credentials:
-    """The credentials of an OAuth client: ID, secret, and the token endpoint that accepts them."""
+class ClientCredentials:
+    """The ID and secret of an OAuth client, and the token endpoint that accepts them."""
 
     token_url: str
     client_id: str
@@ -21,7 +21,7 @@ class Credentials:
 
 
 def request_token(
-    post: Callable[..., Response], credentials: Credentials, scope: str | None = None
+    post: Callable[..., Response], credentials: ClientCredentials, scope: str | None = None
 ) -> Response:
     """Request an access token from a token endpoint and return the response.
 
@@ -36,7 +36,7 @@ def request_token(
     return post(credentials.token_url, data=form, auth=pair)
 
 
-def parse_access_token(body: bytes) -> str | None:
+def extract_access_token(body: bytes) -> str | None:
     """Return the access token in a token endpoint's response body, or None if there is none."""
     try:
         token = orjson.loads(body)["access_token"]

@@ -55,22 +55,22 @@ NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 
 class BlockedAddress(httpx.RequestError):
-    """Raised when the SSRF guard does not allow requests to the address of a URL."""
+    """Raised when the SSRF guard does not allow requests to the address a URL resolves to."""
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """Raised when a response exceeds the size limit, or is compressed without being asked for."""
+    """Raised when a response is larger than allowed, or compressed, so that its size is unknown."""
 
 
 class UnknownHost(httpx.ConnectError):
-    """Raised when DNS does not know the host of a URL, so that a retry would not help."""
+    """Raised when the host of a URL cannot be resolved, so that a retry would not help."""
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
     """An async HTTP transport that connects only to public addresses and to trusted origins.
 
-    It protects against SSRF through URLs from outside. ``trusted_urls`` were configured by the
-    operator, so their origins may have private addresses.
+    It protects against SSRF through URLs from outside. ``trusted_urls`` are set by the operator, so
+    their origins may have private addresses.
     """
 
     def __init__(
@@ -87,11 +87,14 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Resolve and check the host, then send the request to its first working address."""
-        require_http(request)
+        """Send the request to the host's first working address, if all its addresses are allowed.
+
+        Raises ``BlockedAddress`` otherwise.
+        """
+        require_http_scheme(request)
         is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
         *others, last = await asyncio.to_thread(
-            _resolve_and_check, request, self._resolve, is_exempt=is_exempt
+            _resolve_and_pin, request, self._resolve, is_exempt=is_exempt
         )
         for attempt in others:
             with suppress(httpx.ConnectError):
@@ -104,12 +107,12 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
 
 
 class OperatorTransport(httpx.BaseTransport):
-    """A sync HTTP transport for URLs that the operator typed on the command line.
+    """A sync HTTP transport, guarded against SSRF, for URLs typed on the command line.
 
-    It connects to public addresses. It connects to a private host only if one of ``operator_urls``
-    names the host literally, for example ``localhost`` or ``10.0.0.5``. If the environment names a
-    proxy, the proxy resolves host names; the guard then decides by the host name or literal
-    address.
+    It connects to public addresses. It connects to a private host only if one of ``operator_urls``,
+    the typed URLs, contains the host literally, for example ``localhost`` or ``10.0.0.5``. If the
+    environment configures a proxy, the proxy resolves host names, so this transport checks only
+    the name or literal address in the URL.
     """
 
     def __init__(
@@ -122,13 +125,16 @@ class OperatorTransport(httpx.BaseTransport):
         self._proxied: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the proxy, if any, or to the first working address."""
-        require_http(request)
+        """Send a request through the configured proxy, or to the host's first working address.
+
+        Raises ``BlockedAddress`` if the host is private and was not typed by the operator.
+        """
+        require_http_scheme(request)
         url = request.url
         if proxy := _find_proxy(url):
             return self._send_by_proxy(request, proxy)
         is_literal = url.host in self._operator_hosts and is_literal_private_host(url.host)
-        *others, last = _resolve_and_check(
+        *others, last = _resolve_and_pin(
             request, self._resolve, is_exempt=self._allow_private or is_literal
         )
         for attempt in others:
@@ -144,7 +150,7 @@ class OperatorTransport(httpx.BaseTransport):
     def _send_by_proxy(self, request: httpx.Request, proxy: str) -> httpx.Response:
         host = request.url.host
         is_exempt = self._allow_private or host in self._operator_hosts
-        if not is_exempt and is_internal_name(host):
+        if not is_exempt and is_internal_host(host):
             raise _create_blocked_error(
                 request, f"{host}, which a proxy would resolve, is not public"
             )
@@ -165,7 +171,10 @@ class OperatorTransport(httpx.BaseTransport):
 def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Create an async HTTP client that connects to public addresses and trusted origins only."""
+    """Create an async HTTP client that connects only to public addresses and trusted origins.
+
+    ``allow_private`` disables the check, for servers in a private network.
+    """
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(
         transport=transport, timeout=CLIENT_TIMEOUT_SECONDS, max_redirects=MAX_REDIRECTS
@@ -177,8 +186,9 @@ async def fetch_limited(
 ) -> tuple[int, bytes]:
     """Send a GET request; return the HTTP status and a body of at most ``max_bytes``.
 
-    Raises ``ResponseTooLarge`` for a larger body and for a compressed one, ``httpx.ReadTimeout``
-    after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other ``httpx.HTTPError``.
+    Raises ``ResponseTooLarge`` if the body is larger, or compressed although that was not
+    requested; ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``; ``BlockedAddress``; and any
+    other ``httpx.HTTPError``.
     """
     try:
         async with (
@@ -204,13 +214,13 @@ async def fetch_limited(
         raise httpx.ReadTimeout(f"{url} took longer than {FETCH_TIMEOUT_SECONDS:.0f} s") from error
 
 
-def require_http(request: httpx.Request) -> None:
+def require_http_scheme(request: httpx.Request) -> None:
     """Raise ``BlockedAddress`` unless the URL scheme of a request is http or https."""
     if request.url.scheme not in DEFAULT_PORTS:
         raise BlockedAddress(f"unsupported URL scheme: {request.url.scheme}", request=request)
 
 
-def require_public(request: httpx.Request, addresses: list[str]) -> None:
+def require_public_addresses(request: httpx.Request, addresses: list[str]) -> None:
     """Raise ``BlockedAddress`` unless all ``addresses`` of the request's host are public.
 
     Also raises it if ``addresses`` is empty.
@@ -235,7 +245,7 @@ def resolve_host(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Return whether an IP address can be reached from the whole internet.
 
-    For an IPv6 address that embeds an IPv4 address, the IPv4 address counts.
+    For an IPv6 address that embeds an IPv4 address, the IPv4 address is what is checked.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -252,7 +262,7 @@ def is_public(address: str) -> bool:
 def is_literal_private_host(host: str) -> bool:
     """Return whether a host is written as a private IP address or as ``localhost``.
 
-    An operator who types such a host knows that it is private, which no DNS record can change.
+    Such a host is private whatever DNS says, so an operator who types it means it.
     """
     host = host.rstrip(".").lower()
     address = parse_literal_address(host)
@@ -261,12 +271,12 @@ def is_literal_private_host(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-def is_internal_name(host: str) -> bool:
-    """Return whether a host name looks like one in a private network; no DNS lookup is made.
+def is_internal_host(host: str) -> bool:
+    """Return whether a host appears to be in a private network, without a DNS lookup.
 
-    A proxy would resolve such a host in its own network. These are literal private addresses, names
-    without a dot, and the special-use domains of private networks (RFC 6761, RFC 6762, RFC 8375,
-    and ICANN's ``internal``).
+    Internal hosts are literal private addresses, names without a dot, and names in the special-use
+    domains of private networks (RFC 6761, RFC 6762, RFC 8375, and ICANN's ``internal``). The check
+    is for requests through a proxy, which resolves names in its own network.
     """
     host = host.rstrip(".").lower()
     if parse_literal_address(host) is not None:
@@ -292,13 +302,13 @@ def parse_literal_address(host: str) -> str | None:
         return None
 
 
-def _resolve_and_check(
+def _resolve_and_pin(
     request: httpx.Request, resolve: Resolve, *, is_exempt: bool
 ) -> list[httpx.Request]:
     """Resolve the request's host once; return a copy of the request for each of its addresses.
 
-    Raises ``UnknownHost``, ``httpx.ConnectError`` if DNS fails temporarily, and ``BlockedAddress``
-    if any address is private, unless ``is_exempt`` is true.
+    ``resolve`` looks up the host. Raises ``BlockedAddress`` if any address is private, unless
+    ``is_exempt`` is true; ``UnknownHost``; and ``httpx.ConnectError`` if DNS fails temporarily.
     """
     url = request.url
     try:
@@ -309,14 +319,14 @@ def _resolve_and_check(
         message = f"could not resolve the host {url.host}: {error}"
         raise error_class(message, request=request) from error
     if not is_exempt:
-        require_public(request, addresses)
+        require_public_addresses(request, addresses)
     if not addresses:
         raise UnknownHost(f"the host {url.host} has no address", request=request)
     return [_pin_to_address(request, address) for address in addresses]
 
 
 def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
-    """Return a copy of a request that goes to ``address``, with its host name in Host and SNI."""
+    """Return a copy of a request addressed to ``address``, with the host name in Host and SNI."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -327,7 +337,7 @@ def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
 
 
 def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
-    """Create the error for a request to a private address; it names the setting to allow it."""
+    """Create the error for a blocked request; it names the setting that would allow it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
         f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",

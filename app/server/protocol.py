@@ -37,12 +37,12 @@ EVICTION_ITERATIONS = 4
 BODILESS_STATUSES = {204, 304}
 
 
-class ConnectionLimit:
+class ConnectionLimiter:
     """Limits how many connections a worker has open, and how many may wait for their clients.
 
     A connection is called waiting while the server needs its client to act: to send a request or
     the rest of one, or to read the response. If too many wait, the oldest are closed. All other
-    connections are busy, and are never closed here.
+    connections are busy and are never closed by this class.
     """
 
     def __init__(self, max_connections: int) -> None:
@@ -54,9 +54,10 @@ class ConnectionLimit:
         self._is_evicting = False
 
     def admit(self, connection: HttpConnection) -> bool:
-        """Register a new connection; return False if there is no place and it must be closed.
+        """Register a new connection; return whether there is room for it.
 
-        That happens if the limit is reached and all other connections are busy.
+        There is none, and the caller must close the connection, if the limit is reached and all
+        other connections are busy.
         """
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
@@ -64,7 +65,7 @@ class ConnectionLimit:
         return not is_full
 
     def mark_waiting(self, connection: HttpConnection) -> None:
-        """Mark a connection as waiting from now on; close the oldest if too many wait."""
+        """Mark a connection as waiting for its client; close the oldest ones if too many wait."""
         if connection not in self._open:
             return
         self._waiting.pop(connection, None)
@@ -76,17 +77,15 @@ class ConnectionLimit:
             self._evict_after(EVICTION_ITERATIONS, connection.loop)
 
     def _exceeds_limits(self) -> bool:
-        """Return whether there are too many connections, so that a waiting one must be closed.
-
-        The newest one stays open, so that its client can read the error response.
-        """
+        """Return whether too many connections are open or waiting, so that one must be closed."""
+        # The newest stays open, so that its client can read the error response.
         is_full = len(self._open) > self.max_connections and len(self._waiting) > 1
         return is_full or len(self._waiting) > self.max_waiting
 
     def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the oldest waiting connections, ``iterations`` of the event loop from now.
+        """Close the oldest waiting connections after ``iterations`` of the event loop.
 
-        If many connections are accepted at once, their requests are only read in the next
+        If many connections are accepted at once, their requests are not read until later
         iterations; until then, all of them seem to wait.
         """
         if iterations:
@@ -98,38 +97,38 @@ class ConnectionLimit:
 
     def _evict_oldest(self) -> None:
         oldest = next(iter(self._waiting))
-        self.remove(oldest)
+        self.release(oldest)
         oldest.evict()
 
     def mark_busy(self, connection: HttpConnection) -> None:
         """Mark a connection as busy, because its request is complete and is being answered."""
         self._waiting.pop(connection, None)
 
-    def remove(self, connection: HttpConnection) -> None:
-        """Stop counting a connection that was closed."""
+    def release(self, connection: HttpConnection) -> None:
+        """Release the place of a closed connection in the limit."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
 
 class ServerConfig(uvicorn.Config):
-    """The configuration of uvicorn, extended by a connection limit and a request timeout."""
+    """The configuration of uvicorn, extended with a connection limit and a request timeout."""
 
     request_seconds: int = 20
     """Seconds until a request must have arrived."""
-    connection_limit: ConnectionLimit
+    connection_limit: ConnectionLimiter
 
 
-class Http10Cycle(RequestResponseCycle):
+class Http10RequestResponseCycle(RequestResponseCycle):
     """A request of an HTTP/1.0 client and its response, which is sent without chunked encoding.
 
     Such clients do not know Transfer-Encoding (RFC 9112, section 6.1), but uvicorn sends it. If the
-    length of the body is unknown, closing the connection ends it.
+    length of the body is unknown, the server ends the body by closing the connection.
     """
 
     is_delimited_by_close = False
 
     async def send(self, message: Any) -> None:
-        """Send a part of the response, without chunked encoding (ASGI)."""
+        """Send part of the response; a body of unknown length ends with the connection (ASGI)."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
@@ -155,25 +154,25 @@ class Http10Cycle(RequestResponseCycle):
             self.on_response()
 
 
-class ExpectCycle(RequestResponseCycle):
+class ExpectRequestResponseCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue`` and its response (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send part of the response; close the connection if the client sent no body (ASGI).
+        """Send part of the response; close the connection after a final status without 100 (ASGI).
 
-        A client that receives a final status instead of 100 may or may not send the body, so the
-        server could mistake its next request for the body.
+        Such a client may or may not send the body that it announced, so the server could mistake
+        its next request for that body.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
         await super().send(message)
 
 
-class StagedTransport:
+class LingeringTransport:
     """A transport that closes in two stages, so that clients receive the whole response.
 
-    It first stops sending, and closes once the client has stopped sending, too. If a socket is
-    closed with unread data, the kernel resets the connection, and the client may lose a response
+    It first stops sending, and then closes once the client has stopped sending as well. If a socket
+    is closed with unread data, the kernel resets the connection, and the client may lose a response
     that it has not read yet (RFC 9112, section 9.6).
     """
 
@@ -190,7 +189,7 @@ class StagedTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection, but only the sending side while the client may still send."""
+        """Close the connection; while the client may still send, close only the sending side."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -200,12 +199,12 @@ class StagedTransport:
         else:
             self._transport.close()
 
-    def close_at_once(self) -> None:
+    def close_without_lingering(self) -> None:
         """Close the connection once all buffered data is sent, without waiting for the client."""
         self._transport.close()
 
 
-class RequestParser(httptools.HttpRequestParser):
+class UpgradeIgnoringParser(httptools.HttpRequestParser):
     """A request parser that ignores the ``Upgrade`` header, as RFC 9110, section 7.8, allows.
 
     httptools stops parsing such a request after its header section, and would parse its body as the
@@ -218,20 +217,20 @@ class RequestParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse received data; if a request has ``Upgrade``, parse it again without that header."""
+        """Parse received data; parse a request with an Upgrade header again without that header."""
         while data:
             try:
                 super().feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 (end,) = upgrade.args
-                super().feed_data(self._connection.remove_upgrade_header())
+                super().feed_data(self._connection.build_head_without_upgrade())
                 data = data[end:]
             else:
                 return
 
 
 class HttpConnection(HttpToolsProtocol):
-    """An HTTP/1.1 connection to a client, with timeouts, and counted by ``ConnectionLimit``."""
+    """An HTTP/1.1 connection that has timeouts and counts toward a ``ConnectionLimiter``."""
 
     config: ServerConfig
     cycle: Any
@@ -249,7 +248,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.parser = RequestParser(self)
+        self.parser = UpgradeIgnoringParser(self)
 
     # uvicorn narrows the types of asyncio's protocol in the same way, and accepts such a transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -257,7 +256,7 @@ class HttpConnection(HttpToolsProtocol):
 
         Called by the event loop.
         """
-        super().connection_made(StagedTransport(transport, self))  # type: ignore[arg-type]
+        super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         self.limit = self.config.connection_limit
         self._start_timeout()
         if not self.limit.admit(self):
@@ -272,16 +271,16 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout and stop counting the connection; called by the event loop."""
+        """Stop the timeout and release the connection's place; called by the event loop."""
         self._stop_timeout()
-        self.limit.remove(self)
+        self.limit.release(self)
         super().connection_lost(exc)
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether to keep the connection open after the client has stopped sending.
 
-        That is so only while a complete request is being answered.
+        True only while a complete request is being answered.
         """
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
@@ -290,7 +289,7 @@ class HttpConnection(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse received data; reject a header section over its maximum size."""
+        """Parse received data; reject a header section that exceeds the size limit."""
         if self.transport.is_lingering:
             return
         before = self.cycle
@@ -337,14 +336,14 @@ class HttpConnection(HttpToolsProtocol):
                 raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
             return
         if b"://" in self.url and not self.url.startswith(b"/"):
-            self._take_host_from_target()
+            self._use_host_of_target()
         super().on_headers_complete()
         self.is_body_partial = True
         if self.scope["http_version"] == "1.0":
-            self.cycle.__class__ = Http10Cycle
+            self.cycle.__class__ = Http10RequestResponseCycle
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
         elif self.expect_100_continue:
-            self.cycle.__class__ = ExpectCycle
+            self.cycle.__class__ = ExpectRequestResponseCycle
 
     def on_message_complete(self) -> None:
         """Record that the whole request was received; called by the parser."""
@@ -355,8 +354,8 @@ class HttpConnection(HttpToolsProtocol):
         if not self.cycle.response_complete:
             self.limit.mark_busy(self)
 
-    def _take_host_from_target(self) -> None:
-        """Replace the Host header by the host in the request target, if the target is a whole URL.
+    def _use_host_of_target(self) -> None:
+        """Replace the Host header with the host of a target in absolute form.
 
         See RFC 9112, section 3.2.2.
         """
@@ -366,8 +365,8 @@ class HttpConnection(HttpToolsProtocol):
             (name, host if name == b"host" else value) for name, value in self.headers
         ]
 
-    def remove_upgrade_header(self) -> bytes:
-        """Return the bytes of the latest header section without its ``Upgrade`` field."""
+    def build_head_without_upgrade(self) -> bytes:
+        """Return the current request line and header section as bytes, without ``Upgrade``."""
         version = self.parser.get_http_version().encode()
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version),
@@ -376,7 +375,7 @@ class HttpConnection(HttpToolsProtocol):
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
-        """Wait for the client's next request, unless it has already arrived."""
+        """Mark the connection as waiting, unless the client's next request has already arrived."""
         super().on_response_complete()
         if self.cycle.response_complete or self.is_body_partial:
             self.limit.mark_waiting(self)
@@ -396,12 +395,12 @@ class HttpConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close the connection after the current response; called when the server stops."""
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close_at_once()
+            self.transport.close_without_lingering()
         else:
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the message of uvicorn
-        """Reject a malformed HTTP request with an error response in the server's own format."""
+        """Reject a malformed request in the server's error format; uvicorn's ``msg`` is unused."""
         message = "invalid HTTP: the request line, a header field or a chunk is malformed"
         self._reject(BadRequest(message))
 
@@ -412,7 +411,7 @@ class HttpConnection(HttpToolsProtocol):
         self.limit.mark_waiting(self)
 
     def evict(self) -> None:
-        """Close this connection, because too many connections are waiting for their clients."""
+        """Close this connection, which waits for its client, to make room for others."""
         if self.transport.get_write_buffer_size():
             # A close would wait until the client has read what is buffered.
             self.transport.abort()
@@ -423,7 +422,7 @@ class HttpConnection(HttpToolsProtocol):
                     "connections waited; retry later (CASE_SERVER_MAX_CONNECTIONS)"
                 )
             )
-        self.transport.close_at_once()
+        self.transport.close_without_lingering()
 
     def _start_timeout(self) -> None:
         if self.timeout is None:
@@ -443,7 +442,7 @@ class HttpConnection(HttpToolsProtocol):
                     f"no complete request arrived within {seconds} seconds; send it again"
                 )
             )
-        self.transport.close_at_once()
+        self.transport.close_without_lingering()
 
     def _reject(self, error: CaseServerError) -> None:
         """Send an error response and close the connection.

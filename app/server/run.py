@@ -21,7 +21,7 @@ from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
 from ..db.postgres.clones import require_clonable
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
-from .protocol import ConnectionLimit, HttpConnection, ServerConfig
+from .protocol import ConnectionLimiter, HttpConnection, ServerConfig
 from .startup import ACCEPT_BACKLOG
 from .worker import PARENT_PID_VARIABLE, create_worker_app
 
@@ -31,19 +31,18 @@ RESERVED_FILES = 64
 """File descriptors for everything but clients and the connection pool: sockets, logs, web UI."""
 
 
-def run_server(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
+def run_server(settings: Settings, banner_settings: Settings, listener: socket.socket) -> None:
     """Serve requests on a listening socket until a signal stops the process.
 
-    ``settings`` contain the URL of the database, including that of an embedded Postgres. The banner
-    shows ``requested_settings``: those that the operator set, without the URL of an embedded
-    Postgres.
+    ``banner_settings``, which the banner shows, are the same as ``settings``, except that they do
+    not contain the database URL of an embedded Postgres.
     """
     if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
     if settings.workers == 1:
-        _BannerServer(_create_server_config(settings), requested_settings).run([listener])
+        _BannerServer(_create_server_config(settings), banner_settings).run([listener])
     else:
-        _serve_with_workers(settings, requested_settings, listener)
+        _serve_with_workers(settings, banner_settings, listener)
 
 
 def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
@@ -58,15 +57,15 @@ def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
         **options,
     )
     config.request_seconds = settings.request_timeout
-    limit, config.backlog = compute_connection_limits(settings, raise_file_limit())
-    config.connection_limit = ConnectionLimit(limit)
+    limit, config.backlog = compute_connection_limits(settings, raise_open_file_limit())
+    config.connection_limit = ConnectionLimiter(limit)
     return config
 
 
-def raise_file_limit() -> int | None:
+def raise_open_file_limit() -> int | None:
     """Raise the process's limit on open files as far as allowed, and return the new limit.
 
-    Returns None if the number is unlimited.
+    Returns None if there is no limit.
     """
     if sys.platform == "win32":
         return None
@@ -84,8 +83,9 @@ def raise_file_limit() -> int | None:
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
     """Compute how many connections may be open, and how many may wait to be accepted.
 
-    Each gets a third of the ``max_files`` file descriptors: all queued connections are accepted at
-    once, before any can be closed. The last third is for files that are being sent.
+    Open connections, connections in the accept queue, and files being sent each get a third of the
+    ``max_files`` file descriptors: the whole queue may be accepted before a connection is closed.
+    If ``max_files`` is None, there is no limit.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -103,7 +103,7 @@ def compute_connection_limits(settings: Settings, max_files: int | None) -> tupl
 
 
 class _TransportExposingConnection(HttpConnection):
-    """A connection that exposes its transport to requests, so that test mode can break it."""
+    """A connection whose requests can access its transport, so that test mode can abort it."""
 
     app_state: dict[str, Any]
 
@@ -154,20 +154,20 @@ class _WorkerSupervisor(Multiprocess):
 
 
 def _serve_with_workers(
-    settings: Settings, requested_settings: Settings, listener: socket.socket
+    settings: Settings, banner_settings: Settings, listener: socket.socket
 ) -> None:
     """Serve with several worker processes that accept connections from one shared socket.
 
-    The workers read the settings from environment variables, so ``settings`` are written there
-    first.
+    The banner shows ``banner_settings``.
     """
+    # The workers read their settings from the environment.
     for name, value in _as_environment(settings).items():
         os.environ[name] = value
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
     factory = f"{create_worker_app.__module__}:{create_worker_app.__name__}"
     config = _create_server_config(settings, app=factory, factory=True)
     config.workers = settings.workers
-    _WorkerSupervisor(config, listener, requested_settings).run()
+    _WorkerSupervisor(config, listener, banner_settings).run()
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
@@ -176,33 +176,34 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     # Test mode has one process. Its token would be dumped as asterisks.
     others = settings.model_dump(exclude={"client_id", "client_secret", "test_api_token"})
     return own | {
-        f"CASE_SERVER_{name.upper()}": _format_as_variable(value) for name, value in others.items()
+        f"CASE_SERVER_{name.upper()}": _format_environment_value(value)
+        for name, value in others.items()
     }
 
 
-def _format_as_variable(value: Any) -> str:
-    """Format a setting's value as a string for its environment variable."""
+def _format_environment_value(value: Any) -> str:
+    """Format a setting's value as a string for its environment variable: "a,b" or "a=b+c"."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def get_command_name() -> str:
+def get_command_prefix() -> str:
     """Return the command that started this process, to show in examples that users can paste.
 
     Paths in it may be relative to the current directory.
     """
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        return f"{shlex.quote(_shorten_path(Path(sys.executable)))} -m case_server"
+        return f"{shlex.quote(_make_path_relative(Path(sys.executable)))} -m case_server"
     installed = shutil.which("case-server")
     if installed and Path(installed).resolve() == program.resolve():
         return "case-server"
-    return shlex.quote(_shorten_path(program))
+    return shlex.quote(_make_path_relative(program))
 
 
-def _shorten_path(path: Path) -> str:
-    """Return a path relative to the current directory if it is inside it."""
+def _make_path_relative(path: Path) -> str:
+    """Return a path in the current directory as a relative path, and any other path unchanged."""
     folder = Path.cwd()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
@@ -245,7 +246,7 @@ def print_banner(settings: Settings) -> None:
     else:
         click.echo(
             "To load the sample framework, run this in another terminal:\n\n"
-            f"  {get_command_name()} import --sample\n\n"
+            f"  {get_command_prefix()} import --sample\n\n"
             "Ctrl+C stops it."
         )
     sys.stdout.flush()

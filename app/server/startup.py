@@ -37,15 +37,13 @@ def prepare_database(
     accepts_standby: bool = False,
     import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
-    """Start and migrate the database as needed; yield the settings with its URL.
+    """Start the embedded Postgres, or check the configured database; yield settings with its URL.
 
     An embedded Postgres is started, supervised and migrated. Any other database is migrated only if
     ``migrate`` is true; otherwise an old schema raises ``CommandError`` with the command to run.
     ``writes=False`` is for commands that only read: they may use a read-only database.
-    ``accepts_standby`` is for the server, which can serve reads from a standby.
-
-    ``import_thread`` is joined before this thread imports anything: if two threads import libraries
-    with circular imports, one may see a module that is not fully initialized.
+    ``accepts_standby`` is for the server, which can serve reads from a standby. ``import_thread``,
+    which imports the server's modules, is joined before this function imports modules.
     """
     install_signal_handlers()
     if settings.database_url:
@@ -69,10 +67,7 @@ def prepare_database(
 
 
 def _require_postgres() -> None:
-    """Raise ``CommandError`` if there is no Postgres to start.
-
-    Called before a data directory is created.
-    """
+    """Raise ``CommandError`` if Postgres is not installed, before a data directory is created."""
     from ..db.postgres.embedded import require_postgres  # noqa: PLC0415  Windows does not have it
 
     require_postgres()
@@ -80,6 +75,8 @@ def _require_postgres() -> None:
 
 def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> str:
     if import_thread:
+        # If two threads import libraries with circular imports, one may see a module that is not
+        # fully initialized.
         import_thread.join()
     from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  Postgres starts first
 
@@ -87,7 +84,7 @@ def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: 
 
 
 def serve_until_stopped(settings: Settings) -> None:
-    """Check the settings, open the listening socket and the database, and serve until a signal."""
+    """Check the settings, open the listening socket and the database, and serve until stopped."""
     if not settings.database_url:
         _require_postgres()
     settings.require_safe_secret()
@@ -113,7 +110,7 @@ def serve_until_stopped(settings: Settings) -> None:
 
 
 def _import_in_thread(settings: Settings) -> threading.Thread:
-    """Import the server's modules in a thread while the database starts; return the thread."""
+    """Start a thread that imports the server's modules while the database starts; return it."""
     names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
         names.append("..db.postgres.alembic_runner")
@@ -139,7 +136,7 @@ def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _suggest_bind_remedy(error: OSError) -> str:
+def _suggest_bind_fix(error: OSError) -> str:
     """Return advice for an address on which the server could not listen, such as another port."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "set --host to an address of this machine, for example 127.0.0.1 or 0.0.0.0"
@@ -163,7 +160,7 @@ def _open_listening_socket(settings: Settings) -> socket.socket:
         listener.close()
         raise CommandError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            f"{_suggest_bind_remedy(error)}"
+            f"{_suggest_bind_fix(error)}"
         ) from error
     listener.set_inheritable(True)
     return listener

@@ -28,9 +28,10 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def create_worker_app(settings: Settings | None = None) -> FastAPI:
-    """Create the application of a worker process, and tune the process for serving it.
+    """Create the application of a worker process; adjust garbage collection and malloc for it.
 
-    If ``settings`` is None, they are read from the environment.
+    If ``settings`` is None, they are read from the environment. The process exits when its parent
+    does.
     """
     app = create_app(settings)
     _tune_process()
@@ -50,10 +51,7 @@ def _exit_with_parent(parent: int) -> None:
 
 
 def _tune_process() -> None:
-    """Adjust garbage collection, threads and malloc for serving.
-
-    Call it once the application is created.
-    """
+    """Adjust garbage collection, thread switching and malloc; call this after ``create_app``."""
     # Nearly all objects live as long as the process. Without this, each full garbage collection
     # would scan them and delay requests by a quarter of a second.
     gc.freeze()

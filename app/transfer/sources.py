@@ -24,7 +24,7 @@ from ..formats.file_format import (
 )
 from ..formats.other_formats import describe_other_json
 from ..formatting import format_count
-from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
+from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
 from ..repair.sparse_packages import find_child_lists
 from .remote_server import CaseSource
 
@@ -207,4 +207,4 @@ def _read(path: Path) -> bytes:
         raise CommandError(
             f"cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
-    return decompress_file(raw) if path.suffix == ".gz" else raw
+    return decompress_gzip(raw) if path.suffix == ".gz" else raw

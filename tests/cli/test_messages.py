@@ -18,7 +18,7 @@ from support.live_server import COMMAND, build_environment
 
 from case_server.cli import COMMANDS, main
 from case_server.cli.shared import ERROR_CODES
-from case_server.server.run import get_command_name
+from case_server.server.run import get_command_prefix
 from case_server.settings import list_variable_names
 
 PREFIX = "case-server: error: "
@@ -306,4 +306,4 @@ def test_banner_names_the_command_as_it_was_started(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [program.format(folder=tmp_path), "serve"])
-    assert get_command_name() == expected.format(python=sys.executable)
+    assert get_command_prefix() == expected.format(python=sys.executable)

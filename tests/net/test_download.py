@@ -20,7 +20,7 @@ from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted
 from case_server.exceptions import CommandError
 from case_server.net import download
 from case_server.net.download import Fetcher
-from case_server.net.oauth import Credentials
+from case_server.net.oauth import ClientCredentials
 from case_server.transfer.sources import iter_sources
 
 SECRET = "local-secret"
@@ -67,7 +67,7 @@ def test_client_credentials_from_environment(
 
 def test_one_token_is_used_for_all_urls(live: LiveServer, url: str) -> None:
     fetcher = Fetcher(
-        credentials=Credentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
+        credentials=ClientCredentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
     )
     assert fetcher.fetch(url) == fetcher.fetch(url)
     assert fetcher._token is fetcher._token
@@ -139,7 +139,7 @@ def test_token_endpoint_without_token_is_reported(
         ("http://", "cannot be read"),
     ):
         with pytest.raises(CommandError, match=message) as raised:
-            Fetcher(credentials=Credentials(url, "me", "hush-hush")).fetch(url)
+            Fetcher(credentials=ClientCredentials(url, "me", "hush-hush")).fetch(url)
         assert "hush-hush" not in str(raised.value)
 
 
@@ -236,7 +236,7 @@ def test_gzip_file_with_several_members_is_decompressed(scripted: ScriptedSource
 def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -> None:
     headers = PACKED if body.startswith(b"\x1f") else {}
     scripted.answers["/token"] = ScriptedAnswer(body, headers=headers)
-    fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
+    fetcher = Fetcher(credentials=ClientCredentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(CommandError, match=r"no token: the response of .* is larger than 1 MB"):
         fetcher.fetch(f"{scripted.url}/x")
 
@@ -315,7 +315,7 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
 
 def test_token_request_is_not_retried(scripted: ScriptedSource) -> None:
     scripted.answers["/token"] = ScriptedAnswer({}, 503)
-    fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
+    fetcher = Fetcher(credentials=ClientCredentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(CommandError, match="answered 503"):
         fetcher.fetch(f"{scripted.url}/x")
     assert scripted.requests == ["/token"]

@@ -15,7 +15,7 @@ from support.scripted_source import ScriptedAnswer, ScriptedSource
 from case_server.exceptions import CommandError
 from case_server.net import download
 from case_server.net.download import Fetcher
-from case_server.net.oauth import Credentials
+from case_server.net.oauth import ClientCredentials
 from case_server.net.ssrf import BlockedAddress, OperatorTransport, is_literal_private_host
 
 
@@ -111,7 +111,7 @@ def test_redirect_of_token_endpoint_is_not_followed(
 ) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", "localhost")
-    fetcher = Fetcher(credentials=Credentials(entry.url, "me", "hush"))
+    fetcher = Fetcher(credentials=ClientCredentials(entry.url, "me", "hush"))
     with pytest.raises(CommandError, match="no token"):
         fetcher.fetch(inside.url)
     assert inside.requests == []

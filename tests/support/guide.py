@@ -2,7 +2,7 @@
 
     python tests/support/guide.py http://127.0.0.1:8000
 
-Credentials come from CASE_CLIENT_ID and CASE_CLIENT_SECRET, as the SDK reads them.
+ClientCredentials come from CASE_CLIENT_ID and CASE_CLIENT_SECRET, as the SDK reads them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.write import soft_delete
 from case_server.net.download import Fetcher
-from case_server.net.oauth import Credentials
+from case_server.net.oauth import ClientCredentials
 from case_server.settings import Settings
 from case_server.transfer.remote_server import CaseSource
 from case_server.transfer.sync import Syncer, SyncResult, format_changes, parse_url_lines
@@ -51,7 +51,7 @@ async def database(database_url: str, settings: Settings, clean: None) -> AsyncI
 
 @pytest.fixture
 def fetcher(live: LiveServer) -> Fetcher:
-    credentials = Credentials(f"{live.base_url}/oauth2/token", "local-client", "local-secret")
+    credentials = ClientCredentials(f"{live.base_url}/oauth2/token", "local-client", "local-secret")
     return Fetcher(credentials=credentials)
 
 
