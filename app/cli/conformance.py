@@ -13,8 +13,13 @@ from ..conformance.check import GROUPS
 from ..conformance.checks import BY_ID, CHECKS
 from ..conformance.client import ClientAuth
 from ..conformance.output import format_json, format_junit, format_text
-from ..conformance.profiles import PROFILE_SPECS, resolve_profile
-from ..conformance.runner import ConformanceReport, Progress, Selection, run_conformance_tests
+from ..conformance.profiles import PROFILE_SPECS, parse_base_url
+from ..conformance.runner import (
+    CheckSelection,
+    ConformanceReport,
+    ProgressCallbacks,
+    run_conformance_tests,
+)
 from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, add_token_options
@@ -118,11 +123,11 @@ def report_conformance(**flags: Any) -> None:
     Exit codes: 0 no check failed; 1 a check failed; 2 the tests could not run.
     """  # noqa: D301  click keeps the lines after its \b as they are
     refuse_overwriting(flags["output"], force=flags["force"])
-    base_url, profile = resolve_profile(flags["url"], flags["profile"])
-    selection = Selection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
+    base_url, profile = parse_base_url(flags["url"], flags["profile"])
+    selection = CheckSelection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)
-    quiet = flags["quiet"]
-    progress = Progress(_discard, _discard) if quiet else Progress(show_status, print_note)
+    callbacks = (_discard, _discard) if flags["quiet"] else (show_status, print_note)
+    progress = ProgressCallbacks(*callbacks)
     report = run_conformance_tests(base_url, profile, _make_client_auth(flags), selection, progress)
     write_report(flags["output"], _format_report(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
@@ -132,7 +137,7 @@ def _discard(_: str) -> None:
     pass
 
 
-def _refuse_unasked_writes(selection: Selection) -> None:
+def _refuse_unasked_writes(selection: CheckSelection) -> None:
     writing = sorted(name for name in selection.only if name in BY_ID and BY_ID[name].writes)
     if not selection.write and (writing or "writing" in selection.only):
         raise click.UsageError(f"{', '.join(writing) or 'writing'} writes: add --write")

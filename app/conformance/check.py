@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 import httpx
 
 from .. import DOCUMENTATION_URL
-from .client import CheckFailed, ServerUnderTest, Skip
+from .client import CheckFailed, CheckSkipped, ServerUnderTest
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 CheckFunction = TypeVar("CheckFunction", bound=Callable[[ServerUnderTest], str])
@@ -33,7 +33,7 @@ class Check:
     """A documented behaviour and the function that tests it.
 
     ``run`` returns a description of the observed behaviour on success; it raises ``CheckFailed``
-    on a mismatch and ``Skip`` if the server lacks the data to test it.
+    on a mismatch and ``CheckSkipped`` if the server lacks the data to test it.
     """
 
     id: str
@@ -41,9 +41,9 @@ class Check:
     source: str
     """The document that defines the behaviour, and the section."""
     run: Callable[[ServerUnderTest], str]
-    documented: tuple[str, ...]
-    """The profiles whose documents define the behaviour."""
-    extension_of: tuple[str, ...]
+    profiles: tuple[str, ...]
+    """The API profiles whose documents define the behaviour."""
+    extends: tuple[str, ...]
     """The profiles for which only this project defines it."""
     writes: bool
 
@@ -56,19 +56,19 @@ class Check:
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the group in which reports list the check for an API profile.
+        """Return the name of the group under which reports list this check for an API profile.
 
-        Returns None if the check does not apply to the profile, and ``extensions`` if only this
-        project defines the behaviour for it.
+        The name is ``extensions`` if only this project defines the behaviour for the profile.
+        Returns None if the check does not apply to the profile.
         """
-        if profile in self.documented:
+        if profile in self.profiles:
             return self.group
-        return EXTENSIONS if profile in self.extension_of else None
+        return EXTENSIONS if profile in self.extends else None
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one check on one server, with what was observed, for the report."""
+    """The outcome of one check on one server, and the observations to report."""
 
     check: Check
     group: str
@@ -91,9 +91,9 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register the decorated function as a check; its docstring states the expected behaviour.
 
-    ``on`` names the API profiles whose documents define the behaviour, ``also`` the profiles for
-    which only this project defines it. With ``writes``, the check only runs if ``--write`` is
-    given.
+    ``on`` contains the API profiles whose documents define this behaviour, and ``also`` the
+    profiles to which only this project adds it, as an extension. A check with ``writes`` runs only
+    if ``--write`` is given.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
@@ -104,10 +104,10 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 
 
 def run_check(check: Check, group: str, server: ServerUnderTest) -> CheckResult:
-    """Run a check on a server and return the result; unexpected responses never raise."""
+    """Run a check on a server and return the result; an unexpected response is a failed check."""
     try:
         return CheckResult(check, group, "passed", check.run(server))
-    except Skip as reason:
+    except CheckSkipped as reason:
         return CheckResult(check, group, "skipped", str(reason))
     except CheckFailed as failure:
         return CheckResult(check, group, "failed", str(failure))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .existing_data import ExistingData
-    from .test_data import TestData
+    from .test_data import TestDataWriter
 
 Body = dict[str, Any]
 
@@ -34,11 +34,11 @@ DEFAULT_TOKEN = ""
 
 
 class CheckFailed(Exception):
-    """The server does not behave as documented; the message says what was observed instead."""
+    """Raised when the server does not behave as documented; the message says what it did."""
 
 
-class Skip(Exception):
-    """The server lacks the data or the feature that a check needs; the message says which."""
+class CheckSkipped(Exception):
+    """Raised when the server lacks data or a feature that a check needs; the message says which."""
 
 
 class ListPage(NamedTuple):
@@ -62,7 +62,7 @@ class ServerUnderTest:
     """HTTP client for the server under test, at the base URL of one of its API profiles."""
 
     existing: ExistingData
-    test_data: TestData
+    test_data: TestDataWriter
 
     def __init__(
         self, base_url: str, profile: ProfileSpec, auth: ClientAuth, on_wait: Callable[[str], None]
@@ -91,23 +91,25 @@ class ServerUnderTest:
 
     @property
     def credentials(self) -> ClientCredentials:
-        """Return the client ID and secret for the token endpoint; raise ``Skip`` without any."""
+        """Return the client ID and secret; raise ``CheckSkipped`` if there are none."""
         if self.auth.credentials is None:
-            raise Skip("needs --client-id and --client-secret")
+            raise CheckSkipped("needs --client-id and --client-secret")
         return self.auth.credentials
 
-    def request_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
-        """Request an access token with the client ID and secret in HTTP Basic; return the response.
+    def request_token(
+        self, scope: str | None = None, client_secret: str | None = None
+    ) -> httpx.Response:
+        """Request an access token with client credentials in HTTP Basic auth; return the response.
 
-        ``secret`` replaces the configured client secret.
+        ``client_secret`` overrides the configured secret.
         """
         credentials = self.credentials
-        if secret:
-            credentials = replace(credentials, client_secret=secret)
+        if client_secret:
+            credentials = replace(credentials, client_secret=client_secret)
         return request_token(partial(self._request_with_retry, "POST"), credentials, scope)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
-        """Send a form to an absolute URL by POST, without an access token."""
+        """POST a form to an absolute URL, without an access token."""
         return self._request_with_retry("POST", url, data=dict(form))
 
     def request(
@@ -128,8 +130,8 @@ class ServerUnderTest:
         """
         return self._request(method, f"{self.base_url}{path}", body, token, headers)
 
-    def get_url(self, url: str) -> httpx.Response:
-        """Send a GET request with the access token to an absolute URL and return the response.
+    def fetch_url(self, url: str) -> httpx.Response:
+        """GET an absolute URL with the access token and return the response.
 
         The URL must be on the host of the server under test, because that host receives the token.
         """
@@ -140,10 +142,10 @@ class ServerUnderTest:
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
     def get_page(self, collection: str, **params: Any) -> ListPage:
-        """Fetch a page of a collection such as ``CFDocuments``.
+        """Fetch one page of a list, such as the collection ``CFDocuments``.
 
-        ``params`` are query parameters. Raises ``CheckFailed`` unless the response has a list of
-        JSON objects under that name.
+        ``params`` are query parameters. Raises ``CheckFailed`` unless the response contains a list
+        of JSON objects under the name of the collection.
         """
         response = self.get(f"/{collection}", **params)
         body = read_json(response)
@@ -155,16 +157,16 @@ class ServerUnderTest:
         return ListPage(entities, body, response)
 
     def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
-        """Fetch one entity and return its JSON object, without the wrapper that some profiles add.
+        """Fetch one entity from a collection such as ``CFItems`` and return its JSON object.
 
-        ``collection`` is a name such as ``CFItems``. Raises ``CheckFailed`` unless the response is
-        an object.
+        Removes the object keyed by the class name in which some profiles wrap the entity. Raises
+        ``CheckFailed`` unless the response is an object.
         """
         body = read_json(self.get(build_entity_path(collection, identifier), **params))
         return _unwrap(body, collection.removesuffix("s"))
 
     def get_package(self, path: str) -> Body:
-        """Fetch the package at a path and return its JSON object, without a wrapper."""
+        """Fetch the package at a path and return its JSON object, unwrapped from ``CFPackage``."""
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request(
@@ -178,11 +180,11 @@ class ServerUnderTest:
         return self._request_with_retry(method, url, headers=sent, **content)
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; if the server is busy, wait as long as ``Retry-After`` says and retry.
+        """Send a request; if the server is busy, wait for its ``Retry-After`` delay and retry.
 
-        This loop is written by hand because it returns the last response whatever its status: with
-        tenacity, it takes 26 lines instead of 14.
+        Returns the last response even if the server is still busy.
         """
+        # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}
         for _ in range(MAX_ATTEMPTS - 1):
@@ -191,10 +193,8 @@ class ServerUnderTest:
             is_busy = response.status_code in {429, 503}
             if not is_busy or not delay.isdigit() or int(delay) > MAX_RETRY_AFTER_SECONDS:
                 return response
-            self._on_wait(
-                f"waiting {delay} s: {describe_request(response)} returned {response.status_code} "
-                "with Retry-After"
-            )
+            request, status = describe_request(response.request), response.status_code
+            self._on_wait(f"waiting {delay} s: {request} returned {status} with Retry-After")
             time.sleep(int(delay))
         return self._http.request(method, url, **options)
 
@@ -207,7 +207,7 @@ def _unwrap(body: Body, name: str) -> Body:
 
 
 def get_total_count(page: ListPage) -> int | None:
-    """Return how many entities the whole list has, according to one page; None if it is silent.
+    """Return the total number of entities in the list of a page, or None if it does not say.
 
     Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
     """
@@ -227,9 +227,9 @@ def build_entity_path(collection: str, identifier: str) -> str:
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:
-    """Return the JSON object in a response whose status is one of ``statuses`` (default: 200).
+    """Return the JSON object in a response; raise ``CheckFailed`` for any other body.
 
-    Raises ``CheckFailed`` for another status or another body.
+    Also raises ``CheckFailed`` if the status is not one of ``statuses``, by default 200.
     """
     expect_status(response, *(statuses or (200,)))
     try:
@@ -242,11 +242,11 @@ def read_json(response: httpx.Response, *statuses: int) -> Body:
 
 
 def expect_status(response: httpx.Response, *statuses: int) -> None:
-    """Raise ``CheckFailed`` unless the status of a response is one of ``statuses``."""
+    """Raise ``CheckFailed`` unless a response has one of the expected statuses."""
     if response.status_code not in statuses:
         expected = " or ".join(str(status) for status in statuses)
         raise CheckFailed(
-            f"{describe_request(response)} {describe_response(response)}, not {expected}"
+            f"{describe_request(response.request)} {describe_response(response)}, not {expected}"
         )
 
 
@@ -256,9 +256,9 @@ def expect(condition: object, observed: str) -> None:
         raise CheckFailed(observed)
 
 
-def describe_request(response: httpx.Response) -> str:
-    """Return the method and path of the request for a response, such as ``GET /CFItems``."""
-    return f"{response.request.method} {response.request.url.path}"
+def describe_request(request: httpx.Request) -> str:
+    """Return the method and path of a request, such as ``GET /CFItems``."""
+    return f"{request.method} {request.url.path}"
 
 
 def describe_response(response: httpx.Response) -> str:

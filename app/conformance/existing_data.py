@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, CheckFailed, ServerUnderTest, Skip, build_entity_path
+from .client import Body, CheckFailed, CheckSkipped, ServerUnderTest, build_entity_path
 from .profiles import get_identifier
 from .test_data import TITLE_PREFIX
 
@@ -31,10 +31,10 @@ class ExistingData:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """Return the documents on the first page of the list, to choose one for the checks.
+        """Return the documents on the first page of the list, from which the checks choose one.
 
-        Leaves out documents of earlier test runs, and those without an identifier. Raises ``Skip``
-        if none remain.
+        Leaves out documents of earlier test runs and documents without an identifier. Raises
+        ``CheckSkipped`` if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
         documents = [
@@ -43,14 +43,14 @@ class ExistingData:
             if get_identifier(entry) and entry.get("creator") != TITLE_PREFIX
         ]
         if not documents:
-            raise Skip(NO_DOCUMENTS)
+            raise CheckSkipped(NO_DOCUMENTS)
         return documents
 
     @cached_property
     def document(self) -> Body:
-        """Return the document that the checks read: the first one whose package has items.
+        """The document that the checks read: the first one whose package has items.
 
-        If no package has items, returns the first document.
+        If no package has items, this is the first document.
         """
         return next(
             (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
@@ -58,60 +58,62 @@ class ExistingData:
 
     @property
     def package(self) -> Body:
-        """Return the package of ``document``; raise ``Skip`` if it has no items."""
-        return next(self.iter_packages())
+        """The package of the document that the checks read; ``CheckSkipped`` if it has no items."""
+        return next(self.iter_packages_with_items())
 
-    def iter_packages(self) -> Iterator[Body]:
-        """Yield the packages that contain items; raise ``Skip`` if there are none.
+    def iter_packages_with_items(self) -> Iterator[Body]:
+        """Yield the packages with items among the packages of the first five documents.
 
-        Only the packages of the first five documents are searched.
+        Raises ``CheckSkipped`` if there are none.
         """
         is_empty = True
         for _, package in self._iter_documents_with_packages():
             is_empty = False
             yield package
         if is_empty:
-            raise Skip(f"none of the first {MAX_PACKAGES} documents has a package with items")
+            raise CheckSkipped(
+                f"none of the first {MAX_PACKAGES} documents has a package with items"
+            )
 
     @property
     def item(self) -> Body:
-        """Return the item that the checks read: the first of the package, as it is there."""
+        """The first item of the package that the checks read."""
         return self._first_entity(self.package, "CFItems")
 
     @property
     def association(self) -> Body:
-        """Return the association that the checks read: the first of the package, as it is there."""
+        """The first association of the package that the checks read."""
         return self._first_entity(self.package, "CFAssociations")
 
     @property
-    def association_with_origin(self) -> tuple[Body, Body]:
-        """Return an association of the package, and the item that is its origin.
+    def association_and_origin(self) -> tuple[Body, Body]:
+        """Return an association of the package that the checks read, and the item at its origin.
 
-        Raises ``Skip`` if no association of the package has one of its items as the origin.
+        Raises ``CheckSkipped`` if no association has an item of the package as its origin.
         """
         items = {get_identifier(item): item for item in self.package.get("CFItems") or ()}
         for association in self.package.get("CFAssociations") or ():
             if origin := items.get(get_identifier(association.get("originNodeURI"))):
                 return association, origin
-        raise Skip("no association of the package starts at one of its items")
+        raise CheckSkipped("no association of the package starts at one of its items")
 
     def find_definition(self, collection: str) -> Body:
-        """Return a definition from a package, such as a subject, or a rubric.
+        """Return a definition or rubric from one of the packages with items.
 
-        ``collection`` is a name such as ``CFSubjects``. Raises ``Skip`` if none of the searched
-        packages contains one.
+        ``collection`` is the name of its list, such as ``CFSubjects``. Raises ``CheckSkipped`` if
+        there is none.
         """
-        for package in self.iter_packages():
+        for package in self.iter_packages_with_items():
             parent = package if collection == "CFRubrics" else package.get("CFDefinitions") or {}
             if parent.get(collection):
                 return self._first_entity(parent, collection)
-        raise Skip(f"no {collection} in the first {MAX_PACKAGES} packages")
+        raise CheckSkipped(f"no {collection} in the first {MAX_PACKAGES} packages")
 
     def get_package_path(self, document: Body) -> str:
         """Return the path of a document's package below the base URL.
 
-        In the platform profile, packages have their own identifier; in the others, they have the
-        document's.
+        In the platform profile, a package has its own identifier. In the other profiles, it has the
+        identifier of its document.
         """
         own = get_identifier(document.get("CFPackageURI"))
         is_platform = self.server.profile.name == "platform"
@@ -141,6 +143,6 @@ class ExistingData:
     def _first_entity(parent: Body, collection: str) -> Body:
         entities = parent.get(collection)
         if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
-            raise Skip(f"the package has no {collection}")
+            raise CheckSkipped(f"the package has no {collection}")
         first: Body = entities[0]
         return first

@@ -20,7 +20,7 @@ MIN_WIDTH = 60
 def format_text(
     report: ConformanceReport, *, width: int | None, only_failed: bool = False, quiet: bool = False
 ) -> bytes:
-    """Format a report as text, with lines wrapped at ``width`` columns; None does not wrap them.
+    """Format a report as text, wrapped at ``width`` columns unless ``width`` is None.
 
     ``only_failed`` leaves out the checks that passed or were skipped, ``quiet`` leaves out all
     checks. The first line always states how many checks passed, failed and were skipped.

@@ -13,13 +13,13 @@ from .checks import CHECKS
 from .client import CheckFailed, ClientAuth, ServerUnderTest, describe_request, describe_response
 from .existing_data import ExistingData
 from .profiles import PLATFORM, ProfileSpec
-from .test_data import TestData
+from .test_data import TestDataWriter
 
 DOCUMENTS_PATH = "/CFDocuments"
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressCallbacks:
     """Callbacks through which a run reports its progress to the user."""
 
     stage: Callable[[str], None]
@@ -29,7 +29,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Selection:
+class CheckSelection:
     """Which checks to run: ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
@@ -52,12 +52,16 @@ class ConformanceReport:
     wrote: bool
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many checks had an outcome: ``passed``, ``failed`` or ``skipped``."""
+        """Return the number of checks with the given outcome, such as ``failed``."""
         return sum(result.outcome == outcome for result in self.results)
 
 
 def run_conformance_tests(
-    base_url: str, profile: ProfileSpec, auth: ClientAuth, selection: Selection, progress: Progress
+    base_url: str,
+    profile: ProfileSpec,
+    auth: ClientAuth,
+    selection: CheckSelection,
+    progress: ProgressCallbacks,
 ) -> ConformanceReport:
     """Run the selected checks against a server, delete the test data and return the report.
 
@@ -65,14 +69,14 @@ def run_conformance_tests(
     selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
-    server.existing, server.test_data = ExistingData(server), TestData(server)
+    server.existing, server.test_data = ExistingData(server), TestDataWriter(server)
     try:
         progress.stage("connecting")
-        require_read_access(server)
+        connect(server)
         extensions = selection.extensions
         if extensions is None:
-            extensions = is_case_server(server)
-        selected = select_checks(profile, selection, extensions=extensions)
+            extensions = has_change_feed(server)
+        selected = select_checks(profile, selection, include_extensions=extensions)
         if not selected:
             raise CommandError(
                 f"none of the selected checks applies to the profile {profile.name}; "
@@ -85,7 +89,7 @@ def run_conformance_tests(
                 results.append(run_check(check, group, server))
         finally:
             progress.stage("deleting test data")
-            leftovers = server.test_data.delete_all()
+            leftovers = server.test_data.delete_written_entities()
     finally:
         progress.stage("")
         server.close()
@@ -94,11 +98,11 @@ def run_conformance_tests(
 
 
 def select_checks(
-    profile: ProfileSpec, selection: Selection, *, extensions: bool
+    profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
     """Return the checks to run, each with its group in the profile, ordered by group.
 
-    ``extensions`` includes the checks of behaviour that only this project defines.
+    With ``include_extensions``, this includes checks of behaviour that only this project defines.
     """
     selected = []
     for check in CHECKS:
@@ -107,17 +111,16 @@ def select_checks(
             continue
         names = {check.id, group}
         is_named = bool(names & set(selection.only))
-        is_default = not selection.only and (group != EXTENSIONS or extensions)
+        is_default = not selection.only and (group != EXTENSIONS or include_extensions)
         if (is_named or is_default) and not names & set(selection.skip):
             selected.append((check, group))
     return sorted(selected, key=lambda pair: GROUPS.index(pair[1]))
 
 
-def require_read_access(server: ServerUnderTest) -> None:
+def connect(server: ServerUnderTest) -> None:
     """Raise ``CommandError`` unless the server responds and lets this client read documents.
 
-    Follows redirects: if ``/CFDocuments`` moved on the same host, its new base URL is used from
-    then on.
+    If the server redirects ``/CFDocuments`` on the same host, the client uses the new base URL.
     """
     try:
         token = server.token
@@ -137,7 +140,7 @@ def require_read_access(server: ServerUnderTest) -> None:
             f"could not connect to {server.base_url}: {error}; is the server running?"
         ) from error
     _update_redirected_base_url(server, response)
-    observed = f"{describe_request(response)} {describe_response(response)}"
+    observed = f"{describe_request(response.request)} {describe_response(response)}"
     problem = f"{server.base_url} cannot be tested: {observed}"
     match response.status_code:
         case 401 | 403 if token:
@@ -151,20 +154,20 @@ def require_read_access(server: ServerUnderTest) -> None:
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
-    """If the server redirected a read, use the new base URL, because writes are not redirected."""
+    """Change the base URL if a read was redirected, because the client does not redirect writes."""
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):
         server.base_url = str(url).removesuffix(DOCUMENTS_PATH)
 
 
-def is_case_server(server: ServerUnderTest) -> bool:
-    """Return whether the server under test is this project's, which alone has a change feed."""
+def has_change_feed(server: ServerUnderTest) -> bool:
+    """Return whether the server has a change feed, which only this project's server has."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False
     try:
-        response = server.get_url(f"{root}{PLATFORM.path}/changes?limit=1")
+        response = server.fetch_url(f"{root}{PLATFORM.path}/changes?limit=1")
         body = response.json() if response.is_success else None
     except (httpx.HTTPError, ValueError):
         return False

@@ -9,20 +9,27 @@ from typing import Any, NamedTuple
 import httpx
 
 from ..formatting import format_timestamp
-from .client import Body, CheckFailed, ServerUnderTest, Skip, build_entity_path, expect_status
+from .client import (
+    Body,
+    CheckFailed,
+    CheckSkipped,
+    ServerUnderTest,
+    build_entity_path,
+    expect_status,
+)
 
 TITLE_PREFIX = "case-server conformance"
 """Prefix of every title and statement that a run writes."""
 
 
-class Framework(NamedTuple):
-    """A framework that was written to the server for tests: a document with two items."""
+class WrittenFramework(NamedTuple):
+    """A framework that the tests wrote to the server: a document with two items."""
 
     document: Body
     items: list[Body]
 
 
-class TestData:
+class TestDataWriter:
     """Writes test entities to the server under test, and deletes them at the end of the run."""
 
     __test__ = False  # otherwise pytest collects the class because of its name
@@ -33,19 +40,16 @@ class TestData:
         self._written: dict[str, dict[str, Body]] = {}
         self._document: Body | None = None
         self._item_type: Body | None = None
-        self._framework: Framework | None = None
+        self._framework: WrittenFramework | None = None
         self._package: tuple[Body, httpx.Response] | None = None
         self._failure = ""
 
     def record_written(self, collection: str, body: Body) -> None:
-        """Record that an entity was written to the server, so that ``delete_all`` deletes it.
-
-        ``collection`` is the entity's collection, such as ``CFItems``.
-        """
+        """Record an entity of a collection such as ``CFItems`` for deletion after the run."""
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
-        """Record the entities of a package that was written, for deletion by ``delete_all``."""
+        """Record all entities of an uploaded package for deletion after the run."""
         document = body["CFDocument"]
         self.record_written("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
@@ -54,13 +58,14 @@ class TestData:
                 self.record_written(collection, {**entity, **parent})
 
     def record_deleted(self, collection: str, identifier: str) -> None:
-        """Record that an entity was deleted, so that ``delete_all`` leaves it alone."""
+        """Record that an entity of a collection such as ``CFItems`` no longer has to be deleted."""
         self._written.get(collection, {}).pop(identifier, None)
 
     def put_entity(self, collection: str, body: Body, wrapper: str | None = None) -> httpx.Response:
-        """Write an entity by PUT; if the server accepts it, record it for deletion.
+        """PUT an entity to a collection such as ``CFItems``; if accepted, record it for deletion.
 
-        ``wrapper`` is the name of the JSON object around the entity in the body, such as ``item``.
+        ``wrapper`` is the key of the JSON object in which the body wraps the entity, such as
+        ``item``, or None if the body is the entity itself.
         """
         path = build_entity_path(collection, str(body["identifier"]))
         response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
@@ -71,57 +76,63 @@ class TestData:
         return response
 
     def post_package(self, body: Body) -> httpx.Response:
-        """Upload a package by POST; if the server accepts it, record its entities for deletion."""
+        """POST a package; if the server accepts it, record its entities for deletion."""
         response = self.server.request("POST", "/CFPackages", body)
         if response.is_success:
             self.record_written_package(body)
         return response
 
     def put_document(self) -> tuple[Body, httpx.Response]:
-        """Write the document that all test items belong to; return it and the response."""
-        self._document = self._document or self.new_document()
+        """PUT the document that contains the test items; return its JSON and the response."""
+        self._document = self._document or self.build_document()
         return self._document, self.put_entity("CFDocuments", self._document)
 
     def put_item_type(self) -> tuple[Body, httpx.Response]:
-        """Write the item type that all checks share; return it and the response.
+        """PUT the item type that all checks share; return its JSON and the response.
 
-        No public API deletes item types, so a run leaves only this one behind.
+        All checks share it because no public API deletes item types.
         """
-        self._item_type = self._item_type or self.new_item_type()
+        self._item_type = self._item_type or self.build_item_type()
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
-    def get_framework(self) -> Framework:
-        """Return a document with two items, written on first use; raise ``Skip`` if rejected."""
+    def get_or_create_framework(self) -> WrittenFramework:
+        """Return a document with two items, which is written to the server on first use.
+
+        Raises ``CheckSkipped`` if the server does not accept them.
+        """
         if self._failure:
-            raise Skip(f"could not write a framework: {self._failure}")
+            raise CheckSkipped(f"could not write a framework: {self._failure}")
         if self._framework is None:
             try:
                 document, response = self.put_document()
                 expect_status(response, 200, 201, 204)
-                items = [self.new_item(document), self.new_item(document)]
+                items = [self.build_item(document), self.build_item(document)]
                 for item in items:
                     expect_status(self.put_entity("CFItems", item, "item"), 200, 201, 204)
             except CheckFailed as failure:
                 self._failure = str(failure)
-                raise Skip(f"could not write a framework: {failure}") from None
-            self._framework = Framework(document, items)
+                raise CheckSkipped(f"could not write a framework: {failure}") from None
+            self._framework = WrittenFramework(document, items)
         return self._framework
 
-    def get_uploaded_package(self) -> tuple[Body, httpx.Response]:
-        """Return the package that all upload checks share, and the response to its first upload."""
+    def get_or_upload_package(self) -> tuple[Body, httpx.Response]:
+        """Return the package that all upload checks share, and the response to its upload.
+
+        The package is uploaded on first use; later calls return the same response.
+        """
         if self._package is None:
-            body = self.new_package()
+            body = self.build_package()
             self._package = body, self.post_package(body)
         return self._package
 
-    def new_document(self, **fields: Any) -> Body:
-        """Build the JSON of a document with a new identifier; ``fields`` override attributes."""
+    def build_document(self, **fields: Any) -> Body:
+        """Return the JSON of a document with a new identifier; ``fields`` override its values."""
         title = f"{TITLE_PREFIX} {self.run}"
         body = self._entity(title=title, creator=TITLE_PREFIX, caseVersion="1.1")
         return {**body, "CFPackageURI": make_link(str(uuid.uuid4()), title), **fields}
 
-    def new_item(self, document: Body, **fields: Any) -> Body:
-        """Build the JSON of an item with a new identifier; ``fields`` override attributes."""
+    def build_item(self, document: Body, **fields: Any) -> Body:
+        """Return the JSON of an item with a new identifier; ``fields`` override its values."""
         statement = f"{TITLE_PREFIX} {self.run}: an item"
         body = self._entity(fullStatement=statement, educationLevel=["05"])
         return {
@@ -130,40 +141,37 @@ class TestData:
             **fields,
         }
 
-    def new_item_type(self) -> Body:
-        """Build the JSON of an item type with a new identifier and the title of this run."""
+    def build_item_type(self) -> Body:
+        """Return the JSON of an item type with a new identifier and a title unique to this run."""
         title = f"{TITLE_PREFIX} {self.run}"
         code = f"conformance-{self.run}"
         return self._entity(title=title, description=title, hierarchyCode=code)
 
-    def new_association(self, origin: Body, destination: Body, kind: str) -> Body:
-        """Build the JSON of an association between two items; ``kind`` is its type.
-
-        An example of a type is ``isChildOf``.
-        """
+    def build_association(self, origin: Body, destination: Body, association_type: str) -> Body:
+        """Return the JSON of an association of a type such as ``isChildOf`` between two items."""
         ends = {
             "originNodeURI": make_link(origin["identifier"], origin["fullStatement"]),
             "destinationNodeURI": make_link(
                 destination["identifier"], destination["fullStatement"]
             ),
         }
-        return self._entity(associationType=kind, **ends)
+        return self._entity(associationType=association_type, **ends)
 
-    def new_package(self) -> Body:
-        """Build the JSON of a package with a document, two items and an association.
+    def build_package(self) -> Body:
+        """Return the JSON of a package with a document, two items and an association.
 
-        It has the structure in which TimeBack's SDK uploads packages.
+        It has the same structure as the packages that TimeBack's SDK uploads.
         """
         title = f"{TITLE_PREFIX} {self.run}"
         document = self._entity(title=title, creator=TITLE_PREFIX)
         items = [self._entity(fullStatement=f"{title}: {name}") for name in ("a", "b")]
-        association = self.new_association(items[1], items[0], "isChildOf")
+        association = self.build_association(items[1], items[0], "isChildOf")
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
-    def delete_all(self) -> list[str]:
-        """Delete the entities that the run wrote; return those that it could not delete.
+    def delete_written_entities(self) -> list[str]:
+        """Delete the entities that the run wrote; return those that could not be deleted.
 
-        Each is returned as "class identifier". Deletes associations one by one, and items by
+        Each is returned as "class identifier". This deletes associations one by one, and items by
         replacing the package of their document with an empty one. No public API deletes documents
         or item types.
         """

@@ -31,13 +31,13 @@ from .profiles import ProfileSpec
 
 
 class ResponseDocument(CFPckgDocument):
-    """A document as responses contain it: ``caseVersion`` is optional, unlike in requests."""
+    """A document as it appears in responses: ``caseVersion`` is optional, unlike in requests."""
 
     CFPackageURI: LinkURI
 
 
 class SdkItem(CFPckgItem):
-    """An item as the vendor's SDK reads it: ``CFItemType`` is required."""
+    """An item as TimeBack's SDK reads it, which requires ``CFItemType``."""
 
     CFItemType: str
 
@@ -61,35 +61,35 @@ OPTIONAL_URI_PATH = re.compile(r"(?<!CFPackageURI)(?<!NodeURI)\.uri$")
 MAX_LISTED_PROBLEMS = 3
 
 
-def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
+def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
     """Raise ``CheckFailed`` with the first three problems if an entity violates the schema.
 
-    ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
+    ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
-    problems = list(find_problems(profile, name, node))
+    problems = list(find_problems(profile, class_name, entity))
     listed = problems[:MAX_LISTED_PROBLEMS]
     if problems:
         rest = len(problems) - len(listed)
-        raise CheckFailed(f"{name}: {'; '.join(listed)}{f' and {rest} more' if rest else ''}")
+        raise CheckFailed(f"{class_name}: {'; '.join(listed)}{f' and {rest} more' if rest else ''}")
 
 
-def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
-    """Yield each problem that an entity has according to the schema, as "path message".
+def find_problems(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
+    """Yield each violation of the schema in an entity, as "path message".
 
-    ``name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
+    ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
-    if not isinstance(node, dict):
+    if not isinstance(entity, dict):
         yield "is not an object"
         return
     if profile.closed:
         yield from (
-            f"{path} is not a field of the standard" for path in _find_vendor_field_names(node)
+            f"{path} is not a field of the standard" for path in _find_vendor_fields(entity)
         )
-        yield from (f"{path} {NULL}" for path in _find_nulls(node))
-    model = SdkItem if (profile.name, name) == ("sdk", "CFItem") else MODELS[name]
+        yield from (f"{path} {NULL}" for path in _find_nulls(entity))
+    model = SdkItem if (profile.name, class_name) == ("sdk", "CFItem") else MODELS[class_name]
     try:
         parse_json_body(
-            model, to_json(node if profile.closed else drop_nulls_and_sourced_ids(node))
+            model, to_json(entity if profile.closed else drop_nulls_and_sourced_ids(entity))
         )
     except CaseServerError as error:
         for problem in error.problems or [{"path": "", "message": error.description}]:
@@ -105,9 +105,9 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
 
 
 def drop_nulls_and_sourced_ids(node: Any) -> Any:
-    """Remove from JSON what vendor profiles may contain but the standard's schema rejects.
+    """Return a copy of a JSON value without null fields, and without sourcedId next to identifier.
 
-    That is null fields, and a sourcedId next to an identifier. Returns a copy.
+    Vendor profiles allow both, but the standard's schema rejects them.
     """
     if isinstance(node, list):
         return [drop_nulls_and_sourced_ids(member) for member in node]
@@ -138,15 +138,15 @@ def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
                 yield from walk_objects(value, f"{path}.{name}".lstrip("."))
 
 
-def _find_nulls(node: Body) -> Iterator[str]:
-    """Yield the paths of fields that are null, which is allowed in requests but not responses."""
-    for path, part in walk_objects(node):
+def _find_nulls(entity: Body) -> Iterator[str]:
+    """Yield the paths of null fields, which requests may contain but responses may not."""
+    for path, part in walk_objects(entity):
         yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 
 
-def _find_vendor_field_names(node: Body) -> Iterator[str]:
-    """Yield the paths of fields with a vendor's name, which the parser accepts as an alias."""
-    for path, part in walk_objects(node):
+def _find_vendor_fields(entity: Body) -> Iterator[str]:
+    """Yield the paths of fields with a vendor's name, such as ``sourcedId`` or ``licenseUri``."""
+    for path, part in walk_objects(entity):
         for name in ("sourcedId", "cfItemType", "licenseUri"):
             if name in part:
                 yield f"{path}.{name}".lstrip(".")

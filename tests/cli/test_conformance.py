@@ -21,7 +21,7 @@ from support.tampering_proxy import Exchange, Modify, leave_unchanged, run_tampe
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
 from case_server.conformance.checks import CHECKS
-from case_server.conformance.profiles import PROFILE_SPECS, resolve_profile
+from case_server.conformance.profiles import PROFILE_SPECS, parse_base_url
 from case_server.exceptions import CommandError
 from case_server.sample import read_sample
 
@@ -119,14 +119,12 @@ def test_this_server_passes_every_check(
     body = report(result)
     assert [check for check in body["checks"] if check["result"] != "passed"] == []
     assert (result.returncode, body["profile"], body["url"]) == (0, profile, url)
-    documented = {
-        check.id for check in CHECKS if profile in (*check.documented, *check.extension_of)
-    }
+    documented = {check.id for check in CHECKS if profile in (*check.profiles, *check.extends)}
     assert {check["id"] for check in body["checks"]} == documented
 
 
 def list_identifiers(server: LiveServer) -> dict[str, set[str]]:
-    """Return all identifiers in the lists by collection."""
+    """Return all identifiers in the lists, keyed by collection."""
     with server.client() as client:
         result = {}
         for collection in ("CFDocuments", "CFItems", "CFSubjects"):
@@ -388,7 +386,7 @@ def test_extensions_run_on_request_or_on_a_case_server(
     server: LiveServer, conformance: Run
 ) -> None:
     url = f"{server.base_url}/case/1.1"
-    ours = {check.id for check in CHECKS if "platform" in check.extension_of and not check.writes}
+    ours = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}
     without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
     assert not ours & {check["id"] for check in without["checks"]}
     only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))
@@ -464,15 +462,13 @@ def test_server_error_exits_with_2(conformance: Run) -> None:
 
 def test_end_of_url_implies_the_profile() -> None:
     for name, spec in PROFILE_SPECS.items():
-        assert resolve_profile(f"https://x.org{spec.path}/", None) == (
-            f"https://x.org{spec.path}",
-            spec,
-        )
-        assert resolve_profile("https://x.org", name) == (f"https://x.org{spec.path}", spec)
-        assert resolve_profile("https://x.org/any", name) == ("https://x.org/any", spec)
-    assert resolve_profile("https://x.org/", None)[1].name == "platform"
+        url = f"https://x.org{spec.path}"
+        assert parse_base_url(f"{url}/", None) == (url, spec)
+        assert parse_base_url("https://x.org", name) == (url, spec)
+        assert parse_base_url("https://x.org/any", name) == ("https://x.org/any", spec)
+    assert parse_base_url("https://x.org/", None)[1].name == "platform"
     with pytest.raises(CommandError):
-        resolve_profile("https://x.org/any", None)
+        parse_base_url("https://x.org/any", None)
 
 
 def test_profile_specs_agree_with_the_server() -> None:

@@ -107,7 +107,7 @@ def print_conformance_checks() -> None:
     """Print a table of the conformance checks with their sources and profiles."""
     rows = []
     for check in CHECKS:
-        profiles = [*check.documented, *(f"({name})" for name in check.extension_of)]
+        profiles = [*check.profiles, *(f"({name})" for name in check.extends)]
         mark = "W" if check.writes else ""
         identifier = f"`{check.id}`"
         cells = (identifier, check.group, check.behaviour, check.source, ", ".join(profiles), mark)

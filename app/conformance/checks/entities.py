@@ -8,8 +8,8 @@ from contextlib import suppress
 from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
 from ..client import (
     Body,
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     build_entity_path,
     describe_response,
     expect,
@@ -26,19 +26,19 @@ DEFINED = (*PLATFORM, *STANDARD)
 
 
 @check("document", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
-def check_document(server: ServerUnderTest) -> str:
+def check_get_document(server: ServerUnderTest) -> str:
     """GET /CFDocuments/{id} returns the document with its required fields."""
     return _check_entity(server, "CFDocuments", server.existing.document)
 
 
 @check("item", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
-def check_item(server: ServerUnderTest) -> str:
+def check_get_item(server: ServerUnderTest) -> str:
     """GET /CFItems/{id} returns the item with its required fields."""
     return _check_entity(server, "CFItems", server.existing.item)
 
 
 @check("association", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
-def check_association(server: ServerUnderTest) -> str:
+def check_get_association(server: ServerUnderTest) -> str:
     """GET /CFAssociations/{id} returns the association with its required fields."""
     return _check_entity(server, "CFAssociations", server.existing.association)
 
@@ -52,7 +52,7 @@ def check_association(server: ServerUnderTest) -> str:
 )
 def check_item_associations(server: ServerUnderTest) -> str:
     """GET /CFItemAssociations/{item} returns the item and all of its associations."""
-    association, item = server.existing.association_with_origin
+    association, item = server.existing.association_and_origin
     identifier = get_identifier(item)
     body = read_json(server.get(build_entity_path("CFItemAssociations", identifier)))
     is_item = get_identifier(body.get("CFItem")) == identifier
@@ -116,8 +116,8 @@ for _id, _collection in (
 
 
 @check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
-def check_same_as_listed(server: ServerUnderTest) -> str:
-    """A document has the same fields and values in a list and at GET /CFDocuments/{id}."""
+def check_list_matches_get(server: ServerUnderTest) -> str:
+    """A document in a list has the same fields and values as at GET /CFDocuments/{id}."""
     listed = server.existing.document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -126,8 +126,8 @@ def check_same_as_listed(server: ServerUnderTest) -> str:
 
 
 @check("bare", group="reading", source="binding, section 6.1", on=DEFINED)
-def check_unwrapped(server: ServerUnderTest) -> str:
-    """A single entity is returned without a wrapper under its class name."""
+def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
+    """A single entity is not wrapped in an object keyed by its class name."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
     body = read_json(server.get(path))
     expect("CFDocument" not in body, "it is wrapped in CFDocument")
@@ -136,7 +136,7 @@ def check_unwrapped(server: ServerUnderTest) -> str:
 
 
 @check("wrapped", group="reading", source="vendor's OpenAPI", on=SDK)
-def check_wrapped(server: ServerUnderTest) -> str:
+def check_entity_is_wrapped(server: ServerUnderTest) -> str:
     """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
     body = read_json(server.get(path))
@@ -146,20 +146,20 @@ def check_wrapped(server: ServerUnderTest) -> str:
 
 @check("identifiers", group="reading", source="guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
-    """Every entity and link has its identifier in the field that the profile uses."""
+    """Every entity and link has the profile's identifier field: identifier or sourcedId."""
     return _expect_fields(server, (server.profile.id_key,))
 
 
 @check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
-def check_keywords(server: ServerUnderTest) -> str:
+def check_keywords_uri(server: ServerUnderTest) -> str:
     """The conceptKeywordsURI of an item is a single link, not a list of links."""
-    for package in server.existing.iter_packages():
+    for package in server.existing.iter_packages_with_items():
         for item in package.get("CFItems") or ():
             value = item.get("conceptKeywordsURI")
             if value is not None:
                 expect(isinstance(value, dict), f"it is {format_excerpt(value)}")
                 return "one link"
-    raise Skip("no item of the packages has a conceptKeywordsURI")
+    raise CheckSkipped("no item of the packages has a conceptKeywordsURI")
 
 
 @check(
@@ -189,7 +189,7 @@ def check_content_type(server: ServerUnderTest) -> str:
 
 @check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
-    """With the parameter fields, a single entity contains exactly those fields."""
+    """With the `fields` parameter, a single entity contains exactly the requested fields."""
     identifier = get_identifier(server.existing.document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")
@@ -223,12 +223,12 @@ def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
 
 
 def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that a document and an item, and the objects in them, have the fields ``names``.
+    """Require that a document, an item and all objects in them have each of the fields ``names``.
 
-    All these fields of one object must have the same value.
+    If ``names`` are several, such as identifier and sourcedId, they must be equal in each object.
     """
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.document))]
-    with suppress(Skip):  # a document without items is enough
+    with suppress(CheckSkipped):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", get_identifier(server.existing.item)))
     for path, node in walk_objects(nodes):
         values = {str(node.get(name)) for name in names}

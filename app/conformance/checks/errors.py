@@ -16,9 +16,9 @@ from ..client import (
     expect_status,
     read_json,
 )
-from .tokens import send_unauthorized_request
+from .tokens import send_unauthenticated_request
 
-PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
+COLLECTIONS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
 SET_COLLECTIONS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
 MAJOR_CODES = {"success", "processing", "failure", "unsupported"}
 SEVERITIES = {"status", "warning", "error"}
@@ -39,43 +39,43 @@ CODED = (*SDK, *STANDARD)
 
 
 @check("unknown", group="errors", source="vendor's OpenAPI; binding, section 6")
-def check_unknown(server: ServerUnderTest) -> str:
-    """An unknown identifier returns 404."""
-    return _expect_unknown(server, PLURALS)
+def check_unknown_identifier(server: ServerUnderTest) -> str:
+    """GET with an unknown identifier returns 404."""
+    return _expect_unknown(server, COLLECTIONS)
 
 
 @check(
     "unknown-set", group="errors", source="binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK
 )
-def check_unknown_set(server: ServerUnderTest) -> str:
-    """An unknown identifier of a subject, concept, item type or rubric returns 404."""
+def check_unknown_set_identifier(server: ServerUnderTest) -> str:
+    """GET of an unknown subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_COLLECTIONS)
 
 
 @check("error-body", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
 def check_error_body(server: ServerUnderTest) -> str:
-    """An error is JSON with imsx_codeMajor, imsx_severity, a description and a minor code."""
+    """An error is JSON with imsx_codeMajor, imsx_severity, imsx_description and imsx_codeMinor."""
     info = _read_status_info(server, _get_unknown(server, "CFDocuments"))
     return f"{info['imsx_codeMajor']}, {info['imsx_severity']}"
 
 
 @check("minor-unknown", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
-def check_minor_code_of_unknown(server: ServerUnderTest) -> str:
-    """The minor code for an unknown identifier is unknownobject."""
+def check_unknown_minor_code(server: ServerUnderTest) -> str:
+    """The imsx_codeMinor of a 404 response for an unknown identifier is unknownobject."""
     return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 
 
 @check("minor-unauthorised", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
-def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
-    """The minor code of a 401 response is unauthorised_request, in the profile's spelling."""
-    response = send_unauthorized_request(server, INVALID_TOKEN)
+def check_unauthorized_minor_code(server: ServerUnderTest) -> str:
+    """The imsx_codeMinor of a 401 response is unauthorised_request or unauthorisedrequest."""
+    response = send_unauthenticated_request(server, INVALID_TOKEN)
     code = server.profile.minor_codes.get("unauthorised", "unauthorisedrequest")
     return _expect_minor_code(server, response, code)
 
 
 @check("malformed", group="errors", source="binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
-    """An identifier that is not a UUID returns 404, with invalid_uuid or unknownobject."""
+    """An identifier that is not a UUID returns 404 with the code invalid_uuid or unknownobject."""
     response = server.get(build_entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     codes = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}
@@ -102,7 +102,7 @@ def check_unsupported_method(server: ServerUnderTest) -> str:
 
 @check("bad-parameters", group="errors", source=SILENT, on=(), also=ALL)
 def check_invalid_parameters(server: ServerUnderTest) -> str:
-    """An invalid limit, offset, sort, orderBy, filter or fields returns 400."""
+    """An invalid limit, offset, sort, orderBy, filter or fields parameter returns 400."""
     for name, value in INVALID_PARAMETERS.items():
         response = server.get("/CFDocuments", **{name: value})
         is_refused = response.status_code == httpx.codes.BAD_REQUEST
@@ -112,7 +112,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
 
 @check("request-id", group="errors", source=SILENT, on=(), also=ALL)
 def check_request_id(server: ServerUnderTest) -> str:
-    """A response repeats the X-Request-ID header of its request."""
+    """A response echoes the X-Request-ID header of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
     value = response.headers.get("X-Request-ID")
     expect(value == REQUEST_ID, f"sent {REQUEST_ID}, got {value!r}")
@@ -121,7 +121,7 @@ def check_request_id(server: ServerUnderTest) -> str:
 
 @check("trailing-slash", group="errors", source=SILENT, on=(), also=VENDOR)
 def check_trailing_slash(server: ServerUnderTest) -> str:
-    """A path with a trailing slash returns the same response as without it, not a redirect."""
+    """A path with a trailing slash returns the response of the path without it, not a redirect."""
     response = server.get("/CFDocuments/")
     expect_status(response, 200)
     expect(not response.history, "it is redirected")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
 from ..client import (
     Body,
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     expect,
     expect_status,
     get_identifiers,
@@ -22,26 +22,26 @@ CONVENTIONS = "vendor's list conventions; binding, 3.1"
 
 
 @check("list-documents", group="lists", source="guide, API Endpoints; binding, getAllCFDocuments")
-def check_documents(server: ServerUnderTest) -> str:
-    """GET /CFDocuments returns a list of documents under CFDocuments."""
+def check_list_documents(server: ServerUnderTest) -> str:
+    """GET /CFDocuments returns a list of documents under the key CFDocuments."""
     return _check_list(server, "CFDocuments")
 
 
 @check("list-items", group="lists", source="vendor's OpenAPI, CFItems", on=SDK, also=PLATFORM)
-def check_items(server: ServerUnderTest) -> str:
-    """GET /CFItems returns a list of items under CFItems."""
+def check_list_items(server: ServerUnderTest) -> str:
+    """GET /CFItems returns a list of items under the key CFItems."""
     return _check_list(server, "CFItems")
 
 
 @check("list-subjects", group="lists", source="guide, List all subjects", on=PLATFORM, also=SDK)
-def check_subjects(server: ServerUnderTest) -> str:
-    """GET /CFSubjects returns a list of subjects under CFSubjects."""
+def check_list_subjects(server: ServerUnderTest) -> str:
+    """GET /CFSubjects returns a list of subjects under the key CFSubjects."""
     return _check_list(server, "CFSubjects")
 
 
 @check("list-valid", group="lists", source="guide, Create a document; binding, CFDocument")
-def check_valid(server: ServerUnderTest) -> str:
-    """Every document in a list has the required fields, and all fields have the right types."""
+def check_listed_documents_valid(server: ServerUnderTest) -> str:
+    """Every document in a list has all required fields, and every field has the right type."""
     for document in server.existing.documents:
         expect_valid(server.profile, "CFDocument", document)
     return f"{len(server.existing.documents)} documents"
@@ -49,7 +49,7 @@ def check_valid(server: ServerUnderTest) -> str:
 
 @check("list-paging", group="lists", source="guide, List all subjects", on=PLATFORM)
 def check_paging_fields(server: ServerUnderTest) -> str:
-    """A list contains the integers total, limit and offset next to its entities."""
+    """A list response contains the integers total, limit and offset alongside its entities."""
     for collection in ("CFDocuments", "CFSubjects"):
         body = server.get_page(collection, limit=3, offset=1).body
         values = {name: body.get(name) for name in ("total", "limit", "offset")}
@@ -73,10 +73,10 @@ def check_total_header(server: ServerUnderTest) -> str:
 
 @check("list-link", group="lists", source="binding, section 3.1", on=STANDARD, also=VENDOR)
 def check_next_link(server: ServerUnderTest) -> str:
-    """If there is another page, a Link header with the relation next points to it."""
+    """If there is another page, a Link header with rel="next" points to it."""
     page = server.get_page("CFDocuments", limit=1)
     if (get_total_count(page) or 0) <= 1:
-        raise Skip("needs a list of more than one document that states its total")
+        raise CheckSkipped("needs a list of more than one document that states its total")
     links = page.response.links
     expect("next" in links, f"Link is {page.response.headers.get('Link')!r}")
     expect("offset=1" in links["next"]["url"], f"next is {links['next']['url']}")
@@ -85,7 +85,7 @@ def check_next_link(server: ServerUnderTest) -> str:
 
 @check("list-default-limit", group="lists", source=CONVENTIONS)
 def check_default_limit(server: ServerUnderTest) -> str:
-    """Without the parameter limit, a list has the default number of entities, or all if fewer."""
+    """Without the `limit` parameter, a list returns at most the default number of entities."""
     page = server.get_page("CFDocuments")
     limit, total = server.profile.default_limit, get_total_count(page)
     count = len(page.entities)
@@ -97,15 +97,15 @@ def check_default_limit(server: ServerUnderTest) -> str:
 
 @check("list-largest-limit", group="lists", source="vendor's list conventions", on=VENDOR)
 def check_max_limit(server: ServerUnderTest) -> str:
-    """The largest documented limit is accepted."""
+    """The largest documented value of the `limit` parameter is accepted."""
     limit = server.profile.max_limit
     expect_status(server.get("/CFDocuments", limit=limit, fields=server.profile.id_key), 200)
     return f"limit={limit}"
 
 
 @check("list-limit", group="lists", source=CONVENTIONS)
-def check_limit(server: ServerUnderTest) -> str:
-    """A list contains at most as many entities as the parameter limit says."""
+def check_limit_parameter(server: ServerUnderTest) -> str:
+    """A list returns at most as many entities as the `limit` parameter allows."""
     _require_documents(server, 1)
     count = len(server.get_page("CFDocuments", limit=1).entities)
     expect(count == 1, f"{count} documents with limit=1")
@@ -113,8 +113,8 @@ def check_limit(server: ServerUnderTest) -> str:
 
 
 @check("list-offset", group="lists", source=CONVENTIONS)
-def check_offset(server: ServerUnderTest) -> str:
-    """A list skips as many entities as the parameter offset says."""
+def check_offset_parameter(server: ServerUnderTest) -> str:
+    """A list skips the number of entities given by the `offset` parameter."""
     _require_documents(server, 2)
     both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
     second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
@@ -144,7 +144,7 @@ def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
         if is_last or len(page.entities) < PAGE_SIZE:
             break
     if len(identifiers) <= PAGE_SIZE:
-        raise Skip("the server has too few documents for a second page")
+        raise CheckSkipped("the server has too few documents for a second page")
     return identifiers, total
 
 
@@ -159,5 +159,5 @@ def _check_list(server: ServerUnderTest, collection: str) -> str:
 
 def _require_documents(server: ServerUnderTest, minimum: int) -> list[Body]:
     if len(server.existing.documents) < minimum:
-        raise Skip(f"the server has fewer than {minimum} documents")
+        raise CheckSkipped(f"the server has fewer than {minimum} documents")
     return server.existing.documents

@@ -7,8 +7,8 @@ from typing import Any
 from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, check
 from ..client import (
     CheckFailed,
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     build_entity_path,
     describe_response,
     expect,
@@ -26,8 +26,8 @@ PACKAGE = f"{GUIDE}; vendor's OpenAPI, CFPackages; binding, getCFPackage"
 
 
 @check("package", group="packages", source=PACKAGE)
-def check_package(server: ServerUnderTest) -> str:
-    """A package contains the document that it was requested for."""
+def check_package_document(server: ServerUnderTest) -> str:
+    """The package of a document contains that document."""
     document = server.existing.document
     contained = server.get_package(server.existing.get_package_path(document)).get("CFDocument")
     identifier = get_identifier(document)
@@ -38,7 +38,7 @@ def check_package(server: ServerUnderTest) -> str:
 
 @check("package-valid", group="packages", source=PACKAGE)
 def check_package_valid(server: ServerUnderTest) -> str:
-    """All entities of a package have their required fields, and all fields the right types."""
+    """Every entity in a package has all required fields, and every field has the right type."""
     package = server.existing.package
     expect_valid(server.profile, "CFPackage", package)
     associations = package.get("CFAssociations") or ()
@@ -53,7 +53,7 @@ def check_package_valid(server: ServerUnderTest) -> str:
     also=SDK,
 )
 def check_package_arrays(server: ServerUnderTest) -> str:
-    """A package contains its items and associations as arrays."""
+    """A package contains its items and associations in the arrays CFItems and CFAssociations."""
     package = server.existing.package
     names = ("CFItems", "CFAssociations")
     missing = [name for name in names if not isinstance(package.get(name), list)]
@@ -63,7 +63,7 @@ def check_package_arrays(server: ServerUnderTest) -> str:
 
 @check("package-definitions", group="packages", source=GUIDE, on=PLATFORM, also=SDK)
 def check_package_definitions(server: ServerUnderTest) -> str:
-    """A package contains definitions and rubrics."""
+    """A package always contains CFDefinitions and CFRubrics."""
     names = ("CFDefinitions", "CFRubrics")
     missing = [name for name in names if name not in server.existing.package]
     expect(not missing, f"no {', '.join(missing)}")
@@ -71,7 +71,7 @@ def check_package_definitions(server: ServerUnderTest) -> str:
 
 
 @check("package-links", group="packages", source="binding, CFPckg classes", on=STANDARD)
-def check_no_parent_links(server: ServerUnderTest) -> str:
+def check_no_container_links(server: ServerUnderTest) -> str:
     """Entities within a package have no link to the document or package that contains them."""
     package = server.existing.package
     associations = package.get("CFAssociations") or ()
@@ -83,7 +83,7 @@ def check_no_parent_links(server: ServerUnderTest) -> str:
 
 
 @check("package-named", group="packages", source="vendor's OpenAPI; production answers", on=SDK)
-def check_package_identifier(server: ServerUnderTest) -> str:
+def check_package_sourced_id(server: ServerUnderTest) -> str:
     """A package has the same sourcedId as its document."""
     own = server.existing.package.get("sourcedId")
     expected = get_identifier(server.existing.document)
@@ -106,7 +106,7 @@ def check_package_by_document(server: ServerUnderTest) -> str:
 
 
 @check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
-def check_package_by_package(server: ServerUnderTest) -> str:
+def check_package_by_package_uri(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
     identifier = get_identifier(document.get("CFPackageURI"))
@@ -116,7 +116,7 @@ def check_package_by_package(server: ServerUnderTest) -> str:
 
 @check("package-items", group="packages", source=PACKAGE)
 def check_package_item(server: ServerUnderTest) -> str:
-    """GET /CFItems/{id} returns an item as its package contains it, with a link to the document."""
+    """GET /CFItems/{id} returns the item from the package, with a link to the document."""
     packaged, document = server.existing.item, server.existing.document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
@@ -137,12 +137,16 @@ def check_groups(server: ServerUnderTest) -> str:
         isinstance(package.get("CFDocument"), dict), f"no CFDocument: {describe_response(response)}"
     )
     if not server.existing.package:
-        raise Skip("needs a framework with items")
+        raise CheckSkipped("needs a framework with items")
     return f"{_count_items(package.get('structuredContent'), 'structuredContent', 0)} items"
 
 
 def _count_items(groups: Any, name: str, depth: int) -> int:
-    """Count the items in nested groups, each an object with a list of items per item type."""
+    """Count the items in nested groups, such as ``{"Standard": [{"childGroups": …}]}``.
+
+    The keys of ``groups`` are item types. ``name`` is the field that contains the groups, for error
+    messages, and ``depth`` is the level of nesting.
+    """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{name} is not an object: {format_excerpt(groups)}")
     if depth > MAX_DEPTH:

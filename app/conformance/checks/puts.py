@@ -10,8 +10,8 @@ import httpx
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import (
     Body,
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     build_entity_path,
     describe_response,
     expect,
@@ -39,9 +39,9 @@ def check_put_document(server: ServerUnderTest) -> str:
 
 
 @documented("put-again", source=CREATE)
-def check_put_again(server: ServerUnderTest) -> str:
-    """PUT of an existing entity updates it and again returns 201 without a body."""
-    body = server.test_data.get_framework().document
+def check_put_existing(server: ServerUnderTest) -> str:
+    """A PUT to an existing entity updates it and again returns 201 without a body."""
+    body = server.test_data.get_or_create_framework().document
     changed = {**body, "title": f"{body['title']}, changed"}
     response = server.test_data.put_entity("CFDocuments", changed)
     observed = _expect_stored(server, "CFDocuments", changed, response)
@@ -50,9 +50,9 @@ def check_put_again(server: ServerUnderTest) -> str:
 
 
 @documented("put-package-born", source=CREATE)
-def check_new_package(server: ServerUnderTest) -> str:
-    """Creating a document also creates its package, at the identifier of its CFPackageURI."""
-    body = server.test_data.get_framework().document
+def check_document_creates_package(server: ServerUnderTest) -> str:
+    """Creating a document also creates its package, under the identifier in its CFPackageURI."""
+    body = server.test_data.get_or_create_framework().document
     package = server.get_package(
         build_entity_path("CFPackages", body["CFPackageURI"]["identifier"])
     )
@@ -63,8 +63,8 @@ def check_new_package(server: ServerUnderTest) -> str:
 
 @documented("put-ids-match", source=CREATE)
 def check_identifier_mismatch(server: ServerUnderTest) -> str:
-    """A body whose identifier differs from that of the path is rejected."""
-    body, other = server.test_data.new_document(), server.test_data.new_document()
+    """A body whose identifier differs from the one in the path is rejected."""
+    body, other = server.test_data.build_document(), server.test_data.build_document()
     path = build_entity_path("CFDocuments", other["identifier"])
     response = server.request("PUT", path, body)
     return _expect_rejected(server, response, "CFDocuments", body, other)
@@ -72,21 +72,21 @@ def check_identifier_mismatch(server: ServerUnderTest) -> str:
 
 @documented("put-case-version", source=CREATE)
 def check_case_version(server: ServerUnderTest) -> str:
-    """A document with another caseVersion than 1.1 is rejected."""
-    body = server.test_data.new_document(caseVersion="1.0")
+    """A document with a caseVersion other than 1.1 is rejected."""
+    body = server.test_data.build_document(caseVersion="1.0")
     response = server.test_data.put_entity("CFDocuments", body)
     return _expect_rejected(server, response, "CFDocuments", body)
 
 
 @documented("put-required", source="guide, required fields")
 def check_required_fields(server: ServerUnderTest) -> str:
-    """A body that lacks a field required by the guide is rejected."""
+    """A body that lacks a field required by the vendor's guide is rejected."""
     test_data = server.test_data
-    parent = test_data.get_framework().document
+    parent = test_data.get_or_create_framework().document
     for collection, body, wrapper, names in (
-        ("CFDocuments", test_data.new_document(), None, ("title", "creator", "CFPackageURI")),
-        ("CFItems", test_data.new_item(parent), "item", ("fullStatement", "CFDocumentURI")),
-        ("CFItemTypes", test_data.new_item_type(), None, ("title", "hierarchyCode")),
+        ("CFDocuments", test_data.build_document(), None, ("title", "creator", "CFPackageURI")),
+        ("CFItems", test_data.build_item(parent), "item", ("fullStatement", "CFDocumentURI")),
+        ("CFItemTypes", test_data.build_item_type(), None, ("title", "hierarchyCode")),
     ):
         for name in names:
             incomplete = {key: value for key, value in body.items() if key != name}
@@ -100,13 +100,13 @@ def check_required_fields(server: ServerUnderTest) -> str:
 
 @documented("put-subjects", source="guide, Subject linking")
 def check_put_subjects(server: ServerUnderTest) -> str:
-    """The subjects of a document are those of its last PUT; others are no longer linked."""
+    """PUT replaces the subject links of a document; omitted subjects are no longer linked."""
     subjects = server.get_page("CFSubjects").entities
     if not subjects:
-        raise Skip("the server has no subjects, and no public API creates one")
+        raise CheckSkipped("the server has no subjects, and no public API creates one")
     subject = make_link(get_identifier(subjects[0]), str(subjects[0].get("title")))
     test_data = server.test_data
-    body = test_data.get_framework().document
+    body = test_data.get_or_create_framework().document
     expect_status(test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED)
     linked = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     is_linked = get_identifiers(linked or []) == get_identifiers([subject])
@@ -120,17 +120,17 @@ def check_put_subjects(server: ServerUnderTest) -> str:
 @documented("put-item", source="guide, Create an item")
 def check_put_item(server: ServerUnderTest) -> str:
     """PUT /CFItems/{id} with {"item": …} creates an item: 201 without a body."""
-    parent = server.test_data.get_framework().document
-    body = server.test_data.new_item(parent, humanCodingScheme="conformance.1")
+    parent = server.test_data.get_or_create_framework().document
+    body = server.test_data.build_item(parent, humanCodingScheme="conformance.1")
     response = server.test_data.put_entity("CFItems", body, "item")
     return _expect_stored(server, "CFItems", body, response)
 
 
 @documented("put-item-type", source="guide, Create an item type")
 def check_put_item_type(server: ServerUnderTest) -> str:
-    """PUT /CFItemTypes/{id} creates an item type; packages that link to it define it."""
+    """PUT /CFItemTypes/{id} creates an item type; packages that use it include its definition."""
     test_data = server.test_data
-    document, _ = test_data.get_framework()
+    document, _ = test_data.get_or_create_framework()
     item_type, response = test_data.put_item_type()
     _expect_created(response)
     identifier = item_type["identifier"]
@@ -138,7 +138,7 @@ def check_put_item_type(server: ServerUnderTest) -> str:
     is_first = get_identifiers(body.get("CFItemTypes") or [])[:1] == [identifier]
     expect(is_first, "it is not the first of CFItemTypes")
     type_link = make_link(identifier, item_type["title"])
-    item = test_data.new_item(document, CFItemType=item_type["title"], CFItemTypeURI=type_link)
+    item = test_data.build_item(document, CFItemType=item_type["title"], CFItemTypeURI=type_link)
     expect_status(test_data.put_entity("CFItems", item, "item"), 201)
     path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
     definitions = server.get_package(path).get("CFDefinitions") or {}
@@ -150,7 +150,7 @@ def check_put_item_type(server: ServerUnderTest) -> str:
 @documented("put-package-grows", source="guide, Retrieve the full package")
 def check_package_contains_items(server: ServerUnderTest) -> str:
     """A package contains the items that were written to its document."""
-    document, items = server.test_data.get_framework()
+    document, items = server.test_data.get_or_create_framework()
     path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
     contained = get_identifiers(server.get_package(path).get("CFItems") or [])
     missing = set(get_identifiers(items)) - set(contained)
@@ -160,12 +160,14 @@ def check_package_contains_items(server: ServerUnderTest) -> str:
 
 @documented("put-association", source="guide, Build hierarchy with associations")
 def check_put_association(server: ServerUnderTest) -> str:
-    """PUT /CFItemAssociations/{association} creates an association that both items list."""
+    """PUT /CFItemAssociations/{association} creates an association, listed under both items."""
     body, response = _put_association(server, "isChildOf")
     _expect_created(response)
-    kind = server.get_entity("CFAssociations", body["identifier"]).get("associationType")
-    expect(kind == "isChildOf", f"its associationType is {kind!r}")
-    for item in server.test_data.get_framework().items:
+    association_type = server.get_entity("CFAssociations", body["identifier"]).get(
+        "associationType"
+    )
+    expect(association_type == "isChildOf", f"its associationType is {association_type!r}")
+    for item in server.test_data.get_or_create_framework().items:
         path = build_entity_path("CFItemAssociations", item["identifier"])
         listed = get_identifiers(read_json(server.get(path)).get("CFAssociations") or [])
         expect(body["identifier"] in listed, f"{path} does not list it")
@@ -173,10 +175,10 @@ def check_put_association(server: ServerUnderTest) -> str:
 
 
 @check("put-unchanged", group="writing", source=SILENT, on=(), also=VENDOR, writes=True)
-def check_put_of_get(server: ServerUnderTest) -> str:
-    """Sending a GET response back by PUT changes nothing, for every kind of entity with a PUT."""
+def check_get_put_round_trip(server: ServerUnderTest) -> str:
+    """Sending a GET response back with PUT changes nothing, for every class that supports PUT."""
     test_data = server.test_data
-    document, items = test_data.get_framework()
+    document, items = test_data.get_or_create_framework()
     item_type, response = test_data.put_item_type()
     expect_status(response, *ACCEPTED)
     association, response = _put_association(server, "isPartOf")
@@ -229,9 +231,9 @@ def check_delete_association(server: ServerUnderTest) -> str:
     return "204, then 404"
 
 
-def _put_association(server: ServerUnderTest, kind: str) -> tuple[Body, httpx.Response]:
-    child, parent = server.test_data.get_framework().items
-    body = server.test_data.new_association(child, parent, kind)
+def _put_association(server: ServerUnderTest, association_type: str) -> tuple[Body, httpx.Response]:
+    child, parent = server.test_data.get_or_create_framework().items
+    body = server.test_data.build_association(child, parent, association_type)
     return body, server.test_data.put_entity("CFItemAssociations", body, "association")
 
 
@@ -261,9 +263,10 @@ def _is_same(sent: object, stored: object) -> bool:
 def _expect_rejected(
     server: ServerUnderTest, response: httpx.Response, collection: str, *bodies: Body
 ) -> str:
-    """Require that the server rejected a write with a 4xx status.
+    """Require that the server rejected a write of entities with a 4xx status.
 
-    If it was accepted, records ``bodies``, the entities written, for deletion.
+    If the server accepted it, records the entities in ``bodies`` as written to ``collection``, such
+    as ``CFItems``, so that they are deleted later.
     """
     if response.is_success:
         for body in bodies:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ..check import ALL, SDK, SILENT, VENDOR, check
-from ..client import Body, ListPage, ServerUnderTest, Skip, expect, get_identifiers, get_total_count
+from ..client import (
+    Body,
+    CheckSkipped,
+    ListPage,
+    ServerUnderTest,
+    expect,
+    get_identifiers,
+    get_total_count,
+)
 from ..profiles import get_identifier
 
 MAX_VALUE_CHARS = 300
@@ -20,16 +28,16 @@ FILTERS = "vendor's list conventions; binding, section 3.3"
 
 @check("sort", group="lists", source="vendor's list conventions; binding, section 3.2")
 def check_sort(server: ServerUnderTest) -> str:
-    """With sort and orderBy, a list is sorted by a field, ascending or descending."""
+    """The `sort` and `orderBy` parameters sort a list by a field in the given direction."""
     if len(server.existing.documents) < 2:  # noqa: PLR2004  two are needed for an order
-        raise Skip("the server has fewer than 2 documents")
+        raise CheckSkipped("the server has fewer than 2 documents")
     field = "lastChangeDateTime"
     ascending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="asc"))
     descending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="desc"))
     if len(set(ascending)) == 1 and set(ascending) == set(descending):
-        raise Skip(f"all documents have the same {field}")
+        raise CheckSkipped(f"all documents have the same {field}")
     if ascending == descending and server.profile.optional_lists:
-        raise Skip("the server does not sort, which is optional")
+        raise CheckSkipped("the server does not sort, which is optional")
     is_sorted = ascending == sorted(ascending)
     expect(is_sorted, f"sort={field}, orderBy=asc returns {_format_times(ascending)}")
     is_reversed = descending == sorted(descending, reverse=True)
@@ -41,14 +49,14 @@ def check_sort(server: ServerUnderTest) -> str:
 def check_filter_equals(server: ServerUnderTest) -> str:
     """filter=title='…' returns exactly the documents with that title."""
     title = _title(server)
-    return _expect_titles(server, f"title={quote_filter_value(title)}", title)
+    return _expect_title_filter(server, f"title={quote_filter_value(title)}", title)
 
 
 @check("filter-case", group="lists", source=FILTERS)
-def check_filter_case(server: ServerUnderTest) -> str:
+def check_filter_ignores_case(server: ServerUnderTest) -> str:
     """A filter compares strings case-insensitively."""
     title = _title(server)
-    return _expect_titles(server, f"title={quote_filter_value(title.swapcase())}", title)
+    return _expect_title_filter(server, f"title={quote_filter_value(title.swapcase())}", title)
 
 
 @check("filter-contains", group="lists", source=FILTERS)
@@ -66,7 +74,7 @@ def check_filter_not_equal(server: ServerUnderTest) -> str:
     """filter=title!='…' returns the documents with any other title."""
     title = _title(server)
     if all(_has_title(document, title) for document in server.existing.documents):
-        raise Skip("all documents on the first page have the same title")
+        raise CheckSkipped("all documents on the first page have the same title")
     documents = _filter_documents(
         server, f"title!={quote_filter_value(title)}", contains_sample=False
     )
@@ -80,7 +88,7 @@ def check_filter_or(server: ServerUnderTest) -> str:
     """Two predicates of a filter can be combined with OR."""
     title = _title(server)
     condition = f"title={quote_filter_value(title)} OR title='no document has this title'"
-    return _expect_titles(server, condition, title)
+    return _expect_title_filter(server, condition, title)
 
 
 @check("filter-and", group="lists", source=FILTERS)
@@ -89,7 +97,7 @@ def check_filter_and(server: ServerUnderTest) -> str:
     title = _title(server)
     creator = quote_filter_value(str(server.existing.document.get("creator")))
     condition = f"title={quote_filter_value(title)} AND creator={creator}"
-    return _expect_titles(server, condition, title)
+    return _expect_title_filter(server, condition, title)
 
 
 @check("filter-in", group="lists", source="vendor's OpenAPI, filtering", on=SDK)
@@ -104,7 +112,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
 
 @check("filter-shown", group="lists", source=SILENT, on=(), also=ALL)
 def check_filter_by_shown_values(server: ServerUnderTest) -> str:
-    """A filter by any value that an entity has in a list, links included, finds the entity."""
+    """Filtering by any value shown in a list response, including links, finds that entity."""
     documents = server.existing.documents
     samples = {
         get_identifier(document): document for document in (server.existing.document, documents[-1])
@@ -114,20 +122,20 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
         entities += [("CFItems", item) for item in server.get_page("CFItems", limit=1).entities]
     count = 0
     for collection, entity in entities:
-        for path, value in _iter_filterable_values(entity):
+        for path, value in _iter_strings(entity):
             _expect_found(server, collection, entity, f"{path}={quote_filter_value(value)}")
             count += 1
     return f"{count} values of {len(entities)} entities"
 
 
-def _iter_filterable_values(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted path, string) for the strings in an entity and its links, to filter by.
+def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, string) for each string in an entity and its links, as filter values.
 
-    Strings of more than 300 characters are left out. ``prefix`` is the path of the entity.
+    Leaves out strings of more than 300 characters. ``prefix`` is the path of the entity.
     """
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
-            yield from _iter_filterable_values(value, f"{name}.")
+            yield from _iter_strings(value, f"{name}.")
         elif isinstance(value, str) and len(value) <= MAX_VALUE_CHARS:
             yield f"{prefix}{name}", value
 
@@ -141,7 +149,7 @@ def _expect_found(server: ServerUnderTest, collection: str, entity: Body, condit
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
     """Require that a filtered page contains an entity that matches the filter ``condition``.
 
-    Nothing is required if the list has further pages.
+    Requires nothing if the list has more pages.
     """
     identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
@@ -151,14 +159,14 @@ def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
 
 @check("fields", group="lists", source="vendor's list conventions; binding, section 3.4")
 def check_fields(server: ServerUnderTest) -> str:
-    """With the parameter fields, the entities of a list contain exactly those fields."""
+    """With the `fields` parameter, the entities of a list contain exactly the requested fields."""
     requested = {"title", server.profile.id_key}
     documents = server.get_page("CFDocuments", fields=",".join(sorted(requested))).entities
     if not documents:
-        raise Skip("the server has no documents")
+        raise CheckSkipped("the server has no documents")
     all_fields = server.existing.documents[0].keys()
     if documents[0].keys() == all_fields and server.profile.optional_lists:
-        raise Skip("the server does not select fields, which is optional")
+        raise CheckSkipped("the server does not select fields, which is optional")
     names = {name for document in documents for name in document}
     extra = names - requested - {"identifier", "sourcedId"}
     expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
@@ -179,8 +187,11 @@ def _has_title(document: Body, title: str) -> bool:
     return str(document.get("title")).lower() == title.lower()
 
 
-def _expect_titles(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that a filter on titles returns the sample document, and none with another title."""
+def _expect_title_filter(server: ServerUnderTest, condition: str, title: str) -> str:
+    """Require that the filter ``condition`` returns the sample document.
+
+    All returned documents must have ``title`` as their title.
+    """
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
     expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")
@@ -194,7 +205,7 @@ def _filter_documents(
     page = server.get_page("CFDocuments", limit=PAGE_SIZE, filter=condition)
     is_same = get_identifiers(page.entities) == get_identifiers(unfiltered)
     if is_same and len(unfiltered) > 1 and server.profile.optional_lists:
-        raise Skip("the server ignores filters, which are optional")
+        raise CheckSkipped("the server ignores filters, which are optional")
     if contains_sample:
         _expect_contains(page, server.existing.document, condition)
     return page.entities

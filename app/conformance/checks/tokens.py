@@ -10,8 +10,8 @@ import httpx
 
 from ..check import ALL, PLATFORM, STANDARD, VENDOR, check
 from ..client import (
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     build_entity_path,
     describe_response,
     expect,
@@ -28,7 +28,7 @@ SCOPES = "guide, Authentication Scopes"
 
 @check("token", group="tokens", source="RFC 6749, sections 4.4 and 5.1")
 def check_token(server: ServerUnderTest) -> str:
-    """The token endpoint returns 200 and a token for client credentials in HTTP Basic.
+    """The token endpoint returns 200 and a token for client credentials sent with HTTP Basic auth.
 
     The TimeBack SDK accepts no other status.
     """
@@ -46,7 +46,7 @@ def check_token(server: ServerUnderTest) -> str:
     on=VENDOR,
     also=STANDARD,
 )
-def check_token_form(server: ServerUnderTest) -> str:
+def check_token_form_credentials(server: ServerUnderTest) -> str:
     """The token endpoint accepts the client ID and secret in the form body."""
     client = server.credentials
     form = {"grant_type": "client_credentials", "client_id": client.client_id}
@@ -61,7 +61,7 @@ def check_token_form(server: ServerUnderTest) -> str:
 @check("token-wrong-secret", group="tokens", source="RFC 6749, section 5.2")
 def check_wrong_secret(server: ServerUnderTest) -> str:
     """A wrong client secret is rejected with 400 or 401 and an error code in JSON."""
-    response = server.request_token(secret=f"wrong-{secrets.token_hex(8)}")
+    response = server.request_token(client_secret=f"wrong-{secrets.token_hex(8)}")
     # The correct secret resets the count of failed logins, so that repeated runs are not throttled.
     server.request_token(server.auth.scope)
     body = read_json(response, 400, 401)
@@ -73,14 +73,15 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
 def check_no_token(server: ServerUnderTest) -> str:
     """A request without an access token returns 401.
 
-    Tried with the list of documents, a document, its package and an item. The standard has no
-    security of its own, so a server of the standard may publish its list, or everything.
+    This is tried with the list of documents, a document, its package and an item. The standard
+    defines no authentication for reads, so a server of a standard profile may make its list, or all
+    data, public.
     """
     return _expect_unauthorized(server, None)
 
 
 @check("strange-token", group="tokens", source=f"{SCOPES}; RFC 6750")
-def check_strange_token(server: ServerUnderTest) -> str:
+def check_unknown_token(server: ServerUnderTest) -> str:
     """A request with an access token that was never issued returns 401."""
     return _expect_unauthorized(server, "not.a.token")
 
@@ -88,7 +89,7 @@ def check_strange_token(server: ServerUnderTest) -> str:
 @check("challenge", group="tokens", source="RFC 6750, section 3", on=(), also=ALL)
 def check_challenge(server: ServerUnderTest) -> str:
     """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
-    response = send_unauthorized_request(server, None)
+    response = send_unauthenticated_request(server, None)
     value = response.headers.get("WWW-Authenticate", "")
     expect(value.lower().startswith("bearer"), f"WWW-Authenticate is {value!r}")
     return str(value)
@@ -96,7 +97,7 @@ def check_challenge(server: ServerUnderTest) -> str:
 
 @check("scope-read", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk", *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
-    """Reading with a token that lacks the scope case.readonly returns 403."""
+    """A read with a token that lacks the case.readonly scope returns 403."""
     response = server.request(
         "GET", "/CFDocuments", token=_request_token_with_scope(server, "delete")
     )
@@ -106,9 +107,9 @@ def check_read_scope(server: ServerUnderTest) -> str:
 
 @check("scope-write", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk",), writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
-    """Writing with a token that has only the scope case.readonly returns 403."""
+    """A write with a token that has only the case.readonly scope returns 403."""
     token = _request_token_with_scope(server, "readonly")
-    body = server.test_data.new_document()
+    body = server.test_data.build_document()
     path = build_entity_path("CFDocuments", body["identifier"])
     response = server.request("PUT", path, body, token=token)
     if response.is_success:
@@ -126,7 +127,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
     writes=True,
 )
 def check_delete_scope(server: ServerUnderTest) -> str:
-    """Deleting an association with a token that lacks case.delete returns 403."""
+    """A DELETE of an association with a token that lacks the case.delete scope returns 403."""
     token = _request_token_with_scope(server, "readonly")
     path = build_entity_path("CFItemAssociations", str(uuid.uuid4()))
     expect_status(server.request("DELETE", path, token=token), 403)
@@ -134,26 +135,26 @@ def check_delete_scope(server: ServerUnderTest) -> str:
 
 
 def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
-    """Return the paths of a document, its package and an item, as far as the server has them."""
+    """Return the paths of a document, its package and an item, if the server has them."""
     existing = server.existing
     paths = []
-    with suppress(Skip):
+    with suppress(CheckSkipped):
         paths.append(build_entity_path("CFDocuments", get_identifier(existing.document)))
         paths.append(existing.get_package_path(existing.document))
         paths.append(build_entity_path("CFItems", get_identifier(existing.item)))
     return paths
 
 
-def send_unauthorized_request(server: ServerUnderTest, token: str | None) -> httpx.Response:
-    """Send a request with an invalid or no token and return the error response.
+def send_unauthenticated_request(server: ServerUnderTest, token: str | None) -> httpx.Response:
+    """Send a request with an invalid token, or without one, and return the error response.
 
-    Tries several paths; raises ``Skip`` if the server allows everyone to read all of them.
+    Tries several paths. Raises ``CheckSkipped`` if the server lets everyone read all of them.
     """
     for path in ("/CFDocuments", *_list_existing_entity_paths(server)):
         response = server.request("GET", path, token=token)
         if not response.is_success:
             return response
-    raise Skip("the server can be read without a token")
+    raise CheckSkipped("the server can be read without a token")
 
 
 def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
@@ -164,9 +165,9 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
     responses = [documents, *entities]
     is_public = all(response.is_success for response in entities or responses)
     if is_public and server.profile.closed:
-        raise Skip("the server can be read without a token, which the standard allows")
+        raise CheckSkipped("the server can be read without a token, which the standard allows")
     if is_public and server.token is None:
-        raise Skip("the server can be read without a token, and none was given")
+        raise CheckSkipped("the server can be read without a token, and none was given")
     has_public_list = server.profile.closed and documents.is_success
     for response in entities if has_public_list else responses:
         expect_status(response, 401)
@@ -175,17 +176,17 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
 
 
 def _request_token_with_scope(server: ServerUnderTest, scope: str) -> str:
-    """Request an access token with one scope only; raise ``Skip`` if the server issues none.
+    """Request an access token with a single scope; raise ``CheckSkipped`` if none is issued.
 
-    ``scope`` is its last part: readonly, createput or delete.
+    ``scope`` is the last part of the scope's URI: readonly, createput or delete.
     """
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
-        raise Skip(
+        raise CheckSkipped(
             f"no token for the scope case.{scope} alone: the endpoint {describe_response(response)}"
         )
     body = read_json(response)
     granted = body.get("scope")
     if isinstance(granted, str) and granted.split() != [SCOPE_PREFIX + scope]:
-        raise Skip(f"requested case.{scope} alone, but the endpoint granted {granted}")
+        raise CheckSkipped(f"requested case.{scope} alone, but the endpoint granted {granted}")
     return str(body["access_token"])

@@ -10,8 +10,8 @@ import httpx
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import (
     Body,
+    CheckSkipped,
     ServerUnderTest,
-    Skip,
     build_entity_path,
     describe_response,
     expect,
@@ -32,8 +32,8 @@ extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, w
 @documented("upload", source=POST)
 def check_upload(server: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework: 201 with the document's identifier and counts."""
-    body, response = server.test_data.get_uploaded_package()
-    return _expect_result(body, read_json(response, 201))
+    body, response = server.test_data.get_or_upload_package()
+    return _expect_upload_result(body, read_json(response, 201))
 
 
 @documented("upload-read", source=POST)
@@ -54,37 +54,37 @@ def check_read_back(server: ServerUnderTest) -> str:
 
 @documented("upload-replace", source="vendor's SDK, packages.update")
 def check_replace(server: ServerUnderTest) -> str:
-    """PUT /CFPackages/{document} replaces a framework: items left out return 404."""
+    """PUT /CFPackages/{document} replaces a framework; items omitted from it then return 404."""
     body = _upload_shared_package(server)
     remaining, left_out = get_identifiers(body["CFItems"])
     reduced = _without_second_item(body)
     response = server.request("PUT", _package_path(body), reduced)
     has_result = response.is_success and response.content
     expect(has_result, f"no upload result: {describe_response(response)}")
-    observed = _expect_result(reduced, read_json(response, response.status_code))
+    observed = _expect_upload_result(reduced, read_json(response, response.status_code))
     expect_status(server.get(build_entity_path("CFItems", left_out)), 404)
     expect_status(server.get(build_entity_path("CFItems", remaining)), 200)
     return observed
 
 
 @documented("upload-unknown", source="vendor's SDK, packages.upsert")
-def check_put_unknown(server: ServerUnderTest) -> str:
-    """PUT of a package with an unknown document returns 404, or creates it.
+def check_put_unknown_package(server: ServerUnderTest) -> str:
+    """A PUT of a package with an unknown document either returns 404 or creates the package.
 
-    The SDK's upsert creates it after a 404, and continues in both cases.
+    The SDK's upsert accepts both: after a 404, it creates the package with POST.
     """
-    body = server.test_data.new_package()
-    response = _send_package(server, "PUT", _package_path(body), body)
+    body = server.test_data.build_package()
+    response = _upload_package(server, "PUT", _package_path(body), body)
     if response.is_success:
-        return _expect_result(body, read_json(response, response.status_code))
+        return _expect_upload_result(body, read_json(response, response.status_code))
     expect_status(response, 404)
     return "404"
 
 
 @documented("upload-incomplete", source=POST)
-def check_incomplete(server: ServerUnderTest) -> str:
-    """A package without CFItems or CFAssociations is rejected and deletes nothing."""
-    new, stored = server.test_data.new_package(), _upload_shared_package(server)
+def check_incomplete_package(server: ServerUnderTest) -> str:
+    """A package without CFItems or CFAssociations is rejected, and nothing is deleted."""
+    new, stored = server.test_data.build_package(), _upload_shared_package(server)
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
         for method, path, body in (
             ("POST", "/CFPackages", new),
@@ -104,7 +104,7 @@ def check_incomplete(server: ServerUnderTest) -> str:
 
 
 @extension("upload-exists")
-def check_post_existing(server: ServerUnderTest) -> str:
+def check_post_existing_package(server: ServerUnderTest) -> str:
     """POST of a package whose document exists returns 409."""
     expect_status(server.request("POST", "/CFPackages", _upload_shared_package(server)), 409)
     return "409"
@@ -112,21 +112,21 @@ def check_post_existing(server: ServerUnderTest) -> str:
 
 @extension("upload-doubled")
 def check_duplicate_associations(server: ServerUnderTest) -> str:
-    """Two associations of one type between the same items are rejected with 422."""
-    body = server.test_data.new_package()
+    """Two associations of the same type between the same items are rejected with 422."""
+    body = server.test_data.build_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
-    expect_status(_send_package(server, "POST", "/CFPackages", doubled), 422)
+    expect_status(_upload_package(server, "POST", "/CFPackages", doubled), 422)
     return "422"
 
 
 @extension("upload-problems")
-def check_all_problems(server: ServerUnderTest) -> str:
-    """An invalid package returns 422 and all problems with their paths."""
-    body = server.test_data.new_package()
+def check_reports_all_problems(server: ServerUnderTest) -> str:
+    """An invalid package returns 422 with every problem and its path."""
+    body = server.test_data.build_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
-    response = _send_package(server, "POST", "/CFPackages", body)
+    response = _upload_package(server, "POST", "/CFPackages", body)
     details: Any = read_json(response, 422).get("imsx_error_details") or []
     paths = {detail.get("path") for detail in details}
     expected = {"CFDocument.title", "CFItems[0].fullStatement"}
@@ -136,7 +136,7 @@ def check_all_problems(server: ServerUnderTest) -> str:
 
 @extension("revived")
 def check_restore(server: ServerUnderTest) -> str:
-    """A soft-deleted item is in no list; uploading it again restores it."""
+    """A soft-deleted item appears in no list; a PUT of a package that contains it restores it."""
     body = _upload_shared_package(server)
     deleted = body["CFItems"][1]["identifier"]
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
@@ -149,9 +149,9 @@ def check_restore(server: ServerUnderTest) -> str:
 
 
 @extension("no-json")
-def check_not_an_object(server: ServerUnderTest) -> str:
+def check_non_object_body(server: ServerUnderTest) -> str:
     """A body that is not a JSON object returns 400."""
-    identifier = server.test_data.new_document()["identifier"]
+    identifier = server.test_data.build_document()["identifier"]
     expect_status(server.request("PUT", build_entity_path("CFDocuments", identifier), []), 400)
     return "400"
 
@@ -159,11 +159,11 @@ def check_not_an_object(server: ServerUnderTest) -> str:
 def _upload_shared_package(server: ServerUnderTest) -> Body:
     """Upload the package that the upload checks share, and return it as it was sent.
 
-    Raises ``Skip`` if the server rejects it.
+    Raises ``CheckSkipped`` if the server rejects it.
     """
-    body, first = server.test_data.get_uploaded_package()
+    body, first = server.test_data.get_or_upload_package()
     if not first.is_success:
-        raise Skip(f"could not upload a package: POST {describe_response(first)}")
+        raise CheckSkipped(f"could not upload a package: POST {describe_response(first)}")
     if server.request("PUT", _package_path(body), body).is_success:
         server.test_data.record_written_package(body)
     return body
@@ -177,16 +177,19 @@ def _without_second_item(body: Body) -> Body:
     return {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
 
 
-def _send_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    """Send a package that the server should reject; if it is stored, record it for deletion."""
+def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
+    """Upload a package; if the server stores it, record it for deletion."""
     response = server.request(method, path, body)
     if response.is_success:
         server.test_data.record_written_package(body)
     return response
 
 
-def _expect_result(sent: Body, body: Body) -> str:
-    """Require that the response to an upload has the right counts, and the fields the SDK reads."""
+def _expect_upload_result(sent: Body, body: Body) -> str:
+    """Require that the response to an upload states how many entities were sent.
+
+    It must also have the fields that the vendor's SDK reads, such as ``success``.
+    """
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
