@@ -12,7 +12,7 @@ import click
 
 from ..exceptions import BadRequest, CommandError, ContentTooLarge
 from ..formats.file_format import FILE_FORMATS
-from ..lint.output import SourceResult, format_json, format_text
+from ..lint.output import SourceLintResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import format_sarif
 from ..lint.violation import SEVERITIES, Severity, meets_threshold
@@ -62,7 +62,7 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
 )
 @add_output_options
 @click.option(
-    "--all", "everything", is_flag=True, help="Show all violations, not five examples of a rule."
+    "--all", "show_all", is_flag=True, help="Show all violations, not five examples of a rule."
 )
 @click.option(
     "--severity",
@@ -146,7 +146,7 @@ def check_packages(**flags: Any) -> None:
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
+def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceLintResult:
     show_status(f"{source.name}: checking")
     try:
         result = lint_file(
@@ -160,24 +160,24 @@ def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceR
         reason = describe_error(error)
         show_status("")
         echo_error(f"{source.name}: {reason}")
-        return SourceResult(source.name, reason=reason, format=source.file_format)
+        return SourceLintResult(source.name, reason=reason, format=source.file_format)
     finally:
         show_status("")
-    return SourceResult(
+    return SourceLintResult(
         source.name, result.document, result.title, result.violations, format=source.file_format
     )
 
 
-def _filter_severity(result: SourceResult, threshold: Severity) -> SourceResult:
+def _filter_severity(result: SourceLintResult, threshold: Severity) -> SourceLintResult:
     shown = [one for one in result.violations if meets_threshold(one.severity, threshold)]
     return replace(result, violations=shown)
 
 
-def _format_report(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
+def _format_report(results: list[SourceLintResult], flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
         return format_json(results)
     if flags["form"] == "sarif":
-        return format_sarif(results, everything=flags["everything"])
+        return format_sarif(results, show_all=flags["show_all"])
     is_terminal = flags["output"] is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
-    return format_text(results, width=width, everything=flags["everything"])
+    return format_text(results, width=width, show_all=flags["show_all"])

@@ -37,8 +37,8 @@ REPAIRED = "It is repaired."
 JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
-class Finding(NamedTuple):
-    """A violation of a rule, with its path in the package; line and column are added later."""
+class UnlocatedViolation(NamedTuple):
+    """A violation of a rule with its path in the package, before its line and column are known."""
 
     rule: str
     path: str
@@ -46,10 +46,10 @@ class Finding(NamedTuple):
     identifier: str | None = None
 
 
-class DetailedRepairLog(RepairLog):
-    """A repair log that also records, for each JSON path, the kind of the first repair there.
+class RepairLogWithKinds(RepairLog):
+    """A repair log that also records the kind of the first repair at each JSON path.
 
-    With it, the linter tells the user which violations import would repair.
+    With it, the linter tells the user which violations an import would repair.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class DetailedRepairLog(RepairLog):
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair of the value at ``path``, and its kind if it is the first one there."""
+        """Record a repair of the value at ``path`` and, for the first repair there, its kind."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -68,13 +68,13 @@ def lint_package(
     *,
     allow_dense: bool = True,
     options: RepairOptions = NO_OPTIONS,
-    describe: Callable[[str], str] = lambda path: path,
+    describe_path: Callable[[str], str] = lambda path: path,
 ) -> LintResult:
     """Check a CASE package, given as JSON bytes, against the lint rules.
 
-    ``rules`` are the IDs of the rules to apply, by default all. ``options`` are the repair options
-    of import, because the rules check the package as import would read it. ``describe`` converts a
-    JSON path to the form that messages show, for example the row of a spreadsheet.
+    ``rules`` are the IDs of the rules to apply, by default all. The rules check the package as an
+    import with the repair ``options`` would read it. ``describe_path`` converts a JSON path to the
+    form that messages show, for example the row of a spreadsheet.
 
     Raises ``ContentTooLarge`` if ``allow_dense`` is False and the package has more values per
     megabyte than the limit.
@@ -85,44 +85,46 @@ def lint_package(
     try:
         problems = _find_schema_problems(body)
         package = RepairedPackage(
-            raw, log := DetailedRepairLog(), allow_dense=True, options=options
+            raw, log := RepairLogWithKinds(), allow_dense=True, options=options
         )
     except BadRequest as error:
-        return LintResult(None, None, [_create_json_violation(error)] if JSON.id in rules else [])
+        return LintResult(None, None, [_build_json_violation(error)] if JSON.id in rules else [])
     problems = [*problems, *_find_ignored_nulls(log, problems)]
     index = PackageIndex(
         [
-            Node(get_standard_class_name(schema), describe(log.get_original_path(entity)), entity)
+            Node(get_standard_class_name(schema), describe_path(path), entity)
             for schema, entity in package.entities
+            for path in (log.get_original_path(entity),)
         ]
     )
-    findings = [
-        Finding(
+    violations = [
+        UnlocatedViolation(
             rule.id,
-            log.get_original_path(match.node.body, match.field),
-            match.message,
-            match.node.identifier,
+            log.get_original_path(finding.node.body, finding.field),
+            finding.message,
+            finding.node.identifier,
         )
         for rule in RULES
         if rule.find and rule.id in rules
-        for match in rule.find(index)
+        for finding in rule.find(index)
     ]
     package.deduplicate()
-    remaining = _find_unrepaired_problems(package) if problems else []
+    unrepairable = _find_unrepairable_problems(package) if problems else []
     if SCHEMA.id in rules:
-        findings += _report_schema_problems(problems, remaining)
+        violations += _report_schema_problems(problems, unrepairable)
     if NONSTANDARD_NAME.id in rules:
-        findings += _report_nonstandard_spellings(log, problems)
+        violations += _report_nonstandard_spellings(log, problems)
     document = index.document
+    repairs = _explain_repairs(log, violations, unrepairable)
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _add_positions(body.decode(), findings, _explain_repairs(log, findings, remaining)),
+        _build_violations(body.decode(), violations, repairs),
     )
 
 
 def _find_schema_problems(body: bytes) -> list[Problem]:
-    """Return the schema violations in a package; duplicates are left to lint rules of their own."""
+    """Return the schema violations in a package; duplicates are left to separate lint rules."""
     try:
         parsed = parse_json_body(NamedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
@@ -133,77 +135,82 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
     ]
 
 
-def _find_ignored_nulls(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that import ignores although the standard forbids it."""
+def _find_ignored_nulls(log: RepairLogWithKinds, problems: list[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each null that an import ignores although the standard forbids it."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
             yield Problem(path=path, message=NULL)
 
 
-def _find_unrepaired_problems(package: RepairedPackage) -> list[Problem]:
+def _find_unrepairable_problems(package: RepairedPackage) -> list[Problem]:
     """Return the problems that repair cannot fix, with their paths in the original file."""
     return [package.locate_in_original(problem) for problem in _find_schema_problems(package.json)]
 
 
-def _report_schema_problems(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
-    """Yield a finding for each problem of the file and each that only a repair uncovered."""
+def _report_schema_problems(
+    problems: list[Problem], unrepairable: list[Problem]
+) -> Iterator[UnlocatedViolation]:
+    """Yield a violation for each schema problem in the file.
+
+    The unrepairable problems include some that become visible only after a repair.
+    """
     reported = {problem["path"] for problem in problems}
-    uncovered = [problem for problem in remaining if problem["path"] not in reported]
+    uncovered = [problem for problem in unrepairable if problem["path"] not in reported]
     for problem in (*problems, *uncovered):
-        yield Finding(SCHEMA.id, problem["path"], problem["message"])
+        yield UnlocatedViolation(SCHEMA.id, problem["path"], problem["message"])
 
 
 def _report_nonstandard_spellings(
-    log: DetailedRepairLog, problems: list[Problem]
-) -> Iterator[Finding]:
+    log: RepairLogWithKinds, problems: list[Problem]
+) -> Iterator[UnlocatedViolation]:
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind in NONSTANDARD and path not in reported:
-            yield Finding(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
+            yield UnlocatedViolation(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _add_positions(
-    text: str, findings: list[Finding], repairs: dict[Finding, str]
+def _build_violations(
+    text: str, violations: list[UnlocatedViolation], repairs: dict[UnlocatedViolation, str]
 ) -> list[Violation]:
-    """Return the findings as violations with line and column, sorted by their place in the file."""
-    positions = JsonPositions(text, {finding.path for finding in findings})
-    violations = [
+    """Return the violations with line, column and repair, sorted by their position in the file."""
+    positions = JsonPositions(text, {violation.path for violation in violations})
+    located = [
         Violation(
-            finding.rule,
-            BY_ID[finding.rule].severity,
-            finding.message,
-            finding.path,
-            *positions.locate(finding.path),
-            identifier=finding.identifier,
-            repair=repairs.get(finding),
+            violation.rule,
+            BY_ID[violation.rule].severity,
+            violation.message,
+            violation.path,
+            *positions.locate(violation.path),
+            identifier=violation.identifier,
+            repair=repairs.get(violation),
         )
-        for finding in findings
+        for violation in violations
     ]
-    return sorted(violations, key=lambda violation: (violation.line, violation.column))
+    return sorted(located, key=lambda violation: (violation.line, violation.column))
 
 
 def _explain_repairs(
-    log: DetailedRepairLog, findings: list[Finding], remaining: list[Problem]
-) -> dict[Finding, str]:
-    """Return a sentence that describes the repair of each finding that import would repair."""
-    refused = {problem["path"] for problem in remaining}
+    log: RepairLogWithKinds, violations: list[UnlocatedViolation], unrepairable: list[Problem]
+) -> dict[UnlocatedViolation, str]:
+    """Return a sentence that explains the repair of each violation that an import would repair."""
+    refused = {problem["path"] for problem in unrepairable}
     refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
     repairs = {}
-    for finding in findings:
-        kind = log.kinds.get(finding.path)
-        if finding.rule == SCHEMA.id and finding.path not in refused:
-            repairs[finding] = EXPLANATIONS[kind] if kind else REPAIRED
-        elif finding.rule == NONSTANDARD_NAME.id and kind:
-            repairs[finding] = EXPLANATIONS[kind]
-        elif finding.rule in DUPLICATE_RULES:
-            kind = log.kinds.get(finding.path.removesuffix(".identifier"), "")
+    for violation in violations:
+        kind = log.kinds.get(violation.path)
+        if violation.rule == SCHEMA.id and violation.path not in refused:
+            repairs[violation] = EXPLANATIONS[kind] if kind else REPAIRED
+        elif violation.rule == NONSTANDARD_NAME.id and kind:
+            repairs[violation] = EXPLANATIONS[kind]
+        elif violation.rule in DUPLICATE_RULES:
+            kind = log.kinds.get(violation.path.removesuffix(".identifier"), "")
             if kind.startswith("duplicate-"):
-                repairs[finding] = EXPLANATIONS[kind]
+                repairs[violation] = EXPLANATIONS[kind]
     return repairs
 
 
-def _create_json_violation(error: BadRequest) -> Violation:
+def _build_json_violation(error: BadRequest) -> Violation:
     position = JSON_ERROR_POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
     message = error.description.replace("the body", "the file", 1)

@@ -24,7 +24,7 @@ POSITION = re.compile(r"(?<=\[)\d+(?=\])|(?<=\b(?:line|cell) )\w+|(?<=\brow )\d+
 
 
 @dataclass(frozen=True)
-class SourceResult:
+class SourceLintResult:
     """The violations in one source (a file or URL), or the reason why the source is unreadable."""
 
     source: str
@@ -39,20 +39,19 @@ class SourceResult:
 def strip_indexes_from_path(path: str) -> str:
     """Return a path without indexes, so that similar violations can be grouped.
 
-    ``CFItems[3].uri`` becomes ``CFItems[].uri``; the numbers of rows, lines and cells are removed,
-    too.
+    ``CFItems[3].uri`` becomes ``CFItems[].uri``. Row, line and cell numbers are also removed.
     """
     return POSITION.sub("", path)
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
-    """Return the number of violations of each severity; a severity without any has 0."""
+    """Return the number of violations of each severity, including severities that do not occur."""
     counts = Counter(violation.severity for violation in violations)
     return {severity: counts[severity] for severity in SEVERITIES}
 
 
-def format_json(results: Sequence[SourceResult]) -> bytes:
-    """Format a lint report as JSON, with the structure that docs/guides/lint.md describes."""
+def format_json(results: Sequence[SourceLintResult]) -> bytes:
+    """Format a lint report as JSON; docs/guides/lint.md describes its structure."""
     violations = [violation for result in results for violation in result.violations]
     violated = {violation.rule for violation in violations}
     body: dict[str, Any] = {
@@ -67,14 +66,14 @@ def format_json(results: Sequence[SourceResult]) -> bytes:
     return to_json(body, indent=2) + b"\n"
 
 
-def format_text(results: Sequence[SourceResult], *, width: int | None, everything: bool) -> bytes:
+def format_text(results: Sequence[SourceLintResult], *, width: int | None, show_all: bool) -> bytes:
     """Format a lint report as text: for each source, its violated rules with examples.
 
-    The most severe rules come first, each with five examples, or with all violations if
-    ``everything`` is True. Lines are wrapped to ``width`` columns unless it is None. Sources that
-    could not be read are left out.
+    The most severe rules come first, each with at most five examples, or with all violations if
+    ``show_all`` is True. Lines are wrapped to ``width`` columns unless it is None. Unreadable
+    sources are left out.
     """
-    lines = [line for one in results for line in _format_result(one, everything=everything)]
+    lines = [line for one in results for line in _format_result(one, show_all=show_all)]
     if width:
         lines = [part for line in lines for part in _wrap_line(line, width)]
     # File names are bytes, so that a path may contain what no encoding has.
@@ -92,7 +91,7 @@ def _wrap_line(line: str, width: int) -> list[str]:
     )
 
 
-def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
+def _format_result(result: SourceLintResult, *, show_all: bool) -> Iterator[str]:
     if result.reason is not None:
         return
     counts = count_severities(result.violations).items()
@@ -106,16 +105,16 @@ def _format_result(result: SourceResult, *, everything: bool) -> Iterator[str]:
     for rule in RULES:
         if violations := by_rule[rule.id]:
             yield f"  {rule.severity} {rule.id} ({len(violations):,}): {rule.explanation}"
-            lines = _format_examples(violations, everything=everything)
+            lines = _format_examples(violations, show_all=show_all)
             yield from (f"    {line}" for line in lines)
 
 
-def _format_examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
-    """Yield the lines of text for all violations of a rule, or for five different examples.
+def _format_examples(violations: list[Violation], *, show_all: bool) -> Iterator[str]:
+    """Yield a line for each violation of a rule, or for up to five examples unless ``show_all``.
 
     An example represents all violations with the same message and similar paths.
     """
-    if everything:
+    if show_all:
         yield from (_format_violation(violation, 0) for violation in violations)
         return
     similar: dict[tuple[str, str], list[Violation]] = defaultdict(list)

@@ -22,7 +22,7 @@ CHILD_OF = "isChildOf"
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """An entity of the linted package, for example a CFItem, as a node of the graph."""
+    """An entity of the linted package, for example a CFItem, as a node in the association graph."""
 
     kind: str
     path: str
@@ -79,7 +79,7 @@ def get_objects(body: Json, name: str) -> list[Json]:
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
-    """Return the identifiers in the field ``name``, which may hold an array or a single link."""
+    """Return the identifiers of the links in the field ``name``, an array of links or one link."""
     # Without the helpers above: this runs four times for each association of a package.
     value = body.get(name)
     links = value if isinstance(value, list) else (value,)
@@ -93,11 +93,11 @@ def get_standard_class_name(schema: type[Entity]) -> str:
 
 
 class PackageIndex:
-    """Looks up the entities of a package by class, by identifier and by place in the tree.
+    """Looks up the entities of a package by class, by identifier and by position in the tree.
 
-    If several entities share an identifier, ``by_identifier`` contains the first. By default, edges
-    are made from the associations in ``nodes``; pass ``edges`` if ``nodes`` contains no
-    associations.
+    ``nodes`` are the entities. ``edges`` are the associations between them, by default made from
+    the CFAssociation nodes. If several entities share an identifier, ``by_identifier`` contains the
+    first.
     """
 
     def __init__(self, nodes: list[Node], edges: list[Edge] | None = None) -> None:
@@ -111,8 +111,8 @@ class PackageIndex:
             if node.identifier is not None:
                 self.by_identifier.setdefault(node.identifier, node)
 
-    def get_nodes_of_kind(self, *kinds: str) -> list[Node]:
-        """Return all entities of the given classes, such as ``"CFItem"``."""
+    def get_nodes_by_kind(self, *kinds: str) -> list[Node]:
+        """Return all nodes whose entities have one of the given classes, such as ``"CFItem"``."""
         return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
     @property
@@ -123,7 +123,7 @@ class PackageIndex:
     @property
     def definitions(self) -> list[Node]:
         """All entities in CFDefinitions: concepts, subjects, licenses, item types and groupings."""
-        return self.get_nodes_of_kind(*(resource.name for resource in DEFINITIONS))
+        return self.get_nodes_by_kind(*(resource.name for resource in DEFINITIONS))
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -131,7 +131,7 @@ class PackageIndex:
         return list(self._edges())
 
     def _edges(self) -> Iterator[Edge]:
-        for node in self.get_nodes_of_kind("CFAssociation"):
+        for node in self.get_nodes_by_kind("CFAssociation"):
             origins, destinations = (
                 get_link_identifiers(node.body, f"{end}NodeURI")
                 for end in ("origin", "destination")
@@ -156,9 +156,9 @@ class PackageIndex:
         return _group_by("destination", self.tree_edges)
 
     @cached_property
-    def tree_nodes(self) -> set[str]:
-        """The identifiers of all entities that may be in the tree: the document and the items."""
-        nodes = self.get_nodes_of_kind("CFDocument", "CFItem")
+    def tree_node_identifiers(self) -> set[str]:
+        """The identifiers of all entities that can be in the tree: the document and the items."""
+        nodes = self.get_nodes_by_kind("CFDocument", "CFItem")
         return {node.identifier for node in nodes if node.identifier is not None}
 
     def format_label(self, identifier: str) -> str:

@@ -46,7 +46,7 @@ class JsonPositions:
         self._record_offsets("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """Return the line and column of the value at a path, or of the closest value around it."""
+        """Return the line and column of the value at a path, or of the value enclosing it."""
         candidates = (path, *iter_ancestor_paths(path))
         return self.get_line_and_column(
             next(self._offsets[p] for p in candidates if p in self._offsets)
@@ -62,9 +62,10 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record where the selected paths begin in the value at offset ``start``.
+        """Record the offset of each requested path in the value at ``path``, starting at ``start``.
 
-        Returns the offset of the end of the value.
+        Calls itself for objects and arrays that contain such paths. Returns the offset of the
+        value's end.
         """
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":

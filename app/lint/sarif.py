@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from .. import __version__
-from .output import SourceResult, strip_indexes_from_path
+from .output import SourceLintResult, strip_indexes_from_path
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Rule, Violation
 
@@ -26,28 +26,28 @@ RULE_INDEXES = {rule.id: index for index, rule in enumerate(RULES)}
 Json: TypeAlias = dict[str, Any]
 
 
-def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
+def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> bytes:
     """Format a lint report as a SARIF 2.1.0 file with a single run.
 
-    It contains the 25,000 most severe violations, or all of them if ``everything`` is True.
+    It contains the 25,000 most severe violations, or all of them if ``show_all`` is True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
-    shown = located if everything else _select_most_severe(located)
+    shown = located if show_all else _select_most_severe(located)
     unread = [result for result in results if result.reason is not None]
-    notices = [_create_notice("error", f"{result.source}: {result.reason}") for result in unread]
+    notices = [_build_notice("error", f"{result.source}: {result.reason}") for result in unread]
     if len(shown) < len(located):
         text = (
             f"the {len(shown):,} most severe of {len(located):,} results; --all writes all of them"
         )
-        notices.append(_create_notice("warning", text))
+        notices.append(_build_notice("warning", text))
     run = {
-        "tool": {"driver": _create_driver()},
+        "tool": {"driver": _build_driver()},
         "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notices}],
         "artifacts": [
-            {"location": {"uri": _create_uri(source)}}
+            {"location": {"uri": _build_uri(source)}}
             for source in dict.fromkeys(result.source for result in results)
         ],
-        "results": _create_results(shown),
+        "results": _build_results(shown),
         "columnKind": "unicodeCodePoints",
     }
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
@@ -57,19 +57,19 @@ def _select_most_severe(located: list[tuple[str, Violation]]) -> list[tuple[str,
     return sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))[:MAX_RESULTS]
 
 
-def _create_notice(level: str, text: str) -> Json:
+def _build_notice(level: str, text: str) -> Json:
     return {"level": level, "message": {"text": text}}
 
 
-def _create_driver() -> Json:
+def _build_driver() -> Json:
     return {
         "name": "case-server check",
         "semanticVersion": __version__,
-        "rules": [_create_rule(rule) for rule in RULES],
+        "rules": [_build_rule(rule) for rule in RULES],
     }
 
 
-def _create_rule(rule: Rule) -> Json:
+def _build_rule(rule: Rule) -> Json:
     description = f"{rule.explanation} In the CASE standard: {rule.standard}."
     return {
         "id": rule.id,
@@ -79,20 +79,17 @@ def _create_rule(rule: Rule) -> Json:
         "help": {"text": description},
         "helpUri": rule.url,
         "defaultConfiguration": {"level": rule.severity},
-        "properties": {
-            "tags": ["case"],
-            "problem.severity": PROBLEM_SEVERITIES[rule.severity],
-        },
+        "properties": {"tags": ["case"], "problem.severity": PROBLEM_SEVERITIES[rule.severity]},
     }
 
 
-def _create_results(located: list[tuple[str, Violation]]) -> list[Json]:
+def _build_results(located: list[tuple[str, Violation]]) -> list[Json]:
     counts: Counter[str] = Counter()
     results = []
     for source, violation in located:
         fingerprint = _compute_fingerprint(source, violation)
         counts[fingerprint] += 1
-        results.append(_create_result(source, violation, f"{fingerprint}:{counts[fingerprint]}"))
+        results.append(_build_result(source, violation, f"{fingerprint}:{counts[fingerprint]}"))
     return results
 
 
@@ -111,14 +108,14 @@ def _compute_fingerprint(source: str, violation: Violation) -> str:
     return sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def _create_result(source: str, violation: Violation, fingerprint: str) -> Json:
+def _build_result(source: str, violation: Violation, fingerprint: str) -> Json:
     path = violation.path or "the file"
     repair = f" Import: {violation.repair}" if violation.repair else ""
     region = {"startLine": violation.line}
     if not violation.in_table:  # columns of SARIF count characters
         region["startColumn"] = violation.column
     location: Json = {
-        "physicalLocation": {"artifactLocation": {"uri": _create_uri(source)}, "region": region}
+        "physicalLocation": {"artifactLocation": {"uri": _build_uri(source)}, "region": region}
     }
     if violation.path:
         location["logicalLocations"] = [{"fullyQualifiedName": violation.path}]
@@ -132,7 +129,7 @@ def _create_result(source: str, violation: Violation, fingerprint: str) -> Json:
     }
 
 
-def _create_uri(source: str) -> str:
+def _build_uri(source: str) -> str:
     """Return the URI of a source; for a file below the current folder, it is a relative URI."""
     if source.startswith(("http://", "https://")):
         return source

@@ -17,7 +17,7 @@ MAX_EXAMPLES_PER_RULE = 5
 
 @dataclass(frozen=True)
 class StructuralWarning:
-    """A warning of import that a package violates a rule about the tree, with examples."""
+    """An import warning that a package violates a lint rule about the tree, with examples."""
 
     rule: str
     explanation: str
@@ -30,8 +30,8 @@ class _Link(msgspec.Struct, gc=False):
     identifier: str
 
 
-class _IndexedFields(msgspec.Struct, gc=False):
-    """The fields of a stored entity that the rules about the tree and their messages read.
+class _TreeFields(msgspec.Struct, gc=False):
+    """The fields of an entity's stored JSON that the lint rules about the tree need.
 
     Decoding only these takes a third of the time that decoding the whole entity takes.
     """
@@ -44,7 +44,7 @@ class _IndexedFields(msgspec.Struct, gc=False):
     destinationNodeURI: _Link | None = None  # noqa: N815  the standard's name
 
 
-_DECODER = msgspec.json.Decoder(_IndexedFields)
+_DECODER = msgspec.json.Decoder(_TreeFields)
 
 
 def find_structural_violations(package: Package) -> list[StructuralWarning]:
@@ -55,15 +55,15 @@ def find_structural_violations(package: Package) -> list[StructuralWarning]:
 
 def _apply_rule(rule: Rule, index: PackageIndex) -> StructuralWarning | None:
     assert rule.find
-    matches = list(rule.find(index))
-    if not matches:
+    findings = list(rule.find(index))
+    if not findings:
         return None
-    examples = [f"{match.node.path}: {match.message}" for match in matches[:MAX_EXAMPLES_PER_RULE]]
-    return StructuralWarning(rule.id, rule.explanation, len(matches), examples)
+    examples = [f"{node.path}: {message}" for node, _, message in findings[:MAX_EXAMPLES_PER_RULE]]
+    return StructuralWarning(rule.id, rule.explanation, len(findings), examples)
 
 
 def _build_index(package: Package) -> PackageIndex:
-    """Index the document, items and isChildOf associations, the only ones that these rules read."""
+    """Index the document, items and isChildOf associations, which are all that these rules need."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

@@ -15,7 +15,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Most severe first."""
 
 
-class Match(NamedTuple):
+class Finding(NamedTuple):
     """What a rule found: an entity, the field that is wrong ("" for the whole entity), and why."""
 
     node: Node
@@ -32,7 +32,7 @@ class Rule(NamedTuple):
     """One sentence: what the rule finds, and why that is bad."""
     standard: str
     """The class, field or chapter of the CASE standard that the rule is about."""
-    find: Callable[[PackageIndex], Iterator[Match]] | None = None
+    find: Callable[[PackageIndex], Iterator[Finding]] | None = None
     """None for rules that the reader applies, before the package is indexed."""
 
     @property
@@ -48,7 +48,7 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Violation:
-    """A violation of a rule with its position in the file, as reports show it."""
+    """A violation of a rule with its position in the file, as shown in reports."""
 
     rule: str
     severity: Severity
@@ -72,7 +72,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class LintResult:
-    """The result of linting one package; the violations are in the order of the file."""
+    """The result of linting one package; the violations are in file order."""
 
     document: str | None
     """The identifier of the document."""

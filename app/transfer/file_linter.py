@@ -56,7 +56,7 @@ def lint_file(
         {*rules, SCHEMA.id},
         allow_dense=allow_dense or form in TABLES,
         options=options,
-        describe=file.describe,
+        describe_path=file.describe,
     )
     violations = [replace(each, path=file.describe(each.path)) for each in result.violations]
     violations += [

@@ -12,7 +12,7 @@ from support.factories import Body, package_with_every_class
 from support.selection import scale_examples
 
 from case_server.lint.linter import lint_package
-from case_server.lint.output import SourceResult, format_json, format_text
+from case_server.lint.output import SourceLintResult, format_json, format_text
 from case_server.lint.rules.catalog import BY_ID
 from case_server.lint.sarif import format_sarif
 
@@ -38,14 +38,14 @@ def lint_and_format(raw: bytes) -> None:
         assert violation.rule in BY_ID
         assert violation.line >= 1
         assert violation.column >= 1
-    result = SourceResult("x.json", checked.document, checked.title, checked.violations)
+    result = SourceLintResult("x.json", checked.document, checked.title, checked.violations)
     assert len(json.loads(format_json([result]))["sources"][0]["violations"]) == len(
         checked.violations
     )
-    assert len(json.loads(format_sarif([result], everything=True))["runs"][0]["results"]) == len(
+    assert len(json.loads(format_sarif([result], show_all=True))["runs"][0]["results"]) == len(
         checked.violations
     )
-    format_text([result], width=40, everything=True).decode()
+    format_text([result], width=40, show_all=True).decode()
 
 
 @given(ANY)

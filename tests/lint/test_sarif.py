@@ -14,7 +14,7 @@ from support.live_server import run_command_in_process as run
 
 from case_server import DOCUMENTATION_URL
 from case_server.lint.linter import lint_package
-from case_server.lint.output import SourceResult
+from case_server.lint.output import SourceLintResult
 from case_server.lint.rules.catalog import RULES
 from case_server.lint.sarif import MAX_RESULTS, format_sarif
 from case_server.lint.violation import SEVERITIES
@@ -135,8 +135,8 @@ def test_sarif_paths_are_relative_to_working_directory(
     monkeypatch.chdir(tmp_path)
     found = lint_package(json.dumps(build_flawed_package()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
-    results = [SourceResult(name, violations=found) for name in names]
-    log = json.loads(format_sarif(results, everything=True))
+    results = [SourceLintResult(name, violations=found) for name in names]
+    log = json.loads(format_sarif(results, show_all=True))
     uris = [one["location"]["uri"] for one in log["runs"][0]["artifacts"]]
     assert uris == ["some/%C3%A4%20b.json", "c.json", "stdin", "https://x.test/p?q=1"]
 
@@ -145,15 +145,13 @@ def test_sarif_is_limited_to_what_github_reads(tmp_path: Path) -> None:
     body = build_flawed_package()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
     found = lint_package(json.dumps(body).encode()).violations
-    results = [SourceResult("x.json", violations=found)]
-    log = json.loads(format_sarif(results, everything=False))["runs"][0]
+    results = [SourceLintResult("x.json", violations=found)]
+    log = json.loads(format_sarif(results, show_all=False))["runs"][0]
     assert len(log["results"]) == MAX_RESULTS < len(found)
     assert {one["level"] for one in log["results"]} == {"error"}
     (notice,) = log["invocations"][0]["toolExecutionNotifications"]
     assert f"{len(found):,}" in notice["message"]["text"]
-    assert len(json.loads(format_sarif(results, everything=True))["runs"][0]["results"]) == len(
-        found
-    )
+    assert len(json.loads(format_sarif(results, show_all=True))["runs"][0]["results"]) == len(found)
 
 
 def test_sarif_reports_unreadable_sources(tmp_path: Path) -> None:
@@ -165,10 +163,10 @@ def test_sarif_reports_unreadable_sources(tmp_path: Path) -> None:
 
 def test_fingerprints_do_not_depend_on_other_violations() -> None:
     def fingerprints(body: Body) -> set[str]:
-        result = SourceResult(
+        result = SourceLintResult(
             "x.json", violations=lint_package(json.dumps(body).encode()).violations
         )
-        log = json.loads(format_sarif([result], everything=True))
+        log = json.loads(format_sarif([result], show_all=True))
         return {
             one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
         }

@@ -70,7 +70,7 @@ RULES = (
         "warning",
         "An isChildOf association refers to a node outside the package, so its branch is lost.",
         "CFAssociation.associationType, isChildOf",
-        tree.find_unknown_parents,
+        tree.find_dangling_tree_edges,
     ),
     Rule(
         "orphan",
@@ -154,7 +154,7 @@ RULES = (
         "note",
         "A link refers to a definition that CFDefinitions lacks; servers create it from the link.",
         "CFPackage.CFDefinitions",
-        references.find_undefined_links,
+        references.find_links_to_missing_definitions,
     ),
     Rule(
         "unused-definition",
@@ -175,7 +175,7 @@ RULES = (
         "note",
         "The uri does not contain the identifier, so it may be that of another entity.",
         "uri",
-        fields.find_uris_without_identifier,
+        fields.find_uri_mismatches,
     ),
     Rule(
         "missing-sequence-number",

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from ...exceptions import CONFORMANT_UUID_PATTERN
 from ...repair.fixes import UUID
 from ..package_index import Node, PackageIndex, get_string, get_strings
-from ..violation import Match
+from ..violation import Finding
 
 EDUCATION_LEVELS = frozenset(
     [
@@ -58,12 +58,14 @@ LANGUAGE = re.compile(
 because no longer one was ever registered."""
 
 
-def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Match]:
-    """Find identifiers that are not UUIDs in the notation that the standard requires."""
+def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Finding]:
+    """Find identifiers that are not UUIDs in the format required by the standard."""
     for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
-            yield Match(node, "identifier", f"{identifier!r} {_explain_nonconformity(identifier)}")
+            yield Finding(
+                node, "identifier", f"{identifier!r} {_explain_nonconformity(identifier)}"
+            )
 
 
 def _explain_nonconformity(identifier: str) -> str:
@@ -74,7 +76,7 @@ def _explain_nonconformity(identifier: str) -> str:
     return "is a UUID, but not of versions 1 to 5, which the standard requires"
 
 
-def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
     """Find entities whose identifier an earlier entity of the package already has."""
     for node in index.nodes:
         if node.identifier is None:
@@ -82,10 +84,10 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
         first = index.by_identifier[node.identifier]
         if first is not node:
             message = f"{node.identifier} is already the identifier of {first.path}"
-            yield Match(node, "identifier", message)
+            yield Finding(node, "identifier", message)
 
 
-def find_duplicate_associations(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
     """Find associations that repeat the type, origin and destination of an earlier one.
 
     Two associations that also share their identifier are left to ``find_duplicate_identifiers``.
@@ -95,42 +97,42 @@ def find_duplicate_associations(index: PackageIndex) -> Iterator[Match]:
         first = seen.setdefault((edge.origin, edge.destination, edge.type), edge.node)
         if first.identifier != edge.node.identifier:
             message = f"has the origin, destination and type of {first.path}"
-            yield Match(edge.node, "", message)
+            yield Finding(edge.node, "", message)
 
 
-def find_uris_without_identifier(index: PackageIndex) -> Iterator[Match]:
+def find_uri_mismatches(index: PackageIndex) -> Iterator[Finding]:
     """Find entities whose ``uri`` does not contain their identifier."""
     for node in index.nodes:
         uri, identifier = get_string(node.body, "uri"), node.identifier
         if uri and identifier and identifier.casefold() not in unquote(uri).casefold():
-            yield Match(node, "uri", f"{uri} does not contain the identifier {identifier}")
+            yield Finding(node, "uri", f"{uri} does not contain the identifier {identifier}")
 
 
-def find_duplicate_codes(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_codes(index: PackageIndex) -> Iterator[Finding]:
     """Find items whose code (humanCodingScheme) an earlier item already has."""
     first: dict[str, Node] = {}
-    for item in index.get_nodes_of_kind("CFItem"):
+    for item in index.get_nodes_by_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
         other = first.setdefault(code, item)
         # Items with the same identifier violate another rule.
         if code and other.identifier != item.identifier:
-            yield Match(item, "humanCodingScheme", f"{code} is also the code of {other.path}")
+            yield Finding(item, "humanCodingScheme", f"{code} is also the code of {other.path}")
 
 
-def find_empty_statements(index: PackageIndex) -> Iterator[Match]:
-    """Find items whose fullStatement is empty or consists of spaces."""
-    for item in index.get_nodes_of_kind("CFItem"):
+def find_empty_statements(index: PackageIndex) -> Iterator[Finding]:
+    """Find items whose fullStatement is empty or consists only of whitespace."""
+    for item in index.get_nodes_by_kind("CFItem"):
         statement = get_string(item.body, "fullStatement")
         if statement is not None and not statement.strip():
-            yield Match(item, "fullStatement", "is empty")
+            yield Finding(item, "fullStatement", "is empty")
 
 
-def find_invalid_date_ranges(index: PackageIndex) -> Iterator[Match]:
+def find_invalid_date_ranges(index: PackageIndex) -> Iterator[Finding]:
     """Find documents and items whose statusEndDate is before their statusStartDate."""
-    for node in index.get_nodes_of_kind("CFDocument", "CFItem"):
+    for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
         start, end = (_parse_date(node, f"status{name}Date") for name in ("Start", "End"))
         if start and end and start > end:
-            yield Match(node, "statusEndDate", f"{end} is before statusStartDate, {start}")
+            yield Finding(node, "statusEndDate", f"{end} is before statusStartDate, {start}")
 
 
 def _parse_date(node: Node, field: str) -> date | None:
@@ -140,28 +142,28 @@ def _parse_date(node: Node, field: str) -> date | None:
         return None
 
 
-def find_invalid_languages(index: PackageIndex) -> Iterator[Match]:
+def find_invalid_languages(index: PackageIndex) -> Iterator[Finding]:
     """Find values of ``language`` that are not BCP 47 tags; each value is reported once."""
-    for node, value, count in _count_distinct_values(index, "language"):
+    for node, value, count in _group_by_value(index, "language"):
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
             message = f"{value!r} is not a language tag such as en or en-US{_format_count(count)}"
-            yield Match(node, "language", message)
+            yield Finding(node, "language", message)
 
 
-def find_unknown_education_levels(index: PackageIndex) -> Iterator[Match]:
+def find_unknown_education_levels(index: PackageIndex) -> Iterator[Finding]:
     """Find values of educationLevel that are not CEDS codes; each value is reported once."""
-    for node, value, count in _count_distinct_values(index, "educationLevel"):
+    for node, value, count in _group_by_value(index, "educationLevel"):
         if value not in EDUCATION_LEVELS:
             message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(count)}"
-            yield Match(node, "educationLevel", message)
+            yield Finding(node, "educationLevel", message)
 
 
-def _count_distinct_values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
+def _group_by_value(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
     """Yield (first entity, value, number of entities) for each distinct value of a field."""
     first: dict[str, Node] = {}
     counts: Counter[str] = Counter()
-    for node in index.get_nodes_of_kind("CFDocument", "CFItem"):
+    for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
         for value in get_strings(node.body, field):
             first.setdefault(value, node)
             counts[value] += 1

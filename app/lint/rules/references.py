@@ -16,7 +16,7 @@ from ..package_index import (
     get_string,
     get_strings,
 )
-from ..violation import Match
+from ..violation import Finding
 
 LINK_FIELDS = {
     "CFItemTypeURI": ITEM_TYPES.name,
@@ -42,10 +42,10 @@ REDUNDANT_LINK_FIELDS = {
 """Links that only stand-alone entities have (CASE 1.1 binding, CFPckg classes)."""
 
 
-def find_external_references(index: PackageIndex) -> Iterator[Match]:
+def find_external_references(index: PackageIndex) -> Iterator[Finding]:
     """Find associations with an origin or destination outside the package.
 
-    Those of the type isChildOf are left to ``find_unknown_parents``.
+    ``find_dangling_tree_edges`` finds such isChildOf associations.
     """
     for edge in index.edges:
         for field, end in (
@@ -55,14 +55,16 @@ def find_external_references(index: PackageIndex) -> Iterator[Match]:
             (link,) = get_objects(edge.node.body, field)[:1]
             is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
             if edge.type != CHILD_OF and end not in index.by_identifier and not is_foreign:
-                yield Match(edge.node, field, f"no entity of this package has the identifier {end}")
+                yield Finding(
+                    edge.node, field, f"no entity of this package has the identifier {end}"
+                )
 
 
-def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
+def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
     """Find links to definitions that are not in the package; report each definition once."""
     first: dict[tuple[str, str], Node] = {}
     counts: Counter[tuple[str, str]] = Counter()
-    for node in index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation"):
+    for node in index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation"):
         for field in LINK_FIELDS.keys() & node.body.keys():
             for identifier in get_link_identifiers(node.body, field):
                 if identifier not in index.by_identifier:
@@ -72,15 +74,15 @@ def find_undefined_links(index: PackageIndex) -> Iterator[Match]:
         count = counts[field, identifier]
         links = f"{count:,} {'links refer' if count > 1 else 'link refers'} to it"
         message = f"CFDefinitions has no {LINK_FIELDS[field]} {identifier}; {links}"
-        yield Match(node, field, message)
+        yield Finding(node, field, message)
 
 
-def find_unused_definitions(index: PackageIndex) -> Iterator[Match]:
-    """Find definitions to which no entity refers.
+def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
+    """Find definitions that no entity refers to.
 
     A definition also counts as used if a definition below it in the hierarchy is used.
     """
-    users = index.get_nodes_of_kind("CFDocument", "CFItem", "CFAssociation")
+    users = index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation")
     linked = {
         identifier
         for node in users
@@ -95,11 +97,11 @@ def find_unused_definitions(index: PackageIndex) -> Iterator[Match]:
     }
     used = [one for one in index.definitions if one.identifier in linked or _get_names(one) & named]
     used_ids = {id(one) for one in used}
-    parent_codes = {(one.kind, code) for one in used for code in _get_parent_codes(one.body)}
+    parent_codes = {(one.kind, code) for one in used for code in _get_ancestor_codes(one.body)}
     for one in index.definitions:
         code = get_string(one.body, "hierarchyCode") or None
         if id(one) not in used_ids and (one.kind, code) not in parent_codes:
-            yield Match(one, "", f"nothing refers to the {one.kind} {_format_title(one)}")
+            yield Finding(one, "", f"nothing refers to the {one.kind} {_format_title(one)}")
 
 
 def _get_names(definition: Node) -> set[tuple[str, str]]:
@@ -108,8 +110,8 @@ def _get_names(definition: Node) -> set[tuple[str, str]]:
     return {(definition.kind, name) for name in names if name}
 
 
-def _get_parent_codes(body: Json) -> list[str]:
-    """Return the hierarchy codes of the definitions above one: ``A`` and ``A.1`` for ``A.1.b``."""
+def _get_ancestor_codes(body: Json) -> list[str]:
+    """Return the hierarchy codes of a definition's ancestors: ``A`` and ``A.1`` for ``A.1.b``."""
     code = get_string(body, "hierarchyCode") or ""
     return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
 
@@ -118,50 +120,50 @@ def _format_title(definition: Node) -> str:
     return repr(get_string(definition.body, "title") or definition.identifier or "")
 
 
-def find_document_mismatches(index: PackageIndex) -> Iterator[Match]:
+def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
     """Find items and associations whose CFDocumentURI is not that of the package's document."""
     root = index.document
     for node in (
-        index.get_nodes_of_kind("CFItem", "CFAssociation") if root and root.identifier else ()
+        index.get_nodes_by_kind("CFItem", "CFAssociation") if root and root.identifier else ()
     ):
         for identifier in get_link_identifiers(node.body, "CFDocumentURI"):
             if root and identifier != root.identifier:
                 message = f"refers to the document {identifier}, but this is {root.identifier}"
-                yield Match(node, "CFDocumentURI", message)
+                yield Finding(node, "CFDocumentURI", message)
 
 
-def find_redundant_links(index: PackageIndex) -> Iterator[Match]:
-    """Find links of entities to the document or package that contains them anyway.
+def find_redundant_links(index: PackageIndex) -> Iterator[Finding]:
+    """Find links from entities to the document or package that contains them.
 
-    Each class of entities gives one match.
+    Reports one violation for each class of entities.
     """
     for kind, field in REDUNDANT_LINK_FIELDS.items():
-        nodes = [node for node in index.get_nodes_of_kind(kind) if field in node.body]
+        nodes = [node for node in index.get_nodes_by_kind(kind) if field in node.body]
         if nodes:
             message = f"{len(nodes):,} {kind} with a {field}, which is redundant in a package"
-            yield Match(nodes[0], field, message)
+            yield Finding(nodes[0], field, message)
 
 
-def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Match]:
+def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Finding]:
     """Find rubric criteria and levels that name the wrong parent or refer to an unknown item."""
     nodes = {
         id(node.body): node
-        for node in index.get_nodes_of_kind("CFRubricCriterion", "CFRubricCriterionLevel")
+        for node in index.get_nodes_by_kind("CFRubricCriterion", "CFRubricCriterionLevel")
     }
-    items = {node.identifier for node in index.get_nodes_of_kind("CFItem")}
-    for rubric in index.get_nodes_of_kind("CFRubric"):
+    items = {node.identifier for node in index.get_nodes_by_kind("CFItem")}
+    for rubric in index.get_nodes_by_kind("CFRubric"):
         for criterion in get_objects(rubric.body, "CFRubricCriteria"):
             node = nodes[id(criterion)]
             yield from _check_parent(node, "rubricId", rubric)
             for identifier in get_link_identifiers(criterion, "CFItemURI"):
                 if identifier not in items:
                     message = f"no item of this package has the identifier {identifier}"
-                    yield Match(node, "CFItemURI", message)
+                    yield Finding(node, "CFItemURI", message)
             for level in get_objects(criterion, "CFRubricCriterionLevels"):
                 yield from _check_parent(nodes[id(level)], "rubricCriterionId", node)
 
 
-def _check_parent(node: Node, field: str, parent: Node) -> Iterator[Match]:
+def _check_parent(node: Node, field: str, parent: Node) -> Iterator[Finding]:
     stated = get_string(node.body, field)
     if stated is not None and parent.identifier is not None and stated != parent.identifier:
-        yield Match(node, field, f"refers to {stated}, but is part of {parent.identifier}")
+        yield Finding(node, field, f"refers to {stated}, but is part of {parent.identifier}")

@@ -6,34 +6,34 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..package_index import CHILD_OF, Edge, PackageIndex, get_integer, get_string
-from ..violation import Match
+from ..violation import Finding
 
 MAX_LISTED_NODES = 8
 
 
-def find_self_associations(index: PackageIndex) -> Iterator[Match]:
+def find_self_associations(index: PackageIndex) -> Iterator[Finding]:
     """Find associations whose origin and destination are the same node."""
     for edge in index.edges:
         if edge.origin == edge.destination:
             message = f"{edge.type} from {index.format_label(edge.origin)} to itself"
-            yield Match(edge.node, "destinationNodeURI", message)
+            yield Finding(edge.node, "destinationNodeURI", message)
 
 
-def find_documents_as_children(index: PackageIndex) -> Iterator[Match]:
-    """Find isChildOf associations that make the document, the root of the tree, a child."""
+def find_documents_as_children(index: PackageIndex) -> Iterator[Finding]:
+    """Find isChildOf associations that make the document, which is the tree's root, a child."""
     root = index.document
     for edge in index.edges_by_child.get((root and root.identifier) or "", []):
         message = (
             f"makes the document a child of {index.format_label(edge.destination)}; "
             "origin and destination may be swapped"
         )
-        yield Match(edge.node, "originNodeURI", message)
+        yield Finding(edge.node, "originNodeURI", message)
 
 
-def find_cycles(index: PackageIndex) -> Iterator[Match]:
-    """Find cycles of isChildOf associations; each match is an association that closes a cycle.
+def find_cycles(index: PackageIndex) -> Iterator[Finding]:
+    """Find cycles of isChildOf associations; report the association that closes each cycle.
 
-    This is a depth-first search from each child up to its parents.
+    This is a depth-first search from each child towards its ancestors.
     """
     done: set[str] = set()
     for start in index.edges_by_child:
@@ -51,7 +51,7 @@ def find_cycles(index: PackageIndex) -> Iterator[Match]:
             if node in depth:
                 assert edge
                 message = _describe_cycle(index, path[depth[node] :])
-                yield Match(edge.node, "destinationNodeURI", message)
+                yield Finding(edge.node, "destinationNodeURI", message)
             elif node not in done:
                 depth[node] = level
                 path.append(node)
@@ -67,38 +67,38 @@ def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
     return f"closes a cycle: {' > '.join([*labels, labels[0]])}"
 
 
-def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Match]:
+def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Finding]:
     """Find documents and items that are children of more than one parent."""
     for child, edges in index.edges_by_child.items():
         parents = list(dict.fromkeys(edge.destination for edge in edges))
         if len(parents) > 1 and child in index.by_identifier:
             labels = ", ".join(index.format_label(parent) for parent in parents[:MAX_LISTED_NODES])
             message = f"{index.format_label(child)} has {len(parents):,} parents: {labels}"
-            yield Match(index.by_identifier[child], "", message)
+            yield Finding(index.by_identifier[child], "", message)
 
 
-def find_orphans(index: PackageIndex) -> Iterator[Match]:
-    """Find items that are not the child of any node, so that tree views do not show them."""
-    for item in index.get_nodes_of_kind("CFItem"):
+def find_orphans(index: PackageIndex) -> Iterator[Finding]:
+    """Find items that are not the child of any node; tree views do not show them."""
+    for item in index.get_nodes_by_kind("CFItem"):
         if item.identifier is not None and item.identifier not in index.edges_by_child:
             count = len(index.edges_by_parent.get(item.identifier, []))
             noun = "child is" if count == 1 else "children are"
             below = f"; its {count:,} {noun} cut off from the document as well" if count else ""
-            yield Match(item, "", f"no {CHILD_OF} association starts at it{below}")
+            yield Finding(item, "", f"no {CHILD_OF} association starts at it{below}")
 
 
-def find_unknown_parents(index: PackageIndex) -> Iterator[Match]:
+def find_dangling_tree_edges(index: PackageIndex) -> Iterator[Finding]:
     """Find isChildOf associations whose child or parent is not in the package."""
     for edge in index.tree_edges:
-        if edge.origin not in index.tree_nodes:
+        if edge.origin not in index.tree_node_identifiers:
             message = f"no item of this package has the identifier {edge.origin}"
-            yield Match(edge.node, "originNodeURI", message)
-        if edge.destination not in index.tree_nodes:
+            yield Finding(edge.node, "originNodeURI", message)
+        if edge.destination not in index.tree_node_identifiers:
             message = f"neither the document nor an item has the identifier {edge.destination}"
-            yield Match(edge.node, "destinationNodeURI", message)
+            yield Finding(edge.node, "destinationNodeURI", message)
 
 
-def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
     """Find children of the same parent that have the same sequence number."""
     for parent, edges in index.edges_by_parent.items():
         by_number: dict[int, list[Edge]] = defaultdict(list)
@@ -110,11 +110,11 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
                 message = (
                     f"{len(tied):,} children of {index.format_label(parent)} have number {number}"
                 )
-                yield Match(tied[1].node, "sequenceNumber", message)
+                yield Finding(tied[1].node, "sequenceNumber", message)
 
 
-def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Find parents with children of which some have a sequence number and others have none."""
+def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
+    """Find parents only some of whose children have a sequence number."""
     for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
@@ -122,10 +122,10 @@ def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
                 f"{len(without):,} of the {len(edges):,} children of {index.format_label(parent)} "
                 "have no number"
             )
-            yield Match(without[0].node, "sequenceNumber", message)
+            yield Finding(without[0].node, "sequenceNumber", message)
 
 
-def find_duplicate_statements(index: PackageIndex) -> Iterator[Match]:
+def find_duplicate_statements(index: PackageIndex) -> Iterator[Finding]:
     """Find children of the same parent with the same statement, ignoring case and spaces."""
     for parent, edges in index.edges_by_parent.items():
         first: dict[str, str] = {}
@@ -136,4 +136,4 @@ def find_duplicate_statements(index: PackageIndex) -> Iterator[Match]:
             if item and folded and first.setdefault(folded, edge.origin) != edge.origin:
                 other = index.by_identifier[first[folded]].path
                 message = f"same statement as {other}, also a child of {index.format_label(parent)}"
-                yield Match(item, "fullStatement", message)
+                yield Finding(item, "fullStatement", message)
