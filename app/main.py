@@ -159,9 +159,9 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         if settings.web:
             await stack.enter_async_context(background_task(warm_up(web.load_templates)))
         if settings.test_mode:
-            from .testmode.namespaces import Namespaces  # noqa: PLC0415  only test mode needs it
+            from .testmode.namespaces import NamespaceRegistry  # noqa: PLC0415  only test mode needs it
 
-            namespaces = Namespaces.open(settings, open_app_state)
+            namespaces = NamespaceRegistry.open(settings, open_app_state)
             app.state.namespaces = await stack.enter_async_context(namespaces)
         else:
             database = await stack.enter_async_context(

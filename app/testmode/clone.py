@@ -26,17 +26,16 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class DatabaseProxy(Database):
-    """A ``Database`` that forwards everything to the clone that a namespace uses at present.
+    """A ``Database`` that forwards everything to the database clone a namespace currently uses.
 
-    For objects that outlive a clone and keep a reference to their database, such as the client
-    registry.
+    Objects that outlive a clone, such as the client registry, use it as their database.
     """
 
     def __init__(self, current: Database) -> None:
         self.current = current
 
     def __getattribute__(self, name: str) -> Any:
-        """Return an attribute of the current database, or that database itself for ``current``."""
+        """Return an attribute of the current clone; ``current`` returns the clone itself."""
         current = super().__getattribute__("current")
         return current if name == "current" else getattr(current, name)
 
@@ -57,7 +56,7 @@ class DatabaseClone:
         self._cloner, self._settings = cloner, settings
         self._stack = AsyncExitStack()
         self._database: Database | None = None
-        self._requests = 0
+        self._request_count = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -65,9 +64,9 @@ class DatabaseClone:
     async def create(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Copy the database ``template`` and connect to the copy.
+        """Copy the database ``template`` with ``cloner`` and return a clone connected to the copy.
 
-        Postgres requires that ``template`` has no connections meanwhile.
+        ``template`` must have no connections while Postgres copies it.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.connect()
@@ -77,7 +76,7 @@ class DatabaseClone:
     async def create_restorable(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Copy a database so that ``restore_baseline`` can undo later writes to the copy."""
+        """Copy a database like ``create``, and save a baseline for ``restore_baseline``."""
         clone = await cls.create(cloner, settings, template)
         await baseline.save_baseline(clone.database)
         return clone
@@ -91,7 +90,7 @@ class DatabaseClone:
     async def connect(self) -> None:
         """Open the connection pool, load the signing keys and create empty caches.
 
-        May be called again after ``disconnect``, which closes the pool and the response cache.
+        May be called again after ``close_connections``, which also closes the response cache.
         """
         settings = self._settings
         pool = Database.open(
@@ -113,42 +112,44 @@ class DatabaseClone:
         await self.response_cache.close()
 
     async def restore_baseline(self) -> None:
-        """Undo all writes since the clone was created; no request may be using it.
+        """Undo all writes since the clone was created; no request may use the clone meanwhile.
 
-        ETags and change-feed cursors that clients got before become invalid.
+        ETags and change-feed cursors that clients received earlier become invalid.
         """
         await self._close_cache()
         await baseline.restore_baseline(self.database)
         await self._load()
         self.is_written = False
 
-    async def disconnect(self) -> None:
-        """Close all connections to the clone, because Postgres copies only unused databases."""
+    async def close_connections(self) -> None:
+        """Close all connections, because Postgres copies only databases without connections."""
         await self._stack.aclose()
 
     def begin_request(self) -> None:
-        """Count a request that starts to use the clone; ``end_request`` must follow."""
-        self._requests += 1
+        """Increment the number of requests that use this clone; ``end_request`` must follow."""
+        self._request_count += 1
         self._idle.clear()
 
     def end_request(self) -> None:
-        """Stop counting a request, because it no longer uses the clone."""
-        self._requests -= 1
-        if not self._requests:
+        """Decrement the number of requests that use this clone."""
+        self._request_count -= 1
+        if not self._request_count:
             self._idle.set()
 
     async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
-        """Wait until no request uses the clone; raise ``Conflict`` if that takes too long.
-
-        ``seconds`` is the maximum.
-        """
+        """Wait up to ``seconds`` until no request uses the clone; then raise ``Conflict``."""
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:
-            raise Conflict(f"{self._requests} requests are still running; retry later") from error
+            raise Conflict(
+                f"{self._request_count} requests are still running; retry later"
+            ) from error
 
     async def drop(self) -> None:
-        """Close all connections and drop the database later, even if requests still use it."""
+        """Close all connections to the clone and schedule its database to be dropped.
+
+        Requests that still use the clone fail.
+        """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.disconnect(), CLOSE_TIMEOUT_SECONDS)
+            await asyncio.wait_for(self.close_connections(), CLOSE_TIMEOUT_SECONDS)
         self._cloner.drop_later(self.name)

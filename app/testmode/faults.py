@@ -114,12 +114,12 @@ class Fault(BaseModel):
         return self
 
     def get_response_fields(self) -> dict[str, Any]:
-        """Return the fields that describe the response, without those that select requests."""
+        """Return the fields that describe the faulty response, without the matching criteria."""
         return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
 
 
 class FaultRule:
-    """A fault to inject, with counts of the requests that matched it and those that got it."""
+    """A fault to inject, with counts of the requests it matched and was applied to."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -129,10 +129,10 @@ class FaultRule:
         nth = fault.nth
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
-    def should_apply(self, entry: LogEntry) -> bool:
-        """Return whether a request should get this fault; count the request if it matches.
+    def count_request(self, entry: LogEntry) -> bool:
+        """Count a request if it matches the fault; return whether the fault applies to the request.
 
-        A fault can be limited to some of the matching requests, such as the first two.
+        A fault can apply to some of the matching requests only, such as the first two.
         """
         if not self._filter.matches(entry):
             return False
@@ -150,18 +150,18 @@ class FaultRule:
         return {**fields, "matched": self.matched, "applied": self.applied}
 
 
-class FaultRules:
+class FaultList:
     """The faults of a test namespace, in order; a request gets the first that applies to it."""
 
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Replace all faults by new ones, which count matching requests from 0."""
+        """Replace all faults with new ones, whose counts of matching requests start at 0."""
         self.rules = [FaultRule(fault) for fault in faults]
 
     def add(self, faults: Sequence[Fault]) -> None:
-        """Add faults after the existing ones, which take precedence."""
+        """Append faults to the list; faults that were added earlier take precedence."""
         self.rules += [FaultRule(fault) for fault in faults]
 
     def choose_fault(self, entry: LogEntry) -> Fault | None:
@@ -169,7 +169,7 @@ class FaultRules:
 
         Counts the request in every fault whose conditions it matches.
         """
-        selecting = [rule for rule in self.rules if rule.should_apply(entry)]
+        selecting = [rule for rule in self.rules if rule.count_request(entry)]
         if not selecting:
             return None
         selecting[0].applied += 1
@@ -181,8 +181,8 @@ async def inject_fault(
 ) -> None:
     """Respond with a fault, such as an error status, a truncated body or a reset connection.
 
-    An ASGI application with two more arguments. ``app`` handles the request first if the fault
-    alters a normal response.
+    This is an ASGI application with two additional arguments: ``app`` handles the request if the
+    fault delays or alters its response.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -195,12 +195,12 @@ async def inject_fault(
     else:
         await _read_to_end(receive)
     if fault.status:
-        await _error_response(fault, fault.status, scope["path"])(scope, receive, send)
+        await _build_injected_error(fault, fault.status, scope["path"])(scope, receive, send)
     elif fault.reset:
         _reset_connection(scope["state"][TRANSPORT])
         await _wait_for_disconnect(receive)
     elif fault.body == "truncated":
-        await response.send_half(send)
+        await response.send_half_of_body(send)
         scope["state"][TRANSPORT].close()
         await _wait_for_disconnect(receive)
     else:
@@ -222,9 +222,10 @@ class _BufferedResponse:
             self._body += message.get("body", b"")
 
     async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
-        """Send the response, in ten chunks over ``seconds`` or at once if that is 0.
+        """Send the response over ``seconds`` in ten chunks, or at once if ``seconds`` is 0.
 
-        If ``malformed``, only half of the body is sent, with a Content-Length that matches.
+        If ``malformed``, the body is cut in half, and Content-Length states the length of that
+        half.
         """
         body = bytes(self._body)
         if malformed:
@@ -237,8 +238,8 @@ class _BufferedResponse:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def send_half(self, send: Send) -> None:
-        """Send the first half of the body only, although Content-Length announces all of it."""
+    async def send_half_of_body(self, send: Send) -> None:
+        """Simulate a broken transfer: send half of the body, but the full Content-Length."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         await send(
@@ -269,7 +270,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
-def _error_response(fault: Fault, status: int, path: str) -> Response:
+def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
     """Return an error in the format of the API profile, or of OAuth 2 for the token endpoint."""
     description = fault.description or f"injected fault: {status} (test mode)"
     headers = {}

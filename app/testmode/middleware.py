@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .namespaces import Namespace, Namespaces
+    from .namespaces import Namespace, NamespaceRegistry
     from .request_log import LogEntry, RequestLog
 
 NAMESPACE = "case_server.namespace"
@@ -58,7 +58,7 @@ OUTDATED = "the data were reset while a fault delayed this request"
 class TestModeMiddleware:
     """ASGI middleware of test mode: logs requests and injects faults, for each test namespace.
 
-    ``token`` is required for the test API unless it is empty. Web pages of ``base_url`` and of
+    Requests to the test API need ``token`` unless it is empty. Only web pages from ``base_url`` and
     ``origins`` may call the test API.
     """
 
@@ -71,21 +71,21 @@ class TestModeMiddleware:
         self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request with the data, faults and log of its test namespace (ASGI)."""
+        """Handle an ASGI request with the database, faults and request log of its namespace."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         outer, scope = scope, {**scope}  # the access log shows the path with its prefix
-        namespaces: Namespaces = scope["app"].state.namespaces
+        namespaces: NamespaceRegistry = scope["app"].state.namespaces
         headers = Headers(scope=scope)
         try:
-            name = _extract_namespace_name(scope, headers)
+            name = _strip_namespace_prefix(scope, headers)
             outer[ROUTE_PATH] = scope["path"]
             is_test_api = f"{scope['path']}/".startswith(f"{TEST_API_PREFIX}/")
             if is_test_api:
-                self._require_same_site(scope["method"], headers)
+                self._reject_cross_site_request(scope["method"], headers)
                 self._require_token(headers)
-            elif self._token and not namespaces.has(name):
+            elif self._token and not namespaces.exists(name):
                 raise NotFound(
                     "namespace",
                     name,
@@ -99,15 +99,14 @@ class TestModeMiddleware:
             scope[APP_STATE] = namespace.app_state
             await self.app(scope, receive, send)
         else:
-            await self._handle_logged_request(namespace, scope, headers, receive, send)
+            await self._log_and_handle_request(namespace, scope, headers, receive, send)
 
-    def _require_same_site(self, method: str, headers: Headers) -> None:
+    def _reject_cross_site_request(self, method: str, headers: Headers) -> None:
         """Raise ``Forbidden`` if a browser sent a request from a page of another site (CSRF).
 
-        The test API may need no token, and browsers send simple requests (Fetch standard,
-        "CORS-safelisted method") to loopback addresses without a preflight. Raises
-        ``UnsupportedMediaType`` for a POST that could be such a request and does not state its
-        origin.
+        The test API may need no token, and browsers send "CORS-safelisted" requests (Fetch
+        standard) to loopback addresses without a preflight. Raises ``UnsupportedMediaType`` for a
+        POST that does not state its origin and that a page of another site could have sent.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None:
@@ -141,7 +140,7 @@ class TestModeMiddleware:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _handle_logged_request(
+    async def _log_and_handle_request(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
         """Log a request and handle it; if a fault applies, respond with the fault."""
@@ -155,7 +154,7 @@ class TestModeMiddleware:
                 await error(scope, receive, send)
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
-            async with namespace.use_app_state(writes=writes) as app_state:
+            async with namespace.acquire_app_state(writes=writes) as app_state:
                 scope[APP_STATE] = app_state
                 await self.app(scope, receive, send)
 
@@ -171,16 +170,16 @@ class TestModeMiddleware:
                 entry.fault = fault.get_response_fields()
                 await inject_fault(fault, respond, scope, recorder.receive, recorder.send)
         finally:
-            recorder.finish()
+            recorder.log_body()
 
 
 def _bypasses_log_and_faults(path: str) -> bool:
-    """Return whether a path is neither logged nor given faults, such as that of a health probe."""
+    """Return whether requests to a path, such as a health probe, get no log entry and no faults."""
     return path in {*PROBE_PATHS, PAGE_PATH} or path.startswith("/static/")
 
 
-def _extract_namespace_name(scope: Scope, headers: Headers) -> str:
-    """Return the test namespace of a request, and remove ``/ns/{name}`` from its path."""
+def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
+    """Remove ``/ns/{name}`` from the path of a request; return the name of its test namespace."""
     header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
         return header or DEFAULT_NAMESPACE
@@ -225,7 +224,7 @@ def _digest(token: str) -> bytes:
 
 
 class RequestRecorder:
-    """Wraps the ASGI ``receive`` and ``send`` of a request, to write the request to the log."""
+    """Wraps the ASGI ``receive`` and ``send`` of a request to log request and response."""
 
     def __init__(
         self, log: RequestLog, entry: LogEntry, receive: Receive, send: Send, headers: Headers
@@ -241,7 +240,7 @@ class RequestRecorder:
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
-        """Return the next message of the request; keep the start of the body for the log (ASGI)."""
+        """Return the next ASGI message of the request; record the start of the body for the log."""
         if self._read_ahead:
             return self._read_ahead.pop(0)
         async with self._receive_lock:
@@ -250,7 +249,7 @@ class RequestRecorder:
             return message
 
     async def read_ahead(self) -> bytes:
-        """Read the whole request body before the application does, and return the logged part.
+        """Read the request body before the application does, and return up to 64 KiB of it.
 
         ``receive`` still returns all of the body to the application.
         """
@@ -262,18 +261,18 @@ class RequestRecorder:
         return bytes(self._body)
 
     async def send(self, message: Message) -> None:
-        """Log the status of the response, then pass the message on to the client (ASGI)."""
+        """Log the status of the response, then pass the ASGI message on to the client."""
         if message["type"] == "http.response.start":
             await self._read_rest()
             self._entry.status = message["status"]
-            self.finish()
+            self.log_body()
         if message["type"] == "http.response.body":
             self._entry.response_bytes += len(message.get("body", b""))
             self._update_duration()
         await self._send(message)
 
-    def finish(self) -> None:
-        """Write the request body to the log entry when the request ends, unless it is there."""
+    def log_body(self) -> None:
+        """Add the recorded request body to the log entry, unless this was done before."""
         if not self._is_body_logged:
             self._is_body_logged = True
             self._log.set_body(
@@ -287,7 +286,7 @@ class RequestRecorder:
     async def _read_rest(self) -> None:
         """Read the rest of the request body for the log.
 
-        The application does not read it if it rejects a PUT.
+        An application that rejects a PUT may leave the body unread.
         """
         if self._is_body_complete:
             return

@@ -1,4 +1,4 @@
-"""Namespaces: isolated databases, issuers, faults and request logs of one server.
+"""NamespaceRegistry: isolated databases, issuers, faults and request logs of one server.
 
 Requests of a namespace run on a clone of its seed. A reset reverts the rows that were written to
 the clone, which takes about 10 ms; creating a clone takes 150 ms and more. So a namespace creates
@@ -25,7 +25,7 @@ from ..db.postgres.clones import DatabaseCloner
 from ..db.write.package import write_package
 from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
 from .clone import DatabaseClone, DatabaseProxy
-from .faults import FaultRules
+from .faults import FaultList
 from .request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Namespace:
         settings = app_state.settings
         secrets = (settings.client_secret, settings.test_api_token)
         self.request_log = RequestLog(secret.get_secret_value() for secret in secrets)
-        self.faults = FaultRules()
+        self.faults = FaultList()
         self.generation = 0
         """Number of resets and restores; a request of an earlier generation is not applied."""
         self._proxy, self._cloner = proxy, cloner
@@ -88,14 +88,15 @@ class Namespace:
 
     @property
     def base_url(self) -> str:
-        """Return the base URL of this namespace, to which profile paths are added."""
+        """Return the base URL of this namespace, to which profile paths are appended."""
         return self.app_state.settings.base_url
 
     @asynccontextmanager
-    async def use_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
+    async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
         """Yield the application state for one request; keep its database until the request ends.
 
-        ``writes`` says whether the request may change data, which a reset must then restore.
+        ``writes`` tells whether the request may change data, which the next reset must then
+        restore.
         """
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
@@ -109,7 +110,7 @@ class Namespace:
     async def reset(self) -> None:
         """Restore the seed data; clear faults, request log, token lifetimes and failed logins.
 
-        Tests call this so that none depends on another.
+        Tests call this so that no test depends on another.
         """
         async with self._change_lock:
             await self._switch_to_template(self.seed)
@@ -119,19 +120,21 @@ class Namespace:
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
-    async def replace_seed(self, empty: str, packages: Sequence[Package]) -> str:
-        """Store packages as the new seed data, to which resets return, and reset to it.
+    async def replace_seed(self, empty_database: str, packages: Sequence[Package]) -> str:
+        """Replace the seed data with packages and reset; return the old seed's database name.
 
-        ``empty`` names a database without entities. Returns the name of the database of the old
-        seed. Raises the errors of an upload if a package cannot be stored; the seed is then
-        unchanged.
+        ``empty_database`` is the name of a database without entities, into which the packages are
+        written. If a package cannot be stored, raises the same error as an upload and changes
+        nothing.
         """
         async with self._change_lock:
-            clone = await DatabaseClone.create(self._cloner, self.app_state.settings, empty)
+            clone = await DatabaseClone.create(
+                self._cloner, self.app_state.settings, empty_database
+            )
             try:
                 for package in packages:
                     await write_package(clone.database, package)
-                await clone.disconnect()
+                await clone.close_connections()
             except BaseException:
                 await clone.drop()
                 raise
@@ -142,7 +145,7 @@ class Namespace:
     async def take_snapshot(self, name: str) -> None:
         """Save the current data under a name, so that ``restore_snapshot`` can return to it.
 
-        Requests wait until that is done.
+        Requests wait until the snapshot is saved.
         """
         async with self._change_lock, self._pause_and_disconnect():
             database = await self._cloner.clone(self.current.name)
@@ -152,11 +155,11 @@ class Namespace:
 
     @asynccontextmanager
     async def _pause_and_disconnect(self) -> AsyncIterator[None]:
-        """Let requests wait and close all connections to the clone, so that it can be copied."""
+        """Make requests wait and close all connections to the clone, so that it can be copied."""
         self._is_available.clear()
         try:
             await self.current.wait_until_idle()
-            await self.current.disconnect()
+            await self.current.close_connections()
             try:
                 yield
             finally:
@@ -166,7 +169,7 @@ class Namespace:
             self._is_available.set()
 
     async def restore_snapshot(self, name: str) -> None:
-        """Replace the current data by a snapshot; keep the faults and the request log."""
+        """Replace the current data with a snapshot; keep the faults and the request log."""
         async with self._change_lock:
             await self._switch_to_template(self._snapshot_database(name))
 
@@ -184,9 +187,9 @@ class Namespace:
         return self.snapshots[name]
 
     async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
-        """Create a new key for signing access tokens and return its ID (``kid``).
+        """Make ``issuer`` sign access tokens with a new key and return its ID (``kid``).
 
-        ``revoke`` deletes the older keys, so that their tokens become invalid.
+        With ``revoke``, deletes the older keys, so that tokens signed by them become invalid.
         """
         key = await asyncio.to_thread(generate_signing_key)
         async with self._change_lock:
@@ -201,17 +204,17 @@ class Namespace:
         return key.kid
 
     async def close(self) -> None:
-        """Drop the databases of this namespace, but not its seed, which others may use."""
+        """Drop the databases of this namespace, except its seed database, which others may use."""
         async with self._change_lock:
-            self._drop_previous()
+            self._drop_previous_clone()
             for database in self.snapshots.values():
                 self._cloner.drop_later(database)
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Use a copy of the seed or snapshot database ``template`` from now on.
+        """Switch to a fresh copy of the seed or snapshot database ``template``.
 
-        Requests wait until that is done.
+        Requests wait until the copy is ready.
         """
         self.generation += 1
         former = self.current
@@ -225,15 +228,15 @@ class Namespace:
             self._is_available.set()
         if self.current is not former:
             if self.current is not self._previous:
-                self._drop_previous()
+                self._drop_previous_clone()
             self._previous = former
         if self._previous and self._previous.template not in {self.seed, *self.snapshots.values()}:
-            self._drop_previous()
+            self._drop_previous_clone()
 
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
-        """Return a copy of the database ``template``, if possible an existing one.
+        """Return a copy of the database ``template``, reusing an existing copy if possible.
 
-        An existing copy is restored first, which is faster than creating one.
+        Restoring an existing copy is faster than creating one.
         """
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
@@ -246,7 +249,7 @@ class Namespace:
         )
 
     def _update_app_state(self) -> None:
-        """Update the application state with the database, caches and keys of the current clone."""
+        """Make requests use the database, caches and keys of the namespace's current clone."""
         clone, app_state, issuer = self.current, self.app_state, self.app_state.issuer
         self._proxy.current = clone.database
         self.app_state = replace(
@@ -259,8 +262,8 @@ class Namespace:
             issuer.set_keys(clone.keys)
             app_state.verifier.clear_cache()
 
-    def _drop_previous(self) -> None:
-        """Drop the clone that was used before, in the background, once no request uses it."""
+    def _drop_previous_clone(self) -> None:
+        """Drop the previously used clone in the background, once no request uses it."""
         if self._previous:
             task = asyncio.create_task(_drop_when_idle(self._previous))
             self._drops.add(task)
@@ -275,7 +278,7 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
         await clone.drop()
 
 
-class Namespaces:
+class NamespaceRegistry:
     """All test namespaces of a server; each works on its own copy of the server's database."""
 
     def __init__(
@@ -292,17 +295,18 @@ class Namespaces:
     @asynccontextmanager
     async def open(
         cls, settings: Settings, create_state: StateFactory
-    ) -> AsyncIterator[Namespaces]:
-        """Create the default namespace, with a copy of the configured database as its seed.
+    ) -> AsyncIterator[NamespaceRegistry]:
+        """Create the default namespace, whose seed is a copy of the server's database.
 
-        The configured database itself is not written. At the end, all copies are dropped.
+        This is an async context manager, which drops all copies on exit. The server's database
+        itself is not written. ``create_state`` creates the application state for a database.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)
             # Creating the state creates the signing keys. As they are part of the seed, all clones
             # have the same ones.
             async with create_state(settings, seed.database):
-                await seed.disconnect()
+                await seed.close_connections()
             namespaces = cls(settings, cloner, create_state, seed.name)
             await namespaces.get_or_create(DEFAULT_NAMESPACE)
             try:
@@ -313,15 +317,15 @@ class Namespaces:
                 await asyncio.gather(*closing, return_exceptions=True)
 
     def list_all(self) -> list[Namespace]:
-        """Return all test namespaces of the server that exist at present."""
+        """Return all existing test namespaces."""
         return list(self._namespaces.values())
 
-    def has(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Return whether a test namespace with this name exists."""
         return name in self._namespaces
 
     async def get_or_create(self, name: str) -> Namespace:
-        """Return a test namespace; create it with the seed of the default one if necessary.
+        """Return a test namespace; if it does not exist, create it with the default seed.
 
         Raises ``BadRequest`` for an invalid name, ``Conflict`` if there are already 32 namespaces.
         """
@@ -370,7 +374,7 @@ class Namespaces:
         self._drop_unused_seed(seed)
 
     async def replace_seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
-        """Store packages as the data to which resets of a namespace return, and reset it."""
+        """Replace a namespace's seed data, which later resets restore, and reset the namespace."""
         previous = await namespace.replace_seed(await self._get_empty_database(), packages)
         self._drop_unused_seed(previous)
 
@@ -379,7 +383,7 @@ class Namespaces:
             if self._empty is None:
                 clone = await DatabaseClone.create(self._cloner, self._settings, self._seed)
                 await clones.delete_all_frameworks(clone.database)
-                await clone.disconnect()
+                await clone.close_connections()
                 self._empty = clone.name
         return self._empty
 

@@ -26,7 +26,7 @@ def create_test_mode_page_routes() -> APIRouter:
 
 
 async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
-    """Show the faults and newest requests of a namespace, by default that of the request.
+    """Show the faults and newest requests of a namespace; the default is the request's namespace.
 
     Raises ``NotFound`` for an unknown namespace; a name in the query does not create one.
     """
@@ -72,5 +72,5 @@ def _describe_entry(entry: LogEntry) -> dict[str, Any]:
 
 
 def _format_fields(fields: dict[str, Any]) -> str:
-    """Format the fields of a fault in one line, such as ``path */CFItems, status 503``."""
+    """Format the fields of a fault on one line, such as ``path */CFItems, status 503``."""
     return ", ".join(name if value is True else f"{name} {value}" for name, value in fields.items())

@@ -35,7 +35,7 @@ class Redactor:
         self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
 
     def redact_query(self, query: str) -> str:
-        """Return a query string without the values of parameters such as ``client_secret``."""
+        """Return a query string in which the values of secret parameters are empty strings."""
         if not self._may_contain_secret(unquote_plus(query)):
             return query
         pairs = parse_qsl(query, keep_blank_values=True)
@@ -124,6 +124,6 @@ def contains_any_word(text: str, words: Collection[str]) -> bool:
 
 
 def decode_escapes(text: str) -> str:
-    r"""Decode ``\u`` escapes and percent-encoding, so that hidden names of secrets are found."""
+    r"""Decode ``\u`` escapes and percent-encoding, so that encoded secret names are found."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return unquote_plus(decoded)

@@ -58,26 +58,23 @@ class LogEntry:
 
     @property
     def is_body_complete(self) -> bool:
-        """Return whether the log contains the request body completely, not only its start."""
+        """Return whether the log contains the whole request body, not only its start."""
         return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
-    def to_dict(self, *, body: bool) -> dict[str, Any]:
-        """Return the entry as the test API shows it; ``body`` includes the request body."""
+    def to_dict(self, *, include_body: bool) -> dict[str, Any]:
+        """Return the entry as the test API shows it, with the request body if ``include_body``."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
         entry = {name: getattr(self, name) for name in names}
         entry["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
         for name in ("milliseconds", "request_bytes", "response_bytes", "fault"):
             entry[name] = getattr(self, name)
-        if body:
+        if include_body:
             entry["body"] = None if self.body is None else self.body.decode(errors="replace")
             entry["body_is_whole"] = self.is_body_complete
         return entry
 
     def parse_json_body(self) -> Any:
-        """Return the request body parsed as JSON, or None if that is not possible.
-
-        The log may contain only the start of the body, or it may not be JSON.
-        """
+        """Return the request body parsed as JSON, or None if it is incomplete or not JSON."""
         try:
             return orjson.loads(self.body) if self.body and self.is_body_complete else None
         except ValueError:
@@ -110,7 +107,7 @@ class RequestFilter:
 
 
 class RequestLog:
-    """The newest requests of a test namespace, in memory and of limited number and size."""
+    """The newest requests of a test namespace, in memory, bounded in number and size."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Create an empty log; ``secrets`` are strings that it must never contain."""
@@ -122,7 +119,7 @@ class RequestLog:
     def add_request(
         self, method: str, path: str, query: str, client: str | None, request_id: str
     ) -> LogEntry:
-        """Log a request that has just started, without secrets, and return its entry.
+        """Log a request that has just started, with secrets redacted, and return its log entry.
 
         The response status and the body are added to the entry later.
         """
@@ -135,9 +132,9 @@ class RequestLog:
     def set_body(
         self, entry: LogEntry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Add the start of a request's body to its log entry, without secrets.
+        """Store the first 64 KiB of a request's body in its log entry, with secrets redacted.
 
-        Removes the oldest bodies if all together exceed 32 MiB.
+        Removes the oldest bodies if the total exceeds 32 MiB.
         """
         entry.body = self._redactor.redact_body(
             raw[:MAX_BODY_BYTES], content_type, content_encoding
@@ -161,14 +158,14 @@ class RequestLog:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Remove all requests from the log; the numbers of later ones continue as before."""
+        """Remove all requests from the log; the numbering continues."""
         self._entries.clear()
         self._with_body.clear()
         self._total_body_bytes = 0
 
 
 class Expectation(BaseModel):
-    """A filter for requests that clients must have sent, with bounds on their number."""
+    """A filter for requests that clients must have sent, with bounds on how many."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -197,10 +194,10 @@ class Expectation(BaseModel):
     def _matches_body(self, entry: LogEntry) -> bool:
         return self.body is None or is_json_subset(self.body, entry.parse_json_body())
 
-    def allows_count(self, count: int) -> bool:
+    def is_expected_count(self, count: int) -> bool:
         """Return whether ``count`` matching requests are as many as expected.
 
-        Without bounds, at least one is expected.
+        If the expectation has no ``count``, ``at_least`` or ``at_most``, at least one is expected.
         """
         if self.count is not None:
             return count == self.count
@@ -239,7 +236,7 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
     return bool(expected == actual)
 
 
-def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
+def find_unmet_expectations(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
     """Yield a message for each expectation that the logged requests do not meet.
 
     A message lists the logged requests with the expected path.
@@ -247,7 +244,7 @@ def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> It
     for expectation in expectations:
         candidates = log.find_entries(RequestFilter(path=expectation.path))
         count = expectation.count_matching_requests(candidates)
-        if not expectation.allows_count(count):
+        if not expectation.is_expected_count(count):
             requests = "\n".join(_format_requests(candidates, expectation.path))
             yield f"expected {expectation}, found {count}\n{requests}"
 

@@ -39,8 +39,8 @@ from ..repair.reader import read_repaired
 from ..sample import read_sample
 from .faults import Fault
 from .middleware import NAMESPACE, TEST_API_PREFIX
-from .namespaces import NAME_PATTERN, Namespace, Namespaces
-from .request_log import Expectation, RequestFilter, find_differences
+from .namespaces import NAME_PATTERN, Namespace, NamespaceRegistry
+from .request_log import Expectation, RequestFilter, find_unmet_expectations
 
 Model = TypeVar("Model")
 
@@ -63,13 +63,13 @@ def create_test_api_routes() -> APIRouter:
     router.get("/namespaces")(list_namespaces)
     router.delete("/namespaces/{name}")(drop_namespace)
     for resource in (DOCUMENTS, ITEMS):
-        _add_deletion_routes(router, resource)
+        _add_delete_and_restore_routes(router, resource)
     router.get("/faults")(list_faults)
     router.put("/faults")(replace_faults)
     router.post("/faults")(add_faults)
     router.delete("/faults")(clear_faults)
-    router.get("/requests")(list_requests)
-    router.delete("/requests")(clear_requests)
+    router.get("/requests")(list_logged_requests)
+    router.delete("/requests")(clear_request_log)
     router.post("/requests/verify")(verify_requests)
     router.post("/tokens")(create_token)
     router.get("/token-lifetimes")(read_token_lifetimes)
@@ -80,7 +80,7 @@ def create_test_api_routes() -> APIRouter:
 
 
 class Seed(BaseModel):
-    """The data that a reset restores: the sample framework, packages, both or neither."""
+    """The data that a reset restores: the sample framework and any number of packages."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +89,7 @@ class Seed(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_package(cls, body: Any) -> Any:
+    def _wrap_single_package(cls, body: Any) -> Any:
         """Accept a single CFPackage as the request body, as if it were in ``packages``."""
         if isinstance(body, dict) and PACKAGE_FIELDS & body.keys():
             return {"packages": [body]}
@@ -109,8 +109,8 @@ class RequestLogQuery(BaseModel):
     """A time without an offset is in UTC."""
     body: bool = False
 
-    def to_filter(self) -> RequestFilter:
-        """Return the query parameters as a filter for the request log."""
+    def to_request_filter(self) -> RequestFilter:
+        """Return the query parameters as a ``RequestFilter``; times without an offset are UTC."""
         since = self.since
         if since is not None and since.tzinfo is None:
             since = since.replace(tzinfo=UTC)
@@ -118,8 +118,8 @@ class RequestLogQuery(BaseModel):
         return RequestFilter(self.method, self.path, None, self.client, self.status, timestamp)
 
 
-class TestTokenOptions(BaseModel):
-    """The properties of an access token to create; without ``defect``, the token is valid."""
+class TokenOptions(BaseModel):
+    """The properties of an access token to create, which is valid unless ``defect`` is set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -140,12 +140,12 @@ SEED = TypeAdapter(Seed)
 FAULTS = TypeAdapter(list[Fault])
 EXPECTATIONS = TypeAdapter(list[Expectation])
 REQUEST_QUERY = TypeAdapter(RequestLogQuery)
-TOKEN_REQUEST = TypeAdapter(TestTokenOptions)
+TOKEN_REQUEST = TypeAdapter(TokenOptions)
 TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 
 
 async def describe_namespace(request: Request) -> Response:
-    """Return the test namespace's name and base URL, its snapshots and numbers of faults."""
+    """Return the test namespace's name, base URL and snapshots, and its number of faults."""
     return json_response(_namespace_to_dict(get_namespace(request)))
 
 
@@ -159,9 +159,12 @@ async def reset_namespace(request: Request) -> Response:
 
 
 async def seed_namespace(request: Request) -> Response:
-    """Replace the seed data of the test namespace and reset to it; return entity counts."""
+    """Replace the seed data of the test namespace with the packages in the request body.
+
+    Also resets the namespace to this seed. Returns the number of entities of each class.
+    """
     namespace, repair = get_namespace(request), _parse_flag(request.query_params, "repair")
-    body = await _parse_body(request, SEED, default="{}")
+    body = await _parse_body(request, SEED, default_body="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
     await get_namespaces(request).replace_seed(namespace, packages)
     counts = {
@@ -173,7 +176,7 @@ async def seed_namespace(request: Request) -> Response:
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
-    """Yield the parsed packages of a seed; ``repair`` fixes common errors as for an upload.
+    """Yield the parsed packages of a seed; ``repair`` fixes common errors, as an import does.
 
     Raises ``UnprocessableContent`` with the problems of all packages.
     """
@@ -194,7 +197,7 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
 
 
 async def list_snapshots(request: Request) -> Response:
-    """Return the names of the snapshots that were taken of the test namespace's data."""
+    """Return the names of the snapshots of the test namespace."""
     return json_response(list(get_namespace(request).snapshots))
 
 
@@ -210,7 +213,7 @@ async def take_snapshot(name: str, request: Request) -> Response:
 
 
 async def restore_snapshot(name: str, request: Request) -> Response:
-    """Replace the test namespace's data by the data saved in a snapshot."""
+    """Replace the test namespace's data with the data saved in a snapshot."""
     started, namespace = time.perf_counter(), get_namespace(request)
     await namespace.restore_snapshot(name)
     return json_response(
@@ -225,7 +228,7 @@ async def delete_snapshot(name: str, request: Request) -> Response:
 
 
 async def list_namespaces(request: Request) -> Response:
-    """Return the name, base URL, snapshots and numbers of faults of every test namespace."""
+    """Return the name, base URL, snapshots and number of faults of every test namespace."""
     return json_response(
         [_namespace_to_dict(namespace) for namespace in get_namespaces(request).list_all()]
     )
@@ -237,16 +240,16 @@ async def drop_namespace(name: str, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _add_deletion_routes(router: APIRouter, resource: ResourceType) -> None:
+def _add_delete_and_restore_routes(router: APIRouter, resource: ResourceType) -> None:
     """Add routes to soft-delete and restore entities; CASE 1.1 has no operations for that."""
 
     async def soft_delete_entity(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).use_app_state(writes=True) as app_state:
+        async with get_namespace(request).acquire_app_state(writes=True) as app_state:
             changes = await soft_delete.delete_entity(app_state.database, resource, identifier)
         return json_response({"changes": _count_by_kind(changes)})
 
     async def undelete_entity(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).use_app_state(writes=True) as app_state:
+        async with get_namespace(request).acquire_app_state(writes=True) as app_state:
             undeleted = await soft_delete.undelete_entity(app_state.database, resource, identifier)
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
@@ -261,19 +264,19 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 async def list_faults(request: Request) -> Response:
-    """Return the injected faults, each with the numbers of requests that matched and got it."""
+    """Return the injected faults, with counts of the requests they matched and were applied to."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
 async def replace_faults(request: Request) -> Response:
-    """Replace all faults to inject by those in the request body."""
+    """Replace all faults with the faults in the request body."""
     faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.replace(faults)
     return await list_faults(request)
 
 
 async def add_faults(request: Request) -> Response:
-    """Add the faults in the request body after the existing ones, which take precedence."""
+    """Append the faults in the request body to the existing faults, which take precedence."""
     faults = await _parse_body(request, FAULTS)
     get_namespace(request).faults.add(faults)
     return await list_faults(request)
@@ -285,48 +288,51 @@ async def clear_faults(request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def list_requests(request: Request) -> Response:
+async def list_logged_requests(request: Request) -> Response:
     """Return the logged requests that the query parameters select, oldest first."""
     query = _parse_query(request, REQUEST_QUERY)
-    entries = get_namespace(request).request_log.find_entries(query.to_filter())
-    return json_response([entry.to_dict(body=query.body) for entry in entries])
+    entries = get_namespace(request).request_log.find_entries(query.to_request_filter())
+    return json_response([entry.to_dict(include_body=query.body) for entry in entries])
 
 
-async def clear_requests(request: Request) -> Response:
+async def clear_request_log(request: Request) -> Response:
     """Remove all requests from the request log."""
     get_namespace(request).request_log.clear()
     return Response(status_code=204)
 
 
 async def verify_requests(request: Request) -> Response:
-    """Compare the request log with expectations; return whether all are met, and why not."""
+    """Compare the request log with expectations; return whether all are met and which are not."""
     expectations = await _parse_body(request, EXPECTATIONS)
-    differences = list(find_differences(get_namespace(request).request_log, expectations))
+    differences = list(find_unmet_expectations(get_namespace(request).request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
 
 
 async def create_token(request: Request) -> Response:
     """Create an access token, possibly a defective one, without using the token endpoint."""
-    issuer, token = _get_issuer(request), await _parse_body(request, TOKEN_REQUEST, default="{}")
+    issuer, token = (
+        _get_issuer(request),
+        await _parse_body(request, TOKEN_REQUEST, default_body="{}"),
+    )
     client = token.client_id or get_namespace(request).app_state.settings.client_id
     access_token = make_invalid_token(issuer, client, token.scopes, token.defect)
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 
 async def read_token_lifetimes(request: Request) -> Response:
-    """Return the custom token lifetimes as an object of seconds by client ID."""
+    """Return the custom token lifetimes as an object that maps client IDs to seconds."""
     return json_response(_get_issuer(request).lifetimes)
 
 
 async def replace_token_lifetimes(request: Request) -> Response:
-    """Set lifetimes of future tokens; clients that are not named get the configured lifetime."""
+    """Set the token lifetimes of clients, in seconds; other clients get the configured lifetime."""
     issuer = _get_issuer(request)
     issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)
 
 
 async def clear_token_lifetimes(request: Request) -> Response:
-    """Remove all custom token lifetimes, so that the configured one applies."""
+    """Remove all custom token lifetimes, so that the configured lifetime applies."""
     _get_issuer(request).lifetimes = {}
     return Response(status_code=204)
 
@@ -350,14 +356,14 @@ def _get_issuer(request: Request) -> LocalIssuer:
 
 
 def get_namespace(request: Request) -> Namespace:
-    """Return the test namespace of a request, which the middleware has determined."""
+    """Return the test namespace of a request, as determined by the middleware."""
     namespace: Namespace = request.scope[NAMESPACE]
     return namespace
 
 
-def get_namespaces(request: Request) -> Namespaces:
-    """Return all namespaces of the server that handles a request."""
-    namespaces: Namespaces = request.app.state.namespaces
+def get_namespaces(request: Request) -> NamespaceRegistry:
+    """Return the registry of all test namespaces of the server."""
+    namespaces: NamespaceRegistry = request.app.state.namespaces
     return namespaces
 
 
@@ -375,13 +381,15 @@ def _milliseconds_since(started: float) -> float:
     return round(1000 * (time.perf_counter() - started), 3)
 
 
-async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: str = "") -> Model:
-    """Parse and validate the JSON body of a request; ``default`` replaces an empty body.
+async def _parse_body(
+    request: Request, schema: TypeAdapter[Model], *, default_body: str = ""
+) -> Model:
+    """Parse and validate the JSON body of a request; ``default_body`` replaces an empty body.
 
-    Raises ``BadRequest`` if it is not JSON, ``UnprocessableContent`` with all problems if it does
-    not match ``schema``.
+    Raises ``BadRequest`` if the body is not JSON. Raises ``UnprocessableContent``, listing all
+    problems, if it does not match ``schema``.
     """
-    raw = await read_body(request) or default.encode()
+    raw = await read_body(request) or default_body.encode()
     try:
         return schema.validate_json(raw)
     except ValidationError as error:
@@ -394,7 +402,7 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, default: 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
     """Parse and validate the query string of a request.
 
-    Raises ``BadRequest`` with all problems if it does not match ``schema``.
+    Raises ``BadRequest``, listing all problems, if it does not match ``schema``.
     """
     try:
         return schema.validate_python(dict(request.query_params))

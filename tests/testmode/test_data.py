@@ -99,7 +99,7 @@ async def test_running_request_keeps_its_data_during_reset(
     counts = []
     for _ in range(3):
         body = await namespace.put_document()
-        async with own.use_app_state(writes=True) as services:
+        async with own.acquire_app_state(writes=True) as services:
             await namespace.test_api("POST", "/reset")
             assert await namespace.total() == 0
             async with services.database.connection() as connection:

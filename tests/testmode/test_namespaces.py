@@ -21,7 +21,7 @@ from support.test_mode_client import (
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.testmode import namespaces
-from case_server.testmode.faults import FaultRules
+from case_server.testmode.faults import FaultList
 
 
 async def test_namespaces_separate_data_faults_and_request_logs(
@@ -202,7 +202,7 @@ async def test_errors_in_namespace_have_form_of_profile(
     def fail(*_: object) -> None:
         raise RuntimeError("an unhandled error")
 
-    monkeypatch.setattr(FaultRules, "choose_fault", fail)
+    monkeypatch.setattr(FaultList, "choose_fault", fail)
     for one in (namespace, other):
         check(await one.call("GET", path), 500)
 
