@@ -23,13 +23,25 @@ POLL_INTERVAL_SECONDS = 1.0
 """The longest time until a promotion or demotion of the server is noticed."""
 
 MAX_SILENCE_SECONDS = 2.0
-"""Time without a WAL receiver after which a standby counts as cut off from its primary."""
+"""Time without a message of the primary after which a standby counts as cut off from it."""
+
+RECEIVER_SILENCE = """(
+SELECT greatest(0, extract(epoch FROM clock_timestamp() - last_msg_receipt_time) - coalesce(
+    nullif(extract(epoch FROM current_setting('wal_receiver_timeout')::interval), 0) / 2 - 1,
+    'infinity'))::float8
+FROM pg_stat_wal_receiver)"""
+"""Seconds since the WAL receiver should have received a message; NULL without a WAL receiver.
+
+An idle primary sends nothing. The receiver requests a reply after half of its timeout, so that it
+may be silent until then, and for another second. That is no time at all with a timeout of two
+seconds, and 29 s with the default of a minute. Without a timeout, it requests nothing. The role
+cannot read the time of the last message unless it has a privilege; the seconds then are 0, because
+``greatest`` ignores NULL."""
 
 STATUS = CompiledStatement(
     select(
         func.pg_is_in_recovery().label("is_standby"),
-        # Without a privilege, all columns but the process ID are NULL, so only the row counts.
-        literal_column("EXISTS (SELECT FROM pg_stat_wal_receiver)").label("is_receiving"),
+        literal_column(RECEIVER_SILENCE).label("receiver_silence"),
         (feed_history.c.timeline == func.wal_timeline(type_=Text)).label("is_recorded"),
     )
 )
@@ -48,7 +60,7 @@ class ReplicationMonitor:
 
     @property
     def has_lost_primary(self) -> bool:
-        """Whether the database is a standby that lost its primary over two seconds ago.
+        """Whether the database is a standby that has heard nothing of its primary for two seconds.
 
         Its data may then be out of date.
         """
@@ -68,8 +80,8 @@ class ReplicationMonitor:
         """Ask Postgres whether it is a primary or a standby; store a primary's WAL timeline."""
         status = await self._database.fetch_one(STATUS)
         assert status is not None
-        if status["is_receiving"]:
-            self._last_received = time.monotonic()
+        if status["receiver_silence"] is not None:
+            self._last_received = time.monotonic() - status["receiver_silence"]
         if status["is_standby"] != self._database.is_standby:
             self._database.is_standby = status["is_standby"]
             role = "standby: writes get 405" if status["is_standby"] else "primary: writes succeed"

@@ -20,6 +20,7 @@ from support.live_server import LiveServer, run_command, run_live_server
 from support.replication import ReplicatedServer, Replication, run_replicated_postgres
 
 from case_server.db.pool import Database
+from case_server.db.replication import RECEIVER_SILENCE
 from case_server.db.statement import CompiledStatement
 from case_server.settings import Settings
 
@@ -300,6 +301,41 @@ async def test_standby_without_its_primary_is_not_ready(pair: Pair) -> None:
     assert (await pair.standby.get(f"{PREFIX}/CFDocuments")).status_code == 200
     await pair.postgres.reconnect()
     assert (await pair.standby.get("/ready")).status_code == 200
+
+
+async def test_standby_of_a_silent_primary_is_not_ready(pair: Pair) -> None:
+    """The connection stays open, as it does when a network is cut or a machine freezes."""
+    await pair.postgres.standby.set("wal_receiver_timeout", "2s")
+    with pair.postgres.freeze_replication():
+        await asyncio.sleep(2.2)
+        response = await pair.standby.get("/ready")
+        assert response.status_code == 503
+        assert "does not receive" in response.text
+    async with asyncio.timeout(20):
+        while (await pair.standby.get("/ready")).status_code != 200:  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.1)
+    await pair.postgres.standby.execute("ALTER SYSTEM RESET wal_receiver_timeout")
+
+
+@pytest.mark.parametrize("receiver_timeout", ["2s", "6s"])
+async def test_standby_of_an_idle_primary_is_ready(pair: Pair, receiver_timeout: str) -> None:
+    """Between two messages of an idle primary pass up to three seconds with a timeout of six."""
+    await pair.postgres.standby.set("wal_receiver_timeout", receiver_timeout)
+    await put_framework(pair)  # so that the last message is a new one
+    for _ in range(35):
+        response = await pair.standby.get("/ready")
+        assert response.status_code == 200, response.text
+        await asyncio.sleep(0.1)
+    await pair.postgres.standby.execute("ALTER SYSTEM RESET wal_receiver_timeout")
+
+
+async def test_role_without_privilege_sees_only_that_there_is_a_receiver(pair: Pair) -> None:
+    await pair.postgres.primary.execute("CREATE ROLE unprivileged")
+    await pair.postgres.catch_up()
+    connection = await asyncpg.connect(pair.postgres.standby.url)
+    await connection.execute("SET ROLE unprivileged")
+    assert await connection.fetchval(f"SELECT {RECEIVER_SILENCE}") == 0
+    await connection.close()
 
 
 async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:

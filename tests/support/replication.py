@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,15 @@ class ReplicatedServer:
         """Return how many times the server has logged a message."""
         return (self.cluster.data_dir / "postgres.log").read_text().count(message)
 
-    def kill(self) -> None:
-        """Kill all processes of the server with SIGKILL, like the loss of its machine."""
+    def list_processes(self) -> list[psutil.Process]:
+        """Return the processes of the server, the postmaster first."""
         pid = int((self.cluster.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
         postmaster = psutil.Process(pid)
-        for process in (postmaster, *postmaster.children(recursive=True)):
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def kill(self) -> None:
+        """Kill all processes of the server with SIGKILL, like the loss of its machine."""
+        for process in self.list_processes():
             os.kill(process.pid, signal.SIGKILL)
 
 
@@ -99,6 +103,19 @@ class Replication:
         """Let the first standby replicate again after ``cut_off``."""
         await self.standby.set("primary_conninfo", self.primary.url)
         await self.primary.wait_for("SELECT count(*) > 0 FROM pg_stat_replication")
+
+    @contextmanager
+    def freeze_replication(self) -> Iterator[None]:
+        """Suspend the primary's processes that send WAL; their connections stay open but silent."""
+        senders = [each for each in self.primary.list_processes() if _is_wal_sender(each)]
+        assert len(senders) == len(self.standbys)
+        for sender in senders:
+            sender.suspend()
+        try:
+            yield
+        finally:
+            for sender in senders:
+                sender.resume()
 
     async def stop_primary(self) -> None:
         """Stop the primary cleanly, so that the standbys receive all of its WAL."""
@@ -136,6 +153,10 @@ async def run_replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIt
             copies.append(ReplicatedServer(_Cluster(copy.resolve()), standby_url))
         await primary.wait_for(f"SELECT count(*) = {standbys} FROM pg_stat_replication")
         yield Replication(primary, copies)
+
+
+def _is_wal_sender(process: psutil.Process) -> bool:
+    return "walsender" in " ".join(process.cmdline())
 
 
 def _copy_to_standby(primary: ReplicatedServer, folder: Path) -> None:
