@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.embedded import find_binaries
+from case_server.db.postgres.embedded import find_postgres_bin_dir
 
 from .errors import BenchmarkError
 
@@ -111,7 +111,7 @@ def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: in
 
 def _find_program(name: str) -> str:
     """Return the path of a Postgres program such as pgbench, from embedded Postgres or PATH."""
-    bundled = find_binaries(None) / name
+    bundled = find_postgres_bin_dir(None) / name
     path = str(bundled) if bundled.exists() else shutil.which(name)
     if not path:
         raise BenchmarkError(

@@ -38,7 +38,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start Postgres again; its URL stays the same."""
-        assert self._own.start() == self.url, "it started at another URL"
+        assert self._own.ensure_running() == self.url, "it started at another URL"
 
     def make_folder(self, path: Path) -> Path:
         """Create a directory that belongs to the user that Postgres runs as."""

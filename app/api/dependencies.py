@@ -74,7 +74,7 @@ async def get_renderer(request: Request, state: StateDep, profile: ProfileDep) -
     return Renderer(
         profile,
         state.settings.base_url,
-        find_local_nodes=partial(entities.find_nodes, state.database),
+        find_local_nodes=partial(entities.find_node_collections, state.database),
         include_extensions=bool(request.scope["query_string"])
         and request.query_params.get("extensions", "").lower() == "true",
     )

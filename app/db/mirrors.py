@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from .pool import Database
 from .read.revisions import Revision
-from .read.visibility import is_live
+from .read.visibility import build_live_condition
 from .schema import tables
 from .schema.tables import mirrors
 from .statement import CompiledStatement
@@ -127,7 +127,11 @@ def _count_entities() -> CompiledStatement:
         *((table, table.c.document_identifier) for table in ENTITY_TABLES),
         *((table, table.c.document_identifier) for table in tables.package_definitions.values()),
     ):
-        count = select(func.count()).select_from(table).where(column == document, is_live(table))
+        count = (
+            select(func.count())
+            .select_from(table)
+            .where(column == document, build_live_condition(table))
+        )
         total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))
 

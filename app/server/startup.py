@@ -52,18 +52,22 @@ def prepare_database(
             url or settings.database_url,
             import_thread,
             may_migrate=migrate,
-            explicit=migrate,
+            is_migration_requested=migrate,
             will_write=writes,
             accepts_standby=accepts_standby,
         )
         yield settings.model_copy(update={"database_url": url})
         return
     _require_postgres()
-    from ..db.postgres.embedded import add_port_file, embedded_postgres  # noqa: PLC0415  Windows does not have it
+    from ..db.postgres.embedded import add_port_file_parameter, embedded_postgres  # noqa: PLC0415  Windows does not have it
 
     with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
-        _ensure_schema(url, import_thread, may_migrate=True, explicit=migrate, will_write=writes)
-        yield settings.model_copy(update={"database_url": add_port_file(url, settings.data_dir)})
+        _ensure_schema(
+            url, import_thread, may_migrate=True, is_migration_requested=migrate, will_write=writes
+        )
+        yield settings.model_copy(
+            update={"database_url": add_port_file_parameter(url, settings.data_dir)}
+        )
 
 
 def _require_postgres() -> None:

@@ -69,7 +69,7 @@ async def build_example(
     if profile is None:
         raise BadRequest(f"unknown profile {profile_name!r}: use one of {', '.join(profiles)}")
     state = get_state(request)
-    (body,) = await entities.get_entity_bodies(state.database, resource, identifier)
+    (body,) = await entities.get_entity_with_descendants(state.database, resource, identifier)
     renderer = await get_renderer(request, state, profile)
     rendered = renderer.wrap(resource.name, await renderer.to_object(resource, body))
     url = f"{renderer.profile_url}/{resource.collection}/{quote(identifier, safe='')}"

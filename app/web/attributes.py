@@ -29,7 +29,7 @@ async def fetch_document(database: Database, identifier: str) -> Attributes:
 
     Raises ``NotFound`` if the document is unknown or deleted.
     """
-    (body,) = await entities.get_entity_bodies(database, DOCUMENTS, identifier)
+    (body,) = await entities.get_entity_with_descendants(database, DOCUMENTS, identifier)
     return parse_attributes(body)
 
 

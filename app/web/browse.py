@@ -118,7 +118,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     shown = associations[:limit]
     identifiers = sorted(relations.collect_related_identifiers(item, shown))
     locations, paths = await asyncio.gather(
-        entities.locate_nodes(database, identifiers), tree.fetch_paths(database, [item])
+        entities.fetch_node_details(database, identifiers), tree.fetch_paths(database, [item])
     )
     ancestors = paths[item]
     values: dict[str, Any] = {

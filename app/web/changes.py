@@ -95,7 +95,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
         part=shown_part,
         totals={name: counts.get(name, 0) for name in PARTS},
         entities=changed,
-        locations=await entities.locate_nodes(
+        locations=await entities.fetch_node_details(
             database, [entity.item for entity in changed if entity.item]
         ),
         offset=offset,

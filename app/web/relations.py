@@ -78,7 +78,7 @@ def group_relations(
     """Group the associations of an item by their phrases, in the order of ``PHRASES``.
 
     ``identifier`` is that of the item. ``locations`` has the framework of each related entity, as
-    ``entities.locate_nodes`` returns it, for links to its page.
+    ``entities.fetch_node_details`` returns it, for links to its page.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

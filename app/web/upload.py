@@ -194,7 +194,7 @@ async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadRe
         counts=result.counts,
         loss=describe_data_loss(result),
     )
-    if not await entities.locate_nodes(app_state.database, [document]):
+    if not await entities.fetch_node_details(app_state.database, [document]):
         return report
     return replace(
         report,

@@ -16,7 +16,7 @@ from support.databases import to_asyncpg_url
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database
-from case_server.db.read.feed import parse_cursor, reset_history, reset_history_if_restored
+from case_server.db.read.feed import parse_cursor, reset_change_feed, reset_change_feed_if_restored
 from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
@@ -132,16 +132,16 @@ async def test_cursor_of_another_history_returns_410(api: Api, database_url: str
     await api.create_document()
     before, since = await read_all(api)
     connection = await asyncpg.connect(to_asyncpg_url(database_url))
-    await reset_history_if_restored(connection)
+    await reset_change_feed_if_restored(connection)
     assert (await read_all(api, since))[0] == []
-    await reset_history(connection)
+    await reset_change_feed(connection)
     answer = await api.get("/changes", 410, since=since)
     assert "restored" in answer["imsx_description"]
     assert (await read_all(api))[0] == before
     # Changes of another Postgres may have higher transaction IDs than this one has reached.
     await connection.execute("UPDATE changes SET transaction_id = 1::bigint << 40")
     _, since = await read_all(api)
-    await reset_history_if_restored(connection)
+    await reset_change_feed_if_restored(connection)
     await api.get("/changes", 410, since=since)
     assert (await read_all(api))[0] == before
     await connection.close()

@@ -28,7 +28,7 @@ from support.live_server import run_command_in_process as run
 from case_server.cli import main
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.backup import _append_digest, restore_backup
-from case_server.db.postgres.embedded import embedded_postgres, find_binaries
+from case_server.db.postgres.embedded import embedded_postgres, find_postgres_bin_dir
 from case_server.db.schema import version
 from case_server.exceptions import CommandError
 
@@ -220,7 +220,7 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
             for line in documented("guides/backup.md")
         ]
-        outcome = find_binaries(None)
+        outcome = find_postgres_bin_dir(None)
         environment = os.environ | {
             "PATH": f"{outcome}{os.pathsep}{os.environ['PATH']}",
             "CASE_SERVER_DATABASE_URL": url,

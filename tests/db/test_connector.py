@@ -43,7 +43,7 @@ async def execute(url: str, *statements: str) -> None:
 
 async def refusal(url: str, **options: Any) -> str:
     """Return the error message of the check at startup: one line, without the password."""
-    options = {"may_migrate": False, "explicit": False, **options}
+    options = {"may_migrate": False, "is_migration_requested": False, **options}
     with pytest.raises(CommandError) as raised:
         await asyncio.to_thread(lambda: ensure_schema(url, **options))
     message = str(raised.value)
@@ -138,7 +138,9 @@ async def test_schema_parameter_of_prisma_is_the_search_path(empty_database: Emp
     url = f"{plain}?schema=Frameworks"
     assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, may_migrate=True)
     await execute(plain, 'CREATE SCHEMA "Frameworks"')
-    await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=False))
+    await asyncio.to_thread(
+        lambda: ensure_schema(url, may_migrate=True, is_migration_requested=False)
+    )
     where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
     assert await value(plain, where) == '"Frameworks"'
 
@@ -225,7 +227,7 @@ async def test_error_for_a_read_only_database_names_the_remedy(pair: str) -> Non
     assert "target_session_attrs=read-write" in message
     await asyncio.to_thread(
         lambda: ensure_schema(
-            f"{pair}?target_session_attrs=read-write", may_migrate=True, explicit=True
+            f"{pair}?target_session_attrs=read-write", may_migrate=True, is_migration_requested=True
         )
     )
 
@@ -239,7 +241,9 @@ async def test_command_that_only_reads_uses_a_read_only_database(
     await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in await refusal(url)
     await asyncio.to_thread(
-        lambda: ensure_schema(url, may_migrate=False, explicit=False, will_write=False)
+        lambda: ensure_schema(
+            url, may_migrate=False, is_migration_requested=False, will_write=False
+        )
     )
 
 
@@ -475,7 +479,9 @@ async def test_pgbouncer_in_session_mode_works(
     with run_pgbouncer(postgres, tmp_path, "session") as port:
         database_url = await empty_database("pooled")
         url = change_url(database_url, host="127.0.0.1", port=port) + "?pgbouncer=false"
-        await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))
+        await asyncio.to_thread(
+            lambda: ensure_schema(url, may_migrate=True, is_migration_requested=True)
+        )
         async with Database.open(url, settings) as database, database.connection() as connection:
             assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
             assert await connection.fetchval("SHOW application_name") == "case-server"

@@ -24,7 +24,7 @@ import asyncpg
 import pytest
 
 from case_server.db.postgres import embedded
-from case_server.db.postgres.embedded import embedded_postgres, find_binaries
+from case_server.db.postgres.embedded import embedded_postgres, find_postgres_bin_dir
 from case_server.exceptions import CommandError
 from case_server.server.startup import prepare_database
 from case_server.settings import Settings
@@ -118,7 +118,7 @@ def empty_dir(tmp_path: Path) -> Iterator[Path]:
 def public_dir() -> Iterator[Path]:
     """Yield a directory that other accounts can reach, unlike root's tmp_path."""
     uid = pwd.getpwnam("nobody").pw_uid
-    program = find_binaries(None) / "postgres"
+    program = find_postgres_bin_dir(None) / "postgres"
     if subprocess.run(["test", "-x", program], user=uid, check=False).returncode:
         pytest.skip(f"another account cannot run {program}")
     parent = Path(tempfile.mkdtemp())
@@ -401,7 +401,7 @@ def test_server_with_an_unreachable_port_keeps_running(
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_get_probe_timeout", lambda _: 1)
+            patch.setattr(embedded, "_probe_port", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             with (
                 pytest.raises(CommandError, match="cannot be reached"),
@@ -464,7 +464,7 @@ def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> 
 def test_every_installed_major_version_is_found() -> None:
     for directory in embedded._iter_binary_directories():
         if major := embedded._read_major_version(directory):
-            assert embedded._read_major_version(find_binaries(major)) == major
+            assert embedded._read_major_version(find_postgres_bin_dir(major)) == major
 
 
 def test_error_without_binaries_says_what_to_install(

@@ -49,7 +49,7 @@ async def test_closing_the_iterator_early_leaves_the_connection_usable(
                 assert len(await anext(batches)) == BATCH_SIZE
                 await asyncio.sleep(pause)
                 await batches.aclose()  # type: ignore[attr-defined]  # it is a generator
-                known = await framework.find_nodes({items[0]["identifier"]})
+                known = await framework.find_node_collections({items[0]["identifier"]})
             assert known == {items[0]["identifier"]: "CFItems"}
 
 

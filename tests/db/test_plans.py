@@ -17,7 +17,7 @@ from case_server.db.pool import Database
 from case_server.db.read import entities, frameworks
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import Revisions
-from case_server.db.read.visibility import select_entity
+from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.db.write import entities as store
 from case_server.db.write.package import write_package
@@ -92,12 +92,12 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
         async for _ in entities.iter_association_batches(database, parent, 250):
             pass
         for resource in RESOURCES:
-            await database.fetch_all(select_entity(resource), identifier=item["identifier"])
-        await entities.locate_nodes(database, [item["identifier"], parent])
+            await database.fetch_all(compile_entity_query(resource), identifier=item["identifier"])
+        await entities.fetch_node_details(database, [item["identifier"], parent])
         await revisions.get_current(root)  # the full query, because the document was written
         await revisions.get_current(root)  # the counters alone
         async with open_framework_snapshot(database, root) as snapshot:
-            await snapshot.find_nodes({parent, root})
+            await snapshot.find_node_collections({parent, root})
         await store.delete_association(database, association["identifier"])
     rows = await database.fetch_all(PLANS)
     planned_again = [row["statement"] for row in rows if row["custom_plans"] > CUSTOM_PLANS]

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import MAX_WRITE_ATTEMPTS, STALLED_TIMEOUT_SECONDS, Database
-from case_server.db.read.visibility import select_entity
+from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings
@@ -32,7 +32,7 @@ async def test_statements_are_prepared_only_if_the_setting_is_on(
     changed = settings.model_copy(update={"prepared_statements": prepared, "pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         for _ in range(2):
-            assert await database.fetch_all(select_entity(ITEMS), identifier="missing") == []
+            assert await database.fetch_all(compile_entity_query(ITEMS), identifier="missing") == []
         row = await database.fetch_one(PREPARED)
     assert row is not None
     assert (row["count"] > 0) is prepared
@@ -43,7 +43,7 @@ async def test_request_gets_503_soon_if_no_connection_is_released(settings: Sett
     async with Database.open(settings.database_url, changed) as database, database.connection():
         start = time.monotonic()
         with pytest.raises(ServiceUnavailable) as raised:
-            await database.fetch_all(select_entity(ITEMS), identifier="missing")
+            await database.fetch_all(compile_entity_query(ITEMS), identifier="missing")
         assert time.monotonic() - start < 10
     assert raised.value.headers["Retry-After"]
 
@@ -67,7 +67,7 @@ async def test_cancelled_waiters_take_no_connection(settings: Settings) -> None:
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
             waiting = [
-                asyncio.create_task(database.fetch_all(select_entity(ITEMS), identifier="x"))
+                asyncio.create_task(database.fetch_all(compile_entity_query(ITEMS), identifier="x"))
                 for _ in range(5)
             ]
             await asyncio.sleep(0.1)
@@ -76,7 +76,9 @@ async def test_cancelled_waiters_take_no_connection(settings: Settings) -> None:
             results = await asyncio.gather(*waiting, return_exceptions=True)
             assert all(isinstance(result, asyncio.CancelledError) for result in results)
         assert (
-            await asyncio.wait_for(database.fetch_all(select_entity(ITEMS), identifier="x"), 5)
+            await asyncio.wait_for(
+                database.fetch_all(compile_entity_query(ITEMS), identifier="x"), 5
+            )
             == []
         )
 
@@ -170,14 +172,14 @@ async def test_503_without_a_file_descriptor_names_the_limit(
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
             with no_file_descriptors(), pytest.raises(ServiceUnavailable) as raised:
-                await database.fetch_all(select_entity(ITEMS), identifier="missing")
+                await database.fetch_all(compile_entity_query(ITEMS), identifier="missing")
             assert raised.value.status == 503
             assert "file descriptors" in raised.value.description
             assert "database" not in raised.value.description
             assert raised.value.headers["Retry-After"]
             (message,) = [record.getMessage() for record in caplog.records]
             assert "ulimit -n" in message
-        assert await database.fetch_all(select_entity(ITEMS), identifier="missing") == []
+        assert await database.fetch_all(compile_entity_query(ITEMS), identifier="missing") == []
 
 
 async def test_slow_statement_is_not_terminated_for_lack_of_file_descriptors(

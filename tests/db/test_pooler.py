@@ -39,7 +39,7 @@ def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) 
 
 
 def test_pooler_is_detected(url: str, postgres: str) -> None:
-    detected = ensure_schema(url, may_migrate=False, explicit=False)
+    detected = ensure_schema(url, may_migrate=False, is_migration_requested=False)
     assert parse_database_url(detected).is_pooled
     assert parse_database_url(f"{url}?pgbouncer=false").is_pooled is False
 

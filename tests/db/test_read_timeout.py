@@ -14,7 +14,7 @@ from support import factories
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database, ReadDeadline
 from case_server.db.read.package import open_framework_snapshot
-from case_server.db.read.visibility import select_entity
+from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
@@ -164,14 +164,14 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
 ) -> None:
     proxy = SlowProxy(settings.database_url)
     async with proxy.serve() as url, opened(settings, url) as database:
-        assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
+        assert await database.fetch_all(compile_entity_query(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # a cancel request needs a new connection
         with pytest.raises(QueryTimeout):
             await database.run_heavy_read(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
-        assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
+        assert await database.fetch_all(compile_entity_query(ITEMS), identifier="x") == []
 
 
 async def test_heavy_reads_take_at_most_half_of_the_pool(settings: Settings) -> None:
@@ -184,7 +184,7 @@ async def test_heavy_reads_take_at_most_half_of_the_pool(settings: Settings) -> 
                 error = read.exception()
                 assert isinstance(error, ServiceUnavailable)
                 assert error.headers["Retry-After"]
-            assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
+            assert await database.fetch_all(compile_entity_query(ITEMS), identifier="x") == []
         finally:
             for read in heavy_reads:
                 read.cancel()

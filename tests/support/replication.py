@@ -130,7 +130,7 @@ class Replication:
             file.write(f"primary_conninfo = '{self.standby.url}'\n")
         if account := self.primary.cluster.account:
             os.chown(signal_file, *account)
-        assert await asyncio.to_thread(self.primary.cluster.start) == self.primary.url
+        assert await asyncio.to_thread(self.primary.cluster.ensure_running) == self.primary.url
 
     async def fail_over(self) -> None:
         """Kill the primary and promote the first standby."""

@@ -153,7 +153,7 @@ class Renderer:
 
         ``fields`` selects some of its members, such as CFItems; None selects all.
         """
-        renderer = replace(self, find_local_nodes=framework.find_nodes)
+        renderer = replace(self, find_local_nodes=framework.find_node_collections)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         separator = b""
         for name, value in renderer._build_member_iterators(framework).items():  # noqa: SLF001  own class

@@ -26,7 +26,7 @@ async def respond_with_entity(
     Raises ``NotFound``.
     """
     fields = _selected_fields(resource, request, renderer)
-    bodies = await entities.get_entity_bodies(db, resource, identifier)
+    bodies = await entities.get_entity_with_descendants(db, resource, identifier)
     if fields is None and not renderer.profile.wraps:
         return Response(await renderer.to_json(resource, bodies), media_type=JSON)
     entity = page.select_fields(await renderer.to_object(resource, bodies[0]), fields)
@@ -43,7 +43,7 @@ async def respond_with_hierarchy(
     """
     fields = _selected_fields(resource, request, renderer)
     objects = await renderer.to_objects(
-        resource, await entities.get_entity_bodies(db, resource, identifier)
+        resource, await entities.get_entity_with_descendants(db, resource, identifier)
     )
     selected = [page.select_fields(entity, fields) for entity in objects]
     return json_response({resource.collection: selected})

@@ -123,7 +123,7 @@ def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, .
 async def _iter_tree_chunks(
     renderer: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    inner_renderer = replace(renderer, find_local_nodes=framework.find_nodes)
+    inner_renderer = replace(renderer, find_local_nodes=framework.find_node_collections)
     (document,) = await inner_renderer.to_package_objects(DOCUMENTS, [framework.document])
     items: dict[str, TreeItem] = {}
     async for bodies in framework.iter_bodies(ITEMS, prefetch=True):

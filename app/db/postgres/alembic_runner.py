@@ -25,18 +25,19 @@ def _build_config(url: str) -> Config:
 def migrate(url: str, revision: str = "head") -> None:
     """Migrate the database at ``url`` up to an Alembic revision, one transaction per migration.
 
-    With ``head``, the newest revision, also create the trigram index if it is missing and Postgres
-    offers the extension. Raises asyncpg's errors, without SQLAlchemy's wrappers.
+    A migration to ``head``, the newest revision, also creates the trigram index for substring
+    search if it does not exist and Postgres offers the extension. Raises asyncpg's errors, without
+    SQLAlchemy's wrappers.
     """
     try:
         command.upgrade(_build_config(url), revision)
     except DBAPIError as error:
-        raise _find_driver_error(error) from error
+        raise _unwrap_driver_error(error) from error
     if revision == "head":
         asyncio.run(trigrams.create_trigram_index(url))
 
 
-def _find_driver_error(error: BaseException) -> BaseException:
+def _unwrap_driver_error(error: BaseException) -> BaseException:
     """Return the asyncpg error that SQLAlchemy wrapped in ``error``, or ``error`` itself."""
     cause: BaseException | None = error
     while cause is not None:

@@ -18,10 +18,10 @@ from sqlalchemy import URL, make_url
 from ...exceptions import CommandError
 from ...formatting import format_count
 from ..connector import open_connection
-from ..read.feed import reset_history
+from ..read.feed import reset_change_feed
 from ..schema import version
 from . import alembic_runner
-from .embedded import NAME, embedded_postgres, exclusive_postgres, find_cluster_binaries
+from .embedded import NAME, embedded_postgres, exclusive_postgres, find_cluster_bin_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,9 @@ CHUNK_BYTES = 1 << 20
 def back_up(data_dir: Path, target: Path) -> int:
     """Write a backup of the embedded database to the file ``target``; return its size in bytes.
 
-    An interrupted backup leaves no file of that name. Only the owner can read the file, because it
-    contains signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
-    ``CommandError``.
+    A server may use the database meanwhile, because the backup is a snapshot. If the backup is
+    interrupted, ``target`` is not created. Only the owner can read the file, because it contains
+    signing keys. Raises ``CommandError`` if there is no database or the file cannot be written.
     """
     if not (data_dir / "postgres" / "PG_VERSION").exists():
         raise CommandError(
@@ -70,13 +70,13 @@ def back_up(data_dir: Path, target: Path) -> int:
 def restore_backup(
     data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
 ) -> str:
-    """Replace the embedded database by a backup, migrate it, and return its schema version.
+    """Replace the embedded database with a backup, migrate it, and return its schema version.
 
     ``report_progress`` is called with messages such as "reading the backup". Raises
-    ``CommandError`` and changes nothing if the file is damaged or no backup, if the database is in
-    use, or if it has data and ``force`` is False.
+    ``CommandError`` and changes nothing if the file is damaged or not a backup, if the database is
+    in use, or if it has data and ``force`` is False.
     """
-    _require_intact(source)
+    _verify_backup_digest(source)
     with exclusive_postgres(data_dir) as url:
         current = make_url(url)
         if not force and (contents := asyncio.run(_describe_contents(url))):
@@ -96,18 +96,18 @@ def restore_backup(
             if revision != version.get_required_schema_version():
                 report_progress(f"migrating from schema {revision}")
                 alembic_runner.migrate(restored.render_as_string(hide_password=False))
-            asyncio.run(_reset_history(restored))
-            asyncio.run(_swap_databases(current))
+            asyncio.run(_reset_change_feed(restored))
+            asyncio.run(_replace_database(current))
         finally:
             asyncio.run(_administer(current, *DROP_STATEMENTS))
         return revision
 
 
 def _append_digest(file: Path) -> int:
-    """Append the SHA-256 of a dump to its file, and return the file's new size in bytes.
+    """Append the SHA-256 of a dump to its file, flush it to disk, and return its size in bytes.
 
-    The digest shows whether a backup is complete: pg_restore would restore a truncated one. It
-    ignores what follows a dump. The file is flushed to disk.
+    ``restore_backup`` needs it, because pg_restore accepts a truncated dump. pg_restore ignores the
+    appended bytes.
     """
     with file.open("r+b") as dump:
         digest = hashlib.file_digest(dump, "sha256").hexdigest()
@@ -117,8 +117,8 @@ def _append_digest(file: Path) -> int:
         return dump.tell()
 
 
-def _require_intact(source: Path) -> None:
-    """Raise ``CommandError`` unless a backup ends with the SHA-256 of what precedes it."""
+def _verify_backup_digest(source: Path) -> None:
+    """Raise ``CommandError`` unless a backup ends with the SHA-256 of its other bytes."""
     try:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size - TRAILER_BYTES
@@ -142,11 +142,8 @@ async def _administer(url: URL, *statements: str) -> None:
             await connection.execute(statement)
 
 
-async def _swap_databases(url: URL) -> None:
-    """Rename the restored database to the name of the present one, which it replaces.
-
-    Both are renamed in one transaction.
-    """
+async def _replace_database(url: URL) -> None:
+    """Replace the current database with the restored one, by renaming both in one transaction."""
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
@@ -155,7 +152,7 @@ async def _swap_databases(url: URL) -> None:
 async def _describe_contents(url: str) -> str:
     """Return how many documents and OAuth clients a database has, as text for a message.
 
-    An empty string means that it has neither, so that replacing it loses nothing.
+    An empty string means that it has neither, so nothing is lost by replacing it.
     """
     async with open_connection(url) as connection:
         counts = []
@@ -166,10 +163,10 @@ async def _describe_contents(url: str) -> str:
         return ", ".join(counts)
 
 
-async def _reset_history(url: URL) -> None:
-    """Reset the change feed, because its clients would miss the changes that the restore undid."""
+async def _reset_change_feed(url: URL) -> None:
+    """Reset the change feed, because a restored database lacks changes its clients already read."""
     async with open_connection(_to_string(url, RESTORED)) as connection:
-        await reset_history(connection)
+        await reset_change_feed(connection)
 
 
 async def _get_revision(url: URL) -> str:
@@ -190,7 +187,10 @@ def _to_string(url: URL, database: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails."""
+    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails.
+
+    The program is taken from the Postgres version that created the cluster in ``data_dir``.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {
@@ -201,7 +201,7 @@ def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: st
         "PGDATABASE": str(url.database),
     }
     process = subprocess.run(  # noqa: S603  no shell; Postgres' own programs
-        (find_cluster_binaries(data_dir) / program, *arguments),
+        (find_cluster_bin_dir(data_dir) / program, *arguments),
         capture_output=True,
         env=environment | {"LC_ALL": "C"},
         check=False,

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from ..read import feed
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ RESTORE = f"SELECT {BASELINE_SCHEMA}.restore()"
 async def save_baseline(database: Database) -> None:
     """Save all rows and sequences of a database, so that ``restore_baseline`` can restore them.
 
-    Replaces the previous baseline. This and every restore also resets the history of the change
-    feed, so that clients that follow the feed start over.
+    Replaces the previous baseline. This function and ``restore_baseline`` also reset the change
+    feed, so that clients following it start over.
     """
     async with database.connection() as connection:
-        await feed.reset_history(connection)
+        await feed.reset_change_feed(connection)
         statements = [row[0] for row in await connection.fetch(MAKE_DEFERRABLE)]
         async with connection.transaction():
             # One message, because a round trip for each statement would take longer than they do.
-            await connection.execute(";".join([*statements, *_save_statements()]))
+            await connection.execute(";".join([*statements, *_build_save_statements()]))
 
 
 async def restore_baseline(database: Database) -> None:
@@ -80,16 +80,16 @@ async def restore_baseline(database: Database) -> None:
     async def restore(connection: Connection) -> None:
         async with connection.transaction():
             await connection.execute(RESTORE)
-        await feed.reset_history(connection)
+        await feed.reset_change_feed(connection)
 
     await database.run_write_with_retry(restore, BASELINE_SCHEMA)
 
 
-def _save_statements() -> Iterator[str]:
+def _build_save_statements() -> Iterator[str]:
     yield f"DROP SCHEMA IF EXISTS {BASELINE_SCHEMA} CASCADE"
     yield f"CREATE SCHEMA {BASELINE_SCHEMA}"
     for table in tables.metadata.sorted_tables:
-        columns = [table.c[column.name] for column in _get_baseline_table(table).columns]
+        columns = [table.c[column.name] for column in _build_baseline_table(table).columns]
         rows = CompiledStatement(select(*columns)).sql
         yield f"CREATE TABLE {BASELINE_SCHEMA}.{table.name} AS {rows}"
     # Without statistics, the planner would assume that the tables are large.
@@ -98,25 +98,25 @@ def _save_statements() -> Iterator[str]:
     # In a function they are planned once; planning takes longer than running them.
     yield (
         f"CREATE FUNCTION {BASELINE_SCHEMA}.restore() RETURNS void LANGUAGE plpgsql "
-        f"AS $function$ BEGIN {_restore_statements()}; END $function$"
+        f"AS $function$ BEGIN {_build_restore_statements()}; END $function$"
     )
 
 
 @cache
-def _restore_statements() -> str:
+def _build_restore_statements() -> str:
     sorted_tables = tables.metadata.sorted_tables
     statements = [
         "SET CONSTRAINTS ALL DEFERRED",
-        *(_compile_delete_of_changed_rows(table).sql for table in reversed(sorted_tables)),
-        *(_compile_insert_of_missing_rows(table).sql for table in sorted_tables),
+        *(_build_delete_of_changed_rows(table).sql for table in reversed(sorted_tables)),
+        *(_build_insert_of_missing_rows(table).sql for table in sorted_tables),
         RESTORE_SEQUENCES,
     ]
     return ";".join(statements)
 
 
 @cache
-def _get_baseline_table(table: Table) -> FromClause:
-    """Return the table that holds the saved rows of a table.
+def _build_baseline_table(table: Table) -> FromClause:
+    """Return the table in the baseline schema that holds the saved rows of a table.
 
     It has the primary key and all columns that are not generated.
     """
@@ -128,29 +128,26 @@ def _get_baseline_table(table: Table) -> FromClause:
     return Table(table.name, MetaData(), *columns, schema=BASELINE_SCHEMA).alias("baseline")
 
 
-def _compile_delete_of_changed_rows(table: Table) -> CompiledStatement:
-    """Compile the SQL statement that deletes a table's rows that differ from the saved ones.
-
-    Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
-    """
-    baseline = _get_baseline_table(table)
+def _build_delete_of_changed_rows(table: Table) -> CompiledStatement:
+    baseline = _build_baseline_table(table)
+    # Rows without a primary key cannot be compared, so all are deleted and inserted again.
     if not table.primary_key:
         return CompiledStatement(delete(table))
     same = and_(*(_build_equality(table.c[column.name], column) for column in baseline.columns))
-    return CompiledStatement(delete(table).where(~exists_where(same)))
+    return CompiledStatement(delete(table).where(~build_exists(same)))
 
 
-def _compile_insert_of_missing_rows(table: Table) -> CompiledStatement:
-    """Compile the SQL statement that inserts the saved rows that are missing from a table.
+def _build_insert_of_missing_rows(table: Table) -> CompiledStatement:
+    """Build the SQL that inserts the rows of the baseline that are missing from a table.
 
-    It runs after the deletion of changed rows, so a row that is still there equals the saved one.
+    It runs after the deletion of changed rows, so the remaining rows equal those of the baseline.
     """
-    baseline = _get_baseline_table(table)
+    baseline = _build_baseline_table(table)
     stored = [column for column in baseline.columns if table.c[column.name].computed is None]
     missing = select(*stored)
     if table.primary_key:
         same = and_(*(table.c[column.name] == column for column in baseline.primary_key))
-        missing = missing.where(~exists_where(same))
+        missing = missing.where(~build_exists(same))
     return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))
 
 

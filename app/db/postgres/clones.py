@@ -60,10 +60,7 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 
 
 async def require_clonable(url: str) -> None:
-    """Check that test mode can clone the database at ``url``.
-
-    Raises ``CommandError``, whose message says what to do.
-    """
+    """Raise ``CommandError``, with instructions, unless test mode can clone the database."""
     async with open_connection(url) as connection:
         await _require_clonable(connection)
 
@@ -109,10 +106,10 @@ class DatabaseCloner:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
-        """Connect to the main database, and drop all of its clones at the end of the block.
+        """Return a context manager that connects to the main database and yields its cloner.
 
-        Clones that a killed server left behind are dropped first. Raises ``CommandError`` if the
-        database cannot be cloned.
+        All clones are dropped at the end of the block; clones left by a killed server are dropped
+        at its start. Raises ``CommandError`` if the database cannot be cloned.
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:
@@ -145,12 +142,12 @@ class DatabaseCloner:
         return name
 
     def drop_later(self, name: str) -> None:
-        """Drop the clone named ``name`` in the background, and terminate the connections to it.
+        """Terminate all connections to the clone ``name``, and drop it, both in the background.
 
-        The caller does not wait, because DROP DATABASE waits for a checkpoint, which writes every
-        clone created since the last one to disk: with fsync on, 7 s after four clones, 26 s after
-        more.
+        The caller does not wait, because dropping a database may take many seconds.
         """
+        # DROP DATABASE waits for a checkpoint, which writes every clone created since the last one
+        # to disk: with fsync on, 7 s after four clones, 26 s after more.
         task = asyncio.create_task(self._drop_in_background(name))
         self._drops.add(task)
         task.add_done_callback(self._drops.discard)
@@ -180,7 +177,7 @@ class DatabaseCloner:
 
 
 async def delete_all_frameworks(database: Database) -> None:
-    """Delete all frameworks of a database, but keep signing keys, clients and revoked tokens."""
+    """Delete all frameworks in a database, but keep signing keys, clients and revoked tokens."""
     names = [_quote(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
     async with database.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")

@@ -40,19 +40,20 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 
 @contextmanager
-def raise_startup_error_on(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``CommandError`` with a diagnosis if the block raises one of these errors.
+def map_to_command_error(url: str, *errors: type[Exception]) -> Iterator[None]:
+    """Return a context manager that turns database errors into ``CommandError`` with a diagnosis.
 
-    Without ``errors``, this applies to all errors of connecting to Postgres.
+    ``url`` is the URL of the database. By default, all errors of connecting to Postgres are turned
+    into ``CommandError``; other error types can be given instead.
     """
     handled = errors or CONNECT_ERRORS
     try:
         yield
     except handled as error:
-        raise CommandError(diagnose(error, url)) from error
+        raise CommandError(diagnose_database_error(error, url)) from error
 
 
-def diagnose(error: BaseException, url: str) -> str:
+def diagnose_database_error(error: BaseException, url: str) -> str:
     """Return one line that says why the database at ``url`` cannot be used, and how to fix it."""
     target = parse_database_url(url)
     message = (
@@ -101,7 +102,7 @@ MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
 def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
     """Explain an error that Postgres reported while connecting, for the operator.
 
-    Returns an empty string if Postgres is only not ready yet.
+    Returns an empty string if Postgres is still starting up or shutting down.
     """
     if isinstance(error, asyncpg.CannotConnectNowError):
         return ""

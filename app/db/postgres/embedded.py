@@ -63,11 +63,12 @@ LOCALES = (
 def embedded_postgres(
     data_dir: Path, *, fsync: bool = True, supervise: bool = False
 ) -> Iterator[str]:
-    """Run the private Postgres of a data directory during the block, and yield its URL.
+    """Run the embedded Postgres of a data directory during the block, and yield its URL.
 
-    If another process runs it already, this call uses the same one; the last process that uses it
-    stops it. If this call starts it without ``fsync``, writes do not wait for the disk. With
-    ``supervise``, it is restarted when it crashes. Raises ``CommandError``.
+    If another process already runs this Postgres, both share it; the last process that uses it
+    stops it. Without ``fsync``, writes do not wait for the disk; this has no effect if Postgres
+    already runs. With ``supervise``, Postgres is restarted when it crashes. Raises
+    ``CommandError``.
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
@@ -80,7 +81,7 @@ def embedded_postgres(
         try:
             with _hold_lock(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
-                url = cluster.start(settings)
+                url = cluster.ensure_running(settings)
             restart = partial(_restart, cluster, settings)
             with restart_on_crash(cluster.is_running, restart, url) if supervise else nullcontext():
                 yield url
@@ -95,15 +96,15 @@ def embedded_postgres(
 def _restart(cluster: _Cluster, settings: str) -> str:
     # Opens the lock file again, because a lock excludes only other open files.
     with _open_private_file(cluster.data_dir / "start.lock") as start_lock, _hold_lock(start_lock):
-        return cluster.start(settings)
+        return cluster.ensure_running(settings)
 
 
 @contextmanager
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
-    """Start the private Postgres of a data directory for this process alone, and yield its URL.
+    """Start the embedded Postgres of a data directory for this process alone, and yield its URL.
 
     Other processes that want to use it wait until the block ends. Raises ``CommandError`` if
-    another process uses it already.
+    another process already uses it.
     """
     with (
         _open_private_file(data_dir / "start.lock") as start_lock,
@@ -116,21 +117,22 @@ def exclusive_postgres(data_dir: Path) -> Iterator[str]:
             raise CommandError(f"{data_dir} is in use: stop case-server first") from None
         cluster = _Cluster(data_dir)
         try:
-            yield cluster.start()
+            yield cluster.ensure_running()
         finally:
             cluster.stop()
 
 
-def add_port_file(url: str, data_dir: Path) -> str:
-    """Add a parameter to a URL that names the file with the embedded Postgres's current port.
+def add_port_file_parameter(url: str, data_dir: Path) -> str:
+    """Add to a URL the parameter that names the embedded Postgres's port file.
 
-    Every new connection reads this file, because a restart may change the port.
+    The file contains the current port. Every new connection reads it, because a restart may change
+    the port.
     """
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
 def require_postgres() -> None:
-    """Raise ``CommandError`` unless a Postgres is installed that can be run as the embedded one."""
+    """Raise ``CommandError`` unless a Postgres installation can be used as the embedded one."""
     if next(_iter_binary_directories(), None) is None:
         raise CommandError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
@@ -138,18 +140,18 @@ def require_postgres() -> None:
         )
 
 
-def find_cluster_binaries(data_dir: Path) -> Path:
-    """Return the directory of the Postgres programs that can run a data directory's cluster.
+def find_cluster_bin_dir(data_dir: Path) -> Path:
+    """Return the directory of the Postgres programs that fit a data directory's cluster.
 
-    They must have the major version that created the cluster; a new cluster is created with the
-    first ones found. Raises ``CommandError``.
+    An existing cluster needs the major version that created it; otherwise any supported version
+    will do. Raises ``CommandError``.
     """
     version = data_dir / "postgres" / "PG_VERSION"
-    return find_binaries(int(version.read_text()) if version.exists() else None)
+    return find_postgres_bin_dir(int(version.read_text()) if version.exists() else None)
 
 
-def find_binaries(major: int | None) -> Path:
-    """Return the directory of the first installed Postgres programs of a major version.
+def find_postgres_bin_dir(major: int | None) -> Path:
+    """Return the program directory of the first Postgres installation with a major version.
 
     If ``major`` is None, any supported version will do. Raises ``CommandError``.
     """
@@ -180,7 +182,7 @@ def _iter_binary_directories() -> Iterator[Path]:
 
 
 def _read_major_version(directory: Path) -> int:
-    """Run the Postgres in a directory and return its major version, or 0 if it does not run."""
+    """Return the major version of the ``postgres`` program in a directory, or 0 if it fails."""
     with suppress(OSError, subprocess.CalledProcessError, IndexError, ValueError):
         output = subprocess.check_output((directory / "postgres", "--version"), text=True)  # noqa: S603  no shell
         return int(output.split()[2].split(".")[0])
@@ -195,15 +197,15 @@ class _Cluster:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir, self.pgdata = data_dir, data_dir / "postgres"
-        self.binaries = find_cluster_binaries(data_dir)
+        self.binaries = find_cluster_bin_dir(data_dir)
         self.prefix: tuple[str, ...] = ()
         self.account: tuple[int, int] | None = None
         if os.geteuid() == 0:
-            self._choose_account()
+            self._choose_postgres_account()
         if not (self.pgdata / "PG_VERSION").exists():
             self._create()
 
-    def _choose_account(self) -> None:
+    def _choose_postgres_account(self) -> None:
         """Choose an account or user namespace for Postgres, which refuses to run as root."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
@@ -248,13 +250,13 @@ class _Cluster:
         access = (f"--username={NAME}", f"--pwfile={password}", "--auth=scram-sha-256")
         single = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
         is_created = any(self._run(*initdb, *access, *locale) for locale in LOCALES)
-        if not is_created or not self._run(*single, "template1", text=f"CREATE DATABASE {NAME}\n"):
+        if not is_created or not self._run(*single, "template1", stdin=f"CREATE DATABASE {NAME}\n"):
             raise self._make_startup_error("could not be created")
         new.rename(self.pgdata)
         self._run("sync", password, self.data_dir)  # a power cut could lose them otherwise
 
-    def start(self, settings: str = SETTINGS) -> str:
-        """Start the Postgres server, or find the running one, and return its URL."""
+    def ensure_running(self, settings: str = SETTINGS) -> str:
+        """Start the Postgres server unless it is already running, and return its URL."""
         # Retries, because children of a killed server take time to exit, and another process may
         # take the port between the check and the start.
         for delay in (0.0, 0.2, 0.5, 1.0):
@@ -266,17 +268,17 @@ class _Cluster:
         raise self._make_startup_error("did not start")
 
     def stop(self) -> None:
-        """Stop the Postgres server; if it does not stop, the next ``start`` uses it."""
-        if self._read_postmaster():
+        """Stop the Postgres server. If it keeps running, ``ensure_running`` will use it again."""
+        if self._read_pid_file():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast")
 
     def is_running(self) -> bool:
         """Return whether the server process exists, even if it does not accept connections yet."""
-        return self._read_postmaster() is not None
+        return self._read_pid_file() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server on the port that it used before or, if that is taken, on another one.
+        """Start the server on its previous port or, if that port is taken, on another one.
 
         Returns the port, or None if the server did not start.
         """
@@ -298,23 +300,23 @@ class _Cluster:
             # The server and its children inherit the lock; it ends when the last of them exits.
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return port if self._run(*start, inherited=(lock.fileno(),)) else None
+            return port if self._run(*start, inherited_fds=(lock.fileno(),)) else None
 
     def _wait_for_port(self) -> str | None:
-        """Return the running server's port once it accepts connections, or None if none runs.
+        """Return the server's port once it accepts connections, or None if no server is running.
 
         Raises ``CommandError`` if a server runs but cannot be reached.
         """
         start = time.monotonic()
         while True:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
-            if postmaster := self._read_postmaster():
+            if postmaster := self._read_pid_file():
                 port = postmaster[1]
-                probe_timeout = _get_probe_timeout(port)
+                probe_timeout = _probe_port(port)
                 if probe_timeout == 0:
                     return str(port)
                 timeout = max(timeout, probe_timeout)
-            elif not self._is_server_locked():
+            elif not self._is_in_use():
                 self._remove_stale_pid_file()
                 return None
             if time.monotonic() - start > timeout:
@@ -325,21 +327,21 @@ class _Cluster:
                 )
             time.sleep(0.02)
 
-    def _read_postmaster(self) -> tuple[int, int] | None:
-        """Read the server's process ID and port from its pid file.
+    def _read_pid_file(self) -> tuple[int, int] | None:
+        """Read the server's process ID and port from its PID file.
 
-        Returns None if no process of this ID is visible, for example because it runs in another
-        container.
+        Returns None if no server process with this ID is visible, for example because it runs in
+        another container.
         """
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
             return None
-        return (pid, port) if is_postgres_of(pid, self.pgdata) else None
+        return (pid, port) if _is_process_of_cluster(pid, self.pgdata) else None
 
-    def _is_server_locked(self) -> bool:
-        """Return whether a server process uses this directory, even in another container."""
+    def _is_in_use(self) -> bool:
+        """Return whether a server, even in another container, holds the lock on this directory."""
         with _open_private_file(self.data_dir / "server.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -358,16 +360,18 @@ class _Cluster:
             os.kill(int(pid_file.read_text().splitlines()[0]), 0)
             pid_file.unlink(missing_ok=True)
 
-    def _run(self, *command: str | Path, text: str = "", inherited: tuple[int, ...] = ()) -> bool:
+    def _run(
+        self, *command: str | Path, stdin: str = "", inherited_fds: tuple[int, ...] = ()
+    ) -> bool:
         """Run a program as the account chosen for Postgres; return whether it succeeded.
 
-        ``text`` is its standard input, ``inherited`` are the file descriptors to pass on.
+        ``stdin`` is its standard input. It inherits the file descriptors ``inherited_fds``.
         """
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
                 (*self.prefix, *command),
-                input=text.encode(),
+                input=stdin.encode(),
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"PGDATA": str(self.pgdata), "LC_ALL": "C"},
@@ -375,7 +379,7 @@ class _Cluster:
                 user=self.account and self.account[0],
                 group=self.account and self.account[1],
                 extra_groups=[] if self.account else None,
-                pass_fds=inherited,
+                pass_fds=inherited_fds,
                 start_new_session=True,  # Ctrl+C must not reach the server
                 check=False,
             ).returncode
@@ -386,11 +390,12 @@ class _Cluster:
         return CommandError(f"the embedded Postgres {problem}; the end of {log}:\n{end}")
 
 
-def is_postgres_of(pid: int, pgdata: Path) -> bool:
+def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
     """Return whether the process ``pid`` runs the Postgres cluster in the directory ``pgdata``.
 
-    A Postgres server's working directory is its cluster's directory, even if that has another path
-    in its container. Also returns True if the system does not reveal the working directory.
+    A Postgres server's working directory is its cluster's directory, even if its container has that
+    directory at another path. Also returns True if the system does not reveal the working
+    directory.
     """
     try:
         os.kill(pid, 0)
@@ -413,10 +418,11 @@ def _is_named_postgres(pid: int) -> bool:
     return "postgres" in name
 
 
-def _get_probe_timeout(port: int) -> int:
-    """Try a port, and return for how many more seconds to wait for Postgres there.
+def _probe_port(port: int) -> int:
+    """Connect to a port, and return how many seconds to wait until Postgres accepts connections.
 
-    0 means that it accepts connections; the time is longer if it is starting up or shutting down.
+    0 means that it accepts connections now. The time is longer if Postgres is starting up or
+    shutting down.
     """
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:

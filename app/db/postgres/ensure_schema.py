@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ... import __version__
 from ...database_url import parse_database_url
 from ...exceptions import CommandError
 from ..connector import open_connection
-from ..read.feed import reset_history_if_restored
+from ..read.feed import reset_change_feed_if_restored
 from ..schema import tables, version
-from .diagnosis import READ_ONLY, raise_startup_error_on
+from .diagnosis import READ_ONLY, map_to_command_error
 
 if TYPE_CHECKING:
     from ..connector import DirectConnection
@@ -41,37 +41,45 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
+class DatabaseState(NamedTuple):
+    """Whether to migrate a database, and whether a connection pooler is in front of it."""
+
+    should_migrate: bool
+    is_pooled: bool
+
+
 def ensure_schema(
     url: str,
     *,
     may_migrate: bool,
-    explicit: bool,
+    is_migration_requested: bool,
     will_write: bool = True,
     accepts_standby: bool = False,
 ) -> str:
     """Check that a database can be used, migrate it if necessary and allowed; return its URL.
 
-    If a connection pooler is in front of Postgres, the returned URL has a parameter that says so.
-    ``may_migrate`` allows a migration, ``explicit`` means that the user requested it,
-    ``will_write`` that the command writes to a primary, ``accepts_standby`` that it also runs on a
-    standby, which it only reads. Raises ``CommandError``, whose message is one line that says what
-    to do.
+    ``may_migrate`` allows a migration. ``is_migration_requested`` means that the user ran
+    ``case-server migrate``. ``will_write`` means that the caller writes to the database.
+    ``accepts_standby`` means that the caller also works with a standby, which it only reads. If a
+    connection pooler is in front of Postgres, the returned URL has a parameter that says so.
+
+    Raises ``CommandError`` with one line that says what to do.
     """
-    with raise_startup_error_on(url):
-        is_ready, is_pooled = asyncio.run(
-            _check_database(
+    with map_to_command_error(url):
+        state = asyncio.run(
+            _inspect_database(
                 url,
                 may_migrate=may_migrate,
-                explicit=explicit,
+                is_migration_requested=is_migration_requested,
                 will_write=will_write,
                 accepts_standby=accepts_standby,
             )
         )
-        if is_pooled:
+        if state.is_pooled:
             url = parse_database_url(url).with_pooler_parameter()
-        if is_ready:
+        if not state.should_migrate:
             return url
-        if is_pooled:
+        if state.is_pooled:
             raise CommandError(
                 "a migration needs a connection without a pooler: set CASE_SERVER_MIGRATION_URL "
                 "to the direct URL of the primary server"
@@ -80,16 +88,21 @@ def ensure_schema(
         from . import alembic_runner  # noqa: PLC0415
 
         alembic_runner.migrate(url)
-        asyncio.run(_reset_history(url))
+        asyncio.run(_reset_change_feed(url))
         return url
 
 
-async def _check_database(
-    url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
-) -> tuple[bool, bool]:
-    """Return whether the database needs no migration, and whether a pooler is in front of it.
+async def _inspect_database(
+    url: str,
+    *,
+    may_migrate: bool,
+    is_migration_requested: bool,
+    will_write: bool,
+    accepts_standby: bool,
+) -> DatabaseState:
+    """Return the state of a database. Raises ``CommandError`` if the database cannot be used.
 
-    Raises ``CommandError`` if the database cannot be used.
+    The parameters are those of ``ensure_schema``.
     """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
@@ -108,17 +121,17 @@ async def _check_database(
             _require_migratable(revision, required, may_migrate=may_migrate)
         if will_write or is_outdated:
             await _require_privileges(connection, will_create=is_outdated)
-        # An explicit migration also creates the trigram index that was not possible before.
-        if explicit or is_outdated:
-            return False, is_pooled
+        # A requested migration also creates the trigram index that was not possible before.
+        if is_migration_requested or is_outdated:
+            return DatabaseState(should_migrate=True, is_pooled=is_pooled)
         if will_write:
-            await reset_history_if_restored(connection)
-        return True, is_pooled
+            await reset_change_feed_if_restored(connection)
+        return DatabaseState(should_migrate=False, is_pooled=is_pooled)
 
 
-async def _reset_history(url: str) -> None:
+async def _reset_change_feed(url: str) -> None:
     async with open_connection(url) as connection:
-        await reset_history_if_restored(connection)
+        await reset_change_feed_if_restored(connection)
 
 
 def _require_migratable(revision: str | None, required: str, *, may_migrate: bool) -> None:
@@ -135,7 +148,7 @@ def _require_migratable(revision: str | None, required: str, *, may_migrate: boo
 
 
 async def _require_schema(connection: DirectConnection) -> None:
-    """Raise ``CommandError`` unless the database role may use a schema of its search path."""
+    """Raise ``CommandError`` unless the role has USAGE on a schema in its search path."""
     row = await connection.fetchrow(NO_SCHEMA)
     if row is None:
         return

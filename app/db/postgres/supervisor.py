@@ -26,8 +26,9 @@ def restart_on_crash(
 ) -> Iterator[None]:
     """Restart Postgres whenever it stops running during the block.
 
-    About once a second, ``is_running`` is called and, if it returns False, ``start``, which returns
-    the URL of the restarted Postgres. It may differ in its port from ``url``, the URL so far.
+    About once a second, ``is_running`` is called. If it returns False, ``start`` is called, which
+    returns the URL of the restarted Postgres. A URL other than ``url``, the one before the crash,
+    means that the port has changed, which is logged.
     """
     stop = threading.Event()
 

@@ -33,7 +33,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..schema import tables
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     import asyncpg
@@ -190,7 +190,9 @@ def _compile_changed_entities() -> CompiledStatement:
         rows = rows.outerjoin(table, is_same)
         bodies.append(table.c.body)
         document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-        is_current.append(and_(document == bindparam("document", type_=Text), is_live(table)))
+        is_current.append(
+            and_(document == bindparam("document", type_=Text), build_live_condition(table))
+        )
     return CompiledStatement(
         select(
             page.c.kind,

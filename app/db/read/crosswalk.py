@@ -18,9 +18,9 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     import asyncpg
@@ -90,8 +90,8 @@ def _select_pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
             associations.c.association_type != literal_column("'isChildOf'"),
             left.c.document_identifier == bindparam("left", type_=Text),
             right.c.document_identifier == bindparam("right", type_=Text),
-            is_live(left),
-            is_live(right),
+            build_live_condition(left),
+            build_live_condition(right),
         )
     )
 
@@ -114,8 +114,8 @@ def _compile_related_items() -> CompiledStatement:
         for side, item in (("left", left), ("right", right))
         for column in (
             item.c.identifier.label(side),
-            json_text(item.c.body, "humanCodingScheme").label(f"{side}_code"),
-            json_text(item.c.body, "fullStatement").label(f"{side}_statement"),
+            build_json_text(item.c.body, "humanCodingScheme").label(f"{side}_code"),
+            build_json_text(item.c.body, "fullStatement").label(f"{side}_statement"),
         )
     ]
     return CompiledStatement(
@@ -133,13 +133,13 @@ def _compile_unrelated_items(side: Side) -> CompiledStatement:
     return CompiledStatement(
         select(
             items.c.identifier,
-            json_text(items.c.body, "humanCodingScheme").label("code"),
-            json_text(items.c.body, "fullStatement").label("statement"),
+            build_json_text(items.c.body, "humanCodingScheme").label("code"),
+            build_json_text(items.c.body, "fullStatement").label("statement"),
             func.count().over().label("total"),
         )
         .where(
             items.c.document_identifier == bindparam(side, type_=Text),
-            is_live(items),
+            build_live_condition(items),
             items.c.identifier.not_in(select(pairs.c[side])),
         )
         .order_by(items.c.ordinal)

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..schema.tables import get_table
 
 Path = tuple[str, ...]
@@ -73,7 +73,7 @@ def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
         return build_entity_url(
             collection, build_displayed_text(entities, (*path[:-1], "identifier"))
         )
-    stored = json_text(table.c.body, *path)
+    stored = build_json_text(table.c.body, *path)
     default = _build_default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
@@ -97,7 +97,7 @@ def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
-            "title": json_text(body, "title"),
+            "title": build_json_text(body, "title"),
             "identifier": identifier,
             "uri": build_entity_url("CFPackages", identifier),
         }

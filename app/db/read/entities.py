@@ -11,15 +11,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, ResourceType
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from .visibility import (
-    is_live,
-    select_association_keys_of_item,
-    select_associations_by_key,
-    select_associations_of_item,
-    select_entity,
-    select_nodes,
+    build_live_condition,
+    compile_associations_by_id_query,
+    compile_entity_query,
+    compile_item_association_ids_query,
+    compile_item_associations_query,
+    compile_nodes_query,
 )
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 
-async def get_entity_bodies(
+async def get_entity_with_descendants(
     database: Database, resource: ResourceType, identifier: str
 ) -> list[str]:
-    """Return the JSON body of an entity and, for some classes, those of its descendants.
+    """Return the JSON body of an entity, followed by the bodies of its descendants.
 
-    These are the classes whose GET returns a set, such as CFSubject; the resource has
-    ``with_descendants``. Raises ``NotFound`` if no live entity has this identifier.
+    Only entities of some resource types, such as CFSubject, have descendants; GET returns them as a
+    set. Raises ``NotFound`` if no live entity has this identifier.
     """
-    rows = await database.fetch_all(select_entity(resource), identifier=identifier)
+    rows = await database.fetch_all(compile_entity_query(resource), identifier=identifier)
     if not rows:
         raise resource.create_not_found_error(identifier)
     return [row["body"] for row in rows]
@@ -49,9 +49,9 @@ async def get_item_with_associations(
 
     Raises ``NotFound`` if no live item has this identifier.
     """
-    (item,) = await get_entity_bodies(database, ITEMS, identifier)
+    (item,) = await get_entity_with_descendants(database, ITEMS, identifier)
     rows = await database.fetch_all(
-        select_associations_of_item(), identifier=identifier, limit=limit
+        compile_item_associations_query(), identifier=identifier, limit=limit
     )
     return item, [row["body"] for row in rows]
 
@@ -61,64 +61,65 @@ async def iter_association_batches(
 ) -> AsyncIterator[list[str]]:
     """Yield the JSON bodies of all associations of an item, in lists of at most ``size``.
 
-    No connection is held between two lists, so that a slow client occupies none. Associations
-    deleted during the iteration are left out; those added during it are not included.
+    No connection is held between two lists, so a slow client does not tie one up. Associations that
+    are deleted or added during the iteration are left out.
     """
-    row = await database.fetch_one(select_association_keys_of_item(), identifier=identifier)
+    row = await database.fetch_one(compile_item_association_ids_query(), identifier=identifier)
     # One string, because a list of 50,000 would take four times the memory. No identifier
     # contains a line break.
-    keys: str = (row and row["keys"]) or ""
+    identifiers: str = (row and row["identifiers"]) or ""
     start = 0
-    while start < len(keys):
+    while start < len(identifiers):
         batch: list[str] = []
-        while start < len(keys) and len(batch) < size:
-            end = keys.find("\n", start)
-            end = len(keys) if end < 0 else end
-            batch.append(keys[start:end])
+        while start < len(identifiers) and len(batch) < size:
+            end = identifiers.find("\n", start)
+            end = len(identifiers) if end < 0 else end
+            batch.append(identifiers[start:end])
             start = end + 1
-        rows = await database.fetch_all(select_associations_by_key(), keys=batch)
+        rows = await database.fetch_all(compile_associations_by_id_query(), identifiers=batch)
         if rows:
             yield [row["body"] for row in rows]
 
 
-async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[str, str]:
-    """Tell which identifiers belong to live items or documents of this server.
+async def find_node_collections(database: Database, identifiers: Collection[str]) -> dict[str, str]:
+    """Return the collection, "CFItems" or "CFDocuments", of each identifier on this server.
 
-    An association can have both as its ends. The result is {identifier: "CFItems" or
-    "CFDocuments"}.
+    The result maps identifiers of live items and documents to collections. An association can
+    relate both, so its links do not show which collection they belong to.
     """
-    rows = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
+    rows = await database.fetch_all(compile_nodes_query(), identifiers=list(identifiers))
     return {row["identifier"]: row["collection"] for row in rows}
 
 
-async def locate_nodes(
+async def fetch_node_details(
     database: Database, identifiers: Collection[str]
 ) -> dict[str, asyncpg.Record]:
-    """Return the framework, code and statement of each live item or document, by its identifier.
+    """Return details of each live item or document with one of these identifiers, by identifier.
 
-    Rows of (identifier, is_item, document, title, code, statement): ``document`` and ``title`` are
-    the identifier and title of the framework; documents have no code and no statement.
+    Each row is (identifier, is_item, document, title, code, statement). ``document`` and ``title``
+    are the identifier and title of the framework. ``code`` and ``statement`` are None for
+    documents.
     """
-    rows = await database.fetch_all(_locate_nodes(), identifiers=list(identifiers))
+    rows = await database.fetch_all(_compile_node_details(), identifiers=list(identifiers))
     return {row["identifier"]: row for row in rows}
 
 
 @cache
-def _locate_nodes() -> CompiledStatement:
+def _compile_node_details() -> CompiledStatement:
     items, documents = tables.items, tables.documents
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
-    title = json_text(documents.c.body, "title").label("title")
+    title = build_json_text(documents.c.body, "title").label("title")
     item_rows = (
         select(
             items.c.identifier,
             literal_column("true").label("is_item"),
             items.c.document_identifier.label("document"),
             title,
-            json_text(items.c.body, "humanCodingScheme").label("code"),
-            json_text(items.c.body, "fullStatement").label("statement"),
+            build_json_text(items.c.body, "humanCodingScheme").label("code"),
+            build_json_text(items.c.body, "fullStatement").label("statement"),
         )
         .join(documents, documents.c.identifier == items.c.document_identifier)
-        .where(items.c.identifier == func.any(identifiers), is_live(items))
+        .where(items.c.identifier == func.any(identifiers), build_live_condition(items))
     )
     document_rows = select(
         documents.c.identifier,
@@ -127,5 +128,5 @@ def _locate_nodes() -> CompiledStatement:
         title,
         null(),
         null(),
-    ).where(documents.c.identifier == func.any(identifiers), is_live(documents))
+    ).where(documents.c.identifier == func.any(identifiers), build_live_condition(documents))
     return CompiledStatement(union_all(item_rows, document_rows), has_generic_plan=True)

@@ -45,7 +45,7 @@ from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
-from .visibility import NODE_KINDS, is_visible
+from .visibility import NODE_KINDS, build_visible_condition
 
 if TYPE_CHECKING:
     from ..connector import AnyConnection
@@ -255,7 +255,9 @@ def _select_associations() -> CompiledStatement:
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
     keys = union(*(select(table.c.identifier).where(end == func.any(nodes)) for end in ends))
-    operation = case((is_visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
+    operation = case(
+        (build_visible_condition(table), literal(tables.UPDATE)), else_=literal(tables.DELETE)
+    )
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
@@ -285,7 +287,7 @@ def _record_timeline() -> CompiledStatement:
     return CompiledStatement(changed)
 
 
-async def reset_history(connection: AnyConnection) -> None:
+async def reset_change_feed(connection: AnyConnection) -> None:
     """Start a new history of the change feed, so that its clients read everything again.
 
     Old cursors and package revisions become invalid. Existing changes get transaction 1, which is
@@ -304,7 +306,7 @@ async def reset_history(connection: AnyConnection) -> None:
             await CompiledStatement(statement).execute(connection)
 
 
-async def reset_history_if_restored(connection: AnyConnection) -> None:
+async def reset_change_feed_if_restored(connection: AnyConnection) -> None:
     """Reset the feed's history if the database was restored into another Postgres cluster.
 
     Transaction numbers start low in a new cluster, so stored changes could have numbers that it has
@@ -316,4 +318,4 @@ async def reset_history_if_restored(connection: AnyConnection) -> None:
     )
     statement = CompiledStatement(select(newest >= next_transaction))
     if await statement.fetch_value(connection):
-        await reset_history(connection)
+        await reset_change_feed(connection)

@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
-from ..schema.expressions import json_text, json_value
+from ..schema.expressions import build_json_text, build_json_value
 from ..schema.list_indexes import FOLDED_CODE_CHARS
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import build_like_pattern, should_use_like
@@ -295,7 +295,7 @@ def _build_array_comparison(entities: Entities, comparison: Comparison) -> Colum
     ``=`` compares all members, in any order; ``~`` and ``@`` hold if any member matches.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    elements = func.json_array_elements(json_value(entities.table.c.body, field.path[0]))
+    elements = func.json_array_elements(build_json_value(entities.table.c.body, field.path[0]))
     rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
         "elements"
     )
@@ -331,7 +331,7 @@ def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnEleme
     if find_url_collection(entities, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
-    array = cast(cast(json_value(entities.table.c.body, field.path[0]), JSONB), Text)
+    array = cast(cast(build_json_value(entities.table.c.body, field.path[0]), JSONB), Text)
     fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
     return _contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
@@ -341,8 +341,8 @@ def _build_member_text(entities: Entities, field: Field, member: Expression) -> 
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (collection := find_url_collection(entities, field.path)) is not None:
-        return build_entity_url(collection, json_text(member, "identifier"))
-    return json_text(member, field.path[1])
+        return build_entity_url(collection, build_json_text(member, "identifier"))
+    return build_json_text(member, field.path[1])
 
 
 def _join_members(member: Expression, rows: FromClause) -> Expression:

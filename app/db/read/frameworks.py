@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from . import item_counts
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     import asyncpg
@@ -84,7 +84,7 @@ def _frameworks() -> CompiledStatement:
     is_match = func.strpos(documents.c.searched_text, contained) > literal_column("0")
     matches = (
         select(documents.c.identifier, documents.c.folded_title)
-        .where(is_live(documents), is_match)
+        .where(build_live_condition(documents), is_match)
         .cte("matches")
     )
     page = (
@@ -112,7 +112,7 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
     prefix = bindparam("prefix", type_=Text)
 
     def is_listed(table: Table) -> ColumnElement[bool]:
-        return table.c.deleted_at.is_not(None) if deleted else is_live(table)
+        return table.c.deleted_at.is_not(None) if deleted else build_live_condition(table)
 
     item_count = (
         select(func.count())
@@ -123,13 +123,13 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
         if deleted
         else item_counts.select_item_count(documents.c.identifier)
     )
-    title = json_text(documents.c.body, "title")
+    title = build_json_text(documents.c.body, "title")
     return CompiledStatement(
         select(
             documents.c.identifier,
             packages.c.identifier.label("package_identifier"),
             title.label("title"),
-            json_text(documents.c.body, "creator").label("creator"),
+            build_json_text(documents.c.body, "creator").label("creator"),
             item_count.label("items"),
             documents.c.last_change_date_time,
             documents.c.deleted_at,

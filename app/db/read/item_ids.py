@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Text, bindparam, func, select
 
 from ..schema import tables
 from ..statement import CompiledStatement
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     from ..pool import Database
@@ -33,7 +33,7 @@ def _statement(*, deleted: bool) -> CompiledStatement:
     return CompiledStatement(
         select(items.c.identifier)
         .where(
-            items.c.deleted_at.is_not(None) if deleted else is_live(items),
+            items.c.deleted_at.is_not(None) if deleted else build_live_condition(items),
             func.starts_with(items.c.identifier, bindparam("start", type_=Text)),
         )
         .order_by(items.c.identifier)

@@ -35,7 +35,7 @@ from . import item_counts
 from .derived_fields import BASE_URL, Derivation, Entities
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
 from .search import SearchQueries, build_match_condition, build_relevance_score, parse_search
-from .visibility import build_body_expression, is_visible
+from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
@@ -128,7 +128,7 @@ def _compile_statement(shape: ListShape) -> CompiledStatement:
         # Negated, because lists are ascending and the best match comes first.
         columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
     rows = select(*(column.label(name) for name, column in columns.items())).where(
-        is_visible(table)
+        build_visible_condition(table)
     )
     if shape.searched:
         rows = rows.where(build_match_condition(*SEARCH_PARAMETERS))

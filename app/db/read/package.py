@@ -28,7 +28,12 @@ from ..pool import Database
 from ..schema import tables
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
-from .visibility import build_body_expression, is_live, is_visible, select_nodes
+from .visibility import (
+    build_body_expression,
+    build_live_condition,
+    build_visible_condition,
+    compile_nodes_query,
+)
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -93,13 +98,15 @@ class FrameworkSnapshot:
         with self.database.read_deadline():
             return await cursor.fetch(BATCH_SIZE)
 
-    async def find_nodes(self, identifiers: set[str]) -> dict[str, str]:
+    async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
         """Tell which identifiers belong to live items or documents of this server.
 
         The result is {identifier: "CFItems" or "CFDocuments"}.
         """
         with self.database.read_deadline():
-            rows = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
+            rows = await compile_nodes_query().fetch_all(
+                self.connection, identifiers=list(identifiers)
+            )
         return {row["identifier"]: row["collection"] for row in rows}
 
 
@@ -158,7 +165,7 @@ def _find() -> CompiledStatement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    row = select_package(*columns).join(document).where(is_live(document))
+    row = select_package(*columns).join(document).where(build_live_condition(document))
     return CompiledStatement(row, has_generic_plan=True)
 
 
@@ -172,7 +179,7 @@ def _bodies(resource: ResourceType) -> CompiledStatement:
     )
     body = build_body_expression(resource).label("body")
     return CompiledStatement(
-        select(body).where(in_framework, is_visible(table)).order_by(table.c.ordinal)
+        select(body).where(in_framework, build_visible_condition(table)).order_by(table.c.ordinal)
     )
 
 
@@ -186,7 +193,7 @@ def _select_definitions(resource: ResourceType) -> Any:
 def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
     """Select a column of a framework's items, or of a link table whose rows belong to its items."""
     items = tables.items
-    in_framework = and_(items.c.document_identifier == DOCUMENT, is_live(items))
+    in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
     if column.table is items:
         return select(column).where(in_framework, column.is_not(None))
     return select(column).join(items).where(in_framework)
@@ -194,7 +201,7 @@ def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
 
 def _select_from_associations(column: ColumnElement[Any]) -> Select[Any]:
     table = tables.associations
-    in_framework = (table.c.document_identifier == DOCUMENT, is_visible(table))
+    in_framework = (table.c.document_identifier == DOCUMENT, build_visible_condition(table))
     return select(column).where(*in_framework, column.is_not(None))
 
 

@@ -30,7 +30,7 @@ from .body_digests import (
     build_document_link_suffix,
     has_digest,
 )
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     from ..pool import Database
@@ -110,7 +110,9 @@ def _digests_of(resource: ResourceType) -> Select[Any]:
         build_digest_column(table),
         build_container_link_column(table),
     )
-    return select(*columns).where(document == bindparam("document", type_=Text), is_live(table))
+    return select(*columns).where(
+        document == bindparam("document", type_=Text), build_live_condition(table)
+    )
 
 
 @cache

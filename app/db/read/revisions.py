@@ -42,11 +42,11 @@ from sqlalchemy.dialects.postgresql import array, insert
 from ...exceptions import NotFound, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
 from .package import DOCUMENT, select_package
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -199,7 +199,7 @@ def _select_revision() -> CompiledStatement:
     document = package.c.document_identifier
     counters = _select_counter_row(document)
     row = select_package(document, _history(), *counters.c).join(documents).join(counters, true())
-    return CompiledStatement(row.where(is_live(documents)), has_generic_plan=True)
+    return CompiledStatement(row.where(build_live_condition(documents)), has_generic_plan=True)
 
 
 def _history() -> ColumnElement[str]:
@@ -262,12 +262,12 @@ def _select_has_foreign_nodes() -> CompiledStatement:
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
-        is_own_item = exists_where(
+        is_own_item = build_exists(
             items.c.identifier == end, items.c.document_identifier == DOCUMENT
         )
         foreign_ends.append(and_(end != DOCUMENT, ~is_own_item))
     own = associations.c.document_identifier == DOCUMENT
-    return CompiledStatement(select(exists_where(own, or_(*foreign_ends))))
+    return CompiledStatement(select(build_exists(own, or_(*foreign_ends))))
 
 
 @cache

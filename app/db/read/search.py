@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
@@ -160,15 +160,15 @@ def _search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of t
     by_code = _candidates(_matches(_code_prefix(code)), in_document)
     by_text = _candidates(_matches(_text_query(text)), in_document)
     candidates = by_code.union(by_text).subquery("candidates")
-    item_code = json_text(items.c.body, "humanCodingScheme")
+    item_code = build_json_text(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,
-            json_text(documents.c.body, "title").label("document_title"),
+            build_json_text(documents.c.body, "title").label("document_title"),
             item_code.label("code"),
-            json_text(items.c.body, "fullStatement").label("statement"),
-            json_text(items.c.body, "CFItemType").label("item_type"),
+            build_json_text(items.c.body, "fullStatement").label("statement"),
+            build_json_text(items.c.body, "CFItemType").label("item_type"),
         )
         .select_from(candidates)
         .join(items, items.c.identifier == candidates.c.identifier)

@@ -29,9 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..schema import tables
-from ..schema.expressions import exists_where, json_text
+from ..schema.expressions import build_exists, build_json_text
 from ..statement import CompiledStatement
-from .visibility import is_live
+from .visibility import build_live_condition
 
 if TYPE_CHECKING:
     import asyncpg
@@ -118,18 +118,18 @@ def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
 
 def _item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     statement = func.left(
-        json_text(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
+        build_json_text(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
     )
     return (
         item.c.identifier,
-        json_text(item.c.body, "humanCodingScheme").label("code"),
+        build_json_text(item.c.body, "humanCodingScheme").label("code"),
         statement.label("statement"),
-        json_text(item.c.body, "CFItemType").label("item_type"),
+        build_json_text(item.c.body, "CFItemType").label("item_type"),
     )
 
 
 def _sequence_number(link: FromClause) -> ColumnElement[Any]:
-    return cast(json_text(link.c.body, "sequenceNumber"), Numeric).nulls_last()
+    return cast(build_json_text(link.c.body, "sequenceNumber"), Numeric).nulls_last()
 
 
 def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
@@ -142,7 +142,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
             link.c.destination_identifier == parent,
             link.c.document_identifier == DOCUMENT,
             child.c.document_identifier == DOCUMENT,
-            is_live(child),
+            build_live_condition(child),
             _is_parent_link(link),
         )
         .scalar_subquery()
@@ -166,7 +166,11 @@ def _compile_children() -> CompiledStatement:
     item, link = tables.items.alias("child"), tables.associations.alias("link")
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
-    order = (_sequence_number(link), json_text(item.c.body, "humanCodingScheme"), link.c.ordinal)
+    order = (
+        _sequence_number(link),
+        build_json_text(item.c.body, "humanCodingScheme"),
+        link.c.ordinal,
+    )
     rows = (
         select(
             parent.label("parent"),
@@ -180,7 +184,7 @@ def _compile_children() -> CompiledStatement:
             parent == func.any(parents),
             link.c.document_identifier == DOCUMENT,
             item.c.document_identifier == DOCUMENT,
-            is_live(item),
+            build_live_condition(item),
             _is_parent_link(link),
         )
         .subquery("rows")
@@ -205,13 +209,13 @@ def _compile_roots() -> CompiledStatement:
     # table of a framework of thousands of items would not fit into memory.
     own_items = (
         select(items.c.identifier, items.c.ordinal)
-        .where(items.c.document_identifier == DOCUMENT, is_live(items))
+        .where(items.c.document_identifier == DOCUMENT, build_live_condition(items))
         .cte("own_items")
         .prefix_with("MATERIALIZED")
     )
     root, parent = own_items.alias("root"), own_items.alias("parent")
     parent_link = tables.associations.alias("parent_link")
-    has_parent = exists_where(
+    has_parent = build_exists(
         parent_link.c.origin_identifier == root.c.identifier,
         parent_link.c.document_identifier == DOCUMENT,
         _is_parent_link(parent_link),
@@ -306,7 +310,7 @@ def _select_first_parent(path: CTE) -> FromClause:
             link.c.origin_identifier == path.c.identifier,
             link.c.document_identifier == path.c.document,
             parent.c.document_identifier == path.c.document,
-            is_live(parent),
+            build_live_condition(parent),
             _is_parent_link(link),
         )
         .order_by(link.c.ordinal)

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 
@@ -40,83 +40,85 @@ NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 """The kinds of entities that an association can relate."""
 
 
-def is_live(table: FromClause) -> ColumnElement[bool]:
+def build_live_condition(table: FromClause) -> ColumnElement[bool]:
     """Build the SQL condition that a row of a table is not soft-deleted."""
     return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
 
 
-def is_visible(table: Table) -> ColumnElement[bool]:
-    """Build the SQL condition that readers may see a row of an entity table.
+def build_visible_condition(table: Table) -> ColumnElement[bool]:
+    """Build the SQL condition for whether readers may see a row of an entity table.
 
-    For most tables that is ``is_live``. An association is hidden while its document, or an item or
-    document at one of its ends, is deleted.
+    Soft-deleted rows are hidden. An association is also hidden while its document, or an item or
+    document that it relates, is deleted.
     """
     if table is not tables.associations:
-        return is_live(table)
-    document_is_deleted = _row_exists(tables.documents, table.c.document_identifier, deleted=True)
+        return build_live_condition(table)
+    document_is_deleted = _build_row_exists(
+        tables.documents, table.c.document_identifier, deleted=True
+    )
     return and_(
-        ~_is_deleted_node(table.c.origin_identifier),
-        ~_is_deleted_node(table.c.destination_identifier),
+        ~_build_deleted_node_condition(table.c.origin_identifier),
+        ~_build_deleted_node_condition(table.c.destination_identifier),
         ~document_is_deleted,
     )
 
 
-def _is_deleted_node(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that an identifier belongs to a deleted item or document.
+def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the SQL condition that an identifier belongs to a deleted item or document.
 
-    It is false if a live item or document has the same identifier.
+    The condition is false if a live item or document has the same identifier.
     """
     node_tables = (tables.items, tables.documents)
-    is_deleted = or_(*(_row_exists(table, node, deleted=True) for table in node_tables))
-    is_live = or_(*(_row_exists(table, node, deleted=False) for table in node_tables))
+    is_deleted = or_(*(_build_row_exists(table, node, deleted=True) for table in node_tables))
+    is_live = or_(*(_build_row_exists(table, node, deleted=False) for table in node_tables))
     return and_(is_deleted, ~is_live)
 
 
-def _row_exists(
+def _build_row_exists(
     table: Table, identifier: ColumnElement[Any], *, deleted: bool
 ) -> ColumnElement[bool]:
     deleted_at = table.c.deleted_at
     state = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
-    return exists_where(table.c.identifier == identifier, state)
+    return build_exists(table.c.identifier == identifier, state)
 
 
 def build_body_expression(resource: ResourceType) -> ColumnElement[Any]:
     """Build the SQL for an entity's JSON body as responses contain it.
 
-    It is a column, except for rubrics: their criteria and levels are stored in other tables and
-    added.
+    For most entities, it is the column ``body``. Rubrics also need their criteria and levels, which
+    are stored in other tables.
     """
-    return _rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
+    return _build_rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
 
-def _rubric_with_criteria() -> ColumnElement[Any]:
+def _build_rubric_with_criteria() -> ColumnElement[Any]:
     criteria, levels = tables.rubric_criteria, tables.rubric_criterion_levels
     own_levels = (
-        select(_aggregate(levels))
+        select(_build_json_list(levels))
         .where(levels.c.criterion_identifier == criteria.c.identifier)
         .scalar_subquery()
     )
-    criterion = _append_list(criteria.c.body, "CFRubricCriterionLevels", own_levels)
+    criterion = _build_body_with_list(criteria.c.body, "CFRubricCriterionLevels", own_levels)
     own_criteria = (
-        select(_aggregate(criteria, criterion))
+        select(_build_json_list(criteria, criterion))
         .where(criteria.c.rubric_identifier == tables.rubrics.c.identifier)
         .correlate(tables.rubrics)
         .scalar_subquery()
     )
-    return _append_list(tables.rubrics.c.body, "CFRubricCriteria", own_criteria)
+    return _build_body_with_list(tables.rubrics.c.body, "CFRubricCriteria", own_criteria)
 
 
-def _aggregate(table: Table, value: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
+def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
     part = table.c.body if value is None else value
     return func.json_agg(aggregate_order_by(part, table.c.ordinal))
 
 
-def _append_list(
+def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Append a list field to a JSON body, as text; ``parts`` is the SQL for the list.
+    """Build the SQL that appends a field, whose value is a JSON list, to a JSON body.
 
-    If that is null, the body remains unchanged.
+    ``name`` is the name of the field. If the list is NULL, the body remains unchanged.
     """
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
@@ -128,18 +130,19 @@ def _append_list(
 
 
 @cache
-def select_entity(resource: ResourceType) -> CompiledStatement:
-    """Select the entity whose identifier is the parameter ``identifier``.
+def compile_entity_query(resource: ResourceType) -> CompiledStatement:
+    """Compile the query for the entity whose identifier is the parameter ``identifier``.
 
-    For some classes, its descendants follow in the order of their codes. A descendant's
-    hierarchyCode is its ancestor's, a dot, and more: ELA, ELA.1, ELA.1.V.
+    For resource types with descendants, such as CFConcept, the rows of its descendants follow, in
+    the order of their codes. A descendant's hierarchyCode starts with its ancestor's code and a
+    dot: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)
     body = build_body_expression(resource).label("body")
     if not resource.with_descendants:
         return CompiledStatement(
-            select(body).where(table.c.identifier == identifier, is_visible(table)),
+            select(body).where(table.c.identifier == identifier, build_visible_condition(table)),
             # The others are lookups in one primary key, which Postgres never plans for the values:
             # both plans cost the same. Hiding the value would make them 7 % slower.
             has_generic_plan=table is tables.associations,
@@ -154,7 +157,11 @@ def select_entity(resource: ResourceType) -> CompiledStatement:
     return CompiledStatement(
         select(body)
         .select_from(ancestor, table)
-        .where(ancestor.c.identifier == identifier, is_live(ancestor), is_live(table))
+        .where(
+            ancestor.c.identifier == identifier,
+            build_live_condition(ancestor),
+            build_live_condition(table),
+        )
         .where(or_(table.c.identifier == identifier, is_descendant))
         .order_by(
             table.c.identifier != identifier,
@@ -166,16 +173,16 @@ def select_entity(resource: ResourceType) -> CompiledStatement:
 
 
 @cache
-def select_associations_of_item() -> CompiledStatement:
-    """Select the JSON bodies of an item's associations.
+def compile_item_associations_query() -> CompiledStatement:
+    """Compile the query for the JSON bodies of the associations of the item ``identifier``.
 
-    The parameter ``limit`` is the maximal number, or null. Associations with a deleted item or
-    document are left out.
+    The parameter ``limit`` is the maximum number of rows, or NULL. Associations with a deleted item
+    or document are left out.
     """
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
-        .where(_touches_item(), is_visible(table))
+        .where(_build_item_association_condition(), build_visible_condition(table))
         .order_by(table.c.ordinal, table.c.identifier)
         .limit(bindparam("limit", type_=BigInteger)),
         has_generic_plan=True,
@@ -183,38 +190,41 @@ def select_associations_of_item() -> CompiledStatement:
 
 
 @cache
-def select_association_keys_of_item() -> CompiledStatement:
-    """Select the identifiers of an item's associations as one string, with one on each line.
+def compile_item_association_ids_query() -> CompiledStatement:
+    """Compile the query for the identifiers of an item's associations, joined by line breaks.
 
-    They are then read in batches. Associations with a deleted item or document are left out.
+    The result is one string. Associations with a deleted item or document are left out.
     """
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
     )
-    keys = func.string_agg(table.c.identifier, line_break).label("keys")
-    statement = select(keys).where(_touches_item(), is_visible(table))
+    identifiers = func.string_agg(table.c.identifier, line_break).label("identifiers")
+    statement = select(identifiers).where(
+        _build_item_association_condition(), build_visible_condition(table)
+    )
     return CompiledStatement(statement, has_generic_plan=True)
 
 
 @cache
-def select_associations_by_key() -> CompiledStatement:
-    """Select the JSON bodies of the associations with the identifiers in the parameter ``keys``.
+def compile_associations_by_id_query() -> CompiledStatement:
+    """Compile the query for the JSON bodies of the associations with the given identifiers.
 
-    Associations with a deleted item or document are left out.
+    They are the parameter ``identifiers``, an array. Associations with a deleted item or document
+    are left out.
     """
     table = tables.associations
-    keys = bindparam("keys", type_=ARRAY(Text))
+    identifiers = bindparam("identifiers", type_=ARRAY(Text))
     return CompiledStatement(
         select(table.c.body)
-        .where(table.c.identifier == func.any(keys), is_visible(table))
+        .where(table.c.identifier == func.any(identifiers), build_visible_condition(table))
         .order_by(table.c.ordinal, table.c.identifier),
         has_generic_plan=True,
     )
 
 
-def _touches_item() -> ColumnElement[bool]:
-    """Build the condition that an association begins or ends at the item ``identifier``."""
+def _build_item_association_condition() -> ColumnElement[bool]:
+    """Build the SQL condition that an association has the item ``identifier`` at either end."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -225,15 +235,18 @@ def _touches_item() -> ColumnElement[bool]:
 
 
 @cache
-def select_nodes() -> CompiledStatement:
-    """Select those of the parameter ``identifiers`` that belong to live items or documents.
+def compile_nodes_query() -> CompiledStatement:
+    """Compile the query for those of the given identifiers that belong to live items or documents.
 
-    Each row is (identifier, collection), where ``collection`` is "CFItems" or "CFDocuments".
+    They are the parameter ``identifiers``, an array. Each row is (identifier, collection), where
+    ``collection`` is "CFItems" or "CFDocuments".
     """
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in (ITEMS, DOCUMENTS):
         table = get_table(resource)
         rows = select(table.c.identifier, literal(resource.collection).label("collection"))
-        selects.append(rows.where(table.c.identifier == func.any(identifiers), is_live(table)))
+        selects.append(
+            rows.where(table.c.identifier == func.any(identifiers), build_live_condition(table))
+        )
     return CompiledStatement(union_all(*selects), has_generic_plan=True)

@@ -39,14 +39,14 @@ def build_generated_column(
     name: str,
     *path: str,
     references: str | None = None,
-    primary: bool = False,
+    is_primary_key: bool = False,
     nullable: bool = True,
 ) -> Column[str]:
     """Build a text column that Postgres generates from a field of the entity's JSON body.
 
-    ``path`` are the names of nested fields, such as ``"licenseURI", "identifier"``. ``references``
-    names the table whose identifiers the column refers to. A transaction may defer that foreign
-    key; otherwise it is checked after each SQL statement.
+    The names of nested fields are given in order, such as ``"licenseURI", "identifier"``.
+    ``references`` names the table of a foreign key. A transaction may defer its check, which
+    otherwise follows each SQL statement.
     """
     steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
@@ -55,8 +55,8 @@ def build_generated_column(
         Text,
         Computed(f"body{steps}", persisted=True),
         *keys,
-        primary_key=primary,
-        nullable=nullable and not primary,
+        primary_key=is_primary_key,
+        nullable=nullable and not is_primary_key,
         comment=f"Generated from the body: {'.'.join(path)}.",
     )
 
@@ -76,7 +76,7 @@ to_tsvector(
 after an equals sign. Truncated where it could exceed the maximum size of a tsvector."""
 
 
-def build_search_columns() -> tuple[SchemaItem, ...]:
+def build_search_column_and_index() -> tuple[SchemaItem, ...]:
     """Build the column with the full-text search vector of an item, and its GIN index."""
     return (
         Column(
@@ -103,7 +103,7 @@ def build_ordinal_column() -> Column[int]:
 
 
 def build_body_column() -> Column[Any]:
-    """Build the column that stores an entity as JSON."""
+    """Build the ``json`` column with the body of an entity."""
     return Column(
         "body",
         JSON,
@@ -124,11 +124,11 @@ def build_created_at_column() -> Column[Any]:
 
 
 def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
-    """Build a table with the columns of every addressable entity, followed by ``columns``."""
+    """Build a table with the columns that all entities have, followed by its own columns."""
     return Table(
         name,
         metadata,
-        build_generated_column("identifier", "identifier", primary=True),
+        build_generated_column("identifier", "identifier", is_primary_key=True),
         build_ordinal_column(),
         build_body_column(),
         Column(
@@ -142,11 +142,11 @@ def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     )
 
 
-def build_soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
-    """Build the column ``deleted_at`` of the table ``name``, and an index of the deleted rows.
+def build_soft_delete_column_and_index(name: str) -> tuple[SchemaItem, ...]:
+    """Build the column ``deleted_at`` of the table ``name``, and an index of its deleted rows.
 
-    An association must be hidden while an item or document that it links is deleted; the index
-    finds the deleted ones, which are few.
+    Queries for associations use the index, because they hide an association if its origin,
+    destination or document is deleted.
     """
     is_deleted = text("deleted_at IS NOT NULL")
     return (
@@ -169,8 +169,9 @@ def build_link_table(
 ) -> Table:
     """Build a many-to-many table, whose rows link a row of ``owner`` to a row of ``target``.
 
-    Both are given as (noun for the column name, table), such as ``("item", "items")``.
-    ``owner_key`` is the column of the owner's table that the links refer to.
+    ``owner`` and ``target`` are pairs such as ``("item", "items")``: the noun for the column name
+    and the table. The links refer to the column ``identifier`` of the target's table, and to
+    ``owner_key`` of the owner's table.
     """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
@@ -186,8 +187,8 @@ def build_link_table(
     return Table(name, metadata, *keys, comment=comment)
 
 
-def build_document_column(*, nullable: bool = False) -> Column[str]:
-    """Build the column with the identifier of the document to which an entity belongs."""
+def build_document_id_column(*, nullable: bool = False) -> Column[str]:
+    """Build the column with the identifier of the document that an entity belongs to."""
     return Column(
         "document_identifier",
         Text,
@@ -199,11 +200,13 @@ def build_document_column(*, nullable: bool = False) -> Column[str]:
 
 def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     """Build the table of one class of definitions, such as CFSubject, with soft deletion."""
-    return build_entity_table(name, *columns, *build_soft_delete_columns(name), comment=comment)
+    return build_entity_table(
+        name, *columns, *build_soft_delete_column_and_index(name), comment=comment
+    )
 
 
 def build_hierarchy_code_column() -> Column[str]:
-    """Build the column with the hierarchyCode of a definition.
+    """Build the generated column with the hierarchyCode of a definition.
 
     A child's code continues its parent's: ELA.1 is a child of ELA.
     """

@@ -31,14 +31,14 @@ from .columns import (
     build_body_column,
     build_created_at_column,
     build_definition_table,
-    build_document_column,
+    build_document_id_column,
     build_entity_table,
     build_generated_column,
     build_hierarchy_code_column,
     build_link_table,
     build_ordinal_column,
-    build_search_columns,
-    build_soft_delete_columns,
+    build_search_column_and_index,
+    build_soft_delete_column_and_index,
     metadata,
 )
 from .list_indexes import DOCUMENT_LIST_COLUMNS, ITEM_LIST_COLUMNS
@@ -71,7 +71,7 @@ association_groupings = build_definition_table(
 documents = build_entity_table(
     "documents",
     build_generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *build_soft_delete_columns("documents"),
+    *build_soft_delete_column_and_index("documents"),
     *DOCUMENT_LIST_COLUMNS,
     comment="CFDocument: one row per framework.",
 )
@@ -100,15 +100,15 @@ packages = Table(
 
 items = build_entity_table(
     "items",
-    build_document_column(),
+    build_document_id_column(),
     build_generated_column(
         "item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"
     ),
     build_generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *build_soft_delete_columns("items"),
+    *build_soft_delete_column_and_index("items"),
     *ITEM_LIST_COLUMNS,
     Index("ix_items_document", "document_identifier", "ordinal"),
-    *build_search_columns(),
+    *build_search_column_and_index(),
     comment="CFItem: the competency statements of all frameworks.",
 )
 
@@ -143,7 +143,7 @@ item_counts = Table(
 # No foreign keys to nodes, because a node may be stored on another server.
 associations = build_entity_table(
     "associations",
-    build_document_column(nullable=True),
+    build_document_id_column(nullable=True),
     build_generated_column("association_type", "associationType", nullable=False),
     build_generated_column("origin_identifier", "originNodeURI", "identifier", nullable=False),
     build_generated_column(
@@ -171,8 +171,8 @@ associations = build_entity_table(
 
 rubrics = build_entity_table(
     "rubrics",
-    build_document_column(),
-    *build_soft_delete_columns("rubrics"),
+    build_document_id_column(),
+    *build_soft_delete_column_and_index("rubrics"),
     Index("ix_rubrics_document", "document_identifier", "ordinal"),
     comment="CFRubric: the rubrics of all frameworks; their criteria are rows of rubric_criteria.",
 )
@@ -180,7 +180,7 @@ rubrics = build_entity_table(
 rubric_criteria = Table(
     "rubric_criteria",
     metadata,
-    build_generated_column("identifier", "identifier", primary=True),
+    build_generated_column("identifier", "identifier", is_primary_key=True),
     build_ordinal_column(),
     build_body_column(),
     Column(
@@ -197,7 +197,7 @@ rubric_criteria = Table(
 rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
-    build_generated_column("identifier", "identifier", primary=True),
+    build_generated_column("identifier", "identifier", is_primary_key=True),
     build_ordinal_column(),
     build_body_column(),
     Column(

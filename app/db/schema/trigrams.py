@@ -32,19 +32,16 @@ _CREATE = f"""
 
 
 def should_use_like(table: Table, field: Field, text: str) -> bool:
-    """Return whether a search for a substring in a field can use the trigram index, with LIKE.
+    """Return whether to search for a substring in a field with LIKE instead of ``strpos``.
 
-    Otherwise use ``strpos``. The index covers one field. It does not help if ``text`` has no three
-    letters or digits in a row: Postgres might then read the whole index, and all items too.
+    LIKE can use the trigram index of item statements. If ``text`` has no three consecutive letters
+    or digits, that is, no trigram, Postgres might read the whole index and then all items.
     """
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 
 
 def build_like_pattern(text: str) -> str:
-    """Return the LIKE pattern that matches the strings that contain ``text``.
-
-    The characters of ``text`` that are wildcards in LIKE are escaped.
-    """
+    """Return the LIKE pattern for strings containing ``text``, whose wildcards are escaped."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
@@ -62,9 +59,9 @@ INDEX_ERRORS = (
 
 
 async def create_trigram_index(url: str) -> bool:
-    """Create the trigram index that speeds up substring search in item statements, if missing.
+    """Create the trigram index for substring search in item statements if it does not exist.
 
-    Returns whether it exists now; the extension ``pg_trgm`` may be unavailable.
+    Returns whether it exists now. It cannot be created if the extension ``pg_trgm`` is unavailable.
     """
     try:
         async with open_connection(url) as connection:

@@ -17,27 +17,27 @@ MIGRATIONS_DIR = Path(migrations.__file__).parent / "versions"
 REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
-class Executor(Protocol):
-    """A pooled or directly opened asyncpg connection, as far as ``get_schema_version`` uses it."""
+class QueryExecutor(Protocol):
+    """The protocol of a connection that ``get_schema_version`` needs: any asyncpg connection."""
 
     async def fetchval(self, query: str) -> Any:
         """Run a query and return the first value of the first row."""
 
 
 @cache
-def _read_revisions() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and those that another migration follows."""
+def _read_migration_revisions() -> tuple[set[str], set[str]]:
+    """Return the revisions of all migrations, and the revisions that have a successor."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}
 
 
 def get_required_schema_version() -> str:
-    """Return the schema version that this release requires: that of its newest migration.
+    """Return the schema version that this release requires, which is its newest migration.
 
     Raises ``ValueError`` unless the migrations have exactly one head.
     """
-    revisions, followed = _read_revisions()
+    revisions, followed = _read_migration_revisions()
     (head,) = revisions - followed
     return head
 
@@ -47,10 +47,10 @@ def is_known_revision(revision: str) -> bool:
 
     A database with an unknown revision was migrated by a newer release.
     """
-    return revision in _read_revisions()[0]
+    return revision in _read_migration_revisions()[0]
 
 
-async def get_schema_version(connection: Executor) -> str | None:
+async def get_schema_version(connection: QueryExecutor) -> str | None:
     """Return the schema version of a database, or None if it has no case-server schema."""
     if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
         return None

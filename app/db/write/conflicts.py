@@ -21,9 +21,9 @@ from sqlalchemy import (
 
 from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Problem
-from ..read.visibility import is_live
+from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from . import package_identifiers
 from .staging import DOCUMENT, STAGED
@@ -106,7 +106,11 @@ def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:
             _build_list_path(resource.collection), message, table.c.identifier, document
         )
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
-        .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), is_live(table))
+        .where(
+            STAGED.c.kind == literal(resource.name),
+            STAGED.c.body.is_not(None),
+            build_live_condition(table),
+        )
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
@@ -124,7 +128,9 @@ def _build_rubric_part_conflict_query(kind: str, table: Table) -> Select[Any]:
     if table is not criteria:
         rows = rows.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
     return rows.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        STAGED.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT, is_live(rubrics)
+        STAGED.c.kind == literal(kind),
+        rubrics.c.document_identifier != DOCUMENT,
+        build_live_condition(rubrics),
     )
 
 
@@ -135,9 +141,9 @@ def _build_duplicate_association_query() -> Select[Any]:
     """
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
-        table.c.origin_identifier == json_text(body, "originNodeURI", "identifier"),
-        table.c.destination_identifier == json_text(body, "destinationNodeURI", "identifier"),
-        table.c.association_type == json_text(body, "associationType"),
+        table.c.origin_identifier == build_json_text(body, "originNodeURI", "identifier"),
+        table.c.destination_identifier == build_json_text(body, "destinationNodeURI", "identifier"),
+        table.c.association_type == build_json_text(body, "associationType"),
         table.c.identifier != STAGED.c.identifier,
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )

@@ -48,7 +48,7 @@ from ...case.resources import (
     ResourceType,
 )
 from ..schema import tables
-from ..schema.expressions import exists_where, json_text, json_value
+from ..schema.expressions import build_exists, build_json_text, build_json_value
 from .change_log import build_has_rows_condition
 
 
@@ -132,7 +132,7 @@ def build_missing_row_insert(source: FromClause, table: Table, *columns: str) ->
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
-    row_exists = exists_where(existing.c.identifier == source.c.identifier)
+    row_exists = build_exists(existing.c.identifier == source.c.identifier)
     rows = select(*(source.c[name] for name in inserted)).where(~row_exists)
     return insert(table).from_select([*inserted], rows)
 
@@ -170,7 +170,7 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
     defaults: list[ColumnElement[Any]] = []
     for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required():
-            value = json_text(table.c.body, source) if source else literal_column("''")
+            value = build_json_text(table.c.body, source) if source else literal_column("''")
             defaults += [literal_column(f"'{name}'"), value]
     completed = func.jsonb_build_object(*defaults).op("||")(cast(table.c.body, JSONB))
     return and_(differs, completed != cast(body, JSONB))
@@ -183,7 +183,7 @@ def build_links_query(source: FromClause, reference: DefinitionReference) -> Sel
     the link.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
-    value: ColumnElement[Any] = json_value(source.c.body, reference.field)
+    value: ColumnElement[Any] = build_json_value(source.c.body, reference.field)
     if reference.link_table is None:
         return select(owner, value.label("link")).where(value.is_not(None))
     # The body has only the last keyword link; ``keywords`` has all of them.
@@ -201,16 +201,16 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
     """
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
-    identifier = json_text(links.c.link, "identifier")
+    identifier = build_json_text(links.c.link, "identifier")
     existing = table.alias("existing")
-    is_live = exists_where(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
+    is_live = build_exists(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
     body = func.json_build_object(
-        *("identifier", identifier, "uri", json_text(links.c.link, "uri")),
+        *("identifier", identifier, "uri", build_json_text(links.c.link, "uri")),
         *(
             "lastChangeDateTime",
             _build_current_timestamp(),
             "title",
-            json_text(links.c.link, "title"),
+            build_json_text(links.c.link, "title"),
         ),
         type_=JSON,
     )
@@ -237,7 +237,7 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
     ``reference`` is the field that contains the links. Existing links are left unchanged.
     """
     links = build_links_query(source, reference).subquery("linked")
-    pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
+    pairs = select(links.c.owner, build_json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
     return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
 
@@ -260,7 +260,7 @@ def build_stale_link_delete(
     """
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
-    is_linked = exists_where(
-        links.c.owner == owner, json_text(links.c.link, "identifier") == target
+    is_linked = build_exists(
+        links.c.owner == owner, build_json_text(links.c.link, "identifier") == target
     )
     return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

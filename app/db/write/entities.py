@@ -16,7 +16,7 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .put_statements import PUT_STATEMENTS, choose_link_strategies
@@ -207,7 +207,7 @@ async def document_lacks_case_version(database: Database, identifier: str) -> bo
 @cache
 def _compile_missing_case_version_query() -> CompiledStatement:
     table = tables.documents
-    version = json_text(table.c.body, "caseVersion")
+    version = build_json_text(table.c.body, "caseVersion")
     return CompiledStatement(
         select(table.c.identifier).where(
             table.c.identifier == bindparam("identifier", type_=Text),

@@ -16,9 +16,9 @@ from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, ResourceType
-from ..read.visibility import is_live
+from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import compile_new_package_conflict_query
@@ -142,7 +142,7 @@ def _build_unregistered_rows_cte(resource: ResourceType, reference: dml.Definiti
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)
     for key in table.foreign_keys:
         if key.column.table is definitions:
-            is_stored = exists_where(key.column == key.parent, is_live(definitions))
+            is_stored = build_exists(key.column == key.parent, build_live_condition(definitions))
             rows = rows.where(key.parent.is_not(None), ~is_stored)
     return rows.cte("source")
 

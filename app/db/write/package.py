@@ -25,9 +25,9 @@ from ..locks import advisory_lock
 from ..pool import Database
 from ..read.body_digests import build_container_link_column
 from ..read.revisions import Revision, fetch_revision
-from ..read.visibility import is_live
+from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
@@ -229,9 +229,9 @@ def _creates_document(package: Package, mode: Mode, document: Any) -> bool:
 def _compile_document_state_query() -> CompiledStatement:
     table = tables.documents
     columns = (
-        is_live(table).label("live"),
+        build_live_condition(table).label("live"),
         build_container_link_column(table).label("package_link"),
-        json_text(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
+        build_json_text(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
     )
     return CompiledStatement(select(*columns).where(table.c.identifier == DOCUMENT))
 
@@ -245,12 +245,14 @@ def _compile_matched_item_counts() -> CompiledStatement:
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
-    before, after = (json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
+    before, after = (
+        build_json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body)
+    )
     # Unchanged rows are staged without a body.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
     return CompiledStatement(
         select(func.count(), changed)
         .select_from(STAGED.join(table, STAGED.c.identifier == table.c.identifier))
         .where(STAGED.c.kind == literal(ITEMS.name), table.c.document_identifier == DOCUMENT)
-        .where(is_live(table), table.c.identifier == func.any(derived))
+        .where(build_live_condition(table), table.c.identifier == func.any(derived))
     )

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, literal_column, update
 
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 
 RELEASED_SUFFIX: ColumnElement[str] = literal_column("'/'")
 """Appended to the identifier of a document to make the package identifier after a release.
@@ -18,7 +18,7 @@ No identifier ends in a slash, so the column stays unique."""
 def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
     """Build the SQL condition that the document of a package is soft-deleted."""
     documents = tables.documents.alias("deleted_documents")
-    return exists_where(
+    return build_exists(
         documents.c.identifier == packages.c.document_identifier,
         documents.c.deleted_at.is_not(None),
     )

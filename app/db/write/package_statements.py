@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
-from ..schema.expressions import exists_where
+from ..schema.expressions import build_exists
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .staging import (
@@ -256,14 +256,14 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
 def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
     """Build the SQL condition that no entity refers to at least one definition in ``change``."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
-    return exists_where(change.c.definition_identifier.not_in(referenced))
+    return build_exists(change.c.definition_identifier.not_in(referenced))
 
 
 def _build_document_logged_condition() -> ColumnElement[bool]:
     """Build the SQL condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
-    return exists_where(
+    return build_exists(
         table.c.transaction_id == transaction,
         table.c.kind == literal(DOCUMENTS.name),
         table.c.identifier == DOCUMENT,
@@ -274,7 +274,7 @@ def _build_not_in_package_conditions(
     table: Table, resource: ResourceType
 ) -> tuple[ColumnElement[bool], ...]:
     """Build the SQL conditions for rows of the document that are not in the uploaded package."""
-    is_staged = exists_where(
+    is_staged = build_exists(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
     return table.c.document_identifier == DOCUMENT, ~is_staged

@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..pool import Database
-from ..read.visibility import is_live
+from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from . import change_log
@@ -218,7 +218,7 @@ def _compile_item_recount() -> CompiledStatement:
     # All items minus deleted items, because each number can be read from an index.
     parts = union_all(
         select(document, number).group_by(document),
-        select(document, -number).where(~is_live(items)).group_by(document),
+        select(document, -number).where(~build_live_condition(items)).group_by(document),
     ).subquery("parts")
     rows = select(parts.c.document, func.sum(parts.c.number), true()).group_by(parts.c.document)
     columns = ["document_identifier", "live_items", "is_sum"]

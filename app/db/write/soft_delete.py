@@ -34,9 +34,9 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceT
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
-from ..read.visibility import is_visible
+from ..read.visibility import build_visible_condition
 from ..schema import tables
-from ..schema.expressions import exists_where, json_text
+from ..schema.expressions import build_exists, build_json_text
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 
@@ -265,7 +265,7 @@ def _compile_identifier_restoration() -> CompiledStatement:
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_original_package_identifier()
-    is_taken = exists_where(
+    is_taken = build_exists(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.build_deleted_document_condition(others),
@@ -294,7 +294,7 @@ def _compile_lost_identifier_replacement() -> CompiledStatement:
     # The link is the last field of a stored body. The text is cut, because a function of Postgres
     # that removes a field would also change the order of the others or the spaces between them.
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
-    is_lost = exists_where(
+    is_lost = build_exists(
         packages.c.document_identifier == IDENTIFIER,
         packages.c.identifier != _build_original_package_identifier(),
     )
@@ -317,7 +317,7 @@ def _compile_lost_identifier_replacement() -> CompiledStatement:
 def _build_original_package_identifier() -> ColumnElement[str]:
     """Build the SQL for the package identifier in a document's body, or else the document's own."""
     table = tables.documents.alias("named")
-    named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
+    named = func.coalesce(build_json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
 
 
@@ -382,7 +382,7 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
     )
     example = (
         select(table.c.identifier, *ends, func.count().over().label("count"))
-        .where(table.c.identifier.in_(own), ~is_visible(table))
+        .where(table.c.identifier.in_(own), ~build_visible_condition(table))
         .order_by(table.c.identifier)
         .limit(1)
         .subquery("example")

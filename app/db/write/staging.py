@@ -36,7 +36,7 @@ from ..read.body_digests import (
     build_document_link_suffix,
     has_digest,
 )
-from ..read.visibility import is_live
+from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
@@ -293,7 +293,7 @@ def _compile_stored_rows_query(kind: str) -> CompiledStatement:
         build_container_link_column(table),
     )
     return CompiledStatement(
-        select(*columns).where(table.c.document_identifier == DOCUMENT, is_live(table))
+        select(*columns).where(table.c.document_identifier == DOCUMENT, build_live_condition(table))
     )
 
 

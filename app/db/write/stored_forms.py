@@ -22,7 +22,7 @@ from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedB
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..read.body_digests import add_container_link
 from ..schema import tables
-from ..schema.expressions import json_text
+from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
 from .derived_values import DerivedValueReplacer
 
@@ -169,5 +169,5 @@ def _compile_stored_bodies_query(resource: ResourceType) -> CompiledStatement:
 @cache
 def _compile_stored_uris_query(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
-    columns = (table.c.identifier, json_text(table.c.body, "uri").label("uri"))
+    columns = (table.c.identifier, build_json_text(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
