@@ -42,9 +42,8 @@ def compute_change_counts(
 ) -> ChangeCounts:
     """Return the counts to report for a package write.
 
-    ``changes`` is the number of logged changes by (kind, operation), ``definition_changes`` the
-    same for definitions in CFDefinitions alone, and ``sent_counts`` the number of entities in the
-    package by kind.
+    ``changes`` is the number of changed entities by (kind, operation), ``definition_changes`` the
+    same for definitions in CFDefinitions, ``sent_counts`` the number of sent entities by kind.
     """
     created = updated = deleted = 0
     for resource, counter in (

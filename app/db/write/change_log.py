@@ -2,29 +2,24 @@
 
 One SQL statement writes the entities, the change feed (``changes``), the revisions
 (``revision_marks``) and the numbers of items (``item_counts``), so that they are committed
-together. It has these steps:
+together. ``build_write_cte`` or ``build_delete_cte`` writes the entities, ``build_log_ctes`` the
+rest.
 
-1. ``build_write_cte`` or ``build_delete_cte`` writes rows and returns the operation on each.
-2. ``build_change_query`` and ``build_change_insert`` add a row to ``changes`` for each of them.
-3. ``build_scope_query`` and ``build_revision_increment`` increment the revisions of the packages
-   that contain them.
-4. ``build_item_count_insert``, for items only, stores by how many each document grew.
-
-``build_log_ctes`` does steps 2 to 4 for entities of one kind.
-
-A revision scope is what a counter in ``revision_marks`` belongs to: a document, all definitions
-(``DEFINITIONS_SCOPE``), or the existence of documents and items (``NODES_SCOPE``).
+A revision scope is what a counter in ``revision_marks`` is for: a document, all definitions
+(``DEFINITIONS_SCOPE``), or the existence of documents and items (``NODES_SCOPE``). A write
+increments the scopes of the packages that it changes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    CompoundSelect,
     Delete,
-    FromClause,
     Select,
     Table,
     Update,
@@ -46,6 +41,16 @@ from ...case.resources import ITEMS, ResourceType
 from ..read.visibility import NODE_KINDS
 from ..schema import tables
 from ..statement import CompiledStatement
+
+
+class EntityWrite(NamedTuple):
+    """A write to entities of one class that has to be logged."""
+
+    cte: CTE
+    """The CTE of ``build_write_cte`` or ``build_delete_cte``; ``previous_document`` is optional."""
+    resource: ResourceType
+    document: ColumnElement[Any] | None
+    """The SQL for the document of the entities, or None for definitions."""
 
 
 def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
@@ -90,78 +95,61 @@ def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
     return deletion.returning(*columns).cte(f"{table.name}_deleted")
 
 
-def build_change_query(
-    written: FromClause, kind: str, document: ColumnElement[Any] | None
-) -> Select[Any]:
-    """Build the query for the rows to add to the change feed for written entities.
+def build_log_ctes(
+    *writes: EntityWrite, scopes: Sequence[Select[Any]] = (), distinct: bool = True
+) -> list[CTE]:
+    """Build the CTEs that log writes in the change feed, the revisions and the item counts.
 
-    ``written`` is the CTE of the writes, ``kind`` the class of the entities, such as CFItem, and
-    ``document`` the SQL for their document, or None for definitions.
+    ``scopes`` select further revision scopes to increment. ``distinct`` is passed on to
+    ``build_revision_increment``.
     """
-    document_identifier = null() if document is None else document
-    return select(
-        document_identifier,
-        literal_column(f"'{kind}'"),
-        written.c.identifier,
-        written.c.operation,
-    )
-
-
-def build_change_insert(*changes: Select[Any]) -> CTE:
-    """Build a CTE that adds the rows of ``build_change_query`` to the change feed."""
     columns = ["document_identifier", "kind", "identifier", "operation"]
-    rows = union_all(*changes) if len(changes) > 1 else changes[0]
-    return insert(tables.changes).from_select(columns, rows).cte("recorded")
+    changes = _union_all([_build_change_query(write) for write in writes])
+    return [
+        insert(tables.changes).from_select(columns, changes).cte("recorded"),
+        build_revision_increment(*map(_build_scope_query, writes), *scopes, distinct=distinct),
+        *(_build_item_count_insert(*write) for write in writes if write.resource is ITEMS),
+    ]
 
 
-def build_scope_query(
-    written: FromClause, kind: str, document: ColumnElement[Any] | None
-) -> Select[Any]:
-    """Build the query for the revision scopes whose revision must change after a write.
+def _build_change_query(write: EntityWrite) -> Select[Any]:
+    document = null() if write.document is None else write.document
+    kind: ColumnElement[str] = literal_column(f"'{write.resource.name}'")
+    return select(document, kind, write.cte.c.identifier, write.cte.c.operation)
 
-    These are the document of each written entity, and its previous document if the entity was
-    moved. ``NODES_SCOPE`` is added if an item or document was created, deleted or undeleted. The
-    scope of definitions is ``DEFINITIONS_SCOPE``. A row may be NULL. The parameters are those of
-    ``build_change_query``.
-    """
+
+def _build_scope_query(write: EntityWrite) -> Select[Any]:
+    """Build the query for the revision scopes to increment after a write; a row may be NULL."""
+    written, resource, document = write
     operation = written.c.operation
     if document is None:
         # Creating a definition changes no package, because none contains the definition yet.
         is_not_new = operation != literal_column(f"'{tables.CREATE}'")
-        return (
-            select(literal(tables.DEFINITIONS_SCOPE).label("scope"))
-            .select_from(written)
-            .where(is_not_new)
-        )
+        scope = literal(tables.DEFINITIONS_SCOPE).label("scope")
+        return select(scope).select_from(written).where(is_not_new)
     scopes: list[ColumnElement[Any]] = [document]
     if "previous_document" in written.c:
         scopes.append(func.nullif(written.c.previous_document, document))
-    if kind in NODE_KINDS:
+    if resource.name in NODE_KINDS:
         is_existence_changed = operation != literal_column(f"'{tables.UPDATE}'")
         scopes.append(case((is_existence_changed, literal_column(f"'{tables.NODES_SCOPE}'"))))
     unnested = func.unnest(array(scopes)).table_valued("scope").render_derived("scopes").lateral()
     return select(unnested.c.scope).select_from(written.join(unnested, true()))
 
 
-def build_revision_increment(*queries: Select[Any], distinct: bool = True) -> CTE:
-    """Build a CTE that increments revisions, so that the ETags of changed packages change.
+def build_revision_increment(*scopes: Select[Any], distinct: bool = True) -> CTE:
+    """Build a CTE that increments the revisions, and so changes the ETags, of written packages.
 
-    ``queries`` select the revision scopes, as in ``build_scope_query``. ``distinct=False``
-    increments a scope once for each of its rows, which is faster than removing duplicates if there
-    are few.
+    ``scopes`` are queries for revision scopes. With ``distinct=False``, a scope is incremented once
+    for each of its rows; this is faster than removing duplicates if there are few rows.
     """
-    scopes = (union_all(*queries) if len(queries) > 1 else queries[0]).subquery("touched")
-    rows = select(scopes.c.scope).where(scopes.c.scope.is_not(None))
+    touched = _union_all(scopes).subquery("touched")
+    rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
     increments = insert(tables.revision_marks)
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def build_item_count_insert(written: CTE, document: ColumnElement[Any]) -> CTE:
-    """Build a CTE that stores by how much a write changes the number of live items of documents.
-
-    ``written`` is the CTE of the writes to items, ``document`` the SQL for the items' document.
-    """
-
+def _build_item_count_insert(written: CTE, _: ResourceType, document: Any) -> CTE:
     def has_operation(*names: str) -> ColumnElement[bool]:
         return written.c.operation.in_([literal_column(f"'{name}'") for name in names])
 
@@ -182,23 +170,8 @@ def build_item_count_insert(written: CTE, document: ColumnElement[Any]) -> CTE:
     return insert(table).from_select(["document_identifier", "live_items"], sums).cte("counted")
 
 
-def build_log_ctes(
-    written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
-) -> list[CTE]:
-    """Build the CTEs that add writes to the change feed and increment the revisions.
-
-    For items, the CTEs also store the new numbers of items. ``written`` is the CTE of the writes to
-    entities of the class ``resource``, ``document`` the SQL for their document, or None for
-    definitions.
-    """
-    kind = resource.name
-    ctes = [
-        build_change_insert(build_change_query(written, kind, document)),
-        build_revision_increment(build_scope_query(written, kind, document)),
-    ]
-    if resource is ITEMS and document is not None:
-        ctes.append(build_item_count_insert(written, document))
-    return ctes
+def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
+    return union_all(*queries) if len(queries) > 1 else queries[0]
 
 
 def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
@@ -216,9 +189,9 @@ def compile_logged_write(
 ) -> CompiledStatement:
     """Compile a SQL statement that runs a write, logs it and counts the written entities.
 
-    The parameters are those of ``build_log_ctes``, the rows those of ``compile_counted_write``.
+    The parameters are those of ``EntityWrite``, the rows those of ``compile_counted_write``.
     """
-    ctes = build_log_ctes(written, resource, document)
+    ctes = build_log_ctes(EntityWrite(written, resource, document))
     return compile_counted_write(written, resource.name, *ctes)
 
 

@@ -135,10 +135,6 @@ def _build_rubric_part_conflict_query(kind: str, table: Table) -> Select[Any]:
 
 
 def _build_duplicate_association_query() -> Select[Any]:
-    """Build the query for staged associations that duplicate an association of another document.
-
-    Duplicates have the same origin, destination and type.
-    """
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
         table.c.origin_identifier == build_json_text(body, "originNodeURI", "identifier"),
@@ -161,11 +157,7 @@ def _build_duplicate_association_query() -> Select[Any]:
 
 
 def _build_package_identifier_conflict_query() -> Select[Any]:
-    """Build the query for live documents that already use an identifier of the uploaded package.
-
-    It looks for the identifiers of both the package and its document, because a package can be
-    requested by either.
-    """
+    # A package can be requested by the identifier of its document too, so both are checked.
     table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
     return _build_conflict_query(
         literal("CFDocument.CFPackageURI.identifier"),

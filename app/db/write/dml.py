@@ -97,10 +97,10 @@ CONTENT_COLUMNS = {"document_identifier"}
 def build_upsert(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Build a SQL statement that inserts new rows and replaces existing rows that differ.
+    """Build a SQL statement that inserts the rows of ``source`` or replaces rows that differ.
 
-    The rows are those of ``source``. ``columns`` are written in addition to the body; the columns
-    ``insert_only`` are written only to new rows. Soft-deleted rows are undeleted.
+    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Soft-deleted
+    rows are undeleted.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -179,8 +179,7 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
 def build_links_query(source: FromClause, reference: DefinitionReference) -> Select[Any]:
     """Build the query for the links in the field ``reference`` of the bodies in ``source``.
 
-    Each row is (owner, link): the identifier of the entity that contains the link, and the JSON of
-    the link.
+    Each row is (owner, link). ``owner`` is the identifier of the entity that contains the link.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = build_json_value(source.c.body, reference.field)
@@ -206,12 +205,8 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
     is_live = build_exists(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
     body = func.json_build_object(
         *("identifier", identifier, "uri", build_json_text(links.c.link, "uri")),
-        *(
-            "lastChangeDateTime",
-            _build_current_timestamp(),
-            "title",
-            build_json_text(links.c.link, "title"),
-        ),
+        *("lastChangeDateTime", _build_current_timestamp()),
+        *("title", build_json_text(links.c.link, "title")),
         type_=JSON,
     )
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -225,17 +220,13 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
 
 
 def _build_current_timestamp() -> ColumnElement[str]:
-    """Build the SQL for the time of the transaction, formatted as in responses."""
     return func.to_char(
         func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     )
 
 
 def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
-    """Build a SQL statement that adds the links in the bodies of ``source`` to a link table.
-
-    ``reference`` is the field that contains the links. Existing links are left unchanged.
-    """
+    """Build a SQL statement that adds missing links in the bodies of ``source`` to a link table."""
     links = build_links_query(source, reference).subquery("linked")
     pairs = select(links.c.owner, build_json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
@@ -253,11 +244,7 @@ def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> 
 def build_stale_link_delete(
     source: FromClause, reference: DefinitionReference, table: Table
 ) -> Delete:
-    """Build a SQL statement that deletes links that their entities no longer contain.
-
-    ``source`` has the new bodies of the entities, and ``reference`` is the field that contains the
-    links.
-    """
+    """Build a SQL statement that deletes stored links that are not in the bodies of ``source``."""
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = build_exists(

@@ -37,9 +37,9 @@ async def put_document(
 ) -> None:
     """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
-    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
-    the body may have been added by responses; these values are not stored. Raises ``Conflict`` if
-    another live document or its package already has the identifier of this document or package.
+    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    from a response, so that they are not stored. Raises ``Conflict`` if another live document or
+    its package already has the identifier of this document or package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
@@ -66,8 +66,8 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
-    the body may have been added by responses; these values are not stored.
+    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    from a response, so that they are not stored.
     """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -92,8 +92,7 @@ async def put_item_type(
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    ``origin`` says which values in the body may have been added by responses; these values are not
-    stored. ``path_prefix`` is unused.
+    ``origin`` says which values may come from a response, so that they are not stored.
     """
     await _run_put_statements(
         database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin
@@ -108,12 +107,10 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    ``path_prefix`` is prepended to the paths in reported problems. ``origin`` says which values in
-    the body may have been added by responses; these values are not stored.
-
-    Raises ``UnprocessableContent`` if the document does not exist, or if the origin or destination
-    node is of type CASE and is not a live item or document; ``Conflict`` if another association has
-    the same origin, destination and type.
+    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    from a response, so that they are not stored. Raises ``UnprocessableContent`` if the document
+    does not exist, or if the origin or destination is of type CASE and not a live item or document;
+    ``Conflict`` if another association has the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -222,6 +219,8 @@ def _compile_association_delete() -> CompiledStatement:
     table = tables.associations
     deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
     deleted = change_log.build_delete_cte(deletion, table)
-    logged = change_log.build_log_ctes(deleted, ASSOCIATIONS, deleted.c.previous_document)
+    logged = change_log.build_log_ctes(
+        change_log.EntityWrite(deleted, ASSOCIATIONS, deleted.c.previous_document)
+    )
     identifier = select(deleted.c.identifier)
     return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

@@ -41,10 +41,7 @@ class DataLossError(Conflict):
 
 
 def raise_for_data_loss(result: UploadResult) -> None:
-    """Raise ``DataLossError`` if a write deletes or overwrites most of a framework.
-
-    ``result`` is the result of the write before its commit.
-    """
+    """Raise ``DataLossError`` if an upload deletes or overwrites most of a framework."""
     if loss := describe_data_loss(result):
         raise DataLossError(loss, result.counts)
 

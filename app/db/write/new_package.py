@@ -90,11 +90,8 @@ async def insert_new_package(
 async def _iter_copy_records(
     stager: RowStager, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the items or associations of a package as tuples of ``COPIED_COLUMNS``.
-
-    Rows with keywords are also appended to ``keyword_rows``, because the stored body contains only
-    the last keyword.
-    """
+    """Yield tuples of ``COPIED_COLUMNS``, and append rows with keywords to ``keyword_rows``."""
+    # The stored body contains only the last keyword.
     async for row in stager.iter_rows((resource.name,)):
         if row.keywords is not None:
             keyword_rows.append(row._replace(body=None))
@@ -110,7 +107,6 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
     """Return the SQL statements to run after a new package's items and associations were copied.
 
-    They create missing definitions, insert links, log the new entities and write the rubrics.
     ``fields`` are the names of the fields that contain links to definitions.
     """
     statements: NamedStatements = []
@@ -153,7 +149,6 @@ def _build_keyword_rows_cte(resource: ResourceType) -> CTE:
 
 
 def _compile_creation_log(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that logs the creation of all items or associations of a document."""
     table = tables.get_table(resource)
     operation = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, operation).where(table.c.document_identifier == DOCUMENT)

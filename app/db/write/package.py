@@ -104,9 +104,9 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     """Replace a stored framework with a package, in one transaction.
 
     ``progress`` is called with the name of each stage, such as "items". ``origin`` says which
-    values in the package may have been added by responses; these values are not stored. ``guard``
-    is called with the result before the commit, and can raise an error to prevent the commit. After
-    such an error or a dry run, the database is unchanged, including the change feed and revisions.
+    values may come from a response, so that they are not stored. ``guard`` is called with the
+    result before the commit, and can raise an error to prevent it. After such an error or a dry
+    run, the database is unchanged, including the change feed and the revisions.
 
     Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` is
     "create" and the document exists; ``NotFound`` if ``mode`` is "replace" and the document has
@@ -180,11 +180,7 @@ async def _stage_and_check_conflicts(
     *,
     is_document_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
-    """Copy a package to the staging table, and return a summary and the number of rows by kind.
-
-    ``is_document_stored`` says whether the package's document is stored, live or deleted. Raises
-    ``Conflict`` listing the entities that belong to other documents.
-    """
+    """Run ``stage_package``. Raises ``Conflict`` listing entities that other documents have."""
     upload.progress("staging")
     summary, sent_counts = await stage_package(
         upload.connection, package, converter, is_document_stored=is_document_stored
@@ -211,10 +207,9 @@ def _get_parameters(package: Package) -> dict[str, Any]:
 
 
 def _creates_document(package: Package, mode: Mode, document: Any) -> bool:
-    """Return whether the upload creates its document, that is, the document is not live yet.
+    """Return whether an upload creates its document, which has no row or is soft-deleted.
 
-    ``document`` is the stored row of the document, or None. Raises ``Conflict`` if ``mode`` is
-    "create" and the document is live; ``NotFound`` if ``mode`` is "replace" and there is no row.
+    ``document`` is its row or None. Raises ``Conflict`` or ``NotFound`` as in ``write_package``.
     """
     identifier = package.document_identifier
     if mode == "replace" and not document:
@@ -240,8 +235,7 @@ def _compile_document_state_query() -> CompiledStatement:
 def _compile_matched_item_counts() -> CompiledStatement:
     """Compile the query for the number of live items that a file matched by code or statement.
 
-    Its row is (matched, changed). ``changed`` is the number of matched items whose statement
-    changes; if it is the majority, the file may belong to another framework.
+    Its row is (matched, changed), where ``changed`` counts matched items whose statement changes.
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))

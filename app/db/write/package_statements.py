@@ -165,11 +165,7 @@ def _compile_revision_increment(cte: CTE) -> CompiledStatement:
 
 
 def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that stores the position of each entity in the package.
-
-    The position is the column ``ordinal``. It is not part of an entity, so the statement increments
-    the revision but logs no change.
-    """
+    # The order is not part of an entity, so this increments the revision but logs no change.
     table = tables.get_table(resource)
     renumbered = (
         update(table)
@@ -183,10 +179,9 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
 
 
 def _compile_package_upsert() -> CompiledStatement:
-    """Compile a SQL statement that inserts or updates the package's own row.
+    """Compile a SQL statement that writes the package's own row.
 
-    An updated row is logged as an update of the document, unless this transaction has already
-    logged a change of the document.
+    It logs an update of the document if the row has changed and no change is logged yet.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
@@ -254,13 +249,12 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
-    """Build the SQL condition that no entity refers to at least one definition in ``change``."""
+    """Build the SQL condition that ``change`` has a definition that no entity refers to."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return build_exists(change.c.definition_identifier.not_in(referenced))
 
 
 def _build_document_logged_condition() -> ColumnElement[bool]:
-    """Build the SQL condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
     return build_exists(
@@ -273,7 +267,6 @@ def _build_document_logged_condition() -> ColumnElement[bool]:
 def _build_not_in_package_conditions(
     table: Table, resource: ResourceType
 ) -> tuple[ColumnElement[bool], ...]:
-    """Build the SQL conditions for rows of the document that are not in the uploaded package."""
     is_staged = build_exists(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )

@@ -88,10 +88,7 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 @cache
 def _build_purge_statements() -> list[CompiledStatement]:
-    """Return the SQL statements that list the entities to purge, then delete them.
-
-    Rows that refer to other rows are deleted before the rows that they refer to.
-    """
+    """Return the SQL statements that list the entities to purge, then delete children first."""
     # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
     analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
     entities = [
@@ -121,11 +118,7 @@ def _build_purge_statements() -> list[CompiledStatement]:
 
 
 def _build_purged_entity_insert(resource: ResourceType) -> Any:
-    """Build a SQL statement that adds the entities of a class to the table ``PURGED``.
-
-    It adds entities that were soft-deleted before the given time, and all items or rubrics of
-    documents that are in the table already.
-    """
+    """Build a SQL statement that adds the entities of a class to the table ``PURGED``."""
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
@@ -136,11 +129,6 @@ def _build_purged_entity_insert(resource: ResourceType) -> Any:
 
 
 def _compile_purged_association_insert() -> CompiledStatement:
-    """Compile a SQL statement that adds associations to the table ``PURGED``.
-
-    It adds associations that belong to a document in the table, or that start or end at a document
-    or item in the table.
-    """
     table = tables.associations
     ends = {
         table.c.document_identifier: (DOCUMENTS,),
@@ -165,15 +153,11 @@ def _build_purged_query(*resources: ResourceType) -> Select[Any]:
 
 
 def _is_link_table(table: Table) -> bool:
-    """Return whether the rows of a table are links: pairs of identifiers, the owner's first."""
+    """Return whether a table has links: pairs of identifiers with the owner's identifier first."""
     return len(table.primary_key.columns) > 1
 
 
 def _build_purged_row_delete(table: Table, column: str, resource: ResourceType) -> Any:
-    """Build a SQL statement that deletes the rows of a table that refer to purged entities.
-
-    ``column`` has the identifiers of entities of the class ``resource``.
-    """
     return delete(table).where(table.c[column].in_(_build_purged_query(resource)))
 
 
@@ -191,7 +175,6 @@ def _compile_association_deletion() -> CompiledStatement:
 
 
 def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that deletes the entities of a class that ``PURGED`` lists."""
     # The change feed has the deletions since the entities were soft-deleted, so only the revision
     # of the existence of items and documents changes.
     deletion = _build_purged_row_delete(tables.get_table(resource), "identifier", resource)

@@ -81,10 +81,7 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that the links in ``body`` are resolved, see ``LinkStrategy``.
-
-    The condition is always true if the strategy resolves the links.
-    """
+    """Build the SQL condition that links which the strategy only checks are resolved."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
         if reference.field in strategy.fields:
@@ -97,10 +94,7 @@ def _build_links_resolved_condition(
 
 
 def _build_input_cte(*parameters: BindParameter[Any]) -> CTE:
-    """Build a CTE whose only row has the parameters of a PUT statement, such as the body.
-
-    ``parameters`` are added to those that all PUT statements have.
-    """
+    """Build a CTE whose only row has the parameters of a PUT statement, such as the body."""
     columns = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
@@ -121,14 +115,10 @@ def _build_entity_write_ctes(
 ) -> tuple[CTE, list[CTE]]:
     """Build the CTE that writes the row of ``source``, and a list of all other CTEs of the PUT.
 
-    ``columns`` are written in addition to the body and the time of the change. ``document`` is the
-    SQL for the entity's document. The CTEs do the following:
-
     1. Create missing definitions that the row links to, unless the strategy only checks links.
     2. Update the row if it exists and differs, or insert it if it does not exist.
     3. Insert and delete links.
-    4. Log the changes of steps 1 and 2, increment the revisions of changed packages and count
-       items.
+    4. Log the changes.
 
     All writers take these steps in this order, because other orders could deadlock.
     """
@@ -155,20 +145,15 @@ def _build_entity_write_ctes(
     )
     linked, unlinked = _build_link_write_ctes(references, registered, source, written)
 
-    logged = [(written, resource.name, document)]
-    logged += [(cte, each.resource.name, None) for each, cte in registered.items()]
-    scopes = [change_log.build_scope_query(*arguments) for arguments in logged]
+    writes = [change_log.EntityWrite(written, resource, document)]
+    writes += [change_log.EntityWrite(cte, each.resource, None) for each, cte in registered.items()]
     # Links are shown in the package even if the body did not change.
-    scopes += [
+    link_scopes = [
         select(document.label("scope")).where(change_log.build_has_rows_condition(cte))
         for cte in linked
     ]
-    return written, [
-        change_log.build_change_insert(*(change_log.build_change_query(*each) for each in logged)),
-        change_log.build_revision_increment(*scopes, distinct=False),
-        *([change_log.build_item_count_insert(written, document)] if resource is ITEMS else ()),
-        *unlinked,
-    ]
+    logged = change_log.build_log_ctes(*writes, scopes=link_scopes, distinct=False)
+    return written, [*logged, *unlinked]
 
 
 def _build_link_write_ctes(
@@ -179,8 +164,7 @@ def _build_link_write_ctes(
 ) -> tuple[list[CTE], list[CTE]]:
     """Build the CTEs that insert links into link tables, and the CTEs that delete links.
 
-    ``references`` are the link fields of the entity's class, ``registered`` those that the entity
-    has. ``written`` is the CTE that writes the entity. Links to keywords are never deleted.
+    ``references`` are the link fields of the class, ``registered`` the fields that the entity has.
     """
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
@@ -219,8 +203,7 @@ def _compile_put_item_type(_: LinkStrategy) -> CompiledStatement:
 def _compile_put_document(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes a document and its package.
 
-    It writes nothing if another live document or its package already has the identifier of the
-    document or of the package.
+    It writes nothing if another live document or its package has one of the two identifiers.
     """
     package = bindparam("package", type_=Text)
     row = _build_input_cte(package)
@@ -246,10 +229,6 @@ def _compile_put_document(strategy: LinkStrategy) -> CompiledStatement:
 
 
 def _build_package_upsert(source: CTE, written: CTE) -> CTE:
-    """Build a CTE that inserts the package of a document, or updates the package's identifier.
-
-    ``written`` is the CTE that writes the document.
-    """
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
     released = package_identifiers.build_identifier_release(*wanted, new_owner=IDENTIFIER)
@@ -288,8 +267,7 @@ def _compile_put_association(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes an association if its nodes and its document exist.
 
     It writes nothing if another association has the same origin, destination and type. Without a
-    CFDocumentURI, the association belongs to the document of its origin, or to the document of its
-    destination if the origin has none.
+    CFDocumentURI, it gets the document of its origin, or else the document of its destination.
     """
     document = bindparam("document_identifier", type_=Text)
     row = _build_input_cte(document)

@@ -1,6 +1,6 @@
 """Soft-delete documents and items, and undelete them, for the commands of operators.
 
-The REST API cannot do this, because the guide has no such routes.
+The REST API has only the deletions of the guide.
 """
 
 from __future__ import annotations
@@ -123,10 +123,6 @@ async def _run_with_document_lock(
     *,
     dry_run: bool = False,
 ) -> Changes:
-    """Run SQL statements in a transaction that holds the lock of the entity's document.
-
-    Returns the number of changed entities by (kind, operation).
-    """
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     document = state["document_identifier"] if state else identifier
 
@@ -155,10 +151,6 @@ async def _run_with_document_lock(
 
 @cache
 def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the query that tells whether an entity and its document are soft-deleted.
-
-    Its row is (document_identifier, deleted, document_deleted).
-    """
     table, documents = tables.get_table(resource), tables.documents
     columns = (
         _get_document_column(table).label("document_identifier"),
@@ -181,10 +173,7 @@ def _get_document_column(table: Table) -> ColumnElement[Any]:
 
 @cache
 def _compile_document_lock() -> CompiledStatement:
-    """Compile a SQL statement that locks a document against writes to its items and rubrics.
-
-    It waits for writers of these, because their foreign key share-locks the document's row.
-    """
+    # Waits for writers of items and rubrics, whose foreign key share-locks the document's row.
     table, document = tables.documents, bindparam("document_identifier", type_=Text)
     return CompiledStatement(
         select(table.c.identifier).where(table.c.identifier == document).with_for_update()
@@ -198,10 +187,6 @@ def _build_document_deleted_at() -> ColumnElement[Any]:
 
 @cache
 def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
-    """Return the SQL statements that soft-delete an item, or a document and then its parts.
-
-    All rows get the same ``deleted_at``.
-    """
     table = tables.get_table(resource)
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     statements = [_compile_deleted_at_update(resource, is_live, func.now())]
@@ -222,7 +207,6 @@ def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
 
 @cache
 def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement]:
-    """Return the SQL statements that undelete an item, or a document after its parts."""
     table = tables.get_table(resource)
     statements = []
     if resource is DOCUMENTS:
@@ -244,10 +228,7 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
-    """Compile the query for another live document whose package has the identifier of a document.
-
-    The document cannot be undeleted while another package has its identifier.
-    """
+    """Compile the query for another live document whose package has a document's identifier."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -323,7 +304,6 @@ def _build_original_package_identifier() -> ColumnElement[str]:
 
 @cache
 def _compile_not_restored_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for messages that say what an undeletion did not restore."""
     reasons = [_build_hidden_associations_query(resource)]
     if resource is DOCUMENTS:
         reasons += [_build_still_deleted_query(part) for part in PARTS]
@@ -364,11 +344,6 @@ def _build_still_deleted_query(part: ResourceType) -> Select[Any]:
 
 
 def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
-    """Build the query for a message with the number of an entity's hidden associations.
-
-    Associations of an undeleted entity stay hidden if the node at their other end, or the document
-    that they belong to, is deleted.
-    """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     conditions = [end == IDENTIFIER for end in ends]
@@ -398,11 +373,7 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
 def _compile_deleted_at_update(
     resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a SQL statement that soft-deletes or undeletes entities, logs and counts them.
-
-    ``where`` is the condition for their rows. ``deleted_at`` is the new value of this column; None
-    undeletes the entities.
-    """
+    """Compile a SQL statement that soft-deletes or undeletes entities, logs and counts them."""
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (
@@ -416,11 +387,7 @@ def _compile_deleted_at_update(
 
 
 def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Compile a SQL statement that adds a document's associations to the change feed.
-
-    Associations are hidden while their document is deleted, so deleting or undeleting the document
-    changes them too. ``operation`` is the operation to log.
-    """
+    # Associations are hidden while their document is deleted, so its deletion changes them too.
     table = tables.associations
     affected = (
         select(table.c.identifier, literal(operation).label("operation"))

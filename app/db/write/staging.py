@@ -262,7 +262,7 @@ class RowStager:
 
 
 async def _fetch_stored_rows(connection: Connection, package: Package) -> StoredRows:
-    """Fetch ordinals, digests and document links of a package's stored items and associations."""
+    """Fetch the values in ``StoredRows`` of the package's stored items and associations."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:

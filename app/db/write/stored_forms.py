@@ -13,8 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from sqlalchemy import Text, bindparam, cast, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Text, cast, func, select
 
 from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, ResourceType
@@ -24,18 +23,15 @@ from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import build_json_text
 from ..statement import CompiledStatement
-from .derived_values import DerivedValueReplacer
+from .derived_values import IDENTIFIERS, RESOURCES_BY_NAME, DerivedValueReplacer
 
 if TYPE_CHECKING:
     from ..connector import Connection
 
-RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
 RESOURCES_BY_COLLECTION = {resource.collection: resource for resource in RESOURCES}
 KINDS_WITH_LISTS = {resource.name for resource in LIST_FIELDS}
 
 DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
-
-IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 
 class StoredFormConverter:
@@ -59,7 +55,7 @@ class StoredFormConverter:
     ) -> StoredFormConverter:
         """Return a converter that has loaded the stored bodies and URIs for these rows.
 
-        It loads nothing for a package that contains no values of this server's responses.
+        It loads nothing unless the rows may contain URLs or default item types of responses.
         """
         converter = cls(origin)
         if origin.server_urls:
@@ -126,10 +122,7 @@ class StoredFormConverter:
     def _group_unresolved_targets(
         self, rows: Iterable[EntityRow]
     ) -> Mapping[ResourceType, list[str]]:
-        """Return the identifiers of linked entities whose URI must be loaded, by class.
-
-        The URIs of the others are in the package or in stored bodies.
-        """
+        """Return the linked entities whose URI is in neither the package nor a stored body."""
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
