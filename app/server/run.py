@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from .. import __version__, log_config
 from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
+from ..database_url import parse_database_url
 from ..db.postgres.clones import require_clonable
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import ConnectionLimiter, HttpConnection, ServerConfig
@@ -208,6 +209,24 @@ def _make_path_relative(path: Path) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
+def get_import_command(settings: Settings) -> str:
+    """Return the command that loads the sample into this server's database, to paste in a shell.
+
+    It names the database unless that is the default one. The password of a URL is not shown: the
+    command then reads the URL from the environment, and fails if it is not there.
+    """
+    command = f"{get_command_prefix()} import --sample"
+    if url := settings.database_url:
+        parts = parse_database_url(url)
+        has_secret = parts.password is not None or "sslpassword" in parts.parameters
+        variable = '"${CASE_SERVER_DATABASE_URL:?set it as for the server}"'
+        return f"{command} --database-url {variable if has_secret else shlex.quote(url)}"
+    default = Settings.model_fields["data_dir"].get_default(call_default_factory=True)
+    if settings.data_dir == default:
+        return command
+    return f"CASE_SERVER_DATA_DIR={shlex.quote(str(settings.data_dir.absolute()))} {command}"
+
+
 def print_banner(settings: Settings) -> None:
     """Print the server's URLs and credentials, and example commands that users can paste."""
     base = settings.base_url
@@ -246,7 +265,7 @@ def print_banner(settings: Settings) -> None:
     else:
         click.echo(
             "To load the sample framework, run this in another terminal:\n\n"
-            f"  {get_command_prefix()} import --sample\n\n"
+            f"  {get_import_command(settings)}\n\n"
             "Ctrl+C stops it."
         )
     sys.stdout.flush()

@@ -19,10 +19,11 @@ import httpx
 import pytest
 from support import factories
 from support.databases import to_asyncpg_url
-from support.live_server import LiveServer, run_command, run_live_server
+from support.live_server import LiveServer, build_environment, run_command, run_live_server
 
 from case_server.db.schema import version
-from case_server.server.run import _as_environment
+from case_server.sample import SAMPLE_DOCUMENT_ID
+from case_server.server.run import _as_environment, get_import_command
 from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -70,6 +71,54 @@ def test_snippet_works_when_pasted(live: LiveServer) -> None:
     assert len(snippet) == 2
     result = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
     assert "CFDocuments" in json.loads(result.stdout)
+
+
+def test_import_command_of_banner_works_when_pasted(live: LiveServer, tmp_path: Path) -> None:
+    command = get_import_command_line(live)
+    without = build_environment(tmp_path)
+    del without["CASE_SERVER_DATA_DIR"]  # as in another terminal
+    subprocess.run(["bash", "-c", command], env=without, capture_output=True, check=True)
+    with live.client() as client:
+        assert client.get(f"{DOCUMENTS}/{SAMPLE_DOCUMENT_ID}").status_code == 200
+        client.delete(f"{DOCUMENTS}/{SAMPLE_DOCUMENT_ID}")
+
+
+def get_import_command_line(live: LiveServer) -> str:
+    (command,) = [line for line in live.banner.splitlines() if "import --sample" in line]
+    return command
+
+
+def test_import_command_of_banner_reads_url_with_password_from_environment(
+    tmp_path: Path, migrated_database: Callable[[str], str]
+) -> None:
+    url = migrated_database("banner")
+    settings = {"CASE_SERVER_DATABASE_URL": url}
+    with run_live_server(tmp_path / "data", settings=settings) as server:
+        command = ["bash", "-c", get_import_command_line(server)]
+        without = build_environment(tmp_path)
+        failed = subprocess.run(command, env=without, capture_output=True, text=True, check=False)
+        assert failed.returncode != 0
+        assert "CASE_SERVER_DATABASE_URL: set it as for the server" in failed.stderr
+        subprocess.run(command, env=without | settings, capture_output=True, check=True)
+        assert total(server) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), "import --sample"),
+        (Settings(data_dir=Path("my data")), f"CASE_SERVER_DATA_DIR='{Path.cwd()}/my data' "),
+        (
+            Settings(database_url="postgresql://u@h:5432/n"),
+            "--database-url postgresql://u@h:5432/n",
+        ),
+    ],
+    ids=["default", "relative", "without-password"],
+)
+def test_import_command_names_the_database(settings: Settings, expected: str) -> None:
+    command = get_import_command(settings)
+    assert expected in command
+    assert command.count("CASE_SERVER") == expected.count("CASE_SERVER")
 
 
 def test_token_command(live: LiveServer, data_dir: Path) -> None:
