@@ -97,6 +97,10 @@ def run_server(**flags: Any) -> None:
 def migrate_schema(database_url: str | None) -> None:
     """Migrate the database schema to this release's version.
 
+    It connects with CASE_SERVER_MIGRATION_URL if that is set, otherwise with the database URL. Set
+    it if the database URL leads to a connection pooler such as PgBouncer in transaction mode: a
+    migration needs a direct connection to Postgres.
+
     \b
     Example: case-server migrate --database-url postgresql://case@db.example.org/case
     """  # noqa: D301  click keeps the lines after its \b as they are

@@ -1,4 +1,4 @@
-"""The options for files without metadata, shared by import and check."""
+"""The options that name a framework, shared by import and check."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def add_metadata_options(command: Command) -> Command:
-    """Add --title, --creator and --document-id, for files that lack this metadata."""
+    """Add --title, --creator and --document-id, which replace values of a file."""
     for option in (
         click.option(
-            "--document-id", metavar="ID", help="Identifier of a framework whose file has none."
+            "--document-id",
+            metavar="ID",
+            help="Identifier of the framework; replaces the one in the file, if any.",
         ),
-        click.option("--creator", help="Creator of a framework whose file has none."),
-        click.option("--title", help="Title of a framework whose file has none."),
+        click.option(
+            "--creator", help="Creator of the framework; replaces the one in the file, if any."
+        ),
+        click.option(
+            "--title", help="Title of the framework; replaces the one in the file, if any."
+        ),
     ):
         command = option(command)
     return command
 
 
 def get_document_defaults(sources: Sequence[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the values of --title, --creator and --document-id, for a file that lacks them.
+    """Return the values of --title, --creator and --document-id, which replace values of a file.
 
     Raises ``click.UsageError`` if they are given for more than one source, or with --strict for a
     JSON source.
