@@ -69,6 +69,8 @@ class Assembly:
             for row in rows:
                 self._rows[row.layout].append(row)
             self._numeric_codes |= rows.numeric_codes
+        self.misspelled_headings = [one for rows in readers for one in rows.misspelled_headings]
+        """Unknown headings that resemble known ones."""
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._build_package()
 

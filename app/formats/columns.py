@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 
 from ..case.model import (
@@ -86,6 +87,21 @@ class Layout:
         Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
         """
         return _get_columns_by_heading(self).get(fold_heading(header))
+
+    def find_similar_column(self, heading: str) -> Column | None:
+        """Return the column whose heading resembles an unknown one, such as "Parnet", or None."""
+        known = _get_columns_by_heading(self)
+        folded = fold_heading(heading)
+        if folded in known:
+            return None
+        # A longer heading, such as Standard Code, is another one and no misspelling.
+        names = [name for name in known if abs(len(name) - len(folded)) <= 1]
+        close = get_close_matches(folded, names, n=1, cutoff=MIN_SIMILARITY)
+        return known[close[0]] if close else None
+
+
+MIN_SIMILARITY = 0.75
+"""Similarity of two headings (``difflib``) from which one may be a misspelling of the other."""
 
 
 def fold_heading(name: str) -> str:

@@ -107,7 +107,7 @@ def explain_missing_headings(
     known = {index: column.name for index, column in columns if layout.find_column(headings[index])}
     recognized = [f"{headings[index]!r} ({name})" for index, name in known.items()]
     unknown = [
-        f"{heading!r} (column {get_column_letters(index)})"
+        f"{heading!r} (column {get_column_letters(index)}{_suggest_column(layout, heading)})"
         for index, heading in enumerate(headings)
         if heading and index not in known
     ]
@@ -124,6 +124,11 @@ def explain_missing_headings(
     else:
         parts.append("name the columns in a row of headings, for example Code, Parent, Statement")
     return "; ".join(parts)
+
+
+def _suggest_column(layout: Layout, heading: str) -> str:
+    near = layout.find_similar_column(heading)
+    return f", did you mean {near.name!r}?" if near else ""
 
 
 def _join_names(names: Sequence[str]) -> str:

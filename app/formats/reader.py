@@ -5,6 +5,7 @@ Problems and repairs are reported with their sheet, row and column, or their lin
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,19 @@ from ..case.package_stream import parse_large_package
 from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
+from ..formatting import truncate
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
+from ..repair.repair_log import get_value_at
 from . import jsonl
 from .assembly import Assembly, Defaults
+from .cells import get_column_number
 from .csv import read_csv
 from .file_format import TABLES, FileFormat, refuse_other_spreadsheets
-from .rows import CODE_COLUMN, JsonObject, Location, Sheet
+from .rows import CODE_COLUMN, JsonObject, Location, MisspelledHeading, Sheet
 from .xlsx import read_workbook
+
+MAX_VALUE_CHARS = 100
+"""Characters of a cell's value in a message."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,14 @@ class AssembledFile:
     def describe(self, path: str) -> str:
         """Convert a path in ``tree`` to its location in the file: "row 5, column B"."""
         return _locate(self.places, path)
+
+    def locate_problem(self, problem: Problem) -> Problem:
+        """Return a problem of ``tree`` with its location in the file and the value found there."""
+        path, message = problem["path"], problem["message"]
+        value = get_value_at(self.tree, path)
+        if message.startswith("must ") and isinstance(value, str | int | float):
+            message = f"{truncate(repr(value), MAX_VALUE_CHARS)} {message}"
+        return Problem(path=self.describe(path), message=message)
 
 
 def read_framework(  # noqa: PLR0913  each is a choice of its own
@@ -82,18 +97,38 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     except UnprocessableContent as error:
         problems = [
             *problems,
-            *(
-                Problem(path=file.describe(one["path"]), message=one["message"])
-                for one in error.problems
-            ),
+            *(file.locate_problem(one) for one in error.problems),
         ]
     if problems or package is None:
-        raise create_validation_error("framework", problems)
+        raise create_validation_error("framework", _sort_problems(problems))
     places = _map_identifiers_to_places(file.tree, file.places)
     located = [replace(one, path=file.describe(one.path)) for one in repairs]
     return replace(package, places=places, **file.derived), _merge_repairs(
         [*file.repairs, *located]
     )
+
+
+LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+))?")
+
+
+def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
+    """Sort problems by row and column, those without a row first; leave out repeated ones.
+
+    An item without a time of change and its association share the document's, for example, so a
+    wrong one is a problem of each of them. Sheets stay in the order in which they are first named.
+    """
+    sheets: dict[str, int] = {}
+
+    def get_position(problem: Problem) -> tuple[int, int, int]:
+        match = LOCATION.match(problem["path"])
+        if match is None:
+            return -1, 0, 0
+        sheet, row, column = match.groups()
+        number = sheets.setdefault(sheet or "", len(sheets))
+        return number, int(row), get_column_number(column or "")
+
+    unique = {(one["path"], one["message"]): one for one in problems}
+    return sorted(unique.values(), key=get_position)
 
 
 def assemble_file(
@@ -111,6 +146,8 @@ def assemble_file(
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
     omissions = [_report_unknown_sheets(assembly.left_out)] if assembly.left_out else []
+    if assembly.misspelled_headings:
+        omissions.append(_report_misspelled_headings(assembly.misspelled_headings))
     for grid in grids:
         omissions += _report_unread_cells(grid)
     if duplicate_codes := assembly.find_duplicate_numeric_codes():
@@ -187,6 +224,15 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
 def _report_unknown_sheets(sheets: list[str]) -> Repair:
     explanation = f"A sheet with an unknown name was left out: {_join_names(sheets)}."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
+
+
+def _report_misspelled_headings(headings: Sequence[MisspelledHeading]) -> Repair:
+    names = [f"{one.heading!r}: did you mean {one.column!r}?" for one in headings]
+    explanation = (
+        "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
+        f"{_join_names(names, ' ')}"
+    )
+    return Repair("similar-heading", explanation, len(names), headings[0].where, None, None)
 
 
 MAX_LISTED = 10

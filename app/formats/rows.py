@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time
 from itertools import chain, islice
@@ -98,6 +98,16 @@ class UnreadCells:
     """Formulas without a stored result."""
 
 
+class MisspelledHeading(NamedTuple):
+    """An unknown heading that resembles the heading of a column which the table lacks."""
+
+    where: str
+    """Its cell, for messages."""
+    heading: str
+    column: str
+    """The name of the column that may be meant."""
+
+
 class Sheet(NamedTuple):
     """The rows of one sheet of a workbook, or of a CSV file, which is a sheet without a name."""
 
@@ -187,6 +197,7 @@ class RowReader:
         self.repairs = repairs
         self.numeric_codes: set[str] = set()
         """Codes that were read from cells with a number."""
+        self.misspelled_headings: list[MisspelledHeading] = []
         self.layout = layout
         self.number = 0
         self._rows = (
@@ -378,7 +389,19 @@ class RowReader:
             else:
                 columns[column.name] = (index, column)
         self._columns[layout.kind] = list(columns.values())
+        if self.can_repair and self.class_index is None:
+            self._find_misspelled_headings(layout, columns)
         return self._columns[layout.kind]
+
+    def _find_misspelled_headings(
+        self, layout: Layout, columns: Mapping[str, tuple[int, Column]]
+    ) -> None:
+        for index, column in columns.values():
+            near = layout.find_similar_column(column.name)
+            if near is None or near.name in columns:
+                continue
+            where = f"{self.where}row {self.header_number}, column {get_column_letters(index)}"
+            self.misspelled_headings.append(MisspelledHeading(where, column.name, near.name))
 
     def _get_column(self, layout: Layout, heading: str) -> Column:
         """Return the column that a heading means in a table, or a new one if it is unknown."""

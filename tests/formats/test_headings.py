@@ -98,3 +98,20 @@ def test_column_without_heading_is_reported_once() -> None:
             "this column has no heading, but a value in a row; give it one, or empty it",
         ),
     ]
+
+
+def test_misspelled_heading_is_reported_with_the_known_one() -> None:
+    _, (similar, unknown) = read_codes("Code,Parnet,Statement\nA,,Algebra\nA.1,A,Linear\n")
+    assert "'Parnet': did you mean 'parent'?" in similar
+    assert "row 1, column B" in similar
+    assert "Parnet" in unknown
+
+
+def test_heading_that_resembles_a_column_in_use_is_not_reported() -> None:
+    _, (unknown,) = read_codes("Code,Parent,Parent2,Colour,Statement\nA,,x,red,Algebra\n")
+    assert "did you mean" not in unknown
+
+
+def test_missing_heading_suggests_the_known_one() -> None:
+    ((_, message),) = messages_of("Code,Satement\nA,Algebra\n")
+    assert "'Satement' (column B, did you mean 'fullStatement'?)" in message

@@ -204,9 +204,30 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
     with pytest.raises(UnprocessableContent) as refused:
         read_framework(raw, "csv", DEFAULTS, strict=True)
     assert [problem["path"] for problem in refused.value.problems] == [
+        "row 3, column C (parent)",
         "row 4, column G (destinationNodeURI.identifier)",
         "row 5, column E (originNodeURI.identifier)",
-        "row 3, column C (parent)",
+    ]
+
+
+def test_problems_are_in_the_order_of_rows_with_their_values() -> None:
+    text = (
+        "code,parent,statement,statusStartDate,lastChangeDateTime\n"
+        "A,,Algebra,next spring,yesterday\n"
+        "A.1,Q,Linear,2026-13-01,\n"
+        "A.2,A,,,\n"
+        "A.3,A,Three,3/4/2026,\n"
+    )
+    with pytest.raises(UnprocessableContent) as refused:
+        read_framework(text.encode(), "csv", DEFAULTS)
+    problems = [(one["path"], one["message"]) for one in refused.value.problems]
+    assert [(path, message[:24]) for path, message in problems] == [
+        ("row 2, column D (statusStartDate)", "'next spring' must be a "),
+        ("row 2, column E (lastChangeDateTime)", "'yesterday' must be an I"),
+        ("row 3, column B (parent)", "no item has the identifi"),
+        ("row 3, column D (statusStartDate)", "'2026-13-01' must be a v"),
+        ("row 4, column C (fullStatement)", "required"),
+        ("row 5, column D (statusStartDate)", "'3/4/2026' has two readi"),
     ]
 
 
