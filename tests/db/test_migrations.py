@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from support.databases import to_asyncpg_url
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
+from case_server.migrations import view_columns
 
+ROOT = Path(__file__).parents[2]
 Database = Callable[[str], Awaitable[str]]
 
 CATALOGUE = {
@@ -80,6 +88,75 @@ async def test_downgrade_removes_the_schema_and_migrate_rebuilds(empty_database:
     assert not any((await catalogue(url, views=VIEWS, comments=COMMENTS)).values())
     await asyncio.to_thread(alembic_runner.migrate, url)
     assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
+
+
+EVERYONE_MAY_READ = "SELECT has_table_privilege('pg_monitor', 'cf_items', 'SELECT')"
+
+
+async def test_view_columns_are_added_with_grants_and_dropped_without(
+    empty_database: Database,
+) -> None:
+    url = await empty_database("views")
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    before = await catalogue(url, views=VIEWS, comments=COMMENTS)
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+
+    async def run(function: Callable[..., None], *arguments: str) -> None:
+        def run_in_migration(connection: Connection) -> None:
+            with Operations.context(MigrationContext.configure(connection)):
+                function(*arguments)
+
+        async with engine.begin() as connection:
+            await connection.run_sync(run_in_migration)
+
+    connection = await asyncpg.connect(to_asyncpg_url(url))
+    try:
+        await connection.execute("GRANT SELECT ON cf_items TO pg_monitor")
+        views = [str(name) for name, _ in before["views"]]
+        assert len(views) > 10
+        for view in views:
+            await run(view_columns.add_view_column, view, "colour", "identifier::text || ':x'")
+            columns = await connection.fetch(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = $1"
+                " ORDER BY ordinal_position",
+                view,
+            )
+            assert columns[-1][0] == "colour"
+        assert await connection.fetchval(EVERYONE_MAY_READ)
+        with pytest.raises(ValueError, match="extensions is not the last column of cf_items"):
+            await run(view_columns.drop_view_column, "cf_items", "extensions")
+        for view in views:
+            await run(view_columns.drop_view_column, view, "colour")
+        assert not await connection.fetchval(EVERYONE_MAY_READ)
+        assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
+    finally:
+        await connection.close()
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["empty", "generated"])
+def test_new_revision_passes_ruff(tmp_path: Path, kind: str) -> None:
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    for name in ("alembic.ini", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    config = Config(tmp_path / "alembic.ini")
+    script = ScriptDirectory.from_config(config)
+    generated: dict[str, Any] = {
+        "upgrades": "op.add_column('items', sa.Column('colour', sa.Text(), nullable=True, "
+        "comment='A comment that makes the line longer than a hundred characters'))",
+        "downgrades": "op.drop_column('items', 'colour')",
+    }
+    fields = generated if kind == "generated" else {}
+    if kind == "empty":  # the template alone, without the fixes of ruff
+        script.hooks.clear()
+    revision = script.generate_revision("a" * 12, "add a colour", **fields)
+    assert revision is not None
+    file = Path(revision.path)
+    for arguments in (("check",), ("format", "--check")):
+        command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", str(file)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + file.read_text()
+    assert kind == "empty" or 'op.drop_column("items", "colour")' in file.read_text()
 
 
 async def test_concurrent_migrations_run_once(empty_database: Database) -> None:
