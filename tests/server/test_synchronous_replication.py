@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from support import factories
+from support.haproxy import run_haproxy
 from support.live_server import LiveServer, run_live_server
 from support.pgbouncer import run_pgbouncer
 from support.replication import ReplicatedServer, run_replicated_postgres
 
 PREFIX = "/case/1.1"
-CONFIGURATION = Path(__file__).parents[2] / "docs" / "guides" / "haproxy.cfg"
 CLIENTS = 6
 SECONDS = 5
 
@@ -79,32 +75,6 @@ async def test_commit_without_its_standby_gets_503_within_a_bound(
             assert http.put(path, json=document).status_code == 201
 
 
-@contextmanager
-def haproxy(servers: list[LiveServer]) -> Iterator[str]:
-    """Run HAProxy with the configuration of the documentation; yield its base URL."""
-    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not program:
-        pytest.skip("haproxy is not installed (Debian: apt-get install haproxy)")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    variables = {"CASE_BIND": f"127.0.0.1:{port}"} | {
-        f"CASE_NODE{number}": live.base_url.removeprefix("http://")
-        for number, live in enumerate(servers, 1)
-    }
-    process = subprocess.Popen(
-        [program, "-db", "-f", str(CONFIGURATION)],
-        env=os.environ | variables,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        time.sleep(2.5)  # until the servers are checked
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 async def test_no_client_misses_an_acknowledged_write(tmp_path: Path) -> None:
     """Clients write and read in random order, each also what others wrote."""
     async with run_replicated_postgres(tmp_path, standbys=2) as postgres:
@@ -115,7 +85,7 @@ async def test_no_client_misses_an_acknowledged_write(tmp_path: Path) -> None:
                 serve(stack, tmp_path / f"server-{number}", node)
                 for number, node in enumerate(nodes)
             ]
-            base_url = stack.enter_context(haproxy(servers))
+            base_url = stack.enter_context(run_haproxy([server.base_url for server in servers]))
             acknowledged: dict[str, str] = {}
             document = factories.document()
             tokens = [servers[0].token() for _ in range(CLIENTS)]
