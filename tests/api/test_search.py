@@ -38,6 +38,17 @@ async def test_exact_code_is_the_first_match(search_items: Any) -> None:
     assert await search_items("3.OA.A.10") == [1]
 
 
+async def test_code_is_folded_by_postgres_in_search_and_filter(api: Api) -> None:
+    """Python's lower case of İ has two characters, that of Postgres one."""
+    document = await api.create_document()
+    await api.create_item(document, fullStatement="İ İ İ İ")
+    await api.create_item(document, humanCodingScheme="İ.İ", fullStatement="A long statement")
+    answer = await api.get("/CFItems", search="İ.İ")
+    assert [item.get("humanCodingScheme") for item in answer["CFItems"]] == ["İ.İ", None]
+    answer = await api.get("/CFItems", filter="humanCodingScheme='İ.İ'")
+    assert [item["humanCodingScheme"] for item in answer["CFItems"]] == ["İ.İ"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

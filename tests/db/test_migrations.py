@@ -29,7 +29,7 @@ Database = Callable[[str], Awaitable[str]]
 
 CATALOGUE = {
     "columns": """
-        SELECT table_name, column_name, data_type, is_nullable, column_default,
+        SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default,
                is_generated, generation_expression, is_identity
         FROM information_schema.columns JOIN information_schema.tables
             USING (table_catalog, table_schema, table_name)

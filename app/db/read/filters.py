@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
 from ..schema.expressions import build_json_text, build_json_value
-from ..schema.list_indexes import FOLDED_CODE_CHARS
+from ..schema.list_indexes import FOLDED_CODE_CHARS, SORT_COLLATION
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
@@ -169,7 +169,7 @@ def build_sort_key(entities: Entities, field: Field) -> Expression:
     if (prefix_column := PREFIX_COLUMNS.get((entities.table, field.path))) is not None:
         return prefix_column
     value = _build_value(entities, field)
-    return func.lower(value) if field.type is FieldType.STRING else value
+    return func.lower(value).collate(SORT_COLLATION) if field.type is FieldType.STRING else value
 
 
 def _build_value(entities: Entities, field: Field) -> Expression:
@@ -213,6 +213,8 @@ def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnEleme
         return value.like(operand)
     if operator == "~":
         return _contains(cast(value, Text), cast(operand, Text))
+    if isinstance(value.type, Text):
+        value = value.collate(SORT_COLLATION)
     return ORDERING[operator](value, operand)
 
 

@@ -68,7 +68,7 @@ def parse_search(search: str) -> SearchQueries:
         _build_operand(word, is_last=position == len(words))
         for position, word in enumerate(words, 1)
     ]
-    code = _quote(f"={search.lower()}")
+    code = _quote(f"={search}")
     return SearchQueries(code, " & ".join(operand for operand in operands if operand))
 
 
@@ -106,7 +106,7 @@ def build_relevance_score(
     It is highest for items with the exact code, then for the beginning of the code, then for the
     words.
     """
-    is_exact = _matches(cast(code, TSQUERY))
+    is_exact = _matches(cast(func.lower(code), TSQUERY))
     is_prefix = _matches(_code_prefix(code))
     # 1 divides by 1 + log(length), because a word says more in a short statement.
     rank = func.ts_rank(SEARCH, _text_query(text), literal_column("1"))
@@ -123,7 +123,8 @@ def _matches(query: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _code_prefix(code: ColumnElement[str]) -> ColumnElement[Any]:
-    return cast(code.op("||")(literal_column("':*'")), TSQUERY)
+    # By Postgres, as the stored code: Python has another lower case for characters such as İ.
+    return cast(func.lower(code).op("||")(literal_column("':*'")), TSQUERY)
 
 
 def _text_query(text: ColumnElement[str]) -> ColumnElement[Any]:

@@ -11,6 +11,12 @@ from sqlalchemy import Column, Computed, Index, Text, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.sql.schema import SchemaItem
 
+SORT_COLLATION = "C"
+"""The collation by which lists are sorted: code points, the same order in every database.
+
+CASE recommends the Unicode Collation Algorithm, but not every Postgres has ICU, and its order
+changes with the version of ICU or of the C library, which makes indexes invalid."""
+
 FOLDED_CODE_CHARS = 200
 """Number of indexed characters; with the identifier they fit into a page of an index."""
 
@@ -19,7 +25,7 @@ LIVE = text("deleted_at IS NULL")
 ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     Column(
         "folded_code",
-        Text,
+        Text(collation=SORT_COLLATION),
         Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_CODE_CHARS})", persisted=True),
         comment=f"Generated from the body: the first {FOLDED_CODE_CHARS} characters of"
         " humanCodingScheme in lower case.",
@@ -62,7 +68,7 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
 DOCUMENT_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     Column(
         "folded_title",
-        Text,
+        Text(collation=SORT_COLLATION),
         Computed("lower(body ->> 'title')", persisted=True),
         comment="Generated from the body: title in lower case.",
     ),
