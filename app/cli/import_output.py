@@ -10,7 +10,7 @@ import click
 
 from ..exceptions import Problem
 from ..formatting import escape_control_characters, format_count
-from ..repair.repair_log import format_example
+from ..repair.repair_log import format_value
 from ..transfer.console import format_counts, format_problems
 from ..transfer.importer import URL_IDENTIFIER
 
@@ -103,5 +103,5 @@ def _format_before_after(repair: Repair) -> str:
     """Return ": BEFORE became AFTER" for a repair, or "" if the repair dropped the value."""
     if repair.after is None:
         return ""
-    before = f"{format_example(repair.before)} became " if repair.before is not None else "now "
-    return f": {before}{format_example(repair.after)}"
+    before = f"{format_value(repair.before)} became " if repair.before is not None else "now "
+    return f": {before}{format_value(repair.after)}"

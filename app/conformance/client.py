@@ -18,7 +18,7 @@ from .profiles import ProfileSpec, get_identifier
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .existing_data import ExistingData
+    from .existing_data import ExistingEntities
     from .test_data import TestDataWriter
 
 Body = dict[str, Any]
@@ -61,7 +61,7 @@ class ClientAuth:
 class ServerUnderTest:
     """HTTP client for the server under test, at the base URL of one of its API profiles."""
 
-    existing: ExistingData
+    existing: ExistingEntities
     test_data: TestDataWriter
 
     def __init__(

@@ -19,7 +19,7 @@ MAX_PACKAGES = 5
 NO_DOCUMENTS = "the server has no documents; load one, for example: case-server import --sample"
 
 
-class ExistingData:
+class ExistingEntities:
     """Entities that the server under test already has, for checks that only read.
 
     They are fetched on first use and cached.

@@ -11,7 +11,7 @@ from ..exceptions import CommandError
 from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
 from .client import CheckFailed, ClientAuth, ServerUnderTest, describe_request, describe_response
-from .existing_data import ExistingData
+from .existing_data import ExistingEntities
 from .profiles import PLATFORM, ProfileSpec
 from .test_data import TestDataWriter
 
@@ -69,7 +69,7 @@ def run_conformance_tests(
     selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
-    server.existing, server.test_data = ExistingData(server), TestDataWriter(server)
+    server.existing, server.test_data = ExistingEntities(server), TestDataWriter(server)
     try:
         progress.stage("connecting")
         connect(server)

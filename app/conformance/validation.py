@@ -139,7 +139,6 @@ def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
 
 
 def _find_nulls(entity: Body) -> Iterator[str]:
-    """Yield the paths of null fields, which requests may contain but responses may not."""
     for path, part in walk_objects(entity):
         yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 

@@ -21,7 +21,7 @@ from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
 from ..repair.fixes import make_uuid_urn
-from ..repair.references import References
+from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DEPTH, IS_CHILD_OF, PARENT_CODE
@@ -93,7 +93,7 @@ class Hierarchy:
             for title in titles:
                 self._titles[title].append(node)
         entities = [(CFPckgItem, row.entity) for row in self.items]
-        self.references = References([*entities, (CFPckgDocument, self.document)], {})
+        self.references = ReferenceResolver([*entities, (CFPckgDocument, self.document)], {})
         self.levels: dict[str, JsonObject] = {}
         self._has_depths = any(DEPTH.name in row.metadata for row in self.items)
         self._unnumbered: dict[str, list[JsonObject]] = defaultdict(list)
@@ -179,7 +179,7 @@ class Hierarchy:
         return (
             name in self.nodes
             or name.strip() in self.codes
-            or self.references.find_identifier("destinationNodeURI", name) is not None
+            or self.references.resolve("destinationNodeURI", name) is not None
         )
 
     def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
@@ -333,7 +333,7 @@ class Hierarchy:
 
         UUIDs are equal in any letter case (RFC 4122, section 3).
         """
-        identifier = self.references.find_identifier("destinationNodeURI", name)
+        identifier = self.references.resolve("destinationNodeURI", name)
         if identifier is None:
             return None
         if self.is_strict:

@@ -18,7 +18,7 @@ from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import truncate
-from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
+from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, repair_and_parse
 from ..repair.repair_log import get_value_at
 from . import jsonl
 from .assembly import Assembly, Defaults
@@ -187,14 +187,14 @@ def _read_json(
     is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
     """Parse a JSON package, and repair it unless ``strict`` or it is an unchanged, valid export."""
-    has_options = options.defaults is not None and options.defaults.has_options
-    if strict or (is_export and not has_options):
+    has_overrides = options.defaults is not None and options.defaults.has_overrides
+    if strict or (is_export and not has_overrides):
         try:
             return parse_large_package(raw, allow_dense=allow_dense), []
         except UnprocessableContent:
             if strict:
                 raise
-    return read_repaired(raw, allow_dense=allow_dense, options=options)
+    return repair_and_parse(raw, allow_dense=allow_dense, options=options)
 
 
 def _merge_repairs(repairs: list[Repair]) -> list[Repair]:

@@ -144,8 +144,9 @@ def _find_ignored_nulls(log: RepairLogWithKinds, problems: list[Problem]) -> Ite
 
 
 def _find_unrepairable_problems(package: RepairedPackage) -> list[Problem]:
-    """Return the problems that repair cannot fix, with their paths in the original file."""
-    return [package.locate_in_original(problem) for problem in _find_schema_problems(package.json)]
+    return [
+        package.locate_in_original(problem) for problem in _find_schema_problems(package.json_bytes)
+    ]
 
 
 def _report_schema_problems(

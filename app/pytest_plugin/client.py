@@ -24,9 +24,10 @@ class CaseTestApiError(Exception):
 
 
 class FaultFields(TypedDict, total=False):
-    """The fields of a fault: conditions that select requests, and the response they get.
+    """The keyword arguments of ``CaseTestApi.add_fault``: matching criteria and the response.
 
-    See ``docs/guides/test-mode.md``.
+    They mirror the server's ``testmode.faults.Fault``, which the plugin does not import. See
+    ``docs/guides/test-mode.md``.
     """
 
     method: str
@@ -48,7 +49,7 @@ class FaultFields(TypedDict, total=False):
 
 
 class ExpectedRequests(TypedDict, total=False):
-    """The fields of an expectation: a filter for requests, and how many of them must match.
+    """The criteria that select received requests, and how many requests must match.
 
     See ``docs/guides/test-mode.md``.
     """
@@ -75,7 +76,7 @@ class CaseServer:
 
     @property
     def base_url(self) -> str:
-        """Return the URL of the server or namespace, to which profile paths are added."""
+        """Return the URL of the server or namespace, to which profile paths are appended."""
         return f"{self.url}/ns/{self.namespace}" if self.namespace else self.url
 
     @property
@@ -95,7 +96,7 @@ class ClientSettings:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the settings as the environment variables that TimeBack's SDK reads."""
+        """Return the settings as the environment variables that TimeBack's CASE client reads."""
         return {
             "CASE_BASE_URL": self.base_url,
             "CASE_TOKEN_URL": self.token_url,
@@ -122,17 +123,17 @@ class CaseTestApi:
         self._call("POST", "/reset")
 
     def seed(self, *packages: Mapping[str, Any], sample: bool = False) -> None:
-        """Replace all data by these CASE packages and, with ``sample``, the sample framework.
+        """Replace all data with the given CASE packages and, with ``sample``, the sample framework.
 
         Later resets restore these data.
         """
         self._call("POST", "/seed", {"packages": list(packages), "sample": sample})
 
     def seed_from_option(self, seed: str, folder: Path) -> None:
-        """Seed the server as ``--case-seed`` says: ``sample``, ``empty`` or a package file.
+        """Seed the server according to ``--case-seed``: ``sample``, ``empty`` or a package file.
 
-        The path of the file is relative to ``folder``. Raises ``CaseTestApiError`` if it is not
-        readable JSON.
+        The path of the file is relative to ``folder``. Raises ``CaseTestApiError`` if the file is
+        not readable JSON.
         """
         if seed in {"sample", "empty"}:
             self.seed(sample=seed == "sample")
@@ -147,38 +148,42 @@ class CaseTestApi:
         self.seed(package)
 
     def take_snapshot(self, name: str) -> None:
-        """Save the current data as a snapshot, to which ``restore_snapshot`` returns.
+        """Save the current data as a snapshot, which ``restore_snapshot`` can restore.
 
         Replaces a snapshot of the same name.
         """
         self._call("POST", f"/snapshots/{quote(name, safe='')}")
 
     def restore_snapshot(self, name: str) -> None:
-        """Replace the current data by those that ``take_snapshot`` saved under this name."""
+        """Replace the current data with the data that ``take_snapshot`` saved under this name."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete an item, or a document with everything in it."""
-        self._call("POST", f"/{_plural(kind)}/{quote(identifier, safe='')}/delete")
+        """Soft-delete the document or item with an identifier; a document's items are also deleted.
+
+        ``kind`` is ``"document"`` or ``"item"``.
+        """
+        self._call("POST", f"/{_get_collection(kind)}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a soft-deleted document or item.
+        """Restore a soft-deleted document or item; ``kind`` is ``"document"`` or ``"item"``.
 
         Returns the entities that could not be restored, with the reasons.
         """
-        path = f"/{_plural(kind)}/{quote(identifier, safe='')}/undelete"
+        path = f"/{_get_collection(kind)}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
     def add_fault(self, **fault: Unpack[FaultFields]) -> None:
-        """Add a fault that the server injects into matching requests.
+        """Add a fault, such as ``path="*/CFItems", status=503``, that the server injects.
 
-        Faults that were added earlier take precedence.
+        It applies to requests that match its criteria; ``FaultFields`` lists the arguments. Faults
+        that were added earlier take precedence.
         """
         self._call("POST", "/faults", [fault])
 
     def list_faults(self) -> list[dict[str, Any]]:
-        """Return the faults, each with the number of requests it matched and was applied to."""
+        """Return the faults, each with counts of the requests it matched and was applied to."""
         faults: list[dict[str, Any]] = self._call("GET", "/faults")
         return faults
 
@@ -189,8 +194,8 @@ class CaseTestApi:
     def list_requests(self, **filters: str | int | bool) -> list[dict[str, Any]]:
         """Return the requests that the server received, oldest first.
 
-        Filters are ``method``, ``path``, ``client``, ``status`` and ``since``; ``body=True`` adds
-        the request bodies.
+        ``filters`` can be ``method``, ``path``, ``client``, ``status`` and ``since``. ``body=True``
+        adds the request bodies.
         """
         query = urlencode({name: str(value) for name, value in filters.items()})
         requests: list[dict[str, Any]] = self._call("GET", f"/requests?{query}")
@@ -203,7 +208,7 @@ class CaseTestApi:
     def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
         """Raise ``AssertionError`` unless the server received the expected number of requests.
 
-        ``expected`` has the conditions for these requests, such as ``path`` and ``status``, and
+        ``expected`` gives the criteria for these requests, such as ``path`` and ``status``, and
         their ``count``.
         """
         __tracebackhide__ = True
@@ -242,12 +247,12 @@ class CaseTestApi:
     def rotate_keys(self, *, revoke: bool = False) -> str:
         """Sign access tokens with a new key from now on, and return the ID of the key.
 
-        ``revoke`` makes the tokens that older keys signed invalid.
+        ``revoke`` invalidates tokens signed by older keys.
         """
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Delete the test namespace of this client and its data, if the client uses one."""
+        """Delete this client's test namespace, if it uses one, and the data of the namespace."""
         if self.server.namespace:
             root = CaseTestApi(
                 CaseServer(self.server.url, test_api_token=self.server.test_api_token)
@@ -294,5 +299,5 @@ class CaseTestApi:
         return CaseTestApiError(f"{url} returned {error.code}: {description}{problems}")
 
 
-def _plural(kind: str) -> str:
+def _get_collection(kind: str) -> str:
     return {"document": "CFDocuments", "item": "CFItems"}[kind]

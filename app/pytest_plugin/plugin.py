@@ -49,7 +49,7 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
     server = (
         _use_external_server(url, run_id, seed, pytestconfig)
         if url
-        else _run_embedded_server(run_id, seed, pytestconfig)
+        else _use_embedded_server(run_id, seed, pytestconfig)
     )
     with server as running:
         yield running
@@ -57,7 +57,7 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
 
 @pytest.fixture(scope="session")
 def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
-    """Provide the URLs and credentials of a client, also as environment variables.
+    """Provide the URLs and credentials of a client, and set them as environment variables.
 
     The variables are CASE_BASE_URL, CASE_TOKEN_URL, CASE_CLIENT_ID and CASE_CLIENT_SECRET.
 
@@ -86,7 +86,7 @@ def case_test_api(
 ) -> Iterator[CaseTestApi]:
     """Control the server: seed data, inject faults, verify the requests it received.
 
-    Clears the request log before the test and the faults after it; the data stays.
+    Clears the request log before the test and the faults after it; the data are kept.
 
         def test_client_survives_503(case_test_api):
             case_test_api.add_fault(path="*/CFDocuments", status=503, times=1)
@@ -103,7 +103,7 @@ def case_test_api(
 
 @pytest.fixture
 def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
-    """Reset the server to its seed data before the test; return ``case_test_api``.
+    """Reset the server to its seed data, then provide ``case_test_api`` to the test.
 
     def test_publish_creates_items(case_reset):
         publish_items(3)
@@ -114,8 +114,8 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 
 @contextmanager
-def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Start the server that all processes of this test run share, unless one has started it."""
+def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
+    """Yield the server shared by all processes of this test run; start it if none has done so."""
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
@@ -125,13 +125,13 @@ def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
         )
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
-    def prepare(url: str) -> None:
+    def seed_server(url: str) -> None:
         CaseTestApi(CaseServer(url)).seed_from_option(seed or "sample", config.rootpath)
 
     folder = Path(tempfile.gettempdir()) / f"case-server-{run_id}"
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(use_shared_server(folder, prepare))
+            url = stack.enter_context(use_shared_server(folder, seed_server))
         except (ServerStartError, CaseTestApiError) as error:
             pytest.fail(str(error), pytrace=False)
         yield CaseServer(url, os.environ.get(WORKER_VARIABLE))
@@ -141,7 +141,7 @@ def _run_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Use the server at ``CASE_SERVER_URL`` for the tests; seed it only if an option says so."""
+    """Use the server at ``CASE_SERVER_URL``; seed it only if ``seed`` is not empty."""
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     worker, environment = os.environ.get(WORKER_VARIABLE), os.environ

@@ -40,10 +40,10 @@ class ServerStartError(Exception):
 
 
 @contextmanager
-def use_shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[str]:
+def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator[str]:
     """Yield the URL of the test run's server; start it unless another process has done so.
 
-    ``folder`` identifies the test run. The process that starts the server calls ``prepare`` with
+    ``folder`` identifies the test run. The process that starts the server calls ``on_start`` with
     the URL before any other process gets the URL. Raises ``ServerStartError``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ def use_shared_server(folder: Path, prepare: Callable[[str], None]) -> Iterator[
         fcntl.flock(users, fcntl.LOCK_SH)
         ready = folder / "ready"
         if not ready.exists():
-            prepare(_start_supervisor(folder))
+            on_start(_start_supervisor(folder))
             ready.touch()
         fcntl.flock(start, fcntl.LOCK_UN)
         yield (folder / "url").read_text()
 
 
 def _start_supervisor(folder: Path) -> str:
-    """Start the supervisor process, which runs the server; return the URL of the ready server."""
+    """Start the supervisor process; return the URL of its server once the server is ready."""
     log, url = folder / "server.log", folder / "url"
     with log.open("a") as output:
         supervisor = subprocess.Popen(  # noqa: S603  no shell; runs this module
@@ -84,7 +84,7 @@ def _start_supervisor(folder: Path) -> str:
 
 
 def _build_server_environment(folder: Path) -> dict[str, str]:
-    """Return the variables for the server: those of this process, without other CASE settings.
+    """Return this process's environment variables for the server, without most ``CASE_`` settings.
 
     The data directory is in ``folder``, and fsync is off, because test data need not survive.
     """
@@ -100,9 +100,9 @@ def _build_server_environment(folder: Path) -> dict[str, str]:
 
 
 def run_supervisor(folder: Path) -> int:
-    """Run the server as long as a process of the test run uses it; return the exit code.
+    """Run the server while any process of the test run uses it; return the exit code.
 
-    ``folder`` has the files through which these processes and the supervisor communicate.
+    ``folder`` contains the files through which these processes and the supervisor communicate.
     """
     serve = ("serve", "--test-mode", "--host", "127.0.0.1", "--port", "0", "--no-access-log")
     server = subprocess.Popen(  # noqa: S603  no shell; runs case-server

@@ -12,7 +12,7 @@ from .fixes import UUID, is_uri, make_uuid_urn
 from .references import (
     NODE_FIELDS,
     Entities,
-    References,
+    ReferenceResolver,
     repair_external_node,
     repair_reference,
     repair_relative_uri,
@@ -22,7 +22,7 @@ from .references import (
 from .repair_log import Json, RepairLog
 
 if TYPE_CHECKING:
-    from .normalizer import Normalizer
+    from .normalizer import PackageNormalizer
 
 STATEMENT_FALLBACKS = ("alternativeLabel", "abbreviatedStatement", "title")
 """Fields that become the statement of an item without one, best first."""
@@ -41,13 +41,13 @@ DOCUMENT_LINKS = {"CFDocumentURI", "CFPackageURI"}
 DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
-def make_link_from_string(written: str, field: str, document_title: str | None) -> Json:
-    """Build a link (title, identifier, uri) from a string that a file has in place of a link.
+def make_link_from_string(text: str, field: str, document_title: str | None) -> Json:
+    """Build a link (title, identifier, uri) from a string that a file contains instead of a link.
 
-    The string is a uri, an identifier or a title. ``field`` is the name of the link's field; a link
+    ``text`` is a URI, an identifier or a title. ``field`` is the name of the link's field; a link
     to the document gets ``document_title`` as its title.
     """
-    address = written.strip()
+    address = text.strip()
     identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
     known = is_uri(address) or address == identifier
     return {
@@ -58,13 +58,13 @@ def make_link_from_string(written: str, field: str, document_title: str | None) 
 
 
 def find_last_uuid(uri: object) -> str | None:
-    """Return the last UUID in a uri, or None; earlier UUIDs belong to the enclosing entities."""
+    """Return the last UUID in a URI, or None; earlier UUIDs belong to the enclosing entities."""
     uuids = UUID.findall(uri) if isinstance(uri, str) else []
     return uuids[-1] if uuids else None
 
 
-def complete_statement(item: Json, log: RepairLog) -> None:
-    """Fill in an item's missing fullStatement.
+def fill_in_full_statement(item: Json, log: RepairLog) -> None:
+    """Fill in an item's missing fullStatement and log this repair.
 
     The value is the item's alternativeLabel, abbreviatedStatement or title, whichever exists first.
     """
@@ -74,8 +74,8 @@ def complete_statement(item: Json, log: RepairLog) -> None:
             _fill_missing(item, "fullStatement", label, log)
 
 
-def complete_entities(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Fill in the missing required fields of entities; return their uris by identifier."""
+def fill_in_required_fields(entities: Entities, log: RepairLog) -> dict[str, str]:
+    """Fill in missing required fields of entities; return a dict from identifier to URI."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
         _complete_uri(entity, log)
@@ -122,16 +122,16 @@ def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> 
             _fill_missing(entity, name, value, log)
 
 
-def complete_links(
-    normalizer: Normalizer,
+def repair_links(
+    normalizer: PackageNormalizer,
     uris: dict[str, str],
-    references: References,
+    references: ReferenceResolver,
     *,
     replace_urls: bool = False,
 ) -> None:
     """Point each link at the entity it refers to, and fill in the link's missing fields.
 
-    ``uris`` maps the identifiers of entities to their uris. With ``replace_urls``, identifiers that
+    ``uris`` maps the identifiers of entities to their URIs. With ``replace_urls``, identifiers that
     are URLs become UUIDs derived from them.
     """
     log = normalizer.log
@@ -151,10 +151,10 @@ def complete_links(
         if replace_urls:
             replace_url_identifier_in_link(link, log)
         if field in NODE_FIELDS:
-            if not references.is_known(field, link.get("identifier")):
+            if not references.has_target(field, link.get("identifier")):
                 replaced = repair_external_node(link, log)
                 if replaced is not None:
-                    _keep_in_extensions(associations[id(link)], f"{field}.identifier", replaced)
+                    _add_to_extensions(associations[id(link)], f"{field}.identifier", replaced)
                 log.count_field("external-node", f"extensions.{field}.identifier")
             repair_target_type(link, log)
         identifier = link.get("identifier")
@@ -165,22 +165,20 @@ def complete_links(
             _fill_missing(link, "title", identifier, log, "link-without-title")
 
 
-def _keep_in_extensions(association: Json, name: str, value: str) -> None:
-    """Move a value for which associations have no field into the association's ``extensions``."""
+def _add_to_extensions(association: Json, name: str, value: str) -> None:
     extensions = association.setdefault("extensions", {})
     if isinstance(extensions, dict):
         extensions.setdefault(name, value)
 
 
-def _replace_repeated_identifier(value: Json, address: str, log: RepairLog) -> None:
-    """Replace a uri that is only the entity's identifier by ``address``, a valid uri."""
-    uri = value["uri"]
-    if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
-        value["uri"] = address
-        log.record("uri-is-identifier", log.get_original_path(value, "uri"), uri, address)
+def _replace_repeated_identifier(obj: Json, valid_uri: str, log: RepairLog) -> None:
+    uri = obj["uri"]
+    if uri == obj["identifier"] and not is_uri(uri) and is_uri(valid_uri):
+        obj["uri"] = valid_uri
+        log.record("uri-is-identifier", log.get_original_path(obj, "uri"), uri, valid_uri)
 
 
-def _fill_missing(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
-    if name not in value:
-        value[name] = missing
-        log.record(kind or f"missing-{name}", log.get_original_path(value, name), None, missing)
+def _fill_missing(obj: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
+    if name not in obj:
+        obj[name] = missing
+        log.record(kind or f"missing-{name}", log.get_original_path(obj, name), None, missing)

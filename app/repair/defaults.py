@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Defaults:
-    """Values that complete a framework whose file lacks them.
+    """Metadata for a framework, from command-line options and the file's modification time.
 
-    They come from command-line options and the file's modification time. ``title``, ``creator`` and
-    ``identifier`` were given by the user, so they also replace values in the file.
+    It fills in what the file lacks. A ``title``, ``creator`` or ``identifier`` was given by the
+    user, so it also overrides the value in the file.
     """
 
     title: str | None = None
@@ -21,6 +21,6 @@ class Defaults:
     """The time of change of entities without one: the modification time of the file, if any."""
 
     @property
-    def has_options(self) -> bool:
-        """Whether a title, creator or identifier was given."""
+    def has_overrides(self) -> bool:
+        """Whether the user gave a title, creator or identifier."""
         return any(value is not None for value in (self.title, self.creator, self.identifier))

@@ -9,10 +9,10 @@ from ..case.package import Package
 
 @dataclass
 class DerivedValues:
-    """Lists the values that a file lacks and the reader derived, such as identifiers of items.
+    """Lists the values that the file reader derived because the file lacks them.
 
-    If the database already stores a value for one of them, an import keeps the stored value.
-    ``case.package.Package`` describes the fields.
+    Examples are the identifiers of items. If the database already stores a value for such a field,
+    an import keeps the stored value. ``case.package.Package`` describes the fields.
     """
 
     items: list[str] = field(default_factory=list)
@@ -24,8 +24,8 @@ class DerivedValues:
     aliases: dict[str, str] = field(default_factory=dict)
     """The identifiers that options replaced, with the new ones."""
 
-    def add_to(self, package: Package) -> Package:
-        """Return a copy of a package that lists these values as derived."""
+    def mark_derived(self, package: Package) -> Package:
+        """Return a copy of a package in which the listed values are marked as derived."""
         return replace(
             package,
             derived_items=tuple(self.items),

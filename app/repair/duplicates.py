@@ -23,11 +23,11 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 
 
 def _iter_entity_lists(
-    model: type[CaseObject], value: Json
+    model: type[CaseObject], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (class, list) for each list of entities in a package, including its definitions."""
+    """Yield (class, entities) for each list of entities in a package, including definitions."""
     for name, spec in get_field_specs(model).items():
-        member = value.get(name)
+        member = container.get(name)
         if spec.model is None:
             continue
         if isinstance(member, list) and issubclass(spec.model, Entity):
@@ -39,7 +39,7 @@ def _iter_entity_lists(
 def _iter_unique_entities(
     schema: type[Entity], entities: list[Any], log: RepairLog
 ) -> Iterator[Any]:
-    """Yield entities without duplicates: equal ones, and associations with the same identifier.
+    """Yield entities, dropping exact duplicates and associations with a repeated identifier.
 
     Other entities that have the same identifier but differ are kept: they are an error, which the
     strict reader reports.

@@ -24,7 +24,7 @@ NULS: dict[tuple[bool, ...], str] = {
 
 
 def detect_encoding(raw: bytes) -> str:
-    """Detect the encoding of a JSON file from its first bytes: UTF-16, UTF-32 or else UTF-8."""
+    """Detect from its first bytes whether a JSON file is UTF-16 or UTF-32, defaulting to UTF-8."""
     marked = (encoding for mark, encoding in MARKS.items() if raw.startswith(mark))
     return next(marked, None) or NULS.get(tuple(byte == 0 for byte in raw[:4]), "utf-8")
 
@@ -39,7 +39,7 @@ def convert_to_utf8(raw: bytes, encoding: str) -> bytes:
 
 
 def require_utf8(raw: bytes) -> None:
-    """Raise ``BadRequest`` with the position of the first invalid byte if bytes are not UTF-8."""
+    """Raise ``BadRequest`` if bytes are not UTF-8, with the position of the first invalid byte."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ from .fixes import Fixer, get_fixer
 class FieldSpec:
     """Describes a field of a model class: its type, its fixer, and whether it is required.
 
-    The fixer is the function that repairs common mistakes in values of that type.
+    The fixer is a function that repairs common mistakes in values of that type.
     """
 
     model: type[CaseObject] | None
@@ -43,7 +43,7 @@ def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
 def get_names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
     """Return the field names of a model class, keyed by their case-folded spelling.
 
-    It serves to recognize fields that a file spells with other capital letters.
+    This finds the standard name of a field that a file spells with different capitalization.
     """
     return {name.casefold(): name for name in model.model_fields}
 

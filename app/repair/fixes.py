@@ -59,7 +59,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RawNumber(float):
-    """A float that keeps its notation in the JSON file, because a code 1.10 would become 1.1."""
+    """A float that keeps its notation in the JSON file, so that a code 1.10 stays 1.10."""
 
     __slots__ = ("text",)
 
@@ -68,17 +68,17 @@ class RawNumber(float):
 
 
 def is_uri(value: object) -> bool:
-    """Return whether a value is a string that matches the standard's pattern of a uri."""
+    """Return whether a value is a string that matches the CASE standard's pattern for URIs."""
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
 
 def make_uuid_urn(identifier: str) -> str:
-    """Return ``urn:uuid:`` and the identifier, which is the uri of an entity that has no other."""
+    """Return ``urn:uuid:{identifier}``, the fallback URI of an entity that has no other."""
     return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
 def fix_string(value: Any) -> Fix | None:
-    """Fix a number or boolean in a string field: turn it into a string with its JSON text."""
+    """Return a fix that converts a number or boolean to its JSON text, or None for other values."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -90,7 +90,7 @@ def fix_string(value: Any) -> Fix | None:
 
 
 def fix_identifier(value: Any) -> Fix | None:
-    """Fix an identifier that has whitespace around it, or that is a number instead of a string."""
+    """Return a fix that strips whitespace or converts a number to a string, or None."""
     if not isinstance(value, str):
         return fix_string(value)
     stripped = value.strip()
@@ -98,7 +98,7 @@ def fix_identifier(value: Any) -> Fix | None:
 
 
 def fix_uri(value: Any) -> Fix | None:
-    """Fix a uri that has invalid characters, or that lacks the slash before its UUID."""
+    """Return a fix that encodes invalid characters or adds the slash before the UUID, or None."""
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
@@ -109,24 +109,24 @@ def fix_uri(value: Any) -> Fix | None:
 
 
 def fix_date(value: Any) -> Fix | None:
-    """Fix a timestamp in a date field: keep only its date."""
-    date_ = _match_date(DATETIME, value)
+    """Return a fix that truncates a timestamp to its date, or None for other values."""
+    date_ = _parse_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _remove_if_empty(value)
 
 
 def fix_datetime(value: Any) -> Fix | None:
-    """Fix a timestamp that lacks its time zone or time, or has a space instead of the T."""
-    if _match_date(DATETIME_WITHOUT_ZONE, value):
+    """Return a fix that adds the missing time, time zone or T to a timestamp, or None."""
+    if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
-    if _match_date(DATETIME, value) and value[10] == " ":
+    if _parse_date(DATETIME, value) and value[10] == " ":
         return "datetime-with-space", value.replace(" ", "T", 1)
-    if date_ := _match_date(DATE, value):
+    if date_ := _parse_date(DATE, value):
         return "date-for-datetime", f"{date_}T00:00:00Z"
     return _remove_if_empty(value)
 
 
-def _match_date(pattern: re.Pattern[str], value: Any) -> str | None:
-    """Return the date in a string that matches ``pattern``, or None if that date does not exist."""
+def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
+    """Return the date in a string, which is group 1 of ``pattern``, or None if it is invalid."""
     match = pattern.fullmatch(value) if isinstance(value, str) else None
     with suppress(ValueError):
         return match and date.fromisoformat(match[1]).isoformat()
@@ -134,7 +134,7 @@ def _match_date(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def fix_integer(value: Any) -> Fix | None:
-    """Fix a 32-bit integer that is written as a string."""
+    """Return a fix that converts a string to the 32-bit integer it contains, or None."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = int(value.strip().partition(".")[0])
@@ -142,7 +142,7 @@ def fix_integer(value: Any) -> Fix | None:
 
 
 def fix_number(value: Any) -> Fix | None:
-    """Fix a number that is written as a string, if a float can hold it exactly."""
+    """Return a fix that converts a string to a number, or None if no float holds it exactly."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _remove_if_empty(value)
     number = float(value.strip())
@@ -155,38 +155,35 @@ def fix_number(value: Any) -> Fix | None:
 
 
 def fix_case_version(value: Any) -> Fix | None:
-    """Fix a caseVersion: turn a number into a string, and remove any other invalid value."""
+    """Return a fix that converts a number to a string or removes another version, or None."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return fix_string(value) or ("case-version", REMOVED)
 
 
 def _make_vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
-    """Return a fixer that corrects the spelling of a vocabulary's terms, such as Is_Child_Of."""
-    known = {_fold_term(name): name for name in names}
+    """Return a fixer that corrects the spelling of terms, such as Is_Child_Of to isChildOf."""
+    known = {_normalize_term(name): name for name in names}
 
     def fix(value: Any) -> Fix | None:
-        name = known.get(_fold_term(value)) if isinstance(value, str) else None
+        name = known.get(_normalize_term(value)) if isinstance(value, str) else None
         return (kind, name) if name and name != value else None
 
     return fix
 
 
-def _fold_term(name: str) -> str:
-    """Return a term without case, spaces, hyphens, underscores and a leading "is".
-
-    Two spellings of the same term become equal in this way.
-    """
+def _normalize_term(name: str) -> str:
+    """Normalize a vocabulary term: ignore case, spaces, hyphens, underscores and a leading "is"."""
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 
 def _remove_if_empty(value: Any) -> Fix | None:
-    """Fix an empty string by removing the field; return None for any other value."""
+    """Return a fix that removes the field if its value is an empty string, or None otherwise."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
 def no_fix(_: Any) -> None:
-    """Return None for any value: the fixer for types that need no repair, such as extensions."""
+    """Return None for any value, as the fixer of types that need no repair, such as booleans."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -204,5 +201,5 @@ _FIXERS: list[tuple[Any, Fixer]] = [
 
 
 def get_fixer(kind: Any) -> Fixer:
-    """Return the function that fixes values of a field type, such as ``fix_uri`` for ``Uri``."""
+    """Return the function that repairs values of a field type, such as ``fix_uri`` for ``Uri``."""
     return next((fixer for known, fixer in _FIXERS if known == kind), no_fix)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
-from .completion import complete_statement, make_link_from_string
+from .completion import fill_in_full_statement, make_link_from_string
 from .field_spec import FieldSpec, get_field_specs, get_names_by_casefold
 from .fixes import REMOVED, fix_string
 from .references import Entities
@@ -28,7 +28,7 @@ MAX_UNKNOWN_FIELDS = 1000
 """Maximum number of unknown fields that are moved; more are unlikely to be a mistake."""
 
 
-class Normalizer:
+class PackageNormalizer:
     """Converts the fields of a JSON package to the types that the model classes require.
 
     It logs each repair. It also collects the entities and links that it visits, because later
@@ -44,47 +44,47 @@ class Normalizer:
         self.source_strings: dict[int, str] = {}
         """The strings that links were made from, by the ``id()`` of the link."""
 
-    def normalize(self, model: type[CaseObject], value: Json, path: str) -> None:
+    def normalize(self, model: type[CaseObject], obj: Json, path: str) -> None:
         """Repair a JSON object and all objects in it, in place, and collect its entities and links.
 
-        ``model`` is the class to which the object should conform; ``path`` is its path in the file,
-        for the report of repairs.
+        ``model`` is the class to which the object should conform. ``path`` is the object's path in
+        the file, for reporting repairs.
         """
-        path = self.log.set_path(value, path)
-        self._drop_nulls(value, path)
-        self._rename_fields(model, value, path)
+        path = self.log.record_path(obj, path)
+        self._drop_nulls(obj, path)
+        self._rename_fields(model, obj, path)
         for name, spec in get_field_specs(model).items():
-            if name in value:
-                self._fix_field(spec, value, name)
+            if name in obj:
+                self._fix_field(spec, obj, name)
         if issubclass(model, CFPckgItem):
-            complete_statement(value, self.log)
-        if not value.keys() <= get_field_specs(model).keys():
-            self._move_unknown_to_extensions(model, value, path)
+            fill_in_full_statement(obj, self.log)
+        if not obj.keys() <= get_field_specs(model).keys():
+            self._move_unknown_to_extensions(model, obj, path)
         if issubclass(model, Entity):
-            self.entities.append((model, value))
+            self.entities.append((model, obj))
 
-    def _drop_nulls(self, value: Json, path: str) -> None:
-        for name in [name for name, member in value.items() if member is None]:
-            del value[name]
+    def _drop_nulls(self, obj: Json, path: str) -> None:
+        for name in [name for name, member in obj.items() if member is None]:
+            del obj[name]
             self.log.record("null", join_path(path, name))
 
-    def _rename_fields(self, model: type[CaseObject], value: Json, path: str) -> None:
-        for name in _find_unknown_names(model, value):
-            standard, meaning = _find_standard_field(model, name, value[name])
-            if standard and value.get(standard, meaning) == meaning:
-                del value[name]
-                value[standard] = meaning
-                self.log.record_rename(value, name, standard)
+    def _rename_fields(self, model: type[CaseObject], obj: Json, path: str) -> None:
+        for name in _find_unknown_names(model, obj):
+            standard, meaning = _find_standard_field(model, name, obj[name])
+            if standard and obj.get(standard, meaning) == meaning:
+                del obj[name]
+                obj[standard] = meaning
+                self.log.record_rename(obj, name, standard)
                 self.log.record("field-name", join_path(path, name), name, standard)
 
-    def _fix_field(self, spec: FieldSpec, value: Json, name: str) -> None:
-        path = self.log.get_original_path(value, name)
+    def _fix_field(self, spec: FieldSpec, obj: Json, name: str) -> None:
+        path = self.log.get_original_path(obj, name)
         fix = self._fix_list if spec.many else self._fix_value
-        fixed = fix(spec, name, value[name], path)
+        fixed = fix(spec, name, obj[name], path)
         if fixed is REMOVED:
-            del value[name]
+            del obj[name]
         else:
-            value[name] = fixed
+            obj[name] = fixed
 
     def _fix_list(self, spec: FieldSpec, name: str, value: Any, path: str) -> Any:
         if isinstance(value, list):
@@ -136,51 +136,53 @@ class Normalizer:
         self.log.record("string-for-link", path, text, link)
         return link
 
-    def _move_unknown_to_extensions(self, model: type[CaseObject], value: Json, path: str) -> None:
+    def _move_unknown_to_extensions(self, model: type[CaseObject], obj: Json, path: str) -> None:
         """Move fields that the class does not define into the object's ``extensions``.
 
         They are dropped if the class has no ``extensions``.
         """
-        unknown = _find_unknown_names(model, value)
-        extensions = self._get_or_create_extensions(model, value) if unknown else None
+        unknown = _find_unknown_names(model, obj)
+        extensions = self._get_or_create_extensions(model, obj) if unknown else None
         for name in unknown:
-            if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
+            if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in obj:
                 continue  # it contradicts the standard's field, and only a person can decide
             if "extensions" not in get_field_specs(model):
-                self.log.record("unknown-link-field", join_path(path, name), value.pop(name))
+                self.log.record("unknown-link-field", join_path(path, name), obj.pop(name))
                 self.log.count_field("unknown-link-field", name)
-            elif extensions is not None and extensions.get(name, value[name]) == value[name]:
-                extensions[name] = value.pop(name)
+            elif extensions is not None and extensions.get(name, obj[name]) == obj[name]:
+                extensions[name] = obj.pop(name)
                 target = f"extensions.{name}"
                 self.log.record("unknown-field", join_path(path, name), extensions[name], target)
                 self.log.count_field("unknown-field", name)
 
-    def _get_or_create_extensions(self, model: type[CaseObject], value: Json) -> Json | None:
-        """Return the ``extensions`` object that unknown fields move to; create it if it is missing.
+    def _get_or_create_extensions(self, model: type[CaseObject], obj: Json) -> Json | None:
+        """Return the ``extensions`` object of ``obj`` to which unknown fields move, or create it.
 
-        If ``extensions`` is an array, append a new object to it and return that object. Return None
-        if the class has no ``extensions``, or if the value in the file has the wrong type.
+        If ``extensions`` is an array, appends a new object to it and returns that object. Returns
+        None if ``model``, the class of ``obj``, has no ``extensions``, or if the value has the
+        wrong type.
         """
         if "extensions" not in get_field_specs(model):
             return None
         many = get_field_specs(model)["extensions"].many
-        extensions = value.setdefault("extensions", [] if many else {})
+        extensions = obj.setdefault("extensions", [] if many else {})
         if many and isinstance(extensions, list):
             extensions.append({})
             extensions = extensions[-1]
         return extensions if isinstance(extensions, dict) else None
 
 
-def _find_unknown_names(model: type[CaseObject], value: Json) -> list[str]:
+def _find_unknown_names(model: type[CaseObject], obj: Json) -> list[str]:
     """Return the names of fields that the class lacks, or none if there are more than 1,000."""
-    names = [name for name in value if name not in get_field_specs(model)]
+    names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
 def _find_standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return a field's standard name, or None if it is unknown, and the value to store there.
+    """Return (name, value) of the standard field that an unknown field stands for.
 
-    The file may spell the name differently, or use a name that other programs give the field.
+    The file may spell the standard's name differently, or use another program's name for the field.
+    The name is None if there is no such field.
     """
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]

@@ -22,23 +22,23 @@ from ..case.problems import create_validation_error, format_path
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
-from .completion import complete_entities, complete_links
+from .completion import fill_in_required_fields, repair_links
 from .defaults import Defaults
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8
 from .fixes import MISSING_SLASH, RawNumber
-from .normalizer import Normalizer
+from .normalizer import PackageNormalizer
 from .references import (
     Entities,
-    References,
-    has_respelled_references,
-    keep_association_types,
+    ReferenceResolver,
+    has_misspelled_references,
+    prefix_association_types,
     replace_url_identifiers,
 )
-from .repair_log import Json, Repair, RepairLog, format_example, get_value_at, truncate_value
-from .sparse_packages import SparsePackage
+from .repair_log import Json, Repair, RepairLog, format_value, get_value_at, truncate_value
+from .sparse_packages import SparsePackageCompleter
 
-__all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
+__all__ = ["Repair", "RepairOptions", "repair", "repair_and_parse"]
 
 WRAPPERS = ("CFPackage", "package")
 IDENTIFIERS = ("identifier", "sourcedId")
@@ -81,29 +81,30 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     package = RepairedPackage(raw)
     package.deduplicate()
     repairs = package.log.summarize()
-    return (package.json, repairs) if repairs else (raw, [])
+    return (package.json_bytes, repairs) if repairs else (raw, [])
 
 
-def read_repaired(
+def repair_and_parse(
     raw: bytes,
     *,
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> tuple[Package, list[Repair]]:
-    """Repair and parse a JSON package; return it with a report of the repairs.
+    """Repair and parse a JSON package; return the package and its repairs.
 
-    The result must be valid for ``schema``. Raises ``ContentTooLarge`` for a package with more
-    values per megabyte than the limit, unless ``allow_dense``; ``BadRequest`` if it is not a JSON
-    object; ``UnprocessableContent`` with all remaining problems, with paths into the original file.
+    The result must be valid for ``schema``. Raises ``BadRequest`` if ``raw`` is not a JSON object,
+    and ``UnprocessableContent`` with all remaining problems, whose paths refer to the original
+    file. Raises ``ContentTooLarge`` unless ``allow_dense`` if the package has so many JSON values
+    per megabyte that parsing it would need too much memory.
     """
-    has_options = options.defaults is not None and options.defaults.has_options
-    if not has_options and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
+    has_overrides = options.defaults is not None and options.defaults.has_overrides
+    if not has_overrides and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
         return package, []
     repaired = RepairedPackage(raw, allow_dense=allow_dense, options=options)
     repaired.deduplicate()
     try:
-        package = parse_large_package(repaired.json, allow_dense=allow_dense, schema=schema)
+        package = parse_large_package(repaired.json_bytes, allow_dense=allow_dense, schema=schema)
     except UnprocessableContent as error:
         problems = [
             *repaired.inexact_numbers,
@@ -114,7 +115,7 @@ def read_repaired(
         ) from None
     if repaired.inexact_numbers:
         raise create_validation_error("CFPackage", repaired.inexact_numbers)
-    return repaired.derived.add_to(package), repaired.log.summarize()
+    return repaired.derived.mark_derived(package), repaired.log.summarize()
 
 
 def _read_unchanged(
@@ -132,15 +133,15 @@ def _read_unchanged(
         raise
     if body != raw:
         return None
-    is_suspect = SUSPECT.search(raw) or has_respelled_references(package.rows)
+    is_suspect = SUSPECT.search(raw) or has_misspelled_references(package.rows)
     return None if is_suspect and not is_json_export(raw, package) else package
 
 
 def is_json_export(raw: bytes, package: Package) -> bool:
-    """Return whether a JSON file has exactly the bytes that ``case-server export`` writes.
+    """Return whether a JSON file is byte for byte what ``case-server export`` writes.
 
-    Such a file is read without repairs, so that importing an export gives the same framework, even
-    if the framework has values that a repair would change.
+    ``package`` is the parsed file. An export is read without repairs, so that importing it gives
+    the same framework, even if the framework has values that a repair would change.
     """
     if not (raw.startswith(b'{"CFDocument":{') and raw.endswith(b"}\n")):
         return False
@@ -170,7 +171,7 @@ def _serialize_document_link(document: str) -> str:
 
 
 class RepairedPackage:
-    """Repairs a package, and holds it as a tree of JSON objects with the log of its repairs.
+    """A package as a tree of JSON objects, repaired on creation, with the log of its repairs.
 
     ``derived`` lists the values that the reader derived because the file lacks them. ``entities``
     contains each entity of the tree with its class. ``inexact_numbers`` contains the numbers that a
@@ -189,29 +190,29 @@ class RepairedPackage:
         if not allow_dense:
             check_density(raw, TREE_DENSITY)
         body = self._convert_to_utf8(raw)
-        self.tree = self._unwrap(_parse(body))
+        self.tree = self._unwrap(_parse_object(body))
         self.inexact_numbers = [
             Problem(path=format_path(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
-        sparse = SparsePackage(self.tree, self.root, self.log, options.defaults)
+        sparse = SparsePackageCompleter(self.tree, self.root, self.log, options.defaults)
         sparse.complete()
         self.derived = sparse.derived
         self._drop_implied_identifier()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
-        normalizer = Normalizer(self.log, title if isinstance(title, str) else None)
+        normalizer = PackageNormalizer(self.log, title if isinstance(title, str) else None)
         normalizer.normalize(CFPackage, self.tree, self.root)
         aliases = self.derived.aliases
         if options.replace_url_identifiers:
             aliases |= replace_url_identifiers(normalizer.entities, self.log)
         if options.keep_association_types:
-            keep_association_types(normalizer.entities, self.log)
+            prefix_association_types(normalizer.entities, self.log)
         if self.derived.has_time_of_file:
-            self.derived.times |= _find_entities_without_time(normalizer.entities)
-        uris = complete_entities(normalizer.entities, self.log)
-        references = References(normalizer.entities, aliases)
-        complete_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
+            self.derived.times |= _find_entities_without_change_time(normalizer.entities)
+        uris = fill_in_required_fields(normalizer.entities, self.log)
+        references = ReferenceResolver(normalizer.entities, aliases)
+        repair_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
         self.entities = normalizer.entities
 
     def deduplicate(self) -> None:
@@ -219,23 +220,23 @@ class RepairedPackage:
         deduplicate(self.tree, self.log)
 
     @property
-    def json(self) -> bytes:
-        """The repaired package, serialized as JSON."""
+    def json_bytes(self) -> bytes:
+        """The repaired package, serialized as JSON bytes."""
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Convert a problem's path in the repaired package to the path in the original file.
+        """Return a problem of the repaired package with its path in the original file.
 
-        Messages listed in ``MESSAGES_WITH_VALUE`` are extended by the invalid value.
+        If the message is in ``MESSAGES_WITH_VALUE``, the invalid value is appended to it.
         """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
         if isinstance(value, str):
-            message = f"{message}; got {format_example(truncate_value(value))}"
+            message = f"{message}; got {format_value(truncate_value(value))}"
         return Problem(path=self.log.to_original_path(self.tree, path), message=message)
 
     def _drop_implied_identifier(self) -> None:
-        """Remove an identifier of the package that equals that of its document or package link.
+        """Remove an identifier of the package that duplicates its document's or package link's.
 
         TimeBack's APIs add this identifier, but the standard defines no such field.
         """
@@ -254,7 +255,6 @@ class RepairedPackage:
                 del self.tree[name]
 
     def _convert_to_utf8(self, raw: bytes) -> bytes:
-        """Convert JSON to UTF-8 without a byte order mark, and log this if it changed the bytes."""
         encoding = detect_encoding(raw)
         if encoding != "utf-8":
             self.log.record("encoding", "", encoding.upper(), "UTF-8")
@@ -273,8 +273,8 @@ class RepairedPackage:
         return tree
 
 
-def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return (class name, identifier) of each entity that has no time of its last change."""
+def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
+    """Return (class name, identifier) of the document and of each entity without a change time."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities
@@ -282,8 +282,7 @@ def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
     }
 
 
-def _parse(raw: bytes) -> Json:
-    """Parse bytes as a JSON object; floats become ``RawNumber``, which keeps their notation."""
+def _parse_object(raw: bytes) -> Json:
     try:
         tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:

@@ -62,9 +62,9 @@ MAX_TYPE_CHARS = 255
 IDENTIFIERS_IN_BODY = re.compile(r'"identifier":"((?:[^"\\]|\\.)*)"')
 
 
-def fold_identifier(name: str) -> str:
+def normalize_identifier(identifier: str) -> str:
     """Return an identifier in lower case without braces and ``urn:uuid:``, for comparison."""
-    bare = name.strip().casefold()
+    bare = identifier.strip().casefold()
     while True:
         inner = bare.removeprefix(URN_PREFIX)
         if inner[:1] == "{" and inner[-1:] == "}":
@@ -74,8 +74,8 @@ def fold_identifier(name: str) -> str:
         bare = inner
 
 
-def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether any row of a package refers to another by a differently spelled identifier."""
+def has_misspelled_references(rows: Iterable[EntityRow]) -> bool:
+    """Return whether a row refers to another row by a differently spelled identifier."""
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -84,12 +84,12 @@ def has_respelled_references(rows: Iterable[EntityRow]) -> bool:
         if row.keywords:
             referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
     unknown = referenced - known
-    folded = {fold_identifier(name) for name in known} if unknown else set()
-    return any(fold_identifier(_get_last_segment(name)) in folded for name in unknown)
+    folded = {normalize_identifier(name) for name in known} if unknown else set()
+    return any(normalize_identifier(_get_last_segment(name)) in folded for name in unknown)
 
 
-class References:
-    """Finds the entity of a package to which a reference points, in any spelling of identifiers.
+class ReferenceResolver:
+    """Finds the entity of a package to which a reference points, however its identifier is spelled.
 
     ``aliases`` maps the original identifiers of entities to the identifiers that replaced them.
     """
@@ -108,27 +108,27 @@ class References:
             self._known[schema].add(identifier)
             for name in (identifier, uri, originals.get(identifier)):
                 if isinstance(name, str):
-                    self._folded[schema][fold_identifier(name)].add(identifier)
+                    self._folded[schema][normalize_identifier(name)].add(identifier)
 
-    def is_known(self, field: str, identifier: object) -> bool:
-        """Return whether the package has an entity with exactly this identifier for a link.
+    def has_target(self, field: str, identifier: object) -> bool:
+        """Return whether the package contains an entity with exactly this identifier for a link.
 
-        ``field`` is the name of the link, which limits the classes: ``licenseURI`` means a
+        ``field`` is the name of the link, which limits the classes: ``licenseURI`` refers to a
         CFLicense.
         """
         if not isinstance(identifier, str):
             return False
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
-    def find_identifier(self, field: str, name: str) -> str | None:
-        """Return the identifier of the only entity to which a reference can point, or None.
+    def resolve(self, field: str, reference: str) -> str | None:
+        """Return the identifier of the only entity that matches a reference, or None.
 
-        ``name`` is an identifier in any spelling, or a relative uri that ends with one. ``field``
-        is the name of the reference's field, which limits the classes: ``licenseURI`` means a
-        CFLicense.
+        ``reference`` is an identifier in any spelling, or a relative URI that ends with one.
+        ``field`` is the name of the reference's field, which limits the classes: ``licenseURI``
+        refers to a CFLicense.
         """
-        return self._find(field, fold_identifier(name)) or self._find(
-            field, fold_identifier(_get_last_segment(name))
+        return self._find(field, normalize_identifier(reference)) or self._find(
+            field, normalize_identifier(_get_last_segment(reference))
         )
 
     def _find(self, field: str, folded: str) -> str | None:
@@ -138,14 +138,14 @@ class References:
         return matches.pop() if len(matches) == 1 else None
 
 
-def _get_last_segment(name: str) -> str:
-    """Return the last path segment of a relative uri; return any other string unchanged."""
-    if is_uri(name) or not re.search(r"[/#]", name):
-        return name
+def _get_last_segment(reference: str) -> str:
+    """Return the last path segment of a relative URI; return any other string unchanged."""
+    if is_uri(reference) or not re.search(r"[/#]", reference):
+        return reference
     try:
-        parts = urlsplit(name.strip())
+        parts = urlsplit(reference.strip())
     except ValueError:
-        return name
+        return reference
     return unquote(parts.path.rstrip("/").rpartition("/")[2] or parts.fragment)
 
 
@@ -153,23 +153,24 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
     field: str,
     link: Json,
     source: str | None,
-    references: References,
+    references: ReferenceResolver,
     log: RepairLog,
     *,
     uris: dict[str, str],
 ) -> None:
-    """Correct a link that spells the identifier of an entity differently from the entity itself.
+    """Correct a link whose identifier differs in spelling from the identifier of an entity.
 
-    A link without a uri of its own also gets the entity's uri. ``source`` is the string from which
-    the link was made, or None; ``uris`` maps the identifiers of entities to their uris.
+    ``field`` is the name of the link's field. ``source`` is the string from which the link was
+    made, or None; such a link, or one without its own URI, also gets the entity's URI. ``uris``
+    maps the identifiers of entities to their URIs. The repair is recorded in ``log``.
     """
     before = link.get("identifier")
-    if references.is_known(field, before):
+    if references.has_target(field, before):
         return
     names = [before, source]
     if not is_identifier(before):
         names.append(link.get("uri"))
-    matches = (references.find_identifier(field, name) for name in names if isinstance(name, str))
+    matches = (references.resolve(field, name) for name in names if isinstance(name, str))
     target = next((identifier for identifier in matches if identifier), None)
     if target is None:
         return
@@ -180,19 +181,19 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
 
 
 def repair_relative_uri(
-    field: str, link: Json, uris: dict[str, str], references: References, log: RepairLog
+    field: str, link: Json, uris: dict[str, str], references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Replace a link's relative uri by the uri of the entity of the package that it points to."""
+    """Replace a link's relative URI with the URI of the entity that the link points to."""
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
         return
-    if references.is_known(field, identifier) and identifier in uris and uri != identifier:
+    if references.has_target(field, identifier) and identifier in uris and uri != identifier:
         link["uri"] = uris[identifier]
         log.record("relative-uri", log.get_original_path(link, "uri"), uri, link["uri"])
 
 
 def is_identifier(value: object) -> bool:
-    """Return whether a value is a string that matches the standard's pattern of an identifier."""
+    """Return whether a value is a string that matches the standard's pattern for identifiers."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_IDENTIFIER_CHARS
@@ -203,8 +204,8 @@ def is_identifier(value: object) -> bool:
 def repair_external_node(link: Json, log: RepairLog) -> str | None:
     """Give a link to a node outside CASE a valid identifier: a UUID derived from the node's URL.
 
-    Without it, one such node would make the whole framework invalid. Return the previous identifier
-    if the link no longer contains it, so that the caller can keep it; otherwise None.
+    Without it, one such node would make the whole framework invalid. If the link no longer contains
+    its previous identifier, returns that identifier so that the caller can keep it; otherwise None.
     """
     replaced: str | None = None
     original = next(
@@ -235,7 +236,7 @@ def repair_external_node(link: Json, log: RepairLog) -> str | None:
 
 
 def repair_target_type(link: Json, log: RepairLog) -> None:
-    """Rewrite a link's targetType as ``ext:name`` unless the standard defines it."""
+    """Rewrite a link's targetType in place as ``ext:name`` unless the standard defines it."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
@@ -249,18 +250,18 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
 
 
 def make_extension_name(name: str) -> str:
-    """Convert a term that the standard does not define to a valid extension term, ``ext:name``."""
+    """Convert a term to a valid extension term, ``ext:name``, with _ for disallowed characters."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
     return f"{EXTENSION_PREFIX}{bare}"
 
 
-def keep_association_types(entities: Entities, log: RepairLog) -> None:
+def prefix_association_types(entities: Entities, log: RepairLog) -> None:
     """Rewrite association types that the standard does not define as ``ext:name``.
 
-    Import otherwise refuses them. If the rewriting changes the name itself,
-    ``extensions.associationType`` keeps the original name.
+    Import otherwise rejects them. If a name contains characters that are not allowed after
+    ``ext:``, ``extensions.associationType`` keeps the original.
     """
     originals: dict[str, str] = {}
     for schema, association in entities:
@@ -285,15 +286,15 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
 
 
 def is_url_identifier(value: object) -> bool:
-    """Return whether an identifier is a URL, which the standard does not allow."""
+    """Return whether an identifier is a URL, which the CASE standard does not allow."""
     return is_uri(value) and not is_identifier(value)
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Replace identifiers of entities that are URLs by UUIDs derived from them.
+    """Replace identifiers of entities that are URLs with UUIDs derived from them.
 
-    The URL becomes the uri of the entity, and ``extensions.uri`` keeps a different previous uri.
-    Returns a dict from each URL to its UUID.
+    The URL becomes the URI of the entity; if the entity had another URI, ``extensions.uri`` keeps
+    it. Returns a dict from each URL to its UUID.
     """
     aliases: dict[str, str] = {}
     for schema, entity in entities:
@@ -324,9 +325,9 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
 
 
 def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
-    """Replace the identifier of a link by a UUID derived from it if the identifier is a URL.
+    """Replace the identifier of a link with a UUID derived from it if the identifier is a URL.
 
-    The URL becomes the link's uri, unless the link already has a valid uri.
+    The URL becomes the link's URI, unless the link already has a valid URI.
     """
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):

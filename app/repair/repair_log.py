@@ -96,7 +96,7 @@ PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True)
 class Repair:
-    """Reports one kind of repair: how often it was made in a file, and its first example."""
+    """A summary of one kind of repair in a file: how often it was made, and its first example."""
 
     kind: str
     explanation: str
@@ -125,8 +125,8 @@ class Repair:
         where = f"{self.summary} {times}, first at {self.path or 'the top'}"
         if self.before is None and self.after is None and self.kind != "null":
             return where
-        before = "null" if self.kind == "null" else format_example(self.before)
-        return f"{where}: {before} → {format_example(self.after)}"
+        before = "null" if self.kind == "null" else format_value(self.before)
+        return f"{where}: {before} → {format_value(self.after)}"
 
 
 class RepairLog:
@@ -155,42 +155,43 @@ class RepairLog:
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
-        """Count a field that a repair moved to ``extensions``, set there, or dropped.
+        """Count a field that a repair moved to ``extensions``, added to ``extensions``, or dropped.
 
         The report then names these fields.
         """
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[Repair]:
-        """Return one ``Repair`` per kind, in the order in which the kinds first occurred."""
+        """Return a ``Repair`` with its count for each kind, in order of first occurrence."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()
         ]
 
-    def set_path(self, value: Json, path: str) -> str:
+    def record_path(self, obj: Json, path: str) -> str:
         """Record the path of an object in the original file, and return that path.
 
-        If ``record_path_before_move`` was called for the object, its earlier path is used instead.
+        If ``record_path_before_move`` was called for the object, ``path`` is ignored and the path
+        from before the move is recorded and returned.
         """
-        path = self._paths[id(value)] = self._kept_paths.get(id(value), path)
+        path = self._paths[id(obj)] = self._kept_paths.get(id(obj), path)
         return path
 
-    def record_path_before_move(self, value: Json, path: str) -> None:
+    def record_path_before_move(self, obj: Json, path: str) -> None:
         """Record the path of an object in the original file before a repair moves the object."""
-        self._kept_paths[id(value)] = path
+        self._kept_paths[id(obj)] = path
 
-    def get_path_before_move(self, value: Json) -> str | None:
-        """Return the path that an object had before a repair moved it, or None if none did."""
-        return self._kept_paths.get(id(value))
+    def get_path_before_move(self, obj: Json) -> str | None:
+        """Return the path of an object before a repair moved it, or None if it was not moved."""
+        return self._kept_paths.get(id(obj))
 
-    def get_original_path(self, value: Json, field: str = "") -> str:
-        """Return the path of an object, or of its field ``field``, in the original file."""
-        return join_path(self._paths[id(value)], self._get_original_name(value, field))
+    def get_original_path(self, obj: Json, field: str = "") -> str:
+        """Return the path of an object, or of one of its fields, in the original file."""
+        return join_path(self._paths[id(obj)], self._get_original_name(obj, field))
 
-    def record_rename(self, value: Json, before: str, after: str) -> None:
-        """Record that an object's field ``after`` was called ``before`` in the original file."""
-        self._original_names[id(value), after] = before
+    def record_rename(self, obj: Json, old_name: str, new_name: str) -> None:
+        """Record that a field of an object had another name in the original file."""
+        self._original_names[id(obj), new_name] = old_name
 
     def to_original_path(self, tree: Json, path: str) -> str:
         """Convert a path in the repaired package to the path in the original file, for messages.
@@ -233,7 +234,7 @@ def join_path(path: str, field: str) -> str:
 
 
 def truncate_value(value: Any) -> Any:
-    """Return a copy of a JSON value; shorten its text to 200 characters if it is longer."""
+    """Return a copy of a JSON value, or its first 200 characters as JSON text if it is longer."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_EXAMPLE_CHARS:
         # A copy, because the normalizer may go on to repair the value itself.
@@ -241,6 +242,6 @@ def truncate_value(value: Any) -> Any:
     return truncate(text, MAX_EXAMPLE_CHARS)
 
 
-def format_example(value: Any) -> str:
-    """Return a value as JSON text for a message; None, an absent value, becomes "nothing"."""
+def format_value(value: Any) -> str:
+    """Format a value as JSON for a message; None becomes "nothing"."""
     return "nothing" if value is None else to_json(value).decode()

@@ -52,8 +52,8 @@ Edge = tuple[Json, Json | None]
 """An item, and its parent in the tree; None for an item at the top."""
 
 
-class SparsePackage:
-    """Completes a JSON package without identifiers or a document, or with nested items.
+class SparsePackageCompleter:
+    """Completes a JSON package that lacks identifiers or its document, or that nests its items.
 
     It edits the package in place. It runs before all other repairs, which expect flat lists.
     """
@@ -68,20 +68,20 @@ class SparsePackage:
     def complete(self) -> None:
         """Flatten nested items, and derive the missing identifiers, times and associations.
 
-        A package without nested items is completed only if ``defaults`` were given.
+        Without ``defaults``, it only completes packages with nested items.
         """
         edges = self._flatten_tree()
         if self._document is None or not (edges or self._defaults):
             return
         if self._defaults:
-            self._set_options(self._defaults)
+            self._override_metadata(self._defaults)
         identifier = self._complete_document()
         if identifier is None:
             return
         items = [item for item in self._items() if isinstance(item, dict)]
         self._assign_identifiers(items, identifier)
         if edges:
-            self._add_associations(edges, identifier)
+            self._add_missing_associations(edges, identifier)
 
     def _unwrap_sets(self) -> None:
         for name, collection in SETS.items():
@@ -97,9 +97,9 @@ class SparsePackage:
         return items if isinstance(items, list) else []
 
     def _flatten_tree(self) -> list[Edge]:
-        """Move nested items into the list CFItems, and return an (item, parent) pair for each item.
+        """Move nested items into the list CFItems; return an (item, parent) pair for each item.
 
-        Return an empty list if no item was nested.
+        The pairs become associations later. Returns an empty list if no item was nested.
         """
         holders = [(self._package, self._root)]
         if self._document is not None:
@@ -124,7 +124,7 @@ class SparsePackage:
             self._log.record("nested-items", path)
         items: list[Any] = []
         edges: list[Edge] = []
-        for item, parent, path in self._walk_tree(roots):
+        for item, parent, path in self._detach_children(roots):
             items.append(item)
             if isinstance(item, dict):
                 edges.append((item, parent))
@@ -133,8 +133,10 @@ class SparsePackage:
         self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
         return edges
 
-    def _walk_tree(self, roots: list[tuple[Any, str]]) -> Iterator[tuple[Any, Json | None, str]]:
-        """Yield (item, parent, path) in tree order, and remove each item's lists of children."""
+    def _detach_children(
+        self, roots: list[tuple[Any, str]]
+    ) -> Iterator[tuple[Any, Json | None, str]]:
+        """Yield (item, parent, path) in tree order, removing the children from each item."""
         stack: list[tuple[Any, Json | None, str]] = [
             (item, None, path) for item, path in reversed(roots)
         ]
@@ -153,7 +155,10 @@ class SparsePackage:
             stack.extend(reversed(below))
 
     def _add_document(self, lists: set[str]) -> None:
-        """Create a CFDocument from the package's fields that the standard does not define."""
+        """Create a CFDocument from the package's fields that the standard does not define.
+
+        ``lists`` are the names of the fields that contain items.
+        """
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in lists
@@ -164,15 +169,14 @@ class SparsePackage:
         self._rename_fields(self._document, DOCUMENT_NAMES, self._root)
         self._log.record("missing-document", self._root)
 
-    def _rename_fields(self, value: Json, names: dict[str, str], path: str) -> None:
+    def _rename_fields(self, obj: Json, names: dict[str, str], path: str) -> None:
         for name, standard in names.items():
-            if name in value and _find_key(value, standard) is None:
-                value[standard] = value.pop(name)
-                self._log.record_rename(value, name, standard)
+            if name in obj and _find_key(obj, standard) is None:
+                obj[standard] = obj.pop(name)
+                self._log.record_rename(obj, name, standard)
                 self._log.record("field-name", join_path(path, name), name, standard)
 
-    def _set_options(self, options: Defaults) -> None:
-        """Set the title, creator and identifier that the user gave in place of the file's."""
+    def _override_metadata(self, options: Defaults) -> None:
         assert self._document is not None
         values = {"title": options.title, "creator": options.creator}
         for name, value in values.items():
@@ -186,9 +190,10 @@ class SparsePackage:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Return the document's identifier, derived from its title and creator if it has none.
+        """Fill in the document's identifier and change time; return the identifier.
 
-        Return None if these are missing, too. A missing change time is set to that of the file.
+        A missing identifier is derived from the title and creator; without them, this returns None.
+        A missing change time is set to that of the file.
         """
         document = self._document or {}
         identifier = _get_identifier(document)
@@ -206,7 +211,7 @@ class SparsePackage:
         return identifier
 
     def _assign_identifiers(self, items: list[Json], document: str) -> None:
-        """Derive an identifier for each item without one, as the reader of spreadsheets does."""
+        """Derive an identifier for each item without one, as the spreadsheet reader does."""
         space = uuid5(NAMESPACE_URL, document)
         counts: Counter[str] = Counter()
         for index, item in enumerate(items):
@@ -226,8 +231,8 @@ class SparsePackage:
                 "missing-identifier", join_path(path, "identifier"), None, item["identifier"]
             )
 
-    def _add_associations(self, edges: list[Edge], document: str) -> None:
-        """Add those isChildOf associations for (item, parent) pairs that the package lacks."""
+    def _add_missing_associations(self, edges: list[Edge], document: str) -> None:
+        """Add an isChildOf association for each (item, parent) pair that does not have one yet."""
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         stated = self._package.setdefault(key, [])
         if not isinstance(stated, list):
@@ -285,16 +290,16 @@ def _find_keys(value: Any, folded: Iterable[str]) -> list[str]:
     return [name for name in value if name.casefold() in folded] if isinstance(value, dict) else []
 
 
-def _find_key(value: Json, name: str) -> str | None:
-    """Return the key of an object that equals ``name`` in any letter case, or None."""
-    if name in value:
+def _find_key(obj: Json, name: str) -> str | None:
+    """Return the key of an object that equals ``name`` case-insensitively, or None."""
+    if name in obj:
         return name
-    return next(iter(_find_keys(value, {name.casefold()})), None)
+    return next(iter(_find_keys(obj, {name.casefold()})), None)
 
 
-def _get(value: Json, name: str) -> Any:
-    key = _find_key(value, name)
-    return None if key is None else value[key]
+def _get(obj: Json, name: str) -> Any:
+    key = _find_key(obj, name)
+    return None if key is None else obj[key]
 
 
 def find_child_lists(value: Any) -> list[str]:
@@ -311,9 +316,9 @@ def find_child_lists(value: Any) -> list[str]:
     ]
 
 
-def _get_identifier(value: Json) -> str | None:
+def _get_identifier(obj: Json) -> str | None:
     """Return the ``identifier`` or ``sourcedId`` of an entity as a string, or None."""
-    found = (_get(value, name) for name in IDENTIFIER_NAMES)
+    found = (_get(obj, name) for name in IDENTIFIER_NAMES)
     given = next((each for each in found if each is not None and str(each).strip()), None)
     return None if given is None else str(given).strip()
 

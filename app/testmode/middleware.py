@@ -143,7 +143,6 @@ class TestModeMiddleware:
     async def _log_and_handle_request(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        """Log a request and handle it; if a fault applies, respond with the fault."""
         entry = _log_request(namespace, scope, headers)
         recorder = RequestRecorder(namespace.request_log, entry, receive, send, headers)
         generation = namespace.generation

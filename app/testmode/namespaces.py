@@ -263,7 +263,6 @@ class Namespace:
             app_state.verifier.clear_cache()
 
     def _drop_previous_clone(self) -> None:
-        """Drop the previously used clone in the background, once no request uses it."""
         if self._previous:
             task = asyncio.create_task(_drop_when_idle(self._previous))
             self._drops.add(task)

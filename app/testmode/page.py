@@ -72,5 +72,4 @@ def _describe_entry(entry: LogEntry) -> dict[str, Any]:
 
 
 def _format_fields(fields: dict[str, Any]) -> str:
-    """Format the fields of a fault on one line, such as ``path */CFItems, status 503``."""
     return ", ".join(name if value is True else f"{name} {value}" for name, value in fields.items())

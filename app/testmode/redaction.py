@@ -47,9 +47,9 @@ class Redactor:
         )
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a request body without secrets, for the log; its headers say how to parse it.
+        """Return a request body for the log with secrets removed; its headers tell how to parse it.
 
-        Returns b"" if it may contain a secret and cannot be parsed.
+        Returns b"" if the body may contain a secret and cannot be parsed.
         """
         if content_encoding.lower() not in {"", "identity"}:
             return b""

@@ -35,7 +35,7 @@ from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
-from ..repair.reader import read_repaired
+from ..repair.reader import repair_and_parse
 from ..sample import read_sample
 from .faults import Fault
 from .middleware import NAMESPACE, TEST_API_PREFIX
@@ -186,7 +186,7 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
     for index, package in enumerate(seed.packages):
         raw = orjson.dumps(package)
         try:
-            yield read_repaired(raw)[0] if repair else parse_large_package(raw)
+            yield repair_and_parse(raw)[0] if repair else parse_large_package(raw)
         except UnprocessableContent as error:
             problems += [
                 {**problem, "path": f"packages[{index}].{problem['path']}"}
@@ -422,7 +422,7 @@ def _list_problems(error: ValidationError, schema: TypeAdapter[Any]) -> list[Pro
 
 
 def _explain_unknown_field(name: str, schema: TypeAdapter[Any]) -> str:
-    """Return a message that suggests the nearest known field, or lists all if none is near."""
+    """Return a message that suggests the most similar known field, or else lists all fields."""
     described = schema.json_schema()
     models = (described, *described.get("$defs", {}).values())
     known = [field for model in models for field in model.get("properties", ())]

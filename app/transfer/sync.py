@@ -29,7 +29,7 @@ from ..db.write.package import write_package
 from ..exceptions import CaseServerError, CommandError, NotFound, Problem
 from ..formatting import format_count
 from ..net.download import DownloadError, Fetcher, FetchResult
-from ..repair.reader import read_repaired
+from ..repair.reader import repair_and_parse
 from .console import Progress
 from .document_list import DocumentList, is_list_url, read_document_list
 from .remote_server import CaseSource, NotAPackage
@@ -226,7 +226,7 @@ class Syncer:
     ) -> None:
         self.progress("reading")
         package, _ = await asyncio.to_thread(
-            read_repaired, fetched.body, allow_dense=self.allow_dense
+            repair_and_parse, fetched.body, allow_dense=self.allow_dense
         )
         result.document = package.document_identifier
         written = await write_package(

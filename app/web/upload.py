@@ -26,7 +26,7 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossError, describe_data_loss
 from ..db.write.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
-from ..repair.reader import read_repaired
+from ..repair.reader import repair_and_parse
 from ..repair.repair_log import Repair
 from ..state import AppState
 from . import auth
@@ -166,7 +166,7 @@ async def store_file(request: Request) -> Response:
     if form.checked_digest != _hash_file(form.raw):
         return await show_report()
     try:
-        package, _ = await to_thread.run_sync(read_repaired, form.raw)
+        package, _ = await to_thread.run_sync(repair_and_parse, form.raw)
         await write_package(app_state.database, package, guard=require_confirmation)
     except DataLossError:
         return await show_report()
@@ -180,7 +180,7 @@ async def store_file(request: Request) -> Response:
 async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
     """Report what storing a file would change: upload it in a transaction that is rolled back."""
     try:
-        package, repairs = await to_thread.run_sync(read_repaired, raw)
+        package, repairs = await to_thread.run_sync(repair_and_parse, raw)
         result = await write_package(app_state.database, package, dry_run=True)
     except CaseServerError as error:
         return _create_error_report(name, raw, error)

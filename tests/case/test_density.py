@@ -22,7 +22,7 @@ from case_server.exceptions import (
     ContentTooLarge,
     UnprocessableContent,
 )
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 
 Body = dict[str, Any]
 TABLE = "code,statement,[level],{note}\n" + "1,,,\n" * 16_000
@@ -60,7 +60,7 @@ def rows_of(raw: bytes) -> list[Any]:
 READERS: dict[str, Callable[[bytes], Any]] = {
     "whole": parse_large_package,
     "streamed": rows_of,
-    "repaired": read_repaired,
+    "repaired": repair_and_parse,
 }
 
 
@@ -119,7 +119,7 @@ def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     assert parse_json_body(CFItem, written(item)).entity.notes == text
     body = factories.package(CFItems=[factories.packed_item(notes=text)], CFAssociations=[])
     assert parse_large_package(written(body))
-    assert read_repaired(written(body))
+    assert repair_and_parse(written(body))
 
 
 def test_values_are_counted_across_slices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +135,14 @@ def test_values_are_counted_across_slices(monkeypatch: pytest.MonkeyPatch) -> No
 def test_dense_package_is_parsed_with_allow_dense() -> None:
     body = factories.package(extensions={"a": [[] for _ in range(100_000)]})
     raw = written(body)
-    for reader in (parse_large_package, read_repaired):
+    for reader in (parse_large_package, repair_and_parse):
         with pytest.raises(ContentTooLarge):
             reader(raw)
         assert reader(raw, allow_dense=True)
     del body["CFItems"][0]["uri"]
     with pytest.raises(ContentTooLarge):
-        read_repaired(written(body))
-    assert read_repaired(written(body), allow_dense=True)[1]
+        repair_and_parse(written(body))
+    assert repair_and_parse(written(body), allow_dense=True)[1]
 
 
 def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -> None:
@@ -151,7 +151,7 @@ def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -
     with pytest.raises(UnprocessableContent) as refused:
         parse_large_package(written(body))
     assert [problem["path"] for problem in refused.value.problems] == ["CFItems[40].notes"]
-    package, repairs = read_repaired(written(body))
+    package, repairs = repair_and_parse(written(body))
     assert isinstance(package, Package)
     assert [repair.path for repair in repairs] == ["CFItems[40].notes"]
 

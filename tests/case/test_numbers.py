@@ -22,7 +22,7 @@ from case_server.case.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework as read_file
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 
 EXACT_NUMBERS = [
     "0",
@@ -81,8 +81,8 @@ def read_jsonl(raw: bytes) -> Any:
 READERS: dict[str, Callable[[bytes], Any]] = {
     "whole": parse_large_package,
     "streamed": parse_package_lazily,
-    "repaired": lambda raw: read_repaired(raw)[0],
-    "repaired after all": lambda raw: read_repaired(
+    "repaired": lambda raw: repair_and_parse(raw)[0],
+    "repaired after all": lambda raw: repair_and_parse(
         raw.replace(b'"fullStatement"', b'"notes": null, "fullStatement"')
     )[0],
     "lines": read_jsonl,
@@ -200,17 +200,17 @@ def test_exact_weight_is_accepted(number: str) -> None:
 def test_weight_written_as_a_string_is_repaired_only_where_its_value_stays() -> None:
     rubric = factories.rubric()
     rubric["CFRubricCriteria"][0]["weight"] = "0.25"
-    assert read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())[1]
+    assert repair_and_parse(json.dumps(factories.package(CFRubrics=[rubric])).encode())[1]
     rubric["CFRubricCriteria"][0]["weight"] = CHANGED[0]
     with pytest.raises(UnprocessableContent):
-        read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())
+        repair_and_parse(json.dumps(factories.package(CFRubrics=[rubric])).encode())
 
 
 def test_unknown_field_moved_under_extensions_keeps_its_number_or_is_refused() -> None:
     body = factories.package(CFItems=[factories.packed_item(vector=["HERE"])], CFAssociations=[])
-    assert read_repaired(written(body, "0.25"))[1]
+    assert repair_and_parse(written(body, "0.25"))[1]
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(written(body, CHANGED[0]))
+        repair_and_parse(written(body, CHANGED[0]))
     assert problem_paths(refused) == ["CFItems[0].vector[0]"]
 
 
@@ -219,7 +219,7 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
     body = factories.package(
         CFItems=[factories.packed_item(humanCodingScheme="HERE")], CFAssociations=[]
     )
-    package, _ = read_repaired(written(body, code))
+    package, _ = repair_and_parse(written(body, code))
     assert any(code in row.body for row in package.rows)
 
 

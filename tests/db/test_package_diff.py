@@ -18,7 +18,7 @@ from case_server.db.pool import Database
 from case_server.db.read.revisions import Revision, Revisions
 from case_server.db.write import soft_delete
 from case_server.db.write.package import UploadResult, write_package
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 from case_server.settings import Settings
 from case_server.transfer.exporter import export_framework
 
@@ -213,7 +213,7 @@ async def test_importing_an_export_writes_nothing(
         body = json.loads(file.getvalue())
         assert body["CFDefinitions"]["CFSubjects"]
         before = await store.revision(body)
-        package, repairs = read_repaired(file.getvalue())
+        package, repairs = repair_and_parse(file.getvalue())
         assert repairs == []
         assert (await write_package(database, package)).changed_count == 0
         assert await store.entries(body) == []

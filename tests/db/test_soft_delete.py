@@ -20,7 +20,7 @@ from case_server.db.write import soft_delete
 from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
 from case_server.exceptions import Conflict, NotFound
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 from case_server.settings import Settings
 from case_server.transfer.exporter import export_framework
 
@@ -250,7 +250,7 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     file = io.BytesIO()
     await export_framework(database, identifier, "case-json", file)
     assert "CFPackageURI" not in json.loads(file.getvalue())["CFDocument"]
-    package, repairs = read_repaired(file.getvalue())
+    package, repairs = repair_and_parse(file.getvalue())
     written = await write_package(database, package)
     assert (repairs, written.changed_count) == ([], 0)
 

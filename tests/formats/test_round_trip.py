@@ -33,7 +33,7 @@ from case_server.formats.file_format import FILE_FORMATS, FileFormat
 from case_server.formats.jsonl import JsonLinesWriter
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 from case_server.sample import read_sample
 from case_server.settings import Settings
 from case_server.transfer.exporter import export_framework
@@ -139,7 +139,7 @@ async def test_real_frameworks_survive_a_round_trip(
 ) -> None:
     """Import, export, import into an empty database, export: the same, through every form."""
     source = shared / "frameworks" / f"{name}.json"
-    package, _ = read_repaired(source.read_bytes())
+    package, _ = repair_and_parse(source.read_bytes())
     await write_package(store, package)
     first = await exported(store, package.document_identifier, "case-json")
     for form in LARGE.get(name, FILE_FORMATS):
@@ -179,7 +179,7 @@ def odd() -> Body:
 async def test_exports_are_read_literally(store: Database, execute: Execute) -> None:
     body = odd()
     raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    assert {one.kind for one in read_repaired(raw)[1]} == {
+    assert {one.kind for one in repair_and_parse(raw)[1]} == {
         *("reference", "missing-slash", "spaces-around-identifier")
     }
     identifier = body["CFDocument"]["identifier"]

@@ -19,7 +19,7 @@ from support.lintable_package import (
 
 from case_server.lint.rules.catalog import STRUCTURAL_RULES
 from case_server.lint.structure import MAX_EXAMPLES_PER_RULE, find_structural_violations
-from case_server.repair.reader import read_repaired
+from case_server.repair.reader import repair_and_parse
 
 
 def add_edge(origin: Callable[[Body], str], destination: Callable[[Body], str]) -> Any:
@@ -53,7 +53,7 @@ BROKEN = {
 def test_warnings_are_the_violations_of_the_linter(rule: str) -> None:
     body = build_valid_tree()
     BROKEN[rule](body)
-    package, _ = read_repaired(json.dumps(body).encode())
+    package, _ = repair_and_parse(json.dumps(body).encode())
     counts = {each.rule: each.count for each in find_structural_violations(package)}
     expected = Counter(each.rule for each in find_violations(body))
     assert rule in counts
@@ -61,7 +61,7 @@ def test_warnings_are_the_violations_of_the_linter(rule: str) -> None:
 
 
 def test_clean_package_has_no_warnings() -> None:
-    package, _ = read_repaired(json.dumps(build_clean_package()).encode())
+    package, _ = repair_and_parse(json.dumps(build_clean_package()).encode())
     assert find_structural_violations(package) == []
 
 
@@ -69,7 +69,7 @@ def test_examples_are_limited_and_name_the_entity() -> None:
     body = build_valid_tree()
     orphans = [packed_item(humanCodingScheme=str(number)) for number in range(9)]
     body["CFItems"] += orphans
-    package, _ = read_repaired(json.dumps(body).encode())
+    package, _ = repair_and_parse(json.dumps(body).encode())
     (warning,) = find_structural_violations(package)
     assert (warning.rule, warning.count) == ("orphan", 9)
     assert [example.partition(":")[0] for example in warning.examples] == [

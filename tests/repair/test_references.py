@@ -24,7 +24,7 @@ from case_server.case.package import Package, parse_package
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import Repair, RepairOptions, read_repaired
+from case_server.repair.reader import Repair, RepairOptions, repair_and_parse
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"
 CHILD = "B2000000-0000-4000-8000-0000000000CD"
@@ -77,7 +77,7 @@ def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, sha
         "bare string": spelling,
         "uri alone": {"title": "A", "uri": spelling},
     }[shape]
-    package, repairs = read_repaired(raw_of(with_node(made)))
+    package, repairs = repair_and_parse(raw_of(with_node(made)))
     (found,) = bodies(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"] == UPPER
     assert any(one.kind in {"reference", "link-without-identifier"} for one in repairs) or (
@@ -89,7 +89,7 @@ def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, sha
 
 
 def test_repaired_reference_is_reported_with_its_path() -> None:
-    _, (repair,) = read_repaired(raw_of(with_node(node(UPPER.lower()))))
+    _, (repair,) = repair_and_parse(raw_of(with_node(node(UPPER.lower()))))
     assert (repair.kind, repair.count) == ("reference", 1)
     assert repair.path == "CFAssociations[0].destinationNodeURI.identifier"
     assert (repair.before, repair.after) == (UPPER.lower(), UPPER)
@@ -97,7 +97,7 @@ def test_repaired_reference_is_reported_with_its_path() -> None:
 
 def test_relative_uri_of_known_node_becomes_its_uri() -> None:
     made = node(UPPER, uri=f"/CFItems/{UPPER}")
-    package, repairs = read_repaired(raw_of(with_node(made)))
+    package, repairs = repair_and_parse(raw_of(with_node(made)))
     assert kinds(repairs) == {"relative-uri": 1}
     (found,) = bodies(package, "CFAssociation")
     assert found["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
@@ -106,7 +106,7 @@ def test_relative_uri_of_known_node_becomes_its_uri() -> None:
 def test_ambiguous_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER.title()))
     body["CFItems"].append(packed_item(UPPER.lower()))
-    package, repairs = read_repaired(raw_of(body))
+    package, repairs = repair_and_parse(raw_of(body))
     assert repairs == []
     (found,) = bodies(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"] == UPPER.title()
@@ -115,13 +115,13 @@ def test_ambiguous_reference_is_not_repaired() -> None:
 def test_exact_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER))
     body["CFItems"].append(packed_item(UPPER.lower()))
-    assert read_repaired(raw_of(body)) == (parse_package(raw_of(body)), [])
+    assert repair_and_parse(raw_of(body)) == (parse_package(raw_of(body)), [])
 
 
 def test_reference_is_not_matched_with_another_class() -> None:
     body = with_node(node(UPPER))
     body["CFItems"][0]["CFItemTypeURI"] = link(CHILD.lower())
-    package, repairs = read_repaired(raw_of(body))
+    package, repairs = repair_and_parse(raw_of(body))
     assert repairs == []
     assert bodies(package, "CFItem")[0]["CFItemTypeURI"]["identifier"] == CHILD.lower()
 
@@ -135,7 +135,7 @@ def test_references_to_definitions_and_the_document_are_repaired() -> None:
     item["CFDocumentURI"] = link(document.upper())
     grouping = body["CFAssociations"][0]["CFAssociationGroupingURI"]
     grouping["identifier"] = grouping["identifier"].upper()
-    package, repairs = read_repaired(raw_of(body))
+    package, repairs = repair_and_parse(raw_of(body))
     assert kinds(repairs) == {"reference": 4}
     found = bodies(package, "CFItem")[0]
     assert found["subjectURI"][0]["identifier"] in raw_of(body["CFDefinitions"]).decode()
@@ -180,20 +180,20 @@ def test_external_node_is_never_rejected(
 ) -> None:
     for field in ("destinationNodeURI", "originNodeURI"):
         raw = raw_of(with_node(made, field))
-        package, repairs = read_repaired(raw)
+        package, repairs = repair_and_parse(raw)
         (found,) = bodies(package, "CFAssociation")
         assert found[field].items() >= fields.items()
         assert kinds(repairs).keys() >= expected
-        assert read_repaired(raw) == (package, repairs)
+        assert repair_and_parse(raw) == (package, repairs)
 
 
 def test_identifier_of_external_node_is_unchanged() -> None:
     body = with_node(node("onet/3.1"))
-    package, repairs = read_repaired(raw_of(body))
+    package, repairs = repair_and_parse(raw_of(body))
     (found,) = bodies(package, "CFAssociation")
     assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
     assert kinds(repairs) == {"external-node": 1}
-    package, _ = read_repaired(raw_of(with_node(node(URL, uri=URL))))
+    package, _ = repair_and_parse(raw_of(with_node(node(URL, uri=URL))))
     assert "extensions" not in bodies(package, "CFAssociation")[0]
 
 
@@ -207,7 +207,7 @@ json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
     ).filter(lambda made: any(made.get(name, "").strip() for name in ("identifier", "uri")))
 )
 def test_node_with_arbitrary_strings_is_accepted(made: Body) -> None:
-    package, _ = read_repaired(raw_of(with_node(made)))
+    package, _ = repair_and_parse(raw_of(with_node(made)))
     (found,) = bodies(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"]
 
@@ -220,9 +220,9 @@ def test_foreign_association_types_become_extensions_on_request() -> None:
         {**made, "identifier": new_id(), "associationType": name} for name in types
     ]
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     assert len(refused.value.problems) == 3
-    package, repairs = read_repaired(
+    package, repairs = repair_and_parse(
         raw_of(body), options=RepairOptions(keep_association_types=True)
     )
     first, second, third, *others = bodies(package, "CFAssociation")
@@ -270,9 +270,9 @@ def made_of(url: str) -> str:
 def test_url_identifiers_become_uuids_on_request() -> None:
     body = with_urls()
     with pytest.raises(UnprocessableContent):
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     options = RepairOptions(replace_url_identifiers=True)
-    package, repairs = read_repaired(raw_of(body), options=options)
+    package, repairs = repair_and_parse(raw_of(body), options=options)
     document, base = body["CFDocument"]["identifier"], "https://maths.example"
     assert package.document_identifier == made_of(document)
     assert package.package_identifier == made_of(f"{base}/p")
@@ -289,14 +289,14 @@ def test_url_identifiers_become_uuids_on_request() -> None:
     assert made["originNodeURI"]["identifier"] == second["identifier"]
     assert made["destinationNodeURI"]["identifier"] == first["identifier"]
     assert kinds(repairs)["url-identifier"] >= 5
-    assert read_repaired(raw_of(body), options=options) == (package, repairs)
+    assert repair_and_parse(raw_of(body), options=options) == (package, repairs)
 
 
 def test_valid_identifiers_are_unchanged_when_urls_are_converted() -> None:
     body = with_node(node(UPPER))
     options = RepairOptions(replace_url_identifiers=True)
     body["CFItems"].append(packed_item("urn:x:1"))
-    assert read_repaired(raw_of(body), options=options) == (parse_package(raw_of(body)), [])
+    assert repair_and_parse(raw_of(body), options=options) == (parse_package(raw_of(body)), [])
 
 
 def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
@@ -317,7 +317,7 @@ def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
 
 def test_framework_with_references_in_another_case_has_a_tree(shared: Path) -> None:
     raw = (shared / "cases" / "case-of-guids-only.json").read_bytes()
-    package, repairs = read_repaired(raw)
+    package, repairs = repair_and_parse(raw)
     assert kinds(repairs)["reference"] == 4
     names = {row.identifier for row in package.rows}
     for made in bodies(package, "CFAssociation"):

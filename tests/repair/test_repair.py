@@ -29,7 +29,7 @@ from support.selection import mark_slow_except, scale_examples
 
 from case_server.case.package import Package, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.repair.reader import Repair, read_repaired, repair
+from case_server.repair.reader import Repair, repair, repair_and_parse
 from case_server.repair.repair_log import EXPLANATIONS
 
 ABSENT = object()
@@ -228,7 +228,7 @@ def test_repair_of_each_kind(case: Case) -> None:
     assert kinds(repairs) == dict.fromkeys({case.kind, *case.also}, 1)
     assert repairs[0].path.startswith(case.path)
     assert repairs[0].explanation == EXPLANATIONS[case.kind]
-    assert read_repaired(raw_of(damaged)) == (parse_package(raw_of(result)), repairs)
+    assert repair_and_parse(raw_of(damaged)) == (parse_package(raw_of(result)), repairs)
     assert repaired(result) == (result, [])
 
 
@@ -277,7 +277,7 @@ def test_wrapper_is_removed(name: str) -> None:
 
 def test_unknown_wrapper_is_refused() -> None:
     with pytest.raises(UnprocessableContent):
-        read_repaired(raw_of({"data": package()}))
+        repair_and_parse(raw_of({"data": package()}))
 
 
 def test_byte_order_mark_is_removed() -> None:
@@ -290,7 +290,7 @@ def test_byte_order_mark_is_removed() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 def test_json_in_another_unicode_encoding_is_converted_and_reported(encoding: str) -> None:
     text = json.dumps(factories.package(), ensure_ascii=False).replace("a statement", "Größe")
-    package, repairs = read_repaired(text.encode(encoding))
+    package, repairs = repair_and_parse(text.encode(encoding))
     assert kinds(repairs) == {"encoding": 1}
     assert any("Größe" in row.body for row in package.rows)
 
@@ -300,9 +300,9 @@ def test_json_in_windows_1252_is_refused_with_the_byte() -> None:
     raw = text.encode("cp1252")
     offset = raw.index("ö".encode("cp1252"))
     with pytest.raises(BadRequest, match=rf"not UTF-8 \(byte 0xf6 at offset {offset:,}\); save"):
-        read_repaired(raw)
+        repair_and_parse(raw)
     with pytest.raises(BadRequest, match="begins as UTF-16 does, but is not"):
-        read_repaired(b"\xff\xfe\x00\xd8")
+        repair_and_parse(b"\xff\xfe\x00\xd8")
 
 
 def duplicates() -> Iterator[tuple[str, str, Body]]:
@@ -389,7 +389,7 @@ def test_ambiguous_value_is_refused_with_its_path(path: str, value: Any) -> None
     put(body, "CFItems[1].notes", None)
     assert get(repaired(body)[0], path) in ([ABSENT] if value is ABSENT else [value])
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     assert {parent(one["path"]) for one in refused.value.problems} == {parent(path)}
 
 
@@ -397,7 +397,7 @@ def test_different_items_with_one_identifier_are_refused() -> None:
     body = package()
     body["CFItems"].append({**body["CFItems"][0], "fullStatement": "another"})
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[2].identifier"]
 
 
@@ -405,7 +405,7 @@ def test_contradicting_fields_are_refused() -> None:
     body = package()
     body["CFItems"][0] |= {"CFItemType": "a", "cfItemType": "b", "notes": None}
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[0].cfItemType"]
 
 
@@ -418,7 +418,7 @@ def test_problem_paths_are_those_of_the_original_file() -> None:
     body["CFItems"][2]["educationalLevel"] = [{}]
     body["CFItems"][2]["subjectURI"] = {**link(), "title": {}}
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of({"CFPackage": body}))
+        repair_and_parse(raw_of({"CFPackage": body}))
     assert {one["path"] for one in refused.value.problems} == {
         "CFPackage.CFAssociations[2].destinationNodeURI.title",
         "CFPackage.CFItems[2].educationalLevel[0]",
@@ -432,12 +432,12 @@ def test_all_problems_are_reported() -> None:
     for path, value in (("CFDocument.title", ABSENT), (f"{ITEM}.uri", "?"), (f"{NODE}.title", [])):
         put(body, path, value)
     with pytest.raises(UnprocessableContent) as refused:
-        read_repaired(raw_of(body))
+        repair_and_parse(raw_of(body))
     assert len(refused.value.problems) == 3
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", b"null", b"\xff", b"\xef\xbb\xbf[]"])
-@pytest.mark.parametrize("reader", [repair, read_repaired])
+@pytest.mark.parametrize("reader", [repair, repair_and_parse])
 def test_body_that_is_not_an_object_is_a_bad_request(
     raw: bytes, reader: Callable[[bytes], Any]
 ) -> None:
@@ -451,7 +451,7 @@ def test_valid_package_is_returned_unchanged() -> None:
         result, repairs = repair(raw)
         assert result is raw
         assert repairs == []
-        assert read_repaired(raw) == (parse_package(raw), [])
+        assert repair_and_parse(raw) == (parse_package(raw), [])
 
 
 def test_uri_in_a_string_field_is_not_repaired() -> None:
@@ -549,7 +549,7 @@ def test_real_framework_can_be_repaired(shared: Path, name: str) -> None:
     raw, result, repairs = repaired_file(shared / f"frameworks/{name}.json")
     assert kinds(repairs) == EXPECTED[name]
     assert (result == raw) == (not repairs)
-    assert parse_package(result) == read_repaired(raw)[0]
+    assert parse_package(result) == repair_and_parse(raw)[0]
     assert repair(result) == (result, [])
 
 
@@ -652,4 +652,4 @@ def test_arbitrary_changes_raise_no_exception(changes: list[tuple[str, str, Any]
         assert (result == raw) == (not repairs)
         assert repair(result) == (result, [])
         with suppress(UnprocessableContent):
-            assert isinstance(read_repaired(raw)[0], Package)
+            assert isinstance(repair_and_parse(raw)[0], Package)

@@ -13,7 +13,7 @@ from support.live_server import run_command_in_process as run
 from case_server.case.package import Package
 from case_server.exceptions import UnprocessableContent
 from case_server.repair.defaults import Defaults
-from case_server.repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
+from case_server.repair.reader import NO_OPTIONS, Repair, RepairOptions, repair_and_parse
 
 CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
 FILE_TIME = "2026-03-01T00:00:00.000Z"
@@ -44,7 +44,7 @@ def read(
 ) -> tuple[dict[str, list[dict[str, Any]]], list[Repair], Package]:
     """Return the entities of a package by class, its repairs and the package."""
     options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
-    package, repairs = read_repaired(json.dumps(body).encode(), options=options)
+    package, repairs = repair_and_parse(json.dumps(body).encode(), options=options)
     entities: dict[str, list[dict[str, Any]]] = {}
     for row in package.rows:
         entities.setdefault(row.kind, []).append(json.loads(row.body))

@@ -16,7 +16,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_of_package
 from ...db.write.package import UploadResult, write_package
 from ...query import params
-from ...repair.reader import Repair, read_repaired
+from ...repair.reader import Repair, repair_and_parse
 from ..body_origin import BodyOriginDep
 from ..dependencies import (
     CHANGES,
@@ -208,7 +208,9 @@ async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, lis
     package is parsed here; the rest is parsed while it is written to the database.
     """
     if request.query_params.get("repair", "").lower() == "true":
-        return await to_thread.run_sync(partial(read_repaired, raw_body, schema=UploadedCFPackage))
+        return await to_thread.run_sync(
+            partial(repair_and_parse, raw_body, schema=UploadedCFPackage)
+        )
     return await to_thread.run_sync(parse_package_lazily, raw_body), None
 
 

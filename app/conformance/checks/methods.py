@@ -82,7 +82,6 @@ def _is_closing(response: httpx.Response) -> bool:
 
 
 def _get_local_address(response: httpx.Response) -> object:
-    """Return the local address of a response's connection, which shows whether it was reused."""
     return response.extensions["network_stream"].get_extra_info("client_addr")
 
 

@@ -135,7 +135,6 @@ def check_delete_scope(server: ServerUnderTest) -> str:
 
 
 def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
-    """Return the paths of a document, its package and an item, if the server has them."""
     existing = server.existing
     paths = []
     with suppress(CheckSkipped):

@@ -178,7 +178,6 @@ def _without_second_item(body: Body) -> Body:
 
 
 def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    """Upload a package; if the server stores it, record it for deletion."""
     response = server.request(method, path, body)
     if response.is_success:
         server.test_data.record_written_package(body)
