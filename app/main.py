@@ -32,7 +32,7 @@ from .db.pool import Database
 from .settings import Settings
 from .state import open_app_state
 from .web import routes as web
-from .web.swagger import create_swagger_routes
+from .web.swagger import create_swagger_router
 
 STANDARD_ROUTERS = (
     documents.router,
@@ -83,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routers(app: FastAPI, settings: Settings) -> None:
     # First the routers with few routes: a request that is not in the path table passes them all.
     app.include_router(openapi.create_openapi_router(app))
-    app.include_router(create_swagger_routes(web=settings.web))
+    app.include_router(create_swagger_router(web=settings.web))
     if settings.web:
         web.add_web_ui(app)
     for router, profile in _iter_routers(settings):

@@ -19,7 +19,7 @@ from ..lint.violation import SEVERITIES, Severity, meets_threshold
 from ..repair.defaults import Defaults
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
-from ..transfer.sources import Source, describe_error, iter_sources
+from ..transfer.sources import PackageSource, describe_error, iter_sources
 from .http_options import add_token_options, dense_option, make_fetcher
 from .shared import (
     NOT_RUN,
@@ -146,7 +146,7 @@ def check_packages(**flags: Any) -> None:
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint_source(source: Source, rules: set[str], defaults: Defaults) -> SourceLintResult:
+def _lint_source(source: PackageSource, rules: set[str], defaults: Defaults) -> SourceLintResult:
     show_status(f"{source.name}: checking")
     try:
         result = lint_file(

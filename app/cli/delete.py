@@ -13,8 +13,8 @@ from ..db.write import soft_delete
 from ..db.write.purge import purge as purge_database
 from ..exceptions import NotFound
 from ..transfer.framework_ids import (
-    make_unknown_deleted_framework_error,
-    make_unknown_framework_error,
+    make_deleted_framework_not_found_error,
+    make_framework_not_found_error,
     suggest_item_id,
 )
 from .shared import DurationParamType, add_database_option, load_settings, run_on_database
@@ -47,7 +47,7 @@ def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
             return await soft_delete.delete_entity(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
-                raise await make_unknown_framework_error(database, identifier) from error
+                raise await make_framework_not_found_error(database, identifier) from error
             if advice := await suggest_item_id(database, identifier):
                 raise NotFound(resource.name, identifier, advice) from error
             raise
@@ -77,7 +77,7 @@ def undelete_entity(kind: str, identifier: str, database_url: str | None) -> Non
             return await soft_delete.undelete_entity(database, resource, identifier)
         except NotFound as error:
             if resource is DOCUMENTS:
-                raise await make_unknown_deleted_framework_error(database, identifier) from error
+                raise await make_deleted_framework_not_found_error(database, identifier) from error
             if advice := await suggest_item_id(database, identifier, deleted=True):
                 raise NotFound(f"deleted {resource.name}", identifier, advice) from error
             raise

@@ -27,8 +27,8 @@ from ..formats.file_format import (
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import read_sample
 from ..server.startup import has_database
-from ..transfer.console import make_progress_bar
-from ..transfer.sources import Source, iter_sources, require_existing_paths
+from ..transfer.console import create_progress_reporter
+from ..transfer.sources import PackageSource, iter_sources, require_existing_paths
 from .http_options import add_token_options, dense_option, make_fetcher
 from .shared import (
     DatabaseUse,
@@ -131,11 +131,11 @@ def import_packages(**flags: Any) -> None:
     require_existing_paths(flags["sources"])
     report: Path | None = flags["report"]
     if report:
-        importer.require_writable_report(report)
+        importer.require_writable_path(report)
     fetcher, dense = make_fetcher(flags), flags["allow_dense"]
     sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
-        sources.append(Source("the sample", read_sample))
+        sources.append(PackageSource("the sample", read_sample))
     if not sources:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
     settings = load_settings(database_url=flags["database_url"])
@@ -146,7 +146,7 @@ def import_packages(**flags: Any) -> None:
         defaults=get_document_defaults(sources, flags),
         options=options,
         base_url=settings.base_url,
-        progress_of=partial(make_progress_bar, quiet=quiet),
+        progress_of=partial(create_progress_reporter, quiet=quiet),
     )
 
     async def load(database: Database | None) -> list[importer.ImportResult]:
@@ -166,7 +166,7 @@ def import_packages(**flags: Any) -> None:
         results = run_on_database(settings, use, load, quiet=quiet)
     if report:
         message = "replaced the report in" if report.exists() else "wrote the report to"
-        importer.write_report(report, results)
+        importer.write_import_report(report, results)
         if not quiet:
             click.echo(f"{message} {report}", err=True)
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)

@@ -16,7 +16,7 @@ from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..server.startup import has_database
 from ..settings import Settings
-from ..transfer.console import format_counts, format_problems, make_progress_bar
+from ..transfer.console import create_progress_reporter, format_counts, format_problems
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
 from .http_options import add_token_options, dense_option, make_fetcher
 from .shared import DatabaseUse, add_database_option, load_settings, run_on_database
@@ -77,7 +77,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     async def work(database: Database) -> list[SyncResult]:
         results = []
         for url in dict.fromkeys(all_urls):
-            progress = make_progress_bar(url, quiet=flags["quiet"])
+            progress = create_progress_reporter(url, quiet=flags["quiet"])
             syncer = Syncer(
                 database,
                 fetcher,

@@ -9,7 +9,7 @@ import click
 
 from ..formats.file_format import TABLES
 from ..repair.defaults import Defaults
-from ..transfer.sources import Source
+from ..transfer.sources import PackageSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ def add_metadata_options(command: Command) -> Command:
     return command
 
 
-def get_document_defaults(sources: Sequence[Source], flags: dict[str, Any]) -> Defaults:
+def get_document_defaults(sources: Sequence[PackageSource], flags: dict[str, Any]) -> Defaults:
     """Return the values of --title, --creator and --document-id, which replace values of a file.
 
     Raises ``click.UsageError`` if they are given for more than one source, or with --strict for a

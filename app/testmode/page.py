@@ -20,7 +20,7 @@ MAX_SHOWN_REQUESTS = 200
 
 def create_test_mode_page_routes() -> APIRouter:
     """Return a router with the page ``/test-mode``, which shows faults and logged requests."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
     router.add_api_route(PAGE_PATH, show_test_mode_page, include_in_schema=False)
     return router
 

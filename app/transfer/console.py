@@ -39,11 +39,9 @@ MAX_LISTED_PROBLEMS = 50
 
 
 def show_status(text: str) -> None:
-    """Show text on the terminal's status line (stderr); an empty string erases it.
-
-    rich's status line is not used, because it takes a thread and hides the cursor, which stays
-    hidden if the command is killed.
-    """
+    """Show text on the terminal's status line (stderr); an empty string erases it."""
+    # Without rich's status line, which uses a thread, and hides the cursor even after the command
+    # was killed.
     if sys.stderr.isatty():
         # A line longer than the terminal would wrap and could not be overwritten.
         columns = shutil.get_terminal_size().columns
@@ -51,11 +49,11 @@ def show_status(text: str) -> None:
         click.echo(f"{ERASE_LINE}{line}", nl=False, err=True)
 
 
-def make_progress_bar(name: str, *, quiet: bool) -> Progress:
-    """Return a function that shows the progress of work on ``name`` as a bar on the terminal.
+def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
+    """Return a callback that shows a progress bar for ``name``, such as a file, on the terminal.
 
-    The caller passes the name of each stage, such as "reading", to this function. With ``quiet``,
-    it shows nothing.
+    Call the callback with the name of each stage, such as "reading". If ``quiet`` is true, it does
+    nothing.
     """
     if quiet:
         return lambda _: None
@@ -75,16 +73,18 @@ def print_note(message: str) -> None:
     click.echo(message, err=True)
 
 
-def format_problems(problems: Sequence[Problem], stream: TextIO, more: int = 0) -> Iterator[str]:
-    """Yield a line of text for each problem, then one with the number of problems not listed.
+def format_problems(
+    problems: Sequence[Problem], stream: TextIO, omitted_count: int = 0
+) -> Iterator[str]:
+    """Yield a line of text for each problem, then a line with the number of problems not listed.
 
-    If ``stream`` is a terminal, only the first problems are listed. ``more`` is the number of
-    problems that were found but are not in ``problems``.
+    If ``stream`` is a terminal, only the first problems are listed. ``omitted_count`` is the number
+    of problems that were found but are not in ``problems``.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:
         yield f"{problem['path']}: {problem['message']}"
-    if left := len(problems[limit:]) + more:
+    if left := len(problems[limit:]) + omitted_count:
         yield f"and {left:,} more"
 
 

@@ -47,14 +47,14 @@ class DocumentList:
 
     @property
     def incomplete_reason(self) -> str | None:
-        """The reason why the list may be incomplete, or None if it is known to be complete."""
+        """Why the list may be incomplete, or None if it is known to be complete."""
         if self.total is not None and len(self.package_urls) < self.total:
             return f"it lists {len(self.package_urls):,} of the {self.total:,} documents it counts"
         return self.error or self.doubt
 
 
 def is_list_url(url: str) -> bool:
-    """Return whether a URL leads to a list of documents, that is, its path ends in /CFDocuments."""
+    """Return whether a URL points to a list of documents: its path ends in /CFDocuments."""
     return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
 
 
@@ -64,9 +64,11 @@ def read_document_list(
     """Fetch all pages of a CASE server's list of CFDocuments.
 
     The next page is the ``rel="next"`` target of ``Link`` (CASE 1.1 binding, section 3.1). Without
-    it, pages are requested by offset until one is empty or has no new document. The total in
-    ``X-Total-Count`` or in the body then tells whether the list is complete. An error ends the list
-    and is stored in it, with the page where it occurred.
+    such a link, pages are requested by offset until one is empty or has no new document. The total
+    in ``X-Total-Count`` or in the body then tells whether the list is complete.
+
+    A download error is not raised. It ends the list, and the returned list contains the error and
+    its page.
     """
     reader = _PageReader(fetcher, url)
     try:
@@ -98,13 +100,13 @@ class _PageReader:
         is_linked = False
         while self.number <= MAX_PAGES:
             progress(f"reading the list, {len(self.documents.package_urls):,} documents")
-            result = self._fetch_page(is_linked=is_linked)
-            if result is None:
+            page = self._fetch_page(is_linked=is_linked)
+            if page is None:
                 return
-            has_news = self._add_page(result)
-            next_url = _find_next_url(result)
+            has_news = self._add_page(page)
+            next_url = _find_next_url(page)
             if next_url is None:
-                if not has_news or self._is_last_page(result, is_linked=is_linked):
+                if not has_news or self._is_last_page(page, is_linked=is_linked):
                     return
                 self.page_url, is_linked = _add_page_parameters(self.url, self.shown), False
             else:
@@ -114,12 +116,14 @@ class _PageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch one page; return None if the server has no page at the current offset."""
+        """Fetch the current page; return None if the server has no page at the current offset.
+
+        ``is_linked`` says whether the page's URL comes from a Link header, so that the page must
+        exist.
+        """
         self.visited.add(self.page_url)
         try:
-            result = self.fetcher.fetch_if_modified(
-                self.page_url, None, None, operator_url=self.url
-            )
+            page = self.fetcher.fetch_if_modified(self.page_url, None, None, operator_url=self.url)
         except DownloadError as error:
             # The standard has no empty list (minItems 1), so a server may return 404 instead. A
             # 404 may also mean that something is wrong.
@@ -128,33 +132,34 @@ class _PageReader:
                     self.documents.doubt = f"page {self.number:,} ({self.page_url}) answered 404"
                 return None
             raise
-        assert result, "only a conditional request can return None"
-        return result
+        assert page, "only a conditional request can return None"
+        return page
 
-    def _add_page(self, result: FetchResult) -> bool:
+    def _add_page(self, page: FetchResult) -> bool:
         """Add the documents of a page to the list; return whether any of them is new."""
         documents = self.documents
-        entries, body_total = _parse_page(result)
+        entries, body_total = _parse_page(page)
         known = len(documents.package_urls)
         for position, entry in enumerate(entries, 1):
-            identifier = find_identifier(entry)
+            identifier = get_identifier(entry)
             if identifier is None:
                 raise DownloadError(f"entry {position} has no identifier")
-            urls = _list_package_urls(entry, identifier, self.url, result.url)
+            urls = _list_package_urls(entry, identifier, self.url, page.url)
             documents.package_urls.setdefault(identifier, urls)
         self.shown += len(entries)
-        for total in (_parse_count(result.headers.get("X-Total-Count")), body_total):
+        for total in (_parse_count(page.headers.get("X-Total-Count")), body_total):
             if total is not None:
                 documents.total = max(total, documents.total or 0)
         return len(documents.package_urls) > known
 
-    def _is_last_page(self, result: FetchResult, *, is_linked: bool) -> bool:
-        """Return whether a page is the last one, if the server does not link to a next page.
+    def _is_last_page(self, page: FetchResult, *, is_linked: bool) -> bool:
+        """Return whether a page without a ``next`` link is known to be the last one.
 
-        The total in the response is not enough, because some servers count only the page's
-        documents.
+        That requires a server that sends Link headers, and as many documents as its total, if it
+        sends one. The total alone is not enough, because some servers count only the documents of
+        the page. ``is_linked`` says whether the URL of this page came from a Link header.
         """
-        if not is_linked and "Link" not in result.headers:
+        if not is_linked and "Link" not in page.headers:
             return False
         total = self.documents.total
         return total is None or len(self.documents.package_urls) >= total
@@ -178,18 +183,18 @@ def _add_page_parameters(url: str, offset: int) -> str:
     return urlunsplit((*parts[:3], query, ""))
 
 
-def _find_next_url(result: FetchResult) -> str | None:
+def _find_next_url(response: FetchResult) -> str | None:
     """Return the URL of the next page from a response's Link header, or None if it has none.
 
-    Behind a proxy, servers often write another scheme or port than the client uses. Therefore only
-    the path and query of the link are used, and only if it leads to the same host.
+    Behind a proxy, servers often send links with a different scheme or port than the client uses.
+    Therefore only the path and query of the link are used, and only if it has the same host.
     """
-    target = find_link(result.headers.get("Link"), "next")
+    target = find_link(response.headers.get("Link"), "next")
     if target is None:
         return None
-    page = urlsplit(result.url)
+    page = urlsplit(response.url)
     try:
-        parts = urlsplit(urljoin(result.url, target))
+        parts = urlsplit(urljoin(response.url, target))
         host = parts.hostname
     except ValueError as error:
         raise DownloadError(
@@ -203,14 +208,14 @@ def _find_next_url(result: FetchResult) -> str | None:
     return urlunsplit((page.scheme, page.netloc, parts.path, parts.query, ""))
 
 
-def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
-    """Return (entries, total) of a page; the total is None if the body does not contain one.
+def _parse_page(page: FetchResult) -> tuple[list[Any], int | None]:
+    """Return the entries of a page, and the total in its body or None if there is none.
 
-    The entries are in ``{"CFDocuments": […]}`` or a bare array. Either may be nested in objects
-    with a single field.
+    The entries are in ``{"CFDocuments": […]}`` or in a bare array. This object or array may be
+    nested in objects with a single field.
     """
     try:
-        value = orjson.loads(result.body.removeprefix(BOM_UTF8))
+        value = orjson.loads(page.body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         reason = f"it is not JSON, or not whole ({error})"
         raise DownloadError(f"is no list of CFDocuments: {reason}") from error
@@ -221,7 +226,7 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
             total = next((number for number in totals if number is not None), None)
             if isinstance(entries, list):
                 return entries, total
-            if isinstance(entries, dict) and find_identifier(entries):
+            if isinstance(entries, dict) and get_identifier(entries):
                 return [entries], total
             break
         if isinstance(value, list):
@@ -235,8 +240,11 @@ def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
     raise DownloadError("is no list of CFDocuments")
 
 
-def find_identifier(entity: Any) -> str | None:
-    """Return the identifier of an entity, a link, or a document wrapped in an object, or None."""
+def get_identifier(entity: Any) -> str | None:
+    """Return the identifier of a JSON entity or link, or None if it has none.
+
+    ``entity`` may also be a document wrapped in ``{"CFDocument": {…}}``.
+    """
     entity = unwrap(entity, "CFDocument")
     if isinstance(entity, dict):
         for name in IDENTIFIERS:
@@ -246,13 +254,16 @@ def find_identifier(entity: Any) -> str | None:
 
 
 def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
-    """Return the URLs at which a listed document's package may be, the most likely first."""
+    """Return the URLs at which a listed document's package may be, most likely first.
+
+    ``entry`` is the document in the list at ``list_url``, on its page ``page_url``.
+    """
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     urls = []
     if same := resolve_same_origin_url(uri, page_url) or resolve_same_origin_url(uri, list_url):
         urls.append(same)
-    elif package_identifier := find_identifier(link):
+    elif package_identifier := get_identifier(link):
         urls.append(build_package_url(list_url, package_identifier))
     urls.append(build_package_url(list_url, identifier))
     return list(dict.fromkeys(urls))
@@ -265,16 +276,16 @@ def unwrap(value: Any, name: str) -> Any:
     return value
 
 
-def resolve_same_origin_url(uri: Any, url: str) -> str | None:
-    """Return ``uri`` as an absolute URL if it has the same origin as ``url``, or None.
+def resolve_same_origin_url(link: Any, base_url: str) -> str | None:
+    """Return ``link`` as an absolute URL if it has the same origin as ``base_url``, or None.
 
-    A path such as ``/ims/…`` is resolved against ``url``; a fragment is removed.
+    A path such as ``/ims/…`` is resolved against ``base_url``; a fragment is removed.
     """
-    if not isinstance(uri, str) or not uri.startswith(("http://", "https://", "/")):
+    if not isinstance(link, str) or not link.startswith(("http://", "https://", "/")):
         return None
     try:
-        absolute = urljoin(url, uri).partition("#")[0]
-        return absolute if get_origin(absolute) == get_origin(url) else None
+        absolute = urljoin(base_url, link).partition("#")[0]
+        return absolute if get_origin(absolute) == get_origin(base_url) else None
     except (httpx.InvalidURL, ValueError):
         return None
 

@@ -23,10 +23,10 @@ RENDERER = Renderer(EXPORT, base_url="")
 
 
 class FrameworkWriter(Protocol):
-    """Interface of the writers of file formats: ``add`` each entity, then ``finish`` the file."""
+    """Interface for file-format writers: ``add`` each entity, then ``finish`` the file."""
 
-    def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
+    def add(self, class_name: str, entity: JsonObject) -> None:
+        """Add an entity to the file; it is JSON as in a CFPackage, and its class such as CFItem."""
 
     def finish(self) -> None:
         """Write the parts of the file that depend on all entities, such as the headings in use."""
@@ -35,24 +35,23 @@ class FrameworkWriter(Protocol):
 async def export_framework(  # noqa: PLR0913  each is a choice of its own
     database: Database,
     identifier: str,
-    form: FileFormat,
+    file_format: FileFormat,
     file: BinaryIO,
     *,
     pretty: bool = False,
     layout: ExportLayout | None = None,
 ) -> list[str]:
-    """Write a framework to a file in the format ``form``; return messages for the user.
+    """Write a framework to a file in the given format; return messages for the user.
 
     ``identifier`` is the identifier of its document or package. ``pretty`` indents case-json, for
-    which the whole package is held in memory. ``layout`` selects the columns of another program for
-    a table; the messages then say which values were left out because that layout has no column for
-    them.
+    which the whole package is held in memory. ``layout`` selects the columns that another program
+    expects; the messages then list the values that do not fit into these columns.
 
-    Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
+    Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot represent a value.
     """
     notes: list[str] = []
     async with open_framework_snapshot(database, identifier) as framework:
-        if form == "case-json":
+        if file_format == "case-json":
             if pretty:
                 package = b"".join([chunk async for chunk in RENDERER.iter_package(framework)])
                 file.write(orjson.dumps(orjson.loads(package), option=orjson.OPT_INDENT_2))
@@ -61,7 +60,7 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
                     file.write(chunk)
             file.write(b"\n")
         else:
-            with _open_writer(form, file, layout) as writer:
+            with _open_writer(file_format, file, layout) as writer:
                 async for kind, entity in _iter_entities(framework):
                     writer.add(kind, entity)
                 writer.finish()
@@ -72,15 +71,15 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
 
 
 def _open_writer(
-    form: FileFormat, file: BinaryIO, layout: ExportLayout | None
+    file_format: FileFormat, file: BinaryIO, layout: ExportLayout | None
 ) -> AbstractContextManager[FrameworkWriter]:
     if layout == "opensalt":
-        return OpenSaltWriter(file, form)
-    return JsonLinesWriter(file) if form == "jsonl" else TableWriter(file, form)
+        return OpenSaltWriter(file, file_format)
+    return JsonLinesWriter(file) if file_format == "jsonl" else TableWriter(file, file_format)
 
 
 async def _iter_entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
-    """Yield (class name, entity) for everything in a package, in the order of the standard."""
+    """Yield (class name, entity) for everything in a package, in the standard's order."""
     (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):

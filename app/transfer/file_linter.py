@@ -32,7 +32,7 @@ LINE = re.compile(r"line (?P<line>\d+)(?: \((?P<field>.*)\))?")
 
 def lint_file(
     raw: bytes,
-    form: FileFormat,
+    file_format: FileFormat,
     rules: Collection[str],
     defaults: Defaults,
     *,
@@ -40,21 +40,21 @@ def lint_file(
 ) -> LintResult:
     """Lint a file of any format with the given rules; each violation names a row, cell or line.
 
-    ``defaults`` fill in what the file lacks, such as a title. Raises ``ContentTooLarge`` for JSON
-    with too many values for its size, unless ``allow_dense``, and ``BadRequest`` if a spreadsheet
-    or JSON Lines file cannot be read.
+    ``rules`` are rule identifiers. ``defaults`` fill in what the file lacks, such as a title.
+    Raises ``ContentTooLarge`` for JSON with more values per megabyte than the limit, unless
+    ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
     """
-    options = NO_OPTIONS if form in TABLES else RepairOptions(defaults=defaults)
-    if form == "case-json":
+    options = NO_OPTIONS if file_format in TABLES else RepairOptions(defaults=defaults)
+    if file_format == "case-json":
         return lint_package(raw, rules, allow_dense=allow_dense, options=options)
     # Imported late: openpyxl takes longer than the rest of the command.
     from ..formats.reader import assemble_file  # noqa: PLC0415  see above
 
-    file = assemble_file(raw, form, defaults)
+    file = assemble_file(raw, file_format, defaults)
     result = lint_package(
         to_json_bytes(file.tree),
         {*rules, SCHEMA.id},
-        allow_dense=allow_dense or form in TABLES,
+        allow_dense=allow_dense or file_format in TABLES,
         options=options,
         describe_path=file.describe,
     )
@@ -64,11 +64,11 @@ def lint_file(
         for problem in file.problems
     ]
     violations += [_convert_repair(each) for each in file.repairs]
-    if form == "jsonl":
+    if file_format == "jsonl":
         lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
         violations = [_locate_in_lines(each, lines) for each in violations]
     else:
-        row_lines = find_row_lines(raw) if form == "csv" else ()
+        row_lines = find_row_lines(raw) if file_format == "csv" else ()
         violations = [_locate_in_table(each, row_lines) for each in violations]
     selected = [each for each in violations if each.rule in rules]
     selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))
@@ -82,12 +82,12 @@ def _convert_repair(repair: Repair) -> Violation:
 
 
 def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violation:
-    """Return a violation with the sheet, row and column to which its path leads.
+    """Return a violation with its sheet, row and column, parsed from its path.
 
-    ``row_lines`` contains the line number of each row of a CSV file. A value that import can repair
-    is reported as a violation of the file format, not of the JSON schema.
+    ``row_lines`` contains the line number of each row of a CSV file, whose rows may span lines.
     """
     if violation.rule == SCHEMA.id and violation.repair:
+        # What import repairs in a table is a matter of the file format, not of the JSON schema.
         violation = replace(violation, rule=FILE_FORMAT.id, severity=FILE_FORMAT.severity)
     cell = CELL.match(violation.path)
     if not cell:

@@ -23,68 +23,71 @@ MIN_SIMILARITY = 0.7
 """The ratio of ``difflib`` from which on identifiers are near; two UUIDs have 0.5."""
 
 
-async def resolve_framework_id(database: Database, given: str) -> str:
-    """Find the framework that ``given`` identifies and return the identifier of its document.
+async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
+    """Return the identifier of the document whose framework has the given identifier or prefix.
 
-    ``given`` is the identifier of a document or package, or a prefix of one; deleted frameworks are
-    ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if several frameworks
-    match, raises ``BadRequest`` with their identifiers.
+    ``id_or_prefix`` is the identifier of a document or package, or a prefix of one; deleted
+    frameworks are ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if
+    several frameworks match, raises ``BadRequest`` with their identifiers.
     """
-    rows = await summarize_frameworks(database, given)
-    exact = [row for row in rows if given in (row.identifier, row.package_identifier)]
+    rows = await summarize_frameworks(database, id_or_prefix)
+    exact = [row for row in rows if id_or_prefix in (row.identifier, row.package_identifier)]
     if len(exact) == 1:
         return exact[0].identifier
-    if len(rows) == 1 and given:
+    if len(rows) == 1 and id_or_prefix:
         return rows[0].identifier
-    if rows and given:
+    if rows and id_or_prefix:
         listed = ", ".join(row.identifier for row in rows[:MAX_LISTED_IDS])
         more = f" and {len(rows) - MAX_LISTED_IDS:,} more" if len(rows) > MAX_LISTED_IDS else ""
         raise BadRequest(
-            f"{given!r} matches {len(rows):,} frameworks: {listed}{more}; use a longer prefix"
+            f"{id_or_prefix!r} matches {len(rows):,} frameworks: {listed}{more}; use a longer "
+            "prefix"
         )
-    raise await make_unknown_framework_error(database, given)
+    raise await make_framework_not_found_error(database, id_or_prefix)
 
 
-async def make_unknown_framework_error(database: Database, given: str) -> NotFound:
-    """Build the error for an identifier that no framework has; it suggests similar ones."""
-    return NotFound("framework", given, await suggest_framework_id(database, given))
+async def make_framework_not_found_error(database: Database, identifier: str) -> NotFound:
+    """Create the error for an unknown framework identifier; it suggests similar identifiers."""
+    return NotFound("framework", identifier, await suggest_framework_id(database, identifier))
 
 
-async def make_unknown_deleted_framework_error(database: Database, given: str) -> NotFound:
-    """Build the error for an identifier that no deleted framework has; it suggests similar ones."""
-    if any(row.identifier == given for row in await summarize_frameworks(database, given)):
-        return NotFound("deleted framework", given, "it is not deleted")
-    advice = await suggest_framework_id(database, given, deleted=True)
-    return NotFound("deleted framework", given, advice)
+async def make_deleted_framework_not_found_error(database: Database, identifier: str) -> NotFound:
+    """Create the error for an identifier that no deleted framework has; suggest similar ones."""
+    rows = await summarize_frameworks(database, identifier)
+    if any(row.identifier == identifier for row in rows):
+        return NotFound("deleted framework", identifier, "it is not deleted")
+    advice = await suggest_framework_id(database, identifier, deleted=True)
+    return NotFound("deleted framework", identifier, advice)
 
 
-async def suggest_framework_id(database: Database, given: str, *, deleted: bool = False) -> str:
+async def suggest_framework_id(
+    database: Database, identifier: str, *, deleted: bool = False
+) -> str:
     """Return a hint for an unknown framework identifier: "did you mean 1b0c3f82-…?".
 
     If no identifier is similar, the hint names the command that lists all of them. ``deleted``
-    selects the deleted frameworks instead of the others.
+    selects the deleted frameworks instead of the live ones.
     """
     rows = await summarize_frameworks(database, deleted=deleted)
-    near = _suggest_similar(given, [row.identifier for row in rows])
+    near = _suggest_similar(identifier, [row.identifier for row in rows])
     return near or f"`case-server list{' --deleted' if deleted else ''}` shows all"
 
 
-async def suggest_item_id(database: Database, given: str, *, deleted: bool = False) -> str:
-    """Return a hint for an unknown item identifier, such as "did you mean 1b0c3f82-…?", or "".
+async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
+    """Return a hint for an unknown item identifier, such as "did you mean 1b0c3f82-…?".
 
-    ``deleted`` selects the deleted items instead of the others.
+    The hint is empty if no identifier is similar. ``deleted`` selects the deleted items instead of
+    the live ones.
     """
-    start = given[:SIGNIFICANT_CHARS]
+    start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(
-        given, await find_item_ids(database, start, MAX_LISTED_IDS, deleted=deleted)
+        identifier, await find_item_ids(database, start, MAX_LISTED_IDS, deleted=deleted)
     )
 
 
-def _suggest_similar(given: str, known: Sequence[str]) -> str:
-    """Return "did you mean …?" with the known identifiers that begin like ``given``, or "".
-
-    ``given`` may be a prefix, so each identifier is compared only up to its length.
-    """
-    starts = {identifier[: len(given)]: identifier for identifier in known}
-    near = get_close_matches(given, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)
+def _suggest_similar(id_or_prefix: str, known_ids: Sequence[str]) -> str:
+    """Return "did you mean …?" with the known identifiers of a similar start, or ""."""
+    # Each identifier is compared only up to the length of the given one, which may be a prefix.
+    starts = {identifier[: len(id_or_prefix)]: identifier for identifier in known_ids}
+    near = get_close_matches(id_or_prefix, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)
     return f"did you mean {' or '.join(starts[start] for start in near)}?" if near else ""

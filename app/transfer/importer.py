@@ -31,7 +31,7 @@ from ..lint.structure import StructuralWarning, find_structural_violations
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..settings import is_loopback
 from .console import Progress
-from .sources import Source, describe_error, refuse_other_json
+from .sources import PackageSource, describe_error, reject_non_package_json
 
 URL_IDENTIFIER = re.compile(
     re.escape(PATTERN_MESSAGES[IDENTIFIER_PATTERN]) + r'; got "https?://[^\s"]*"$'
@@ -54,7 +54,7 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """The result of importing one source, or in a dry run the result that an import would have."""
+    """The result of importing one source, or in a dry run the result an import would produce."""
 
     source: str
     status: str = "refused"
@@ -62,7 +62,7 @@ class ImportResult:
     dry_run: bool = False
     document: str | None = None
     identifier_source: str | None = None
-    """Source of the document's derived identifier, if the file has none."""
+    """PackageSource of the document's derived identifier, if the file has none."""
     items: int = 0
     associations: int = 0
     counts: ChangeCounts | None = None
@@ -98,7 +98,7 @@ class Importer:
     """Returns the progress of a source by its name."""
 
     async def import_sources(
-        self, database: Database | None, sources: Sequence[Source]
+        self, database: Database | None, sources: Sequence[PackageSource]
     ) -> AsyncIterator[ImportResult]:
         """Import each source and yield its result; without a database, only validate it."""
         results: list[ImportResult] = []
@@ -112,18 +112,18 @@ class Importer:
                 result.reason = describe_error(error)
                 result.problems = getattr(error, "problems", [])
                 result.more = getattr(error, "omitted", 0)
-                result.hints = self._find_hints(result.problems)
+                result.hints = self._build_hints(result.problems)
                 if isinstance(error, DataLossError):
                     result.counts = error.counts
             result.seconds = round(time.monotonic() - start, 2)
-            if self.dry_run:
-                result.notes = _note_same_document(result, results)
+            if self.dry_run and (note := _explain_repeated_document(result, results)):
+                result.notes.append(note)
             progress("")
             results.append(result)
             yield result
 
-    def _find_hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return hints that name command-line options which would solve some of the problems."""
+    def _build_hints(self, problems: Sequence[Problem]) -> list[str]:
+        """Return hints that name the command-line options that would fix some of the problems."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)
@@ -137,7 +137,11 @@ class Importer:
         return hints
 
     async def _import_source(
-        self, database: Database | None, source: Source, result: ImportResult, progress: Progress
+        self,
+        database: Database | None,
+        source: PackageSource,
+        result: ImportResult,
+        progress: Progress,
     ) -> None:
         progress("reading")
         raw = source.read()
@@ -155,7 +159,7 @@ class Importer:
             database,
             package,
             progress=progress,
-            origin=_determine_body_origin(raw, package, self.base_url),
+            origin=_detect_body_origin(raw, package, self.base_url),
             guard=guard,
             dry_run=self.dry_run,
         )
@@ -163,9 +167,9 @@ class Importer:
         replaced = "replaced" if written.changed_count else "unchanged"
         result.status = "created" if written.is_created else replaced
 
-    def _parse(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
+    def _parse(self, source: PackageSource, raw: bytes) -> tuple[Package, list[Repair]]:
         if source.file_format == "case-json":
-            refuse_other_json(raw)
+            reject_non_package_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
         return read_framework(
             raw,
@@ -177,12 +181,13 @@ class Importer:
         )
 
 
-def _determine_body_origin(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
-    """Determine which values in a package were added by a response of this server.
+def _detect_body_origin(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
+    """Detect whether a package is a saved API response of this server, and what the server added.
 
-    These values are not stored when such a response is imported. The SDK profile returns URLs of
-    the server in place of the stored uris: URLs below the public URL or, for requests from the same
-    machine, below a loopback address. It also wraps packages in an object, which exports never do.
+    Values that the server added to a response are not stored when that response is imported. The
+    SDK profile wraps packages in an object, which exports never do, and replaces the stored uris
+    with URLs of the server: URLs below the public URL or, for requests from the same machine, below
+    a loopback address.
     """
     has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
     if not WRAPPED_PACKAGE.match(raw):
@@ -195,7 +200,10 @@ def _determine_body_origin(raw: bytes, package: Package, base_url: str | None) -
 
 
 def _find_loopback_url(uri: str) -> str | None:
-    """Return the loopback base URL in a uri that this server's SDK profile returned, or None."""
+    """Return the base URL of a ``uri`` of the SDK profile if it is a loopback URL, or None.
+
+    A server without a public URL returns such URLs to clients on the same machine.
+    """
     try:
         parts = urlsplit(uri)
         is_local = is_loopback(parts.hostname or "")
@@ -205,28 +213,27 @@ def _find_loopback_url(uri: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc}{path}" if is_local and prefix else None
 
 
-def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -> list[str]:
-    """Return a note if an earlier source in a dry run has the same document, else no note.
+def _explain_repeated_document(
+    result: ImportResult, earlier_results: Sequence[ImportResult]
+) -> str | None:
+    """Return a note for a dry run if an earlier source has the same document, or None.
 
     A dry run compares each source with the database, which does not contain the changes that the
     earlier source would make.
     """
-    if not result.document:
-        return []
-    same = [each.source for each in earlier if each.document == result.document]
-    if not same:
-        return []
-    note = (
+    same = [each.source for each in earlier_results if each.document == result.document]
+    if not result.document or not same:
+        return None
+    return (
         f"the dry run compares it with the database, not with {same[-1]}, which has the same "
         "document and would be imported before it"
     )
-    return [note]
 
 
-def require_writable_report(path: Path) -> None:
+def require_writable_path(path: Path) -> None:
     """Raise ``CommandError`` if no report can be written to a path.
 
-    It is called before anything is imported, so that the user notices a wrong path at once.
+    Call this before importing, so that the user notices a wrong path immediately.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise CommandError(f"cannot write the report to {path}: name a file in an existing folder")
@@ -236,7 +243,7 @@ def require_writable_report(path: Path) -> None:
         )
 
 
-def write_report(path: Path, results: Sequence[ImportResult]) -> None:
+def write_import_report(path: Path, results: Sequence[ImportResult]) -> None:
     """Write import results to a JSON file. Raises ``CommandError`` if writing fails."""
     report = [_to_dict(result) for result in results]
     try:

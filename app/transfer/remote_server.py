@@ -12,7 +12,7 @@ import httpx
 import orjson
 
 from ..net.download import DownloadError, Fetcher, FetchResult
-from .document_list import build_package_url, find_identifier, resolve_same_origin_url, unwrap
+from .document_list import build_package_url, get_identifier, resolve_same_origin_url, unwrap
 
 STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
 """Paths of the standard's CASE 1.1 binding, which has a service description at a known place."""
@@ -32,10 +32,10 @@ NO_ITEMS = "has a CFDocument but no CFItems, so it is not imported as an empty p
 ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
-class NotAPackage(DownloadError):
-    """Raised if a URL leads to something other than a package, for example to a document list.
+class NotAPackageError(DownloadError):
+    """Raised if a URL returns something other than a package, for example a list of documents.
 
-    ``package_url`` is the URL of the package that belongs to the response, or None if unknown.
+    ``package_url`` is the URL of the package to use instead, or None if unknown.
     """
 
     def __init__(self, message: str, package_url: str | None = None) -> None:
@@ -44,41 +44,41 @@ class NotAPackage(DownloadError):
 
 
 @dataclass(frozen=True)
-class CaseSource:
+class PackageFetcher:
     """Fetches packages from CASE servers, including their extensions if the server offers them."""
 
     fetcher: Fetcher
     _has_extensions: dict[str, bool] = field(default_factory=dict)
     """Whether a server supports the parameter ``extensions``, by base URL."""
 
-    def read_package(self, url: str) -> bytes:
-        """Fetch the package at a URL, which may also be the URL of a CFDocument.
+    def fetch(self, url: str) -> bytes:
+        """Fetch the package at a URL, or the package of the CFDocument at a URL.
 
         Raises ``DownloadError`` if the package cannot be fetched, or if the response is not a
         package.
         """
         try:
-            result = self.fetch_package(url)
-        except NotAPackage as error:
+            result = self.fetch_if_modified(url)
+        except NotAPackageError as error:
             if error.package_url is None:
                 raise
-            result = self.fetch_package(error.package_url, operator_url=url)
+            result = self.fetch_if_modified(error.package_url, operator_url=url)
         assert result, "only a conditional request can return None"
         return result.body
 
-    def fetch_package(
+    def fetch_if_modified(
         self,
         url: str,
         etag: str | None = None,
         last_modified: str | None = None,
         operator_url: str | None = None,
     ) -> FetchResult | None:
-        """Fetch a package, or return None if it has not changed since the last time.
+        """Fetch a package, or return None if the server says that it has not changed.
 
-        ``etag`` and ``last_modified`` are those of the last response; the server compares them.
-        ``operator_url`` is the URL that the user gave, if ``url`` comes from a list. Raises
-        ``NotAPackage`` if the response is not a package with CFItems, and ``DownloadError`` as
-        ``Fetcher.fetch_if_modified`` does.
+        ``etag`` and ``last_modified`` are those of the previous response. ``operator_url`` is the
+        URL that the user gave, if ``url`` was found in a list or response: the token is sent only
+        to its origin. Raises ``NotAPackageError`` if the response is not a package with CFItems,
+        and ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
         """
         request_url = self._add_extensions_parameter(url, operator_url or url)
         try:
@@ -86,7 +86,7 @@ class CaseSource:
                 request_url, etag, last_modified, operator_url or url
             )
         except DownloadError as error:
-            if error.status == httpx.codes.NOT_FOUND and (hint := _describe_base_url(url)):
+            if error.status == httpx.codes.NOT_FOUND and (hint := _advise_on_base_url(url)):
                 raise DownloadError(f"{error}; {hint}", error.status) from error
             raise
         if result:
@@ -94,7 +94,10 @@ class CaseSource:
         return result
 
     def _add_extensions_parameter(self, url: str, operator_url: str) -> str:
-        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it."""
+        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it.
+
+        The OpenAPI document is fetched with the token only from the origin of ``operator_url``.
+        """
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
         if not match or "extensions" in parse_qs(parts.query, keep_blank_values=True):
@@ -120,15 +123,15 @@ class CaseSource:
             return False  # no OpenAPI document of a case-server
 
 
-def _require_package(result: FetchResult, url: str) -> None:
-    """Raise ``NotAPackage`` unless a response is a package with CFItems.
+def _require_package(response: FetchResult, url: str) -> None:
+    """Raise ``NotAPackageError`` unless a response is a package with CFItems.
 
     Raises ``DownloadError`` if the JSON is truncated.
     """
-    body = result.body.removeprefix(BOM_UTF8).strip()
+    body = response.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
-        media_type = result.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
-        raise NotAPackage(
+        media_type = response.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
+        raise NotAPackageError(
             f"the response is {media_type}, not a CFPackage as JSON; {_suggest_url(url)}"
         )
     if not body.endswith((b"}", b"]")):
@@ -146,73 +149,76 @@ def _require_package(result: FetchResult, url: str) -> None:
         value = unwrap(value, name)
     if isinstance(value, dict) and value.get("CFItems") is not None:
         return
-    raise _make_not_a_package_error(value, url)
+    raise _make_error_for_json(value, url)
 
 
-def _make_not_a_package_error(value: Any, url: str) -> NotAPackage:
-    """Build an error that says what a response is instead of a package, and which URL to use."""
+def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
+    """Create an error that describes a response that is not a package and suggests another URL."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
-        return _make_list_error(value, url)
+        return _make_error_for_list(value, url)
     for name in ENTITIES:
         entity = value.get(name) if isinstance(value, dict) else None
         if name != "CFDocument" and isinstance(entity, dict):
-            return _make_entity_error(entity, name, url)
+            return _make_error_for_entity(entity, name, url)
     document = unwrap(value, "CFDocument")
     if isinstance(document, dict) and "CFDocument" not in document:
         if "CFPackageURI" in document or "creator" in document:
-            return _make_document_error(document, url)
+            return _make_error_for_document(document, url)
         if "CFDocumentURI" in document:
-            return _make_entity_error(document, "object of a framework", url)
+            return _make_error_for_entity(document, "object of a framework", url)
     if isinstance(value, dict) and "CFDocument" in value:
-        return NotAPackage(NO_ITEMS)
-    return NotAPackage(f"the response is JSON but not a CFPackage; {_suggest_url(url)}")
+        return NotAPackageError(NO_ITEMS)
+    return NotAPackageError(f"the response is JSON but not a CFPackage; {_suggest_url(url)}")
 
 
-def _make_list_error(value: Any, url: str) -> NotAPackage:
+def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
     entries = value if isinstance(value, list) else value["CFDocuments"]
     first = entries[0] if isinstance(entries, list) and entries else {}
-    identifier = find_identifier(first) or "ID"
-    return NotAPackage(
+    identifier = get_identifier(first) or "ID"
+    return NotAPackageError(
         "is a list of CFDocuments, not a package; mirror all of them with: "
         f"case-server sync {url}; or give the URL of one package: "
         f"{build_package_url(url, identifier)}"
     )
 
 
-def _make_document_error(document: dict[str, Any], url: str) -> NotAPackage:
-    """Build the error for a response that is a CFDocument instead of a package.
+def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
+    """Create the error for a response that is a CFDocument instead of a package.
 
-    It contains the URL of the document's package if that URL has the same origin.
+    Its ``package_url`` is the URL of the document's package if that URL has the same origin.
     """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
-    identifier = find_identifier(link) or find_identifier(document)
+    identifier = get_identifier(link) or get_identifier(document)
     local_url = (
         build_package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
     )
     package = resolve_same_origin_url(uri, url)
     if package is None and isinstance(uri, str) and uri.startswith(("http://", "https://")):
         alternative = f"; or of its copy on this server: {local_url}" if local_url else ""
-        return NotAPackage(
+        return NotAPackageError(
             "is one CFDocument, and its package is on another origin; give the URL of the "
             f"package: {uri}{alternative}"
         )
     package = package or local_url
     if package is None:
-        return NotAPackage(f"is one CFDocument, not a package; {_suggest_url(url)}")
+        return NotAPackageError(f"is one CFDocument, not a package; {_suggest_url(url)}")
     if package.rstrip("/") == url.partition("?")[0].rstrip("/"):
-        return NotAPackage(NO_ITEMS)
-    return NotAPackage(f"is one CFDocument; give the URL of its package: {package}", package)
+        return NotAPackageError(NO_ITEMS)
+    return NotAPackageError(f"is one CFDocument; give the URL of its package: {package}", package)
 
 
-def _make_entity_error(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
-    identifier = find_identifier(entity.get("CFDocumentURI"))
+def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAPackageError:
+    identifier = get_identifier(entity.get("CFDocumentURI"))
     package = build_package_url(url, identifier or "ID")
-    return NotAPackage(f"is one {name}, not a package; give the URL of its package: {package}")
+    return NotAPackageError(f"is one {name}, not a package; give the URL of its package: {package}")
 
 
-def _describe_base_url(url: str) -> str | None:
-    """Advise which URL to use if ``url`` is the base URL of an API or server; else return None."""
+def _advise_on_base_url(url: str) -> str | None:
+    """Return advice on which URL to use instead of the base URL of an API or server.
+
+    Returns None if ``url`` is not such a base URL.
+    """
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):
@@ -228,4 +234,4 @@ def _describe_base_url(url: str) -> str | None:
 
 
 def _suggest_url(url: str) -> str:
-    return _describe_base_url(url) or "give the URL of a package (…/CFPackages/ID)"
+    return _advise_on_base_url(url) or "give the URL of a package (…/CFPackages/ID)"

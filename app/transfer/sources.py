@@ -26,7 +26,7 @@ from ..formats.other_formats import describe_other_json
 from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
 from ..repair.sparse_packages import find_child_lists
-from .remote_server import CaseSource
+from .remote_server import PackageFetcher
 
 GIVE_PACKAGE = (
     "give a CFPackage: an object with CFDocument, CFItems and CFAssociations, as "
@@ -43,7 +43,7 @@ WHITESPACE = b" \t\r\n"
 URL_PREFIXES = ("http://", "https://")
 
 
-class Source(NamedTuple):
+class PackageSource(NamedTuple):
     """A file or URL to import: how to read it, its file format and its modification time."""
 
     name: str
@@ -60,43 +60,45 @@ def iter_sources(
     file_format: FileFormat | None = None,
     *,
     allow_dense: bool = False,
-) -> Iterator[Source]:
-    """Yield a source for each name: a file, a folder with files, a URL, or ``-`` for stdin.
+) -> Iterator[PackageSource]:
+    """Yield a ``PackageSource`` for each file, file in a folder, URL, or ``-`` for stdin.
 
-    ``file_format`` applies to all of them; by default, the extension of each name determines it.
-    ``allow_dense`` lifts the limit on the number of values in packages from URLs. Raises
+    ``file_format`` applies to all names; by default, the extension of each name determines it.
+    ``allow_dense`` lifts the limit on values per megabyte in packages from URLs. Raises
     ``CommandError`` for a folder that contains no file to read.
     """
-    case_source = CaseSource(fetcher)
+    package_fetcher = PackageFetcher(fetcher)
     for name in names:
         if name == "-":
-            yield Source(name, sys.stdin.buffer.read, file_format or "case-json", allow_dense=True)
+            yield PackageSource(
+                name, sys.stdin.buffer.read, file_format or "case-json", allow_dense=True
+            )
         elif name.startswith(URL_PREFIXES):
             url_form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
-            read = case_source.read_package if url_form == "case-json" else fetcher.fetch
-            yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
+            read = package_fetcher.fetch if url_form == "case-json" else fetcher.fetch
+            yield PackageSource(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
             for path in _list_files(Path(name)):
                 path_format = file_format or detect_file_format(path.name) or "case-json"
                 is_known = file_format or detect_file_format(path.name) or not path.suffix
-                read = partial(_read if is_known else _read_unknown_format, path)
-                yield Source(
+                read = partial(_read_file if is_known else _read_unknown_format, path)
+                yield PackageSource(
                     str(path), read, path_format, _modification_time(path), allow_dense=True
                 )
 
 
 def describe_error(error: Exception) -> str:
-    """Return an error's message; for a size limit, name the option that lifts the limit."""
+    """Return an error's message; for ``ContentTooLarge``, add the option that lifts the limit."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
 
 
-def refuse_other_json(raw: bytes) -> None:
-    """Raise ``CommandError`` if JSON is not a package; say what to import instead.
+def reject_non_package_json(raw: bytes) -> None:
+    """Raise ``CommandError`` if a file is JSON but not a package; say what to import instead.
 
-    Bytes that are not JSON, and JSON with a CFDocument, pass: the package reader reports their
-    errors.
+    Data that is not JSON, and JSON with a CFDocument, is accepted here, because the package reader
+    reports its errors.
     """
     if not raw.strip():
         raise CommandError(f"is empty; {GIVE_PACKAGE}")
@@ -115,21 +117,21 @@ def refuse_other_json(raw: bytes) -> None:
         raise CommandError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
         raise CommandError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
-    if (name := _guess_class(value)) and not find_child_lists(value):
+    if (name := _guess_entity_class(value)) and not find_child_lists(value):
         raise CommandError(f"is one {name} without its package; {GIVE_PACKAGE}")
 
 
 def _describe_list(members: list[Any]) -> str:
     first = members[0] if members else None
     is_package = isinstance(first, dict) and ("CFDocument" in first or "CFPackage" in first)
-    noun = "package" if is_package else _guess_class(first) or "value"
+    noun = "package" if is_package else _guess_entity_class(first) or "value"
     count = len(members)
     advice = " (give each of them in a file of its own)" if is_package and count > 1 else ""
     return f"is a list of {format_count(count, noun)}, not a package{advice}"
 
 
-def _guess_class(value: Any) -> str | None:
-    """Guess the class of a JSON object, such as ``CFItem``, from its fields, or return None."""
+def _guess_entity_class(value: Any) -> str | None:
+    """Guess the CASE class of a JSON object, such as CFItem, from its fields; None if unknown."""
     if not isinstance(value, dict):
         return None
     for name in ("CFItem", "CFAssociation"):
@@ -142,9 +144,9 @@ def _guess_class(value: Any) -> str | None:
 
 
 def require_existing_paths(names: Sequence[str]) -> None:
-    """Raise ``CommandError`` that names every given file or folder that does not exist.
+    """Raise a ``CommandError`` that lists every given file or folder that does not exist.
 
-    It is called first, so that a mistyped name does not start an embedded Postgres.
+    Call this first, so that a mistyped name does not start an embedded Postgres.
     """
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
     missing = [name for name in local if not Path(name).exists()]
@@ -176,10 +178,13 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Read a file with an unknown extension. Raises ``CommandError`` if it cannot be JSON."""
+    """Return the content of a file with an unknown extension.
+
+    Raises ``CommandError`` if it cannot be JSON.
+    """
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise CommandError(advice)
-    raw = _read(path)
+    raw = _read_file(path)
     refuse_other_spreadsheets(raw)
     if raw and not JSON_START.match(raw):
         *others, last = SUFFIXES
@@ -197,8 +202,11 @@ def _modification_time(path: Path) -> datetime | None:
         return None  # reported when the file is read
 
 
-def _read(path: Path) -> bytes:
-    """Read and decompress a file. Raises ``CommandError`` if it is unreadable or too large."""
+def _read_file(path: Path) -> bytes:
+    """Read a file, and decompress it if it is a .gz file.
+
+    Raises ``CommandError`` if the file is unreadable or larger than ``MAX_DOWNLOAD_MB``.
+    """
     try:
         if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
             raise CommandError(f"is larger than {MAX_DOWNLOAD_MB:,} MB; split it")

@@ -32,7 +32,7 @@ from ..net.download import DownloadError, Fetcher, FetchResult
 from ..repair.reader import repair_and_parse
 from .console import Progress
 from .document_list import DocumentList, is_list_url, read_document_list
-from .remote_server import CaseSource, NotAPackage
+from .remote_server import NotAPackageError, PackageFetcher
 from .sources import describe_error
 
 Changes = Counter[tuple[str, str]]
@@ -70,7 +70,7 @@ class SyncResult:
 
 @dataclass(frozen=True)
 class Syncer:
-    """Keeps local copies of frameworks equal to their sources, which are other CASE servers."""
+    """Keeps local copies of frameworks in sync with their sources, which are other CASE servers."""
 
     database: Database
     fetcher: Fetcher
@@ -83,9 +83,10 @@ class Syncer:
     """Whether to accept packages with more values than usual for their size."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync the package at a URL, or every package of the list of CFDocuments at a URL.
+        """Sync the package at a URL, or every package listed in the CFDocuments at a URL.
 
-        Yields one result per package, and one for the list itself if it has an error or notes.
+        Yields a result for each package, and one for the list itself if there is an error or a
+        message about it.
         """
         if is_list_url(url):
             async for result in self._sync_list(url):
@@ -94,17 +95,17 @@ class Syncer:
             yield await self._sync_package(url)
 
     @cached_property
-    def _source(self) -> CaseSource:
-        return CaseSource(self.fetcher)
+    def _package_fetcher(self) -> PackageFetcher:
+        return PackageFetcher(self.fetcher)
 
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync each package of a list, then delete the frameworks that their source no longer has.
+        """Sync each package of a list, then delete frameworks that have vanished from the source.
 
         If an error cuts the list short, the listed packages are synced and nothing is deleted.
         """
         documents = await self._run_in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
-        before = await mirrors.list_mirrors(self.database, url)
+        stored_mirrors = await mirrors.list_mirrors(self.database, url)
         results = []
         for package_urls in documents.package_urls.values():
             results.append(await self._sync_first_available(package_urls, url))
@@ -112,10 +113,10 @@ class Syncer:
         urls = {result.url for result in results}
         unlisted = [
             mirror
-            for mirror in before
+            for mirror in stored_mirrors
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
-        await self._delete_outdated_mirrors(before, results)
+        await self._delete_outdated_mirrors(stored_mirrors, results)
         if reason := self._get_reason_to_keep(documents, unlisted):
             yield SyncResult(url, reason=reason)
             return
@@ -134,14 +135,14 @@ class Syncer:
             if result.status != "failed":
                 result.notes.append("its list does not contain it, but its package still exists")
             yield result
-        if self._is_mass_deletion(gone, before):
-            yield SyncResult(url, reason=_describe_mass_deletion(gone, before))
+        if self._is_mass_deletion(gone, stored_mirrors):
+            yield SyncResult(url, reason=_describe_mass_deletion(gone, stored_mirrors))
             return
         for mirror in gone:
-            yield await self._drop_framework(mirror)
+            yield await self._drop_framework_if_unused(mirror)
 
     async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
-        """Sync one framework of a list from the first of its possible URLs that the server has."""
+        """Sync one framework of a list from the first candidate URL that exists on the server."""
         *others, last = package_urls
         for url in others:
             result = await self._sync_package(url, list_url)
@@ -150,10 +151,10 @@ class Syncer:
         return await self._sync_package(last, list_url)
 
     def _get_reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
-        """Return why no framework may be deleted although some are missing from the list, or None.
+        """Return why nothing may be deleted although the list is incomplete or empty.
 
-        If it returns None, the source of each missing framework is requested, and the framework is
-        deleted only if the source no longer has it.
+        ``unlisted`` are the stored mirrors that are missing from the list. Returns None if they may
+        be deleted once their own URLs return 404 or 410.
         """
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
@@ -165,27 +166,33 @@ class Syncer:
             return f"the list is empty{kept}; {ALLOW_FLAG} drops those whose packages are gone"
         return None
 
-    def _is_mass_deletion(self, gone: list[Mirror], before: list[Mirror]) -> bool:
-        is_much = len(gone) > 1 and 10 * len(gone) > len(before)
+    def _is_mass_deletion(self, gone: list[Mirror], stored_mirrors: list[Mirror]) -> bool:
+        is_much = len(gone) > 1 and 10 * len(gone) > len(stored_mirrors)
         return is_much and not self.allow_deletes
 
     async def _delete_outdated_mirrors(
-        self, before: list[Mirror], results: list[SyncResult]
+        self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete the sync state of URLs whose document has now been synced from another URL."""
+        """Delete the sync state of URLs whose document has now been synced from another URL.
+
+        ``stored_mirrors`` are from before the sync, ``results`` are the results of the sync.
+        """
         urls = {result.document: result.url for result in results if result.status != "failed"}
-        for mirror in before:
+        for mirror in stored_mirrors:
             current = urls.get(mirror.document_identifier)
             if current not in {None, mirror.url} and not self.dry_run:
                 await mirrors.stop_mirroring(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
-        """Sync the package at a URL, which may also be the URL of the package's document."""
+        """Sync the package at a URL, which may also be the URL of the package's document.
+
+        ``list_url`` is the list in which the URL was found, None if the user gave the URL itself.
+        """
         result, operator_url = SyncResult(url), list_url or url
         try:
             try:
                 await self._sync_locked(result, list_url, operator_url)
-            except NotAPackage as error:
+            except NotAPackageError as error:
                 if error.package_url is None:
                     raise
                 result.url = error.package_url
@@ -202,7 +209,7 @@ class Syncer:
     async def _sync_locked(
         self, result: SyncResult, list_url: str | None, operator_url: str
     ) -> None:
-        async with self._source_lock(result.url):
+        async with self._lock_source(result.url):
             mirror = await mirrors.find_mirror(self.database, result.url)
             self.progress("checking for changes")
             fetched = await self._fetch_if_modified(result.url, mirror, operator_url)
@@ -256,17 +263,19 @@ class Syncer:
     ) -> FetchResult | None:
         """Fetch a source package, or return None if it has not changed since the last sync.
 
-        Sends the stored ETag and Last-Modified only if the local copy is unchanged, too; otherwise
-        the whole package is fetched, so that the sync can overwrite local changes. ``mirror`` is
-        the state of the last sync, None if there was none; ``operator_url`` is the URL that the
-        user gave. Raises ``DownloadError`` if the source cannot be read.
+        Sends the stored ETag and Last-Modified only if the local copy has not changed either.
+        Otherwise the whole package is fetched, so that the sync can overwrite local changes.
+        ``mirror`` is the state of the last sync, or None. ``operator_url`` is the URL that the user
+        gave. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
         if mirror and mirror.is_local_copy_unchanged(
             await self._fetch_current_revision(mirror.document_identifier)
         ):
             validators = (mirror.etag, mirror.last_modified)
-        return await self._run_in_thread(self._source.fetch_package, url, *validators, operator_url)
+        return await self._run_in_thread(
+            self._package_fetcher.fetch_if_modified, url, *validators, operator_url
+        )
 
     async def _fetch_current_revision(self, document: str) -> Revision | None:
         try:
@@ -274,11 +283,11 @@ class Syncer:
         except NotFound:
             return None
 
-    async def _drop_framework(self, mirror: Mirror) -> SyncResult:
+    async def _drop_framework_if_unused(self, mirror: Mirror) -> SyncResult:
         """Delete the framework that was synced from a URL, unless another URL still provides it."""
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
-            async with self._source_lock(mirror.url):
+            async with self._lock_source(mirror.url):
                 document = mirror.document_identifier
                 urls = await mirrors.list_source_urls(self.database, document)
                 if others := [url for url in urls if url != mirror.url]:
@@ -302,7 +311,7 @@ class Syncer:
         result.counts = ChangeCounts(0, 0, 0, result.changes.total())
 
     async def _run_in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Run a blocking download in a thread; stop the fetcher if the task is cancelled."""
+        """Run a blocking download in a thread; cancel its retries if the task is cancelled."""
         try:
             return await asyncio.to_thread(work, *arguments)
         except asyncio.CancelledError:
@@ -310,7 +319,7 @@ class Syncer:
             raise
 
     @asynccontextmanager
-    async def _source_lock(self, url: str) -> AsyncIterator[None]:
+    async def _lock_source(self, url: str) -> AsyncIterator[None]:
         """Hold a lock that prevents other processes from syncing the same URL at the same time."""
         async with (
             self.database.connection() as connection,
@@ -319,12 +328,12 @@ class Syncer:
             yield
 
 
-def _describe_mass_deletion(gone: list[Mirror], before: list[Mirror]) -> str:
+def _describe_mass_deletion(gone: list[Mirror], stored_mirrors: list[Mirror]) -> str:
     names = [mirror.document_identifier for mirror in gone[:MAX_LISTED_DOCUMENTS]]
     more = f" and {len(gone) - len(names):,} more" if len(gone) > len(names) else ""
     return (
-        f"{len(gone):,} of the {len(before):,} frameworks mirrored from this list are gone at "
-        f"once: {', '.join(names)}{more}; nothing is dropped; {ALLOW_FLAG} drops them"
+        f"{len(gone):,} of the {len(stored_mirrors):,} frameworks mirrored from this list are gone "
+        f"at once: {', '.join(names)}{more}; nothing is dropped; {ALLOW_FLAG} drops them"
     )
 
 
@@ -341,7 +350,7 @@ def format_changes(changes: Changes) -> Iterator[str]:
 
 
 def parse_url_lines(lines: Sequence[str]) -> list[str]:
-    """Return the URLs in the lines of a file, one per line, without empty lines and comments.
+    """Return the URLs in the lines of a file, one per line, skipping blank lines and comments.
 
     ``#`` starts a comment at the beginning of a line or after a space.
     """

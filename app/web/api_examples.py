@@ -14,10 +14,10 @@ from ..api.profiles import PROFILES, Profile
 from ..case.resources import ResourceType
 from ..db.read import entities
 from ..exceptions import BadRequest
-from .attributes import Attributes, parse_attributes
+from .attributes import EntityAttributes, parse_attributes
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
-"""Attributes of the client of TimeBack's SDK."""
+"""EntityAttributes of the client of TimeBack's SDK."""
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,19 @@ class ApiExample:
     profiles: tuple[Profile, ...]
     url: str
     json: str
-    attributes: Attributes
+    attributes: EntityAttributes
     """The attributes as they are stored."""
     curl: str
     python: str
 
 
 def list_document_json_links(document: str) -> list[tuple[str, str]]:
-    """Return links to the pages that show a document as JSON, one for each API profile.
-
-    Each is (title of the profile, path).
-    """
+    """Return a (profile title, path) link to a document's JSON page for each API profile."""
     return _list_json_links(f"/documents/{quote(document, safe='')}/json")
 
 
 def list_item_json_links(document: str, item: str) -> list[tuple[str, str]]:
-    """Return links to the pages that show an item as JSON, one for each API profile.
-
-    Each is (title of the profile, path).
-    """
+    """Return a (profile title, path) link to an item's JSON page for each API profile."""
     return _list_json_links(
         f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json"
     )
@@ -59,9 +53,9 @@ def _list_json_links(path: str) -> list[tuple[str, str]]:
 async def build_example(
     request: Request, resource: ResourceType, identifier: str, profile_name: str
 ) -> ApiExample:
-    """Build the JSON of an entity in an API profile, and example requests that return it.
+    """Return an entity's JSON in an API profile together with example requests for it.
 
-    Without ``profile_name``, uses the first profile. Raises ``NotFound`` for an unknown entity,
+    If ``profile_name`` is empty, uses the first profile. Raises ``NotFound`` for an unknown entity,
     ``BadRequest`` for an unknown profile.
     """
     profiles = {profile.name: profile for profile in PROFILES}

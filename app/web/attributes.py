@@ -12,20 +12,20 @@ from ..db.read import entities
 from .relations import describe_relation
 
 
-class Attributes(dict[str, Any]):
-    """The attributes of a stored entity, for templates: a missing attribute is None."""
+class EntityAttributes(dict[str, Any]):
+    """A dict of a stored entity's CASE attributes that returns None for missing ones."""
 
     def __missing__(self, _: str) -> None:
         return None
 
 
-def parse_attributes(raw: str) -> Attributes:
-    """Parse the JSON of an entity, as the database stores it, into a dict of its attributes."""
-    return Attributes(orjson.loads(raw))
+def parse_attributes(raw: str) -> EntityAttributes:
+    """Parse the stored JSON of an entity into a dict of its CASE attributes."""
+    return EntityAttributes(orjson.loads(raw))
 
 
-async def fetch_document(database: Database, identifier: str) -> Attributes:
-    """Fetch the attributes of a document from the database.
+async def fetch_document(database: Database, identifier: str) -> EntityAttributes:
+    """Fetch a document from the database as a dict of its CASE attributes.
 
     Raises ``NotFound`` if the document is unknown or deleted.
     """
@@ -33,7 +33,7 @@ async def fetch_document(database: Database, identifier: str) -> Attributes:
     return parse_attributes(body)
 
 
-def summarize_entity(attributes: Attributes) -> str:
+def summarize_entity(attributes: EntityAttributes) -> str:
     """Return one line that names an entity: an item's statement, or a document's title.
 
     For an association, it is a phrase: "A is a child of B".

@@ -38,9 +38,9 @@ class LoginRequired(Exception):
 def allows_anonymous(request: Request) -> bool:
     """Return whether a request may use the web UI without a sign-in.
 
-    That is so for requests from this machine while the client has its default secret. The Host
-    header field must name a loopback address, too: with DNS rebinding, a foreign web page can make
-    its own host name resolve to this machine, but cannot change the Host field.
+    This applies to requests from this machine while the client has its default secret. The Host
+    header must contain a loopback address as well, because of DNS rebinding: another site can make
+    its own host name resolve to this machine, but cannot change the Host header.
     """
     settings = get_state(request).settings
     secret = settings.client_secret.get_secret_value()
@@ -57,7 +57,7 @@ def _hostname(netloc: str) -> str:
         return ""
 
 
-async def get_caller(request: Request) -> Caller | None:
+async def get_signed_in_client(request: Request) -> Caller | None:
     """Return the client that is signed in to the web UI, or None if a sign-in is required."""
     if allows_anonymous(request):
         return Caller(get_state(request).settings.client_id, frozenset(Scope))
@@ -71,11 +71,12 @@ async def get_caller(request: Request) -> Caller | None:
 
 
 async def require_scope(request: Request, scope: Scope) -> Caller:
-    """Return the client that is signed in to the web UI, if it has a scope.
+    """Return the client that is signed in to the web UI, if it has the given scope.
 
-    Raises ``LoginRequired`` without a session, ``Forbidden`` without the scope.
+    Raises ``LoginRequired`` if there is no valid session, and ``Forbidden`` if the client lacks the
+    scope.
     """
-    caller = await get_caller(request)
+    caller = await get_signed_in_client(request)
     if caller is None:
         raise LoginRequired
     if scope not in caller.scopes:
@@ -83,18 +84,19 @@ async def require_scope(request: Request, scope: Scope) -> Caller:
     return caller
 
 
-async def require_reader(request: Request) -> Caller:
-    """Return the signed-in client; require the scope to read (a FastAPI dependency).
+async def require_read_scope(request: Request) -> Caller:
+    """Return the signed-in client if it has the read scope (a FastAPI dependency).
 
-    Raises ``LoginRequired`` without a session, ``Forbidden`` without the scope.
+    Raises ``LoginRequired`` or ``Forbidden``, as ``require_scope`` does.
     """
     return await require_scope(request, Scope.READONLY)
 
 
-async def require_writer(request: Request) -> Caller:
-    """Return the signed-in client; require the scope to write (a FastAPI dependency).
+async def require_write_scope(request: Request) -> Caller:
+    """Return the signed-in client if it has the write scope (a FastAPI dependency).
 
-    Raises ``MethodNotAllowed`` for a POST while the database is a read-only standby.
+    Raises ``LoginRequired`` or ``Forbidden``, as ``require_scope`` does, and ``MethodNotAllowed``
+    for a POST while the database is a read-only standby.
     """
     caller = await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
@@ -103,14 +105,14 @@ async def require_writer(request: Request) -> Caller:
 
 
 def has_write_scope(caller: Caller | None) -> bool:
-    """Return whether a client may write; pages then show a link to the upload."""
+    """Return whether a signed-in client has the write scope; False without a client."""
     return caller is not None and Scope.CREATEPUT in caller.scopes
 
 
 def get_sign_in_path(request: Request) -> str:
-    """Return the path of the sign-in page.
+    """Return the path of the sign-in page, with the requested page as its ``next`` parameter.
 
-    Its ``next`` parameter is the requested page, to which the user returns after the sign-in.
+    The user returns to that page after signing in.
     """
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     params = {"next": path} if request.method == "GET" and path != "/" else {}
@@ -118,9 +120,9 @@ def get_sign_in_path(request: Request) -> str:
 
 
 def get_path_prefix(request: Request) -> str:
-    """Return the path part of the server's base URL, with which the paths of all pages begin.
+    """Return the path part of the server's base URL, which prefixes all page paths.
 
-    It is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
+    It contains the path of ``CASE_SERVER_PUBLIC_URL`` and, in test mode, that of the namespace.
     """
     return urlsplit(get_state(request).settings.base_url).path
 
@@ -128,15 +130,15 @@ def get_path_prefix(request: Request) -> str:
 def redirect_to_page(request: Request, path: str) -> Response:
     """Redirect the browser to a page of this server with status 303 (See Other).
 
-    ``path`` is without the path prefix of the server.
+    ``path`` excludes the path prefix of the server.
     """
     return RedirectResponse(get_path_prefix(request) + path, 303)
 
 
 def sanitize_next_url(next_url: str) -> str:
-    """Return the page to open after the sign-in; ``/`` if it could be on another server.
+    """Return the URL to open after signing in; ``/`` if ``next_url`` could be on another server.
 
-    ``next_url`` comes from the query, so anybody may have chosen it (open redirect).
+    ``next_url`` comes from the query and is untrusted; this prevents open redirects.
     """
     # Browsers treat a backslash as a slash, and two slashes start another host.
     is_local = next_url.startswith("/") and not next_url.startswith(("//", "/\\"))
@@ -178,7 +180,7 @@ async def revoke_session(request: Request) -> None:
         app_state.verifier.revoke(identity[0])
 
 
-def end_session(request: Request, response: Response) -> None:
+def delete_session_cookie(request: Request, response: Response) -> None:
     """Delete the session cookie in the browser; the access token in it stays valid."""
     response.delete_cookie(
         get_session_cookie_name(request),
@@ -191,8 +193,8 @@ def end_session(request: Request, response: Response) -> None:
 def require_same_origin(request: Request) -> None:
     """Raise ``Forbidden`` unless a browser sent a form from a page of this server (CSRF).
 
-    Browsers send Origin with every POST, and Sec-Fetch-Site to HTTPS and loopback addresses. A
-    request without both is refused, too.
+    Browsers send Origin with every POST, and Sec-Fetch-Site to HTTPS and loopback URLs. A request
+    with neither header is also refused.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     base_url = get_state(request).settings.base_url

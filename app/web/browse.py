@@ -29,14 +29,14 @@ MAX_SHOWN_CHILDREN = 200
 MAX_TITLE_CHARS = 60
 
 
-def create_browse_routes() -> APIRouter:
+def create_browse_router() -> APIRouter:
     """Return a router with the pages that list, show and search frameworks."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
     item = "/documents/{document}/items/{item}"
     router.add_api_route("/", list_frameworks)
     router.add_api_route("/search", search_items)
     router.add_api_route("/documents/{document}", show_document)
-    router.add_api_route("/documents/{document}/children/{node}", show_children)
+    router.add_api_route("/documents/{document}/children/{node}", render_children)
     router.add_api_route("/documents/{document}/json", show_document_json)
     router.add_api_route(item, show_item)
     router.add_api_route(f"{item}/json", show_item_json)
@@ -44,7 +44,7 @@ def create_browse_routes() -> APIRouter:
 
 
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
-    """Show a list of frameworks, or those whose title, creator or publisher contains ``q``."""
+    """List frameworks; if ``q`` is given, those whose title, creator or publisher contains it."""
     rows = await frameworks.list_frameworks(
         get_state(request).database, q.strip(), PAGE_SIZE, offset
     )
@@ -87,7 +87,10 @@ async def search_items(
 
 
 async def show_document(request: Request, document: str, offset: Offset = 0) -> Response:
-    """Show the page of a framework: its tree of items and the attributes of its document."""
+    """Show a framework: its tree of items and the attributes of its document.
+
+    ``offset`` is the number of top-level items to skip.
+    """
     database = get_state(request).database
     attributes = await fetch_document(database, document)
     return await render_page(
@@ -103,9 +106,9 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
 
 
 async def show_item(request: Request, document: str, item: str, listed: str = "") -> Response:
-    """Show the page of an item next to the framework's tree, which is expanded down to it.
+    """Show an item next to the framework's tree, which is expanded down to the item.
 
-    ``listed=all`` lists all associations, however many there are.
+    ``listed=all`` lists all associations of the item instead of the first 300.
     """
     database = get_state(request).database
     framework = await fetch_document(database, document)
@@ -139,10 +142,13 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     )
 
 
-async def show_children(
+async def render_children(
     request: Request, document: str, node: str, offset: Offset = 0, level: int = 1
 ) -> Response:
-    """Return the children of a tree node as HTML, which a script inserts into the page's tree."""
+    """Render the children of a tree node as HTML, which a script inserts into the page's tree.
+
+    ``offset`` is the number of children to skip, and ``level`` their depth in the tree, from 1.
+    """
     database = get_state(request).database
     attributes = await fetch_document(database, document)
     children = await fetch_children(database, document, node, level, offset)
@@ -157,7 +163,7 @@ async def show_children(
 
 
 async def show_document_json(request: Request, document: str, profile: str = "") -> Response:
-    """Show the JSON of a document in an API profile, with example requests."""
+    """Show a document as the given API profile returns it in JSON, with example requests."""
     example = await api_examples.build_example(request, DOCUMENTS, document, profile)
     title = example.attributes["title"]
     back = {"title": title, "segments": ("documents", document)}
@@ -167,7 +173,7 @@ async def show_document_json(request: Request, document: str, profile: str = "")
 
 
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """Show the JSON of an item in an API profile, with example requests."""
+    """Show an item as the given API profile returns it in JSON, with example requests."""
     await fetch_document(get_state(request).database, document)
     example = await api_examples.build_example(request, ITEMS, item, profile)
     attributes = example.attributes
@@ -180,7 +186,7 @@ async def show_item_json(request: Request, document: str, item: str, profile: st
 
 @dataclass
 class TreeNode:
-    """An item in the tree of a framework as shown, with its position and number of children."""
+    """An item in the displayed tree of a framework, with its position and number of children."""
 
     identifier: str
     code: str | None
@@ -197,7 +203,10 @@ class TreeNode:
 
 @dataclass
 class TreeLevel:
-    """One level of the tree of a framework as shown: the children of one item or the document."""
+    """The displayed children of one item, or of the document, in the tree of a framework.
+
+    ``parent`` is the identifier of that item or document.
+    """
 
     parent: str
     nodes: list[TreeNode] = field(default_factory=list)
@@ -207,25 +216,25 @@ class TreeLevel:
 
 
 async def fetch_tree(
-    database: Database, document: str, path: Sequence[str], offset: int = 0
+    database: Database, document: str, expanded: Sequence[str], offset: int = 0
 ) -> TreeLevel:
     """Fetch the tree of a framework from the database: its top level and one expanded branch.
 
-    ``path`` has the identifiers of the items to expand: an item and its ancestors, from the top.
-    ``offset`` is the number of items at the top to skip.
+    ``expanded`` has the identifiers of the items to expand, from the top: the ancestors of an item
+    and the item itself. ``offset`` is the number of top-level items to skip.
     """
     # Concurrently, because in a large framework the top level takes longest.
     roots, descendants = await asyncio.gather(
-        tree.fetch_roots(database, document, path, MAX_SHOWN_CHILDREN, offset),
-        tree.fetch_children(database, document, path, path, MAX_SHOWN_CHILDREN),
+        tree.fetch_roots(database, document, expanded, MAX_SHOWN_CHILDREN, offset),
+        tree.fetch_children(database, document, expanded, expanded, MAX_SHOWN_CHILDREN),
     )
-    return _build_level(document, [*roots, *descendants], 1, offset, set(path))
+    return _build_level(document, [*roots, *descendants], 1, offset, set(expanded))
 
 
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
 ) -> TreeLevel:
-    """Fetch up to 200 children of an item or document for the tree, after the first ``offset``.
+    """Fetch up to 200 children of an item or document, skipping the first ``offset`` children.
 
     ``level`` is their depth in the tree, from 1.
     """

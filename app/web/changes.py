@@ -14,7 +14,7 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import Attributes, fetch_document, parse_attributes, summarize_entity
+from .attributes import EntityAttributes, fetch_document, parse_attributes, summarize_entity
 from .pages import Offset, PageRoute, create_csv_response, render_page
 
 PAGE_SIZE = 100
@@ -37,13 +37,13 @@ MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ChangedEntityRow:
-    """A row on the page of a framework's changes: an entity that was added, changed or deleted."""
+    """A row on a framework's changes page: an entity that was added, changed or deleted."""
 
     kind: str
     identifier: str
     code: str
     summary: str
-    """Its present or last statement or title; empty if that is no longer stored."""
+    """Its current or last statement or title; empty if that is no longer stored."""
     changed_at: datetime
     exists: bool
     """Whether it exists now."""
@@ -51,9 +51,9 @@ class ChangedEntityRow:
     """Identifier of the item on whose page it is shown, if any."""
 
 
-def create_change_routes() -> APIRouter:
+def create_changes_router() -> APIRouter:
     """Return a router with the page that lists a framework's changes, and its CSV download."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
     router.add_api_route("/documents/{document}/changes", show_changes)
     router.add_api_route("/documents/{document}/changes.csv", download_changes_csv)
     return router
@@ -67,7 +67,10 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     part: str = "",
     offset: Offset = 0,
 ) -> Response:
-    """Show the changes of a framework in a period, by default those of its latest write."""
+    """Show the changes to a framework in a period, by default those of its latest write.
+
+    ``part`` selects the added, changed or deleted entities.
+    """
     database = get_state(request).database
     attributes = await fetch_document(database, document)
     writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
@@ -106,7 +109,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
 async def download_changes_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:
-    """Return all changes of a framework in a period as a CSV file."""
+    """Return all changes to a framework in a period as a CSV file."""
     database = get_state(request).database
     await fetch_document(database, document)
     period = _parse_period(document, since, until)
@@ -131,7 +134,7 @@ def _iter_csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iter
 
 
 def _build_row(row: Any) -> ChangedEntityRow:
-    attributes = parse_attributes(row["body"]) if row["body"] else Attributes()
+    attributes = parse_attributes(row["body"]) if row["body"] else EntityAttributes()
     kind = row["kind"]
     item = row["identifier"] if kind == ITEMS.name else None
     if kind == ASSOCIATIONS.name and attributes:

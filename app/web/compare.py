@@ -33,9 +33,9 @@ CSV_HEADER = (
 CsvRow = tuple[str | None, ...]
 
 
-def create_compare_routes() -> APIRouter:
+def create_compare_router() -> APIRouter:
     """Return a router with the page that compares two frameworks, and its CSV download."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_reader)])
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
     router.add_api_route("/compare", show_comparison)
     router.add_api_route("/compare.csv", download_comparison_csv)
     return router
@@ -44,7 +44,10 @@ def create_compare_routes() -> APIRouter:
 async def show_comparison(
     request: Request, left: str = "", right: str = "", part: str = "related", offset: Offset = 0
 ) -> Response:
-    """Show a form to choose two frameworks and, once they are chosen, their comparison."""
+    """Show a form to choose two frameworks and, once they are chosen, their comparison.
+
+    ``part`` is the list to which ``offset`` applies: related items, or those only left or right.
+    """
     database = get_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
     documents = [parse_attributes(row["body"]) for row in rows]

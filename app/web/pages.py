@@ -77,12 +77,12 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Build the path of a page from segments, percent-encoded and with the server's prefix."""
+    """Build the path of a page from unencoded segments, with the server's path prefix."""
     return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
 def _format_query(**params: object) -> str:
-    """Build the query string of a link to a page, without parameters that are empty or zero."""
+    """Build the query string of a link, omitting parameters that are empty or zero."""
     params = {name: value for name, value in params.items() if value not in (None, "", 0)}
     return f"?{urlencode(params)}" if params else ""
 
@@ -112,7 +112,7 @@ def _get_environment() -> Environment:
         "rich": text.render_markdown,
         "line": text.render_markdown_line,
         "plain": text.to_plain_text,
-        "day": text.format_day,
+        "day": text.format_date,
         "timestamp": text.format_timestamp,
     }
     return environment
@@ -141,7 +141,7 @@ async def render_page(
 
     A script that requests a fragment gets the template without the layout around it.
     """
-    caller = await auth.get_caller(request)
+    caller = await auth.get_signed_in_client(request)
     PATH_PREFIX.set(auth.get_path_prefix(request))
     html = _get_template(template).render(
         title=title,
@@ -156,7 +156,7 @@ async def render_page(
 
 
 def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
-    """Create a response that downloads rows as a CSV file; the first row is the header."""
+    """Create a response that serves rows as a CSV download; the first row is the header."""
     file = io.BytesIO()
     write_csv(file, rows)
     return Response(
@@ -167,7 +167,7 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
 
 
 def is_fragment_request(request: Request) -> bool:
-    """Return whether a script requests only a part of a page, to insert it into the page."""
+    """Return whether a script requests only part of a page."""
     return FRAGMENT_HEADER in request.headers
 
 

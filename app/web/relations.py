@@ -26,7 +26,7 @@ MAX_LISTED_ASSOCIATIONS = 300
 
 @dataclass(frozen=True)
 class RelatedNode:
-    """The entity to which an association links an item, as the item's page shows it."""
+    """The entity at the other end of an item's association, with the values shown on the page."""
 
     title: str
     identifier: str
@@ -41,7 +41,7 @@ class RelatedNode:
 
 @dataclass(frozen=True)
 class Relation:
-    """One kind of relation of an item, such as "is a child of", and all entities it leads to."""
+    """A relation of an item, such as "is a child of", with the entities it points to."""
 
     phrase: str
     nodes: list[RelatedNode]
@@ -50,7 +50,7 @@ class Relation:
 def describe_relation(association_type: str, *, from_origin: bool) -> str:
     """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
 
-    With ``from_origin`` false, it is the phrase for the inverse direction: "is the parent of".
+    If ``from_origin`` is false, return the phrase for the inverse direction: "is the parent of".
     """
     forward, inverse = PHRASES.get(
         association_type, (association_type, f"is the other end of {association_type} from")
@@ -61,9 +61,9 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 def collect_related_identifiers(
     identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers of the entities to which associations link an item.
+    """Return the identifiers of the entities linked to an item by its associations.
 
-    ``identifier`` is that of the item, which is one end of each association.
+    ``identifier`` is the identifier of the item.
     """
     return {
         association[end]["identifier"]
@@ -75,10 +75,10 @@ def collect_related_identifiers(
 def group_relations(
     identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> list[Relation]:
-    """Group the associations of an item by their phrases, in the order of ``PHRASES``.
+    """Group the associations of an item by relation, such as "is a child of".
 
-    ``identifier`` is that of the item. ``locations`` has the framework of each related entity, as
-    ``entities.fetch_node_details`` returns it, for links to its page.
+    ``identifier`` is the identifier of the item. ``locations`` maps each related entity to its
+    framework, as ``entities.fetch_node_details`` returns it, for links to the entity's page.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

@@ -9,29 +9,26 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from .browse import create_browse_routes
-from .changes import create_change_routes
-from .compare import create_compare_routes
+from .browse import create_browse_router
+from .changes import create_changes_router
+from .compare import create_compare_router
 from .pages import STATIC_DIR, add_not_found_page, load_templates
-from .sign_in import create_sign_in_routes
-from .upload import create_upload_routes
+from .sign_in import create_sign_in_router
+from .upload import create_upload_router
 
 __all__ = ["add_not_found_page", "add_web_ui", "load_templates"]
 
 
 class CachedStaticFiles(StaticFiles):
-    """Serves static files; browsers may cache one for a year if its URL has a content digest."""
+    """Serves static files; browsers may cache a file for a year if its URL has a digest."""
 
     def get_path(self, scope: Scope) -> str:
-        """Return the path of the requested file relative to the directory of static files.
-
-        Starlette expects ``path`` to start with ``root_path``, the prefix of a namespace. Here it
-        does not.
-        """
+        """Return the path of the requested file relative to the directory of static files."""
+        # Starlette would expect it to start with root_path, the prefix of a test-mode namespace.
         return os.path.normpath(str(scope["path"]).removeprefix("/static/"))
 
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, *args: Any) -> Response:
-        """Return a static file, cacheable for a year if its URL has a digest of the content."""
+        """Return a static file, cacheable for a year if its URL contains a content digest."""
         response = super().file_response(full_path, stat_result, scope, *args)
         has_digest = scope["query_string"].startswith(b"v=")
         cache_control = "public, max-age=31536000, immutable" if has_digest else "no-cache"
@@ -44,11 +41,11 @@ def add_web_ui(app: FastAPI) -> None:
     """Add the pages of the web UI and its static files to the application."""
     pages = APIRouter(include_in_schema=False)
     for routes in (
-        create_browse_routes,
-        create_change_routes,
-        create_compare_routes,
-        create_upload_routes,
-        create_sign_in_routes,
+        create_browse_router,
+        create_changes_router,
+        create_compare_router,
+        create_upload_router,
+        create_sign_in_router,
     ):
         pages.include_router(routes())
     app.include_router(pages)

@@ -14,8 +14,8 @@ from . import auth
 from .pages import PageRoute, render_page
 
 
-def create_sign_in_routes() -> APIRouter:
-    """Return a router with the sign-in page, the form it sends, and the sign-out."""
+def create_sign_in_router() -> APIRouter:
+    """Return a router with the sign-in page, the handler of its form, and the sign-out."""
     router = APIRouter(route_class=PageRoute)
     router.add_api_route("/sign-in", show_sign_in)
     router.add_api_route("/sign-in", sign_in, methods=["POST"])
@@ -25,7 +25,7 @@ def create_sign_in_routes() -> APIRouter:
 
 async def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
     """Show the sign-in form, or redirect to the requested page if no sign-in is required."""
-    if await auth.get_caller(request):
+    if await auth.get_signed_in_client(request):
         return auth.redirect_to_page(request, auth.sanitize_next_url(next))
     return await _render_form(request, next)
 
@@ -52,7 +52,7 @@ class SignInForm(BaseModel):
 
 
 async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
-    """Start a session for the submitted credentials, or show the form with what is wrong."""
+    """Start a session for the submitted credentials, or redisplay the form with an error."""
     auth.require_same_origin(request)
     try:
         token, lifetime = await _get_token(request, form)
@@ -67,9 +67,10 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
 
 
 async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
-    """Return an access token for the submitted form and its lifetime in seconds, or None.
+    """Return an access token for the submitted form, and the token's lifetime in seconds.
 
-    Raises ``Unauthorized`` for wrong credentials, ``TooManyAttempts`` after too many failures.
+    The lifetime is None for a token of another issuer. Raises ``Unauthorized`` for wrong
+    credentials, ``TooManyAttempts`` after too many failures.
     """
     app_state = get_state(request)
     if app_state.issuer is None:
@@ -91,5 +92,5 @@ async def sign_out(request: Request) -> Response:
     auth.require_same_origin(request)
     await auth.revoke_session(request)
     response = auth.redirect_to_page(request, "/sign-in")
-    auth.end_session(request, response)
+    auth.delete_session_cookie(request, response)
     return response

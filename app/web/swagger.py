@@ -25,10 +25,10 @@ CSP = "Content-Security-Policy"
 POLICY = HEADERS[CSP].replace("img-src 'self'", "img-src 'self' data:")
 
 
-def create_swagger_routes(*, web: bool) -> APIRouter:
+def create_swagger_router(*, web: bool) -> APIRouter:
     """Return a router with Swagger UI, the interactive API documentation, at ``/docs``.
 
-    With ``web``, it has the layout of the web UI, which links to the other pages.
+    If ``web`` is true, the page has the layout of the web UI, with links to its other pages.
     """
     router = APIRouter(include_in_schema=False)
     layout = "layout.html" if web else "bare.html"

@@ -58,7 +58,7 @@ BRACKETED_FORMULA = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 """A formula in LaTeX brackets instead of dollar signs."""
 
 
-def format_day(timestamp: str | None) -> str:
+def format_date(timestamp: str | None) -> str:
     """Format a stored timestamp as a date, such as ``15 January 2026``."""
     if not timestamp:
         return ""
@@ -93,7 +93,7 @@ def render_markdown(statement: str | None) -> Markup:
 def render_markdown_line(statement: str | None) -> Markup:
     """Render the Markdown in a statement as one line of safe HTML, for lists and the tree.
 
-    Links are left out, and the line is cut after 320 characters.
+    Links are removed, and the line is truncated to 320 characters.
     """
     line = " ".join((statement or "").split())
     if len(line) > MAX_LINE_CHARS:
@@ -110,7 +110,7 @@ def _replace_brackets_by_dollars(match: re.Match[str]) -> str:
 
 
 def _has_balanced_tags(statement: str) -> bool:
-    """Return whether every tag is closed; an open one would affect the rest of the page."""
+    """Return whether every HTML tag is closed; an open one would affect the rest of the page."""
     open_tags: list[str] = []
     for closing, name in TAG.findall(statement):
         if closing and (not open_tags or open_tags.pop() != name):
@@ -121,7 +121,10 @@ def _has_balanced_tags(statement: str) -> bool:
 
 
 def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
-    """Keep an inline formatting tag such as ``<b>`` unchanged (a rule of markdown-it)."""
+    """Keep an inline formatting tag such as ``<b>`` unchanged (an inline rule of markdown-it).
+
+    If ``silent`` is true, only skip the tag. Returns False if there is no tag at this position.
+    """
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):
         return False
@@ -134,7 +137,7 @@ def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markd
 def render_formula(latex: str, *, block: bool = False) -> str:
     """Convert a LaTeX formula to MathML; return its source as HTML code if that fails.
 
-    ``block`` displays it on a line of its own.
+    If ``block`` is true, it is rendered as display math.
     """
     source = latex.strip()
     if len(source) <= MAX_FORMULA_CHARS:
@@ -148,9 +151,9 @@ def render_formula(latex: str, *, block: bool = False) -> str:
 
 
 def _sanitize_mathml(root: Element) -> None:
-    """Remove unsafe attributes from a formula; raise ``ValueError`` for unsafe elements.
+    """Remove unknown attributes from a MathML formula.
 
-    Only known elements and attributes are safe. Raises ``ValueError`` for incomplete elements, too.
+    Raises ``ValueError`` for an unknown element, and for one with too few or too many children.
     """
     for element in root.iter():
         element.text = unescape(element.text) if element.text else None
@@ -184,7 +187,7 @@ def _create_markdown_renderer(*rules: str, blocks: bool) -> MarkdownIt:
 def _render_link(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
 ) -> str:
-    """Render a link that sends no referrer and gives the linked page no access to this one."""
+    """Render a link with rel="noopener noreferrer nofollow"."""
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     return renderer.renderToken(tokens, index, options, env)
 

@@ -30,7 +30,7 @@ from ..repair.reader import repair_and_parse
 from ..repair.repair_log import Repair
 from ..state import AppState
 from . import auth
-from .attributes import Attributes, parse_attributes, summarize_entity
+from .attributes import EntityAttributes, parse_attributes, summarize_entity
 from .pages import PageRoute, render_page
 
 MAX_LISTED_PROBLEMS = 200
@@ -45,23 +45,20 @@ KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "as
 
 @dataclass(frozen=True)
 class EntityChange:
-    """An entity that storing the uploaded file would add, change or delete, for the report."""
+    """An entity that storing the uploaded file would add, change or delete."""
 
     kind: str
     code: str
     summary: str
     previous_summary: str = ""
-    """Its present statement or title, if that would change."""
+    """Its current statement or title, if that would change."""
     fields: tuple[str, ...] = ()
     """The fields that would change."""
 
 
 @dataclass(frozen=True)
-class ChangeList:
-    """The first entities that storing an uploaded file would add, change or delete.
-
-    ``total`` is the number of all of them.
-    """
+class ChangePreview:
+    """The first 100 entities, of ``total``, that an upload would add, or change, or delete."""
 
     title: str
     total: int
@@ -81,27 +78,27 @@ class UploadReport:
     problems: tuple[Problem, ...] = ()
     status: int = 200
     """The HTTP status of the error."""
-    present_items: int | None = None
+    stored_item_count: int | None = None
     """Number of items of the stored framework; None if the framework is new."""
-    changes: tuple[ChangeList, ...] = ()
+    changes: tuple[ChangePreview, ...] = ()
     counts: ChangeCounts | None = None
     """Numbers of entities that would be added, changed, unchanged and deleted."""
     loss: str | None = None
     """The loss that must be confirmed, if most of the framework would be deleted."""
 
     @property
-    def items(self) -> int:
-        """Return the number of items in the uploaded package."""
+    def item_count(self) -> int:
+        """The number of items in the uploaded package."""
         return self.package.count(ITEMS.name) if self.package else 0
 
     @property
-    def associations(self) -> int:
-        """Return the number of associations in the uploaded package."""
+    def association_count(self) -> int:
+        """The number of associations in the uploaded package."""
         return self.package.count(ASSOCIATIONS.name) if self.package else 0
 
 
 class UploadForm(NamedTuple):
-    """The submitted upload form: a file, and what the user has checked and confirmed."""
+    """The submitted upload form: a file, and which preview of it the user has confirmed."""
 
     name: str
     raw: bytes
@@ -111,12 +108,12 @@ class UploadForm(NamedTuple):
     """The loss that the user confirmed, as the report describes it."""
 
 
-def create_upload_routes() -> APIRouter:
-    """Return a router with the upload form, the check of a file, and the storing of it."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_writer)])
+def create_upload_router() -> APIRouter:
+    """Return a router with the upload form and the routes to check and store a file."""
+    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_write_scope)])
     router.add_api_route("/upload", show_upload_form)
-    router.add_api_route("/upload/check", check_file, methods=["POST"])
-    router.add_api_route("/upload/store", store_file, methods=["POST"])
+    router.add_api_route("/upload/check", preview_upload, methods=["POST"])
+    router.add_api_route("/upload/store", store_upload, methods=["POST"])
     return router
 
 
@@ -139,18 +136,19 @@ async def _render_form(
     )
 
 
-async def check_file(request: Request) -> Response:
-    """Show what storing the uploaded file would change, without storing it."""
+async def preview_upload(request: Request) -> Response:
+    """Show what storing the uploaded file would change, without storing the file."""
     form = await _parse_form(request)
     return await _render_form(
-        request, await _create_report(get_state(request), form.name, form.raw)
+        request, await _create_preview_report(get_state(request), form.name, form.raw)
     )
 
 
-async def store_file(request: Request) -> Response:
-    """Store an uploaded file that has been checked, and redirect to its framework.
+async def store_upload(request: Request) -> Response:
+    """Store an uploaded file that has been previewed, and redirect to its framework.
 
-    Shows the report again if the file is not the checked one or the loss is not confirmed.
+    Shows the preview again if the file is another one, or if it would delete most of a framework
+    and the user has not confirmed that.
     """
     app_state, form = get_state(request), await _parse_form(request)
 
@@ -160,7 +158,7 @@ async def store_file(request: Request) -> Response:
             raise DataLossError(loss, result.counts)
 
     async def show_report() -> Response:
-        report = await _create_report(app_state, form.name, form.raw)
+        report = await _create_preview_report(app_state, form.name, form.raw)
         return await _render_form(request, report, 409 if report.package else report.status)
 
     if form.checked_digest != _hash_file(form.raw):
@@ -177,8 +175,11 @@ async def store_file(request: Request) -> Response:
     return auth.redirect_to_page(request, f"/documents/{document}")
 
 
-async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
-    """Report what storing a file would change: upload it in a transaction that is rolled back."""
+async def _create_preview_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
+    """Report what storing a file would change; it is uploaded in a rolled-back transaction.
+
+    ``name`` is the file name, which the report shows.
+    """
     try:
         package, repairs = await to_thread.run_sync(repair_and_parse, raw)
         result = await write_package(app_state.database, package, dry_run=True)
@@ -198,7 +199,7 @@ async def _create_report(app_state: AppState, name: str, raw: bytes) -> UploadRe
         return report
     return replace(
         report,
-        present_items=await frameworks.count_items(app_state.database, document),
+        stored_item_count=await frameworks.count_items(app_state.database, document),
         changes=tuple(await _list_changes(app_state.database, package)),
     )
 
@@ -219,8 +220,8 @@ def _hash_file(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-async def _list_changes(database: Database, package: Package) -> list[ChangeList]:
-    """List the first entities that storing a package would add, change and delete."""
+async def _list_changes(database: Database, package: Package) -> list[ChangePreview]:
+    """Return the added, changed and deleted entities of an upload, at most 100 of each."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
@@ -229,15 +230,17 @@ async def _list_changes(database: Database, package: Package) -> list[ChangeList
     bodies = await package_diff.fetch_bodies(database, sorted(all_listed))
     old = {key: parse_attributes(body) for key, body in bodies.items()}
     return [
-        ChangeList(
+        ChangePreview(
             title, len(keys), [_describe_change(key[0], old.get(key), new.get(key)) for key in few]
         )
         for title, keys, few in zip(("Added", "Changed", "Deleted"), diff, listed, strict=True)
     ]
 
 
-def _describe_change(kind: str, old: Attributes | None, new: Attributes | None) -> EntityChange:
-    attributes = new or old or Attributes()
+def _describe_change(
+    kind: str, old: EntityAttributes | None, new: EntityAttributes | None
+) -> EntityChange:
+    attributes = new or old or EntityAttributes()
     summary, previous, fields = summarize_entity(attributes), "", []
     if old and new:
         previous = summarize_entity(old)

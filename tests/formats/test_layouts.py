@@ -16,7 +16,7 @@ from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
-from case_server.transfer.sources import refuse_other_json
+from case_server.transfer.sources import reject_non_package_json
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "import.md"
 DEFAULTS = Defaults(title="Bread", creator="a bakery", identifier="bread")
@@ -114,7 +114,9 @@ def test_file_of_each_layout_is_read_or_refused_as_documented(name: str) -> None
     assert is_refused == (items is None)
     if is_refused:
         with pytest.raises((BadRequest, CommandError, UnprocessableContent)):
-            refuse_other_json(raw) if form == "case-json" else read_framework(raw, form, DEFAULTS)
+            reject_non_package_json(raw) if form == "case-json" else read_framework(
+                raw, form, DEFAULTS
+            )
     else:
         package, _ = read_framework(raw, form, DEFAULTS)
         assert package.count("CFItem") == items

@@ -12,7 +12,7 @@ from support.live_server import run_command_in_process as run
 from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.transfer.sources import refuse_other_json
+from case_server.transfer.sources import reject_non_package_json
 
 DEFAULTS = Defaults(title="Baking", creator="a guild", identifier="baking")
 
@@ -45,7 +45,7 @@ def test_canvas_table_is_refused_by_name() -> None:
 )
 def test_json_of_other_programs_is_refused_by_name(value: Any, name: str) -> None:
     with pytest.raises(CommandError, match=f"{name}.*which is not read: import the"):
-        refuse_other_json(json.dumps(value).encode())
+        reject_non_package_json(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
 
 from case_server.exceptions import CommandError
-from case_server.transfer.importer import ImportResult, require_writable_report, write_report
+from case_server.transfer.importer import ImportResult, require_writable_path, write_import_report
 
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
@@ -259,11 +259,11 @@ def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> 
     result = run("import", source, "--report", str(tmp_path), data_dir=data_dir)
     assert (result.returncode, result.stdout) == (1, "")
     with pytest.raises(CommandError, match="cannot write the report to /dev/full: No space left"):
-        write_report(Path("/dev/full"), [ImportResult("one")])
+        write_import_report(Path("/dev/full"), [ImportResult("one")])
     if os.geteuid():
         (report := tmp_path / "report.json").touch(mode=0o400)
         with pytest.raises(CommandError, match="permission denied"):
-            require_writable_report(report)
+            require_writable_path(report)
     assert not data_dir.exists()
 
 

@@ -12,7 +12,7 @@ from support.live_server import run_command_in_process as run
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
 from case_server.net.download import DownloadError, Fetcher
-from case_server.transfer.remote_server import CaseSource
+from case_server.transfer.remote_server import PackageFetcher
 
 BASE = "/ims/case/v1p1"
 DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"
@@ -25,7 +25,7 @@ def source() -> Iterator[ScriptedSource]:
 
 
 def read(url: str) -> bytes:
-    return CaseSource(Fetcher("secret")).read_package(url)
+    return PackageFetcher(Fetcher("secret")).fetch(url)
 
 
 def refused(url: str) -> str:
@@ -155,9 +155,9 @@ def test_extensions_are_requested_if_the_service_description_has_them(
         DISCOVERY: answer,
         f"{BASE}/CFPackages/x": ScriptedAnswer(factories.package()),
     }
-    case_source = CaseSource(Fetcher())
+    package_fetcher = PackageFetcher(Fetcher())
     for _ in range(2):
-        case_source.read_package(f"{source.url}{BASE}/CFPackages/x")
+        package_fetcher.fetch(f"{source.url}{BASE}/CFPackages/x")
     package = f"{BASE}/CFPackages/x{query}"
     assert source.requests == [DISCOVERY, package, package]
 

@@ -19,7 +19,7 @@ from case_server.db.write import soft_delete
 from case_server.net.download import Fetcher
 from case_server.net.oauth import ClientCredentials
 from case_server.settings import Settings
-from case_server.transfer.remote_server import CaseSource
+from case_server.transfer.remote_server import PackageFetcher
 from case_server.transfer.sync import Syncer, SyncResult, format_changes, parse_url_lines
 
 STANDARD = "/1edtech/ims/case/v1p1"
@@ -134,13 +134,13 @@ async def test_unmodified_package_is_not_transferred(
     _, url = upload(source)
     await sync(url)
     answers: list[Any] = []
-    fetch = CaseSource.fetch_package
+    fetch = PackageFetcher.fetch_if_modified
 
     def recording_fetch(*arguments: Any) -> Any:
         answers.append(fetch(*arguments))
         return answers[-1]
 
-    monkeypatch.setattr(CaseSource, "fetch_package", recording_fetch)
+    monkeypatch.setattr(PackageFetcher, "fetch_if_modified", recording_fetch)
     await sync(url)
     assert answers == [None]
 

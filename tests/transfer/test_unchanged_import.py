@@ -17,7 +17,7 @@ from case_server.formats.assembly import Defaults
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 from case_server.transfer.exporter import export_framework
 from case_server.transfer.importer import Importer, ImportResult
-from case_server.transfer.sources import Source
+from case_server.transfer.sources import PackageSource
 
 BASE_URL = "http://case.test"
 PROFILES_1_1 = [profile for profile in PROFILES if profile.version == "1.1"]
@@ -26,7 +26,8 @@ PROFILES_1_1 = [profile for profile in PROFILES if profile.version == "1.1"]
 async def run_import(database: Database, raw: bytes, base_url: str = BASE_URL) -> ImportResult:
     importer = Importer(base_url=base_url)
     (result,) = [
-        each async for each in importer.import_sources(database, [Source("a.json", lambda: raw)])
+        each
+        async for each in importer.import_sources(database, [PackageSource("a.json", lambda: raw)])
     ]
     assert result.status != "refused", (result.reason, result.problems)
     return result
@@ -103,7 +104,7 @@ async def run_sheet_import(database: Database, raw: bytes, day: int) -> ImportRe
     changed = datetime(2026, 11, day, tzinfo=UTC)
     defaults = Defaults(title="Mathematics", creator="Example District", identifier="maths")
     importer = Importer(defaults=defaults)
-    source = Source("a.csv", lambda: raw, "csv", changed)
+    source = PackageSource("a.csv", lambda: raw, "csv", changed)
     (result,) = [each async for each in importer.import_sources(database, [source])]
     assert result.status != "refused", (result.reason, result.problems)
     return result
