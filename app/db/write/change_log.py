@@ -100,8 +100,8 @@ def build_log_ctes(
 ) -> list[CTE]:
     """Build the CTEs that log writes in the change feed, the revisions and the item counts.
 
-    ``scopes`` select further revision scopes to increment. ``distinct`` is passed on to
-    ``build_revision_increment``.
+    ``scopes`` are queries for further revision scopes, such as documents, to increment.
+    ``distinct`` is passed on to ``build_revision_increment``.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
     changes = _union_all([_build_change_query(write) for write in writes])
@@ -119,7 +119,7 @@ def _build_change_query(write: EntityWrite) -> Select[Any]:
 
 
 def _build_scope_query(write: EntityWrite) -> Select[Any]:
-    """Build the query for the revision scopes to increment after a write; a row may be NULL."""
+    """Build the query for revision scopes, such as documents, to increment; a row may be NULL."""
     written, resource, document = write
     operation = written.c.operation
     if document is None:
@@ -140,8 +140,8 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
 def build_revision_increment(*scopes: Select[Any], distinct: bool = True) -> CTE:
     """Build a CTE that increments the revisions, and so changes the ETags, of written packages.
 
-    ``scopes`` are queries for revision scopes. With ``distinct=False``, a scope is incremented once
-    for each of its rows; this is faster than removing duplicates if there are few rows.
+    ``scopes`` are queries for revision scopes, such as documents. With ``distinct=False``, a scope
+    is incremented once for each of its rows; this is faster than removing duplicates of few rows.
     """
     touched = _union_all(scopes).subquery("touched")
     rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
@@ -187,9 +187,10 @@ def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatem
 def compile_logged_write(
     written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> CompiledStatement:
-    """Compile a SQL statement that runs a write, logs it and counts the written entities.
+    """Compile a SQL statement that runs a write, logs it and counts the entities by operation.
 
-    The parameters are those of ``EntityWrite``, the rows those of ``compile_counted_write``.
+    ``document`` is the SQL for the entities' document, or None for definitions. Each row is (kind,
+    operation, changed), where ``changed`` is the number of entities.
     """
     ctes = build_log_ctes(EntityWrite(written, resource, document))
     return compile_counted_write(written, resource.name, *ctes)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
 IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
-TIME = "lastChangeDateTime"
-NUMBER = "sequenceNumber"
-DOCUMENT_LINK = "CFDocumentURI"
+TIME_FIELD = "lastChangeDateTime"
+NUMBER_FIELD = "sequenceNumber"
+DOCUMENT_LINK_FIELD = "CFDocumentURI"
 
 
 class StoredEntity(NamedTuple):
@@ -84,7 +84,7 @@ class DerivedValueReplacer:
 
     def _get_stored_number(self, association: str) -> int | None:
         stored = self._stored.get((ASSOCIATIONS.name, association))
-        number = FIELDS.decode(stored.body).get(NUMBER) if stored else None
+        number = FIELDS.decode(stored.body).get(NUMBER_FIELD) if stored else None
         return int(bytes(number)) if number else None
 
     def replace(self, row: EntityRow) -> EntityRow:
@@ -98,13 +98,13 @@ class DerivedValueReplacer:
         if number is None and not is_time_derived:
             return row
         fields = FIELDS.decode(row.body)
-        if number is not None and bytes(fields[NUMBER]) != b"%d" % number:
-            fields[NUMBER] = msgspec.Raw(b"%d" % number)
+        if number is not None and bytes(fields[NUMBER_FIELD]) != b"%d" % number:
+            fields[NUMBER_FIELD] = msgspec.Raw(b"%d" % number)
             row = row._replace(body=msgspec.json.encode(fields).decode())
         stored = self._stored.get((row.kind, row.identifier)) if is_time_derived else None
         if stored is None:
             return row
-        ignored = {TIME, DOCUMENT_LINK} if row.is_home_derived else {TIME}
+        ignored = {TIME_FIELD, DOCUMENT_LINK_FIELD} if row.is_home_derived else {TIME_FIELD}
         if _omit_fields(fields, ignored) == _omit_fields(FIELDS.decode(stored.body), ignored):
             return row._replace(**stored._asdict())
         return row

@@ -167,9 +167,9 @@ async def _run_put_statements(
     origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
-    """Run the SQL statement of a PUT, first the faster variant that only checks links.
+    """Run the fast SQL statement of a PUT, or also the slow one if linked definitions are missing.
 
-    Returns the row of the last statement run; its columns say which conditions of the PUT were met.
+    Returns the row of the last statement, whose columns say which conditions were met.
     """
     references = dml.REFERENCES.get(resource.name, ())
     link_fields = frozenset(each.field for each in references if getattr(entity, each.field))

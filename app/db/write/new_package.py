@@ -90,7 +90,7 @@ async def insert_new_package(
 async def _iter_copy_records(
     stager: RowStager, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield tuples of ``COPIED_COLUMNS``, and append rows with keywords to ``keyword_rows``."""
+    """Yield the rows of a class as tuples for COPY; append rows with keywords to a list."""
     # The stored body contains only the last keyword.
     async for row in stager.iter_rows((resource.name,)):
         if row.keywords is not None:
@@ -117,7 +117,7 @@ def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
             source = (
                 _build_keyword_rows_cte(resource)
                 if reference.keeps_old_links
-                else _build_unregistered_rows_cte(resource, reference)
+                else _build_link_source_cte(resource, reference)
             )
             statements.append(("recording", compile_missing_definition_insert(source, reference)))
             if reference.link_table is not None:
@@ -127,7 +127,7 @@ def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
     return [*statements, ("rubrics", compile_rubric_write())]
 
 
-def _build_unregistered_rows_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
+def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
     """Build a CTE that selects the rows of a new document whose links may lack a definition.
 
     ``reference`` is the field with the links. If it has a foreign key, the CTE returns only the

@@ -46,7 +46,11 @@ Mode = Literal["create", "replace", "upsert"]
 WORK_MEM = "64MB"
 """Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
-RETRY_STAGED = (PackageNotNewError, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
+NOT_NEW_ERRORS = (
+    PackageNotNewError,
+    asyncpg.UniqueViolationError,
+    asyncpg.CardinalityViolationError,
+)
 """Errors after which a package that was assumed to be new is staged instead.
 
 The package contains stored entities, or duplicates that its reader reports only at the end. Staging
@@ -118,7 +122,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
         async with advisory_lock(connection, package.document_identifier):
             # The entities of a new document are nearly always new as well, and inserting them is
             # faster than comparing them with what is stored.
-            with suppress(*RETRY_STAGED):
+            with suppress(*NOT_NEW_ERRORS):
                 return await attempt(connection, assume_new=True)
             return await attempt(connection, assume_new=False)
 
@@ -180,7 +184,7 @@ async def _stage_and_check_conflicts(
     *,
     is_document_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
-    """Run ``stage_package``. Raises ``Conflict`` listing entities that other documents have."""
+    """Run ``stage_package``, and raise ``Conflict`` if entities belong to other documents."""
     upload.progress("staging")
     summary, sent_counts = await stage_package(
         upload.connection, package, converter, is_document_stored=is_document_stored

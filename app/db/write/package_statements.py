@@ -139,10 +139,10 @@ def compile_missing_definition_insert(
 
     ``source`` selects the entities with the links, and ``reference`` is the field with the links.
     """
-    registered = change_log.build_write_cte(
+    definition_write = change_log.build_write_cte(
         reference.definitions_table, dml.build_missing_definition_insert(source, reference)
     )
-    return change_log.compile_logged_write(registered, reference.resource, None)
+    return change_log.compile_logged_write(definition_write, reference.resource, None)
 
 
 def compile_link_insert(

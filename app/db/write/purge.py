@@ -88,7 +88,7 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 @cache
 def _build_purge_statements() -> list[CompiledStatement]:
-    """Return the SQL statements that list the entities to purge, then delete children first."""
+    """Return the SQL statements of a purge, which delete children before their parents."""
     # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
     analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
     entities = [

@@ -40,10 +40,10 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkStrategy(NamedTuple):
-    """Whether a PUT statement only checks the links of the entity, or also resolves them.
+    """How a PUT statement handles links to definitions: it checks or resolves them.
 
-    Links are resolved if all linked definitions exist and no stored link has to be deleted. Only
-    checking is faster, and nearly always enough.
+    Links are resolved if all linked definitions exist and no stored link has to be deleted.
+    Checking is faster, and nearly always enough.
     """
 
     fields: frozenset[str]
@@ -81,7 +81,7 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that links which the strategy only checks are resolved."""
+    """Build the SQL condition that links are resolved, which is true if the strategy does that."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
         if reference.field in strategy.fields:
@@ -124,17 +124,17 @@ def _build_entity_write_ctes(
     """
     table = tables.get_table(resource)
     references = () if strategy.is_check_only else dml.REFERENCES.get(resource.name, ())
-    registered = {
+    definition_writes = {
         reference: change_log.build_write_cte(
             reference.definitions_table, dml.build_missing_definition_insert(source, reference)
         )
         for reference in references
         if reference.field in strategy.fields
     }
-    if registered:
+    if definition_writes:
         source = (
             select(source)
-            .where(change_log.build_wait_condition(*registered.values()))
+            .where(change_log.build_wait_condition(*definition_writes.values()))
             .cte("after_register")
         )
     names = ("last_change_date_time", *columns)
@@ -143,10 +143,12 @@ def _build_entity_write_ctes(
         dml.build_changed_row_update(source, table, *names),
         dml.build_missing_row_insert(source, table, *names),
     )
-    linked, unlinked = _build_link_write_ctes(references, registered, source, written)
+    linked, unlinked = _build_link_write_ctes(references, definition_writes, source, written)
 
     writes = [change_log.EntityWrite(written, resource, document)]
-    writes += [change_log.EntityWrite(cte, each.resource, None) for each, cte in registered.items()]
+    writes += [
+        change_log.EntityWrite(cte, each.resource, None) for each, cte in definition_writes.items()
+    ]
     # Links are shown in the package even if the body did not change.
     link_scopes = [
         select(document.label("scope")).where(change_log.build_has_rows_condition(cte))
@@ -158,13 +160,13 @@ def _build_entity_write_ctes(
 
 def _build_link_write_ctes(
     references: Iterable[dml.DefinitionReference],
-    registered: Collection[dml.DefinitionReference],
+    present: Collection[dml.DefinitionReference],
     source: FromClause,
     written: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
     """Build the CTEs that insert links into link tables, and the CTEs that delete links.
 
-    ``references`` are the link fields of the class, ``registered`` the fields that the entity has.
+    ``references`` are the link fields of the class, ``present`` the fields that the entity has.
     """
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
@@ -175,7 +177,7 @@ def _build_link_write_ctes(
         name, table = reference.resource.table, reference.link_table
         if table is None:
             continue
-        is_present = reference in registered
+        is_present = reference in present
         if is_present:
             insertion = dml.build_link_insert(
                 source if reference.keeps_old_links else own, reference, table

@@ -138,7 +138,7 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table with COPY. Errors of the iterator ``rows`` are raised after its end."""
+    """Copy rows to a table with COPY. Errors of ``rows`` are raised after the COPY has ended."""
     # If the iterator raised an error during COPY, asyncpg would cancel the COPY. It would wait
     # forever for that if the COPY had already failed.
     errors: list[BaseException] = []
@@ -262,7 +262,7 @@ class RowStager:
 
 
 async def _fetch_stored_rows(connection: Connection, package: Package) -> StoredRows:
-    """Fetch the values in ``StoredRows`` of the package's stored items and associations."""
+    """Fetch ordinals, digests and document links of a package's stored items and associations."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
