@@ -180,10 +180,7 @@ class ServerUnderTest:
         return self._request_with_retry(method, url, headers=sent, **content)
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; if the server is busy, wait for its ``Retry-After`` delay and retry.
-
-        Returns the last response even if the server is still busy.
-        """
+        """Send a request; while the server is busy, wait for ``Retry-After`` and send it again."""
         # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}

@@ -96,10 +96,7 @@ class TestDataWriter:
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
     def get_or_create_framework(self) -> WrittenFramework:
-        """Return a document with two items, which is written to the server on first use.
-
-        Raises ``CheckSkipped`` if the server does not accept them.
-        """
+        """Return a document with two items, written on first use, or raise ``CheckSkipped``."""
         if self._failure:
             raise CheckSkipped(f"could not write a framework: {self._failure}")
         if self._framework is None:
@@ -116,10 +113,7 @@ class TestDataWriter:
         return self._framework
 
     def get_or_upload_package(self) -> tuple[Body, httpx.Response]:
-        """Return the package that all upload checks share, and the response to its upload.
-
-        The package is uploaded on first use; later calls return the same response.
-        """
+        """Return the package that all upload checks share, and the response to its first upload."""
         if self._package is None:
             body = self.build_package()
             self._package = body, self.post_package(body)

@@ -152,10 +152,6 @@ def _find_unrepairable_problems(package: RepairedPackage) -> list[Problem]:
 def _report_schema_problems(
     problems: list[Problem], unrepairable: list[Problem]
 ) -> Iterator[UnlocatedViolation]:
-    """Yield a violation for each schema problem in the file.
-
-    The unrepairable problems include some that become visible only after a repair.
-    """
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in unrepairable if problem["path"] not in reported]
     for problem in (*problems, *uncovered):

@@ -62,11 +62,7 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record the offset of each requested path in the value at ``path``, starting at ``start``.
-
-        Calls itself for objects and arrays that contain such paths. Returns the offset of the
-        value's end.
-        """
+        """Record the offsets of requested paths below ``path``; return where its value ends."""
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]

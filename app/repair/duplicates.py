@@ -39,11 +39,7 @@ def _iter_entity_lists(
 def _iter_unique_entities(
     schema: type[Entity], entities: list[Any], log: RepairLog
 ) -> Iterator[Any]:
-    """Yield entities, dropping exact duplicates and associations with a repeated identifier.
-
-    Other entities that have the same identifier but differ are kept: they are an error, which the
-    strict reader reports.
-    """
+    """Yield entities, dropping exact duplicates and associations with a repeated identifier."""
     seen: dict[str, Json] = {}
     for entity in entities:
         identifier = entity.get("identifier") if isinstance(entity, dict) else None
@@ -55,7 +51,7 @@ def _iter_unique_entities(
         elif schema is CFAssociation:
             log.record("duplicate-association-id", log.get_original_path(entity), entity)
         else:
-            yield entity
+            yield entity  # it differs, an error that the strict reader reports
 
 
 def _iter_unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:

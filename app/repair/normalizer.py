@@ -137,10 +137,7 @@ class PackageNormalizer:
         return link
 
     def _move_unknown_to_extensions(self, model: type[CaseObject], obj: Json, path: str) -> None:
-        """Move fields that the class does not define into the object's ``extensions``.
-
-        They are dropped if the class has no ``extensions``.
-        """
+        """Move unknown fields to ``extensions``; drop them if the class has no ``extensions``."""
         unknown = _find_unknown_names(model, obj)
         extensions = self._get_or_create_extensions(model, obj) if unknown else None
         for name in unknown:
@@ -156,12 +153,7 @@ class PackageNormalizer:
                 self.log.count_field("unknown-field", name)
 
     def _get_or_create_extensions(self, model: type[CaseObject], obj: Json) -> Json | None:
-        """Return the ``extensions`` object of ``obj`` to which unknown fields move, or create it.
-
-        If ``extensions`` is an array, appends a new object to it and returns that object. Returns
-        None if ``model``, the class of ``obj``, has no ``extensions``, or if the value has the
-        wrong type.
-        """
+        """Return the ``extensions`` object for unknown fields, or None if the class has none."""
         if "extensions" not in get_field_specs(model):
             return None
         many = get_field_specs(model)["extensions"].many
@@ -179,11 +171,7 @@ def _find_unknown_names(model: type[CaseObject], obj: Json) -> list[str]:
 
 
 def _find_standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return (name, value) of the standard field that an unknown field stands for.
-
-    The file may spell the standard's name differently, or use another program's name for the field.
-    The name is None if there is no such field.
-    """
+    """Return the standard name that a field's name stands for, or None, and the field's value."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

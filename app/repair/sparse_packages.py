@@ -97,10 +97,7 @@ class SparsePackageCompleter:
         return items if isinstance(items, list) else []
 
     def _flatten_tree(self) -> list[Edge]:
-        """Move nested items into the list CFItems; return an (item, parent) pair for each item.
-
-        The pairs become associations later. Returns an empty list if no item was nested.
-        """
+        """Move nested items into CFItems; return all (item, parent) pairs, or an empty list."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -155,10 +152,7 @@ class SparsePackageCompleter:
             stack.extend(reversed(below))
 
     def _add_document(self, lists: set[str]) -> None:
-        """Create a CFDocument from the package's fields that the standard does not define.
-
-        ``lists`` are the names of the fields that contain items.
-        """
+        """Create a CFDocument from the package's nonstandard fields, except the named ``lists``."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in lists
@@ -190,11 +184,7 @@ class SparsePackageCompleter:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Fill in the document's identifier and change time; return the identifier.
-
-        A missing identifier is derived from the title and creator; without them, this returns None.
-        A missing change time is set to that of the file.
-        """
+        """Fill in the document's identifier and change time; return the identifier or None."""
         document = self._document or {}
         identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))

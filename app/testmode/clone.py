@@ -35,7 +35,6 @@ class DatabaseProxy(Database):
         self.current = current
 
     def __getattribute__(self, name: str) -> Any:
-        """Return an attribute of the current clone; ``current`` returns the clone itself."""
         current = super().__getattribute__("current")
         return current if name == "current" else getattr(current, name)
 

@@ -283,10 +283,7 @@ class RequestRecorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _read_rest(self) -> None:
-        """Read the rest of the request body for the log.
-
-        An application that rejects a PUT may leave the body unread.
-        """
+        """Read the rest of the body, which an application that rejects a PUT leaves unread."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

@@ -212,10 +212,7 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Switch to a fresh copy of the seed or snapshot database ``template``.
-
-        Requests wait until the copy is ready.
-        """
+        """Make requests wait, and switch to a fresh copy of the database ``template``."""
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:
@@ -234,10 +231,7 @@ class Namespace:
             self._drop_previous_clone()
 
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
-        """Return a copy of the database ``template``, reusing an existing copy if possible.
-
-        Restoring an existing copy is faster than creating one.
-        """
+        """Return an existing copy of the database ``template``, restored, or else a new copy."""
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):

@@ -176,10 +176,7 @@ async def seed_namespace(request: Request) -> Response:
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
-    """Yield the parsed packages of a seed; ``repair`` fixes common errors, as an import does.
-
-    Raises ``UnprocessableContent`` with the problems of all packages.
-    """
+    """Yield the parsed packages of a seed; raise ``UnprocessableContent`` with all problems."""
     if seed.sample:
         yield parse_package(read_sample())
     problems: list[Problem] = []
@@ -384,11 +381,7 @@ def _milliseconds_since(started: float) -> float:
 async def _parse_body(
     request: Request, schema: TypeAdapter[Model], *, default_body: str = ""
 ) -> Model:
-    """Parse and validate the JSON body of a request; ``default_body`` replaces an empty body.
-
-    Raises ``BadRequest`` if the body is not JSON. Raises ``UnprocessableContent``, listing all
-    problems, if it does not match ``schema``.
-    """
+    """Parse and validate the JSON body of a request; ``default_body`` replaces an empty body."""
     raw = await read_body(request) or default_body.encode()
     try:
         return schema.validate_json(raw)
@@ -400,10 +393,7 @@ async def _parse_body(
 
 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Parse and validate the query string of a request.
-
-    Raises ``BadRequest``, listing all problems, if it does not match ``schema``.
-    """
+    """Parse and validate the query string; raise ``BadRequest`` with a list of all problems."""
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:

@@ -147,7 +147,7 @@ def check_entity_is_wrapped(server: ServerUnderTest) -> str:
 @check("identifiers", group="reading", source="guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
     """Every entity and link has the profile's identifier field: identifier or sourcedId."""
-    return _expect_fields(server, (server.profile.id_key,))
+    return _expect_equal_fields(server, (server.profile.id_key,))
 
 
 @check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
@@ -201,7 +201,7 @@ def check_entity_fields(server: ServerUnderTest) -> str:
 @check("both-identifiers", group="reading", source=SILENT, on=(), also=VENDOR)
 def check_both_identifier_fields(server: ServerUnderTest) -> str:
     """Every entity and link has equal values in identifier and sourcedId."""
-    return _expect_fields(server, ("identifier", "sourcedId"))
+    return _expect_equal_fields(server, ("identifier", "sourcedId"))
 
 
 @check("lists-present", group="reading", source=SILENT, on=(), also=SDK)
@@ -222,11 +222,8 @@ def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
     return f"{requested}, {len(entity)} fields"
 
 
-def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that a document, an item and all objects in them have each of the fields ``names``.
-
-    If ``names`` are several, such as identifier and sourcedId, they must be equal in each object.
-    """
+def _expect_equal_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
+    """Require that the fields ``names`` are equal in a document, an item and their objects."""
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.document))]
     with suppress(CheckSkipped):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", get_identifier(server.existing.item)))

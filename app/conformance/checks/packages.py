@@ -141,19 +141,15 @@ def check_groups(server: ServerUnderTest) -> str:
     return f"{_count_items(package.get('structuredContent'), 'structuredContent', 0)} items"
 
 
-def _count_items(groups: Any, name: str, depth: int) -> int:
-    """Count the items in nested groups, such as ``{"Standard": [{"childGroups": …}]}``.
-
-    The keys of ``groups`` are item types. ``name`` is the field that contains the groups, for error
-    messages, and ``depth`` is the level of nesting.
-    """
+def _count_items(groups: Any, field: str, depth: int) -> int:
+    """Count the items in nested groups: objects that map each item type to a list of items."""
     if not isinstance(groups, dict):
-        raise CheckFailed(f"{name} is not an object: {format_excerpt(groups)}")
+        raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")
     if depth > MAX_DEPTH:
         raise CheckFailed(f"the groups are nested more than {MAX_DEPTH} levels deep")
     count = 0
     for kind, items in groups.items():
-        expect(isinstance(items, list), f"{name}.{kind} is not a list: {format_excerpt(items)}")
+        expect(isinstance(items, list), f"{field}.{kind} is not a list: {format_excerpt(items)}")
         for item in items:
             own = item.get("CFItemType", kind)
             expect(own == kind, f"{get_identifier(item)} of type {own!r} is in group {kind!r}")

@@ -263,11 +263,7 @@ def _is_same(sent: object, stored: object) -> bool:
 def _expect_rejected(
     server: ServerUnderTest, response: httpx.Response, collection: str, *bodies: Body
 ) -> str:
-    """Require that the server rejected a write of entities with a 4xx status.
-
-    If the server accepted it, records the entities in ``bodies`` as written to ``collection``, such
-    as ``CFItems``, so that they are deleted later.
-    """
+    """Require that a write got a 4xx status; if it succeeded, record ``bodies`` for deletion."""
     if response.is_success:
         for body in bodies:
             server.test_data.record_written(collection, body)

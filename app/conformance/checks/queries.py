@@ -129,10 +129,7 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
 
 
 def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted path, string) for each string in an entity and its links, as filter values.
-
-    Leaves out strings of more than 300 characters. ``prefix`` is the path of the entity.
-    """
+    """Yield (dotted path, string) for the strings in an entity and its links, as filter values."""
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
             yield from _iter_strings(value, f"{name}.")
@@ -147,10 +144,7 @@ def _expect_found(server: ServerUnderTest, collection: str, entity: Body, condit
 
 
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
-    """Require that a filtered page contains an entity that matches the filter ``condition``.
-
-    Requires nothing if the list has more pages.
-    """
+    """Require that a filtered page contains an entity, unless the list has more pages."""
     identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
     is_found = identifier in get_identifiers(page.entities)
@@ -188,10 +182,7 @@ def _has_title(document: Body, title: str) -> bool:
 
 
 def _expect_title_filter(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that the filter ``condition`` returns the sample document.
-
-    All returned documents must have ``title`` as their title.
-    """
+    """Require that a filter returns the sample document, and only documents with that title."""
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
     expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")

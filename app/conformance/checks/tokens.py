@@ -175,10 +175,7 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
 
 
 def _request_token_with_scope(server: ServerUnderTest, scope: str) -> str:
-    """Request an access token with a single scope; raise ``CheckSkipped`` if none is issued.
-
-    ``scope`` is the last part of the scope's URI: readonly, createput or delete.
-    """
+    """Request a token with the scope ``case.{scope}`` only; raise ``CheckSkipped`` without one."""
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
         raise CheckSkipped(

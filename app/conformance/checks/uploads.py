@@ -157,10 +157,7 @@ def check_non_object_body(server: ServerUnderTest) -> str:
 
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
-    """Upload the package that the upload checks share, and return it as it was sent.
-
-    Raises ``CheckSkipped`` if the server rejects it.
-    """
+    """Upload and return the package that these checks share; raise ``CheckSkipped`` if rejected."""
     body, first = server.test_data.get_or_upload_package()
     if not first.is_success:
         raise CheckSkipped(f"could not upload a package: POST {describe_response(first)}")
@@ -185,10 +182,7 @@ def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body)
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
-    """Require that the response to an upload states how many entities were sent.
-
-    It must also have the fields that the vendor's SDK reads, such as ``success``.
-    """
+    """Require that a result states the number of sent entities and has the SDK's fields."""
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
