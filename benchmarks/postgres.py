@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.embedded import find_postgres_bin_dir
+from case_server.db.postgres.embedded import _Cluster, find_postgres_bin_dir
 
 from .errors import BenchmarkError
 
@@ -91,6 +92,32 @@ def fetch_value(url: str, statement: str) -> Any:
             await connection.close()
 
     return asyncio.run(work())
+
+
+def copy_to_standby(primary: _Cluster, url: str, folder: Path) -> None:
+    """Copy the data of a running embedded Postgres to a new folder, configured as its standby.
+
+    ``url`` is that of the running one.
+    """
+    folder.mkdir(mode=0o700)
+    password = primary.data_dir / "postgres.password"
+    (folder / password.name).write_text(password.read_text())
+    if primary.account:
+        os.chown(folder, *primary.account)
+    user, group = primary.account or (None, None)
+    program = primary.binaries / "pg_basebackup"
+    options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+    process = subprocess.run(
+        (program, "-D", folder / "postgres", "-d", url, *options),
+        user=user,
+        group=group,
+        cwd="/",  # the account may have no access to the current directory
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        raise BenchmarkError(f"pg_basebackup failed: {process.stderr[-1000:]}")
 
 
 def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import psutil
 
+from benchmarks.postgres import copy_to_standby
 from case_server.database_url import parse_database_url
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
@@ -148,7 +149,7 @@ async def run_replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIt
         copies = []
         for number in range(1, standbys + 1):
             copy = folder / f"standby-{number}"
-            await asyncio.to_thread(_copy_to_standby, primary, copy)
+            await asyncio.to_thread(copy_to_standby, primary.cluster, url, copy)
             standby_url = stack.enter_context(exclusive_postgres(copy))
             copies.append(ReplicatedServer(_Cluster(copy.resolve()), standby_url))
         await primary.wait_for(f"SELECT count(*) = {standbys} FROM pg_stat_replication")
@@ -157,15 +158,3 @@ async def run_replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIt
 
 def _is_wal_sender(process: psutil.Process) -> bool:
     return "walsender" in " ".join(process.cmdline())
-
-
-def _copy_to_standby(primary: ReplicatedServer, folder: Path) -> None:
-    """Copy a running server's data to a folder, configured as its standby."""
-    folder.mkdir(mode=0o700)
-    password = primary.cluster.data_dir / "postgres.password"
-    (folder / password.name).write_text(password.read_text())
-    if primary.cluster.account:
-        os.chown(folder, *primary.cluster.account)
-    program = primary.cluster.binaries / "pg_basebackup"
-    options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
-    assert primary.cluster._run(program, "-D", folder / "postgres", "-d", primary.url, *options)

@@ -1,0 +1,172 @@
+"""Reads from servers on standbys: how they scale, and how far they are behind the primary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+
+import orjson
+import psutil
+
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
+
+from . import bulk_load, data, wrk
+from .client import Client
+from .errors import BenchmarkError
+from .lab import PREFIX, Lab, build_read_requests, report_progress
+from .postgres import copy_to_standby, execute_sql, fetch_value
+from .processes import BenchmarkedServer, run_case_server
+from .results import ResultRow, compare_durations, compare_rates, format_duration
+
+NAME = "standbys"
+MAX_ITEMS = 1000
+STANDBYS = 2
+MIN_FREE_CORES = 4
+"""With fewer, the servers, their Postgres and the load generators slow each other down."""
+
+MIN_RATIO = 1.8
+WRITES = 200
+"""Number of writes with each setting, after each of which an item is read from a standby."""
+
+CATCH_UP_SECONDS = 60
+COMMITS = ("local", "remote_apply")
+"""The compared values of ``CASE_SERVER_SYNCHRONOUS_COMMIT``: asynchronous, and synchronous."""
+
+
+def standbys(lab: Lab) -> Iterator[ResultRow]:
+    """Measure GET of one item from two servers on two standbys, compared with one of them.
+
+    Also measures how often a standby misses a write that was just acknowledged, and how much longer
+    a write takes that waits for the standbys.
+    """
+    items = min(lab.sizes.items, MAX_ITEMS)
+    free_cores = _count_free_cores()
+    report_progress(f"starting three Postgres servers with {items:,} items")
+    with ExitStack() as stack:
+        primary, urls = _run_replicated_postgres(stack, lab, items)
+        log = lab.get_log_file()
+        writers = [
+            stack.enter_context(
+                run_case_server(
+                    log, CASE_SERVER_DATABASE_URL=primary, CASE_SERVER_SYNCHRONOUS_COMMIT=commit
+                )
+            )
+            for commit in COMMITS
+        ]
+        for url in urls:  # a server on a standby needs the signing key that the primary's made
+            _wait_until_replayed(primary, url)
+        readers = [
+            stack.enter_context(run_case_server(log, CASE_SERVER_DATABASE_URL=url)) for url in urls
+        ]
+        yield _compare_reads(lab, readers, items, free_cores)
+        yield from _compare_writes(writers, readers[0], items)
+
+
+def _count_free_cores() -> int:
+    """Return how many cores of this machine were idle during one second."""
+    cores = os.cpu_count() or 1
+    return round(cores * (1 - psutil.cpu_percent(interval=1) / 100))
+
+
+def _run_replicated_postgres(stack: ExitStack, lab: Lab, items: int) -> tuple[str, list[str]]:
+    """Run a primary with one framework, and its standbys, until ``stack`` is closed.
+
+    Returns the URLs of the primary and of the standbys.
+    """
+    folder = lab.folder / NAME
+    primary = stack.enter_context(exclusive_postgres(folder / "primary"))
+    alembic_runner.migrate(primary)
+    bulk_load.insert_frameworks(primary, 1, items, NAME)
+    urls = []
+    for number in range(STANDBYS):
+        copy = folder / str(number)
+        copy_to_standby(_Cluster((folder / "primary").resolve()), primary, copy)
+        urls.append(stack.enter_context(exclusive_postgres(copy)))
+    execute_sql(
+        primary,
+        f"ALTER SYSTEM SET synchronous_standby_names = 'FIRST {STANDBYS} (*)'",
+        "SELECT pg_reload_conf()",
+    )
+    return primary, urls
+
+
+def _wait_until_replayed(primary: str, standby: str) -> None:
+    """Wait until a standby has applied all writes of the primary. Raises ``BenchmarkError``."""
+    position = fetch_value(primary, "SELECT pg_current_wal_lsn()::text")
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while not fetch_value(standby, f"SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"):
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"a standby was still behind after {CATCH_UP_SECONDS} s")
+        time.sleep(0.1)
+
+
+def _compare_reads(
+    lab: Lab, readers: list[BenchmarkedServer], items: int, free_cores: int
+) -> ResultRow:
+    nodes = (data.get_item_node(f"{NAME}0", index) for index in range(items))
+    paths = [f"/CFItems/{node.identifier}" for node in nodes]
+    loads = [build_read_requests(server, paths) for server in readers]
+    for load in loads:
+        wrk.run_wrk(load, 1)  # opens connections and caches the token
+    with ThreadPoolExecutor(len(loads)) as pool:
+
+        def read_from_all() -> float:
+            results = pool.map(lambda load: wrk.run_wrk(load, lab.seconds), loads)
+            return sum(result.rate for result in results)
+
+        single, double = lab.run_interleaved(
+            lambda: wrk.run_wrk(loads[0], lab.seconds).rate, read_from_all
+        )
+    row = compare_rates("two servers on two standbys, GET one item", single, double, MIN_RATIO)
+    row = replace(row, note=f"{free_cores} of {os.cpu_count()} cores were free")
+    if free_cores < MIN_FREE_CORES:
+        row = replace(row, target=f"reported on fewer than {MIN_FREE_CORES}", meets_target=None)
+    return row
+
+
+def _compare_writes(
+    writers: list[BenchmarkedServer], reader: BenchmarkedServer, items: int
+) -> Iterator[ResultRow]:
+    """Write items with both settings in turn, and read each from a standby right after."""
+    durations: dict[str, list[float]] = {commit: [] for commit in COMMITS}
+    delays: dict[str, list[float]] = {commit: [] for commit in COMMITS}
+    with ExitStack() as stack:
+        read = stack.enter_context(Client(reader.base_url, reader.headers))
+        clients = [
+            stack.enter_context(Client(writer.base_url, writer.headers)) for writer in writers
+        ]
+        for number in range(WRITES):
+            for commit, client in zip(COMMITS, clients, strict=True):
+                index = number % items
+                (body,) = data.generate_stored_items(f"{NAME}0", range(index, index + 1))
+                body["notes"] = f"{commit} {number}"
+                raw, path = orjson.dumps({"item": body}), f"{PREFIX}/CFItems/{body['identifier']}"
+                durations[commit].append(client.put(path, raw, status=201).seconds)
+                if (delay := _measure_delay(read, path, body["notes"])) is not None:
+                    delays[commit].append(delay)
+    for commit in COMMITS:
+        missed = delays[commit]
+        row = ResultRow(
+            f"GET from a standby right after PUT, {commit}",
+            "",
+            f"{len(missed)} of {WRITES} missed it",
+            note=f"visible at most {format_duration(max(missed))} later" if missed else "",
+        )
+        if commit == "remote_apply":
+            row = replace(row, target="0 missed it", meets_target=not missed)
+        yield row
+    local, remote = (durations[commit] for commit in COMMITS)
+    yield compare_durations("PUT, remote_apply, compared with local", local, remote, None)
+
+
+def _measure_delay(client: Client, path: str, text: str) -> float | None:
+    """Return how many seconds pass until a response contains a text; None if the first one does."""
+    started, is_first = time.monotonic(), True
+    while text.encode() not in client.get(path).body:
+        is_first = False
+    return None if is_first else time.monotonic() - started
