@@ -203,7 +203,9 @@ def test_backup_of_external_postgres_names_its_tools(
 def documented(file: str) -> list[str]:
     """Return the documented commands for an external Postgres from ``docs/guides/backup.md``."""
     text = (Path(__file__).parents[2] / "docs" / file).read_text()
-    (block,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "createdb" in one]
+    (block,) = [
+        one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "_restored" in one
+    ]
     lines: list[str] = block.splitlines()
     return lines
 
