@@ -20,7 +20,7 @@ from .auth.verifier import TokenPolicy, Verifier
 from .background import background_task, warm_up
 from .db import auth_store
 from .db.pool import Database
-from .db.read.revisions import Revisions
+from .db.read.revisions import RevisionCache
 from .db.replication import ReplicationMonitor
 from .db.schema import version
 from .settings import Settings
@@ -47,7 +47,7 @@ class AppState:
     database: Database
     replication: ReplicationMonitor
     schema_version: str
-    revisions: Revisions
+    revisions: RevisionCache
     response_cache: ResponseCache
     upload_limiter: CapacityLimiter
     anonymous_reads: AnonymousReadLimiter | None = None
@@ -86,7 +86,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
             clients=clients,
             verifier=verifier,
             schema_version=version.get_required_schema_version(),
-            revisions=Revisions(database),
+            revisions=RevisionCache(database),
             response_cache=response_cache,
             upload_limiter=CapacityLimiter(_max_concurrent_uploads(settings)),
             anonymous_reads=AnonymousReadLimiter(settings.public_read_per_minute)

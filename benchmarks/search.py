@@ -92,6 +92,6 @@ async def _measure(url: str, items: int, times: int) -> dict[str, list[float]]:
             for query, seconds in durations.items():
                 start = time.perf_counter()
                 rows = await item_search.search_items(database, query, None, 21, 0)
-                await tree.fetch_paths(database, [record["identifier"] for record in rows[:20]])
+                await tree.fetch_ancestors(database, [record["identifier"] for record in rows[:20]])
                 seconds.append(time.perf_counter() - start)
     return durations

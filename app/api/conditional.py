@@ -17,7 +17,7 @@ from functools import lru_cache
 from fastapi import Request
 
 from .. import __version__
-from ..db.read.revisions import Revision, Revisions
+from ..db.read.revisions import Revision, RevisionCache
 
 TAG_PATTERN = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 
@@ -62,7 +62,7 @@ def _http_date(timestamp: datetime) -> str:
 
 
 async def is_not_modified(
-    request: Request, revisions: Revisions, current: Revision, representation: str
+    request: Request, revisions: RevisionCache, current: Revision, representation: str
 ) -> bool:
     """Return whether the client's cached copy is current, so that the response can be 304.
 
@@ -80,13 +80,13 @@ async def is_not_modified(
 
 
 async def _any_tag_matches(
-    tags: str, revisions: Revisions, current: Revision, representation: str
+    tags: str, revisions: RevisionCache, current: Revision, representation: str
 ) -> bool:
     for history, document, definitions, nodes, tag_representation in TAG_PATTERN.findall(tags):
         if tag_representation == representation and current.history.startswith(history):
             numbers = (int(document), int(definitions), int(nodes))
             revision = Revision(current.document_identifier, current.history, *numbers, None)
-            if await revisions.is_equivalent(revision, current):
+            if await revisions.is_package_unchanged(revision, current):
                 return True
     return False
 

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
-from ..db.read.revisions import Revision, Revisions, fetch_revision
+from ..db.read.revisions import Revision, RevisionCache, fetch_revision
 from ..exceptions import CaseServerError, RecoveryConflict
 from .conditional import build_validator_headers, hash_representation, is_not_modified
 from .rendering.renderer import Renderer
@@ -46,7 +46,7 @@ async def respond_with_package(
     cached response if that has it, and otherwise rendered anew. ``identifier`` is that of the
     package or of its document. Raises ``NotFound``.
     """
-    current = await state.revisions.get_current(identifier)
+    current = await state.revisions.get_current_revision(identifier)
     representation = (
         view.name,
         renderer.profile.name,
@@ -91,7 +91,7 @@ async def _start_or_share_response(
 
 
 async def _is_cached_response_current(
-    cached: CachedResponse, revisions: Revisions, current: Revision
+    cached: CachedResponse, revisions: RevisionCache, current: Revision
 ) -> bool:
     """Return whether a cached response may be sent to a request that needs revision ``current``."""
     is_queued = not cached.has_started
@@ -103,7 +103,9 @@ async def _is_cached_response_current(
         # It was read after this request arrived. Comparing revisions instead could repeat without
         # end while others write.
         return True
-    if cached.revision is None or not await revisions.is_equivalent(cached.revision, current):
+    if cached.revision is None or not await revisions.is_package_unchanged(
+        cached.revision, current
+    ):
         return False
     cached.revision = current
     return True

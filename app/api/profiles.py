@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..case.resources import ITEMS, ResourceType
-from ..db.read.derived_fields import Derivation
+from ..db.read.derived_fields import DerivedFields
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits
@@ -84,12 +84,12 @@ class Profile:
     """List the problems of an error under ``imsx_error_details``."""
 
     @property
-    def derivation(self) -> Derivation:
+    def derived_fields(self) -> DerivedFields:
         """Return which values of a response are computed, such as ``uri``, instead of stored.
 
         Filters and sorting must compare the computed values, because clients see them.
         """
-        return Derivation(
+        return DerivedFields(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 

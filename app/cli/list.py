@@ -50,10 +50,10 @@ def print_frameworks(
 
         async def fetch(database: Database) -> tuple[list[FrameworkSummary], str]:
             # Imported late: --help does without the database code.
-            from ..db.read.frameworks import summarize_frameworks  # noqa: PLC0415  see above
+            from ..db.read.frameworks import list_framework_summaries  # noqa: PLC0415  see above
             from ..transfer.framework_ids import suggest_framework_id  # noqa: PLC0415  see above
 
-            rows = await summarize_frameworks(database, prefix, deleted=deleted)
+            rows = await list_framework_summaries(database, prefix, only_deleted=deleted)
             if rows or not prefix:
                 return rows, ""
             return rows, await suggest_framework_id(database, prefix, deleted=deleted)
@@ -62,12 +62,12 @@ def print_frameworks(
     if list_format == "json":
         _print_json(rows)
     elif rows:
-        width = max(len(f"{row.items:,}") for row in rows)
+        width = max(len(f"{row.item_count:,}") for row in rows)
         print_table(
             [
                 (
                     row.identifier,
-                    f"{row.items:{width},} {'item' if row.items == 1 else 'items'}",
+                    f"{row.item_count:{width},} {'item' if row.item_count == 1 else 'items'}",
                     row.creator or "",
                     row.title,
                 )
@@ -94,7 +94,7 @@ def _print_json(rows: Sequence[FrameworkSummary]) -> None:
             "packageIdentifier": row.package_identifier,
             "title": row.title,
             "creator": row.creator,
-            "items": row.items,
+            "items": row.item_count,
             "lastChangeDateTime": format_timestamp(row.last_change_date_time),
             "deletedAt": format_timestamp(row.deleted_at) if row.deleted_at else None,
         }

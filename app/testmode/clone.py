@@ -11,7 +11,7 @@ from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import Database
 from ..db.postgres import baseline
-from ..db.read.revisions import Revisions
+from ..db.read.revisions import RevisionCache
 from ..exceptions import Conflict
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class DatabaseClone:
     async def _load(self) -> None:
         settings = self._settings
         self.keys = await load_signing_keys(self.database)
-        self.revisions = Revisions(self.database)
+        self.revisions = RevisionCache(self.database)
         self.response_cache = ResponseCache(
             settings.cache_mb, producers=max(1, settings.pool_size // 2)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ..db.read.frameworks import summarize_frameworks
+from ..db.read.frameworks import list_framework_summaries
 from ..db.read.item_ids import find_item_ids
 from ..exceptions import BadRequest, NotFound
 
@@ -30,7 +30,7 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
     frameworks are ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if
     several frameworks match, raises ``BadRequest`` with their identifiers.
     """
-    rows = await summarize_frameworks(database, id_or_prefix)
+    rows = await list_framework_summaries(database, id_or_prefix)
     exact = [row for row in rows if id_or_prefix in (row.identifier, row.package_identifier)]
     if len(exact) == 1:
         return exact[0].identifier
@@ -53,7 +53,7 @@ async def make_framework_not_found_error(database: Database, identifier: str) ->
 
 async def make_deleted_framework_not_found_error(database: Database, identifier: str) -> NotFound:
     """Create the error for an identifier that no deleted framework has; suggest similar ones."""
-    rows = await summarize_frameworks(database, identifier)
+    rows = await list_framework_summaries(database, identifier)
     if any(row.identifier == identifier for row in rows):
         return NotFound("deleted framework", identifier, "it is not deleted")
     advice = await suggest_framework_id(database, identifier, deleted=True)
@@ -68,7 +68,7 @@ async def suggest_framework_id(
     If no identifier is similar, the hint names the command that lists all of them. ``deleted``
     selects the deleted frameworks instead of the live ones.
     """
-    rows = await summarize_frameworks(database, deleted=deleted)
+    rows = await list_framework_summaries(database, only_deleted=deleted)
     near = _suggest_similar(identifier, [row.identifier for row in rows])
     return near or f"`case-server list{' --deleted' if deleted else ''}` shows all"
 
@@ -81,7 +81,7 @@ async def suggest_item_id(database: Database, identifier: str, *, deleted: bool 
     """
     start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(
-        identifier, await find_item_ids(database, start, MAX_LISTED_IDS, deleted=deleted)
+        identifier, await find_item_ids(database, start, MAX_LISTED_IDS, only_deleted=deleted)
     )
 
 

@@ -21,7 +21,7 @@ from ..db import mirrors
 from ..db.locks import advisory_lock
 from ..db.mirrors import Mirror
 from ..db.pool import Database
-from ..db.read.revisions import Revision, Revisions
+from ..db.read.revisions import Revision, RevisionCache
 from ..db.write import soft_delete
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import ALLOW_FLAG, DataLossError, raise_for_data_loss
@@ -279,7 +279,7 @@ class Syncer:
 
     async def _fetch_current_revision(self, document: str) -> Revision | None:
         try:
-            return await Revisions(self.database).get_current(document)
+            return await RevisionCache(self.database).get_current_revision(document)
         except NotFound:
             return None
 

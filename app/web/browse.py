@@ -72,7 +72,7 @@ async def search_items(
     # One more than fits on the page tells whether there is a next page.
     rows = await search.search_items(database, q, document or None, PAGE_SIZE + 1, offset)
     items = rows[:PAGE_SIZE]
-    paths = await tree.fetch_paths(database, [item["identifier"] for item in items])
+    paths = await tree.fetch_ancestors(database, [item["identifier"] for item in items])
     return await render_page(
         request,
         "search.html",
@@ -121,7 +121,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     shown = associations[:limit]
     identifiers = sorted(relations.collect_related_identifiers(item, shown))
     locations, paths = await asyncio.gather(
-        entities.fetch_node_details(database, identifiers), tree.fetch_paths(database, [item])
+        entities.fetch_node_details(database, identifiers), tree.fetch_ancestors(database, [item])
     )
     ancestors = paths[item]
     values: dict[str, Any] = {

@@ -154,7 +154,7 @@ def _format_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _parse_period(document: str, since: str, until: str) -> change_history.Period:
+def _parse_period(document: str, since: str, until: str) -> change_history.ChangePeriod:
     """Parse the query parameters ``since`` and ``until`` into the period of changes to show.
 
     Raises ``BadRequest`` if one is invalid.
@@ -163,7 +163,7 @@ def _parse_period(document: str, since: str, until: str) -> change_history.Perio
     end = _parse_time("until", until) if until else MAX_TIME
     if start >= end:
         raise BadRequest(f"since: {since} is not before {until}; choose an earlier state")
-    return change_history.Period(document, start, end)
+    return change_history.ChangePeriod(document, start, end)
 
 
 def _parse_time(name: str, text: str) -> datetime:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from case_server.db.pool import Database
-    from case_server.db.read.revisions import Revisions
+    from case_server.db.read.revisions import RevisionCache
 
 PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
 PATH = PATHS[0]
@@ -56,7 +56,7 @@ def application(database: Database) -> FastAPI:
         database=database,
         replication=ReplicationMonitor(database),
         schema_version="",
-        revisions=cast("Revisions", None),
+        revisions=cast("RevisionCache", None),
         response_cache=ResponseCache(megabytes=0, producers=1),
         upload_limiter=CapacityLimiter(1),
     )

@@ -234,7 +234,7 @@ async def test_list_matches_python_implementation(
 
 
 ADDRESS = "http://case.test/ims/case/v1p1"
-DERIVATIONS = [lists.STORED, SDK.derivation]
+DERIVED_FIELDS = [lists.STORED, SDK.derived_fields]
 
 INDEXED = {
     "ix_items_code": {"filter": "humanCodingScheme='A.1'"},
@@ -270,11 +270,11 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     await execute("SELECT set_config('synchronous_commit', 'on', false)")
     await execute(MANY)
     await execute("VACUUM ANALYZE items")
-    for (index, parameters), derivation in product(INDEXED.items(), DERIVATIONS):
-        if "uri" in index and not derivation.rewrites_uris:
+    for (index, parameters), derived_fields in product(INDEXED.items(), DERIVED_FIELDS):
+        if "uri" in index and not derived_fields.rewrites_uris:
             continue
         statement, values = lists.prepare_list_statement(
-            ITEMS, query(**parameters), derivation, ADDRESS
+            ITEMS, query(**parameters), derived_fields, ADDRESS
         )
         async with database.connection() as connection:
             explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
@@ -284,12 +284,12 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
 
 
 def test_values_and_extension_names_share_one_statement() -> None:
-    lists._compile_statement.cache_clear()
+    lists._compile_list_statement.cache_clear()
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
         lists.prepare_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
-    assert lists._compile_statement.cache_info().misses == 1
+    assert lists._compile_list_statement.cache_info().misses == 1
 
 
 def test_statement_cache_is_bounded() -> None:
@@ -297,7 +297,7 @@ def test_statement_cache_is_bounded() -> None:
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(number % 50 + 1))
         lists.prepare_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
-    assert lists._compile_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
+    assert lists._compile_list_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
 async def test_code_of_any_length_can_be_stored_and_filtered(

@@ -15,7 +15,7 @@ from support.factories import Body
 from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
-from case_server.db.read.revisions import Revision, Revisions
+from case_server.db.read.revisions import Revision, RevisionCache
 from case_server.db.write import soft_delete
 from case_server.db.write.package import UploadResult, write_package
 from case_server.repair.reader import repair_and_parse
@@ -44,7 +44,9 @@ class Store:
         return await write_package(self.database, parse_package(json.dumps(body).encode()))
 
     async def revision(self, body: Body) -> Revision:
-        return await Revisions(self.database).get_current(body["CFDocument"]["identifier"])
+        return await RevisionCache(self.database).get_current_revision(
+            body["CFDocument"]["identifier"]
+        )
 
     async def entries(self, body: Body) -> list[Entry]:
         """Write a package and return the changes that it logged."""

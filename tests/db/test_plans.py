@@ -16,7 +16,7 @@ from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
 from case_server.db.read import entities, frameworks
 from case_server.db.read.package import open_framework_snapshot
-from case_server.db.read.revisions import Revisions
+from case_server.db.read.revisions import RevisionCache
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.db.write import entities as store
@@ -74,7 +74,7 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
     body = framework(1000)
     await write(database, body)
     root, items = body["CFDocument"]["identifier"], body["CFItems"]
-    revisions = Revisions(database)
+    revisions = RevisionCache(database)
     for number in range(EXECUTIONS):
         item, parent = items[number + 1], items[0]["identifier"]
         await store.put_document(
@@ -94,8 +94,10 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
         for resource in RESOURCES:
             await database.fetch_all(compile_entity_query(resource), identifier=item["identifier"])
         await entities.fetch_node_details(database, [item["identifier"], parent])
-        await revisions.get_current(root)  # the full query, because the document was written
-        await revisions.get_current(root)  # the counters alone
+        await revisions.get_current_revision(
+            root
+        )  # the full query, because the document was written
+        await revisions.get_current_revision(root)  # the counters alone
         async with open_framework_snapshot(database, root) as snapshot:
             await snapshot.find_node_collections({parent, root})
         await store.delete_association(database, association["identifier"])
@@ -106,7 +108,7 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
 
 
 async def test_list_of_frameworks_parses_no_bodies(database: Database) -> None:
-    statement = frameworks._frameworks()
+    statement = frameworks._compile_frameworks()
     values = statement.bind({"contains": "a", "limit": 50, "offset": 0})
     async with database.connection() as connection:
         plan = await connection.fetch(f"EXPLAIN (VERBOSE) {statement.sql}", *values)

@@ -57,7 +57,7 @@ async def list_changes(
     return json_response({"changes": changes, "next": cursor, "more": page.has_more})
 
 
-def _to_json_object(change: feed.Change, profile_url: str) -> JsonObject:
+def _to_json_object(change: feed.ChangeFeedEntry, profile_url: str) -> JsonObject:
     json_object: JsonObject = {
         "kind": change.kind,
         "identifier": change.identifier,

@@ -74,7 +74,9 @@ async def respond_with_list_page(
         dialect=profile.get_dialect(resource),
     )
     try:
-        rows = await lists.fetch_page(db, resource, query, profile.derivation, renderer.profile_url)
+        rows = await lists.fetch_page(
+            db, resource, query, profile.derived_fields, renderer.profile_url
+        )
     except QueryTimeout as error:
         description = page.describe_query(resource.collection, raw_query)
         raise QueryTimeout(error.seconds, description) from error

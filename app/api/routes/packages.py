@@ -13,7 +13,7 @@ from ...case.model import CFPackage
 from ...case.package import Package, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ...db.read.package import FrameworkSnapshot, find_document_of_package
+from ...db.read.package import FrameworkSnapshot, find_document_id
 from ...db.write.package import UploadResult, write_package
 from ...query import params
 from ...repair.reader import Repair, repair_and_parse
@@ -195,7 +195,7 @@ async def replace_package(
     async with upload_slot(request):
         package, repairs = await _parse_upload(request, raw_body)
         if sourced_id not in {package.document_identifier, package.package_identifier}:
-            document = await find_document_of_package(db, sourced_id)
+            document = await find_document_id(db, sourced_id)
             require_same_identifier(document or sourced_id, package.document_identifier)
         result = await write_package(db, package, "replace", origin=origin)
     return json_response(_describe_result(package, result, repairs))

@@ -33,29 +33,31 @@ PACKAGE_LINK_FIELD = '"CFPackageURI":'
 
 
 def build_digest_column(table: Table) -> ColumnElement[str]:
-    """Build the column with the MD5 digest of a stored JSON body, as ``has_digest`` expects it."""
+    """Build the column ``digest`` with the MD5 digest of a stored JSON body."""
     return func.md5(cast(table.c.body, Text)).label("digest")
 
 
-def has_digest(row: EntityRow, digest: str) -> bool:
-    """Return whether the entity in ``row`` is stored unchanged, as the MD5 ``digest`` shows.
+def is_stored_unchanged(row: EntityRow, digest: str) -> bool:
+    """Return whether a row's entity equals the stored one, whose body has the MD5 ``digest``.
 
-    An association that was PUT without CFDocumentURI is stored without it, but in a package its
-    CFDocumentURI is derived from the package. So a derived CFDocumentURI is no difference.
+    An association that was PUT without CFDocumentURI is stored without it. In a package, its
+    CFDocumentURI is derived from the package. So the row is compared both with and without a
+    derived CFDocumentURI.
     """
     if _digest(row.body) == digest:
         return True
     if not row.is_home_derived or row.kind == DOCUMENTS.name:
         return False
-    return _digest(_without_document_link(row.body) + "}") == digest
+    return _digest(_strip_document_link(row.body) + "}") == digest
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
-    """Build the column with the stored link of an entity to its document or package.
+    """Build the column with an entity's stored link to the document or package that contains it.
 
-    ``add_container_link`` adds this link to entities that were sent without it. For documents it is
-    the CFPackageURI. For items and associations it is the CFDocumentURI, but NULL if the body ends
-    with the parameter ``link_suffix``, as most do; ``build_document_link_suffix`` builds that.
+    ``add_container_link`` adds this link to entities that were sent without it. For a document, the
+    link is its CFPackageURI. For an item or association, it is the CFDocumentURI. The column is
+    NULL if that is the usual link, with which most bodies end; the parameter ``link_suffix`` is the
+    result of ``build_document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -74,9 +76,10 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the JSON text with which an item's body ends if it links to its document as usual.
+    """Return the JSON text with which the bodies of most items of a document end.
 
-    ``document`` is the document's JSON body. The result starts with ``,"CFDocumentURI":``.
+    ``document`` is the document's JSON body. The text starts with ``,"CFDocumentURI":`` and
+    contains the link to the document with its current title, identifier and uri.
     """
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
@@ -84,19 +87,20 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return a row with the stored link to its document or package if it was sent without one.
+    """Return the row with the stored link to its document or package if the sender omitted it.
 
-    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes).
+    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes). ``link`` is
+    that of ``build_container_link_column``.
     """
     if link is None or not row.is_home_derived:
         return row
     if row.kind == DOCUMENTS.name:
         return row._replace(body=f"{row.body[:-1]},{PACKAGE_LINK_FIELD}{link}}}")
-    return row._replace(body=f"{_without_document_link(row.body)},{DOCUMENT_LINK_FIELD}{link}}}")
+    return row._replace(body=f"{_strip_document_link(row.body)},{DOCUMENT_LINK_FIELD}{link}}}")
 
 
-def _without_document_link(body: str) -> str:
-    """Remove the CFDocumentURI, which is the last field, and the brace after it."""
+def _strip_document_link(body: str) -> str:
+    """Remove the last field, CFDocumentURI, and the closing brace from a JSON body."""
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

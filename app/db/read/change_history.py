@@ -46,8 +46,8 @@ RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 """The resources whose bodies are returned, in the order of the result; others follow without."""
 
 
-class Period(NamedTuple):
-    """The period whose changes to a document are listed: after ``since``, up to ``until``."""
+class ChangePeriod(NamedTuple):
+    """A document and the period in which changes are listed: after ``since``, up to ``until``."""
 
     document: str
     since: datetime
@@ -59,16 +59,18 @@ async def list_write_transactions(
 ) -> list[asyncpg.Record]:
     """Return the latest ``limit`` transactions that changed a framework, newest first.
 
-    ``document`` is the identifier of its document. Rows of (written_at, changes): the time of the
-    last change, the number of changes. Raises ``QueryTimeout``.
+    ``document`` is the identifier of its document. Each row is (written_at, changes): the time of
+    the last change and the number of changes. Raises ``QueryTimeout``.
     """
-    return await database.run_heavy_read(_compile_writes(), document=document, limit=limit)
+    return await database.run_heavy_read(
+        _compile_write_transactions(), document=document, limit=limit
+    )
 
 
-async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
+async def count_changed_entities(database: Database, period: ChangePeriod) -> dict[str, int]:
     """Return how many entities were added, changed and deleted in a period.
 
-    The result is like {"added": 3, "deleted": 1}, without zeros. Raises ``QueryTimeout``.
+    The result is like {"added": 3, "deleted": 1}, omitting zero counts. Raises ``QueryTimeout``.
     """
     rows = await database.run_heavy_read(_compile_counts(), **period._asdict())
     return {row["change"]: row["entities"] for row in rows}
@@ -76,24 +78,25 @@ async def count_changed_entities(database: Database, period: Period) -> dict[str
 
 async def list_changed_entities(
     database: Database,
-    period: Period,
+    period: ChangePeriod,
     change: ChangedEntity,
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return the entities that were added, changed or deleted in a period.
+    """Return a page of the entities that were added, changed or deleted in a period.
 
-    ``change`` selects one of the three; ``limit`` and ``offset`` cut out a page. Documents come
-    first, then items, associations and others. Rows of (kind, identifier, changed_at, is_live,
-    body): ``is_live`` says whether the entity is in the document now; ``body`` is its present or
-    last one, or None. Raises ``QueryTimeout``.
+    ``change`` selects one of the three. Documents come first, then items, associations and others.
+    Each row is (kind, identifier, changed_at, is_live, body). ``is_live`` is whether the entity is
+    in the document now. ``body`` is its current body, or its last body if it was deleted. It is
+    None if the entity was deleted permanently, or is not one of ``RESOURCES_WITH_BODY``. Raises
+    ``QueryTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.run_heavy_read(_compile_changed_entities(), **period._asdict(), **page)
 
 
 @cache
-def _compile_writes() -> CompiledStatement:
+def _compile_write_transactions() -> CompiledStatement:
     table = tables.changes
     written_at = func.max(table.c.changed_at)
     return CompiledStatement(
@@ -105,11 +108,11 @@ def _compile_writes() -> CompiledStatement:
     )
 
 
-def _select_entities() -> CTE:
-    """Select each entity written in a period, with the net effect in the column ``change``.
+def _build_changed_entities_cte() -> CTE:
+    """Build a CTE of the entities written in a period, with the net effect in ``change``.
 
-    An entity whose first operation is create or revive did not exist before the period. One that
-    was added and deleted within the period has no change (NULL).
+    An entity whose first operation is create or revive did not exist before the period. An entity
+    that was added and deleted within the period has no change (NULL).
     """
     table = tables.changes
     operations = (
@@ -150,7 +153,7 @@ def _literal(text: str) -> ColumnElement[str]:
 
 @cache
 def _compile_counts() -> CompiledStatement:
-    entities = _select_entities()
+    entities = _build_changed_entities_cte()
     return CompiledStatement(
         select(entities.c.change, func.count().label("entities"))
         .where(entities.c.change.is_not(None))
@@ -160,12 +163,12 @@ def _compile_counts() -> CompiledStatement:
 
 @cache
 def _compile_changed_entities() -> CompiledStatement:
-    """Compile the SQL for a page of changed entities with their bodies.
+    """Compile the query for a page of changed entities with their bodies.
 
-    The CTE ``page`` sorts by kind, for items by their order in the package, then by time of the
-    change. It reads no bodies, so that a large offset costs little.
+    The subquery ``page`` sorts the entities by kind, then items by their order in the package, then
+    all by time of the change. It reads no bodies, so that a large offset costs little.
     """
-    entities, items = _select_entities(), tables.items.alias("ordered_items")
+    entities, items = _build_changed_entities_cte(), tables.items.alias("ordered_items")
     kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]
     is_item = and_(
         entities.c.kind == _literal(ITEMS.name), items.c.identifier == entities.c.identifier

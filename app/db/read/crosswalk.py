@@ -33,13 +33,12 @@ Side = Literal["left", "right"]
 async def list_related_items(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return the pairs of items of two frameworks that are related by an association.
+    """Return a page of the pairs of items of two frameworks that an association relates.
 
-    ``left`` and ``right`` are the identifiers of the frameworks' documents; ``limit`` and
-    ``offset`` cut out a page. Associations of the type isChildOf do not count. Rows of
-    (association_type, left_is_origin, left, left_code, left_statement, right, right_code,
-    right_statement, total) in the order of the left document; ``total`` is the number of all pairs.
-    Raises ``QueryTimeout``.
+    ``left`` and ``right`` are the identifiers of the frameworks' documents. Associations of the
+    type isChildOf do not count. Each row is (association_type, left_is_origin, left, left_code,
+    left_statement, right, right_code, right_statement, total), in the order of the left document.
+    ``total`` is the number of all pairs. Raises ``QueryTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.run_heavy_read(_compile_related_items(), **values)
@@ -52,11 +51,11 @@ async def list_unrelated_items(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return the items of one framework that no association relates to a second framework.
+    """Return a page of the items of one framework that no association relates to another one.
 
-    ``documents`` are the identifiers of the two frameworks' documents (left, right); ``side`` says
-    whose items to return. Rows of (identifier, code, statement, total), where ``total`` is the
-    number of all such items. Raises ``QueryTimeout``.
+    ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``
+    selects the framework whose items are returned. Each row is (identifier, code, statement,
+    total), where ``total`` is the number of all such items. Raises ``QueryTimeout``.
     """
     values = dict(zip(("left", "right"), documents, strict=True))
     return await database.run_heavy_read(
@@ -64,15 +63,15 @@ async def list_unrelated_items(
     )
 
 
-def _select_pairs() -> CTE:
-    """Select the associations between two documents as pairs of a left and a right item."""
+def _build_item_pairs_cte() -> CTE:
+    """Build a CTE of the associations between two documents, each with its left and right item."""
     return union_all(
-        _select_pairs_in_direction(left_is_origin=True),
-        _select_pairs_in_direction(left_is_origin=False),
+        _build_item_pairs_query(left_is_origin=True),
+        _build_item_pairs_query(left_is_origin=False),
     ).cte("pairs")
 
 
-def _select_pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
+def _build_item_pairs_query(*, left_is_origin: bool) -> Select[Any]:
     left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
     associations = tables.associations
     origin, destination = (left, right) if left_is_origin else (right, left)
@@ -98,8 +97,8 @@ def _select_pairs_in_direction(*, left_is_origin: bool) -> Select[Any]:
 
 @cache
 def _compile_related_items() -> CompiledStatement:
-    """Compile the SQL for a page of related items, which reads texts only for the page's rows."""
-    pairs = _select_pairs()
+    """Compile the query for a page of related items; texts are read after the page is selected."""
+    pairs = _build_item_pairs_cte()
     left, right = tables.items.alias("l"), tables.items.alias("r")
     page = (
         select(pairs, left.c.ordinal, func.count().over().label("total"))
@@ -129,7 +128,7 @@ def _compile_related_items() -> CompiledStatement:
 
 @cache
 def _compile_unrelated_items(side: Side) -> CompiledStatement:
-    pairs, items = _select_pairs(), tables.items
+    pairs, items = _build_item_pairs_cte(), tables.items
     return CompiledStatement(
         select(
             items.c.identifier,

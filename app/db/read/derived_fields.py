@@ -36,10 +36,10 @@ BASE_URL = "base_url"
 PACKAGE_LINK = "CFPackageURI"
 
 
-class Derivation(NamedTuple):
-    """The values that an API profile adds to stored entities in its responses.
+class DerivedFields(NamedTuple):
+    """The values that one API profile derives and adds to stored entities in its responses.
 
-    Values that all profiles add are not part of it.
+    Values that all profiles add are not included.
     """
 
     rewrites_uris: bool = False
@@ -48,78 +48,81 @@ class Derivation(NamedTuple):
     """The CFItemType shown for items without one."""
 
 
-class Entities(NamedTuple):
-    """A class of entities, such as CFItem, and what one API profile adds to them in responses."""
+class ResourceView(NamedTuple):
+    """A resource type, such as CFItem, and the values that one API profile adds to its entities."""
 
     resource: ResourceType
-    derivation: Derivation
+    derived_fields: DerivedFields
 
     @property
     def table(self) -> Table:
-        """The table that stores the entities."""
+        """The table that stores the entities of this type."""
         return get_table(self.resource)
 
 
-def build_displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
-    """Build the SQL for the value that clients of an API profile see in a field, as text.
+def build_displayed_text(view: ResourceView, path: Path) -> ColumnElement[str]:
+    """Build the SQL for the value of a field as text, as clients of an API profile see it.
 
-    ``path`` is the name of the field and those of fields nested in it. The value is NULL if the
-    field is absent.
+    ``path`` is the field's name, followed by the names of nested fields, if any. The value is NULL
+    if the field is absent.
     """
-    table = entities.table
+    table = view.table
     if path == ("identifier",):
         return table.c.identifier
-    if (collection := find_url_collection(entities, path)) is not None:
-        return build_entity_url(
-            collection, build_displayed_text(entities, (*path[:-1], "identifier"))
+    if (collection := find_url_collection(view, path)) is not None:
+        return build_entity_url_expression(
+            collection, build_displayed_text(view, (*path[:-1], "identifier"))
         )
     stored = build_json_text(table.c.body, *path)
-    default = _build_default(entities, path)
+    default = _build_default(view, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def find_url_collection(entities: Entities, path: Path) -> str | None:
-    """Return the collection name, such as ``CFItems``, in the URL shown instead of a ``uri``.
+def find_url_collection(view: ResourceView, path: Path) -> str | None:
+    """Return the collection in the URL that replaces a ``uri`` in responses, such as ``CFItems``.
 
-    Returns None if the field at ``path`` is no ``uri``, or the API profile shows the stored one.
+    Returns None if the field at ``path`` is not a ``uri``, or if the API profile shows the stored
+    ``uri``.
     """
-    if not entities.derivation.rewrites_uris or path[-1] != "uri":
+    if not view.derived_fields.rewrites_uris or path[-1] != "uri":
         return None
-    return entities.resource.collection if len(path) == 1 else LINK_TARGETS.get(path[0])
+    return view.resource.collection if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
-def _build_default(entities: Entities, path: Path) -> ColumnElement[str] | None:
+def _build_default(view: ResourceView, path: Path) -> ColumnElement[str] | None:
     """Build the SQL for the value that responses show for a field that the body lacks.
 
-    Returns None if they show nothing.
+    Returns None if responses omit the field.
     """
-    resource, body, name = entities.resource, entities.table.c.body, path[0]
+    resource, body, name = view.resource, view.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
-        identifier = entities.table.c.identifier
+        identifier = view.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
             "title": build_json_text(body, "title"),
             "identifier": identifier,
-            "uri": build_entity_url("CFPackages", identifier),
+            "uri": build_entity_url_expression("CFPackages", identifier),
         }
         return derived[path[1]]
-    if resource is ITEMS and name == "CFItemType" and entities.derivation.default_item_type:
-        return literal(entities.derivation.default_item_type, Text)
+    if resource is ITEMS and name == "CFItemType" and view.derived_fields.default_item_type:
+        return literal(view.derived_fields.default_item_type, Text)
     if resource in DEFINITIONS and name in REQUIRED_DEFAULTS and len(path) == 1:
         if not resource.schema.model_fields[name].is_required():
             return None
         source = REQUIRED_DEFAULTS[name]
-        return literal_column("''") if source is None else build_displayed_text(entities, (source,))
+        return literal_column("''") if source is None else build_displayed_text(view, (source,))
     return None
 
 
-def build_entity_url(collection: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
+def build_entity_url_expression(
+    collection: str, identifier: ColumnElement[str]
+) -> ColumnElement[str]:
     """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID."""
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{collection}/'"))
-    return prefix.op("||", return_type=Text())(_percent_encode(identifier))
+    return prefix.op("||", return_type=Text())(_build_percent_encoded(identifier))
 
 
 def parse_entity_url(url: str, base_url: str, collection: str) -> str:
-    """Return the identifier in a URL made by ``build_entity_url``; '' for any other URL.
+    """Return the identifier in an entity's URL on this server, or "" for any other URL.
 
     ``collection`` is the name that the URL must contain, such as ``CFItems``.
     """
@@ -130,11 +133,11 @@ def parse_entity_url(url: str, base_url: str, collection: str) -> str:
     return "" if "\0" in identifier else identifier
 
 
-def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
+def _build_percent_encoded(text: ColumnElement[str]) -> ColumnElement[Any]:
     """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``.
 
-    It splits the text into characters, encodes each reserved one as %XX per UTF-8 byte, and joins
-    them.
+    The SQL splits the text into characters, encodes the UTF-8 bytes of each reserved one as %XX,
+    and joins them.
     """
     character = column("character", Text)
     characters = (
@@ -151,16 +154,19 @@ def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
         literal_column(r"'%\1'"),
         literal_column("'g'"),
     )
-    escaped = case((_is_unreserved(characters.c.character), characters.c.character), else_=encoded)
+    escaped = case(
+        (_build_is_unreserved(characters.c.character), characters.c.character), else_=encoded
+    )
     joined = func.string_agg(
         escaped, aggregate_order_by(literal_column("''"), characters.c.position)
     )
     # Most identifiers are UUIDs, which need no encoding, and the test is cheaper than encoding.
     return case(
-        (_is_unreserved(text), text), else_=select(joined).select_from(characters).scalar_subquery()
+        (_build_is_unreserved(text), text),
+        else_=select(joined).select_from(characters).scalar_subquery(),
     )
 
 
-def _is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Build the condition that a text needs no percent-encoding (RFC 3986, section 2.3)."""
+def _build_is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
+    """Build the SQL that tests that a text needs no percent-encoding (RFC 3986, section 2.3)."""
     return text.collate("C").op("~", is_comparison=True)(literal_column("'^[A-Za-z0-9_.~-]*$'"))

@@ -1,4 +1,4 @@
-"""Change feed: the writes since a cursor, in the order in which they were inserted.
+"""ChangeFeedEntry feed: the writes since a cursor, in the order in which they were inserted.
 
 A writer that drew a low sequence number may commit after a higher one was read, so a cursor cannot
 be a sequence number. It is a Postgres snapshot, which says what transactions were committed. A page
@@ -55,7 +55,7 @@ EMPTY_SNAPSHOT = "1:1:"
 
 
 class PgSnapshot(UserDefinedType[str]):
-    """The Postgres type ``pg_snapshot``: which transactions a reader sees as committed."""
+    """The SQLAlchemy type of a Postgres ``pg_snapshot``: the transactions that a reader sees."""
 
     cache_ok = True
 
@@ -67,8 +67,9 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    The client has all changes visible in snapshot ``since`` and, of those that are visible only in
-    ``until``, the ones up to ``sequence``. Unless a page was cut off, ``until`` is empty.
+    The client has read all changes that are visible in the snapshot ``since``. If the last page did
+    not contain all further changes, ``until`` is the snapshot of that page, and the client has also
+    read the changes visible in ``until`` up to ``sequence``. Otherwise ``until`` is empty.
     """
 
     history: str
@@ -102,7 +103,7 @@ def parse_cursor(cursor: str) -> FeedCursor:
     return FeedCursor(history, since, until, int(sequence))
 
 
-class Change(NamedTuple):
+class ChangeFeedEntry(NamedTuple):
     """An entry of the change feed: one write to an entity, and the document it belonged to."""
 
     kind: str
@@ -115,7 +116,7 @@ class Change(NamedTuple):
 class FeedPage(NamedTuple):
     """A page of the change feed, the cursor after it, and whether the next page has changes."""
 
-    changes: list[Change]
+    changes: list[ChangeFeedEntry]
     next_cursor: FeedCursor
     has_more: bool
 
@@ -123,10 +124,10 @@ class FeedPage(NamedTuple):
 async def fetch_changes(database: Database, cursor: str | None, limit: int) -> FeedPage:
     """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
-    Deleting an item or document hides its associations, and undeleting it shows them, so these
-    follow at the end of the page as additional changes, with their present state. Raises
-    ``BadRequest`` for an invalid cursor, ``Gone`` for one of an earlier history of the database,
-    ``QueryTimeout``.
+    Deleting an item or document hides its associations, and undeleting it shows them. The page
+    therefore ends with additional entries for these associations, which contain their current
+    state. Raises ``BadRequest`` for an invalid cursor, ``Gone`` if the database was restored or
+    failed over after the cursor was issued, and ``QueryTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
     try:
@@ -137,7 +138,7 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> F
 
 async def _fetch_page(database: Database, position: FeedCursor | None, limit: int) -> FeedPage:
     async with database.open_snapshot(is_heavy=True) as connection:
-        now = await _select_now().fetch_one(connection)
+        now = await _compile_feed_state().fetch_one(connection)
         assert now is not None
         if position and position.history != now["history"]:
             raise Gone(
@@ -156,15 +157,19 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         values = {"since": position.since, "until": until, "after": position.sequence}
         try:
             with database.read_deadline():
-                rows = await _select_page().fetch_all(connection, **values, limit=limit + 1)
+                rows = await _compile_page().fetch_all(connection, **values, limit=limit + 1)
         except asyncpg.DataError as error:
             raise BadRequest(INVALID_CURSOR) from error
         has_more = len(rows) > limit
-        changes = [Change(*row[:-1]) for row in rows[:limit]]
+        changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         if nodes := [change.identifier for change in changes if _affects_associations(change)]:
             with database.read_deadline():
-                affected = await _select_associations().fetch_all(connection, identifiers=nodes)
-            changes += _without_listed([Change(*row) for row in affected], changes)
+                affected = await _compile_affected_associations().fetch_all(
+                    connection, identifiers=nodes
+                )
+            changes += _exclude_listed_associations(
+                [ChangeFeedEntry(*row) for row in affected], changes
+            )
     if not now["is_recorded"]:
         await record_timeline(database)  # before a client can show the new cursor to a standby
     if has_more:
@@ -181,16 +186,18 @@ def _xmax(snapshot: str) -> int:
     return int(snapshot.split(":")[1])
 
 
-def _affects_associations(change: Change) -> bool:
+def _affects_associations(change: ChangeFeedEntry) -> bool:
     operations = (tables.DELETE, tables.REVIVE)
     return change.kind in NODE_KINDS and change.operation in operations
 
 
-def _without_listed(associations: list[Change], changes: list[Change]) -> list[Change]:
-    """Leave out associations whose present state is on the page already, among ``changes``."""
+def _exclude_listed_associations(
+    associations: list[ChangeFeedEntry], changes: list[ChangeFeedEntry]
+) -> list[ChangeFeedEntry]:
+    """Leave out associations whose last entry in ``changes`` already shows their current state."""
     last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
-    def is_listed(association: Change) -> bool:
+    def is_listed(association: ChangeFeedEntry) -> bool:
         operation = last_operations.get((association.kind, association.identifier))
         was_deleted, is_deleted = operation == tables.DELETE, association.operation == tables.DELETE
         return operation is not None and was_deleted == is_deleted
@@ -199,7 +206,7 @@ def _without_listed(associations: list[Change], changes: list[Change]) -> list[C
 
 
 @cache
-def _select_now() -> CompiledStatement:
+def _compile_feed_state() -> CompiledStatement:
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
     current = func.pg_current_snapshot()
     xmin = cast(func.pg_snapshot_xmin(current), Text)
@@ -216,14 +223,14 @@ def _select_now() -> CompiledStatement:
     )
 
 
-def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that a snapshot sees the transaction of a change as committed."""
+def _build_is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the SQL condition that the transaction of a change is committed in a snapshot."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
 
 @cache
-def _select_page() -> CompiledStatement:
+def _compile_page() -> CompiledStatement:
     table = tables.changes
     since, until = (cast(bindparam(name, type_=Text), PgSnapshot) for name in ("since", "until"))
     # All transactions before this one are visible in ``since``, so the index can skip them.
@@ -237,7 +244,11 @@ def _select_page() -> CompiledStatement:
             table.c.changed_at,
             table.c.sequence,
         )
-        .where(table.c.transaction_id >= oldest, not_(_is_visible_in(since)), _is_visible_in(until))
+        .where(
+            table.c.transaction_id >= oldest,
+            not_(_build_is_visible_in(since)),
+            _build_is_visible_in(until),
+        )
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
         .limit(bindparam("limit", type_=Integer))
@@ -245,10 +256,11 @@ def _select_page() -> CompiledStatement:
 
 
 @cache
-def _select_associations() -> CompiledStatement:
-    """Select the associations at some items or documents, as additional changes of the feed.
+def _compile_affected_associations() -> CompiledStatement:
+    """Compile the query for the associations of deleted and undeleted nodes, as feed entries.
 
-    Visible associations become updates; hidden ones become deletions.
+    A visible association becomes an update, a hidden one a deletion. The parameter ``identifiers``
+    contains the nodes, which are items or documents.
     """
     table = tables.associations
     nodes = bindparam("identifiers", type_=ARRAY(Text))
@@ -275,7 +287,7 @@ async def record_timeline(database: Database) -> None:
     """Store the WAL timeline of the primary, so that its standbys can read it.
 
     Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
-    Does nothing if it is stored already.
+    Does nothing if the timeline is already stored.
     """
     await database.execute(_record_timeline())
 
@@ -290,8 +302,8 @@ def _record_timeline() -> CompiledStatement:
 async def reset_change_feed(connection: AnyConnection) -> None:
     """Start a new history of the change feed, so that its clients read everything again.
 
-    Old cursors and package revisions become invalid. Existing changes get transaction 1, which is
-    visible in all snapshots but the empty one.
+    Old cursors and package revisions become invalid. All existing changes get transaction ID 1,
+    which every snapshot includes except the empty one, from which new clients start.
     """
     changes = tables.changes
     statements = (
@@ -307,10 +319,10 @@ async def reset_change_feed(connection: AnyConnection) -> None:
 
 
 async def reset_change_feed_if_restored(connection: AnyConnection) -> None:
-    """Reset the feed's history if the database was restored into another Postgres cluster.
+    """Reset the change feed if the database was restored into another Postgres cluster.
 
-    Transaction numbers start low in a new cluster, so stored changes could have numbers that it has
-    not reached yet.
+    Transaction IDs start low in a new cluster. Stored changes with higher IDs would count as not
+    yet committed, so clients would not get them.
     """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     next_transaction = cast(

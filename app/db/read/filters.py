@@ -43,9 +43,9 @@ from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
     BASE_URL,
-    Entities,
+    ResourceView,
     build_displayed_text,
-    build_entity_url,
+    build_entity_url_expression,
     find_url_collection,
     parse_entity_url,
 )
@@ -73,26 +73,27 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 """Indexed columns with the beginning of a field's value in lower case."""
 
 
-def parameterize_filter(entities: Entities, node: Node, values: Values) -> Node:
-    """Replace the values in a filter by parameter names, and add the values to ``values``.
+def parameterize_filter(view: ResourceView, node: Node, values: Values) -> Node:
+    """Replace the values in a filter with parameter names, and add the values to ``values``.
 
-    Filters that differ only in values thus share one compiled SQL statement.
+    Filters that differ only in values thus share one compiled SQL statement. ``view`` is the
+    filtered resource type; ``node`` is the root of the parsed filter.
     """
     if not isinstance(node, Comparison):
-        return type(node)(tuple(parameterize_filter(entities, part, values) for part in node.parts))
+        return type(node)(tuple(parameterize_filter(view, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    collection = find_url_collection(entities, field.path)
+    collection = find_url_collection(view, field.path)
     if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
         values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], collection)
     if (
         operator == "~"
         and field.type is FieldType.STRING
-        and should_use_like(entities.table, field, str(value))
+        and should_use_like(view.table, field, str(value))
     ):
         operator, values[name] = LIKE, build_like_pattern(str(value))
     elif field.type in ARRAYS and operator in {"=", "!="}:
-        values[name], values[_single_member_name(name)] = _split_array(str(value))
+        values[name], values[_single_member_name(name)] = _split_array_value(str(value))
         values[_joined_name(name)] = str(value)
     else:
         values[name] = _to_parameter(field, value)
@@ -112,19 +113,19 @@ def _to_parameter(field: Field, value: Any) -> Any:
     return Decimal(value) if field.type is FieldType.NUMBER else value
 
 
-def _split_array(value: str) -> tuple[list[str], list[str]]:
+def _split_array_value(value: str) -> tuple[list[str], list[str]]:
     """Return the two arrays that the value of a filter may mean.
 
-    They are its parts between commas, and the whole value as the only member.
+    ``"a,b"`` may mean the two members ``a`` and ``b``, or the single member ``a,b``.
     """
     members = [member.strip() for member in value.split(",")] if value else []
     return members, [value] if len(members) > 1 else members
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return text that occurs in the JSON of every array with this member.
+    """Return a substring of the JSON of every array that contains the value as a member.
 
-    With ``is_part``, the value is only a part of the member.
+    ``_build_prefilter`` searches for it. With ``is_part``, the value is only a part of a member.
     """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
@@ -152,29 +153,32 @@ def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | 
     return parse_entity_url(str(value), base_url, collection)
 
 
-def build_where_clause(entities: Entities, node: Node) -> ColumnElement[bool]:
+def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
     """Build the SQL condition for a filter that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
-        compare = _build_array_comparison if node.field.type in ARRAYS else _build_comparison
-        return compare(entities, node)
-    parts = (build_where_clause(entities, part) for part in node.parts)
+        compare = (
+            _build_array_condition if node.field.type in ARRAYS else _build_comparison_condition
+        )
+        return compare(view, node)
+    parts = (build_where_clause(view, part) for part in node.parts)
     return and_(*parts) if isinstance(node, And) else or_(*parts)
 
 
-def build_sort_key(entities: Entities, field: Field) -> Expression:
-    """Build the SQL by which a list is sorted: a field's value in lower case, as clients see it.
+def build_sort_key(view: ResourceView, field: Field) -> Expression:
+    """Build the SQL for the value by which a list is sorted: the field's value in lower case.
 
-    For humanCodingScheme, only the beginning of the value is used, because only that is indexed.
+    The value is the one that clients see. Only the beginning of a humanCodingScheme is used,
+    because its index contains no more.
     """
-    if (prefix_column := PREFIX_COLUMNS.get((entities.table, field.path))) is not None:
+    if (prefix_column := PREFIX_COLUMNS.get((view.table, field.path))) is not None:
         return prefix_column
-    value = _build_value(entities, field)
+    value = _build_field_value(view, field)
     return func.lower(value).collate(SORT_COLLATION) if field.type is FieldType.STRING else value
 
 
-def _build_value(entities: Entities, field: Field) -> Expression:
-    """Build the SQL for the value of a field as clients see it, cast to the type to compare."""
-    table = entities.table
+def _build_field_value(view: ResourceView, field: Field) -> Expression:
+    """Build the SQL for a field's value as clients see it, with the SQL type of the comparison."""
+    table = view.table
     if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
             return table.c.changed_at
@@ -184,26 +188,26 @@ def _build_value(entities: Entities, field: Field) -> Expression:
     if field.type is FieldType.EXTENSION:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
-    text = build_displayed_text(entities, field.path)
+    text = build_displayed_text(view, field.path)
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
-def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
     """Build the SQL condition of a comparison such as ``title='Maths'``.
 
     An absent field is unequal to every value.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    value = _build_value(entities, field)
+    value = _build_field_value(view, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
         value = func.lower(value)
-    prefix_column = PREFIX_COLUMNS.get((entities.table, field.path))
+    prefix_column = PREFIX_COLUMNS.get((view.table, field.path))
     if operator == "@":
-        is_member = _is_any_of(field, value, prefix_column, name)
-        return and_(_build_identifier_condition(entities, comparison), is_member)
-    operand = _fold_case(field, bindparam(name, type_=_sql_type(field)))
+        is_member = _build_is_any_of(field, value, prefix_column, name)
+        return and_(_build_identifier_condition(view, comparison), is_member)
+    operand = _normalize_operand(field, bindparam(name, type_=_sql_type(field)))
     if operator == "=":
-        has_identifier = _build_identifier_condition(entities, comparison)
+        has_identifier = _build_identifier_condition(view, comparison)
         return and_(
             has_identifier, _build_prefix_condition(prefix_column, operand), value == operand
         )
@@ -212,38 +216,39 @@ def _build_comparison(entities: Entities, comparison: Comparison) -> ColumnEleme
     if operator == LIKE:
         return value.like(operand)
     if operator == "~":
-        return _contains(cast(value, Text), cast(operand, Text))
+        return _build_contains(cast(value, Text), cast(operand, Text))
     if isinstance(value.type, Text):
         value = value.collate(SORT_COLLATION)
     return ORDERING[operator](value, operand)
 
 
-def _build_identifier_condition(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Build an indexed condition that speeds up a filter by ``uri``, using the identifier in it.
+def _build_identifier_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
+    """Build an indexed condition that speeds up a filter by ``uri``.
 
-    It applies where responses show a URL of this server instead of the ``uri``. Rows that meet it
-    may still not match, so the whole ``uri`` is compared in addition.
+    If responses show URLs of this server as ``uri``, the condition compares the identifier at the
+    end of the URL with the stored identifier. Rows that meet it may still not match, so the caller
+    must also compare the whole ``uri``. For other fields, the condition is true.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
-    if find_url_collection(entities, path) is None:
+    if find_url_collection(view, path) is None:
         return true()
-    identifier = func.lower(build_displayed_text(entities, (*path[:-1], "identifier")))
+    identifier = func.lower(build_displayed_text(view, (*path[:-1], "identifier")))
     if comparison.operator == "=":
         return identifier == func.lower(bindparam(name, type_=Text()))
-    rows = _unnest_parameter(name, Text())
+    rows = _build_parameter_rows(name, Text())
     identifiers = select(func.lower(rows.c.value)).select_from(rows).scalar_subquery()
     return identifier == any_(func.array(identifiers, type_=ARRAY(Text)))
 
 
-def _is_any_of(
+def _build_is_any_of(
     field: Field, value: Expression, prefix_column: Expression | None, name: str
 ) -> ColumnElement[bool]:
-    rows = _unnest_parameter(name, _sql_type(field))
-    member = _fold_case(field, rows.c.value)
+    rows = _build_parameter_rows(name, _sql_type(field))
+    member = _normalize_operand(field, rows.c.value)
     is_member = value.in_(select(member).select_from(rows))
     if prefix_column is None:
         return is_member
-    prefixes = select(_prefix(member)).select_from(rows).scalar_subquery()
+    prefixes = select(_build_prefix(member)).select_from(rows).scalar_subquery()
     # An array, because Postgres does not use the index for the rows of a subquery.
     return and_(prefix_column == any_(func.array(prefixes, type_=ARRAY(Text))), is_member)
 
@@ -251,14 +256,15 @@ def _is_any_of(
 def _build_prefix_condition(
     prefix_column: Expression | None, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build a condition on the indexed beginning of a value, so that few rows are compared.
+    """Build a condition on the indexed beginning of a value, so that few whole values are compared.
 
-    It is true if the field has no such index. The whole value is compared in addition.
+    The condition is true for fields without such an index. The caller must also compare the whole
+    value.
     """
-    return true() if prefix_column is None else prefix_column == _prefix(operand)
+    return true() if prefix_column is None else prefix_column == _build_prefix(operand)
 
 
-def _prefix(text: Expression) -> Expression:
+def _build_prefix(text: Expression) -> Expression:
     return func.left(text, literal_column(str(FOLDED_CODE_CHARS)))
 
 
@@ -270,8 +276,8 @@ def _sql_type(field: Field) -> TypeEngine[Any]:
     return types.get(field.type, Text())
 
 
-def _fold_case(field: Field, operand: Expression) -> Expression:
-    """Normalize the client's value like the field's: strings in lower case, timestamps in UTC."""
+def _normalize_operand(field: Field, operand: Expression) -> Expression:
+    """Convert the client's value to the stored form: strings in lower case, timestamps in UTC."""
     match field.type:
         case FieldType.NUMBER:
             return operand
@@ -281,83 +287,85 @@ def _fold_case(field: Field, operand: Expression) -> Expression:
             return func.lower(operand)
 
 
-def _contains(value: Expression, part: Expression) -> ColumnElement[bool]:
+def _build_contains(value: Expression, part: Expression) -> ColumnElement[bool]:
     return func.strpos(value, part) > literal_column("0")
 
 
-def _unnest_parameter(name: str, member_type: TypeEngine[Any]) -> FromClause:
-    """Turn an array parameter into rows with the column ``value``, one for each member."""
+def _build_parameter_rows(name: str, member_type: TypeEngine[Any]) -> FromClause:
+    """Build the SQL that turns an array parameter into rows with the column ``value``."""
     members = func.unnest(bindparam(name, type_=ARRAY(member_type)))
     return members.table_valued("value").render_derived("parameter")
 
 
-def _build_array_comparison(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the condition of a comparison with an array field.
+def _build_array_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
+    """Build the SQL condition of a comparison with an array field.
 
-    ``=`` compares all members, in any order; ``~`` and ``@`` hold if any member matches.
+    ``=`` requires the same members in any order. ``~`` and ``@`` require one matching member.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    elements = func.json_array_elements(build_json_value(entities.table.c.body, field.path[0]))
+    elements = func.json_array_elements(build_json_value(view.table.c.body, field.path[0]))
     rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
         "elements"
     )
-    member = func.lower(_build_member_text(entities, field, rows.c.value))
+    member = func.lower(_build_member_text(view, field, rows.c.value))
     if operator in {"~", "@"}:
-        operands = _unnest_parameter(name, Text())
+        operands = _build_parameter_rows(name, Text())
         is_match = (
             member.in_(select(func.lower(operands.c.value)).select_from(operands))
             if operator == "@"
-            else _contains(member, func.lower(bindparam(name, type_=Text())))
+            else _build_contains(member, func.lower(bindparam(name, type_=Text())))
         )
         has_match = exists(select(literal_column("1")).select_from(rows).where(is_match))
         return (
-            has_match
-            if operator == "@"
-            else and_(_build_prefilter(entities, field, name), has_match)
+            has_match if operator == "@" else and_(_build_prefilter(view, field, name), has_match)
         )
-    stored = _sort_members(member, rows)
-    is_equal = _build_prefilter(entities, field, name) & or_(
+    stored = _build_sorted_members(member, rows)
+    is_equal = _build_prefilter(view, field, name) & or_(
         # The members joined as a client sees them, even if they contain commas or blanks.
-        _join_members(member, rows) == func.lower(bindparam(_joined_name(name), type_=Text())),
-        *(stored == _sort_parameter(array) for array in (name, _single_member_name(name))),
+        _build_joined_members(member, rows)
+        == func.lower(bindparam(_joined_name(name), type_=Text())),
+        *(stored == _build_sorted_parameter(array) for array in (name, _single_member_name(name))),
     )
     return is_equal if operator == "=" else not_(is_equal)
 
 
-def _build_prefilter(entities: Entities, field: Field, name: str) -> ColumnElement[bool]:
+def _build_prefilter(view: ResourceView, field: Field, name: str) -> ColumnElement[bool]:
     """Build a cheap condition that is false for most arrays that do not contain the value.
 
-    Postgres evaluates it before the exact condition, because it has no subquery. A filter by
-    educationLevel='05' among a million items takes a third of the time with it.
+    Postgres evaluates the condition before the exact one, because it has no subquery. With it, a
+    filter by educationLevel='05' among a million items takes a third of the time.
     """
-    if find_url_collection(entities, field.path) is not None:
+    if find_url_collection(view, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
-    array = cast(cast(build_json_value(entities.table.c.body, field.path[0]), JSONB), Text)
+    array = cast(cast(build_json_value(view.table.c.body, field.path[0]), JSONB), Text)
     fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
-    return _contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
+    return _build_contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
 
-def _build_member_text(entities: Entities, field: Field, member: Expression) -> Expression:
-    """Build the SQL for an array member as text or, if members are objects, for a field of it."""
+def _build_member_text(view: ResourceView, field: Field, member: Expression) -> Expression:
+    """Build the SQL for an array member as text.
+
+    If the members are objects, it is the text of the field of the object that the filter names.
+    """
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
-    if (collection := find_url_collection(entities, field.path)) is not None:
-        return build_entity_url(collection, build_json_text(member, "identifier"))
+    if (collection := find_url_collection(view, field.path)) is not None:
+        return build_entity_url_expression(collection, build_json_text(member, "identifier"))
     return build_json_text(member, field.path[1])
 
 
-def _join_members(member: Expression, rows: FromClause) -> Expression:
+def _build_joined_members(member: Expression, rows: FromClause) -> Expression:
     comma: Expression = aggregate_order_by(literal_column("','"), rows.c.position)
     joined = select(func.string_agg(member, comma)).select_from(rows)
     return func.coalesce(joined.scalar_subquery(), literal_column("''"))
 
 
-def _sort_parameter(name: str) -> Expression:
-    rows = _unnest_parameter(name, Text())
-    return _sort_members(func.lower(rows.c.value), rows)
+def _build_sorted_parameter(name: str) -> Expression:
+    rows = _build_parameter_rows(name, Text())
+    return _build_sorted_members(func.lower(rows.c.value), rows)
 
 
-def _sort_members(member: Expression, rows: FromClause) -> Expression:
+def _build_sorted_members(member: Expression, rows: FromClause) -> Expression:
     members = select(func.array_agg(aggregate_order_by(member, member))).select_from(rows)
     return func.coalesce(members.scalar_subquery(), literal_column("'{}'::text[]"))

@@ -39,7 +39,7 @@ class FrameworkSummary:
     package_identifier: str
     title: str
     creator: str | None
-    items: int
+    item_count: int
     last_change_date_time: datetime
     deleted_at: datetime | None
 
@@ -47,38 +47,39 @@ class FrameworkSummary:
 async def list_frameworks(
     database: Database, contains: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the frameworks whose title, creator or publisher contains a text, sorted by title.
+    """Return a page of frameworks whose title, creator or publisher contains a text, by title.
 
-    ``limit`` and ``offset`` cut out a page. Rows of (identifier, body, total, items): ``body`` is
-    that of the document, ``total`` the number of frameworks found, ``items`` the number of items of
-    each. Raises ``QueryTimeout``.
+    Each row is (identifier, body, total, items). ``body`` is the JSON body of the document,
+    ``total`` the number of matching frameworks, ``items`` the number of items in the framework.
+    Raises ``QueryTimeout``.
     """
     return await database.run_heavy_read(
-        _frameworks(), contains=contains, limit=limit, offset=offset
+        _compile_frameworks(), contains=contains, limit=limit, offset=offset
     )
 
 
-async def summarize_frameworks(
-    database: Database, prefix: str = "", *, deleted: bool = False
+async def list_framework_summaries(
+    database: Database, prefix: str = "", *, only_deleted: bool = False
 ) -> list[FrameworkSummary]:
     """Return the frameworks whose document's or package's identifier starts with ``prefix``.
 
-    They are sorted by title. With ``deleted``, return only deleted documents and count their
-    deleted items; otherwise return and count only what is not deleted.
+    The summaries are sorted by title. With ``only_deleted``, they are those of soft-deleted
+    documents and count their soft-deleted items; otherwise they are those of live documents and
+    count live items.
     """
-    rows = await database.fetch_all(_summaries(deleted=deleted), prefix=prefix)
+    rows = await database.fetch_all(_compile_summaries(only_deleted=only_deleted), prefix=prefix)
     return [FrameworkSummary(**row) for row in rows]
 
 
 async def count_items(database: Database, document: str) -> int:
     """Return how many items a document has, not counting deleted ones."""
-    row = await database.fetch_one(_item_count(), document=document)
+    row = await database.fetch_one(_compile_item_count(), document=document)
     assert row is not None
     return int(row["items"])
 
 
 @cache
-def _frameworks() -> CompiledStatement:
+def _compile_frameworks() -> CompiledStatement:
     documents = tables.documents
     contained = func.lower(bindparam("contains", type_=Text))
     is_match = func.strpos(documents.c.searched_text, contained) > literal_column("0")
@@ -101,18 +102,18 @@ def _frameworks() -> CompiledStatement:
             page.c.identifier,
             body.scalar_subquery().label("body"),
             total.label("total"),
-            item_counts.select_item_count(page.c.identifier).label("items"),
+            item_counts.build_item_count_subquery(page.c.identifier).label("items"),
         ).order_by(page.c.folded_title, page.c.identifier)
     )
 
 
 @cache
-def _summaries(*, deleted: bool) -> CompiledStatement:
+def _compile_summaries(*, only_deleted: bool) -> CompiledStatement:
     documents, items, packages = tables.documents, tables.items, tables.packages
     prefix = bindparam("prefix", type_=Text)
 
     def is_listed(table: Table) -> ColumnElement[bool]:
-        return table.c.deleted_at.is_not(None) if deleted else build_live_condition(table)
+        return table.c.deleted_at.is_not(None) if only_deleted else build_live_condition(table)
 
     item_count = (
         select(func.count())
@@ -120,8 +121,8 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
             items.c.document_identifier == documents.c.identifier, items.c.deleted_at.is_not(None)
         )
         .scalar_subquery()
-        if deleted
-        else item_counts.select_item_count(documents.c.identifier)
+        if only_deleted
+        else item_counts.build_item_count_subquery(documents.c.identifier)
     )
     title = build_json_text(documents.c.body, "title")
     return CompiledStatement(
@@ -130,7 +131,7 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
             packages.c.identifier.label("package_identifier"),
             title.label("title"),
             build_json_text(documents.c.body, "creator").label("creator"),
-            item_count.label("items"),
+            item_count.label("item_count"),
             documents.c.last_change_date_time,
             documents.c.deleted_at,
         )
@@ -147,6 +148,6 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
 
 
 @cache
-def _item_count() -> CompiledStatement:
+def _compile_item_count() -> CompiledStatement:
     document = bindparam("document", type_=Text)
-    return CompiledStatement(select(item_counts.select_item_count(document).label("items")))
+    return CompiledStatement(select(item_counts.build_item_count_subquery(document).label("items")))

@@ -25,41 +25,41 @@ COMPACT_AT = 1000
 _table = tables.item_counts
 
 
-def _total() -> ColumnElement[int]:
+def _build_total() -> ColumnElement[int]:
     return func.coalesce(func.sum(_table.c.live_items), literal_column("0")).cast(BigInteger)
 
 
-def select_total_count() -> Select[int, int]:
-    """Select the number of all live items, and the number of rows not yet added up into sums.
+def build_total_count_query() -> Select[int, int]:
+    """Build the query for the number of all live items and the number of rows not yet compacted.
 
     Many such rows are a reason to call ``compact_item_counts``.
     """
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
-    return select(_total().label("total"), not_compacted)
+    return select(_build_total().label("total"), not_compacted)
 
 
-def select_item_count(document: ColumnElement[str]) -> ColumnElement[int]:
+def build_item_count_subquery(document: ColumnElement[str]) -> ColumnElement[int]:
     """Build a scalar subquery for the number of live items of one document.
 
     ``document`` is the SQL for the document's identifier.
     """
-    return select(_total()).where(_table.c.document_identifier == document).scalar_subquery()
+    return select(_build_total()).where(_table.c.document_identifier == document).scalar_subquery()
 
 
 async def compact_item_counts(database: Database) -> None:
-    """Replace the rows of ``item_counts`` by one sum for each document, to keep counting quick.
+    """Replace the rows of ``item_counts`` with one sum per document, so that counting is quick.
 
-    Returns without an error if the database is unavailable or another reader does this, because a
-    later reader will do it as well. Does nothing on a standby.
+    Does nothing on a standby. Returns without an error if the database is unavailable or another
+    reader is already compacting the table, because a later reader will compact it.
     """
     if database.is_standby:
         return
     with suppress(ServiceUnavailable):
-        await database.execute(_compact())
+        await database.execute(_compile_compaction())
 
 
 @cache
-def _compact() -> CompiledStatement:
+def _compile_compaction() -> CompiledStatement:
     deleted = (
         delete(_table).returning(_table.c.document_identifier, _table.c.live_items).cte("deleted")
     )

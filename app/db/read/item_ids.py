@@ -16,25 +16,27 @@ if TYPE_CHECKING:
 
 
 async def find_item_ids(
-    database: Database, start: str, limit: int, *, deleted: bool = False
+    database: Database, prefix: str, limit: int, *, only_deleted: bool = False
 ) -> list[str]:
-    """Return the first ``limit`` item identifiers that begin with ``start``, sorted.
+    """Return the first ``limit`` item identifiers that begin with ``prefix``, sorted.
 
-    A command can thus be given an abbreviated identifier. With ``deleted``, only identifiers of
-    deleted items are returned.
+    This allows commands to accept abbreviated identifiers. With ``only_deleted``, only identifiers
+    of soft-deleted items are returned.
     """
-    rows = await database.fetch_all(_statement(deleted=deleted), start=start, limit=limit)
+    rows = await database.fetch_all(
+        _compile_query(only_deleted=only_deleted), prefix=prefix, limit=limit
+    )
     return [row["identifier"] for row in rows]
 
 
 @cache
-def _statement(*, deleted: bool) -> CompiledStatement:
+def _compile_query(*, only_deleted: bool) -> CompiledStatement:
     items = tables.items
     return CompiledStatement(
         select(items.c.identifier)
         .where(
-            items.c.deleted_at.is_not(None) if deleted else build_live_condition(items),
-            func.starts_with(items.c.identifier, bindparam("start", type_=Text)),
+            items.c.deleted_at.is_not(None) if only_deleted else build_live_condition(items),
+            func.starts_with(items.c.identifier, bindparam("prefix", type_=Text)),
         )
         .order_by(items.c.identifier)
         .limit(bindparam("limit", type_=Integer))

@@ -32,19 +32,19 @@ from ..pool import Database
 from ..schema.tables import items
 from ..statement import CompiledStatement
 from . import item_counts
-from .derived_fields import BASE_URL, Derivation, Entities
+from .derived_fields import BASE_URL, DerivedFields, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
-from .search import SearchQueries, build_match_condition, build_relevance_score, parse_search
+from .search import SearchQuery, build_match_condition, build_relevance_score, parse_search
 from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
 
-SEARCH_PARAMETERS = [bindparam(name, type_=Text) for name in SearchQueries._fields]
+SEARCH_PARAMETERS = [bindparam(name, type_=Text) for name in SearchQuery._fields]
 
 LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
-STORED = Derivation()
+STORED = DerivedFields()
 """Values as stored, with only those derived values that every profile adds."""
 
 
@@ -55,7 +55,7 @@ class ListPage(NamedTuple):
     bodies: list[str]
 
 
-class ListShape(NamedTuple):
+class ListQueryShape(NamedTuple):
     """The parts of a list request that determine its SQL: everything but the values.
 
     Requests of the same shape share one compiled SQL statement.
@@ -65,25 +65,25 @@ class ListShape(NamedTuple):
     where: Node | None
     """The filter as returned by ``parameterize_filter``."""
     sort: Field | None
-    descending: bool
-    searched: bool
-    derivation: Derivation
+    is_descending: bool
+    has_search: bool
+    derived_fields: DerivedFields
 
 
 async def fetch_page(
     database: Database,
     resource: ResourceType,
     query: ListQuery,
-    derivation: Derivation = STORED,
+    derived_fields: DerivedFields = STORED,
     base_url: str = "",
 ) -> ListPage:
     """Return the page of entities that a list request asks for. Raises ``QueryTimeout``.
 
-    Filters and sorting use the values that clients see: those that the API profile adds by
-    ``derivation``, with URLs that start with ``base_url``. Entities with equal sort keys are sorted
-    by identifier.
+    Filters and sorting use the values that clients see. These include ``derived_fields``, the
+    values that the client's API profile adds, with URLs that start with ``base_url``. Entities with
+    equal sort keys are sorted by identifier.
     """
-    statement, values = prepare_list_statement(resource, query, derivation, base_url)
+    statement, values = prepare_list_statement(resource, query, derived_fields, base_url)
     rows = await database.run_heavy_read(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
@@ -92,49 +92,55 @@ async def fetch_page(
 
 
 def prepare_list_statement(
-    resource: ResourceType, query: ListQuery, derivation: Derivation = STORED, base_url: str = ""
+    resource: ResourceType,
+    query: ListQuery,
+    derived_fields: DerivedFields = STORED,
+    base_url: str = "",
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
-    All requests of the same shape share the statement; see ``fetch_page`` for the arguments.
+    The parameters are those of ``fetch_page``. Requests that differ only in values share the
+    statement.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
-    entities = Entities(resource, derivation)
-    where = parameterize_filter(entities, query.where, values) if query.where else None
+    view = ResourceView(resource, derived_fields)
+    where = parameterize_filter(view, query.where, values) if query.where else None
     if query.search:
         values |= parse_search(query.search)._asdict()
-    shape = ListShape(resource, where, query.sort, query.descending, bool(query.search), derivation)
-    return _compile_statement(shape), values
+    shape = ListQueryShape(
+        resource, where, query.sort, query.descending, bool(query.search), derived_fields
+    )
+    return _compile_list_statement(shape), values
 
 
 @lru_cache(STATEMENT_CACHE_SIZE)
-def _compile_statement(shape: ListShape) -> CompiledStatement:
-    """Compile the SQL statement that all list requests of this shape share.
+def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
+    """Compile the SQL statement for all list requests that differ only in values.
 
     1. ``matches`` selects the identifiers and sort keys of all entities in the list.
-    2. ``page`` sorts them and cuts out the page.
-    3. ``counted`` counts them, so that a page beyond the end still has the total. The number of all
-       items is stored.
+    2. ``page`` sorts them and selects the page.
+    3. ``counted`` counts them, so that a page beyond the end still has the total. For an unfiltered
+       list of items, it reads the total from the table ``item_counts``.
     4. The bodies are read for the rows of the page only.
 
     A single SQL statement sees one snapshot, so total and page agree.
     """
-    entities = Entities(shape.resource, shape.derivation)
-    table = entities.table
+    view = ResourceView(shape.resource, shape.derived_fields)
+    table = view.table
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:
-        columns["key"] = build_sort_key(entities, shape.sort)
-    elif shape.searched:
+        columns["key"] = build_sort_key(view, shape.sort)
+    elif shape.has_search:
         # Negated, because lists are ascending and the best match comes first.
         columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
     rows = select(*(column.label(name) for name, column in columns.items())).where(
         build_visible_condition(table)
     )
-    if shape.searched:
+    if shape.has_search:
         rows = rows.where(build_match_condition(*SEARCH_PARAMETERS))
     if shape.where is not None:
-        rows = rows.where(build_where_clause(entities, shape.where))
-    is_filtered = shape.searched or shape.where is not None
+        rows = rows.where(build_where_clause(view, shape.where))
+    is_filtered = shape.has_search or shape.where is not None
     # A CTE, because matches of a filter are needed twice, for the count and for the page. Without a
     # filter a subquery is faster: one index gives the page without reading the bodies before the
     # offset, another one the count.
@@ -145,8 +151,10 @@ def _compile_statement(shape: ListShape) -> CompiledStatement:
         counted = totals.cte("counted")
         page = select(matching).order_by(*_build_order(matching, shape)).limit(LIMIT).offset(OFFSET)
     else:
-        counted = (item_counts.select_total_count() if table is items else totals).cte("counted")
-        page = _select_page_from_nearer_end(rows, counted.c.total, shape)
+        counted = (item_counts.build_total_count_query() if table is items else totals).cte(
+            "counted"
+        )
+        page = _build_page_from_nearer_end(rows, counted.c.total, shape)
     page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
@@ -160,13 +168,13 @@ def _compile_statement(shape: ListShape) -> CompiledStatement:
     )
 
 
-def _select_page_from_nearer_end(
-    rows: Select[Any], total: ColumnElement[int], shape: ListShape
+def _build_page_from_nearer_end(
+    rows: Select[Any], total: ColumnElement[int], shape: ListQueryShape
 ) -> Select[Any]:
-    """Select a page of rows, counting from the end of the list if the page is nearer to it.
+    """Build the query for a page of rows, counted from the end of the list if that is nearer.
 
-    So the last page of a million items takes as long as the first. There is one select for each
-    end; Postgres does not run the one whose limit is 0.
+    The last page of a million items then takes as long as the first. There is one SELECT for each
+    end; the other one gets the limit 0, so Postgres does not run it.
     """
     no_rows: ColumnElement[int] = literal_column("0")
     is_near_start = total >= OFFSET * 2
@@ -191,14 +199,14 @@ def _select_page_from_nearer_end(
 
 
 def _build_order(
-    rows: FromClause, shape: ListShape, *, is_backward: bool = False
+    rows: FromClause, shape: ListQueryShape, *, is_backward: bool = False
 ) -> tuple[ColumnElement[Any], ...]:
     """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.
 
     With ``is_backward``, return the opposite order, which begins with the last entity.
     """
     key = rows.c.key if "key" in rows.c else rows.c.identifier
-    first = key.desc() if shape.descending != is_backward else key.asc()
+    first = key.desc() if shape.is_descending != is_backward else key.asc()
     if "key" not in rows.c:
         return (first,)
     # Every entity has timestamps. Without NULLS LAST Postgres can read the index backwards.

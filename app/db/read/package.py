@@ -52,7 +52,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 @dataclass(frozen=True)
 class FrameworkSnapshot:
-    """A framework in an open read-only transaction, from which its entities can be streamed."""
+    """A consistent view of one framework, in an open transaction, to stream its entities from."""
 
     document_identifier: str
     package_identifier: str
@@ -66,13 +66,13 @@ class FrameworkSnapshot:
     async def iter_bodies(
         self, resource: ResourceType, *, prefetch: bool = False
     ) -> AsyncIterator[list[str]]:
-        """Yield the JSON bodies of the framework's entities of a class such as CFItem, in batches.
+        """Yield the JSON bodies of the framework's entities of one resource type, in batches.
 
         Each batch has at most ``BATCH_SIZE`` bodies. With ``prefetch``, the next batch is requested
-        while the caller uses the current one; until the last batch, the connection can run no other
-        SQL statement. Raises ``QueryTimeout``.
+        while the caller uses the current one. The connection must then not be used for other SQL
+        statements until the last batch. Raises ``QueryTimeout``.
         """
-        statement = _bodies(resource)
+        statement = _compile_bodies(resource)
         arguments = statement.bind({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
         batch = await self._fetch(cursor)
@@ -99,9 +99,9 @@ class FrameworkSnapshot:
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
-        """Tell which identifiers belong to live items or documents of this server.
+        """Return the collection, "CFItems" or "CFDocuments", of each identifier on this server.
 
-        The result is {identifier: "CFItems" or "CFDocuments"}.
+        The result maps identifiers of live items and documents to collections.
         """
         with self.database.read_deadline():
             rows = await compile_nodes_query().fetch_all(
@@ -114,14 +114,14 @@ class FrameworkSnapshot:
 async def open_framework_snapshot(
     database: Database, identifier: str
 ) -> AsyncIterator[FrameworkSnapshot]:
-    """Open a read-only transaction on the framework with this package or document identifier.
+    """Return a context manager that opens a snapshot of the framework with this identifier.
 
-    Everything is read from the same state of the data. Raises ``NotFound`` if there is no live
-    framework of this identifier.
+    ``identifier`` belongs to a package or document. The context manager yields the snapshot. It
+    raises ``NotFound`` if there is no live framework with this identifier.
     """
     async with database.open_snapshot() as connection:
         with database.read_deadline():
-            row = await _find().fetch_one(connection, identifier=identifier)
+            row = await _compile_snapshot().fetch_one(connection, identifier=identifier)
         if not row:
             raise NotFound(
                 "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
@@ -129,19 +129,20 @@ async def open_framework_snapshot(
         yield FrameworkSnapshot(database=database, connection=connection, **row)
 
 
-async def find_document_of_package(database: Database, identifier: str) -> str | None:
-    """Return the identifier of the document that a package identifier stands for, or None.
+async def find_document_id(database: Database, identifier: str) -> str | None:
+    """Return the identifier of the document with this package or document identifier, or None.
 
-    ``identifier`` may be that of the package or of the document, which may be deleted.
+    The document may be deleted.
     """
-    row = await database.fetch_one(_find_document(), identifier=identifier)
+    row = await database.fetch_one(_compile_document_id(), identifier=identifier)
     return row["document_identifier"] if row else None
 
 
-def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Select columns of the package with the identifier ``identifier``, or of such a document.
+def build_package_query(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Build the query for columns of the package with a package or document identifier.
 
-    At most one row, because packages and documents share one set of identifiers.
+    The identifier is the parameter ``identifier``. There is at most one row, because packages and
+    documents share one set of identifiers.
     """
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
     has_name = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
@@ -149,14 +150,14 @@ def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
 
 
 @cache
-def _find_document() -> CompiledStatement:
+def _compile_document_id() -> CompiledStatement:
     # Live ones first, because a deleted document's identifier may now be that of another package.
-    rows = select_package(tables.packages.c.document_identifier).join(tables.documents)
+    rows = build_package_query(tables.packages.c.document_identifier).join(tables.documents)
     return CompiledStatement(rows.order_by(tables.documents.c.deleted_at.is_not(None)))
 
 
 @cache
-def _find() -> CompiledStatement:
+def _compile_snapshot() -> CompiledStatement:
     package, document = tables.packages, tables.documents
     columns = (
         package.c.document_identifier,
@@ -165,15 +166,15 @@ def _find() -> CompiledStatement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    row = select_package(*columns).join(document).where(build_live_condition(document))
+    row = build_package_query(*columns).join(document).where(build_live_condition(document))
     return CompiledStatement(row, has_generic_plan=True)
 
 
 @cache
-def _bodies(resource: ResourceType) -> CompiledStatement:
+def _compile_bodies(resource: ResourceType) -> CompiledStatement:
     table = get_table(resource)
     in_framework = (
-        table.c.identifier.in_(_select_definitions(resource))
+        table.c.identifier.in_(_build_definition_ids_query(resource))
         if resource in DEFINITIONS
         else table.c.document_identifier == DOCUMENT
     )
@@ -183,15 +184,21 @@ def _bodies(resource: ResourceType) -> CompiledStatement:
     )
 
 
-def _select_definitions(resource: ResourceType) -> Any:
-    """Select the definitions to return in a package: those sent in it or used by its entities."""
+def _build_definition_ids_query(resource: ResourceType) -> Any:
+    """Build the query for the identifiers of the definitions in a package.
+
+    These are the definitions that were sent with the package, and those that its entities refer to.
+    """
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
-def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
-    """Select a column of a framework's items, or of a link table whose rows belong to its items."""
+def _build_item_column_query(column: ColumnElement[Any]) -> Select[Any]:
+    """Build the query for a column of a framework's items.
+
+    ``column`` belongs to ``items``, or to a link table such as ``item_subjects``.
+    """
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
     if column.table is items:
@@ -199,30 +206,34 @@ def _select_from_items(column: ColumnElement[Any]) -> Select[Any]:
     return select(column).join(items).where(in_framework)
 
 
-def _select_from_associations(column: ColumnElement[Any]) -> Select[Any]:
+def _build_association_column_query(column: ColumnElement[Any]) -> Select[Any]:
     table = tables.associations
     in_framework = (table.c.document_identifier == DOCUMENT, build_visible_condition(table))
     return select(column).where(*in_framework, column.is_not(None))
 
 
-def _select_from_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
+def _build_document_column_query(
+    column: ColumnElement[Any], key: ColumnElement[Any]
+) -> Select[Any]:
     return select(column).where(key == DOCUMENT, column.is_not(None))
 
 
 DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {
-    CONCEPTS.name: [_select_from_items(tables.item_concepts.c.concept_identifier)],
+    CONCEPTS.name: [_build_item_column_query(tables.item_concepts.c.concept_identifier)],
     SUBJECTS.name: [
-        _select_from_items(tables.item_subjects.c.subject_identifier),
-        _select_from_document(
+        _build_item_column_query(tables.item_subjects.c.subject_identifier),
+        _build_document_column_query(
             tables.document_subjects.c.subject_identifier,
             tables.document_subjects.c.document_identifier,
         ),
     ],
     LICENSES.name: [
-        _select_from_items(tables.items.c.license_identifier),
-        _select_from_document(tables.documents.c.license_identifier, tables.documents.c.identifier),
+        _build_item_column_query(tables.items.c.license_identifier),
+        _build_document_column_query(
+            tables.documents.c.license_identifier, tables.documents.c.identifier
+        ),
     ],
-    ITEM_TYPES.name: [_select_from_items(tables.items.c.item_type_identifier)],
-    GROUPINGS.name: [_select_from_associations(tables.associations.c.grouping_identifier)],
+    ITEM_TYPES.name: [_build_item_column_query(tables.items.c.item_type_identifier)],
+    GROUPINGS.name: [_build_association_column_query(tables.associations.c.grouping_identifier)],
 }
 """Selects the definitions of each kind that the entities of a framework refer to."""

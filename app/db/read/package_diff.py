@@ -28,7 +28,7 @@ from .body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
-    has_digest,
+    is_stored_unchanged,
 )
 from .visibility import build_live_condition
 
@@ -43,9 +43,9 @@ Key = tuple[str, str]
 
 
 class PackageDiff(NamedTuple):
-    """What storing a package would add, change and delete.
+    """The entities that storing a package would add, change and delete.
 
-    The entities are given as (kind, identifier), in the order of the package.
+    Entities are (kind, identifier) pairs, in the order of the package.
     """
 
     added: list[Key]
@@ -54,14 +54,15 @@ class PackageDiff(NamedTuple):
 
 
 async def diff_package(database: Database, package: Package) -> PackageDiff:
-    """Compare a package with the stored framework, and return what storing it would change.
+    """Compare a package with the stored framework and return what storing it would change.
 
-    Only the document, items and associations are compared. Raises ``QueryTimeout``.
+    Only the document, items and associations are compared. Raises ``QueryTimeout`` if the query
+    takes too long.
     """
     document = package.document_identifier
-    row = await database.fetch_one(_document_body(), document=document)
+    row = await database.fetch_one(_compile_document_body(), document=document)
     suffix = build_document_link_suffix(row["body"]) if row else ""
-    rows = await database.run_heavy_read(_digests(), document=document, link_suffix=suffix)
+    rows = await database.run_heavy_read(_compile_digests(), document=document, link_suffix=suffix)
     stored = {
         (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
     }
@@ -74,7 +75,9 @@ async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
 
     Soft-deleted entities are included.
     """
-    rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
+    rows = await database.fetch_all(
+        _compile_bodies(), identifiers=[identifier for _, identifier in keys]
+    )
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
@@ -90,22 +93,24 @@ def _compare(package: Package, stored: dict[Key, tuple[str, str | None]]) -> Pac
             diff.added.append(key)
             continue
         digest, container_link = entry
-        if not has_digest(add_container_link(row, container_link), digest):
+        if not is_stored_unchanged(add_container_link(row, container_link), digest):
             diff.changed.append(key)
     diff.deleted.extend(missing)
     return diff
 
 
 @cache
-def _digests() -> CompiledStatement:
-    return CompiledStatement(union_all(*(_digests_of(resource) for resource in COMPARED_RESOURCES)))
+def _compile_digests() -> CompiledStatement:
+    return CompiledStatement(
+        union_all(*(_build_digests_query(resource) for resource in COMPARED_RESOURCES))
+    )
 
 
-def _digests_of(resource: ResourceType) -> Select[Any]:
+def _build_digests_query(resource: ResourceType) -> Select[Any]:
     table = get_table(resource)
     document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
     columns = (
-        _kind(resource),
+        _build_kind_column(resource),
         table.c.identifier,
         build_digest_column(table),
         build_container_link_column(table),
@@ -116,7 +121,7 @@ def _digests_of(resource: ResourceType) -> Select[Any]:
 
 
 @cache
-def _document_body() -> CompiledStatement:
+def _compile_document_body() -> CompiledStatement:
     table = get_table(DOCUMENTS)
     return CompiledStatement(
         select(cast(table.c.body, Text).label("body")).where(
@@ -126,15 +131,15 @@ def _document_body() -> CompiledStatement:
 
 
 @cache
-def _bodies() -> CompiledStatement:
+def _compile_bodies() -> CompiledStatement:
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in COMPARED_RESOURCES:
         table = get_table(resource)
-        rows = select(_kind(resource), table.c.identifier, table.c.body)
+        rows = select(_build_kind_column(resource), table.c.identifier, table.c.body)
         selects.append(rows.where(table.c.identifier == func.any(identifiers)))
     return CompiledStatement(union_all(*selects))
 
 
-def _kind(resource: ResourceType) -> ColumnElement[str]:
+def _build_kind_column(resource: ResourceType) -> ColumnElement[str]:
     return literal_column(f"'{resource.name}'", Text).label("kind")

@@ -1,4 +1,4 @@
-"""Revisions of packages: counters that tell whether a package changed since it was read.
+"""RevisionCache of packages: counters that tell whether a package changed since it was read.
 
 Every write that can change the response of a package increments one of three counters:
 
@@ -45,7 +45,7 @@ from ..schema import tables
 from ..schema.expressions import build_exists
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
-from .package import DOCUMENT, select_package
+from .package import DOCUMENT, build_package_query
 from .visibility import build_live_condition
 
 if TYPE_CHECKING:
@@ -55,15 +55,16 @@ COMPACT_AT = 100
 """Number of increments from which a reader moves them into ``revisions.version``."""
 
 CACHE_SIZE = 1000
-"""Number of entries in each of the two caches of ``Revisions``."""
+"""Number of entries in each of the two caches of ``RevisionCache``."""
 
 SCOPE = bindparam("scope", type_=Text)
 
 
 class Revision(NamedTuple):
-    """The version of a package, from which its ETag is made: three counters and a time.
+    """The version of a package, from which its ETag is made.
 
-    Any two readers that see the same revision see the same package.
+    It consists of counters of the writes to the document, to definitions and to nodes, and the time
+    of the last write. Any two readers that see the same revision see the same package.
     """
 
     document_identifier: str
@@ -75,10 +76,11 @@ class Revision(NamedTuple):
     changed_at: datetime | None
 
 
-class Revisions:
+class RevisionCache:
     """Reads the current revisions of packages, so that cached responses can be checked cheaply.
 
-    Query results are cached and reused while a counter is unchanged.
+    It caches the last revision of each package: while the document's counter is unchanged, a
+    cheaper query suffices.
     """
 
     def __init__(self, database: Database) -> None:
@@ -87,7 +89,7 @@ class Revisions:
         self._has_foreign_nodes: OrderedDict[Revision, bool] = OrderedDict()
         self._single_flight = SingleFlight(self._load)
 
-    async def get_current(self, identifier: str) -> Revision:
+    async def get_current_revision(self, identifier: str) -> Revision:
         """Return the current revision of the package or document with this identifier.
 
         Concurrent calls for the same identifier share one query. Raises ``NotFound``.
@@ -96,10 +98,10 @@ class Revisions:
 
     async def _load(self, identifier: str) -> Revision:
         last = self._last.get(identifier)
-        if last and (current := await self._refresh(last)):
+        if last and (current := await self._update_counters(last)):
             return current
         self._last.pop(identifier, None)
-        row = await self.database.fetch_one(_select_revision(), identifier=identifier)
+        row = await self.database.fetch_one(_compile_revision_query(), identifier=identifier)
         if not row:
             raise NotFound(
                 "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
@@ -112,16 +114,16 @@ class Revisions:
             await compact_revisions(self.database, current.document_identifier)
         return current
 
-    async def _refresh(self, last: Revision) -> Revision | None:
-        """Return the current revision by reading the counters alone, or None if that is not enough.
+    async def _update_counters(self, last: Revision) -> Revision | None:
+        """Return the cached revision with current counters, or None if the document has changed.
 
-        It is enough while the counter of the document is unchanged, because then the document still
-        exists and its package has the same identifier. This takes 114 us for one client, the full
-        query 147 us.
+        While the counter of the document is unchanged, the document still exists and its package
+        has the same identifier, so only the counters must be read.
         """
+        # For one client this takes 114 us, the full query 147 us.
         document = last.document_identifier
         scopes = (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
-        rows = await self.database.fetch_all(_select_counters(), scopes=scopes)
+        rows = await self.database.fetch_all(_compile_counters_query(), scopes=scopes)
         counters: dict[str, int] = dict.fromkeys(scopes, 0)
         for history, scope, version, _ in rows:
             counters[scope] += version
@@ -136,17 +138,18 @@ class Revisions:
             changed_at=max((changed_at for *_, changed_at in rows), default=None),
         )
 
-    async def is_equivalent(self, old: Revision, current: Revision) -> bool:
-        """Return whether a package that was read at the revision ``old`` is still the same now.
+    async def is_package_unchanged(self, old: Revision, current: Revision) -> bool:
+        """Return whether a package is the same at two revisions.
 
-        The counter of nodes is ignored unless associations of the package lead to other documents.
+        The counter of nodes, which counts created and deleted items and documents, is compared only
+        if associations of the package refer to items or documents of other frameworks.
         """
         if old._replace(nodes=current.nodes, changed_at=current.changed_at) != current:
             return False
         return old.nodes == current.nodes or not await self._refers_to_foreign_nodes(current)
 
     async def _refers_to_foreign_nodes(self, revision: Revision) -> bool:
-        """Return whether an association of the package leads to an item or document outside of it.
+        """Return whether an association of the package refers to an item or document outside it.
 
         The result is cached until the document changes, because the query reads all associations.
         """
@@ -156,7 +159,7 @@ class Revisions:
                 current = await fetch_revision(connection, revision.document_identifier)
                 if current is None or _document_state(current) != key:
                     return True
-                self._has_foreign_nodes[key] = await _select_has_foreign_nodes().fetch_value(
+                self._has_foreign_nodes[key] = await _compile_foreign_nodes_query().fetch_value(
                     connection, document_identifier=revision.document_identifier
                 )
             if len(self._has_foreign_nodes) > CACHE_SIZE:
@@ -169,16 +172,16 @@ def _document_state(revision: Revision) -> Revision:
 
 
 async def fetch_revision(connection: Connection, identifier: str) -> Revision | None:
-    """Return a package's revision as a transaction sees it, or None if there is no such package."""
-    row = await _select_revision().fetch_one(connection, identifier=identifier)
+    """Return a package's revision as seen by the connection's transaction, or None if not found."""
+    row = await _compile_revision_query().fetch_one(connection, identifier=identifier)
     return Revision(*row[:-1]) if row else None
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Add up the revision rows of a document, so that reading its revision stays quick.
+    """Merge the revision rows of a document, so that reading its revision stays quick.
 
     One row for each counter remains. Returns without an error if the database is unavailable,
-    because a later reader will do it as well. Does nothing on a standby.
+    because a later reader will merge the rows. Does nothing on a standby.
     """
     if database.is_standby:
         return
@@ -190,42 +193,58 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 
 @cache
-def _select_revision() -> CompiledStatement:
-    """Compile the query for a ``Revision``, and for how many of its increments are not added up.
+def _compile_revision_query() -> CompiledStatement:
+    """Compile the query for a ``Revision`` and the number of its increments not yet compacted.
 
     Many such increments are a reason to call ``compact_revisions``.
     """
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
-    counters = _select_counter_row(document)
-    row = select_package(document, _history(), *counters.c).join(documents).join(counters, true())
+    counters = _build_counters_subquery(document)
+    row = (
+        build_package_query(document, _build_history_subquery(), *counters.c)
+        .join(documents)
+        .join(counters, true())
+    )
     return CompiledStatement(row.where(build_live_condition(documents)), has_generic_plan=True)
 
 
-def _history() -> ColumnElement[str]:
+def _build_history_subquery() -> ColumnElement[str]:
     return select(tables.feed_history.c.identifier).scalar_subquery()
 
 
 @cache
-def _select_counters() -> CompiledStatement:
-    """Compile the query for rows (history, scope, version, changed_at), to be added up by scope."""
+def _compile_counters_query() -> CompiledStatement:
+    """Compile the query for the rows whose sum, for each scope, is a counter of a revision.
+
+    Each row is (history, scope, version, changed_at).
+    """
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
         union_all(
             select(
-                _history(), compacted.c.scope, compacted.c.version, compacted.c.changed_at
+                _build_history_subquery(),
+                compacted.c.scope,
+                compacted.c.version,
+                compacted.c.changed_at,
             ).where(compacted.c.scope == scopes),
             select(
-                _history(), increments.c.scope, increments.c.step, increments.c.changed_at
+                _build_history_subquery(),
+                increments.c.scope,
+                increments.c.step,
+                increments.c.changed_at,
             ).where(increments.c.scope == scopes),
         ),
         has_generic_plan=True,
     )
 
 
-def _select_counter_row(document: ColumnElement[str]) -> FromClause:
-    """Select as one row the three counters of a package's revision, and when it last changed."""
+def _build_counters_subquery(document: ColumnElement[str]) -> FromClause:
+    """Build the subquery for the counters of a package's revision and its last change, in one row.
+
+    ``document`` is the SQL for the identifier of the package's document.
+    """
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")
@@ -257,8 +276,8 @@ def _select_counter_row(document: ColumnElement[str]) -> FromClause:
 
 
 @cache
-def _select_has_foreign_nodes() -> CompiledStatement:
-    """Compile the query that tells whether an association of a document leads to another one."""
+def _compile_foreign_nodes_query() -> CompiledStatement:
+    """Compile the query for whether an association refers outside its document."""
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
@@ -272,7 +291,7 @@ def _select_has_foreign_nodes() -> CompiledStatement:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    """Compile the SQL statement that replaces the rows of one revision counter by their sum."""
+    """Compile the SQL that merges the increments of one revision counter into one row."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)

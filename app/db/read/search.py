@@ -51,7 +51,7 @@ EMPTY_CODE = "'='"
 """The code query of a search without words; it would match the beginning of every code."""
 
 
-class SearchQueries(NamedTuple):
+class SearchQuery(NamedTuple):
     """The two Postgres tsqueries of a search, for item codes and for text; either may match."""
 
     code: str
@@ -60,7 +60,7 @@ class SearchQueries(NamedTuple):
     """Every word of the search as the beginning of a word."""
 
 
-def parse_search(search: str) -> SearchQueries:
+def parse_search(search: str) -> SearchQuery:
     """Turn a search that a user typed into tsqueries; a search without words matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
@@ -69,14 +69,15 @@ def parse_search(search: str) -> SearchQueries:
         for position, word in enumerate(words, 1)
     ]
     code = _quote(f"={search}")
-    return SearchQueries(code, " & ".join(operand for operand in operands if operand))
+    return SearchQuery(code, " & ".join(operand for operand in operands if operand))
 
 
 def _build_operand(word: str, *, is_last: bool) -> str:
     """Return the tsquery for one word of a search.
 
-    It finds the parts of the word in sequence and, if there are several, also the whole word. Codes
-    are stored in parts, but a number with a dot in a statement is stored as one word.
+    The query finds the parts of the word in sequence, because the search vector contains the parts
+    of codes. If there are several parts, it also finds the whole word, because the search vector
+    contains a number with a dot in a statement as one word.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -94,8 +95,11 @@ def _quote(text: str) -> str:
 def build_match_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item matches a search, whose ``SearchQueries`` are given."""
-    return or_(_matches(_code_prefix(code)), _matches(_text_query(text)))
+    """Build the SQL condition that an item matches a search.
+
+    ``code`` and ``text`` are the SQL for the two fields of its ``SearchQuery``.
+    """
+    return or_(_build_match(_build_code_prefix(code)), _build_match(_build_text_query(text)))
 
 
 def build_relevance_score(
@@ -103,13 +107,13 @@ def build_relevance_score(
 ) -> ColumnElement[float]:
     """Build the SQL for a score by which search results are sorted.
 
-    It is highest for items with the exact code, then for the beginning of the code, then for the
-    words.
+    Exact matches of the code have the highest scores, then codes that begin with the search, then
+    matches of words. The parameters are those of ``build_match_condition``.
     """
-    is_exact = _matches(cast(func.lower(code), TSQUERY))
-    is_prefix = _matches(_code_prefix(code))
+    is_exact = _build_match(cast(func.lower(code), TSQUERY))
+    is_prefix = _build_match(_build_code_prefix(code))
     # 1 divides by 1 + log(length), because a word says more in a short statement.
-    rank = func.ts_rank(SEARCH, _text_query(text), literal_column("1"))
+    rank = func.ts_rank(SEARCH, _build_text_query(text), literal_column("1"))
     code_score: ColumnElement[float] = case(
         (is_exact, literal_column("2.0")),
         (is_prefix, literal_column("1.0")),
@@ -118,34 +122,34 @@ def build_relevance_score(
     return code_score + rank
 
 
-def _matches(query: ColumnElement[Any]) -> ColumnElement[bool]:
+def _build_match(query: ColumnElement[Any]) -> ColumnElement[bool]:
     return SEARCH.op("@@", is_comparison=True)(query)
 
 
-def _code_prefix(code: ColumnElement[str]) -> ColumnElement[Any]:
+def _build_code_prefix(code: ColumnElement[str]) -> ColumnElement[Any]:
     # By Postgres, as the stored code: Python has another lower case for characters such as İ.
     return cast(func.lower(code).op("||")(literal_column("':*'")), TSQUERY)
 
 
-def _text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
+def _build_text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
     return func.to_tsquery(literal_column("'simple'::regconfig"), text)
 
 
 async def search_items(
     database: Database, search: str, document: str | None, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the items that match a search, best first.
+    """Return a page of the items that match a search, best match first.
 
-    ``document`` is the identifier of the document to search, None to search all; ``limit`` and
-    ``offset`` cut out a page. Rows of (identifier, document_identifier, document_title, code,
-    statement, item_type). Raises ``QueryTimeout``.
+    ``document`` is the identifier of the document to search; None searches all documents. Each row
+    is (identifier, document_identifier, document_title, code, statement, item_type). Raises
+    ``QueryTimeout``.
     """
     queries = parse_search(search)
     if queries.code == EMPTY_CODE:
         return []
     values = {**queries._asdict(), "document": document}
     return await database.run_heavy_read(
-        _search(document is not None), **values, limit=limit, offset=offset
+        _compile_search(document is not None), **values, limit=limit, offset=offset
     )
 
 
@@ -154,12 +158,12 @@ def _bound(name: str) -> BindParameter[str]:
 
 
 @cache
-def _search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
+def _compile_search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
     items, documents = tables.items, tables.documents
     code, text = _bound("code"), _bound("text")
     # A union instead of an OR, so that each half stops after enough candidates.
-    by_code = _candidates(_matches(_code_prefix(code)), in_document)
-    by_text = _candidates(_matches(_text_query(text)), in_document)
+    by_code = _build_candidates(_build_match(_build_code_prefix(code)), in_document)
+    by_text = _build_candidates(_build_match(_build_text_query(text)), in_document)
     candidates = by_code.union(by_text).subquery("candidates")
     item_code = build_json_text(items.c.body, "humanCodingScheme")
     return CompiledStatement(
@@ -185,7 +189,7 @@ def _search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of t
     )
 
 
-def _candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  only _search calls it
+def _build_candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  only _compile_search calls it
     table = tables.items
     scope = [table.c.document_identifier == _bound("document")] if in_document else []
     # Unsorted, because sorting would read every match before the limit applies.

@@ -56,13 +56,15 @@ async def fetch_children(
 ) -> list[asyncpg.Record]:
     """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
-    Rows of (parent, identifier, code, statement, item_type, child_count, position, total):
-    ``position`` counts the children of the parent from 1, ``total`` is their number. Of each
-    parent, returns the first ``limit`` children, and those whose identifiers are in
-    ``always_include``.
+    For each parent, returns the first ``limit`` children, and the children whose identifiers are in
+    ``always_include``. Each row is (parent, identifier, code, statement, item_type, child_count,
+    position, total). ``position`` counts the children of the parent from 1; ``total`` is their
+    number.
     """
     values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
-    return await database.run_heavy_read(_compile_children(), document=document, **values, offset=0)
+    return await database.run_heavy_read(
+        _compile_children_query(), document=document, **values, offset=0
+    )
 
 
 async def fetch_more_children(
@@ -70,45 +72,46 @@ async def fetch_more_children(
 ) -> list[asyncpg.Record]:
     """Return the next ``limit`` children of one item, after the first ``offset``.
 
-    The rows are those of ``fetch_children``.
+    The rows have the same columns as those of ``fetch_children``.
     """
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.run_heavy_read(
-        _compile_children(), document=document, **values, offset=offset
+        _compile_children_query(), document=document, **values, offset=offset
     )
 
 
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return a document's items without a parent, with which its tree begins.
+    """Return a document's items without a parent, which are the roots of its tree.
 
-    They are sorted by the sequenceNumber of their isChildOf to the document, then as in the
-    package. ``always_include``, ``limit`` and the rows are as in ``fetch_children``.
+    They are sorted by the sequenceNumber of their isChildOf to the document, then by their order in
+    the package. Items in ``always_include`` are returned even if they are not on the page. The rows
+    have the same columns as those of ``fetch_children``.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
-    return await database.run_heavy_read(_compile_roots(), document=document, **values)
+    return await database.run_heavy_read(_compile_roots_query(), document=document, **values)
 
 
-async def fetch_paths(
+async def fetch_ancestors(
     database: Database, identifiers: Sequence[str]
 ) -> dict[str, list[asyncpg.Record]]:
     """Return the ancestors of each item, from its root down, without the item itself.
 
-    The result maps the item's identifier to rows of (start, identifier, code, statement,
-    item_type), where ``start`` is the item. If an item has several parents, the path leads through
-    the first in the order of the package.
+    The result maps the identifier of each item to its ancestors. Each row is (start, identifier,
+    code, statement, item_type), where ``start`` is the item's identifier. If an item has several
+    parents, the first one in the order of the package is used.
     """
     paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
-    for row in await database.fetch_all(_compile_paths(), identifiers=list(identifiers)):
+    for row in await database.fetch_all(_compile_ancestors_query(), identifiers=list(identifiers)):
         paths[row["start"]].append(row)
     return paths
 
 
-def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
-    """Build the condition that an association makes its origin a child of another node.
+def _build_parent_link_condition(link: FromClause) -> ColumnElement[bool]:
+    """Build the SQL condition that an association makes its origin a child of another node.
 
-    That is an isChildOf whose ends differ.
+    It is true for an isChildOf whose origin and destination differ.
     """
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
@@ -116,7 +119,7 @@ def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
     )
 
 
-def _item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
+def _build_item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     statement = func.left(
         build_json_text(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
     )
@@ -128,11 +131,11 @@ def _item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def _sequence_number(link: FromClause) -> ColumnElement[Any]:
+def _build_sequence_number(link: FromClause) -> ColumnElement[Any]:
     return cast(build_json_text(link.c.body, "sequenceNumber"), Numeric).nulls_last()
 
 
-def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
+def _build_child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
     child, link = tables.items.alias("grandchild"), tables.associations.alias("grandchild_link")
     return (
         select(func.count())
@@ -143,14 +146,14 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
             link.c.document_identifier == DOCUMENT,
             child.c.document_identifier == DOCUMENT,
             build_live_condition(child),
-            _is_parent_link(link),
+            _build_parent_link_condition(link),
         )
         .scalar_subquery()
     )
 
 
-def _is_selected(rows: FromClause) -> ColumnElement[bool]:
-    """Build the condition that a child is on the requested page or in ``always_include``."""
+def _build_selected_condition(rows: FromClause) -> ColumnElement[bool]:
+    """Build the SQL condition that a row is on the requested page, or in ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -158,8 +161,8 @@ def _is_selected(rows: FromClause) -> ColumnElement[bool]:
 
 
 @cache
-def _compile_children() -> CompiledStatement:
-    """Compile the SQL statement that numbers the children of each parent and selects a page.
+def _compile_children_query() -> CompiledStatement:
+    """Compile the query for a page of the children of each parent.
 
     Each row also has the number of the child's own children.
     """
@@ -167,14 +170,14 @@ def _compile_children() -> CompiledStatement:
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
     order = (
-        _sequence_number(link),
+        _build_sequence_number(link),
         build_json_text(item.c.body, "humanCodingScheme"),
         link.c.ordinal,
     )
     rows = (
         select(
             parent.label("parent"),
-            *_item_columns(item),
+            *_build_item_columns(item),
             func.row_number().over(partition_by=parent, order_by=order).label("position"),
             func.count().over(partition_by=parent).label("total"),
         )
@@ -185,23 +188,23 @@ def _compile_children() -> CompiledStatement:
             link.c.document_identifier == DOCUMENT,
             item.c.document_identifier == DOCUMENT,
             build_live_condition(item),
-            _is_parent_link(link),
+            _build_parent_link_condition(link),
         )
         .subquery("rows")
     )
-    page = select(rows, _child_count(rows.c.identifier).label("child_count"))
+    page = select(rows, _build_child_count(rows.c.identifier).label("child_count"))
     return CompiledStatement(
-        page.where(_is_selected(rows)).order_by(rows.c.parent, rows.c.position)
+        page.where(_build_selected_condition(rows)).order_by(rows.c.parent, rows.c.position)
     )
 
 
 @cache
-def _compile_roots() -> CompiledStatement:
-    """Compile the SQL statement that selects a page of the roots of a document's tree.
+def _compile_roots_query() -> CompiledStatement:
+    """Compile the query for a page of the roots of a document's tree.
 
     1. ``own_items``: identifier and ordinal of all live items of the document.
-    2. ``roots``: those of them without a parent among ``own_items``, numbered in order. An
-       isChildOf to the document itself makes no child, but its sequenceNumber orders the roots.
+    2. ``roots``: the items without a parent among ``own_items``, numbered in order. An isChildOf to
+       the document itself does not make an item a child, but its sequenceNumber orders the roots.
     3. The rows of the page, with the text of the items and the number of their children.
     """
     items = tables.items
@@ -218,7 +221,7 @@ def _compile_roots() -> CompiledStatement:
     has_parent = build_exists(
         parent_link.c.origin_identifier == root.c.identifier,
         parent_link.c.document_identifier == DOCUMENT,
-        _is_parent_link(parent_link),
+        _build_parent_link_condition(parent_link),
         parent.c.identifier == parent_link.c.destination_identifier,
     )
     document_link = tables.associations
@@ -227,7 +230,7 @@ def _compile_roots() -> CompiledStatement:
         document_link.c.destination_identifier == DOCUMENT,
         document_link.c.association_type == literal_column("'isChildOf'"),
     )
-    order = (_sequence_number(document_link), root.c.ordinal)
+    order = (_build_sequence_number(document_link), root.c.ordinal)
     roots = (
         select(
             root.c.identifier,
@@ -243,24 +246,24 @@ def _compile_roots() -> CompiledStatement:
     return CompiledStatement(
         select(
             DOCUMENT.label("parent"),
-            *_item_columns(item),
+            *_build_item_columns(item),
             roots.c.position,
             roots.c.total,
-            _child_count(roots.c.identifier).label("child_count"),
+            _build_child_count(roots.c.identifier).label("child_count"),
         )
         .select_from(roots)
         .join(item, item.c.identifier == roots.c.identifier)
-        .where(_is_selected(roots))
+        .where(_build_selected_condition(roots))
         .order_by(roots.c.position)
     )
 
 
 @cache
-def _compile_paths() -> CompiledStatement:
+def _compile_ancestors_query() -> CompiledStatement:
     """Compile a recursive CTE that follows the first parent of each item up to its root.
 
-    Each row of ``path`` is a node on the way from ``start`` to its root; ``trail`` lists the nodes
-    up to it, so that a cycle ends and the rows can be ordered by depth.
+    Each row of ``path`` is a node on the way from ``start`` to its root. ``trail`` lists the nodes
+    up to that node, so that a cycle ends and the rows can be ordered by depth.
     """
     items = tables.items
     path = (
@@ -273,7 +276,7 @@ def _compile_paths() -> CompiledStatement:
         .where(items.c.identifier == func.any(bindparam("identifiers", type_=ARRAY(Text))))
         .cte("path", recursive=True)
     )
-    parent = _select_first_parent(path)
+    parent = _build_first_parent_subquery(path)
     ancestors = path.union_all(
         select(
             path.c.start,
@@ -291,7 +294,7 @@ def _compile_paths() -> CompiledStatement:
     item = items.alias("item")
     depth = func.cardinality(ancestors.c.trail)
     return CompiledStatement(
-        select(ancestors.c.start, *_item_columns(item))
+        select(ancestors.c.start, *_build_item_columns(item))
         .select_from(ancestors)
         .join(item, item.c.identifier == ancestors.c.identifier)
         .where(depth > literal_column("1"))
@@ -299,8 +302,11 @@ def _compile_paths() -> CompiledStatement:
     )
 
 
-def _select_first_parent(path: CTE) -> FromClause:
-    """Select the parent of an item; if it has several, the first in the order of the package."""
+def _build_first_parent_subquery(path: CTE) -> FromClause:
+    """Build the subquery for the parent of the item in each row of ``path``.
+
+    If an item has several parents, the result is the first one in the order of the package.
+    """
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)
@@ -311,7 +317,7 @@ def _select_first_parent(path: CTE) -> FromClause:
             link.c.document_identifier == path.c.document,
             parent.c.document_identifier == path.c.document,
             build_live_condition(parent),
-            _is_parent_link(link),
+            _build_parent_link_condition(link),
         )
         .order_by(link.c.ordinal)
         .limit(literal_column("1"))

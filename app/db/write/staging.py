@@ -34,7 +34,7 @@ from ..read.body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
-    has_digest,
+    is_stored_unchanged,
 )
 from ..read.visibility import build_live_condition
 from ..schema import tables
@@ -223,7 +223,7 @@ class RowStager:
         stored_ordinal, digest, container_link = stored
         row = add_container_link(row, container_link)
         body: str | None = row.body
-        if digest and row.keywords is None and has_digest(row, digest):
+        if digest and row.keywords is None and is_stored_unchanged(row, digest):
             body = None
         else:
             for name in [name for name in self._unseen_fields if name in row.body]:
