@@ -101,10 +101,7 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 async def _connect_to_first_available(
     target: DatabaseUrl, options: dict[str, Any]
 ) -> DirectConnection:
-    """Try the hosts of a URL in order, each with the full timeout, until one can be used.
-
-    asyncpg itself would divide one timeout among all hosts.
-    """
+    """Try the hosts of a URL in order; asyncpg itself would divide one timeout among them."""
     _check_certificate_files(target)
     wanted = target.session_attributes
     # As in libpq, prefer-standby accepts any server if there is no standby.
@@ -137,10 +134,7 @@ async def _connect_to_first_available(
 
 
 def _check_certificate_files(target: DatabaseUrl) -> None:
-    """Open each certificate file of a URL, because asyncpg's error would not name the file.
-
-    Raises ``FileNotFoundError`` or ``PermissionError``.
-    """
+    """Open each certificate file of a URL, because asyncpg's error would not name the file."""
     for name in CERTIFICATE_FILES:
         path = target.parameters.get(name)
         if path and not (name == "sslrootcert" and path == "system"):
@@ -176,14 +170,11 @@ def is_out_of_file_descriptors(error: BaseException) -> bool:
     """
     if isinstance(error, OSError) and error.errno in OUT_OF_FILE_DESCRIPTORS:
         return True
+    # The DNS resolver does not report a lack of file descriptors.
     return isinstance(error, socket.gaierror) and not _can_open_socket()
 
 
 def _can_open_socket() -> bool:
-    """Return whether the process can open a socket, by opening one.
-
-    The DNS resolver does not report a lack of file descriptors, so its errors do not show it.
-    """
     try:
         socket.socket().close()
     except OSError as error:

@@ -188,7 +188,7 @@ class AcquireContext:
     """Context manager that acquires a connection from the pool for a block, then releases it.
 
     Behind a pooler, the block is a transaction. ``isolation`` is set for a block that writes; its
-    transaction then also has a lock timeout. ``is_heavy`` is described at ``Database.acquire``.
+    transaction then also has a lock timeout.
     """
 
     # A class, because a generator would cost three times as much.
@@ -220,11 +220,7 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
-        """Commit the block's transaction, or roll it back if the block failed with ``error``.
-
-        Returns the error to raise, which is the block's error or the commit's, or None after
-        success.
-        """
+        """End the block's transaction; return the error of the block or of the commit, or None."""
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
@@ -435,11 +431,7 @@ class Database:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
     async def _pop_idle_or_open(self, *, is_heavy: bool) -> Connection:
-        """Return an idle connection; if there is none, get one from asyncpg's pool.
-
-        asyncpg's pool is slower, because it starts a task and a timer for each acquisition.
-        ``is_heavy`` is that of ``acquire``.
-        """
+        """Return an idle connection, or one from asyncpg's pool, which takes longer."""
         # While the pool can open another connection, a heavy read leaves one idle for quick ones,
         # because connecting takes longer than a client waits while heavy reads use all processors.
         can_open = len(self._idle) <= self._semaphore.free
@@ -455,7 +447,7 @@ class Database:
     def release(self, connection: Connection, *, is_heavy: bool) -> None:
         """Give a connection to the next request, after its SQL statements succeeded.
 
-        After an error, call ``release_after_error`` instead. ``is_heavy`` is that of ``acquire``.
+        After an error, call ``release_after_error`` instead.
         """
         self._last_answer = time.monotonic()
         del self._borrowed[connection]
@@ -463,10 +455,7 @@ class Database:
         self._release_permits(is_heavy=is_heavy)
 
     async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Return a connection to asyncpg's pool, which checks its state and may close it.
-
-        ``is_heavy`` is that of ``acquire``.
-        """
+        """Return a connection to asyncpg's pool, which checks its state and may close it."""
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
@@ -480,10 +469,7 @@ class Database:
             self._heavy_read_semaphore.release()
 
     def release_after_cancel(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Release a connection in the background, once Postgres has cancelled its SQL statement.
-
-        ``is_heavy`` is that of ``acquire``.
-        """
+        """Release a connection in the background, once Postgres has cancelled its SQL statement."""
         task = asyncio.create_task(self._release_quietly(connection, is_heavy=is_heavy))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
@@ -556,9 +542,9 @@ class Database:
     ) -> dict[int, float]:
         """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
 
-        ``slow`` are the connections whose commits may be waiting. ``noticed`` maps the process ID
-        of each commit to the time at which this method first saw it wait. Returns ``noticed`` for
-        the next call: without commits that have ended, and with those that started to wait.
+        ``slow`` are the connections whose commits may be waiting. ``noticed`` maps process IDs of
+        commits to the time when they were first seen to wait. Returns it updated, for the next
+        call.
         """
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
@@ -605,17 +591,14 @@ class Database:
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a quick query with these parameter values, and return its first row or None.
-
-        Raises ``QueryTimeout``.
-        """
+        """Run a quick query and return its first row, or None. Raises ``QueryTimeout``."""
         rows = await self._fetch(statement, values)
         return rows[0] if rows else None
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Run a quick query, such as an index lookup, with these parameter values; return its rows.
+        """Run a quick query, such as an index lookup, and return its rows. Raises ``QueryTimeout``.
 
-        Raises ``QueryTimeout``. For queries that may take a long time, use ``run_heavy_read``.
+        For queries that may take a long time, use ``run_heavy_read``.
         """
         return await self._fetch(statement, values)
 
@@ -696,11 +679,7 @@ class Database:
         lock_name: str,
         isolation: Isolation,
     ) -> Result:
-        """Run a write behind a pooler, where each attempt is a transaction of its own.
-
-        After a conflict, each attempt also takes the advisory lock ``lock_name`` in its
-        transaction.
-        """
+        """Run a write behind a pooler; after a conflict, each attempt also locks ``lock_name``."""
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):

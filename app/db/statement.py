@@ -17,10 +17,7 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 # The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A SQL compiler that hides parameter values from Postgres' planner.
-
-    Postgres then reuses one query plan instead of planning for each set of values.
-    """
+    """A SQL compiler that hides parameter values from Postgres, so that it reuses query plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, whose value the planner does not see."""

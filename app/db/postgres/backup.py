@@ -32,6 +32,7 @@ DROP_STATEMENTS = tuple(
     f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (RESTORED, REPLACED)
 )
 MAX_ERROR_LINES = 5
+# pg_restore would accept a truncated dump, so a digest follows the dump; pg_restore ignores it.
 TRAILER = b"\ncase-server sha256 "
 TRAILER_BYTES = len(TRAILER) + 64
 CHUNK_BYTES = 1 << 20
@@ -104,11 +105,6 @@ def restore_backup(
 
 
 def _append_digest(file: Path) -> int:
-    """Append the SHA-256 of a dump to its file, flush it to disk, and return its size in bytes.
-
-    ``restore_backup`` needs it, because pg_restore accepts a truncated dump. pg_restore ignores the
-    appended bytes.
-    """
     with file.open("r+b") as dump:
         digest = hashlib.file_digest(dump, "sha256").hexdigest()
         dump.write(TRAILER + digest.encode())
@@ -118,7 +114,6 @@ def _append_digest(file: Path) -> int:
 
 
 def _verify_backup_digest(source: Path) -> None:
-    """Raise ``CommandError`` unless a backup ends with the SHA-256 of its other bytes."""
     try:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size - TRAILER_BYTES
@@ -150,10 +145,7 @@ async def _replace_database(url: URL) -> None:
 
 
 async def _describe_contents(url: str) -> str:
-    """Return how many documents and OAuth clients a database has, as text for a message.
-
-    An empty string means that it has neither, so nothing is lost by replacing it.
-    """
+    """Return text such as "2 documents, 1 client", or "" if the database has neither."""
     async with open_connection(url) as connection:
         counts = []
         for table in ("documents", "clients"):
@@ -187,10 +179,7 @@ def _to_string(url: URL, database: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails.
-
-    The program is taken from the Postgres version that created the cluster in ``data_dir``.
-    """
+    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {

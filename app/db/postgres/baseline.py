@@ -116,10 +116,7 @@ def _build_restore_statements() -> str:
 
 @cache
 def _build_baseline_table(table: Table) -> FromClause:
-    """Return the table in the baseline schema that holds the saved rows of a table.
-
-    It has the primary key and all columns that are not generated.
-    """
+    """Return the table of saved rows, with the primary key and all columns not generated."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns
@@ -138,14 +135,11 @@ def _build_delete_of_changed_rows(table: Table) -> CompiledStatement:
 
 
 def _build_insert_of_missing_rows(table: Table) -> CompiledStatement:
-    """Build the SQL that inserts the rows of the baseline that are missing from a table.
-
-    It runs after the deletion of changed rows, so the remaining rows equal those of the baseline.
-    """
     baseline = _build_baseline_table(table)
     stored = [column for column in baseline.columns if table.c[column.name].computed is None]
     missing = select(*stored)
     if table.primary_key:
+        # Changed rows were deleted before, so the remaining rows equal those of the baseline.
         same = and_(*(table.c[column.name] == column for column in baseline.primary_key))
         missing = missing.where(~build_exists(same))
     return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))

@@ -196,10 +196,7 @@ def _suggest_admission(message: str) -> str:
 
 
 def _suggest_grant(message: str, target: DatabaseUrl) -> str:
-    """Return advice on how an administrator can grant the missing privilege.
-
-    ``message`` is the error message of Postgres. The advice is usually a GRANT statement.
-    """
+    """Return advice on how an administrator can grant the missing privilege."""
     role = _format_role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

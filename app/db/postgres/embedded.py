@@ -278,10 +278,7 @@ class _Cluster:
         return self._read_pid_file() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server on its previous port or, if that port is taken, on another one.
-
-        Returns the port, or None if the server did not start.
-        """
+        """Start the server on its previous port or another one; return the port, or None."""
         file = self.data_dir / "postgres.port"
         try:
             listener = socket.create_server((HOST, int(file.read_text())))
@@ -328,11 +325,7 @@ class _Cluster:
             time.sleep(0.02)
 
     def _read_pid_file(self) -> tuple[int, int] | None:
-        """Read the server's process ID and port from its PID file.
-
-        Returns None if no server process with this ID is visible, for example because it runs in
-        another container.
-        """
+        """Return the server's process ID and port, or None if no such process is visible."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
@@ -363,10 +356,7 @@ class _Cluster:
     def _run(
         self, *command: str | Path, stdin: str = "", inherited_fds: tuple[int, ...] = ()
     ) -> bool:
-        """Run a program as the account chosen for Postgres; return whether it succeeded.
-
-        ``stdin`` is its standard input. It inherits the file descriptors ``inherited_fds``.
-        """
+        """Run a program as the account chosen for Postgres; return whether it succeeded."""
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -393,9 +383,8 @@ class _Cluster:
 def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
     """Return whether the process ``pid`` runs the Postgres cluster in the directory ``pgdata``.
 
-    A Postgres server's working directory is its cluster's directory, even if its container has that
-    directory at another path. Also returns True if the system does not reveal the working
-    directory.
+    The working directory of a Postgres server is its cluster's directory, even if its container has
+    it at another path. Also returns True if the system hides the working directory.
     """
     try:
         os.kill(pid, 0)
@@ -419,11 +408,7 @@ def _is_named_postgres(pid: int) -> bool:
 
 
 def _probe_port(port: int) -> int:
-    """Connect to a port, and return how many seconds to wait until Postgres accepts connections.
-
-    0 means that it accepts connections now. The time is longer if Postgres is starting up or
-    shutting down.
-    """
+    """Return how many seconds to wait for Postgres on a port; 0 if it accepts connections."""
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:

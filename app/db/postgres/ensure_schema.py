@@ -100,10 +100,6 @@ async def _inspect_database(
     will_write: bool,
     accepts_standby: bool,
 ) -> DatabaseState:
-    """Return the state of a database. Raises ``CommandError`` if the database cannot be used.
-
-    The parameters are those of ``ensure_schema``.
-    """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
         is_pooled = parse_database_url(url).is_pooled

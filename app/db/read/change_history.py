@@ -163,17 +163,13 @@ def _compile_counts() -> CompiledStatement:
 
 @cache
 def _compile_changed_entities() -> CompiledStatement:
-    """Compile the query for a page of changed entities with their bodies.
-
-    The subquery ``page`` sorts the entities by kind, then items by their order in the package, then
-    all by time of the change. It reads no bodies, so that a large offset costs little.
-    """
     entities, items = _build_changed_entities_cte(), tables.items.alias("ordered_items")
     kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]
     is_item = and_(
         entities.c.kind == _literal(ITEMS.name), items.c.identifier == entities.c.identifier
     )
     position = func.row_number().over(order_by=(*kind_order, items.c.ordinal, entities.c.sequence))
+    # Without bodies, so that a large offset costs little.
     page = (
         select(entities, position.label("position"))
         .select_from(entities.outerjoin(items, is_item))

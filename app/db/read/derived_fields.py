@@ -90,10 +90,7 @@ def find_url_collection(view: ResourceView, path: Path) -> str | None:
 
 
 def _build_default(view: ResourceView, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for the value that responses show for a field that the body lacks.
-
-    Returns None if responses omit the field.
-    """
+    """Build the SQL for the value that responses show for an absent field, or return None."""
     resource, body, name = view.resource, view.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = view.table.c.identifier
@@ -134,11 +131,7 @@ def parse_entity_url(url: str, base_url: str, collection: str) -> str:
 
 
 def _build_percent_encoded(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``.
-
-    The SQL splits the text into characters, encodes the UTF-8 bytes of each reserved one as %XX,
-    and joins them.
-    """
+    """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``."""
     character = column("character", Text)
     characters = (
         func.regexp_split_to_table(text, literal_column("''"))

@@ -82,11 +82,7 @@ async def iter_association_batches(
 
 
 async def find_node_collections(database: Database, identifiers: Collection[str]) -> dict[str, str]:
-    """Return the collection, "CFItems" or "CFDocuments", of each identifier on this server.
-
-    The result maps identifiers of live items and documents to collections. An association can
-    relate both, so its links do not show which collection they belong to.
-    """
+    """Return "CFItems" or "CFDocuments" for each identifier of a live item or document."""
     rows = await database.fetch_all(compile_nodes_query(), identifiers=list(identifiers))
     return {row["identifier"]: row["collection"] for row in rows}
 

@@ -259,8 +259,7 @@ def _compile_page() -> CompiledStatement:
 def _compile_affected_associations() -> CompiledStatement:
     """Compile the query for the associations of deleted and undeleted nodes, as feed entries.
 
-    A visible association becomes an update, a hidden one a deletion. The parameter ``identifiers``
-    contains the nodes, which are items or documents.
+    A visible association becomes an update, a hidden one a deletion.
     """
     table = tables.associations
     nodes = bindparam("identifiers", type_=ARRAY(Text))

@@ -193,10 +193,7 @@ def _build_field_value(view: ResourceView, field: Field) -> Expression:
 
 
 def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the SQL condition of a comparison such as ``title='Maths'``.
-
-    An absent field is unequal to every value.
-    """
+    """Build the SQL of a comparison such as ``title='Maths'``; an absent field equals no value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     value = _build_field_value(view, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
@@ -258,8 +255,7 @@ def _build_prefix_condition(
 ) -> ColumnElement[bool]:
     """Build a condition on the indexed beginning of a value, so that few whole values are compared.
 
-    The condition is true for fields without such an index. The caller must also compare the whole
-    value.
+    The condition is true for fields without such an index.
     """
     return true() if prefix_column is None else prefix_column == _build_prefix(operand)
 
@@ -344,10 +340,7 @@ def _build_prefilter(view: ResourceView, field: Field, name: str) -> ColumnEleme
 
 
 def _build_member_text(view: ResourceView, field: Field, member: Expression) -> Expression:
-    """Build the SQL for an array member as text.
-
-    If the members are objects, it is the text of the field of the object that the filter names.
-    """
+    """Build the SQL for an array member, or for the field of it that the filter names, as text."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (collection := find_url_collection(view, field.path)) is not None:

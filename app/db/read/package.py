@@ -99,10 +99,7 @@ class FrameworkSnapshot:
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
-        """Return the collection, "CFItems" or "CFDocuments", of each identifier on this server.
-
-        The result maps identifiers of live items and documents to collections.
-        """
+        """Return "CFItems" or "CFDocuments" for each identifier of a live item or document."""
         with self.database.read_deadline():
             rows = await compile_nodes_query().fetch_all(
                 self.connection, identifiers=list(identifiers)
@@ -185,20 +182,14 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_definition_ids_query(resource: ResourceType) -> Any:
-    """Build the query for the identifiers of the definitions in a package.
-
-    These are the definitions that were sent with the package, and those that its entities refer to.
-    """
+    """Build the query for the definitions sent with the package or used by its entities."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _build_item_column_query(column: ColumnElement[Any]) -> Select[Any]:
-    """Build the query for a column of a framework's items.
-
-    ``column`` belongs to ``items``, or to a link table such as ``item_subjects``.
-    """
+    """Build the query for a column of a framework's items, or of a link table of its items."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
     if column.table is items:

@@ -194,10 +194,7 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _compile_revision_query() -> CompiledStatement:
-    """Compile the query for a ``Revision`` and the number of its increments not yet compacted.
-
-    Many such increments are a reason to call ``compact_revisions``.
-    """
+    """Compile the query for a ``Revision`` and the number of its increments not yet compacted."""
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     counters = _build_counters_subquery(document)
@@ -215,10 +212,7 @@ def _build_history_subquery() -> ColumnElement[str]:
 
 @cache
 def _compile_counters_query() -> CompiledStatement:
-    """Compile the query for the rows whose sum, for each scope, is a counter of a revision.
-
-    Each row is (history, scope, version, changed_at).
-    """
+    """Compile the query for rows (history, scope, version, changed_at) of revision counters."""
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -241,10 +235,7 @@ def _compile_counters_query() -> CompiledStatement:
 
 
 def _build_counters_subquery(document: ColumnElement[str]) -> FromClause:
-    """Build the subquery for the counters of a package's revision and its last change, in one row.
-
-    ``document`` is the SQL for the identifier of the package's document.
-    """
+    """Build the subquery for the counters of a document's revision and its last change."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")
@@ -277,7 +268,6 @@ def _build_counters_subquery(document: ColumnElement[str]) -> FromClause:
 
 @cache
 def _compile_foreign_nodes_query() -> CompiledStatement:
-    """Compile the query for whether an association refers outside its document."""
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
@@ -291,7 +281,6 @@ def _compile_foreign_nodes_query() -> CompiledStatement:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    """Compile the SQL that merges the increments of one revision counter into one row."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)

@@ -73,11 +73,9 @@ def parse_search(search: str) -> SearchQuery:
 
 
 def _build_operand(word: str, *, is_last: bool) -> str:
-    """Return the tsquery for one word of a search.
+    """Return the tsquery for one word of a search: its parts in sequence, or the whole word.
 
-    The query finds the parts of the word in sequence, because the search vector contains the parts
-    of codes. If there are several parts, it also finds the whole word, because the search vector
-    contains a number with a dot in a statement as one word.
+    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:

@@ -109,10 +109,7 @@ async def fetch_ancestors(
 
 
 def _build_parent_link_condition(link: FromClause) -> ColumnElement[bool]:
-    """Build the SQL condition that an association makes its origin a child of another node.
-
-    It is true for an isChildOf whose origin and destination differ.
-    """
+    """Build the SQL condition that an association is an isChildOf whose two ends differ."""
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
@@ -162,10 +159,7 @@ def _build_selected_condition(rows: FromClause) -> ColumnElement[bool]:
 
 @cache
 def _compile_children_query() -> CompiledStatement:
-    """Compile the query for a page of the children of each parent.
-
-    Each row also has the number of the child's own children.
-    """
+    """Compile the query for a page of the children of each parent, with their child counts."""
     item, link = tables.items.alias("child"), tables.associations.alias("link")
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
@@ -303,10 +297,7 @@ def _compile_ancestors_query() -> CompiledStatement:
 
 
 def _build_first_parent_subquery(path: CTE) -> FromClause:
-    """Build the subquery for the parent of the item in each row of ``path``.
-
-    If an item has several parents, the result is the first one in the order of the package.
-    """
+    """Build the subquery for the first parent, in package order, of the item in ``path``."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)

@@ -64,10 +64,7 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
 
 
 def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that an identifier belongs to a deleted item or document.
-
-    The condition is false if a live item or document has the same identifier.
-    """
+    """Build the SQL condition that an identifier belongs to deleted nodes and to no live one."""
     node_tables = (tables.items, tables.documents)
     is_deleted = or_(*(_build_row_exists(table, node, deleted=True) for table in node_tables))
     is_live = or_(*(_build_row_exists(table, node, deleted=False) for table in node_tables))
@@ -116,10 +113,7 @@ def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> C
 def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Build the SQL that appends a field, whose value is a JSON list, to a JSON body.
-
-    ``name`` is the name of the field. If the list is NULL, the body remains unchanged.
-    """
+    """Build the SQL that appends a JSON list to a body as the field ``name``, unless it is NULL."""
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
         without_brace.op("||")(literal_column(f"',\"{name}\":'"))
@@ -174,11 +168,7 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
 
 @cache
 def compile_item_associations_query() -> CompiledStatement:
-    """Compile the query for the JSON bodies of the associations of the item ``identifier``.
-
-    The parameter ``limit`` is the maximum number of rows, or NULL. Associations with a deleted item
-    or document are left out.
-    """
+    """Compile the query for the bodies of up to ``limit`` visible associations of an item."""
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
@@ -191,10 +181,7 @@ def compile_item_associations_query() -> CompiledStatement:
 
 @cache
 def compile_item_association_ids_query() -> CompiledStatement:
-    """Compile the query for the identifiers of an item's associations, joined by line breaks.
-
-    The result is one string. Associations with a deleted item or document are left out.
-    """
+    """Compile the query for the identifiers of an item's visible associations, one per line."""
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
@@ -208,11 +195,7 @@ def compile_item_association_ids_query() -> CompiledStatement:
 
 @cache
 def compile_associations_by_id_query() -> CompiledStatement:
-    """Compile the query for the JSON bodies of the associations with the given identifiers.
-
-    They are the parameter ``identifiers``, an array. Associations with a deleted item or document
-    are left out.
-    """
+    """Compile the query for the bodies of the visible associations with given identifiers."""
     table = tables.associations
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     return CompiledStatement(
