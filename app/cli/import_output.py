@@ -15,7 +15,7 @@ from ..transfer.console import format_counts, format_problems
 from ..transfer.importer import URL_IDENTIFIER
 
 if TYPE_CHECKING:
-    from ..repair.reader import Repair
+    from ..repair.reader import RepairSummary
     from ..transfer.importer import ImportResult
 
 START_OF_FILE = "the start of the file"
@@ -99,7 +99,7 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
     return [summary, *(each for each in problems if each not in urls)]
 
 
-def _format_before_after(repair: Repair) -> str:
+def _format_before_after(repair: RepairSummary) -> str:
     """Return ": BEFORE became AFTER" for a repair, or "" if the repair dropped the value."""
     if repair.after is None:
         return ""

@@ -18,7 +18,7 @@ from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import truncate
-from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, repair_and_parse
+from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 from ..repair.repair_log import get_value_at
 from . import jsonl
 from .assembly import Assembly, Defaults
@@ -41,7 +41,7 @@ class AssembledFile:
     """The location of each entity in the file, by its path in ``tree``."""
     problems: list[Problem]
     """Problems of rows and lines, with their locations."""
-    repairs: Sequence[Repair] = ()
+    repairs: Sequence[RepairSummary] = ()
     is_export: bool = False
     """Whether ``export`` wrote the file."""
     derived: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     strict: bool = False,
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
-) -> tuple[Package, list[Repair]]:
+) -> tuple[Package, list[RepairSummary]]:
     """Read a file of any supported format; return its package and a report of the repairs.
 
     ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
@@ -83,7 +83,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         return _read_json(raw, strict=strict, allow_dense=allow_dense, options=options)
     file = assemble_file(raw, form, defaults, strict=strict)
     package: Package | None = None
-    repairs: list[Repair] = []
+    repairs: list[RepairSummary] = []
     problems = file.problems
     try:
         package, repairs = _read_json(
@@ -185,7 +185,7 @@ def _read_json(
     allow_dense: bool,
     options: RepairOptions,
     is_export: bool = False,
-) -> tuple[Package, list[Repair]]:
+) -> tuple[Package, list[RepairSummary]]:
     """Parse a JSON package, and repair it unless ``strict`` or it is an unchanged, valid export."""
     has_overrides = options.defaults is not None and options.defaults.has_overrides
     if strict or (is_export and not has_overrides):
@@ -197,9 +197,9 @@ def _read_json(
     return repair_and_parse(raw, allow_dense=allow_dense, options=options)
 
 
-def _merge_repairs(repairs: list[Repair]) -> list[Repair]:
+def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     """Merge all repairs of the same kind into one, and add up their counts."""
-    merged: dict[str, Repair] = {}
+    merged: dict[str, RepairSummary] = {}
     for each in repairs:
         if first := merged.get(each.kind):
             fields = dict(Counter(first.fields) + Counter(each.fields))
@@ -221,18 +221,18 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
     return places[entity].describe(name) if entity else path
 
 
-def _report_unknown_sheets(sheets: list[str]) -> Repair:
+def _report_unknown_sheets(sheets: list[str]) -> RepairSummary:
     explanation = f"A sheet with an unknown name was left out: {_join_names(sheets)}."
-    return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
+    return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
-def _report_misspelled_headings(headings: Sequence[MisspelledHeading]) -> Repair:
+def _report_misspelled_headings(headings: Sequence[MisspelledHeading]) -> RepairSummary:
     names = [f"{one.heading!r}: did you mean {one.column!r}?" for one in headings]
     explanation = (
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
         f"{_join_names(names, ' ')}"
     )
-    return Repair("similar-heading", explanation, len(names), headings[0].where, None, None)
+    return RepairSummary("similar-heading", explanation, len(names), headings[0].where, None, None)
 
 
 MAX_LISTED = 10
@@ -244,7 +244,7 @@ def _join_names(names: Sequence[str], separator: str = ", ") -> str:
     return separator.join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> Repair:
+def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> RepairSummary:
     """Build the warning that several items share a code that a cell stores as a number."""
     codes = [
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
@@ -256,7 +256,7 @@ def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> Repair
     )
     second = next(iter(places_by_code.values()))[1]
     path = second.describe(CODE_COLUMN)
-    return Repair("equal-codes", explanation, len(codes), path, None, None)
+    return RepairSummary("equal-codes", explanation, len(codes), path, None, None)
 
 
 UNREAD_CELLS = {
@@ -267,7 +267,7 @@ UNREAD_CELLS = {
 }
 
 
-def _report_unread_cells(grid: Sheet) -> Iterator[Repair]:
+def _report_unread_cells(grid: Sheet) -> Iterator[RepairSummary]:
     """Yield a warning for each kind of cell that was not read, such as merged cells."""
     if grid.unread is None:
         return
@@ -276,4 +276,4 @@ def _report_unread_cells(grid: Sheet) -> Iterator[Repair]:
         if cells:
             path = f"sheet {grid.name}, cell {cells[0]}"
             listed = f"{explanation} Cells: {_join_names(cells)}."
-            yield Repair(kind, listed, len(cells), path, None, None)
+            yield RepairSummary(kind, listed, len(cells), path, None, None)

@@ -35,10 +35,10 @@ from .references import (
     prefix_association_types,
     replace_url_identifiers,
 )
-from .repair_log import Json, Repair, RepairLog, format_value, get_value_at, truncate_value
+from .repair_log import Json, RepairLog, RepairSummary, format_value, get_value_at, truncate_value
 from .sparse_packages import SparsePackageCompleter
 
-__all__ = ["Repair", "RepairOptions", "repair", "repair_and_parse"]
+__all__ = ["RepairOptions", "RepairSummary", "repair", "repair_and_parse"]
 
 WRAPPERS = ("CFPackage", "package")
 IDENTIFIERS = ("identifier", "sourcedId")
@@ -71,7 +71,7 @@ EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
 """The kinds of entities that identify an export."""
 
 
-def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
+def repair(raw: bytes) -> tuple[bytes, list[RepairSummary]]:
     """Repair a JSON package as far as possible; return its new bytes and a list of the repairs.
 
     A valid package is returned unchanged. Raises ``BadRequest`` if ``raw`` is not a JSON object.
@@ -90,7 +90,7 @@ def repair_and_parse(
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
     schema: type[NamedCFPackage] = NamedCFPackage,
-) -> tuple[Package, list[Repair]]:
+) -> tuple[Package, list[RepairSummary]]:
     """Repair and parse a JSON package; return the package and its repairs.
 
     The result must be valid for ``schema``. Raises ``BadRequest`` if ``raw`` is not a JSON object,

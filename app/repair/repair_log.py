@@ -95,8 +95,8 @@ PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True)
-class Repair:
-    """A summary of one kind of repair in a file: how often it was made, and its first example."""
+class RepairSummary:
+    """How often one kind of repair was made in a file, and the first example."""
 
     kind: str
     explanation: str
@@ -137,7 +137,7 @@ class RepairLog:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._first: dict[str, Repair] = {}
+        self._first: dict[str, RepairSummary] = {}
         self._fields: dict[str, Counter[str]] = defaultdict(Counter)
         self._paths: dict[int, str] = {}
         self._kept_paths: dict[int, str] = {}
@@ -152,7 +152,7 @@ class RepairLog:
         self._counts[kind] += 1
         if kind not in self._first:
             values = (truncate_value(before), truncate_value(after))
-            self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
+            self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
         """Count a field that a repair moved to ``extensions``, added to ``extensions``, or dropped.
@@ -161,8 +161,8 @@ class RepairLog:
         """
         self._fields[kind][field] += 1
 
-    def summarize(self) -> list[Repair]:
-        """Return a ``Repair`` with its count for each kind, in order of first occurrence."""
+    def summarize(self) -> list[RepairSummary]:
+        """Return a ``RepairSummary`` with its count for each kind, in order of first occurrence."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()

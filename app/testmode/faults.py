@@ -164,7 +164,7 @@ class FaultList:
         """Append faults to the list; faults that were added earlier take precedence."""
         self.rules += [FaultRule(fault) for fault in faults]
 
-    def choose_fault(self, entry: LogEntry) -> Fault | None:
+    def count_and_choose_fault(self, entry: LogEntry) -> Fault | None:
         """Return the first fault that applies to a request, or None.
 
         Counts the request in every fault whose conditions it matches.

@@ -161,7 +161,7 @@ class TestModeMiddleware:
             token_scope = {**scope, APP_STATE: namespace.app_state}
             body = await recorder.read_ahead()
             entry.client = await _parse_client_id(token_scope, body)
-        fault = namespace.faults.choose_fault(entry)
+        fault = namespace.faults.count_and_choose_fault(entry)
         try:
             if fault is None:
                 await respond(scope, recorder.receive, recorder.send)

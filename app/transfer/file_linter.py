@@ -18,7 +18,7 @@ from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
 from ..lint.violation import LintResult, Violation
 from ..repair.defaults import Defaults
 from ..repair.encoding import convert_to_utf8, detect_encoding
-from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
+from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
 
 CELL = re.compile(
     r"(?:sheet (?P<sheet>.*), )?"
@@ -75,7 +75,7 @@ def lint_file(
     return replace(result, violations=selected)
 
 
-def _convert_repair(repair: Repair) -> Violation:
+def _convert_repair(repair: RepairSummary) -> Violation:
     count = f" ({repair.count:,} times)" if repair.count > 1 else ""
     message = f"{repair.summary.rstrip('.')}{count}"
     return Violation(FILE_FORMAT.id, FILE_FORMAT.severity, message, repair.path, repair=REPAIRED)

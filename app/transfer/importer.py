@@ -28,7 +28,7 @@ from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.assembly import Defaults
 from ..formats.reader import read_framework
 from ..lint.structure import StructuralWarning, find_structural_violations
-from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
+from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
 from ..settings import is_loopback
 from .console import Progress
 from .sources import PackageSource, describe_error, reject_non_package_json
@@ -68,7 +68,7 @@ class ImportResult:
     counts: ChangeCounts | None = None
     """None if the source was refused before it was compared with the database."""
     seconds: float = 0.0
-    repairs: list[Repair] = field(default_factory=list)
+    repairs: list[RepairSummary] = field(default_factory=list)
     warnings: list[StructuralWarning] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
@@ -167,7 +167,7 @@ class Importer:
         replaced = "replaced" if written.changed_count else "unchanged"
         result.status = "created" if written.is_created else replaced
 
-    def _parse(self, source: PackageSource, raw: bytes) -> tuple[Package, list[Repair]]:
+    def _parse(self, source: PackageSource, raw: bytes) -> tuple[Package, list[RepairSummary]]:
         if source.file_format == "case-json":
             reject_non_package_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))

@@ -27,7 +27,7 @@ from ..db.write.loss_guard import DataLossError, describe_data_loss
 from ..db.write.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import repair_and_parse
-from ..repair.repair_log import Repair
+from ..repair.repair_log import RepairSummary
 from ..state import AppState
 from . import auth
 from .attributes import EntityAttributes, parse_attributes, summarize_entity
@@ -73,7 +73,7 @@ class UploadReport:
     size: int
     digest: str
     package: Package | None = None
-    repairs: tuple[Repair, ...] = ()
+    repairs: tuple[RepairSummary, ...] = ()
     error: str = ""
     problems: tuple[Problem, ...] = ()
     status: int = 200

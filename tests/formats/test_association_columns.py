@@ -10,14 +10,14 @@ from case_server.case.vocabulary import ASSOCIATION_TYPES
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import Repair
+from case_server.repair.reader import RepairSummary
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 Triple = tuple[str, str, str]
 
 
-def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[Repair]]:
+def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[RepairSummary]]:
     """Return the associations of a CSV file by the titles of their nodes, its items and repairs."""
     package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
     rows = [(row.kind, json.loads(row.body)) for row in package.rows]

@@ -18,12 +18,12 @@ from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
-from case_server.repair.reader import Repair
+from case_server.repair.reader import RepairSummary
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 
-def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], list[Repair]]:
+def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], list[RepairSummary]]:
     """Read a workbook with one sheet, whose cells have the given number formats."""
     book = Workbook()
     sheet = book.active

@@ -7,7 +7,7 @@ from typing import Any
 
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import Repair
+from case_server.repair.reader import RepairSummary
 
 DEFAULTS = Defaults(title="Kites", creator="a club", identifier="kites")
 CASE_IDENTIFIER = "1c000000-0000-4000-8000-00000000000a"
@@ -22,7 +22,7 @@ ROW = (
 )
 
 
-def read(text: str) -> tuple[list[dict[str, Any]], list[Repair]]:
+def read(text: str) -> tuple[list[dict[str, Any]], list[RepairSummary]]:
     package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
     return [json.loads(row.body) for row in package.rows if row.kind == "CFItem"], repairs
 

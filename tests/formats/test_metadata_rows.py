@@ -10,14 +10,14 @@ import pytest
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import Repair
+from case_server.repair.reader import RepairSummary
 
 FRAMEWORK = "c0000000-0000-4000-8000-000000000001"
 HEADINGS = "Identifier,Full Statement,Is Child Of,Is Part Of\n"
 ITEMS = f"one,Boats,,{FRAMEWORK}\ntwo,Sails,one,{FRAMEWORK}\n"
 
 
-def read(text: str, defaults: Defaults | None = None) -> tuple[list[Any], list[Repair]]:
+def read(text: str, defaults: Defaults | None = None) -> tuple[list[Any], list[RepairSummary]]:
     """Return (class, entity) of a CSV file, and its repairs."""
     package, repairs = read_framework(text.encode(), "csv", defaults or Defaults())
     return [(row.kind, json.loads(row.body)) for row in package.rows], repairs

@@ -24,7 +24,7 @@ from case_server.case.package import Package, parse_package
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import Repair, RepairOptions, repair_and_parse
+from case_server.repair.reader import RepairOptions, RepairSummary, repair_and_parse
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"
 CHILD = "B2000000-0000-4000-8000-0000000000CD"
@@ -35,7 +35,7 @@ def raw_of(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def kinds(repairs: list[Repair]) -> dict[str, int]:
+def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
     return {one.kind: one.count for one in repairs}
 
 

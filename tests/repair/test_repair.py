@@ -29,7 +29,7 @@ from support.selection import mark_slow_except, scale_examples
 
 from case_server.case.package import Package, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.repair.reader import Repair, repair, repair_and_parse
+from case_server.repair.reader import RepairSummary, repair, repair_and_parse
 from case_server.repair.repair_log import EXPLANATIONS
 
 ABSENT = object()
@@ -73,12 +73,12 @@ def raw_of(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def repaired(body: Any) -> tuple[Any, list[Repair]]:
+def repaired(body: Any) -> tuple[Any, list[RepairSummary]]:
     result, repairs = repair(raw_of(body))
     return json.loads(result), repairs
 
 
-def kinds(repairs: list[Repair]) -> dict[str, int]:
+def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
     return {one.kind: one.count for one in repairs}
 
 
@@ -538,7 +538,7 @@ each_framework = pytest.mark.parametrize(
 
 
 @cache
-def repaired_file(path: Path) -> tuple[bytes, bytes, list[Repair]]:
+def repaired_file(path: Path) -> tuple[bytes, bytes, list[RepairSummary]]:
     """Return the content of a file, the repaired one and the repairs."""
     raw = path.read_bytes()
     return raw, *repair(raw)

@@ -13,7 +13,7 @@ from support.live_server import run_command_in_process as run
 from case_server.case.package import Package
 from case_server.exceptions import UnprocessableContent
 from case_server.repair.defaults import Defaults
-from case_server.repair.reader import NO_OPTIONS, Repair, RepairOptions, repair_and_parse
+from case_server.repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 
 CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
 FILE_TIME = "2026-03-01T00:00:00.000Z"
@@ -41,7 +41,7 @@ TREE = {
 
 def read(
     body: Any, defaults: Defaults | None = None
-) -> tuple[dict[str, list[dict[str, Any]]], list[Repair], Package]:
+) -> tuple[dict[str, list[dict[str, Any]]], list[RepairSummary], Package]:
     """Return the entities of a package by class, its repairs and the package."""
     options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
     package, repairs = repair_and_parse(json.dumps(body).encode(), options=options)
@@ -64,7 +64,7 @@ def tree_of(entities: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, i
     ]
 
 
-def kinds(repairs: list[Repair]) -> dict[str, int]:
+def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
     return {one.kind: one.count for one in repairs}
 
 

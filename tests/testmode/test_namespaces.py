@@ -202,7 +202,7 @@ async def test_errors_in_namespace_have_form_of_profile(
     def fail(*_: object) -> None:
         raise RuntimeError("an unhandled error")
 
-    monkeypatch.setattr(FaultList, "choose_fault", fail)
+    monkeypatch.setattr(FaultList, "count_and_choose_fault", fail)
     for one in (namespace, other):
         check(await one.call("GET", path), 500)
 

@@ -16,7 +16,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_id
 from ...db.write.package import UploadResult, write_package
 from ...query import params
-from ...repair.reader import Repair, repair_and_parse
+from ...repair.reader import RepairSummary, repair_and_parse
 from ..body_origin import BodyOriginDep
 from ..dependencies import (
     CHANGES,
@@ -201,7 +201,9 @@ async def replace_package(
     return json_response(_describe_result(package, result, repairs))
 
 
-async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, list[Repair] | None]:
+async def _parse_upload(
+    request: Request, raw_body: bytes
+) -> tuple[Package, list[RepairSummary] | None]:
     """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs made.
 
     Parsing runs in a thread. Without ``repair``, the repairs are None and only the beginning of the
@@ -215,7 +217,7 @@ async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, lis
 
 
 def _describe_result(
-    package: Package, result: UploadResult, repairs: list[Repair] | None
+    package: Package, result: UploadResult, repairs: list[RepairSummary] | None
 ) -> dict[str, Any]:
     """Build the response body for an upload, and add its numbers of changes to the log line."""
     stats = {
