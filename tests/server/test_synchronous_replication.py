@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from support import factories
@@ -17,10 +18,12 @@ from support.haproxy import run_haproxy
 from support.live_server import LiveServer, run_live_server
 from support.pgbouncer import run_pgbouncer
 from support.replication import ReplicatedServer, run_replicated_postgres
+from support.selection import mark_slow_except
 
 PREFIX = "/case/1.1"
 CLIENTS = 6
-SECONDS = 5
+ITEMS = 5
+"""Number of items that each client writes."""
 
 
 def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServer:
@@ -71,12 +74,14 @@ async def test_commit_without_its_standby_gets_503_within_a_bound(
             async with asyncio.timeout(5):
                 while http.get(path).json()["title"] != "changed":  # noqa: ASYNC110  no event
                     await asyncio.sleep(0.1)
+            assert http.post(f"{PREFIX}/CFPackages", json=package).status_code == 409
             await postgres.primary.set("synchronous_standby_names", "")
             assert http.put(path, json=document).status_code == 201
 
 
-async def test_no_client_misses_an_acknowledged_write(tmp_path: Path) -> None:
-    """Clients write and read in random order, each also what others wrote."""
+@pytest.mark.parametrize("operations", mark_slow_except([300], [300, 10_000]))
+async def test_no_client_misses_an_acknowledged_write(tmp_path: Path, operations: int) -> None:
+    """Clients write and read in random order, each also what others wrote, while replay lags."""
     async with run_replicated_postgres(tmp_path, standbys=2) as postgres:
         await postgres.primary.set("synchronous_standby_names", "FIRST 2 (*)")
         with ExitStack() as stack:
@@ -86,50 +91,83 @@ async def test_no_client_misses_an_acknowledged_write(tmp_path: Path) -> None:
                 for number, node in enumerate(nodes)
             ]
             base_url = stack.enter_context(run_haproxy([server.base_url for server in servers]))
-            acknowledged: dict[str, str] = {}
             document = factories.document()
             tokens = [servers[0].token() for _ in range(CLIENTS)]
             async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
                 headers = {"Authorization": f"Bearer {tokens[0]}"}
                 path = f"{PREFIX}/CFDocuments/{document['identifier']}"
                 assert (await http.put(path, json=document, headers=headers)).status_code == 201
-                until = time.monotonic() + SECONDS
-                reads = await asyncio.gather(
-                    *(
-                        use(http, token, document["identifier"], acknowledged, until)
-                        for token in tokens
-                    )
+                history = History(document["identifier"], operations)
+                lags = [asyncio.create_task(delay_replay(node)) for node in postgres.standbys]
+                await asyncio.gather(*(history.use(http, token) for token in tokens))
+                for lag in lags:
+                    lag.cancel()
+                await asyncio.wait(lags)
+            assert history.reads > operations // 3
+            primary, *standbys = (
+                (tmp_path / f"server-{number}.log").read_text() for number in range(3)
+            )
+            read = f"GET {PREFIX}/CFItems/"
+            assert read in "".join(standbys)
+            assert read not in primary
+
+
+async def delay_replay(standby: ReplicatedServer) -> None:
+    """Pause a standby's replay of WAL for random times of up to 50 ms, until cancelled."""
+    connection = await asyncpg.connect(standby.url)
+    try:
+        while True:
+            await connection.execute("SELECT pg_wal_replay_pause()")
+            await asyncio.sleep(random.uniform(0, 0.05))
+            await connection.execute("SELECT pg_wal_replay_resume()")
+            await asyncio.sleep(random.uniform(0, 0.2))
+    finally:
+        await connection.close()
+
+
+class History:
+    """Writes of numbered versions of items, and reads that must show each acknowledged version."""
+
+    def __init__(self, document: str, operations: int) -> None:
+        self.document, self.reads = document, 0
+        self._remaining = operations
+        self._acknowledged: dict[str, int] = {}
+
+    async def use(self, http: httpx.AsyncClient, token: str) -> None:
+        """Write a client's own items, and read any, until all operations are done."""
+        headers = {"Authorization": f"Bearer {token}"}
+        # Own items only: of two writers of one item, either may be the last.
+        items = [factories.item(self.document) for _ in range(ITEMS)]
+        while self._remaining:
+            self._remaining -= 1
+            choice = random.choice(("write", "item", "package"))
+            expected = dict(self._acknowledged)
+            if choice == "write":
+                item = random.choice(items)
+                identifier = item["identifier"]
+                version = expected.get(identifier, 0) + 1
+                body = {**item, "fullStatement": str(version)}
+                path = f"{PREFIX}/CFItems/{identifier}"
+                response = await http.put(path, json=body, headers=headers)
+                assert response.status_code == 201, response.text
+                self._acknowledged[identifier] = version
+                continue
+            if choice == "item" and expected:
+                identifier = random.choice([*expected])
+                path, expected = (
+                    f"{PREFIX}/CFItems/{identifier}",
+                    {identifier: expected[identifier]},
                 )
-            assert sum(reads) > CLIENTS
-            assert len(acknowledged) > CLIENTS
-
-
-async def use(
-    http: httpx.AsyncClient, token: str, document: str, acknowledged: dict[str, str], until: float
-) -> int:
-    """Write items, and read items and packages, until a time; return the number of reads."""
-    headers = {"Authorization": f"Bearer {token}"}
-    package = f"{PREFIX}/CFPackages/{document}"
-    reads = 0
-    while time.monotonic() < until:
-        choice = random.choice(("write", "item", "package"))
-        if choice == "write":
-            # Own items only: of two writers of one item, either may be the last.
-            item = factories.item(document, fullStatement=factories.new_id())
-            path = f"{PREFIX}/CFItems/{item['identifier']}"
-            response = await http.put(path, json=item, headers=headers)
-            assert response.status_code == 201, response.text
-            acknowledged[item["identifier"]] = item["fullStatement"]
-        elif choice == "item" and acknowledged:
-            identifier, statement = random.choice([*acknowledged.items()])
-            response = await http.get(f"{PREFIX}/CFItems/{identifier}", headers=headers)
+            else:
+                path = f"{PREFIX}/CFPackages/{self.document}"
+            response = await http.get(path, headers=headers)
             assert response.status_code == 200, response.text
-            assert response.json()["fullStatement"] == statement
-            reads += 1
-        elif choice == "package":
-            expected = dict(acknowledged)
-            response = await http.get(package, headers=headers)
-            items = {each["identifier"] for each in response.json()["CFItems"]}
-            assert expected.keys() <= items
-            reads += 1
-    return reads
+            body = response.json()
+            versions = {
+                item["identifier"]: int(item["fullStatement"])
+                for item in body.get("CFItems", [body])
+                if "fullStatement" in item
+            }
+            missed = {key for key, version in expected.items() if versions.get(key, 0) < version}
+            assert not missed, path
+            self.reads += 1
