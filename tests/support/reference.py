@@ -132,12 +132,13 @@ def print_command_help() -> None:
     """Print the help text of every ``case-server`` command."""
     context = click.Context(cli_main, info_name="case-server", max_content_width=HELP_COLUMNS)
     context.terminal_width = HELP_COLUMNS
-    for path, text in _iter_help(cli_main, context):
+    for path, text in iter_help(cli_main, context):
         print(f"\n## {path}\n\n```text\n{text}\n```")
     print()
 
 
-def _iter_help(command: click.Command, context: click.Context) -> Iterable[tuple[str, str]]:
+def iter_help(command: click.Command, context: click.Context) -> Iterable[tuple[str, str]]:
+    """Yield (name, help text) of a command and of all commands below it."""
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -145,7 +146,7 @@ def _iter_help(command: click.Command, context: click.Context) -> Iterable[tuple
             assert child is not None
             child_context = click.Context(child, info_name=name, parent=context)
             child_context.terminal_width = HELP_COLUMNS
-            yield from _iter_help(child, child_context)
+            yield from iter_help(child, child_context)
 
 
 def print_routes() -> None:
