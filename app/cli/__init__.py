@@ -53,8 +53,8 @@ def main() -> None:
     case-server list                    list the stored frameworks
     case-server export DOCUMENT_ID      write a framework as JSON or a spreadsheet
     case-server check framework.json    lint a CASE package; needs no server
+    case-server serve --help            list all settings
 
     Every setting is an environment variable CASE_SERVER_…; options override them.
-    `case-server serve --help` lists all settings.
     """  # noqa: D301  click keeps the lines after its \b as they are
     warn_about_unknown_variables(os.environ)
