@@ -223,6 +223,13 @@ async def _kill_primary(cluster: PatroniCluster) -> None:
     await asyncio.to_thread(cluster.start, killed)
 
 
+async def _kill_synchronous_primary(cluster: PatroniCluster) -> None:
+    """Kill the primary while each write waits for a standby, so that none may be lost."""
+    async with _replicate_synchronously(cluster, synchronous_mode_strict=False):
+        await _kill_primary(cluster)
+        await cluster.wait_until_complete()
+
+
 async def _switch_over(cluster: PatroniCluster) -> None:
     await cluster.switch_over()
 
@@ -236,7 +243,7 @@ async def _cut_off(cluster: PatroniCluster) -> None:
 
 async def _stop_standbys(cluster: PatroniCluster) -> None:
     """Stop all standbys of a primary that is configured not to commit without a standby."""
-    async with _require_standby(cluster):
+    async with _replicate_synchronously(cluster, synchronous_mode_strict=True):
         primary = await cluster.wait_for_primary()
         standbys = [name for name in NODES if name != primary]
         for name in standbys:
@@ -248,8 +255,11 @@ async def _stop_standbys(cluster: PatroniCluster) -> None:
 
 
 @asynccontextmanager
-async def _require_standby(cluster: PatroniCluster) -> AsyncIterator[None]:
-    await cluster.configure(synchronous_mode=True, synchronous_mode_strict=True)
+async def _replicate_synchronously(
+    cluster: PatroniCluster, *, synchronous_mode_strict: bool
+) -> AsyncIterator[None]:
+    """Make commits wait for a standby during a block; if strict, also while there is none."""
+    await cluster.configure(synchronous_mode=True, synchronous_mode_strict=synchronous_mode_strict)
     await asyncio.sleep(6)  # two rounds of Patroni's loop
     try:
         yield
@@ -259,6 +269,7 @@ async def _require_standby(cluster: PatroniCluster) -> AsyncIterator[None]:
 
 ACTIONS: dict[str, tuple[Callable[[PatroniCluster], Awaitable[None]], bool]] = {
     "primary killed": (_kill_primary, True),
+    "primary killed, synchronous": (_kill_synchronous_primary, False),
     "switchover": (_switch_over, False),
     "standby cut off": (_cut_off, False),
     "all standbys stopped, strict": (_stop_standbys, False),

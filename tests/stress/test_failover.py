@@ -14,6 +14,6 @@ from stress.clock import Clock
 async def test_failover_scenario_finds_no_violation() -> None:
     if missing := [name for name in failover.PROGRAMS if not shutil.which(name)]:
         pytest.skip(f"{' and '.join(missing)} not installed (Debian: patroni, etcd-server)")
-    report = await failover.run(Clock(150))
+    report = await failover.run(Clock(200))
     assert report.counts[failover.EVENTS] == len(failover.ACTIONS)
     assert report.violations == []
