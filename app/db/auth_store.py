@@ -40,10 +40,7 @@ class KeySummary(NamedTuple):
 
 
 class ClientCredentials(NamedTuple):
-    """The scopes of an OAuth client and the hashes of its unexpired secrets.
-
-    The token endpoint verifies a client with them.
-    """
+    """The scopes of an OAuth client and the hashes of its unexpired secrets, to verify it."""
 
     scopes: list[str]
     secret_hashes: list[str]

@@ -86,10 +86,7 @@ async def connect(
 
 @asynccontextmanager
 async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Connect to a database, and close the connection at the end of the ``async with`` block.
-
-    ``options`` are those of ``connect``.
-    """
+    """Return a context manager that connects to a database and closes the connection at its end."""
     connection = await connect(url, **options)
     try:
         yield connection

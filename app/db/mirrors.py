@@ -59,67 +59,58 @@ COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
     """Return the mirror of the package at a source URL, or None if ``sync`` does not copy it."""
-    row = await database.fetch_one(_find(), url=url)
+    row = await database.fetch_one(_compile_find(), url=url)
     return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of all packages that ``sync`` found in the list at ``list_url``.
-
-    The list is the document list of another server.
-    """
-    return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
+    """Return the mirrors of the packages that ``sync`` found in another server's document list."""
+    return [Mirror(*row) for row in await database.fetch_all(_compile_list(), list_url=list_url)]
 
 
 async def list_source_urls(database: Database, document_id: str) -> list[str]:
-    """Return the URLs from which ``sync`` copies the package of a document.
-
-    The list is empty if the document is not mirrored.
-    """
-    rows = await database.fetch_all(_list_source_urls(), document_identifier=document_id)
+    """Return the URLs from which ``sync`` copies a document's package; it may be none."""
+    rows = await database.fetch_all(_compile_list_source_urls(), document_identifier=document_id)
     return [row["url"] for row in rows]
 
 
 async def count_framework_entities(database: Database, document_id: str) -> int:
-    """Return how many entities a framework has, with its definitions, but without deleted entities.
-
-    ``document_id`` is the identifier of its document.
-    """
-    row = await database.fetch_one(_count_entities(), document_identifier=document_id)
+    """Return how many entities a framework has with its definitions, not counting deleted ones."""
+    row = await database.fetch_one(_compile_count_entities(), document_identifier=document_id)
     assert row is not None
     return int(row["entities"])
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
     """Store a mirror, replacing the stored state of the last sync with the same source URL."""
-    await database.execute(_save(), **mirror._asdict())
+    await database.execute(_compile_upsert(), **mirror._asdict())
 
 
 async def stop_mirroring(database: Database, url: str) -> None:
     """Stop mirroring the package at a source URL; the local copy is not deleted."""
-    await database.execute(_delete(), url=url)
+    await database.execute(_compile_delete(), url=url)
 
 
 @cache
-def _find() -> CompiledStatement:
+def _compile_find() -> CompiledStatement:
     return CompiledStatement(select(*COLUMNS).where(mirrors.c.url == bindparam("url", type_=Text)))
 
 
 @cache
-def _list() -> CompiledStatement:
+def _compile_list() -> CompiledStatement:
     is_listed = mirrors.c.list_url == bindparam("list_url", type_=Text)
     return CompiledStatement(select(*COLUMNS).where(is_listed).order_by(mirrors.c.url))
 
 
 @cache
-def _list_source_urls() -> CompiledStatement:
+def _compile_list_source_urls() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     is_of_document = mirrors.c.document_identifier == document
     return CompiledStatement(select(mirrors.c.url).where(is_of_document).order_by(mirrors.c.url))
 
 
 @cache
-def _count_entities() -> CompiledStatement:
+def _compile_count_entities() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     total: ColumnElement[int] = literal_column("0")
     for table, column in (
@@ -137,7 +128,7 @@ def _count_entities() -> CompiledStatement:
 
 
 @cache
-def _save() -> CompiledStatement:
+def _compile_upsert() -> CompiledStatement:
     types: dict[str, Any] = {"revision": BigInteger}
     values = {name: bindparam(name, type_=types.get(name, Text)) for name in Mirror._fields}
     statement = insert(mirrors).values(**values, changed_at=func.now())
@@ -149,5 +140,5 @@ def _save() -> CompiledStatement:
 
 
 @cache
-def _delete() -> CompiledStatement:
+def _compile_delete() -> CompiledStatement:
     return CompiledStatement(delete(mirrors).where(mirrors.c.url == bindparam("url", type_=Text)))

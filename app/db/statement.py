@@ -31,7 +31,7 @@ class CompiledStatement:
 
     Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached. Set
     ``has_generic_plan`` for a statement whose best query plan is the same for all values, such as a
-    lookup by identifier: Postgres then plans it once per connection.
+    lookup by identifier: Postgres then stops planning it for each execution.
     """
 
     def __init__(self, clause: ClauseElement, *, has_generic_plan: bool = False) -> None:

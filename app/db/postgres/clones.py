@@ -142,10 +142,7 @@ class DatabaseCloner:
         return name
 
     def drop_later(self, name: str) -> None:
-        """Terminate all connections to the clone ``name``, and drop it, both in the background.
-
-        The caller does not wait, because dropping a database may take many seconds.
-        """
+        """Terminate all connections to the clone ``name`` and drop it, both in the background."""
         # DROP DATABASE waits for a checkpoint, which writes every clone created since the last one
         # to disk: with fsync on, 7 s after four clones, 26 s after more.
         task = asyncio.create_task(self._drop_in_background(name))

@@ -27,8 +27,8 @@ def restart_on_crash(
     """Restart Postgres whenever it stops running during the block.
 
     About once a second, ``is_running`` is called. If it returns False, ``start`` is called, which
-    returns the URL of the restarted Postgres. A URL other than ``url``, the one before the crash,
-    means that the port has changed, which is logged.
+    returns the URL of the restarted Postgres. If that differs from ``url``, the previous URL, the
+    change of the port is logged.
     """
     stop = threading.Event()
 

@@ -89,8 +89,8 @@ def build_document_link_suffix(document: str) -> str:
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
     """Return the row with the stored link to its document or package if the sender omitted it.
 
-    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes). ``link`` is
-    that of ``build_container_link_column``.
+    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes). ``link`` is a
+    value of ``build_container_link_column``.
     """
     if link is None or not row.is_home_derived:
         return row

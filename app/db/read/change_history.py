@@ -1,7 +1,7 @@
 """List the changes to a framework in a period of time, as recorded in the change feed.
 
 The feed records operations on entities, not their former contents. A changed entity is therefore
-returned with its present body, a deleted one with its last body or, if it was deleted permanently,
+returned with its current body, a deleted one with its last body or, if it was deleted permanently,
 with its identifier alone.
 """
 

@@ -51,7 +51,7 @@ async def list_unrelated_items(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return a page of the items of one framework that no association relates to another one.
+    """Return a page of the items of one framework that no association relates to the other one.
 
     ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``
     selects the framework whose items are returned. Each row is (identifier, code, statement,

@@ -1,4 +1,4 @@
-"""ChangeFeedEntry feed: the writes since a cursor, in the order in which they were inserted.
+"""Change feed: the writes since a cursor, in the order in which they were inserted.
 
 A writer that drew a low sequence number may commit after a higher one was read, so a cursor cannot
 be a sequence number. It is a Postgres snapshot, which says what transactions were committed. A page
@@ -288,11 +288,11 @@ async def record_timeline(database: Database) -> None:
     Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
     Does nothing if the timeline is already stored.
     """
-    await database.execute(_record_timeline())
+    await database.execute(_compile_record_timeline())
 
 
 @cache
-def _record_timeline() -> CompiledStatement:
+def _compile_record_timeline() -> CompiledStatement:
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
     changed = update(history).values(timeline=timeline).where(history.c.timeline != timeline)
     return CompiledStatement(changed)

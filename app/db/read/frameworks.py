@@ -63,9 +63,8 @@ async def list_framework_summaries(
 ) -> list[FrameworkSummary]:
     """Return the frameworks whose document's or package's identifier starts with ``prefix``.
 
-    The summaries are sorted by title. With ``only_deleted``, they are those of soft-deleted
-    documents and count their soft-deleted items; otherwise they are those of live documents and
-    count live items.
+    The summaries are sorted by title. With ``only_deleted``, only soft-deleted documents and items
+    are returned and counted, otherwise only live ones.
     """
     rows = await database.fetch_all(_compile_summaries(only_deleted=only_deleted), prefix=prefix)
     return [FrameworkSummary(**row) for row in rows]

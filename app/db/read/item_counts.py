@@ -3,7 +3,7 @@
 Every statement that creates, deletes, undeletes or moves items appends the difference to
 ``item_counts``, so that writers of one document do not wait for each other; a number is the sum of
 its rows. Counting a million items in an index takes 40 ms, adding up the rows of 10,000 documents
-1 ms. ``compact_item_counts`` replaces the rows of each document by their sum.
+1 ms. ``compact_item_counts`` replaces the rows of each document with their sum.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ def build_total_count_query() -> Select[int, int]:
     return select(_build_total().label("total"), not_compacted)
 
 
-def build_item_count_subquery(document: ColumnElement[str]) -> ColumnElement[int]:
-    """Build a scalar subquery for the number of live items of one document.
-
-    ``document`` is the SQL for the document's identifier.
-    """
-    return select(_build_total()).where(_table.c.document_identifier == document).scalar_subquery()
+def build_item_count_subquery(document_id: ColumnElement[str]) -> ColumnElement[int]:
+    """Build a scalar subquery for the number of live items of one document."""
+    return (
+        select(_build_total()).where(_table.c.document_identifier == document_id).scalar_subquery()
+    )
 
 
 async def compact_item_counts(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""RevisionCache of packages: counters that tell whether a package changed since it was read.
+"""Revisions of packages: counters that tell whether a package changed since it was read.
 
 Every write that can change the response of a package increments one of three counters:
 

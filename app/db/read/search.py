@@ -93,10 +93,7 @@ def _quote(text: str) -> str:
 def build_match_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item matches a search.
-
-    ``code`` and ``text`` are the SQL for the two fields of its ``SearchQuery``.
-    """
+    """Build the SQL condition that an item matches the two tsqueries of a ``SearchQuery``."""
     return or_(_build_match(_build_code_prefix(code)), _build_match(_build_text_query(text)))
 
 

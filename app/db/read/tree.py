@@ -70,10 +70,7 @@ async def fetch_children(
 async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the next ``limit`` children of one item, after the first ``offset``.
-
-    The rows have the same columns as those of ``fetch_children``.
-    """
+    """Return the next children of one item; the columns are those of ``fetch_children``."""
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.run_heavy_read(
         _compile_children_query(), document=document, **values, offset=offset

@@ -219,10 +219,9 @@ def _build_item_association_condition() -> ColumnElement[bool]:
 
 @cache
 def compile_nodes_query() -> CompiledStatement:
-    """Compile the query for those of the given identifiers that belong to live items or documents.
+    """Compile the query for the live items and documents among the given identifiers.
 
-    They are the parameter ``identifiers``, an array. Each row is (identifier, collection), where
-    ``collection`` is "CFItems" or "CFDocuments".
+    Each row is (identifier, collection), where ``collection`` is "CFItems" or "CFDocuments".
     """
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
