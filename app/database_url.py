@@ -134,36 +134,30 @@ class DatabaseUrl:
 
     @property
     def connect_timeout(self) -> float | None:
-        """The seconds within which each host must accept a connection, or None for the default."""
+        """Seconds to wait for each host to accept a connection, or None for the default."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether the URL leads to a pooler in transaction mode; None if the URL does not say."""
+        """Whether the URL is that of a transaction pooler; None if the URL does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value == "true"
 
     def with_pooler_parameter(self) -> str:
-        """Return the URL with ``pgbouncer=true``, which says that it leads to a pooler.
-
-        The pooler is one in transaction mode, such as PgBouncer.
-        """
+        """Return the URL with ``pgbouncer=true``, which marks it as that of a transaction pooler."""
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
     @property
-    def session_attributes(self) -> str:
-        """The required kind of server, such as ``read-write`` (``target_session_attrs``)."""
+    def target_session_attrs(self) -> str:
+        """The session attribute that a server must have, such as ``read-write``."""
         return self.parameters.get("target_session_attrs", "any")
 
     @property
-    def trusts_system_roots(self) -> bool:
-        """Whether to verify the database server's certificate with the system's root certificates.
-
-        True for ``sslrootcert=system``, and for ``channel_binding=require`` without a root
-        certificate: asyncpg has no channel binding, and a verified certificate is the other
-        protection against a man in the middle.
-        """
+    def uses_system_roots(self) -> bool:
+        """Whether to verify the server's certificate with the system's root certificates."""
+        # channel_binding=require counts, too: asyncpg has no channel binding, and a verified
+        # certificate also protects against a man in the middle.
         root_certificate = self.parameters.get("sslrootcert")
         requires_binding = self.parameters.get("channel_binding") == "require"
         return root_certificate == "system" or (requires_binding and not root_certificate)
@@ -172,11 +166,11 @@ class DatabaseUrl:
     def driver_dsn(self) -> str:
         """The connection URL for asyncpg, with only the parameters that asyncpg parses itself.
 
-        It has no hosts and no password, which are passed as arguments.
+        Hosts and password are passed to asyncpg as separate arguments.
         """
         names = DRIVER_PARAMETERS & {*self.parameters}
         parameters = {name: self.parameters[name] for name in names}
-        if self.trusts_system_roots:
+        if self.uses_system_roots:
             parameters.pop("sslrootcert", None)
         elif self.parameters.get("channel_binding") == "require":
             parameters["sslmode"] = "verify-full"
@@ -211,7 +205,7 @@ class DatabaseUrl:
         return options
 
     def list_addresses(self) -> list[tuple[str, int]]:
-        """Return the (host, port) pairs of the database, in the order in which to try them.
+        """Return the (host, port) pairs of the database, in connection order.
 
         The port of an embedded Postgres is read from a file, because a restart may change it.
         """
@@ -227,8 +221,8 @@ class DatabaseUrl:
         """Return the URL of another database on the same server."""
         return self._render(name, self.password, self.parameters)
 
-    def without_password(self) -> str:
-        """Return the URL for messages and logs, without the password and most parameters."""
+    def to_redacted_url(self) -> str:
+        """Return the URL for messages and logs: only its user, hosts and database name."""
         return self._render(self.database, None, {})
 
     def _render(
@@ -268,7 +262,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
     location, _, query = rest.partition("?")
     hosts, _, path = location.partition("/")
     user, separator, password = credentials.partition(":")
-    _require_escaped(credentials, hosts, path, query)
+    _require_escaped_password(credentials, hosts, path, query)
     parameters = _parse_parameters(query)
     address = {name: parameters.pop(name) for name in ADDRESS_PARAMETERS if name in parameters}
     parsed = DatabaseUrl(
@@ -279,23 +273,22 @@ def parse_database_url(url: str) -> DatabaseUrl:
         parameters=MappingProxyType(parameters),
         unescaped="".join(sorted({character for character in ":#?" if character in password})),
     )
-    _require_supported(parsed)
+    _require_supported_parameters(parsed)
     return parsed
 
 
 def _split_credentials(text: str) -> tuple[str, str]:
-    """Split a URL at its first ``@``, as libpq does, into user and password, and the rest."""
+    """Split a URL at its first ``@``, as libpq does, into the credentials and the rest."""
     before, separator, after = text.partition("@")
     if not separator or "/" in before or ("?" in before and ":" not in before):
         return "", text
     return before, after
 
 
-def _require_escaped(credentials: str, hosts: str, path: str, query: str) -> None:
+def _require_escaped_password(credentials: str, hosts: str, path: str, query: str) -> None:
     """Raise ``ValueError`` if the password seems to contain unescaped reserved characters.
 
-    Such a character, for example ``/``, makes part of the password look like another part of the
-    URL.
+    Such a character, for example ``/``, moves the end of the password into another part of the URL.
     """
     unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
@@ -327,15 +320,15 @@ def _parse_parameters(query: str) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
 
 
-def _parse_hosts(text: str, address: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse the (host, port) pairs of a URL.
+def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Parse a list such as ``host1:port1,host2`` into (host, port) pairs.
 
-    They are written ``host1:port1,host2``, or the ports are in the parameter ``port``.
+    A host without a port gets its port from the parameter ``port``.
     """
-    if not text:
+    if not hosts:
         return ()
-    names = text.split(",")
-    ports = address.get("port", "").split(",")
+    names = hosts.split(",")
+    ports = parameters.get("port", "").split(",")
     if len(ports) == 1:
         ports *= len(names)
     if len(ports) != len(names):
@@ -360,8 +353,8 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
     return host or "localhost", int(number)
 
 
-def _require_supported(url: DatabaseUrl) -> None:
-    """Raise ``ValueError`` if any parameters cannot be used; the message says what to do."""
+def _require_supported_parameters(url: DatabaseUrl) -> None:
+    """Raise ``ValueError`` if a parameter is not supported; the message says what to do."""
     checks: list[Callable[[str, str], str]] = [
         _describe_unsupported_parameter,
         _describe_unknown_parameter,
@@ -382,7 +375,7 @@ def _require_supported(url: DatabaseUrl) -> None:
 
 
 def _describe_unsupported_parameter(name: str, value: str) -> str:
-    """Return what is wrong with a known parameter that this server cannot use, or ""."""
+    """Return an error message if a parameter is recognized but not usable, or ""."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
     if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
@@ -391,7 +384,7 @@ def _describe_unsupported_parameter(name: str, value: str) -> str:
 
 
 def _describe_unknown_parameter(name: str, _: str) -> str:
-    """Return an error message if a parameter is misspelt or cannot be a Postgres setting, or ""."""
+    """Return an error message if a name is misspelt or no possible Postgres setting, or ""."""
     if name in KNOWN_PARAMETERS:
         return ""
     near = find_nearest_parameter(name)

@@ -33,11 +33,11 @@ CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a
 
 
 class CommandError(Exception):
-    """Raised if a command cannot start or continue; users see its message without a traceback."""
+    """Raised when a command cannot continue; users see its message without a traceback."""
 
 
 class Problem(TypedDict):
-    """A validation error: its path in the body, such as ``CFItems[3].uri``, and a message."""
+    """A validation error: a path in the body, such as ``CFItems[3].uri``, and a message."""
 
     path: str
     message: str
@@ -47,7 +47,7 @@ class CaseServerError(Exception):
     """Base class of the errors that clients receive, each with an HTTP status.
 
     ``code`` says why the request failed; each class has a default. ``problems`` lists validation
-    errors, ``headers`` are response headers such as ``Retry-After``.
+    errors, and ``headers`` contains response headers such as ``Retry-After``.
     """
 
     status: ClassVar[int] = 500
@@ -92,7 +92,7 @@ class Forbidden(CaseServerError):
 class NotFound(CaseServerError):
     """Raised (404) if no entity of the requested type has the identifier, or it was deleted.
 
-    The code is ``invalid_id`` if the standard does not allow such an identifier.
+    The code is ``invalid_id`` if the standard does not permit identifiers of that form.
     """
 
     status = 404
@@ -115,16 +115,16 @@ class MethodNotAllowed(CaseServerError):
 
 
 class Conflict(CaseServerError):
-    """Raised (409) if a write contradicts stored data; the message says which."""
+    """Raised (409) when a write contradicts stored data; the message says which data."""
 
     status = 409
     code: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
-    """Raised (410) if the cursor of a change feed is no longer valid.
+    """Raised (410) when the cursor of a change feed is no longer valid.
 
-    The message says from where the client must start again.
+    The message says where the client must restart.
     """
 
     status = 410
@@ -153,7 +153,7 @@ class UnsupportedMediaType(CaseServerError):
 
 
 class ContentTooLarge(CaseServerError):
-    """Raised (413) for a body that is too large, or has too many JSON values for its size."""
+    """Raised (413) for a body that is too large, or would take too much memory once parsed."""
 
     status = 413
     code: ErrorCode = "too_large"
@@ -170,7 +170,7 @@ class UnprocessableContent(CaseServerError):
     """Raised (422) if a body is JSON, but not valid CASE data.
 
     ``problems`` lists the first problems, and ``omitted`` counts the others. ``exhaustive`` is
-    False if validation stopped before all were counted.
+    False if validation stopped before it had counted them all.
     """
 
     status = 422
@@ -204,11 +204,11 @@ class ServiceUnavailable(CaseServerError):
 
 
 class RecoveryConflict(ServiceUnavailable):
-    """Raised (503) if a standby cancelled a read because the primary removed needed rows."""
+    """Raised (503) when a standby cancelled a read because the primary removed rows it needed."""
 
 
 class QueryTimeout(ServiceUnavailable):
-    """Raised (503) if a database query exceeded its timeout and was cancelled."""
+    """Raised (503) when a database query exceeded its timeout and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:
         super().__init__(

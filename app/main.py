@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _include_routers(app: FastAPI, settings: Settings) -> None:
-    # First the routers with few routes: a request that is not in the path table passes them all.
+    # First the routers with few routes: a request that is not in the route table passes them all.
     app.include_router(openapi.create_openapi_router(app))
     app.include_router(create_swagger_router(web=settings.web))
     if settings.web:
@@ -154,7 +154,10 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Open the database and the shared state, or in test mode all namespaces; close at exit."""
+    """Open the database and the shared state, or in test mode all namespaces.
+
+    They are closed when the application shuts down.
+    """
     async with AsyncExitStack() as stack:
         if settings.web:
             await stack.enter_async_context(background_task(warm_up(web.load_templates)))

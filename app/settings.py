@@ -26,10 +26,7 @@ DEFAULT_CLIENT_SECRET = "local-secret"  # noqa: S105  the documented default, re
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is ``localhost`` or a loopback IP address.
-
-    Other host names are not resolved; for them, the result is False.
-    """
+    """Return whether a host is ``localhost`` or a loopback IP address; resolve no other name."""
     if host == "localhost":
         return True
     try:
@@ -39,7 +36,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_https_or_loopback(url: str) -> bool:
-    """Return whether a URL uses HTTPS, or HTTP to a loopback host.
+    """Return whether a URL uses HTTPS, or plain HTTP on loopback.
 
     Over any other connection, an attacker on the network could replace the response.
     """
@@ -54,7 +51,7 @@ def is_https_or_loopback(url: str) -> bool:
 
 
 def require_secure_issuers(urls: Iterable[str]) -> None:
-    """Raise ``CommandError`` unless each token issuer's URL uses HTTPS, or HTTP to loopback.
+    """Raise ``CommandError`` unless each token issuer's URL is HTTPS, or plain HTTP on loopback.
 
     The server verifies tokens with keys that it fetches from these URLs.
     """
@@ -69,14 +66,14 @@ def require_secure_issuers(urls: Iterable[str]) -> None:
 PREFIX = "CASE_SERVER_"
 
 
-def get_variable_name(name: str) -> str:
-    """Return the environment variable of a setting, such as CASE_SERVER_PORT for ``port``."""
-    alias = Settings.model_fields[name].validation_alias
-    return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+def get_environment_variable(setting: str) -> str:
+    """Return the name of a setting's environment variable: CASE_SERVER_PORT for ``port``."""
+    alias = Settings.model_fields[setting].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{setting.upper()}"
 
 
 def _normalize_host_name(host: str) -> str:
-    """Return a host name or IP address in lower case, without port, brackets and trailing dot."""
+    """Return a host name or IP address in lower case, without port, brackets or trailing dot."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
@@ -90,22 +87,19 @@ PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
 """Variables that are not settings: one for workers, one for the pytest plugin."""
 
 
-def list_variable_names() -> list[str]:
-    """Return the names of the environment variables of all settings."""
-    return [get_variable_name(name) for name in Settings.model_fields]
+def list_setting_variables() -> list[str]:
+    """Return the names of all settings' environment variables."""
+    return [get_environment_variable(name) for name in Settings.model_fields]
 
 
-def is_known_variable(name: str) -> bool:
-    """Return whether an environment variable is a known setting, or can be ignored.
-
-    The result is False for an unknown CASE_SERVER_… variable, which is probably misspelt.
-    """
+def is_unknown_variable(name: str) -> bool:
+    """Return whether an environment variable looks like a setting, but is none: a misspelling."""
     variable = name.upper()
     return (
-        not variable.startswith(PREFIX)
-        or variable in PROCESS_VARIABLES
-        or variable in list_variable_names()
-        or KUBERNETES_VARIABLES.fullmatch(variable) is not None
+        variable.startswith(PREFIX)
+        and variable not in PROCESS_VARIABLES
+        and variable not in list_setting_variables()
+        and not KUBERNETES_VARIABLES.fullmatch(variable)
     )
 
 
@@ -361,10 +355,10 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @property
-    def database_name(self) -> str:
-        """The database's name for messages: its URL without the password, or the data directory."""
+    def database_display_name(self) -> str:
+        """The database for messages: its URL without the password, or the data directory."""
         if self.database_url:
-            return parse_database_url(self.database_url).without_password()
+            return parse_database_url(self.database_url).to_redacted_url()
         return f"the embedded Postgres in {self.data_dir}"
 
     @property
@@ -396,7 +390,7 @@ class Settings(BaseSettings):
         if problems:
             raise CommandError(f"cannot start in test mode: {'; '.join(problems)}")
 
-    def require_safe_secret(self) -> None:
+    def require_non_default_secret(self) -> None:
         """Raise ``CommandError`` if other machines could use the default client secret."""
         is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         if is_default and not is_loopback(self.host) and not self.allow_default_secret:

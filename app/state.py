@@ -109,7 +109,7 @@ def _token_policy(settings: Settings) -> TokenPolicy:
 
 
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:
-    """Create the local issuer with the stored signing keys; store a first key if needed."""
+    """Create the local issuer with the stored signing keys, creating a key if there is none."""
     return LocalIssuer(
         await load_or_add_signing_keys(database),
         settings.base_url,

@@ -53,7 +53,7 @@ def test_hosts_and_ports_are_parsed_in_every_form(url: str, hosts: list[tuple[st
 def test_password_is_parsed_as_libpq_does_and_never_shown(url: str, password: str) -> None:
     parsed = parse_database_url(url)
     assert (parsed.user, parsed.password, parsed.hosts) == ("u", password, (("h", 5432),))
-    assert parsed.without_password() == "postgresql://u@h/db"
+    assert parsed.to_redacted_url() == "postgresql://u@h/db"
     assert password not in repr(parsed)
     assert parse_database_url(parsed.with_database("db")).password == password
 
@@ -128,4 +128,4 @@ def test_all_hosts_of_a_url_are_tried(url: str) -> None:
     parsed = parse_database_url(url)
     assert parsed.hosts == (("h1", 1), ("h2", 2))
     assert parse_database_url(parsed.with_pooler_parameter()).hosts == parsed.hosts
-    assert parse_database_url(parsed.with_database("other")).session_attributes == "read-write"
+    assert parse_database_url(parsed.with_database("other")).target_session_attrs == "read-write"

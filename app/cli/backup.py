@@ -30,7 +30,7 @@ def back_up_database(file: Path, *, force: bool) -> None:
     from ..db.postgres.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
     size = back_up(settings.data_dir.resolve(), file)
-    click.echo(f"wrote all data of {settings.database_name} to {file}: {size:,} bytes")
+    click.echo(f"wrote all data of {settings.database_display_name} to {file}: {size:,} bytes")
 
 
 @click.command("restore")

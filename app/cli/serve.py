@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ..exceptions import CommandError
 from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
-from ..settings import Settings, get_variable_name, is_loopback
+from ..settings import Settings, get_environment_variable, is_loopback
 from .shared import Command, add_database_option, load_settings
 
 
@@ -29,7 +29,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(
         *names,
         default=None,
-        envvar=get_variable_name(setting),
+        envvar=get_environment_variable(setting),
         show_envvar=True,
         help=f"{Settings.model_fields[setting].description} [default: {default}]",
         **attributes,
@@ -60,7 +60,7 @@ class ServeCommand(click.Command):
                 continue
             default = _format_default(name)
             suffix = f"  [default: {default}]" if default else ""
-            rows.append((get_variable_name(name), f"{field.description}{suffix}"))
+            rows.append((get_environment_variable(name), f"{field.description}{suffix}"))
         with formatter.section("Environment variables without an option"):
             formatter.write_dl(rows, col_max=34)
 
@@ -106,7 +106,7 @@ def migrate_schema(database_url: str | None) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = load_settings(database_url=database_url)
     with prepare_database(settings, migrate=True):
-        click.echo(f"the schema is current in {settings.database_name}")
+        click.echo(f"the schema is current in {settings.database_display_name}")
 
 
 @click.command("token")

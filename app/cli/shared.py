@@ -20,7 +20,12 @@ from pydantic import ValidationError
 from ..exceptions import CaseServerError, CommandError
 from ..formatting import escape_control_characters
 from ..server.startup import prepare_database
-from ..settings import Settings, get_variable_name, is_known_variable, list_variable_names
+from ..settings import (
+    Settings,
+    get_environment_variable,
+    is_unknown_variable,
+    list_setting_variables,
+)
 from ..transfer.console import format_problems
 
 if TYPE_CHECKING:
@@ -215,14 +220,14 @@ def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    return f"{get_variable_name(name) if name in Settings.model_fields else name}: "
+    return f"{get_environment_variable(name) if name in Settings.model_fields else name}: "
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
     """Print a warning for each CASE_SERVER_… variable that is not a setting."""
     for name in sorted(environment):
-        if not is_known_variable(name):
-            close = get_close_matches(name.upper(), list_variable_names(), 1)
+        if is_unknown_variable(name):
+            close = get_close_matches(name.upper(), list_setting_variables(), 1)
             remedy = f"did you mean {close[0]}?" if close else "it has no effect"
             click.echo(
                 f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
@@ -241,7 +246,7 @@ def prepare_command_database(
     """
     with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
-            click.echo(f"{DATABASE_LABELS[use]} {settings.database_name}", err=True)
+            click.echo(f"{DATABASE_LABELS[use]} {settings.database_display_name}", err=True)
         yield complete
 
 

@@ -100,7 +100,7 @@ async def _connect_to_first_available(
 ) -> DirectConnection:
     """Try the hosts of a URL in order; asyncpg itself would divide one timeout among them."""
     _check_certificate_files(target)
-    wanted = target.session_attributes
+    wanted = target.target_session_attrs
     # As in libpq, prefer-standby accepts any server if there is no standby.
     rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
     error: BaseException | None = None
@@ -141,7 +141,7 @@ def _check_certificate_files(target: DatabaseUrl) -> None:
 
 def _create_system_tls_context(target: DatabaseUrl) -> ssl.SSLContext | None:
     """Return a TLS context with the system's root certificates if the URL asks for it, or None."""
-    if not target.trusts_system_roots:
+    if not target.uses_system_roots:
         return None
     context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])

@@ -233,7 +233,7 @@ def print_banner(settings: Settings) -> None:
     token_url = f"{base}/oauth2/token"
     is_default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
     secret = DEFAULT_CLIENT_SECRET if is_default else "$CASE_CLIENT_SECRET"
-    data = settings.database_name
+    data = settings.database_display_name
     rows = [
         *((profile.title, f"{base}{profile.prefix}") for profile in PROFILES),
         ("token endpoint", token_url)

@@ -91,7 +91,7 @@ def serve_until_stopped(settings: Settings) -> None:
     """Check the settings, open the listening socket and the database, and serve until stopped."""
     if not settings.database_url:
         _require_postgres()
-    settings.require_safe_secret()
+    settings.require_non_default_secret()
     settings.require_safe_test_mode()
     require_secure_issuers(settings.trusted_issuers)
     listener = _open_listening_socket(settings)

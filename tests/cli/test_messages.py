@@ -19,7 +19,7 @@ from support.live_server import COMMAND, build_environment
 from case_server.cli import COMMANDS, main
 from case_server.cli.shared import ERROR_CODES
 from case_server.server.run import get_command_prefix
-from case_server.settings import list_variable_names
+from case_server.settings import list_setting_variables
 
 PREFIX = "case-server: error: "
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
@@ -286,7 +286,7 @@ def test_summary_is_short_and_never_cut(command: str) -> None:
 def test_serve_help_covers_every_setting_with_its_default() -> None:
     text = " ".join(CliRunner().invoke(main, ["serve", "--help"]).stdout.split())
     text = text.replace("- ", "-")  # words are hyphenated at the end of a line
-    for name in list_variable_names():
+    for name in list_setting_variables():
         assert name in text, name
     for default in ("127.0.0.1", "8000", "30", "text", "8192", "local-client", "120"):
         assert f"[default: {default}]" in text

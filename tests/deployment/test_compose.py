@@ -150,9 +150,9 @@ def test_default_secret_needs_a_loopback_port(start: Start) -> None:
 
     settings = start()
     assert settings.allow_default_secret
-    settings.require_safe_secret()
+    settings.require_non_default_secret()
     with pytest.raises(CommandError):
-        settings.model_copy(update={"allow_default_secret": False}).require_safe_secret()
+        settings.model_copy(update={"allow_default_secret": False}).require_non_default_secret()
 
 
 @pytest.mark.parametrize(("environment", "outside"), [({}, 8000), ({"CASE_SERVER_PORT": "9"}, 9)])

@@ -24,7 +24,7 @@ from case_server.cli import main as cli_main
 from case_server.conformance.checks import CHECKS
 from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
-from case_server.settings import Settings, get_variable_name
+from case_server.settings import Settings, get_environment_variable
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR_FILE = ROOT / "tests" / "behaviour.yaml"
@@ -78,7 +78,7 @@ def print_settings() -> None:
     rows = []
     for name, field in Settings.model_fields.items():
         rows.append(
-            (f"`{get_variable_name(name)}`", _format_default(field), field.description or "")
+            (f"`{get_environment_variable(name)}`", _format_default(field), field.description or "")
         )
     print_table(("variable", "default", "description"), rows)
     print()

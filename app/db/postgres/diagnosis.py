@@ -62,7 +62,7 @@ def diagnose_database_error(error: BaseException, url: str) -> str:
     if not message:
         message = (
             "could not connect to the database of CASE_SERVER_DATABASE_URL "
-            f"({target.without_password()}): {_explain_connection_error(error, target)}"
+            f"({target.to_redacted_url()}): {_explain_connection_error(error, target)}"
         )
     return " ".join(message.split())
 
@@ -113,14 +113,14 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
     if match := re.search(r"unsupported startup parameter: (\S+)", message):
         return (
-            f"the connection pooler at {target.without_password()} refuses the parameter "
+            f"the connection pooler at {target.to_redacted_url()} refuses the parameter "
             f"{match[1]!r}: remove it from CASE_SERVER_DATABASE_URL, or add it to "
             "ignore_startup_parameters of PgBouncer and set it with ALTER ROLE"
         )
     template = next(template for kind, template in MESSAGES if isinstance(error, kind))
     return template.format(
         message=message,
-        place=target.without_password(),
+        place=target.to_redacted_url(),
         role=_format_role(target),
         kind=type(error).__name__,
         escape_hint=_suggest_escapes(target),
@@ -152,7 +152,7 @@ def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
         case asyncpg.CannotConnectNowError():
             text = f"{message}; retry later"
         case TargetServerAttributeNotMatched():
-            text = f"no host matches target_session_attrs={target.session_attributes}"
+            text = f"no host matches target_session_attrs={target.target_session_attrs}"
         case _:
             text = message
     return text
