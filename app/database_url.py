@@ -145,7 +145,7 @@ class DatabaseUrl:
         return None if value is None else value == "true"
 
     def with_pooler_parameter(self) -> str:
-        """Return the URL with ``pgbouncer=true``, which marks it as that of a transaction pooler."""
+        """Return the URL with ``pgbouncer=true``, which says that it is a transaction pooler's."""
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
     @property

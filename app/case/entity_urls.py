@@ -10,20 +10,20 @@ from urllib.parse import quote, unquote, urlsplit
 ENTITY_URL_PATTERN = re.compile(r"(?i:https?)://([^/?#]+)(/[^?#]*)?/(CF\w+)/([^/?#]+)/?")
 DEFAULT_PORT = re.compile(r":(?:80|443)?$")
 
-URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
+URI_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
 """Characters that stay unencoded in a URI (RFC 3986); ``%`` is one, as it starts encoded ones."""
 
 
-def make_urn(identifier: str) -> str:
+def make_uuid_urn(identifier: str) -> str:
     """Return the ``urn:uuid:`` URI that represents an entity stored without a URI."""
-    return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
+    return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
-class ServerUrls:
-    """Recognizes URLs that lead to entities on this server among the URIs in a body.
+class ServerUrlMatcher:
+    """Recognizes URLs of entities on this server.
 
-    ``urls`` contains the base URLs under which clients reach the server, ``prefixes`` the paths of
-    its API profiles. The scheme and a default port are ignored, because a proxy may change both.
+    ``urls`` contains the server's base URLs, and ``prefixes`` contains the paths of its API
+    profiles. The scheme and a default port are ignored, because a proxy may change both.
     """
 
     def __init__(self, urls: Iterable[str], prefixes: Iterable[str]) -> None:
@@ -34,11 +34,8 @@ class ServerUrls:
             paths |= {parts.path.rstrip("/") + prefix for prefix in prefixes}
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
-    def is_host_mentioned_in(self, body: bytes) -> bool:
-        """Return whether a body contains a host name of this server anywhere.
-
-        If it does not, there is no URL of this server to look for.
-        """
+    def mentions_host(self, body: bytes) -> bool:
+        """Return whether a body contains a host name of this server, and thus maybe its URLs."""
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
@@ -60,6 +57,6 @@ def _normalize_authority(netloc: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def get_server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
-    """Return a cached ``ServerUrls`` for these base URLs and path prefixes."""
-    return ServerUrls(urls, prefixes)
+def get_server_url_matcher(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrlMatcher:
+    """Return a cached ``ServerUrlMatcher`` for the base URLs and path prefixes of this server."""
+    return ServerUrlMatcher(urls, prefixes)

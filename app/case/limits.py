@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
 from ..exceptions import ContentTooLarge
-from .model import CaseObject
-from .problems import Location, Problems, format_path
+from .model import CaseModel
+from .problems import Location, ProblemCollector, format_location
 from .types import describe_unstorable_extensions
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ SLICE_BYTES = 1_000_000
 class DensityLimit(NamedTuple):
     """A limit on the number of JSON values in a body, relative to the body's size.
 
-    A body of any size may contain ``values`` values and ``groups`` objects and arrays. In addition,
-    it may contain one value for each ``BYTES_PER_VALUE`` and one group for each
-    ``bytes_per_group``.
+    A body of any size may contain ``base_values`` values, among them ``base_groups`` objects and
+    arrays. A larger body may contain one more value per ``BYTES_PER_VALUE`` bytes, and one more
+    object or array per ``bytes_per_group`` bytes.
     """
 
-    values: int
-    groups: int
+    base_values: int
+    base_groups: int
     bytes_per_group: int = BYTES_PER_GROUP
 
 
@@ -82,39 +82,34 @@ TREE_DENSITY = DensityLimit(100 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES, 12
 there, a decimal fraction 95 (CPython 3.11)."""
 
 
-def check_density(
-    raw: bytes, density: DensityLimit = ENTITY_DENSITY, where: str = "the body"
-) -> None:
+def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = "the body") -> None:
     """Raise ``ContentTooLarge`` if a JSON body contains too many values for its size.
 
-    Once parsed, such a body would take far more memory than its size suggests. ``density`` is the
-    limit; ``where`` names the checked part of the body in the error message.
+    Once parsed, such a body would take far more memory than its size suggests. ``part`` names the
+    checked part of the body in the error message.
     """
     groups = _count_byte(raw, b"[") + _count_byte(raw, b"{")
     values = groups + _count_byte(raw, b",")
-    max_groups = density.groups + len(raw) // density.bytes_per_group
-    max_values = density.values + len(raw) // BYTES_PER_VALUE
+    max_groups = limit.base_groups + len(raw) // limit.bytes_per_group
+    max_values = limit.base_values + len(raw) // BYTES_PER_VALUE
     if groups <= max_groups and values <= max_values:
         return
     # Strings contain commas and brackets, too. Counting without strings takes ten times as long, so
     # it is done only now.
-    groups, commas = _count_outside_strings(raw)
-    for count, noun, limit in (
+    groups, commas = _count_groups_and_commas(raw)
+    for count, noun, max_count in (
         (groups, "objects and arrays", max_groups),
         (groups + commas, "values", max_values),
     ):
-        if count > limit:
+        if count > max_count:
             raise ContentTooLarge(
-                f"{where} contains about {count:,} {noun} in {len(raw):,} bytes; "
-                f"the limit for this size is {limit:,}; send it in parts, or import it as a file"
+                f"{part} contains about {count:,} {noun} in {len(raw):,} bytes; the limit for "
+                f"this size is {max_count:,}; send it in parts, or import it as a file"
             )
 
 
-def has_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has so many members that they cannot be entities.
-
-    An entity takes a minimum number of bytes, which limits how many fit into the array's size.
-    """
+def has_too_many_members(array: bytes) -> bool:
+    """Return whether a JSON array has more members than entities fit into its size."""
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
@@ -134,11 +129,9 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{][^\[\]{}"]*+[\]}]|[\[\]{}
 """A string, an innermost array or object without strings, or one structural character."""
 
 
-def _count_byte(raw: bytes, character: bytes) -> int:
+def _count_byte(raw: bytes, byte: bytes) -> int:
     """Count the occurrences of a byte, one slice at a time, so that other threads may run."""
-    return sum(
-        raw.count(character, start, start + SLICE_BYTES) for start in _iter_slice_starts(raw)
-    )
+    return sum(raw.count(byte, start, start + SLICE_BYTES) for start in _iter_slice_starts(raw))
 
 
 def _iter_slice_starts(raw: bytes) -> range:
@@ -148,8 +141,8 @@ def _iter_slice_starts(raw: bytes) -> range:
 NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 
 
-def _count_outside_strings(raw: bytes) -> tuple[int, int]:
-    """Return (objects and arrays, commas): their numbers in JSON, without those inside strings."""
+def _count_groups_and_commas(raw: bytes) -> tuple[int, int]:
+    """Count the objects and arrays, and the commas, of a JSON body, ignoring strings."""
     groups = commas = 0
     is_in_string, carried = False, b""
     for start in _iter_slice_starts(raw):
@@ -168,18 +161,18 @@ def _count_outside_strings(raw: bytes) -> tuple[int, int]:
     return groups, commas
 
 
-class UnknownField(Exception):
+class UnknownFieldError(Exception):
     """Raised when a JSON object has a field that its model class does not define.
 
-    It does not contain the field's location, which ``collect_errors_in_chunks`` then finds.
+    It does not contain the field's location; ``collect_errors_in_chunks`` finds it.
     """
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body against a model class, and stop each list at its first error.
+    """Validate a JSON body against a model class; stop validating a list at its first error.
 
-    An invalid body thus costs little; ``collect_errors_in_chunks`` can list all errors afterwards.
-    Raises pydantic's ``ValidationError`` with at most one error for each list, or ``UnknownField``.
+    An invalid body is thus rejected fast; ``collect_errors_in_chunks`` can then list all errors.
+    Raises pydantic's ``ValidationError`` with at most one error per list, or ``UnknownFieldError``.
     """
     entity = _fail_fast_validator(schema).validate_json(raw)
     assert isinstance(entity, schema)
@@ -192,12 +185,9 @@ def _fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 
 
 def _fail_fast_schema(part: Any) -> Any:
-    """Return a copy of a pydantic core schema that stops at the first error or unknown field.
-
-    ``Field(fail_fast=True)`` in the model would not be enough: other functions collect all errors
-    with the same classes, and the validation of an object would still go through all unknown
-    fields.
-    """
+    """Return a copy of a pydantic core schema that stops at the first error or unknown field."""
+    # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
+    # an object with many unknown fields would still be validated to its end.
     if isinstance(part, (list, tuple)):
         return type(part)(_fail_fast_schema(value) for value in part)
     if not isinstance(part, dict):
@@ -212,35 +202,40 @@ def _fail_fast_schema(part: Any) -> Any:
 
 
 def _reject_unknown(_: object) -> None:
-    raise UnknownField
+    raise UnknownFieldError
 
 
 def collect_errors(
-    schema: type[BaseModel], raw: bytes, tree: Any, problems: Problems, at: Location = ()
+    schema: type[BaseModel],
+    raw: bytes,
+    body: Any,
+    problems: ProblemCollector,
+    location: Location = (),
 ) -> None:
     """Validate a small JSON body against a model class and add all its errors to ``problems``.
 
-    ``tree`` is the parsed body; ``at`` is its location if it is a part of the request body.
+    ``raw`` is the body as JSON, and ``body`` is the same body parsed. ``location`` is its location
+    if it is part of a larger body.
     """
     for error in _find_errors(schema, raw):
-        problems.add_pydantic_error(error, (*at, *error["loc"]), tree)
+        problems.add_pydantic_error(error, (*location, *error["loc"]), body)
 
 
 def collect_errors_in_chunks(
-    schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()
+    schema: type[BaseModel], body: Any, problems: ProblemCollector, location: Location = ()
 ) -> None:
-    """Validate a large parsed body, long lists in chunks, and add its errors to ``problems``.
+    """Validate a large parsed body in chunks of its lists, and add its errors to ``problems``.
 
-    Each error of pydantic contains a copy of the values around it, and chunks keep these copies
-    small. Only the beginning of long strings is validated, so a body without errors here may still
-    be invalid. ``at`` is the body's location if it is a part of the request body.
+    Only the beginning of long strings is validated, so a body without errors here may still be
+    invalid. ``location`` is the location of the body if it is part of a larger body.
     """
+    # Each error of pydantic contains a copy of the values around it; chunks keep the copies small.
     known = list_model_field_names()
-    chunk = _truncate(tree, known)
-    collect_errors(schema, to_json_bytes(chunk), chunk, problems, at)
-    for path, members in _find_long_lists(tree, ()):
+    chunk = _truncate(body, known)
+    collect_errors(schema, to_json_bytes(chunk), chunk, problems, location)
+    for path, members in _iter_long_lists(body, ()):
         for start in range(CHUNK_MEMBERS, len(members), CHUNK_MEMBERS):
-            if problems.limit_reached:
+            if problems.is_limit_reached:
                 return
             problems.chunks += 1
             chunk, inner = _nest_list(
@@ -250,23 +245,23 @@ def collect_errors_in_chunks(
             if any(inner[: len(error["loc"])] == error["loc"] for error in errors):
                 break  # the field is not a list, which was reported with its first members
             for error in errors:
-                location = error["loc"]
-                member = location[len(inner)] if len(location) > len(inner) else None
+                steps = error["loc"]
+                member = steps[len(inner)] if len(steps) > len(inner) else None
                 # Other errors are in the objects that surround the members.
-                if location[: len(inner)] == inner and isinstance(member, int):
-                    where = (*at, *path, start + member, *location[len(inner) + 1 :])
+                if steps[: len(inner)] == inner and isinstance(member, int):
+                    where = (*location, *path, start + member, *steps[len(inner) + 1 :])
                     problems.add_pydantic_error(error, where, chunk)
 
-    for path, extensions in _find_large_extensions(tree, ()):
-        for message in describe_unstorable_extensions(extensions):
-            problems.add(format_path((*at, *path)), message)
+    for path, extensions in _iter_large_extensions(body, ()):
+        if message := describe_unstorable_extensions(extensions):
+            problems.add_problem(format_location((*location, *path)), message)
 
 
 def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
     """Wrap a chunk of a list in empty objects and lists, so that it can be validated on its own.
 
-    Returns the nested value and the path of the chunk in it: ``(members, ("a", 7))`` becomes
-    ``{"a": [members]}`` with the path ``("a", 0)``.
+    ``path`` is the path of the list. Returns the wrapped chunk and its new path, in which every
+    index is 0: ``(members, ("a", 7))`` gives ``{"a": [members]}`` and ``("a", 0)``.
     """
     tree: Any = members
     for step in reversed(path):
@@ -275,7 +270,7 @@ def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
 
 
 def to_json_bytes(tree: Any) -> bytes:
-    """Convert a parsed value to JSON, because pydantic accepts strings as dates only there."""
+    """Convert a parsed value to JSON, because pydantic accepts strings as dates only in JSON."""
     return to_json(tree, inf_nan_mode="constants")
 
 
@@ -287,73 +282,64 @@ def _find_errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
     return []
 
 
-def _find_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
-    """Yield the path and members of each list that is longer than a chunk, outer lists first."""
+def _iter_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
+    """Yield the path and members of lists longer than ``CHUNK_MEMBERS``, outer lists first."""
     if isinstance(value, list):
         if len(value) > CHUNK_MEMBERS:
             yield path, value
         for index, member in enumerate(value):
             if isinstance(member, (dict, list)):
-                yield from _find_long_lists(member, (*path, index))
+                yield from _iter_long_lists(member, (*path, index))
     elif isinstance(value, dict):
         for name, member in value.items():
             if isinstance(member, (dict, list)) and name != "extensions":
-                yield from _find_long_lists(member, (*path, name))
+                yield from _iter_long_lists(member, (*path, name))
 
 
-def _find_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the path and value of each ``extensions`` object that is validated on its own."""
+def _iter_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """Yield the path and value of ``extensions`` with over ``MAX_EXTENSION_VALUES`` values."""
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
     for step, member in members:
         if step != "extensions":
-            yield from _find_large_extensions(member, (*path, step))
+            yield from _iter_large_extensions(member, (*path, step))
         elif isinstance(member, dict) and _is_large(member):
             yield (*path, step), member
 
 
-def _truncate(value: Any, known: frozenset[str]) -> Any:
+def _truncate(value: Any, known_fields: frozenset[str]) -> Any:
     """Return a copy of a parsed JSON value with shortened lists, strings and objects.
 
-    Objects keep their first ``MAX_FIELDS`` fields, and all fields in ``known``, which are those of
-    the standard.
+    Objects keep their first ``MAX_FIELDS`` fields and all ``known_fields``. Large ``extensions``
+    are emptied, because they are validated separately.
     """
     if isinstance(value, str):
         return value[:MAX_STRING_CHARS]
     if isinstance(value, list):
-        return [_truncate(member, known) for member in value[:CHUNK_MEMBERS]]
-    if isinstance(value, dict):
-        names = [name for index, name in enumerate(value) if index < MAX_FIELDS or name in known]
-        fields = {
-            name[:MAX_STRING_CHARS]: _truncate(value[name], known)
-            for name in names
-            if name != "extensions"
-        }
-        return fields | _drop_large_extensions(value)
-    return value
-
-
-def _drop_large_extensions(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a dict with an object's ``extensions``, if it has any, emptied if they are large.
-
-    Large ``extensions`` are validated on their own.
-    """
-    if "extensions" not in value:
-        return {}
-    extensions = value["extensions"]
-    is_large = isinstance(extensions, dict) and _is_large(extensions)
-    return {"extensions": {} if is_large else extensions}
+        return [_truncate(member, known_fields) for member in value[:CHUNK_MEMBERS]]
+    if not isinstance(value, dict):
+        return value
+    fields = {
+        name[:MAX_STRING_CHARS]: _truncate(member, known_fields)
+        for index, (name, member) in enumerate(value.items())
+        if name != "extensions" and (index < MAX_FIELDS or name in known_fields)
+    }
+    if "extensions" in value:
+        extensions = value["extensions"]
+        is_large = isinstance(extensions, dict) and _is_large(extensions)
+        fields["extensions"] = {} if is_large else extensions
+    return fields
 
 
 def _is_large(extensions: dict[str, Any]) -> bool:
-    return _subtract_values(extensions, MAX_EXTENSION_VALUES) <= 0
+    return _subtract_value_count(extensions, MAX_EXTENSION_VALUES) <= 0
 
 
-def _subtract_values(value: Any, limit: int) -> int:
-    """Subtract the number of JSON values in ``value`` from ``limit``, but not below 0.
+def _subtract_value_count(value: Any, limit: int) -> int:
+    """Subtract the number of JSON values in ``value`` from ``limit``, but stop counting at 0.
 
-    A result of 0 means that the value is large. Long strings count as several values.
+    A string counts as an additional value for every ``MAX_STRING_CHARS`` characters.
     """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1
@@ -361,14 +347,14 @@ def _subtract_values(value: Any, limit: int) -> int:
     for part in parts:
         if limit <= 0:
             break
-        limit = _subtract_values(part, limit)
+        limit = _subtract_value_count(part, limit)
     return limit - 1
 
 
 @cache
 def list_model_field_names() -> frozenset[str]:
     """Return the names of all fields that any class of the CASE model defines."""
-    pending: list[type[CaseObject]] = [CaseObject]
+    pending: list[type[CaseModel]] = [CaseModel]
     names: set[str] = set()
     while pending:
         model = pending.pop()

@@ -19,7 +19,7 @@ from .types import (
     Extensions,
     Identifier,
     Integer,
-    NullAs,
+    NullAsDefault,
     Number,
     Omittable,
     TargetType,
@@ -28,13 +28,13 @@ from .types import (
 )
 
 
-class CaseObject(BaseModel):
-    """The base class of all CASE objects in JSON: strict types, and no unknown fields."""
+class CaseModel(BaseModel):
+    """The base class of all models, with strict types and without unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class LinkURI(CaseObject):
+class LinkURI(CaseModel):
     """A link to another entity: its title, identifier and URI."""
 
     title: Text
@@ -43,7 +43,7 @@ class LinkURI(CaseObject):
 
 
 class LinkGenURI(LinkURI):
-    """A link to the origin or destination of an association, which may be outside of CASE."""
+    """A link to the origin or destination of an association, which need not be a CASE entity."""
 
     targetType: Omittable[TargetType] = None
 
@@ -62,8 +62,8 @@ KeywordLinks = Annotated[
 ]
 
 
-class Entity(CaseObject):
-    """The base class of all entities, which have an identifier, a URI and a time of change."""
+class Entity(CaseModel):
+    """The base class of all entities, with an identifier, a URI and a last-modified time."""
 
     identifier: Identifier
     uri: Uri
@@ -72,7 +72,7 @@ class Entity(CaseObject):
 
 
 class CFPckgDocument(Entity):
-    """The root of a framework as its package contains it: CFPackageURI is optional."""
+    """A CFDocument inside a CFPackage, where CFPackageURI is optional."""
 
     frameworkType: Omittable[Text] = None
     caseVersion: Omittable[Literal["1.1"]] = None
@@ -101,7 +101,7 @@ class CFDocument(CFPckgDocument):
 
 
 class CFPckgItem(Entity):
-    """One competency statement as a package contains it: CFDocumentURI is optional."""
+    """A CFItem inside a CFPackage, where CFDocumentURI is optional."""
 
     fullStatement: Text
     alternativeLabel: Omittable[Text] = None
@@ -142,7 +142,7 @@ class CFAssociation(Entity):
 
 
 class CFSubject(Entity):
-    """A subject area, such as Mathematics; all frameworks share it."""
+    """A subject area, such as Mathematics. Subjects are shared by all frameworks."""
 
     title: Text
     hierarchyCode: Text
@@ -150,7 +150,7 @@ class CFSubject(Entity):
 
 
 class CFConcept(Entity):
-    """A concept that items are about, such as fractions; all frameworks share it."""
+    """A concept that items refer to, such as fractions. Concepts are shared by all frameworks."""
 
     title: Text
     keywords: Omittable[Text] = None
@@ -207,21 +207,21 @@ class CFRubricCriterion(Entity):
 
 
 class CFRubric(Entity):
-    """A rubric, which describes how to rate achievement by criteria and their levels."""
+    """A rubric, which describes how to rate achievement using criteria and levels."""
 
     title: Omittable[Text] = None
     description: Omittable[Text] = None
     CFRubricCriteria: Omittable[list[CFRubricCriterion]] = None
 
 
-Member = TypeVar("Member", bound=CaseObject)
+Member = TypeVar("Member", bound=CaseModel)
 
-OptionalList = Annotated[list[Member], NullAs(list)]
+OptionalList = Annotated[list[Member], NullAsDefault(list)]
 """A list that is empty when the field is null."""
 
 
-class CFDefinition(CaseObject):
-    """The definitions that the document, items and associations of a package refer to."""
+class CFDefinition(CaseModel):
+    """A container of the definitions that a package's document, items and associations refer to."""
 
     CFConcepts: OptionalList[CFConcept] = Field(default_factory=list)
     CFSubjects: OptionalList[CFSubject] = Field(default_factory=list)
@@ -231,13 +231,13 @@ class CFDefinition(CaseObject):
     extensions: Omittable[Extensions] = None
 
 
-class CFPackage(CaseObject):
+class CFPackage(CaseModel):
     """A whole framework: document, items, associations, definitions and rubrics."""
 
     CFDocument: CFPckgDocument
     CFItems: OptionalList[CFPckgItem] = Field(default_factory=list)
     CFAssociations: OptionalList[CFAssociation] = Field(default_factory=list)
-    CFDefinitions: Annotated[CFDefinition, NullAs(CFDefinition)] = Field(
+    CFDefinitions: Annotated[CFDefinition, NullAsDefault(CFDefinition)] = Field(
         default_factory=CFDefinition
     )
     CFRubrics: OptionalList[CFRubric] = Field(default_factory=list)

@@ -20,9 +20,9 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the class of a byte, by which a fast search recognizes long numbers.
+    """Return the class of a byte, so that a fast search for long numbers has few cases.
 
-    The classes are 0 (digit or point), e, - (sign), comma (end of a number) and x (any other byte).
+    The class is 0 for a digit or point, e, - for a sign, comma for the end of a number, or else x.
     """
     sign = chr(byte)
     if sign in "0123456789.":
@@ -52,18 +52,18 @@ MAX_QUOTED_CHARS = 60
 """Length of a number in a message."""
 
 
-class _Number(NamedTuple):
-    """A number that double precision would change, in the notation of the JSON body."""
+class _InexactNumber(NamedTuple):
+    """A JSON number that double precision would round, as written in the body."""
 
     text: str
     is_integer: bool
 
 
 def may_hold_inexact_numbers(raw: bytes) -> bool:
-    """Return False if JSON certainly contains no number that double precision would change.
+    """Return False if JSON certainly contains no number that double precision would round.
 
     This fast search of the bytes avoids the slower ``find_inexact_numbers`` for most bodies. It may
-    return True without reason, for example if a string contains many digits.
+    give false positives, for example if a string contains many digits.
     """
     start = 0
     while start < len(raw):
@@ -78,7 +78,7 @@ def may_hold_inexact_numbers(raw: bytes) -> bool:
 
 
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
-    """Yield (location, message) for each number of a JSON body that a double would change.
+    """Yield (location, message) for each number of a JSON body that a double would round.
 
     Ignores numbers that overflow a double and numbers in fields of another type, because validation
     rejects them. Yields nothing if the body is not JSON.
@@ -92,7 +92,7 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
         if is_exact_as_double(text):
             return None
         has_inexact = True
-        return _Number(text, is_integer=False)
+        return _InexactNumber(text, is_integer=False)
 
     def read_integer(text: str) -> Any:
         number = read_number(text)
@@ -101,15 +101,15 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     try:
         tree = json.loads(raw, parse_float=read_number, parse_int=read_integer)
         if has_inexact:
-            yield from _find_numbers(tree, (), "")
+            yield from _find_inexact_numbers(tree, (), "")
     except (ValueError, RecursionError):
         return
 
 
 def is_exact_as_double(text: str) -> bool:
-    """Return whether a double has exactly the value of a JSON number, given as text.
+    """Return whether a JSON number, given as text, keeps its value in double precision.
 
-    ``0.1`` and ``1.10`` are exact; ``0.1000000000000000055`` would become 0.1.
+    ``0.1`` and ``1.10`` do; ``0.1000000000000000055`` would become 0.1.
     """
     number = float(text)
     if repr(number) == text or not isfinite(number):
@@ -120,23 +120,26 @@ def is_exact_as_double(text: str) -> bool:
         return False
 
 
-def _find_numbers(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
-    """Yield (location, message) for each number in a parsed value that is not exact as a double.
+def _find_inexact_numbers(
+    value: Any, location: Location, field: str
+) -> Iterator[tuple[Location, str]]:
+    """Yield (location, message) for each ``_InexactNumber`` in a parsed value.
 
-    ``name`` is the name of the field that contains the value, or ``extensions`` inside of that
-    field.
+    ``field`` is the name of the field that contains the value. Everything inside ``extensions``
+    belongs to the field ``extensions``.
     """
-    if isinstance(value, _Number):
-        is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
-        is_ignored = name in list_model_field_names() and not is_numeric
-        if not is_ignored and (name in FLOAT_FIELDS or not value.is_integer):
+    if isinstance(value, _InexactNumber):
+        is_numeric = field in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
+        is_ignored = field in list_model_field_names() and not is_numeric
+        if not is_ignored and (field in FLOAT_FIELDS or not value.is_integer):
             yield location, _format_message(value.text)
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield from _find_numbers(part, (*location, key), name if name == EXTENSIONS else key)
+            inner = field if field == EXTENSIONS else key
+            yield from _find_inexact_numbers(part, (*location, key), inner)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _find_numbers(part, (*location, index), name)
+            yield from _find_inexact_numbers(part, (*location, index), field)
 
 
 def _format_message(text: str) -> str:

@@ -18,15 +18,15 @@ from pydantic_core import to_json
 from ..exceptions import Problem
 from .model import CFAssociation, CFPackage, CFPckgDocument, CFPckgItem, CFRubric, Entity, LinkURI
 from .parsing import parse_json_body
-from .problems import Problems
+from .problems import ProblemCollector
 from .resources import DEFINITIONS
 from .types import Identifier, Omittable
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
-IdentifierLists: TypeAlias = Sequence[tuple[str, Sequence[str]]]
-"""Lists that share one namespace: the path of each, with the identifiers of its members."""
+IdentifierNamespace: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+"""Identifiers that must differ, as (path of a list, identifiers of its members)."""
 
-RelationKey: TypeAlias = tuple[str, str, str]
+AssociationKey: TypeAlias = tuple[str, str, str]
 """Origin, destination and type of an association; unique within a package."""
 
 CriterionIdentifiers: TypeAlias = Sequence[tuple[str, Sequence[str]]]
@@ -56,8 +56,8 @@ class EntityRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Package:
-    """A package ready to be stored: its rows, and which of their values the reader derived."""
+class PreparedPackage:
+    """A package ready to be stored: its rows, and which of their values a spreadsheet lacked."""
 
     document_identifier: str
     package_identifier: str
@@ -85,17 +85,17 @@ class Package:
         return Counter(row.kind for row in self.rows)[kind]
 
 
-class NamedCFPackage(CFPackage):
-    """A CFPackage with an identifier of its own, as TimeBack's APIs return it."""
+class IdentifiedCFPackage(CFPackage):
+    """A CFPackage with an identifier of its own, as TimeBack's platform returns it."""
 
     identifier: Omittable[Identifier] = None
 
 
-class UploadedCFPackage(NamedCFPackage):
+class UploadedCFPackage(IdentifiedCFPackage):
     """A package in a request to CFPackages, which must contain items and associations.
 
-    The OpenAPI document of TimeBack requires both. To delete all of them, a client sends an empty
-    array; a missing one is an error.
+    The OpenAPI document of TimeBack's platform requires both arrays. To delete all items, a client
+    sends an empty array; omitting it is an error.
     """
 
     CFItems: list[CFPckgItem]
@@ -103,45 +103,48 @@ class UploadedCFPackage(NamedCFPackage):
 
 
 def parse_package(
-    raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
-) -> Package:
+    raw: bytes,
+    *,
+    allow_dense: bool = False,
+    schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
+) -> PreparedPackage:
     """Parse and validate an uploaded CFPackage in JSON, and return the rows to store.
 
-    It may be wrapped in an object: ``{"CFPackage": {…}}``. Raises ``ContentTooLarge`` if it has
-    more values than its size allows, unless ``allow_dense``; ``BadRequest`` if it is not JSON; and
-    ``UnprocessableContent`` with all its errors.
+    It may be wrapped in an object: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if it is not JSON,
+    ``UnprocessableContent`` listing its errors, and, unless ``allow_dense``, ``ContentTooLarge`` if
+    it has too many values for its size.
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
-    keys = ((each.identifier, get_relation_key(each)) for each in package.CFAssociations)
-    problems = Problems()
+    keys = ((each.identifier, get_association_key(each)) for each in package.CFAssociations)
+    problems = ProblemCollector()
     for problem in (
         *check_package_identifier(package),
-        *find_duplicates_in_package(iter_identifier_groups(package), keys),
+        *find_duplicates_in_package(iter_identifier_namespaces(package), keys),
     ):
-        problems.add(**problem)
+        problems.add_problem(**problem)
     if problems:
         raise problems.to_exception("CFPackage")
-    return convert_to_rows(package)
+    return prepare_package(package)
 
 
-def convert_to_rows(package: CFPackage) -> Package:
-    """Convert a validated CFPackage to a ``Package``, which contains the rows to store.
+def prepare_package(package: CFPackage) -> PreparedPackage:
+    """Convert a validated CFPackage to the rows to store.
 
-    The JSON in the rows has no nulls, and links that the package omitted are filled in.
+    The JSON in the rows has no nulls. Items and associations that omit their CFDocumentURI get it.
     """
     document = package.CFDocument
     link = document.CFPackageURI
-    return Package(
+    return PreparedPackage(
         document_identifier=document.identifier,
         package_identifier=link.identifier if link else document.identifier,
         extensions=_to_json(package.extensions),
         definition_extensions=_to_json(package.CFDefinitions.extensions),
-        rows=list(_make_rows(package)),
+        rows=list(_iter_rows(package)),
         has_package_link=link is not None,
     )
 
 
-def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
+def _iter_rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
     is_home_derived = document.CFPackageURI is None
     yield make_entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
@@ -154,7 +157,7 @@ def _make_rows(package: CFPackage) -> Iterator[EntityRow]:
     for association in package.CFAssociations:
         yield make_association_row(association, link)
     for rubric in package.CFRubrics:
-        yield from make_rubric_rows(rubric)
+        yield from iter_rubric_rows(rubric)
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
@@ -162,7 +165,7 @@ def make_document_link(document: CFPckgDocument) -> LinkURI:
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
-def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
+def iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
     """Yield a row for a rubric, for each of its criteria and for each of their levels."""
     yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
@@ -172,12 +175,12 @@ def make_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
 
 
 def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
-    """Create the database row of an entity; nested entities are left out, as they have own rows.
+    """Create the database row of an entity, without its criteria or levels, which get rows, too.
 
     ``kind`` is the class; ``parent`` is the identifier of the entity in which this one is nested.
     """
     excluded = set()
-    for name in _list_excludable_fields(type(entity)):
+    for name in _get_child_and_keyword_fields(type(entity)):
         value = getattr(entity, name)
         # Without any links the field is absent, not null.
         if value if name in CHILDREN else value == []:
@@ -187,31 +190,30 @@ def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> Ent
 
 
 @cache
-def _list_excludable_fields(model: type[Entity]) -> tuple[str, ...]:
-    """Return the fields of a class that the stored body of an entity sometimes leaves out."""
+def _get_child_and_keyword_fields(model: type[Entity]) -> tuple[str, ...]:
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in model.model_fields)
 
 
-def make_item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
-    """Create the database row of an item, including all the concepts to which it links.
+def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> EntityRow:
+    """Create the database row of an item, including all links to concepts.
 
-    ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
-    dropped, because some profiles return it for an item without a type.
+    An item without a link to its document gets ``document_link``. The type "unknown" is dropped,
+    because some profiles return it for an item without a type.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
     is_home_derived = item.CFDocumentURI is None
-    item.CFDocumentURI = item.CFDocumentURI or document
+    item.CFDocumentURI = item.CFDocumentURI or document_link
     keywords = _to_json(item.conceptKeywordsURI)
     return make_entity_row("CFItem", item)._replace(
         keywords=keywords, is_home_derived=is_home_derived
     )
 
 
-def make_association_row(association: CFAssociation, document: LinkURI) -> EntityRow:
-    """Create the row of an association; it gets the link to its document if it has none."""
+def make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
+    """Create the row of an association, adding ``document_link`` if it lacks a document."""
     is_home_derived = association.CFDocumentURI is None
-    association.CFDocumentURI = association.CFDocumentURI or document
+    association.CFDocumentURI = association.CFDocumentURI or document_link
     return make_entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
 
 
@@ -219,11 +221,11 @@ def _to_json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
 
 
-def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
-    """Yield an error if a package has an ``identifier`` other than those that are valid for it.
+def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
+    """Yield an error if a package's ``identifier`` is not valid.
 
-    Valid are the identifier of its CFPackageURI and that of its document, because responses of this
-    server contain either of them.
+    It may be the identifier of its CFPackageURI or the identifier of its document. Responses of
+    this server contain one or the other.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
@@ -232,7 +234,7 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
         yield Problem(path="identifier", message=message)
 
 
-def get_relation_key(association: CFAssociation) -> RelationKey:
+def get_association_key(association: CFAssociation) -> AssociationKey:
     """Return (origin, destination, type), which no two associations in a package may share."""
     return (
         association.originNodeURI.identifier,
@@ -242,22 +244,22 @@ def get_relation_key(association: CFAssociation) -> RelationKey:
 
 
 def find_duplicates_in_package(
-    namespaces: Iterable[IdentifierLists], keys: Iterable[tuple[str, RelationKey]]
+    namespaces: Iterable[IdentifierNamespace], keys: Iterable[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
     """Yield an error for each identifier, and each association, that occurs twice in a package.
 
-    ``namespaces`` contains groups of lists; an identifier must be unique within its group. ``keys``
-    contains each association's identifier with its (origin, destination, type), in package order.
+    ``namespaces`` is that of ``iter_identifier_namespaces``. ``keys`` contains each association's
+    identifier with its (origin, destination, type), in package order.
     """
-    for lists in namespaces:
-        yield from _find_duplicate_identifiers(lists)
-    yield from _find_duplicate_relations(keys)
+    for namespace in namespaces:
+        yield from _find_duplicate_identifiers(namespace)
+    yield from _find_duplicate_associations(keys)
 
 
-def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
-    """Yield each group of lists of a package in which no identifier may occur twice.
+def iter_identifier_namespaces(package: CFPackage) -> Iterator[IdentifierNamespace]:
+    """Yield the identifiers of a package by namespace, in which each may occur only once.
 
-    A group contains one or more lists of identifiers, each with its path, such as ``CFItems``.
+    For example, ``[("CFItems", ["id-1", "id-2"])]`` is the namespace of all items.
     """
     yield [("CFItems", _get_identifiers(package.CFItems))]
     yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
@@ -265,26 +267,26 @@ def iter_identifier_groups(package: CFPackage) -> Iterator[IdentifierLists]:
         definitions = getattr(package.CFDefinitions, kind.collection)
         yield [(f"CFDefinitions.{kind.collection}", _get_identifiers(definitions))]
     yield [("CFRubrics", _get_identifiers(package.CFRubrics))]
-    yield from iter_rubric_identifier_groups(
-        [get_criterion_identifiers(rubric) for rubric in package.CFRubrics]
+    yield from iter_rubric_identifier_namespaces(
+        [get_criterion_and_level_identifiers(rubric) for rubric in package.CFRubrics]
     )
 
 
-def get_criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return each criterion's identifier together with the identifiers of its levels."""
+def get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
+    """Return (criterion identifier, identifiers of its levels) for each criterion of a rubric."""
     return [
         (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []
     ]
 
 
-def iter_rubric_identifier_groups(
+def iter_rubric_identifier_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
-) -> Iterator[IdentifierLists]:
-    """Yield the criteria, then the levels, of all rubrics as a group of identifiers.
+) -> Iterator[IdentifierNamespace]:
+    """Yield the namespace of all criteria and the namespace of all levels of a package.
 
-    No identifier may occur twice in a group. A group contains lists of identifiers, each with its
-    path, such as ``CFRubrics[0].CFRubricCriteria``.
+    ``rubrics`` contains the result of ``get_criterion_and_level_identifiers`` for each rubric. The
+    first namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1"]), …]``.
     """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
@@ -301,9 +303,9 @@ def _get_identifiers(entities: Sequence[Entity]) -> list[str]:
     return [entity.identifier for entity in entities]
 
 
-def _find_duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
+def _find_duplicate_identifiers(namespace: IdentifierNamespace) -> Iterator[Problem]:
     first_paths: dict[str, str] = {}
-    for list_path, identifiers in lists:
+    for list_path, identifiers in namespace:
         for index, identifier in enumerate(identifiers):
             path = f"{list_path}[{index}]"
             first = first_paths.setdefault(identifier, path)
@@ -312,8 +314,8 @@ def _find_duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
                 yield Problem(path=f"{path}.identifier", message=message)
 
 
-def _find_duplicate_relations(keys: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
-    seen: dict[RelationKey, tuple[int, str]] = {}
+def _find_duplicate_associations(keys: Iterable[tuple[str, AssociationKey]]) -> Iterator[Problem]:
+    seen: dict[AssociationKey, tuple[int, str]] = {}
     for index, (identifier, key) in enumerate(keys):
         first_index, first = seen.setdefault(key, (index, identifier))
         if first_index != index and first != identifier:

@@ -21,37 +21,37 @@ from .limits import (
     RUBRIC_DENSITY,
     DensityLimit,
     check_density,
-    has_many_members,
+    has_too_many_members,
 )
 from .model import CFAssociation, CFDefinition, CFPckgItem, CFRubric, Entity
 from .package import (
+    AssociationKey,
     CriterionIdentifiers,
     EntityRow,
-    IdentifierLists,
-    NamedCFPackage,
-    Package,
-    RelationKey,
+    IdentifiedCFPackage,
+    IdentifierNamespace,
+    PreparedPackage,
     UploadedCFPackage,
     check_package_identifier,
-    convert_to_rows,
     find_duplicates_in_package,
-    get_criterion_identifiers,
-    get_relation_key,
-    iter_rubric_identifier_groups,
+    get_association_key,
+    get_criterion_and_level_identifiers,
+    iter_rubric_identifier_namespaces,
+    iter_rubric_rows,
     make_association_row,
     make_document_link,
     make_entity_row,
     make_item_row,
-    make_rubric_rows,
     parse_package,
+    prepare_package,
 )
 from .parsing import FIRST_MEMBER, parse_or_collect_errors
-from .problems import MAX_COUNTED_PROBLEMS, Location, Problems, format_path
+from .problems import MAX_COUNTED_PROBLEMS, Location, ProblemCollector, format_location
 from .resources import DEFINITIONS
 
 
-class EntityList(NamedTuple):
-    """A list of entities in a package, such as CFItems: its path and its members' class."""
+class EntityListSpec(NamedTuple):
+    """Describes a list in a package, such as CFItems: its path, and the class of its members."""
 
     path: tuple[str, ...]
     schema: type[Entity]
@@ -59,11 +59,11 @@ class EntityList(NamedTuple):
 
 
 DEFINITIONS_FIELD = "CFDefinitions"
-ITEMS = EntityList(("CFItems",), CFPckgItem)
-ASSOCIATIONS = EntityList(("CFAssociations",), CFAssociation)
-RUBRICS = EntityList(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
+ITEMS = EntityListSpec(("CFItems",), CFPckgItem)
+ASSOCIATIONS = EntityListSpec(("CFAssociations",), CFAssociation)
+RUBRICS = EntityListSpec(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
 LISTS = (
-    *(EntityList((DEFINITIONS_FIELD, kind.collection), kind.schema) for kind in DEFINITIONS),
+    *(EntityListSpec((DEFINITIONS_FIELD, kind.collection), kind.schema) for kind in DEFINITIONS),
     ITEMS,
     ASSOCIATIONS,
     RUBRICS,
@@ -82,32 +82,33 @@ def parse_large_package(
     max_problems: int = MAX_COUNTED_PROBLEMS,
     *,
     allow_dense: bool = False,
-    schema: type[NamedCFPackage] = NamedCFPackage,
-) -> Package:
+    schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
+) -> PreparedPackage:
     """Parse a large package as ``parse_package`` does, but entity by entity, to save memory.
 
-    The search for errors ends after ``max_problems``. Raises ``ContentTooLarge`` if an entity has
-    more values than its size allows, unless ``allow_dense``.
+    Validation stops after ``max_problems`` errors. ``schema`` is the model class of the package.
+    Raises ``ContentTooLarge`` if an entity has too many values for its size, unless
+    ``allow_dense``.
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
         package, rows = parser.parse_document()
         return replace(package, rows=list(rows.parse()))
     except INVALID_JSON_ERRORS as error:
-        return parser.parse_whole(error)
+        return parser.reparse_whole(error)
 
 
-def parse_package_lazily(raw: bytes) -> Package:
-    """Parse an uploaded package's document now, and the other entities while iterating its rows.
+def parse_package_lazily(raw: bytes) -> PreparedPackage:
+    """Parse an uploaded package's document now, and its other entities as its rows are iterated.
 
     Errors of these entities are therefore raised during the iteration. A second iteration parses
-    them again.
+    the entities again.
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
         package, rows = parser.parse_document()
     except INVALID_JSON_ERRORS as error:
-        return parser.parse_whole(error)
+        return parser.reparse_whole(error)
     return replace(package, rows=rows)
 
 
@@ -122,7 +123,7 @@ class _PackageParser:
         self,
         raw: bytes,
         max_problems: int,
-        schema: type[NamedCFPackage],
+        schema: type[IdentifiedCFPackage],
         *,
         allow_dense: bool = False,
     ) -> None:
@@ -135,27 +136,27 @@ class _PackageParser:
             except ContentTooLarge as error:
                 self.dense = error
 
-    def parse_document(self) -> tuple[Package, _LazyRows]:
-        """Parse the document; return a package of it alone, and the rows of all entities.
+    def parse_document(self) -> tuple[PreparedPackage, _LazyRows]:
+        """Parse the document; return a package with only its row, and the rows of all entities.
 
-        The rows are parsed as they are iterated. Raises ``UnprocessableContent`` if the document is
-        invalid, with the errors of all entities.
+        The rows of other entities are parsed as they are iterated. If the document is invalid,
+        raises ``UnprocessableContent`` with the errors of all entities.
         """
-        split, problems = self._split(), Problems(self.max_problems)
+        split, problems = self._split(), ProblemCollector(self.max_problems)
         head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
         if head is None:
-            for each in LISTS:
-                for _ in _parse_members(each, split, problems):
+            for spec in LISTS:
+                for _ in _parse_members(spec, split, problems):
                     pass
             raise problems.to_exception("CFPackage")
-        package = convert_to_rows(head)
+        package = prepare_package(head)
         return package, _LazyRows(self, split, head, [*package.rows])
 
-    def parse_whole(self, error: Exception) -> Package:
-        """Parse the package in one piece, after parsing entity by entity failed with ``error``.
+    def reparse_whole(self, error: Exception) -> PreparedPackage:
+        """Parse the package as a whole after parsing entity by entity failed with ``error``.
 
-        The errors then have a line and column. A body with more values than its size allows is
-        rejected instead.
+        Error messages then contain a line and column. If the package would take too much memory as
+        a whole, raises ``ContentTooLarge`` or ``BadRequest`` instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
@@ -180,100 +181,103 @@ class _PackageParser:
             definitions = _decode_members(DEFINITIONS_OBJECT, definitions_json)
             values |= {(DEFINITIONS_FIELD, name): value for name, value in definitions.items()}
         lists = {
-            each: self._split_list(each, values[each.path], at)
-            for each in LISTS
-            if ARRAY.match(values.get(each.path, b""))
+            spec: self._split_list(spec, values[spec.path], at)
+            for spec in LISTS
+            if ARRAY.match(values.get(spec.path, b""))
         }
         empty = msgspec.Raw(b"[]")
         if OBJECT.match(definitions_json):
             emptied = definitions | {
-                each.path[1]: empty for each in lists if each.path[0] == DEFINITIONS_FIELD
+                spec.path[1]: empty for spec in lists if spec.path[0] == DEFINITIONS_FIELD
             }
             members[DEFINITIONS_FIELD] = msgspec.Raw(msgspec.json.encode(emptied))
         head = msgspec.json.encode(
-            members | {each.path[0]: empty for each in lists if len(each.path) == 1}
+            members | {spec.path[0]: empty for spec in lists if len(spec.path) == 1}
         )
         if self.dense:
             check_density(head, DOCUMENT_DENSITY, "the package without its lists")
         return _SplitPackage(at, head, lists)
 
-    def _split_list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
+    def _split_list(
+        self, spec: EntityListSpec, array: msgspec.Raw, at: Location
+    ) -> list[msgspec.Raw]:
         if self.dense is None:
             return MEMBERS.decode(array)
         # Each member takes 56 bytes, even if it is a digit.
-        if has_many_members(bytes(array)):
+        if has_too_many_members(bytes(array)):
             raise self.dense
         members = MEMBERS.decode(array)
         for index, member in enumerate(members):
-            check_density(bytes(member), each.density, format_path((*at, *each.path, index)))
+            check_density(bytes(member), spec.density, format_location((*at, *spec.path, index)))
         return members
 
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package in two parts: the package with its lists emptied, and these lists."""
+    """The JSON of a package, split into the package with empty lists and the members of lists."""
 
     at: Location
     """The location of the package in the body."""
     head: bytes
     """The package as JSON with empty lists."""
-    lists: Mapping[EntityList, list[msgspec.Raw]]
+    lists: Mapping[EntityListSpec, list[msgspec.Raw]]
 
 
 def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
-    """Return the fields of a JSON object with their values as undecoded JSON."""
-    fields = msgspec.structs.asdict(decoder.decode(raw))
-    return {name: value for name, value in fields.items() if value is not None}
+    """Return the members of a JSON object with undecoded values."""
+    members = msgspec.structs.asdict(decoder.decode(raw))
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
-    """Create a decoder for JSON objects that have only the fields in ``names``.
+    """Create a decoder for JSON objects with members of these names and no others.
 
-    It raises an error at any other field, without storing that field's value.
+    It raises an error on any other member, without storing its value.
     """
     fields = [(name, msgspec.Raw, None) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
 
 
-PACKAGE = _make_object_decoder(*NamedCFPackage.model_fields, "sourcedId")
+PACKAGE = _make_object_decoder(*IdentifiedCFPackage.model_fields, "sourcedId")
 DEFINITIONS_OBJECT = _make_object_decoder(*CFDefinition.model_fields)
 WRAPPED = {wrapper: _make_object_decoder(wrapper) for wrapper in ("CFPackage", "package")}
 
 
 @dataclass(frozen=True)
 class _LazyRows:
-    """The rows of a package in the order in which they are stored; each iteration parses them."""
+    """The rows of a package in storage order, parsed anew on each iteration."""
 
     parser: _PackageParser
     split: _SplitPackage
-    head: NamedCFPackage
+    head: IdentifiedCFPackage
     document: list[EntityRow]
 
     def __iter__(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows. Raises ``UnprocessableContent`` or ``BadRequest``."""
+        """Parse and yield the rows.
+
+        Raises ``BadRequest`` for invalid JSON, and after the last row ``UnprocessableContent`` with
+        the errors of all entities.
+        """
         try:
             yield from self.parse()
         except INVALID_JSON_ERRORS as error:
-            self.parser.parse_whole(error)
+            self.parser.reparse_whole(error)
             raise
 
     def parse(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows, without translating JSON errors.
-
-        Raises ``UnprocessableContent``, and any of ``INVALID_JSON_ERRORS``.
-        """
+        """Parse and yield the rows as ``__iter__`` does, but let ``INVALID_JSON_ERRORS`` pass."""
         problems, link = (
-            Problems(self.parser.max_problems),
+            ProblemCollector(self.parser.max_problems),
             make_document_link(self.head.CFDocument),
         )
         yield from self.document
-        namespaces: list[IdentifierLists] = []
-        keys: list[tuple[str, RelationKey]] = []
+        namespaces: list[IdentifierNamespace] = []
+        keys: list[tuple[str, AssociationKey]] = []
         rubrics: list[CriterionIdentifiers] = []
-        for each in LISTS:
+        for spec in LISTS:
             identifiers: list[str] = []
-            namespaces.append([(format_path(each.path), identifiers)])
-            for entity in _parse_members(each, self.split, problems):
+            namespaces.append([(format_location(spec.path), identifiers)])
+            for entity in _parse_members(spec, self.split, problems):
                 if problems:
                     continue
                 identifiers.append(entity.identifier)
@@ -281,44 +285,46 @@ class _LazyRows:
                     case CFPckgItem():
                         yield make_item_row(entity, link)
                     case CFAssociation():
-                        keys.append((entity.identifier, get_relation_key(entity)))
+                        keys.append((entity.identifier, get_association_key(entity)))
                         yield make_association_row(entity, link)
                     case CFRubric():
-                        rubrics.append(get_criterion_identifiers(entity))
-                        yield from make_rubric_rows(entity)
+                        rubrics.append(get_criterion_and_level_identifiers(entity))
+                        yield from iter_rubric_rows(entity)
                     case _:
                         yield make_entity_row(KINDS[type(entity)], entity)
         if problems:
             raise problems.to_exception("CFPackage")
-        self._reject_duplicates([*namespaces, *iter_rubric_identifier_groups(rubrics)], keys)
+        self._reject_duplicates([*namespaces, *iter_rubric_identifier_namespaces(rubrics)], keys)
 
     def _reject_duplicates(
-        self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
+        self, namespaces: list[IdentifierNamespace], keys: list[tuple[str, AssociationKey]]
     ) -> None:
         """Raise ``UnprocessableContent`` if entities share an identifier, or associations a key.
 
-        The key of an association is its (origin, destination, type).
+        The arguments are those of ``find_duplicates_in_package``.
         """
         errors = check_package_identifier(self.head)
         # Sets first, because most packages have no duplicates, and sets show that fastest.
-        merged = [[name for _, names in lists for name in names] for lists in namespaces]
+        merged = [[name for _, names in namespace for name in names] for namespace in namespaces]
         has_duplicates = any(len({*names}) < len(names) for names in merged)
         if has_duplicates or len({key for _, key in keys}) < len(keys):
             errors = chain(errors, find_duplicates_in_package(namespaces, keys))
-        problems = Problems()
+        problems = ProblemCollector()
         for problem in errors:
-            problems.add(**problem)
+            problems.add_problem(**problem)
         if problems:
             raise problems.to_exception("CFPackage")
 
 
-def _parse_members(each: EntityList, split: _SplitPackage, problems: Problems) -> Iterator[Entity]:
-    """Yield the valid members of a list, and add the errors of the others to ``problems``."""
-    for index, member in enumerate(split.lists.get(each, ())):
-        if problems.limit_reached:
+def _parse_members(
+    spec: EntityListSpec, package: _SplitPackage, problems: ProblemCollector
+) -> Iterator[Entity]:
+    """Yield the valid members of a list of a package; add other members' errors to ``problems``."""
+    for index, member in enumerate(package.lists.get(spec, ())):
+        if problems.is_limit_reached:
             return
         entity = parse_or_collect_errors(
-            each.schema, bytes(member), problems, (*split.at, *each.path, index)
+            spec.schema, bytes(member), problems, (*package.at, *spec.path, index)
         )
         if entity is not None:
             yield entity

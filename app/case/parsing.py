@@ -23,19 +23,25 @@ from ..exceptions import BadRequest, Problem
 from .limits import (
     LARGE_BODY_BYTES,
     SMALL_BODY_BYTES,
-    UnknownField,
+    UnknownFieldError,
     check_density,
     collect_errors,
     collect_errors_in_chunks,
     to_json_bytes,
     validate_fail_fast,
 )
-from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
+from .model import CaseModel, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import find_inexact_numbers
-from .problems import MAX_LISTED_PROBLEMS, UNKNOWN_FIELD, Location, Problems, format_path
+from .problems import (
+    MAX_LISTED_PROBLEMS,
+    UNKNOWN_FIELD,
+    Location,
+    ProblemCollector,
+    format_location,
+)
 from .types import URI_PATTERN
 
-Model = TypeVar("Model", bound=CaseObject)
+Model = TypeVar("Model", bound=CaseModel)
 
 FIRST_MEMBER = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
 """The first field of an object if its value is an object."""
@@ -47,7 +53,7 @@ SHORT.maxstring = 300
 
 @dataclass(frozen=True)
 class ParsedBody(Generic[Model]):
-    """A parsed body, with the prefix of all paths in its errors: ``item.`` if it was wrapped."""
+    """A parsed body and the prefix of error paths, such as ``item.`` if the body was wrapped."""
 
     entity: Model
     path_prefix: str
@@ -56,12 +62,12 @@ class ParsedBody(Generic[Model]):
 def parse_json_body(
     schema: type[Model], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
 ) -> ParsedBody[Model]:
-    """Parse and validate a JSON body as a model class, or reject it with all its errors.
+    """Parse and validate a JSON body as a model class.
 
     Some clients wrap the body in an object with a single field, such as ``{"item": {…}}``;
-    ``wrappers`` contains the accepted names. Raises ``BadRequest`` if it is not a JSON object,
-    ``ContentTooLarge`` if it has more values than its size allows, unless ``allow_dense``, and
-    ``UnprocessableContent`` with all its errors.
+    ``wrappers`` contains the accepted names. Raises ``BadRequest`` if the body is not a JSON
+    object, ``UnprocessableContent`` with all errors if it is invalid, and, unless ``allow_dense``,
+    ``ContentTooLarge`` if it has too many values for its size.
     """
     if not allow_dense:
         check_density(raw)
@@ -75,13 +81,13 @@ def parse_json_body(
 
 
 @cache
-def _make_wrapper_class(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
+def _make_wrapper_class(schema: type[CaseModel], wrapper: str) -> type[CaseModel]:
     fields: dict[str, Any] = {wrapper: (schema, ...)}
-    return create_model(f"Wrapped{schema.__name__}", __base__=CaseObject, **fields)
+    return create_model(f"Wrapped{schema.__name__}", __base__=CaseModel, **fields)
 
 
 def _validate(schema: type[Model], raw: bytes) -> Model:
-    problems = Problems()
+    problems = ProblemCollector()
     entity = parse_or_collect_errors(schema, raw, problems)
     if entity is None:
         raise problems.to_exception(_get_standard_name(schema))
@@ -89,42 +95,42 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 
 
 def parse_or_collect_errors(
-    schema: type[Model], raw: bytes, problems: Problems, at: Location = ()
+    schema: type[Model], raw: bytes, problems: ProblemCollector, location: Location = ()
 ) -> Model | None:
     """Parse JSON as a model class, or add its errors to ``problems`` and return None.
 
-    ``at`` is the location of the JSON if it is a part of the request body. Raises ``BadRequest`` if
-    it is not JSON, or if it is a whole body and not an object.
+    ``location`` is the location of ``raw`` if it is part of a larger body. Raises ``BadRequest``
+    for invalid JSON, and for a whole body that is not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
-    if valid and not _may_have_fractions(valid, raw):
+    if valid and not _may_contain_inexact_numbers(valid, raw):
         return valid
-    for location, message in find_inexact_numbers(raw):
-        problems.add(format_path((*at, *location)), message)
+    for steps, message in find_inexact_numbers(raw):
+        problems.add_problem(format_location((*location, *steps)), message)
     if valid:
         return valid if problems.count == before else None
-    tree = _parse_json(raw)
-    if not (at or isinstance(tree, dict)):
+    body = _parse_json(raw)
+    if not (location or isinstance(body, dict)):
         raise BadRequest(f"the body must be a JSON object, a {_get_standard_name(schema)}")
     # Most bodies use the names of the standard, so aliases are looked up only in invalid bodies.
     if ALIAS_PATTERN.search(raw):
-        if not _normalize_aliases(tree, problems, at):
+        if not _replace_aliases(body, problems, location):
             return None
-        raw = to_json_bytes(tree)
+        raw = to_json_bytes(body)
         if is_small and (valid := _validate_or_none(schema, raw)):
             return valid if problems.count == before else None
     if len(raw) <= SMALL_BODY_BYTES:
-        collect_errors(schema, raw, tree, problems, at)
+        collect_errors(schema, raw, body, problems, location)
     else:
-        collect_errors_in_chunks(schema, tree, problems, at)
+        collect_errors_in_chunks(schema, body, problems, location)
     if problems.count > before:
         return None
-    return _validate_whole(schema, tree, problems, at)
+    return _validate_completely(schema, body, problems, location)
 
 
-def _may_have_fractions(entity: CaseObject, raw: bytes) -> bool:
-    """Return whether a valid entity may contain numbers that are not plain integers."""
+def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
+    """Return whether a valid entity with the JSON ``raw`` may contain more than small integers."""
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -132,30 +138,31 @@ def _may_have_fractions(entity: CaseObject, raw: bytes) -> bool:
             return entity.sequenceNumber is not None and not PLAIN_SEQUENCE_NUMBER.search(raw)
         case Entity():
             return entity.extensions is not None
-    return any(_may_have_fractions(wrapped, raw) for wrapped in vars(entity).values())
+    return any(_may_contain_inexact_numbers(wrapped, raw) for wrapped in vars(entity).values())
 
 
 PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
 
 
-def _validate_whole(
-    schema: type[Model], tree: Any, problems: Problems, at: Location
+def _validate_completely(
+    schema: type[Model], body: Any, problems: ProblemCollector, location: Location
 ) -> Model | None:
-    """Validate a whole body, including the ends of long strings, which its chunks left out."""
+    """Validate a parsed body with the ends of long strings, or add an error and return None."""
     try:
-        return validate_fail_fast(schema, to_json_bytes(tree))
+        return validate_fail_fast(schema, to_json_bytes(body))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
-            problems.add_pydantic_error(detail, (*at, *detail["loc"]), tree)
-    except UnknownField:
-        problems.add(format_path(at), f"somewhere in its very long lists: {UNKNOWN_FIELD}")
+            problems.add_pydantic_error(detail, (*location, *detail["loc"]), body)
+    except UnknownFieldError:
+        message = f"somewhere in its very long lists: {UNKNOWN_FIELD}"
+        problems.add_problem(format_location(location), message)
     return None
 
 
 def _validate_or_none(schema: type[Model], raw: bytes) -> Model | None:
     try:
         return validate_fail_fast(schema, raw)
-    except (UnknownField, ValidationError):
+    except (UnknownFieldError, ValidationError):
         return None
 
 
@@ -167,7 +174,7 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a license given as a string to a link; its identifier is made from the string."""
+    """Convert a license given as a string to a link, with an identifier derived from the string."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -186,20 +193,20 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 """Occurs in any body with an alias, which may be written with escape sequences."""
 
 
-def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
-    """Rename the fields that TimeBack's SDK names differently to their standard names, in place.
+def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) -> bool:
+    """Replace the SDK's field names with those of the standard in a parsed body, in place.
 
-    Returns False, and adds an error to ``problems``, if an object has both names with different
+    Returns False, and adds errors to ``problems``, if an object has both names with different
     values.
     """
-    contradictions = [*islice(_rename_aliases(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
-    for problem in contradictions:
-        problems.add(**problem)
-    return not contradictions
+    conflicts = [*islice(_rename_aliases(body, format_location(location)), MAX_LISTED_PROBLEMS)]
+    for problem in conflicts:
+        problems.add_problem(**problem)
+    return not conflicts
 
 
 def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names in a value and all values in it; yield an error per conflict."""
+    """Rename the SDK's field names recursively; yield an error for each conflict in an object."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -213,7 +220,7 @@ def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names in one object; yield an error if both names have a value."""
+    """Rename the SDK's field names in one object; yield an error if both names' values differ."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))
@@ -227,9 +234,9 @@ def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterato
             yield Problem(path=f"{path}.{alias}".lstrip("."), message=message)
 
 
-def _get_standard_name(schema: type[CaseObject]) -> str:
-    """Return the name that the standard gives a model class, for messages."""
+def _get_standard_name(schema: type[CaseModel]) -> str:
+    """Return the standard's name of a model class: CFItem for CFPckgItem."""
     name = schema.__name__.removeprefix("Wrapped")
-    for prefix in ("Named", "Uploaded"):
+    for prefix in ("Identified", "Uploaded"):
         name = name.removeprefix(prefix)
     return name.replace("CFPckg", "CF")

@@ -32,10 +32,10 @@ NULL = "null is not allowed; leave the field out"
 NULL_MEMBER = "null is not allowed; leave the element out"
 
 
-class Problems:
+class ProblemCollector:
     """Collects the validation errors of a body, each with its path and message.
 
-    It lists errors up to a limit and only counts the others.
+    It lists the first errors and only counts the others.
     """
 
     def __init__(self, max_count: int = MAX_COUNTED_PROBLEMS) -> None:
@@ -48,11 +48,11 @@ class Problems:
         return self.count > 0
 
     @property
-    def limit_reached(self) -> bool:
-        """Whether so many errors were found that the search for further errors should end."""
+    def is_limit_reached(self) -> bool:
+        """Whether the error limit is reached, so that the search should end."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
-    def add(self, path: str, message: str) -> None:
+    def add_problem(self, path: str, message: str) -> None:
         """Count an error; also list it with its path while fewer than 50,000 are listed."""
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
@@ -61,49 +61,51 @@ class Problems:
     def add_pydantic_error(self, error: ErrorDetails, location: Location, value: Any) -> None:
         """Add an error that pydantic found in ``value``, which is at ``location`` in the body."""
         if len(self.listed) < MAX_LISTED_PROBLEMS:
-            self.add(format_path(location), _format_message(error, location, value))
+            self.add_problem(
+                format_location(location), _format_validation_message(error, location, value)
+            )
         else:
             self.count += 1
 
-    def to_exception(self, name: str) -> UnprocessableContent:
-        """Return the exception that rejects the body with these errors.
+    def to_exception(self, class_name: str) -> UnprocessableContent:
+        """Return an exception that contains the errors, to reject the body.
 
-        ``name`` is the class of the body in the message, such as "CFItem".
+        ``class_name`` is the class of the body in the message, such as "CFItem".
         """
         omitted = self.count - len(self.listed)
         return create_validation_error(
-            name, self.listed, omitted, exhaustive=not self.limit_reached
+            class_name, self.listed, omitted, exhaustive=not self.is_limit_reached
         )
 
 
 def create_validation_error(
-    name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
+    class_name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
     """Return the exception for an invalid body, with a message about its first problem.
 
-    The message also gives the number of other problems. ``name`` is the class of the body.
+    The message also gives the number of other problems. ``class_name`` is the class of the body.
     ``omitted`` is the number of errors that are not in ``problems``; ``exhaustive`` is False if
-    there may be more, because the search ended early.
+    validation ended early, so that there may be more.
     """
     first, others = problems[0], len(problems) - 1 + omitted
     suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
     if not exhaustive:
         suffix = f", and at least {others:,} more problems"
     return UnprocessableContent(
-        f"the {name} is not valid: {first['path']}: {first['message']}{suffix}",
+        f"the {class_name} is not valid: {first['path']}: {first['message']}{suffix}",
         problems=problems,
         omitted=omitted,
         exhaustive=exhaustive,
     )
 
 
-def format_path(location: Iterable[int | str]) -> str:
+def format_location(location: Iterable[int | str]) -> str:
     """Format a location for messages: ``("CFItems", 3, "uri")`` becomes ``CFItems[3].uri``."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).lstrip(".")
 
 
-def _format_message(error: ErrorDetails, location: Location, value: Any) -> str:
+def _format_validation_message(error: ErrorDetails, location: Location, value: Any) -> str:
     """Return a message that says what is wrong with a value and which values would be valid."""
     if error["type"] == "missing":
         return REQUIRED

@@ -21,7 +21,7 @@ from .model import (
 
 @dataclass(frozen=True)
 class ResourceType:
-    """A resource type of the API, such as CFItem: its names, its model class and its table."""
+    """A type of entity in the API, such as CFItem: its names, its model class and its table."""
 
     name: str
     collection: str
@@ -31,10 +31,7 @@ class ResourceType:
     """Whether GET of one entity also returns those whose hierarchyCode continues its own."""
 
     def create_not_found_error(self, identifier: str) -> NotFound:
-        """Return the 404 error for an identifier that no entity of this type has.
-
-        Deleted entities count as missing.
-        """
+        """Return the 404 error for an identifier that no entity of this type has."""
         where = "CFDocuments lists all frameworks"
         if self.name != "CFDocument":
             where = "the CFPackage of its framework contains those that exist"

@@ -10,12 +10,12 @@ STEP = 10
 
 
 def number_siblings(stored: Sequence[int | None]) -> list[int]:
-    """Assign increasing sequence numbers to ordered siblings, and change as few as possible.
+    """Assign increasing sequence numbers to ordered siblings, changing as few as possible.
 
-    ``stored`` contains the present number of each sibling in the new order, or None for a new
-    sibling, which gets a number between those of its neighbours. If there is no free number between
-    them, as few of the following siblings as possible are renumbered. ``[10, None, 20]`` gives
-    ``[10, 15, 20]``.
+    ``stored`` contains the current number of each sibling in the new order, or None for a new
+    sibling. A new sibling gets a number between those of its neighbours: ``[10, None, 20]`` gives
+    ``[10, 15, 20]``. If no number is free, as few of the following siblings as possible are
+    renumbered.
     """
     unchanged = _find_longest_increasing_subsequence(stored)
     numbers: list[int] = []
@@ -35,9 +35,9 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
 
 
 def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:
-    """Return the indexes of the longest increasing subsequence of positive numbers.
+    """Return the indexes of the longest increasing subsequence of positive numbers, without None.
 
-    These siblings are already in order, so they keep their numbers.
+    The siblings at these indexes are already in order, so they keep their numbers.
     """
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""

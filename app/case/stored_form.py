@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from .derived_fields import LINK_TARGETS
-from .entity_urls import ServerUrls, make_urn
+from .entity_urls import ServerUrlMatcher, make_uuid_urn
 from .resources import DOCUMENTS, ITEMS, ResourceType
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
@@ -47,13 +47,13 @@ LINK_FIELDS = {
 
 
 @dataclass(frozen=True)
-class BodyOrigin:
-    """Tells which values in a body may come from an earlier response of this server.
+class EchoedValues:
+    """Says which values in a body may be echoed from an earlier response of this server.
 
-    A client may send a response back; the values that the server added to it are not stored.
+    A client may send a response back. Values that the server added to the response are not stored.
     """
 
-    server_urls: ServerUrls | None = None
+    server_urls: ServerUrlMatcher | None = None
     """The URLs of this server, if the body may contain any."""
     has_default_types: bool = False
     """Whether the body may contain a CFItemType that a response added to a CFItemTypeURI."""
@@ -61,108 +61,113 @@ class BodyOrigin:
     """Whether responses of the profile contain empty lists that are not stored."""
 
 
-FILE_ORIGIN = BodyOrigin()
-"""The origin of a package that is not a request body."""
+NO_ECHOED_VALUES = EchoedValues()
+"""For a package that is not a request body."""
 
 
-UriOf: TypeAlias = Callable[[Target], str | None]
+GetStoredUri: TypeAlias = Callable[[Target], str | None]
 """Returns the stored URI of an entity, or None."""
 
 
 class SubmittedBody:
-    """An entity that a client sent, from which it removes values that responses had added.
+    """An entity that a client sent, which may contain values that a response had added to it.
 
-    ``stored`` is the JSON of the entity that the database already has, or None for a new entity.
+    ``stored`` is the JSON of the entity in the database, or None for a new entity.
     """
 
     def __init__(
-        self, resource: ResourceType, body: str, stored: str | None, origin: BodyOrigin
+        self, resource: ResourceType, body: str, stored: str | None, echoed: EchoedValues
     ) -> None:
-        self.resource, self.origin = resource, origin
+        self.resource, self.echoed = resource, echoed
         self.fields = FIELDS.decode(body)
         self.stored: Fields = FIELDS.decode(stored) if stored else {}
         self.identifier = STRING.decode(self.fields["identifier"])
 
     @property
-    def uri(self) -> str | None:
+    def client_uri(self) -> str | None:
         """The URI that the client sent, or None if it is the entity's URL on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.collection, self.identifier)
-        urls = self.origin.server_urls
+        urls = self.echoed.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the entities of this server to which links lead and whose URI must be looked up."""
+        """Yield the linked entities of this server whose stored URI must be looked up."""
         for name in self._list_link_fields():
             for link in _decode_links(self.fields[name]):
-                target = self._parse_target(name, link)
+                target = self._find_link_target(name, link)
                 if target and self._find_stored_link(name, link) is None:
                     yield target
 
-    def restore_stored_body(self, uri_of: UriOf) -> str:
-        """Return the JSON to store, in which stored values replace those that responses added.
+    def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
+        """Return the JSON to store: echoed values are replaced with the stored ones.
 
-        ``uri_of`` returns the stored URI of another entity.
+        ``get_stored_uri`` returns the stored URI of another entity.
         """
         self._drop_package_link()
-        if self.uri is None:
-            self.fields["uri"] = self.stored.get("uri") or _encode_string(make_urn(self.identifier))
+        if self.client_uri is None:
+            self.fields["uri"] = self.stored.get("uri") or _encode_string(
+                make_uuid_urn(self.identifier)
+            )
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])
             for link in links:
-                self._restore_link(name, link, uri_of)
-            self.fields[name] = _encode_links_like(self.fields[name], links)
+                self._restore_stored_uri(name, link, get_stored_uri)
+            self.fields[name] = _encode_links(self.fields[name], links)
         self._drop_empty_lists()
         name = "CFItemType"
         if self.stored and name not in self.stored and self.fields.get(name) == DEFAULT_TYPE:
             del self.fields[name]
         return _encode_object(self.fields).decode()
 
-    def restore_stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
-        """Replace this server's URLs by stored URIs in the JSON array of an item's concept links.
+    def restore_stored_keywords(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
+        """Replace this server's URLs with stored URIs in an item's links to concepts.
 
-        ``uri_of`` returns the stored URI of an entity.
+        ``keywords`` is the JSON array of these links; ``get_stored_uri`` returns the stored URI of
+        an entity.
         """
         links = LINKS.decode(keywords)
         for link in links:
-            self._restore_link("conceptKeywordsURI", link, uri_of)
+            self._restore_stored_uri("conceptKeywordsURI", link, get_stored_uri)
         return _encode_array(links).decode()
 
     def _list_link_fields(self) -> list[str]:
         return (
-            [name for name in LINK_FIELDS if name in self.fields] if self.origin.server_urls else []
+            [name for name in LINK_FIELDS if name in self.fields] if self.echoed.server_urls else []
         )
 
-    def _parse_target(self, name: str, link: Fields) -> Target | None:
+    def _find_link_target(self, field: str, link: Fields) -> Target | None:
         """Return (collection, identifier) of the entity on this server that a link points to.
 
-        Returns None if the link's URI is no URL of this server, or contradicts the link's
-        identifier.
+        ``field`` is the field that contains the link. Returns None if the link points elsewhere, or
+        if its URI contradicts its identifier.
         """
-        assert self.origin.server_urls
-        target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
-        if target is None or target[0] not in LINK_FIELDS[name]:
+        assert self.echoed.server_urls
+        target = self.echoed.server_urls.parse_entity_url(STRING.decode(link["uri"]))
+        if target is None or target[0] not in LINK_FIELDS[field]:
             return None
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
-    def _find_stored_link(self, name: str, link: Fields) -> Fields | None:
-        """Return the link to the same entity in the stored body, or None."""
-        stored = _decode_links(self.stored[name]) if name in self.stored else []
+    def _find_stored_link(self, field: str, link: Fields) -> Fields | None:
+        """Return the link with the same identifier in this field of the stored body, or None."""
+        stored = _decode_links(self.stored[field]) if field in self.stored else []
         same = (each for each in stored if each["identifier"] == link["identifier"])
         return next(same, None)
 
-    def _restore_link(self, name: str, link: Fields, uri_of: UriOf) -> None:
-        """Replace a URL of this server in a link by the stored URI of the entity."""
-        target = self._parse_target(name, link)
+    def _restore_stored_uri(self, field: str, link: Fields, get_stored_uri: GetStoredUri) -> None:
+        """Replace this server's URL in a link with the stored URI of the linked entity."""
+        target = self._find_link_target(field, link)
         if target is None:
             return
-        stored = self._find_stored_link(name, link)
+        stored = self._find_stored_link(field, link)
         link["uri"] = (
-            stored["uri"] if stored else _encode_string(uri_of(target) or make_urn(target[1]))
+            stored["uri"]
+            if stored
+            else _encode_string(get_stored_uri(target) or make_uuid_urn(target[1]))
         )
 
     def _drop_package_link(self) -> None:
-        """Remove the link to the package if a response added it."""
+        """Remove a document's CFPackageURI if the client echoed it from a response."""
         name = "CFPackageURI"
         if (
             self.resource is not DOCUMENTS
@@ -172,15 +177,15 @@ class SubmittedBody:
             return
         (link,) = _decode_links(self.fields[name])
         derived = {field: self.fields[field] for field in ("title", "identifier")}
-        if self._parse_target(name, link) and derived.items() <= link.items():
+        if self._find_link_target(name, link) and derived.items() <= link.items():
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
-        """Remove empty lists that a response added or that the stored body does not contain."""
+        """Remove empty lists that the client echoed from a response."""
         for name in LIST_FIELDS.get(self.resource, ()):
             if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
                 continue
-            if self.origin.has_empty_lists or (self.stored and name not in self.stored):
+            if self.echoed.has_empty_lists or (self.stored and name not in self.stored):
                 del self.fields[name]
 
 
@@ -189,10 +194,10 @@ def _decode_links(value: msgspec.Raw) -> list[Fields]:
     return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
 
 
-def _encode_links_like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links as JSON: an array if ``value`` is one, or else a single object."""
+def _encode_links(original: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
+    """Encode links as JSON: an array if ``original`` is an array, or else a single object."""
     return msgspec.Raw(
-        _encode_array(links) if bytes(value).startswith(b"[") else _encode_object(links[0])
+        _encode_array(links) if bytes(original).startswith(b"[") else _encode_object(links[0])
     )
 
 

@@ -38,17 +38,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NullAs:
-    """Marks an optional field: null in a request becomes the result of ``default``, or None.
-
-    A validator function around the field would do the same, but pydantic would then validate the
-    field as Python objects, in which a date must not be a string.
-    """
+class NullAsDefault:
+    """Annotation of an optional field: null in a request becomes ``default()``, or None."""
 
     default: Callable[[], Any] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Return pydantic's schema of the field, extended to accept null."""
+        # Not a wrap validator, because pydantic would then validate the field as a Python object,
+        # in which a date must not be a string.
         nullable = core_schema.nullable_schema(handler(source))
         if self.default is None:
             return nullable
@@ -66,15 +64,15 @@ if not TYPE_CHECKING:
         """The type of an optional field, written ``Omittable[T]``; null is the same as absent."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
-            return Annotated[kind, NullAs()]
+            return Annotated[kind, NullAsDefault()]
 
 
-def remove_null_annotation(hint: Any) -> Any:
-    """Return the type of an optional field without ``NullAs``; return other types unchanged."""
+def unwrap_omittable(hint: Any) -> Any:
+    """Return ``T`` for the field type ``Omittable[T]``, and other types unchanged."""
     if get_origin(hint) is not Annotated:
         return hint
     kind, *metadata = get_args(hint)
-    rest = [each for each in metadata if not isinstance(each, NullAs)]
+    rest = [each for each in metadata if not isinstance(each, NullAsDefault)]
     return Annotated[(kind, *rest)] if rest else kind
 
 
@@ -93,7 +91,7 @@ def _make_vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
 
 
 def _convert_integral_float(value: object) -> object:
-    """Convert a float such as 1.0 to an integer, because JSON does not distinguish them."""
+    """Convert a float such as 1.0 to an integer, because JSON does not distinguish 1.0 from 1."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -120,6 +118,7 @@ def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that the database cannot store exactly.
 
     These parts are NUL characters, integers beyond 64 bits and numbers beyond double precision.
+    ``path`` is the path of the value, with which messages begin.
     """
     match value:
         case dict():
@@ -142,14 +141,13 @@ MAX_LISTED_PLACES = 20
 """Parts of one extension that an error message lists."""
 
 
-def describe_unstorable_extensions(value: Any) -> Iterator[str]:
-    """Yield a message that names the parts of ``extensions`` that cannot be stored, if any."""
-    if problems := list(islice(find_unstorable_values(value, "extensions"), MAX_LISTED_PLACES)):
-        yield "; ".join(problems)
+def describe_unstorable_extensions(value: Any) -> str:
+    """Return a message that names the parts of ``extensions`` that cannot be stored, or ""."""
+    return "; ".join(islice(find_unstorable_values(value, "extensions"), MAX_LISTED_PLACES))
 
 
 def _require_storable(value: Any) -> Any:
-    for message in describe_unstorable_extensions(value):
+    if message := describe_unstorable_extensions(value):
         raise PydanticCustomError("extensions", "{problems}", {"problems": message})
     return value
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..case.model import (
-    CaseObject,
+    CaseModel,
     CFAssociation,
     CFAssociationGrouping,
     CFConcept,
@@ -42,7 +42,7 @@ class SdkItem(CFPckgItem):
     CFItemType: str
 
 
-MODELS: dict[str, type[CaseObject]] = {
+MODELS: dict[str, type[CaseModel]] = {
     "CFDocument": ResponseDocument,
     "CFItem": CFItem,
     "CFAssociation": CFAssociation,

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from ..case.entity_urls import make_uuid_urn
 from ..exceptions import Problem
 from ..formatting import format_timestamp
 from ..repair.defaults import Defaults
 from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
-from ..repair.fixes import make_uuid_urn
 from ..repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,

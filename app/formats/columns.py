@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 
 from ..case.model import (
-    CaseObject,
+    CaseModel,
     CFAssociation,
     CFPckgDocument,
     CFPckgItem,
@@ -69,7 +69,7 @@ class Layout:
 
     kind: str
     sheet: str
-    schema: type[CaseObject]
+    schema: type[CaseModel]
     first: tuple[str, ...] = ()
     """The columns that come first, because people look for them."""
     metadata: tuple[Column, ...] = ()
@@ -114,7 +114,7 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 
 
 @cache
-def _get_model_columns(schema: type[CaseObject]) -> dict[str, Column]:
+def _get_model_columns(schema: type[CaseModel]) -> dict[str, Column]:
     columns = (
         column
         for name, shape in get_field_specs(schema).items()
@@ -293,7 +293,7 @@ ASSOCIATION = Layout(
 PACKAGE = Layout(
     "CFPackage",
     "CFPackage",
-    CaseObject,
+    CaseModel,
     metadata=(
         _make_metadata_column("extensions", JSON_VALUE),
         _make_metadata_column("definitionExtensions", JSON_VALUE),

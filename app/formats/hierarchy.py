@@ -16,11 +16,11 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
-from ..repair.fixes import make_uuid_urn
 from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path

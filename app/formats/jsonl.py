@@ -13,7 +13,7 @@ import orjson
 from pydantic_core import from_json
 
 from ..case.numbers import find_inexact_numbers
-from ..case.problems import format_path
+from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
@@ -67,7 +67,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
             place = Location(f"line {number}")
             places[_add_line(package, line)] = place
             problems += [
-                Problem(path=place.describe(format_path(steps[1:])), message=message)
+                Problem(path=place.describe(format_location(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
             ]
         except ValueError as error:

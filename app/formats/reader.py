@@ -1,6 +1,6 @@
 """Read files of all formats as a CFPackage.
 
-Problems and repairs are reported with their sheet, row and column, or their line.
+ProblemCollector and repairs are reported with their sheet, row and column, or their line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..case.limits import to_json_bytes
-from ..case.package import Package
+from ..case.package import PreparedPackage
 from ..case.package_stream import parse_large_package
 from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
@@ -40,12 +40,12 @@ class AssembledFile:
     places: Mapping[str, Location]
     """The location of each entity in the file, by its path in ``tree``."""
     problems: list[Problem]
-    """Problems of rows and lines, with their locations."""
+    """ProblemCollector of rows and lines, with their locations."""
     repairs: Sequence[RepairSummary] = ()
     is_export: bool = False
     """Whether ``export`` wrote the file."""
     derived: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``Package`` about values that the rows do not give."""
+    """Fields of ``PreparedPackage`` about values that the rows do not give."""
 
     def describe(self, path: str) -> str:
         """Convert a path in ``tree`` to its location in the file: "row 5, column B"."""
@@ -68,7 +68,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     strict: bool = False,
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
-) -> tuple[Package, list[RepairSummary]]:
+) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Read a file of any supported format; return its package and a report of the repairs.
 
     ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
@@ -82,7 +82,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         refuse_other_spreadsheets(raw)
         return _read_json(raw, strict=strict, allow_dense=allow_dense, options=options)
     file = assemble_file(raw, form, defaults, strict=strict)
-    package: Package | None = None
+    package: PreparedPackage | None = None
     repairs: list[RepairSummary] = []
     problems = file.problems
     try:
@@ -185,7 +185,7 @@ def _read_json(
     allow_dense: bool,
     options: RepairOptions,
     is_export: bool = False,
-) -> tuple[Package, list[RepairSummary]]:
+) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Parse a JSON package, and repair it unless ``strict`` or it is an unchanged, valid export."""
     has_overrides = options.defaults is not None and options.defaults.has_overrides
     if strict or (is_export and not has_overrides):

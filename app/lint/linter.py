@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..case.limits import TREE_DENSITY, check_density
-from ..case.package import NamedCFPackage, check_package_identifier
+from ..case.package import IdentifiedCFPackage, check_package_identifier
 from ..case.parsing import parse_json_body
 from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
@@ -126,7 +126,7 @@ def lint_package(
 def _find_schema_problems(body: bytes) -> list[Problem]:
     """Return the schema violations in a package; duplicates are left to separate lint rules."""
     try:
-        parsed = parse_json_body(NamedCFPackage, body, WRAPPERS, allow_dense=True)
+        parsed = parse_json_body(IdentifiedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
         return error.problems
     return [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..case.package import Package
+from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from .package_index import CHILD_OF, Edge, Node, PackageIndex
 from .rules.catalog import STRUCTURAL_RULES
@@ -47,7 +47,7 @@ class _TreeFields(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_TreeFields)
 
 
-def find_structural_violations(package: Package) -> list[StructuralWarning]:
+def find_structural_violations(package: PreparedPackage) -> list[StructuralWarning]:
     """Apply the lint rules about the tree to a package; return a warning for each violated rule."""
     index = _build_index(package)
     return [warning for rule in STRUCTURAL_RULES if (warning := _apply_rule(rule, index))]
@@ -62,7 +62,7 @@ def _apply_rule(rule: Rule, index: PackageIndex) -> StructuralWarning | None:
     return StructuralWarning(rule.id, rule.explanation, len(findings), examples)
 
 
-def _build_index(package: Package) -> PackageIndex:
+def _build_index(package: PreparedPackage) -> PackageIndex:
     """Index the document, items and isChildOf associations, which are all that these rules need."""
     nodes: list[Node] = []
     edges: list[Edge] = []

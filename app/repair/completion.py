@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
+from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
 from .field_spec import get_field_specs
-from .fixes import UUID, is_uri, make_uuid_urn
+from .fixes import UUID, is_uri
 from .references import (
     NODE_FIELDS,
     Entities,

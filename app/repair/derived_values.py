@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..case.package import Package
+from ..case.package import PreparedPackage
 
 
 @dataclass
@@ -12,7 +12,7 @@ class DerivedValues:
     """Lists the values that the file reader derived because the file lacks them.
 
     Examples are the identifiers of items. If the database already stores a value for such a field,
-    an import keeps the stored value. ``case.package.Package`` describes the fields.
+    an import keeps the stored value. ``case.package.PreparedPackage`` describes the fields.
     """
 
     items: list[str] = field(default_factory=list)
@@ -24,7 +24,7 @@ class DerivedValues:
     aliases: dict[str, str] = field(default_factory=dict)
     """The identifiers that options replaced, with the new ones."""
 
-    def mark_derived(self, package: Package) -> Package:
+    def mark_derived(self, package: PreparedPackage) -> PreparedPackage:
         """Return a copy of a package in which the listed values are marked as derived."""
         return replace(
             package,

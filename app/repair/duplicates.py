@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..case.model import CaseObject, CFAssociation, CFPackage, Entity
+from ..case.model import CaseModel, CFAssociation, CFPackage, Entity
 from .field_spec import get_field_specs
 from .repair_log import Json, RepairLog
 
@@ -23,7 +23,7 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 
 
 def _iter_entity_lists(
-    model: type[CaseObject], container: Json
+    model: type[CaseModel], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
     """Yield (class, entities) for each list of entities in a package, including definitions."""
     for name, spec in get_field_specs(model).items():

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from ..case.model import CaseObject, KeywordLinks
-from ..case.types import remove_null_annotation
+from ..case.model import CaseModel, KeywordLinks
+from ..case.types import unwrap_omittable
 from .fixes import Fixer, get_fixer
 
 
@@ -18,7 +18,7 @@ class FieldSpec:
     The fixer is a function that repairs common mistakes in values of that type.
     """
 
-    model: type[CaseObject] | None
+    model: type[CaseModel] | None
     """The class of its objects, or None for other values."""
     fix: Fixer
     """The fixer of its values, if they are not objects."""
@@ -30,7 +30,7 @@ class FieldSpec:
 
 
 @cache
-def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
+def get_field_specs(model: type[CaseModel]) -> dict[str, FieldSpec]:
     """Return a ``FieldSpec`` for each field of a model class, keyed by the field's name."""
     hints = get_type_hints(model, include_extras=True)
     return {
@@ -40,7 +40,7 @@ def get_field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
 
 
 @cache
-def get_names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
+def get_names_by_casefold(model: type[CaseModel]) -> dict[str, str]:
     """Return the field names of a model class, keyed by their case-folded spelling.
 
     This finds the standard name of a field that a file spells with different capitalization.
@@ -49,10 +49,10 @@ def get_names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
 
 
 def _field_spec(hint: Any, *, required: bool) -> FieldSpec:
-    hint = remove_null_annotation(hint)
+    hint = unwrap_omittable(hint)
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(inner) is not list:
-        is_model = isinstance(inner, type) and issubclass(inner, CaseObject)
+        is_model = isinstance(inner, type) and issubclass(inner, CaseModel)
         return FieldSpec(inner if is_model else None, get_fixer(hint), required)
     member = _field_spec(get_args(inner)[0], required=required)
     return replace(member, many=True, accepts_scalar=hint == KeywordLinks)

@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
+from ..case.entity_urls import URI_CHARACTERS
 from ..case.numbers import is_exact_as_double
 from ..case.resources import RESOURCES
 from ..case.types import (
@@ -51,9 +52,6 @@ DATE = re.compile(f"({_DATE})")
 INTEGER = re.compile(r"[+-]?\d{1,10}(?:\.0*)?")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 INT32_LIMIT = 2**31
-
-URI_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
-"""Characters that stay unencoded in a uri; ``%`` is one, as it starts encoded ones."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
+from ..case.model import CaseModel, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
 from .completion import fill_in_full_statement, make_link_from_string
 from .field_spec import FieldSpec, get_field_specs, get_names_by_casefold
@@ -44,7 +44,7 @@ class PackageNormalizer:
         self.source_strings: dict[int, str] = {}
         """The strings that links were made from, by the ``id()`` of the link."""
 
-    def normalize(self, model: type[CaseObject], obj: Json, path: str) -> None:
+    def normalize(self, model: type[CaseModel], obj: Json, path: str) -> None:
         """Repair a JSON object and all objects in it, in place, and collect its entities and links.
 
         ``model`` is the class to which the object should conform. ``path`` is the object's path in
@@ -68,7 +68,7 @@ class PackageNormalizer:
             del obj[name]
             self.log.record("null", join_path(path, name))
 
-    def _rename_fields(self, model: type[CaseObject], obj: Json, path: str) -> None:
+    def _rename_fields(self, model: type[CaseModel], obj: Json, path: str) -> None:
         for name in _find_unknown_names(model, obj):
             standard, meaning = _find_standard_field(model, name, obj[name])
             if standard and obj.get(standard, meaning) == meaning:
@@ -136,7 +136,7 @@ class PackageNormalizer:
         self.log.record("string-for-link", path, text, link)
         return link
 
-    def _move_unknown_to_extensions(self, model: type[CaseObject], obj: Json, path: str) -> None:
+    def _move_unknown_to_extensions(self, model: type[CaseModel], obj: Json, path: str) -> None:
         """Move unknown fields to ``extensions``; drop them if the class has no ``extensions``."""
         unknown = _find_unknown_names(model, obj)
         extensions = self._get_or_create_extensions(model, obj) if unknown else None
@@ -152,7 +152,7 @@ class PackageNormalizer:
                 self.log.record("unknown-field", join_path(path, name), extensions[name], target)
                 self.log.count_field("unknown-field", name)
 
-    def _get_or_create_extensions(self, model: type[CaseObject], obj: Json) -> Json | None:
+    def _get_or_create_extensions(self, model: type[CaseModel], obj: Json) -> Json | None:
         """Return the ``extensions`` object for unknown fields, or None if the class has none."""
         if "extensions" not in get_field_specs(model):
             return None
@@ -164,13 +164,13 @@ class PackageNormalizer:
         return extensions if isinstance(extensions, dict) else None
 
 
-def _find_unknown_names(model: type[CaseObject], obj: Json) -> list[str]:
+def _find_unknown_names(model: type[CaseModel], obj: Json) -> list[str]:
     """Return the names of fields that the class lacks, or none if there are more than 1,000."""
     names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
-def _find_standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
+def _find_standard_field(model: type[CaseModel], name: str, value: Any) -> tuple[str | None, Any]:
     """Return the standard name that a field's name stands for, or None, and the field's value."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]

@@ -16,9 +16,9 @@ from pydantic_core import to_json
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import find_inexact_numbers
-from ..case.package import NamedCFPackage, Package, make_document_link
+from ..case.package import IdentifiedCFPackage, PreparedPackage, make_document_link
 from ..case.package_stream import parse_large_package
-from ..case.problems import create_validation_error, format_path
+from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
@@ -89,8 +89,8 @@ def repair_and_parse(
     *,
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
-    schema: type[NamedCFPackage] = NamedCFPackage,
-) -> tuple[Package, list[RepairSummary]]:
+    schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
+) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Repair and parse a JSON package; return the package and its repairs.
 
     The result must be valid for ``schema``. Raises ``BadRequest`` if ``raw`` is not a JSON object,
@@ -119,8 +119,11 @@ def repair_and_parse(
 
 
 def _read_unchanged(
-    raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
-) -> Package | None:
+    raw: bytes,
+    schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
+    *,
+    allow_dense: bool = False,
+) -> PreparedPackage | None:
     if detect_encoding(raw) != "utf-8":
         return None
     body = raw.removeprefix(BOM_UTF8)
@@ -137,7 +140,7 @@ def _read_unchanged(
     return None if is_suspect and not is_json_export(raw, package) else package
 
 
-def is_json_export(raw: bytes, package: Package) -> bool:
+def is_json_export(raw: bytes, package: PreparedPackage) -> bool:
     """Return whether a JSON file is byte for byte what ``case-server export`` writes.
 
     ``package`` is the parsed file. An export is read without repairs, so that importing it gives
@@ -192,7 +195,7 @@ class RepairedPackage:
         body = self._convert_to_utf8(raw)
         self.tree = self._unwrap(_parse_object(body))
         self.inexact_numbers = [
-            Problem(path=format_path(place), message=message)
+            Problem(path=format_location(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
         sparse = SparsePackageCompleter(self.tree, self.root, self.log, options.defaults)

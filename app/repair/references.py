@@ -14,6 +14,7 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
+from ..case.entity_urls import make_uuid_urn
 from ..case.model import (
     CFAssociation,
     CFAssociationGrouping,
@@ -33,7 +34,7 @@ from ..case.types import (
     TARGET_TYPE_PATTERN,
 )
 from .field_spec import get_field_specs
-from .fixes import is_uri, make_uuid_urn
+from .fixes import is_uri
 from .repair_log import Json, RepairLog
 
 Entities: TypeAlias = list[tuple[type[Entity], Json]]

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPackage
 from ..case.sequence import number_siblings
 from ..formatting import format_timestamp, truncate
 from .completion import find_last_uuid
 from .defaults import Defaults
 from .derived_values import DerivedValues
-from .fixes import make_uuid_urn
 from .repair_log import Json, RepairLog, join_path
 
 CHILD_LISTS = {"children", "items", "cfitems"}

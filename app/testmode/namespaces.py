@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import generate_signing_key
-from ..case.package import Package
+from ..case.package import PreparedPackage
 from ..db import auth_store
 from ..db.pool import Database
 from ..db.postgres import clones
@@ -120,7 +120,7 @@ class Namespace:
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
-    async def replace_seed(self, empty_database: str, packages: Sequence[Package]) -> str:
+    async def replace_seed(self, empty_database: str, packages: Sequence[PreparedPackage]) -> str:
         """Replace the seed data with packages and reset; return the old seed's database name.
 
         ``empty_database`` is the name of a database without entities, into which the packages are
@@ -366,7 +366,7 @@ class NamespaceRegistry:
         await self._close(name)
         self._drop_unused_seed(seed)
 
-    async def replace_seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
+    async def replace_seed(self, namespace: Namespace, packages: Sequence[PreparedPackage]) -> None:
         """Replace a namespace's seed data, which later resets restore, and reset the namespace."""
         previous = await namespace.replace_seed(await self._get_empty_database(), packages)
         self._drop_unused_seed(previous)

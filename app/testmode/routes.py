@@ -29,9 +29,9 @@ from ..api.responses import json_response
 from ..auth.invalid_tokens import Defect, make_invalid_token
 from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
-from ..case.package import Package, parse_package
+from ..case.package import PreparedPackage, parse_package
 from ..case.package_stream import parse_large_package
-from ..case.problems import format_path
+from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
@@ -175,7 +175,7 @@ async def seed_namespace(request: Request) -> Response:
     return json_response({**_namespace_to_dict(namespace), "seeded": counts})
 
 
-def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[Package]:
+def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
     """Yield the parsed packages of a seed; raise ``UnprocessableContent`` with all problems."""
     if seed.sample:
         yield parse_package(read_sample())
@@ -407,7 +407,7 @@ def _list_problems(error: ValidationError, schema: TypeAdapter[Any]) -> list[Pro
         message = str(detail["msg"]).removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = _explain_unknown_field(str(detail["loc"][-1]), schema)
-        problems.append(Problem(path=format_path(detail["loc"]), message=message))
+        problems.append(Problem(path=format_location(detail["loc"]), message=message))
     return problems
 
 

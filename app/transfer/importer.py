@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..api.profiles import PROFILES, SDK
-from ..case.entity_urls import get_server_urls
-from ..case.package import Package
+from ..case.entity_urls import get_server_url_matcher
+from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..case.stored_form import FILE_ORIGIN, BodyOrigin
+from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..db.pool import Database
@@ -159,7 +159,7 @@ class Importer:
             database,
             package,
             progress=progress,
-            origin=_detect_body_origin(raw, package, self.base_url),
+            echoed=_detect_echoed_values(raw, package, self.base_url),
             guard=guard,
             dry_run=self.dry_run,
         )
@@ -167,7 +167,9 @@ class Importer:
         replaced = "replaced" if written.changed_count else "unchanged"
         result.status = "created" if written.is_created else replaced
 
-    def _parse(self, source: PackageSource, raw: bytes) -> tuple[Package, list[RepairSummary]]:
+    def _parse(
+        self, source: PackageSource, raw: bytes
+    ) -> tuple[PreparedPackage, list[RepairSummary]]:
         if source.file_format == "case-json":
             reject_non_package_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
@@ -181,7 +183,9 @@ class Importer:
         )
 
 
-def _detect_body_origin(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
+def _detect_echoed_values(
+    raw: bytes, package: PreparedPackage, base_url: str | None
+) -> EchoedValues:
     """Detect whether a package is a saved API response of this server, and what the server added.
 
     Values that the server added to a response are not stored when that response is imported. The
@@ -191,12 +195,12 @@ def _detect_body_origin(raw: bytes, package: Package, base_url: str | None) -> B
     """
     has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
     if not WRAPPED_PACKAGE.match(raw):
-        return replace(FILE_ORIGIN, has_default_types=has_default_types)
+        return replace(NO_ECHOED_VALUES, has_default_types=has_default_types)
     urls = [base_url] if base_url else []
     if url := _find_loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
         urls.append(url)
-    addresses = get_server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
-    return BodyOrigin(addresses if addresses.is_host_mentioned_in(raw) else None, has_default_types)
+    addresses = get_server_url_matcher(tuple(urls), tuple(profile.prefix for profile in PROFILES))
+    return EchoedValues(addresses if addresses.mentions_host(raw) else None, has_default_types)
 
 
 def _find_loopback_url(uri: str) -> str | None:

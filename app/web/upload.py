@@ -18,7 +18,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..api.dependencies import get_state
-from ..case.package import Package
+from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities, frameworks, package_diff
@@ -72,7 +72,7 @@ class UploadReport:
     name: str
     size: int
     digest: str
-    package: Package | None = None
+    package: PreparedPackage | None = None
     repairs: tuple[RepairSummary, ...] = ()
     error: str = ""
     problems: tuple[Problem, ...] = ()
@@ -220,7 +220,7 @@ def _hash_file(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-async def _list_changes(database: Database, package: Package) -> list[ChangePreview]:
+async def _list_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
     """Return the added, changed and deleted entities of an upload, at most 100 of each."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]

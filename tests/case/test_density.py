@@ -13,7 +13,7 @@ from support import factories
 from case_server.case import limits, package_stream
 from case_server.case.limits import MIN_ALLOWED_VALUES, SLICE_BYTES, check_density
 from case_server.case.model import CFItem
-from case_server.case.package import Package
+from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse_json_body
 from case_server.exceptions import (
@@ -129,7 +129,7 @@ def test_values_are_counted_across_slices(monkeypatch: pytest.MonkeyPatch) -> No
     expected = (5, 1 + 5 + 3)
     for size in (1, 2, 3, 4, 5, 7, 11, SLICE_BYTES):
         monkeypatch.setattr(limits, "SLICE_BYTES", size)
-        assert limits._count_outside_strings(raw) == expected, size
+        assert limits._count_groups_and_commas(raw) == expected, size
 
 
 def test_dense_package_is_parsed_with_allow_dense() -> None:
@@ -152,7 +152,7 @@ def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -
         parse_large_package(written(body))
     assert [problem["path"] for problem in refused.value.problems] == ["CFItems[40].notes"]
     package, repairs = repair_and_parse(written(body))
-    assert isinstance(package, Package)
+    assert isinstance(package, PreparedPackage)
     assert [repair.path for repair in repairs] == ["CFItems[40].notes"]
 
 
@@ -166,7 +166,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
 
 
 def test_ordinary_package_skips_density_check_of_entities(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
+    monkeypatch.setattr(package_stream, "has_too_many_members", pytest.fail)
     body = factories.package_with_every_class()
     body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(MIN_ALLOWED_VALUES // 4)]
     assert parse_large_package(written(body))

@@ -12,7 +12,7 @@ from support import factories
 
 from case_server.case.limits import CHUNK_MEMBERS, LARGE_BODY_BYTES
 from case_server.case.model import CFItem
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.package_stream import parse_large_package
 from case_server.case.parsing import parse_json_body
 from case_server.case.problems import MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
@@ -137,7 +137,7 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
 }
 
 
-def result_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
+def result_of(raw: bytes, reader: Callable[[bytes], PreparedPackage]) -> Any:
     """Return the parsed package, or the error with its problems in sorted order."""
     try:
         return reader(raw)
@@ -160,7 +160,7 @@ def test_streaming_and_whole_parser_agree(
     raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
     result = result_of(raw, parse_large_package)
     assert result == result_of(raw, parse_package)
-    assert isinstance(result, Package) == (changes in {CHANGES[name] for name in VALID})
+    assert isinstance(result, PreparedPackage) == (changes in {CHANGES[name] for name in VALID})
 
 
 VALID = (
@@ -263,7 +263,9 @@ def sparse(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("reader", [parse_large_package, parse_package])
-def test_first_errors_are_listed_and_others_counted(reader: Callable[[bytes], Package]) -> None:
+def test_first_errors_are_listed_and_others_counted(
+    reader: Callable[[bytes], PreparedPackage],
+) -> None:
     with pytest.raises(UnprocessableContent) as refused:
         reader(sparse(20_000))
     error = refused.value

@@ -16,13 +16,13 @@ import pytest
 from support.factories import Body
 
 from case_server.case import model
-from case_server.case.model import CaseObject, CFPackage, Entity, LinkURI
+from case_server.case.model import CaseModel, CFPackage, Entity, LinkURI
 from case_server.case.package import parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.case.vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
-Class = type[CaseObject]
+Class = type[CaseModel]
 
 SCHEMA = "reference/jsonschema/getCFPackage-200-responsepayload-schema.json"
 CODED = [one.collection for one in DEFINITIONS if "hierarchyCode" in one.schema.model_fields]
@@ -31,7 +31,7 @@ CODED = [one.collection for one in DEFINITIONS if "hierarchyCode" in one.schema.
 def class_within(annotation: Any) -> Class | None:
     """Return the model class of a field's value or list members, if any."""
     for kind in get_args(annotation) or (annotation,):
-        if isinstance(kind, type) and issubclass(kind, CaseObject):
+        if isinstance(kind, type) and issubclass(kind, CaseModel):
             return kind
     return None
 
@@ -123,7 +123,7 @@ def test_every_field_of_every_class_is_used(kind: Class, field: str) -> None:
 def test_every_class_of_the_model_is_reachable() -> None:
     """Stand-alone classes have the fields of the packed ones; all others occur in a package."""
     for kind in vars(model).values():
-        if isinstance(kind, type) and issubclass(kind, CaseObject):
+        if isinstance(kind, type) and issubclass(kind, CaseModel):
             assert any(
                 kind.model_fields.keys() <= used.model_fields.keys()
                 and (issubclass(kind, used) or issubclass(used, kind))

@@ -16,7 +16,7 @@ from support import factories
 from support.factories import Body
 from support.selection import scale_examples
 
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
@@ -35,7 +35,7 @@ UNION ALL SELECT 'marks', scope, count(*)::text, NULL FROM revision_marks GROUP 
 ORDER BY 1, 2"""
 
 
-def package_of(body: Body) -> Package:
+def package_of(body: Body) -> PreparedPackage:
     return parse_package(json.dumps(body).encode())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
 from case_server.db.write.package import UploadResult, write_package
@@ -123,7 +123,7 @@ async def test_new_document_with_entities_of_another_is_rolled_back(
     ]
 
 
-def conflicting_and_invalid(body: factories.Body, items: int) -> Package:
+def conflicting_and_invalid(body: factories.Body, items: int) -> PreparedPackage:
     """Return a large package: its first item is another document's, its last one is invalid."""
     items_of_package = [factories.packed_item(fullStatement="x" * 400) for _ in range(items)]
     items_of_package[-1]["fullStatement"] = 5

@@ -14,7 +14,7 @@ from openpyxl import Workbook, load_workbook
 from support import factories
 from support.factories import Body
 
-from case_server.case.package import Package
+from case_server.case.package import PreparedPackage
 from case_server.exceptions import BadRequest, Problem, UnprocessableContent
 from case_server.formats import csv as comma
 from case_server.formats import xlsx
@@ -32,11 +32,11 @@ A.2,A,Graph,Standard,7
 """
 
 
-def bodies(package: Package, kind: str) -> list[Body]:
+def bodies(package: PreparedPackage, kind: str) -> list[Body]:
     return [json.loads(row.body) for row in package.rows if row.kind == kind]
 
 
-def read_csv(text: str | bytes, defaults: Defaults = DEFAULTS) -> Package:
+def read_csv(text: str | bytes, defaults: Defaults = DEFAULTS) -> PreparedPackage:
     raw = text.encode() if isinstance(text, str) else text
     return read_framework(raw, "csv", defaults, strict=True)[0]
 
@@ -58,7 +58,7 @@ def problems_of(raw: bytes, form: Any = "csv", defaults: Defaults = DEFAULTS) ->
     return refused.value.problems
 
 
-def tree(package: Package) -> list[tuple[str, str, int]]:
+def tree(package: PreparedPackage) -> list[tuple[str, str, int]]:
     """Return each isChildOf as (code of child, code of parent, sequence number)."""
     names = {one["identifier"]: one["humanCodingScheme"] for one in bodies(package, "CFItem")}
     names[package.document_identifier] = "the framework"

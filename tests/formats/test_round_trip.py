@@ -22,7 +22,7 @@ from support.package_strategies import HOSTILE, packages
 from support.selection import mark_slow_except, scale_examples
 
 from case_server.api.profiles import PLATFORM
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
@@ -72,7 +72,7 @@ def written(package: Body, form: FileFormat) -> bytes:
     return file.getvalue()
 
 
-def read_strictly(raw: bytes, form: FileFormat) -> Package:
+def read_strictly(raw: bytes, form: FileFormat) -> PreparedPackage:
     """Parse a file in strict mode, and assert that nothing in it needs repair."""
     package, repairs = read_framework(raw, form, Defaults(), strict=True)
     assert repairs == []

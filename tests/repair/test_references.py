@@ -20,7 +20,7 @@ from support.factories import (
     packed_item,
 )
 
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
@@ -39,7 +39,7 @@ def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
     return {one.kind: one.count for one in repairs}
 
 
-def bodies(package: Package, kind: str) -> list[Body]:
+def bodies(package: PreparedPackage, kind: str) -> list[Body]:
     return [json.loads(row.body) for row in package.rows if row.kind == kind]
 
 

@@ -27,7 +27,7 @@ from support.factories import (
 )
 from support.selection import mark_slow_except, scale_examples
 
-from case_server.case.package import Package, parse_package
+from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.repair.reader import RepairSummary, repair, repair_and_parse
 from case_server.repair.repair_log import EXPLANATIONS
@@ -652,4 +652,4 @@ def test_arbitrary_changes_raise_no_exception(changes: list[tuple[str, str, Any]
         assert (result == raw) == (not repairs)
         assert repair(result) == (result, [])
         with suppress(UnprocessableContent):
-            assert isinstance(repair_and_parse(raw)[0], Package)
+            assert isinstance(repair_and_parse(raw)[0], PreparedPackage)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.live_server import run_command_in_process as run
 
-from case_server.case.package import Package
+from case_server.case.package import PreparedPackage
 from case_server.exceptions import UnprocessableContent
 from case_server.repair.defaults import Defaults
 from case_server.repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
@@ -41,7 +41,7 @@ TREE = {
 
 def read(
     body: Any, defaults: Defaults | None = None
-) -> tuple[dict[str, list[dict[str, Any]]], list[RepairSummary], Package]:
+) -> tuple[dict[str, list[dict[str, Any]]], list[RepairSummary], PreparedPackage]:
     """Return the entities of a package by class, its repairs and the package."""
     options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
     package, repairs = repair_and_parse(json.dumps(body).encode(), options=options)

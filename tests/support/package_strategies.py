@@ -10,7 +10,7 @@ from support import factories
 from support.factories import Body
 
 from case_server.case.model import (
-    CaseObject,
+    CaseModel,
     CFAssociation,
     CFPackage,
     CFPckgDocument,
@@ -120,7 +120,7 @@ VALUES: dict[str, Strategy] = {
 
 
 @st.composite
-def objects(draw: st.DrawFn, model: type[CaseObject]) -> Body:
+def objects(draw: st.DrawFn, model: type[CaseModel]) -> Body:
     """Draw a JSON object of a CASE class: all required fields and a random set of the others."""
     field_bits = draw(st.integers(0, 2 ** len(get_field_specs(model)) - 1))
     return {
@@ -143,7 +143,7 @@ def field_values(name: str, shape: FieldSpec) -> Strategy:
 
 
 @st.composite
-def entity_lists(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Body]:
+def entity_lists(draw: st.DrawFn, model: type[CaseModel], most: int = 2) -> list[Body]:
     """Draw up to ``most`` entities of a class, with distinct identifiers."""
     drawn = [draw(objects(model)) for _ in range(draw(st.integers(0, most)))]
     return list({entity["identifier"]: entity for entity in drawn}.values())

@@ -53,8 +53,8 @@ MODELS: list[type[BaseModel]] = [
     value
     for value in vars(model).values()
     if isinstance(value, type)
-    and issubclass(value, model.CaseObject)
-    and value not in {model.CaseObject, model.Entity}
+    and issubclass(value, model.CaseModel)
+    and value not in {model.CaseModel, model.Entity}
 ]
 """All classes of the model, in the order of the binding."""
 

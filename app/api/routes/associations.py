@@ -13,7 +13,6 @@ from ...case.model import CFAssociation
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..body_origin import BodyOriginDep
 from ..dependencies import (
     DatabaseDep,
     DeleteAccess,
@@ -22,6 +21,7 @@ from ..dependencies import (
     SourcedId,
     WriteAccess,
 )
+from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..rendering.renderer import Renderer
 from ..request_body import RawBody
@@ -126,11 +126,11 @@ async def put_association(
     request: Request,
     db: DatabaseDep,
     raw_body: RawBody,
-    origin: BodyOriginDep,
+    echoed: EchoedValuesDep,
 ) -> Response:
     """Create or replace one association."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFAssociation, WRAPPERS)
-    await store.put_association(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    await store.put_association(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)
 
 

@@ -8,8 +8,8 @@ from ...case.problems import REQUIRED
 from ...case.resources import DOCUMENTS
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
-from ..body_origin import BodyOriginDep
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
+from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
@@ -79,7 +79,7 @@ async def put_document(
     request: Request,
     db: DatabaseDep,
     raw_body: RawBody,
-    origin: BodyOriginDep,
+    echoed: EchoedValuesDep,
 ) -> Response:
     """Create or replace one document."""
     body: ParsedBody[CFPckgDocument]
@@ -93,7 +93,7 @@ async def put_document(
         body = await puts.parse_entity(
             request, sourced_id, raw_body, _DocumentFromPackage, WRAPPERS
         )
-    await store.put_document(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    await store.put_document(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)
 
 

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Request, Response
 from ...case.model import CFItem
 from ...case.resources import ITEMS
 from ...db.write import entities as store
-from ..body_origin import BodyOriginDep
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
+from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
@@ -66,9 +66,9 @@ async def put_item(
     request: Request,
     db: DatabaseDep,
     raw_body: RawBody,
-    origin: BodyOriginDep,
+    echoed: EchoedValuesDep,
 ) -> Response:
     """Create or replace one item."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFItem, WRAPPERS)
-    await store.put_item(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    await store.put_item(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

@@ -10,14 +10,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import CFPackage
-from ...case.package import Package, UploadedCFPackage
+from ...case.package import PreparedPackage, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_id
 from ...db.write.package import UploadResult, write_package
 from ...query import params
 from ...repair.reader import RepairSummary, repair_and_parse
-from ..body_origin import BodyOriginDep
 from ..dependencies import (
     CHANGES,
     DatabaseDep,
@@ -28,6 +27,7 @@ from ..dependencies import (
     StateDep,
     WriteAccess,
 )
+from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..package_response import Fields, PackageView, respond_with_package
 from ..rendering.package_tree import (
@@ -164,12 +164,12 @@ async def create_package(
     state: StateDep,
     profile: ProfileDep,
     raw_body: RawBody,
-    origin: BodyOriginDep,
+    echoed: EchoedValuesDep,
 ) -> Response:
     """Store a new framework."""
     async with upload_slot(request):
         package, repairs = await _parse_upload(request, raw_body)
-        result = await write_package(state.database, package, "create", origin=origin)
+        result = await write_package(state.database, package, "create", echoed=echoed)
     path = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
     headers = {"Location": state.settings.base_url + path}
     return json_response(_describe_result(package, result, repairs), 201, headers)
@@ -189,7 +189,7 @@ async def replace_package(
     request: Request,
     db: DatabaseDep,
     raw_body: RawBody,
-    origin: BodyOriginDep,
+    echoed: EchoedValuesDep,
 ) -> Response:
     """Replace a framework: entities that the new package lacks are deleted."""
     async with upload_slot(request):
@@ -197,13 +197,13 @@ async def replace_package(
         if sourced_id not in {package.document_identifier, package.package_identifier}:
             document = await find_document_id(db, sourced_id)
             require_same_identifier(document or sourced_id, package.document_identifier)
-        result = await write_package(db, package, "replace", origin=origin)
+        result = await write_package(db, package, "replace", echoed=echoed)
     return json_response(_describe_result(package, result, repairs))
 
 
 async def _parse_upload(
     request: Request, raw_body: bytes
-) -> tuple[Package, list[RepairSummary] | None]:
+) -> tuple[PreparedPackage, list[RepairSummary] | None]:
     """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs made.
 
     Parsing runs in a thread. Without ``repair``, the repairs are None and only the beginning of the
@@ -217,7 +217,7 @@ async def _parse_upload(
 
 
 def _describe_result(
-    package: Package, result: UploadResult, repairs: list[RepairSummary] | None
+    package: PreparedPackage, result: UploadResult, repairs: list[RepairSummary] | None
 ) -> dict[str, Any]:
     """Build the response body for an upload, and add its numbers of changes to the log line."""
     stats = {

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.package import Package
+from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
@@ -53,7 +53,7 @@ class PackageDiff(NamedTuple):
     deleted: list[Key]
 
 
-async def diff_package(database: Database, package: Package) -> PackageDiff:
+async def diff_package(database: Database, package: PreparedPackage) -> PackageDiff:
     """Compare a package with the stored framework and return what storing it would change.
 
     Only the document, items and associations are compared. Raises ``QueryTimeout`` if the query
@@ -81,7 +81,7 @@ async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
-def _compare(package: Package, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
+def _compare(package: PreparedPackage, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
     kinds = {resource.name for resource in COMPARED_RESOURCES}
     diff = PackageDiff([], [], [])
     missing = dict(stored)

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.package import EntityRow, Package
+from ...case.package import EntityRow, PreparedPackage
 from ...case.resources import ASSOCIATIONS, RESOURCES, ResourceType
 from ...case.sequence import number_siblings
 from ...case.stored_form import FIELDS
@@ -50,14 +50,16 @@ class DerivedValueReplacer:
     changes nothing.
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: PreparedPackage) -> None:
         self._times = package.derived_times
         self._siblings = package.derived_order
         self._stored: dict[tuple[str, str], StoredEntity] = {}
         self._numbers: dict[str, int] = {}
 
     @classmethod
-    async def load(cls, connection: Connection, package: Package) -> DerivedValueReplacer | None:
+    async def load(
+        cls, connection: Connection, package: PreparedPackage
+    ) -> DerivedValueReplacer | None:
         """Return a replacer that has loaded the stored entities of a package.
 
         Returns None if the package has no derived change times or sequence numbers.

@@ -12,7 +12,7 @@ from sqlalchemy import Text, bindparam, delete, select
 
 from ...case.package import EntityRow, make_entity_row, make_item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
-from ...case.stored_form import FILE_ORIGIN, BodyOrigin
+from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
@@ -33,11 +33,11 @@ async def put_document(
     database: Database,
     document: CFPckgDocument,
     path_prefix: str = "",
-    origin: BodyOrigin = FILE_ORIGIN,
+    echoed: EchoedValues = NO_ECHOED_VALUES,
 ) -> None:
     """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
-    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
     from a response, so that they are not stored. Raises ``Conflict`` if another live document or
     its package already has the identifier of this document or package.
     """
@@ -48,7 +48,7 @@ async def put_document(
         DOCUMENTS,
         document,
         make_entity_row(DOCUMENTS.name, document),
-        origin,
+        echoed,
         package=package,
     )
     if outcome["claimed_by"]:
@@ -62,16 +62,16 @@ async def put_document(
 
 
 async def put_item(
-    database: Database, item: CFItem, path_prefix: str = "", origin: BodyOrigin = FILE_ORIGIN
+    database: Database, item: CFItem, path_prefix: str = "", echoed: EchoedValues = NO_ECHOED_VALUES
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
     from a response, so that they are not stored.
     """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
-        database, ITEMS, item, make_item_row(item), origin, document_identifier=document
+        database, ITEMS, item, make_item_row(item), echoed, document_identifier=document
     )
     if not outcome["document_exists"]:
         raise UnprocessableContent(
@@ -88,14 +88,14 @@ async def put_item_type(
     database: Database,
     item_type: CFItemType,
     path_prefix: str = "",  # noqa: ARG001  all put functions have one signature
-    origin: BodyOrigin = FILE_ORIGIN,
+    echoed: EchoedValues = NO_ECHOED_VALUES,
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    ``origin`` says which values may come from a response, so that they are not stored.
+    ``echoed`` says which values may come from a response, so that they are not stored.
     """
     await _run_put_statements(
-        database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), origin
+        database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), echoed
     )
 
 
@@ -103,11 +103,11 @@ async def put_association(
     database: Database,
     association: CFAssociation,
     path_prefix: str = "",
-    origin: BodyOrigin = FILE_ORIGIN,
+    echoed: EchoedValues = NO_ECHOED_VALUES,
 ) -> None:
     """Create or replace an association.
 
-    ``path_prefix`` starts the paths in reported problems; ``origin`` says which values may come
+    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
     from a response, so that they are not stored. Raises ``UnprocessableContent`` if the document
     does not exist, or if the origin or destination is of type CASE and not a live item or document;
     ``Conflict`` if another association has the same origin, destination and type.
@@ -118,7 +118,7 @@ async def put_association(
         ASSOCIATIONS,
         association,
         make_entity_row(ASSOCIATIONS.name, association),
-        origin,
+        echoed,
         document_identifier=document,
     )
     problems = []
@@ -164,7 +164,7 @@ async def _run_put_statements(
     resource: ResourceType,
     entity: Entity,
     row: EntityRow,
-    origin: BodyOrigin,
+    echoed: EchoedValues,
     **values: Any,
 ) -> asyncpg.Record:
     """Run the fast SQL statement of a PUT, or also the slow one if linked definitions are missing.
@@ -176,7 +176,7 @@ async def _run_put_statements(
     values["last_change_date_time"] = row.last_change_date_time
 
     async def transaction(connection: Connection) -> asyncpg.Record | None:
-        converter = await StoredFormConverter.load(connection, [row], origin)
+        converter = await StoredFormConverter.load(connection, [row], echoed)
         stored = converter.convert(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
         outcome: asyncpg.Record | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
-from ...case.package import Package
+from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, ITEMS, ResourceType
 from ..read.visibility import build_live_condition
 from ..schema import tables
@@ -55,7 +55,7 @@ class PackageNotNewError(Exception):
 
 
 async def insert_new_package(
-    upload: UploadTransaction, package: Package, converter: StoredFormConverter
+    upload: UploadTransaction, package: PreparedPackage, converter: StoredFormConverter
 ) -> Counter[str]:
     """Insert a package whose document does not exist, and return the number of entities by kind.
 

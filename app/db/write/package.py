@@ -17,9 +17,9 @@ import asyncpg
 from sqlalchemy import Text, bindparam, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.package import Package
+from ...case.package import PreparedPackage
 from ...case.resources import ITEMS
-from ...case.stored_form import FILE_ORIGIN, BodyOrigin
+from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
@@ -97,17 +97,17 @@ class _DryRunRollback(Exception):
 
 async def write_package(  # noqa: PLR0913  each is an independent option
     database: Database,
-    package: Package,
+    package: PreparedPackage,
     mode: Mode = "upsert",
     progress: Progress = lambda _: None,
     *,
-    origin: BodyOrigin = FILE_ORIGIN,
+    echoed: EchoedValues = NO_ECHOED_VALUES,
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
     """Replace a stored framework with a package, in one transaction.
 
-    ``progress`` is called with the name of each stage, such as "items". ``origin`` says which
+    ``progress`` is called with the name of each stage, such as "items". ``echoed`` says which
     values may come from a response, so that they are not stored. ``guard`` is called with the
     result before the commit, and can raise an error to prevent it. After such an error or a dry
     run, the database is unchanged, including the change feed and the revisions.
@@ -131,7 +131,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
         with suppress(_DryRunRollback):
             async with connection.transaction():
                 result = await _write_in_transaction(
-                    upload, package, mode, origin, assume_new=assume_new
+                    upload, package, mode, echoed, assume_new=assume_new
                 )
                 if guard:
                     guard(result)
@@ -143,7 +143,12 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 
 
 async def _write_in_transaction(
-    upload: UploadTransaction, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
+    upload: UploadTransaction,
+    package: PreparedPackage,
+    mode: Mode,
+    echoed: EchoedValues,
+    *,
+    assume_new: bool,
 ) -> UploadResult:
     await upload.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
     rows = await upload.fetch_all(_compile_document_state_query())
@@ -151,7 +156,7 @@ async def _write_in_transaction(
     is_created = _creates_document(package, mode, document)
     upload.parameters["replaced"] = not is_created
     matched_count = changed_count = 0
-    converter = await StoredFormConverter.load(upload.connection, package.rows, origin)
+    converter = await StoredFormConverter.load(upload.connection, package.rows, echoed)
     converter.derived_values = await DerivedValueReplacer.load(upload.connection, package)
     if document and not (is_created or package.has_package_link) and document["package_link"]:
         # Packages of the standard leave the link out, so a missing one is no change.
@@ -179,7 +184,7 @@ async def _write_in_transaction(
 
 async def _stage_and_check_conflicts(
     upload: UploadTransaction,
-    package: Package,
+    package: PreparedPackage,
     converter: StoredFormConverter,
     *,
     is_document_stored: bool,
@@ -201,7 +206,7 @@ async def _stage_and_check_conflicts(
     return summary, sent_counts
 
 
-def _get_parameters(package: Package) -> dict[str, Any]:
+def _get_parameters(package: PreparedPackage) -> dict[str, Any]:
     return {
         "document_identifier": package.document_identifier,
         "package_identifier": package.package_identifier,
@@ -210,7 +215,7 @@ def _get_parameters(package: Package) -> dict[str, Any]:
     }
 
 
-def _creates_document(package: Package, mode: Mode, document: Any) -> bool:
+def _creates_document(package: PreparedPackage, mode: Mode, document: Any) -> bool:
     """Return whether an upload creates its document, which has no row or is soft-deleted.
 
     ``document`` is its row or None. Raises ``Conflict`` or ``NotFound`` as in ``write_package``.

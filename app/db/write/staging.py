@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from ...case.package import EntityRow, Package
+from ...case.package import EntityRow, PreparedPackage
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..read.body_digests import (
     add_container_link,
@@ -102,7 +102,7 @@ StoredRows: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
 
 async def stage_package(
     connection: Connection,
-    package: Package,
+    package: PreparedPackage,
     converter: StoredFormConverter,
     *,
     is_document_stored: bool,
@@ -183,7 +183,10 @@ class RowStager:
     """
 
     def __init__(
-        self, package: Package, converter: StoredFormConverter, stored: StoredRows | None = None
+        self,
+        package: PreparedPackage,
+        converter: StoredFormConverter,
+        stored: StoredRows | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
@@ -261,7 +264,7 @@ class RowStager:
         return ordinal
 
 
-async def _fetch_stored_rows(connection: Connection, package: Package) -> StoredRows:
+async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -> StoredRows:
     """Fetch ordinals, digests and document links of a package's stored items and associations."""
     stored: StoredRows = {}
 

@@ -17,7 +17,7 @@ from sqlalchemy import Text, cast, func, select
 
 from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, ResourceType
-from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
+from ...case.stored_form import LIST_FIELDS, NO_ECHOED_VALUES, EchoedValues, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..read.body_digests import add_container_link
 from ..schema import tables
@@ -37,11 +37,11 @@ DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 class StoredFormConverter:
     """Removes values that responses of this server had added from entities that a client sends.
 
-    ``origin`` says which values a body may contain that a response added.
+    ``echoed`` says which values a body may contain that a response added.
     """
 
-    def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
-        self.origin = origin
+    def __init__(self, echoed: EchoedValues = NO_ECHOED_VALUES) -> None:
+        self.echoed = echoed
         self.package_link: str | None = None
         """The stored CFPackageURI of the document, as JSON, if it was sent without one."""
         self.derived_values: DerivedValueReplacer | None = None
@@ -51,16 +51,16 @@ class StoredFormConverter:
 
     @classmethod
     async def load(
-        cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
+        cls, connection: Connection, rows: Iterable[EntityRow], echoed: EchoedValues
     ) -> StoredFormConverter:
         """Return a converter that has loaded the stored bodies and URIs for these rows.
 
         It loads nothing unless the rows may contain URLs or default item types of responses.
         """
-        converter = cls(origin)
-        if origin.server_urls:
+        converter = cls(echoed)
+        if echoed.server_urls:
             await converter._load(connection, rows)
-        elif origin.has_default_types:
+        elif echoed.has_default_types:
             await converter._load(connection, await to_thread.run_sync(_select_default_types, rows))
         return converter
 
@@ -78,20 +78,20 @@ class StoredFormConverter:
     def _remove_added_values(self, row: EntityRow) -> EntityRow:
         submitted = self._submitted_body(row)
         body, keywords = submitted.restore_stored_body(self._find_uri), row.keywords
-        if keywords and self.origin.server_urls:
+        if keywords and self.echoed.server_urls:
             keywords = submitted.restore_stored_keywords(keywords, self._find_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
-        if self.origin.server_urls:
+        if self.echoed.server_urls:
             return row.kind in RESOURCES_BY_NAME
-        if self.origin.has_default_types and _has_default_type(row):
+        if self.echoed.has_default_types and _has_default_type(row):
             return True
-        return self.origin.has_empty_lists and row.kind in KINDS_WITH_LISTS and "[]" in row.body
+        return self.echoed.has_empty_lists and row.kind in KINDS_WITH_LISTS and "[]" in row.body
 
     def _submitted_body(self, row: EntityRow) -> SubmittedBody:
         stored = self._bodies.get((row.kind, row.identifier))
-        return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.origin)
+        return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.echoed)
 
     def _find_uri(self, target: Target) -> str | None:
         """Return the URI of a linked entity, from the package or else the database, or None."""
@@ -127,7 +127,9 @@ class StoredFormConverter:
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
                 submitted = self._submitted_body(row)
-                self._sent_uris[submitted.resource.collection, submitted.identifier] = submitted.uri
+                self._sent_uris[submitted.resource.collection, submitted.identifier] = (
+                    submitted.client_uri
+                )
                 targets.update(submitted.iter_unresolved_targets())
         unresolved: dict[ResourceType, list[str]] = {}
         for collection, identifier in targets - self._sent_uris.keys():
