@@ -204,7 +204,7 @@ def _unwrap(body: Body, name: str) -> Body:
 
 
 def get_total_count(page: ListPage) -> int | None:
-    """Return the total number of entities in the list of a page, or None if it does not say.
+    """Return the total number of entities in a list, as stated by one page, or None.
 
     Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
     """

@@ -58,7 +58,7 @@ class ExistingEntities:
 
     @property
     def package(self) -> Body:
-        """The package of the document that the checks read; ``CheckSkipped`` if it has no items."""
+        """Return the first package that contains items; raise ``CheckSkipped`` if there is none."""
         return next(self.iter_packages_with_items())
 
     def iter_packages_with_items(self) -> Iterator[Body]:

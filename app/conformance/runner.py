@@ -118,7 +118,7 @@ def select_checks(
 
 
 def connect(server: ServerUnderTest) -> None:
-    """Raise ``CommandError`` unless the server responds and lets this client read documents.
+    """Require that the server responds and lets this client read, or raise ``CommandError``.
 
     If the server redirects ``/CFDocuments`` on the same host, the client uses the new base URL.
     """
@@ -162,7 +162,7 @@ def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Respons
 
 
 def has_change_feed(server: ServerUnderTest) -> bool:
-    """Return whether the server has a change feed, which only this project's server has."""
+    """Return whether the server has a change feed, which identifies it as this project's server."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

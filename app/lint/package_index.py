@@ -112,7 +112,7 @@ class PackageIndex:
                 self.by_identifier.setdefault(node.identifier, node)
 
     def get_nodes_by_kind(self, *kinds: str) -> list[Node]:
-        """Return all nodes whose entities have one of the given classes, such as ``"CFItem"``."""
+        """Return all nodes of the given kinds, which are class names such as ``"CFItem"``."""
         return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
     @property

@@ -181,7 +181,7 @@ def _remove_if_empty(value: Any) -> Fix | None:
 
 
 def no_fix(_: Any) -> None:
-    """Return None for any value, as the fixer of types that need no repair, such as booleans."""
+    """Return None for any value, as the fixer of types that need no repair, such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [

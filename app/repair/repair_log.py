@@ -96,7 +96,7 @@ PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True)
 class RepairSummary:
-    """How often one kind of repair was made in a file, and the first example."""
+    """The count and the first example of one kind of repair in a file."""
 
     kind: str
     explanation: str
@@ -155,10 +155,7 @@ class RepairLog:
             self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
-        """Count a field that a repair moved to ``extensions``, added to ``extensions``, or dropped.
-
-        The report then names these fields.
-        """
+        """Count a field that was moved to ``extensions``, set there or dropped, for the report."""
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[RepairSummary]:

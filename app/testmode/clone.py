@@ -136,7 +136,7 @@ class DatabaseClone:
             self._idle.set()
 
     async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
-        """Wait up to ``seconds`` until no request uses the clone; then raise ``Conflict``."""
+        """Wait until no request uses the clone; raise ``Conflict`` after ``seconds``."""
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:

@@ -289,10 +289,10 @@ class NamespaceRegistry:
     async def open(
         cls, settings: Settings, create_state: StateFactory
     ) -> AsyncIterator[NamespaceRegistry]:
-        """Create the default namespace, whose seed is a copy of the server's database.
+        """Yield a registry whose default namespace has a copy of the server's database as its seed.
 
-        This is an async context manager, which drops all copies on exit. The server's database
-        itself is not written. ``create_state`` creates the application state for a database.
+        The server's database itself is not written. On exit, all copies are dropped.
+        ``create_state`` creates the application state for a database.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)

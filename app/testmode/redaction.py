@@ -98,7 +98,7 @@ class Redactor:
         return redacted.encode() if has_secret or redacted != written else raw
 
     def redact_text(self, text: str) -> str:
-        """Return a string with known secrets and JSON Web Tokens replaced by ``[redacted]``."""
+        """Return a string with known secrets and JSON Web Tokens replaced with ``[redacted]``."""
         for value in self._known:
             text = text.replace(value, MARK)
         return JSON_WEB_TOKEN.sub(MARK, text)

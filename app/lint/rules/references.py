@@ -45,7 +45,7 @@ REDUNDANT_LINK_FIELDS = {
 def find_external_references(index: PackageIndex) -> Iterator[Finding]:
     """Find associations with an origin or destination outside the package.
 
-    ``find_dangling_tree_edges`` finds such isChildOf associations.
+    Skips isChildOf associations, which ``find_dangling_tree_edges`` reports.
     """
     for edge in index.edges:
         for field, end in (
