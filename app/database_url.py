@@ -53,7 +53,7 @@ ALLOWED_VALUES = {
     "gssencmode": ("disable", "prefer"),
     "keepalives": ("0", "1"),
     "load_balance_hosts": ("disable",),
-    "pgbouncer": ("true", "false"),
+    "pgbouncer": ("true", "false", "prepared"),
     "sslcompression": ("0",),
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "sslnegotiation": ("postgres", "direct"),
@@ -142,11 +142,22 @@ class DatabaseUrl:
     def is_pooled(self) -> bool | None:
         """Whether the URL is that of a transaction pooler; None if the URL does not say."""
         value = self.parameters.get("pgbouncer")
-        return None if value is None else value == "true"
+        return None if value is None else value != "false"
 
-    def with_pooler_parameter(self) -> str:
-        """Return the URL with ``pgbouncer=true``, which says that it is a transaction pooler's."""
-        return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
+    @property
+    def has_prepared_statements(self) -> bool:
+        """Whether connections can use prepared statements.
+
+        Those of a transaction pooler can only if it keeps them for its clients.
+        """
+        return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
+
+    def with_pooler_parameter(self, value: str = "true") -> str:
+        """Return the URL with a ``pgbouncer`` parameter: it is that of a transaction pooler.
+
+        ``prepared`` means that the pooler keeps prepared statements, ``true`` that it does not.
+        """
+        return self._render(self.database, self.password, {**self.parameters, "pgbouncer": value})
 
     @property
     def target_session_attrs(self) -> str:

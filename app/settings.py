@@ -195,7 +195,7 @@ class Settings(BaseSettings):
     prepared_statements: bool = Field(
         default=True,
         description="Use prepared statements. Set to false for poolers of sessions that do not "
-        "support them; behind a pooler of transactions they are not used.",
+        "support them. Behind a pooler of transactions they are used only if it keeps them.",
     )
     max_connections: int = Field(
         default=1000,

@@ -29,9 +29,9 @@ from support.pgbouncer import run_pgbouncer
 from support.selection import DEFAULT_EXAMPLES
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.database_url import parse_database_url
 from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
+from case_server.db.postgres.ensure_schema import ensure_schema
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -203,9 +203,8 @@ def pooled_url(
         return
     with run_pgbouncer(postgres, tmp_path_factory.mktemp("pgbouncer"), mode) as port:
         pooled = make_url(database_url).set(host="127.0.0.1", port=port)
-        yield parse_database_url(
-            pooled.render_as_string(hide_password=False)
-        ).with_pooler_parameter()
+        url = pooled.render_as_string(hide_password=False)
+        yield ensure_schema(url, may_migrate=False, is_migration_requested=False)
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,10 @@ def test_error_for_an_unescaped_password_names_the_escapes(password: str, escape
         ("postgresql://h/db?target_session_attrs=rw", "use any or read-write"),
         ("postgresql://h/db?client_encoding=latin1", "use UTF8"),
         ("postgresql://h/db?sslmode=disable&channel_binding=require", "needs TLS"),
-        ("postgresql://h/db?pgbouncer=yes", "invalid pgbouncer 'yes': use true or false"),
+        (
+            "postgresql://h/db?pgbouncer=yes",
+            "invalid pgbouncer 'yes': use true or false or prepared",
+        ),
         ("postgresql://h/db?connection_limit=5", "set CASE_SERVER_POOL_SIZE"),
         ("postgresql://h/db?ssl=true", "write sslmode=require"),
         ("postgresql://h/db?currentSchema=x", "write schema=NAME"),

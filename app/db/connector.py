@@ -64,12 +64,12 @@ async def connect(
     seconds for each host; ``connect_timeout`` in the URL overrides it, up to ``max_timeout``.
     ``session`` contains Postgres settings, which are set by a SQL statement, because poolers reject
     them in the startup message. Other options are passed to ``asyncpg.connect``. Behind a pooler in
-    transaction mode, SQL statements are not prepared.
+    transaction mode, SQL statements are prepared only if it keeps them.
 
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host can be used.
     """
     target = parse_database_url(url)
-    if target.is_pooled:
+    if not target.has_prepared_statements:
         options["statement_cache_size"] = 0
     seconds = target.connect_timeout or timeout
     options["timeout"] = seconds if max_timeout is None else min(seconds, max_timeout)

@@ -548,7 +548,9 @@ class Database:
         """
         by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
-        async with open_connection(self._url, timeout=timeout, max_timeout=timeout) as observer:
+        async with open_connection(
+            self._url, timeout=timeout, max_timeout=timeout, statement_cache_size=0
+        ) as observer:
             rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
             waiting = {row["pid"]: noticed.get(row["pid"], now) for row in rows}
             for pid, since in list(waiting.items()):

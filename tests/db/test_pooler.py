@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url, text
 from support import factories
 from support.live_server import run_command, run_live_server
-from support.pgbouncer import run_pgbouncer
+from support.pgbouncer import has_prepared_statements, run_pgbouncer
 
 from case_server.database_url import parse_database_url
 from case_server.db.connector import connect
@@ -38,10 +38,27 @@ def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) 
         yield direct.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
 
 
-def test_pooler_is_detected(url: str, postgres: str) -> None:
-    detected = ensure_schema(url, may_migrate=False, is_migration_requested=False)
-    assert parse_database_url(detected).is_pooled
+@pytest.fixture
+def detected_url(url: str) -> str:
+    """The same URL, with what commands detect about the pooler when they start."""
+    return ensure_schema(url, may_migrate=False, is_migration_requested=False)
+
+
+def test_pooler_is_detected(url: str, detected_url: str) -> None:
+    assert parse_database_url(detected_url).is_pooled
     assert parse_database_url(f"{url}?pgbouncer=false").is_pooled is False
+
+
+async def test_statements_are_prepared_if_the_pooler_keeps_them(
+    detected_url: str, settings: Settings
+) -> None:
+    read = CompiledStatement(text("SELECT name FROM pg_prepared_statements"))
+    async with Database.open(detected_url, settings) as database:
+        for _ in range(2):
+            # All connections of the pooler to Postgres are used, by each client in another order.
+            prepared = await asyncio.gather(*(database.fetch_all(read) for _ in range(4)))
+    assert parse_database_url(detected_url).has_prepared_statements == has_prepared_statements()
+    assert all(bool(names) == has_prepared_statements() for names in prepared)
 
 
 async def test_transactions_have_the_settings_of_sessions(url: str, settings: Settings) -> None:
@@ -128,6 +145,7 @@ def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_api_tests_pass_through_a_pooler() -> None:
     command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api")
     ran = subprocess.run(

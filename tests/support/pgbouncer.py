@@ -23,9 +23,7 @@ def run_pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
 
     Skips the test if PgBouncer is not installed.
     """
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not program:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    program = _find_program()
     parts = make_url(postgres)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
@@ -50,6 +48,20 @@ def run_pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait()
+
+
+def has_prepared_statements() -> bool:
+    """Return whether the installed PgBouncer keeps prepared statements in its default settings."""
+    output = subprocess.run((_find_program(), "--version"), capture_output=True, check=True).stdout
+    major, minor = output.split()[1].split(b".")[:2]
+    return (int(major), int(minor)) >= (1, 24)
+
+
+def _find_program() -> str:
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    return program
 
 
 def _accepts(port: int) -> bool:

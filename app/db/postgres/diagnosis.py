@@ -111,10 +111,10 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
         near = find_nearest_parameter(name)
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
-    if match := re.search(r"unsupported startup parameter: (\S+)", message):
+    if match := re.search(r"unsupported startup parameter(?: in (options))?: (\S+)", message):
         return (
             f"the connection pooler at {target.to_redacted_url()} refuses the parameter "
-            f"{match[1]!r}: remove it from CASE_SERVER_DATABASE_URL, or add it to "
+            f"{match[1] or match[2]!r}: remove it from CASE_SERVER_DATABASE_URL, or add it to "
             "ignore_startup_parameters of PgBouncer and set it with ALTER ROLE"
         )
     template = next(template for kind, template in MESSAGES if isinstance(error, kind))

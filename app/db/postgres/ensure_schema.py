@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import __version__
@@ -45,7 +46,8 @@ class DatabaseState(NamedTuple):
     """Whether to migrate a database, and whether a connection pooler is in front of it."""
 
     should_migrate: bool
-    is_pooled: bool
+    pooler: str
+    """The URL parameter ``pgbouncer`` that describes the pooler; empty without one."""
 
 
 def ensure_schema(
@@ -75,11 +77,11 @@ def ensure_schema(
                 accepts_standby=accepts_standby,
             )
         )
-        if state.is_pooled:
-            url = parse_database_url(url).with_pooler_parameter()
+        if state.pooler:
+            url = parse_database_url(url).with_pooler_parameter(state.pooler)
         if not state.should_migrate:
             return url
-        if state.is_pooled:
+        if state.pooler:
             raise CommandError(
                 "a migration needs a connection without a pooler: set CASE_SERVER_MIGRATION_URL "
                 "to the direct URL of the primary server"
@@ -102,11 +104,7 @@ async def _inspect_database(
 ) -> DatabaseState:
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
-        is_pooled = parse_database_url(url).is_pooled
-        if is_pooled is None:
-            # A pooler tells each client another process ID than that of the server process.
-            pid = await connection.fetchval("SELECT pg_backend_pid()")
-            is_pooled = pid != connection.get_server_pid()
+        pooler = await _detect_pooler(connection, parse_database_url(url).is_pooled)
         await _require_schema(connection)
         revision = await version.get_schema_version(connection)
         required = version.get_required_schema_version()
@@ -119,10 +117,31 @@ async def _inspect_database(
             await _require_privileges(connection, will_create=is_outdated)
         # A requested migration also creates the trigram index that was not possible before.
         if is_migration_requested or is_outdated:
-            return DatabaseState(should_migrate=True, is_pooled=is_pooled)
+            return DatabaseState(should_migrate=True, pooler=pooler)
         if will_write:
             await reset_change_feed_if_restored(connection)
-        return DatabaseState(should_migrate=False, is_pooled=is_pooled)
+        return DatabaseState(should_migrate=False, pooler=pooler)
+
+
+async def _detect_pooler(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
+    """Return the URL parameter ``pgbouncer`` for a connection, or an empty string without a pooler.
+
+    A pooler that keeps the prepared statements of its clients, such as PgBouncer from 1.21, gives
+    them other names in Postgres, because several clients use a session there.
+    """
+    if is_pooled is None:
+        # A pooler tells each client another process ID than that of the server process.
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        is_pooled = pid != connection.get_server_pid()
+    if not is_pooled:
+        return ""
+    name = f"case_server_{secrets.token_hex(8)}"
+    # asyncpg closes this statement before it sends the next one after this function.
+    statement = await connection.prepare(f"SELECT '{name}'", name=name)
+    names = await connection.fetch(
+        "SELECT name FROM pg_prepared_statements WHERE statement = $1", statement.get_query()
+    )
+    return "prepared" if names and names[0]["name"] != name else "true"
 
 
 async def _reset_change_feed(url: str) -> None:
