@@ -1,7 +1,8 @@
 """Full-text search for items by code, statement and keywords.
 
 The column ``items.search`` holds the words of an item, without stemming, so that every language is
-searched alike, and its whole code in lower case after an equals sign.
+searched alike. The beginning of a code is found by ``items.folded_code``, whose index returns the
+first codes only: with words, Postgres would first collect all matches.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    and_,
     bindparam,
     case,
-    cast,
     func,
     literal_column,
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
 
-from ..schema import tables
 from ..schema.expressions import build_json_text
+from ..schema.tables import documents, items
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 MAX_CANDIDATES = 1000
-"""Number of items ranked for one search; an arbitrary subset if more items match."""
+"""Number of items ranked for one search: those whose code matches, then an arbitrary subset."""
 
 MIN_PREFIX_CHARS = 3
 """Length from which a word matches as a prefix; the last word always does, as it may be partial."""
@@ -45,31 +45,29 @@ MAX_SEARCH_CHARS = 200
 """Number of characters of a search that are used."""
 
 SEPARATORS = re.compile(r"[./:_\-\s]+")
-SEARCH = tables.items.c.search
 
-EMPTY_CODE = "'='"
-"""The code query of a search without words; it would match the beginning of every code."""
+LAST_CHARACTER: ColumnElement[str] = literal_column("chr(1114111)")
+"""SQL for the last character of Unicode, which no code contains."""
 
 
 class SearchQuery(NamedTuple):
-    """The two Postgres tsqueries of a search, for item codes and for text; either may match."""
+    """A parsed search: an item matches if its code or its text does."""
 
     code: str
-    """The whole search as the beginning of a code."""
+    """The whole search, as the beginning of a code."""
     text: str
-    """Every word of the search as the beginning of a word."""
+    """The Postgres tsquery with every word of the search as the beginning of a word."""
 
 
 def parse_search(search: str) -> SearchQuery:
-    """Turn a search that a user typed into tsqueries; a search without words matches nothing."""
+    """Parse a search that a user typed; a search without words matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
         _build_operand(word, is_last=position == len(words))
         for position, word in enumerate(words, 1)
     ]
-    code = _quote(f"={search}")
-    return SearchQuery(code, " & ".join(operand for operand in operands if operand))
+    return SearchQuery(search, " & ".join(operand for operand in operands if operand))
 
 
 def _build_operand(word: str, *, is_last: bool) -> str:
@@ -93,8 +91,8 @@ def _quote(text: str) -> str:
 def build_match_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item matches the two tsqueries of a ``SearchQuery``."""
-    return or_(_build_match(_build_code_prefix(code)), _build_match(_build_text_query(text)))
+    """Build the SQL condition that an item matches the code or the text of a ``SearchQuery``."""
+    return or_(_build_code_prefix_condition(code), _build_text_condition(text))
 
 
 def build_relevance_score(
@@ -105,25 +103,27 @@ def build_relevance_score(
     Exact matches of the code have the highest scores, then codes that begin with the search, then
     matches of words. The parameters are those of ``build_match_condition``.
     """
-    is_exact = _build_match(cast(func.lower(code), TSQUERY))
-    is_prefix = _build_match(_build_code_prefix(code))
     # 1 divides by 1 + log(length), because a word says more in a short statement.
-    rank = func.ts_rank(SEARCH, _build_text_query(text), literal_column("1"))
+    rank = func.ts_rank(items.c.search, _build_text_query(text), literal_column("1"))
     code_score: ColumnElement[float] = case(
-        (is_exact, literal_column("2.0")),
-        (is_prefix, literal_column("1.0")),
+        (items.c.folded_code == func.lower(code), literal_column("2.0")),
+        (_build_code_prefix_condition(code), literal_column("1.0")),
         else_=literal_column("0.0"),
     )
     return code_score + rank
 
 
-def _build_match(query: ColumnElement[Any]) -> ColumnElement[bool]:
-    return SEARCH.op("@@", is_comparison=True)(query)
+def _build_code_prefix_condition(code: ColumnElement[str]) -> ColumnElement[bool]:
+    # Not lower-cased in Python, which has another lower case for characters such as İ.
+    first = func.lower(code)
+    last = first.op("||")(LAST_CHARACTER)
+    return and_(
+        code != literal_column("''"), items.c.folded_code >= first, items.c.folded_code < last
+    )
 
 
-def _build_code_prefix(code: ColumnElement[str]) -> ColumnElement[Any]:
-    # By Postgres, as the stored code: Python has another lower case for characters such as İ.
-    return cast(func.lower(code).op("||")(literal_column("':*'")), TSQUERY)
+def _build_text_condition(text: ColumnElement[str]) -> ColumnElement[bool]:
+    return items.c.search.op("@@", is_comparison=True)(_build_text_query(text))
 
 
 def _build_text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
@@ -139,10 +139,7 @@ async def search_items(
     is (identifier, document_identifier, document_title, code, statement, item_type). Raises
     ``QueryTimeout``.
     """
-    queries = parse_search(search)
-    if queries.code == EMPTY_CODE:
-        return []
-    values = {**queries._asdict(), "document": document}
+    values = {**parse_search(search)._asdict(), "document": document}
     return await database.run_heavy_read(
         _compile_search(document is not None), **values, limit=limit, offset=offset
     )
@@ -154,12 +151,21 @@ def _bound(name: str) -> BindParameter[str]:
 
 @cache
 def _compile_search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
-    items, documents = tables.items, tables.documents
     code, text = _bound("code"), _bound("text")
-    # A union instead of an OR, so that each half stops after enough candidates.
-    by_code = _build_candidates(_build_match(_build_code_prefix(code)), in_document)
-    by_text = _build_candidates(_build_match(_build_text_query(text)), in_document)
-    candidates = by_code.union(by_text).subquery("candidates")
+    # A union instead of an OR, so that each half stops after enough candidates. Items found by code
+    # are better than those found by words, so words are searched only if codes leave room.
+    by_code = (
+        _build_candidates(_build_code_prefix_condition(code), in_document)
+        .order_by(items.c.folded_code)
+        .limit(literal_column(str(MAX_CANDIDATES)))
+        .cte("by_code")
+    )
+    remaining: ColumnElement[int] = literal_column(str(MAX_CANDIDATES)) - func.count()
+    # Unsorted, because sorting would read every match before the limit applies.
+    by_text = _build_candidates(_build_text_condition(text), in_document).limit(
+        select(remaining).select_from(by_code).scalar_subquery()
+    )
+    candidates = select(by_code.c.identifier).union(by_text).subquery("candidates")
     item_code = build_json_text(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
@@ -184,12 +190,6 @@ def _compile_search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a 
     )
 
 
-def _build_candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  only _compile_search calls it
-    table = tables.items
-    scope = [table.c.document_identifier == _bound("document")] if in_document else []
-    # Unsorted, because sorting would read every match before the limit applies.
-    return (
-        select(table.c.identifier)
-        .where(condition, table.c.deleted_at.is_(None), *scope)
-        .limit(literal_column(str(MAX_CANDIDATES)))
-    )
+def _build_candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  one caller
+    scope = [items.c.document_identifier == _bound("document")] if in_document else []
+    return select(items.c.identifier).where(condition, items.c.deleted_at.is_(None), *scope)

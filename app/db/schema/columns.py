@@ -70,10 +70,10 @@ to_tsvector(
         || ' ' || coalesce(body ->> 'conceptKeywords', ''),
         100000
     )
-) || array_to_tsvector(ARRAY['=' || lower(left(coalesce(body ->> 'humanCodingScheme', ''), 200))])
+)
 """
-"""The search vector of an item: the words of its code, statement and keywords, and the whole code
-after an equals sign. Truncated where it could exceed the maximum size of a tsvector."""
+"""The search vector of an item: the words of its code, statement and keywords. Truncated where it
+could exceed the maximum size of a tsvector."""
 
 
 def build_search_column_and_index() -> tuple[SchemaItem, ...]:
@@ -84,7 +84,7 @@ def build_search_column_and_index() -> tuple[SchemaItem, ...]:
             TSVECTOR,
             Computed(SEARCH_VECTOR, persisted=True),
             comment="Generated from the body: the words of humanCodingScheme, fullStatement and"
-            " conceptKeywords, and the whole code after an equals sign.",
+            " conceptKeywords.",
         ),
         Index("ix_items_search", "search", postgresql_using="gin"),
     )
