@@ -26,6 +26,7 @@ from support.databases import (
 from support.environments import find_sdk_python
 from support.external_issuer import ExternalIssuer
 from support.pgbouncer import run_pgbouncer
+from support.ram_disk import RAM_DISK, is_ram_disk_usable
 from support.selection import DEFAULT_EXAMPLES
 
 from case_server.api.profiles import PROFILES, Profile
@@ -43,6 +44,10 @@ os.environ.setdefault("PGSSLMODE", "disable")
 # Without this, the servers and commands that tests start may compile the application each time,
 # which takes 0.2 of the 1.3 CPU seconds of a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# In RAM, test modules that start or clone many databases take a quarter less CPU time.
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ and is_ram_disk_usable(RAM_DISK):
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(RAM_DISK)
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
