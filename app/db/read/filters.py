@@ -123,9 +123,9 @@ def _split_array_value(value: str) -> tuple[list[str], list[str]]:
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return a substring of the JSON of every array that contains the value as a member.
+    """Return a substring of the JSON of every array that the value matches, for a cheap search.
 
-    ``_build_prefilter`` searches for it. With ``is_part``, the value is only a part of a member.
+    With ``is_part``, the value is only a part of a member.
     """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
