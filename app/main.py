@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from .api import exception_handlers
-from .api.allowed_hosts import HostCheck
+from .api.allowed_hosts import HostValidator
 from .api.anonymous_reads import AnonymousReadCORS
 from .api.middleware import RequestMiddleware
 from .api.openapi import documents as openapi
@@ -26,7 +26,7 @@ from .api.routes import (
     rubrics,
     token,
 )
-from .api.routing import PathTable
+from .api.routing import RouteTable
 from .background import background_task, warm_up
 from .db.pool import Database
 from .settings import Settings
@@ -106,7 +106,7 @@ def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, Profile | Non
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """Add the middleware; the one that is added last runs first."""
     app.add_middleware(
-        PathTable,
+        RouteTable,
         routers=[
             (profile.prefix if profile else "", router)
             for router, profile in _iter_routers(settings)
@@ -128,7 +128,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(AnonymousReadCORS)
     app.add_middleware(
         RequestMiddleware,
-        hosts=HostCheck.from_settings(settings),
+        hosts=HostValidator.from_settings(settings),
         https=settings.base_url.startswith("https:"),
         access_log=settings.access_log,
     )

@@ -12,11 +12,11 @@ from anyio import CapacityLimiter
 
 from .api.anonymous_reads import AnonymousReadLimiter
 from .api.response_cache import ResponseCache
-from .auth.clients import ClientRegistry
+from .auth.clients import ClientAuthenticator
 from .auth.local_issuer import LocalIssuer
-from .auth.refresh import CredentialRefresher, load_or_add_signing_keys, load_signing_keys
+from .auth.refresh import CredentialRefresher, load_or_create_signing_keys, load_signing_keys
 from .auth.scopes import resolve_scope_names
-from .auth.verifier import TokenPolicy, Verifier
+from .auth.verifier import TokenPolicy, TokenVerifier
 from .background import background_task, warm_up
 from .db import auth_store
 from .db.pool import Database
@@ -42,8 +42,8 @@ class AppState:
 
     settings: Settings
     issuer: LocalIssuer | None
-    clients: ClientRegistry
-    verifier: Verifier
+    clients: ClientAuthenticator
+    verifier: TokenVerifier
     database: Database
     replication: ReplicationMonitor
     schema_version: str
@@ -67,8 +67,8 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         trusted_issuers = await _create_trusted_issuers(stack, settings)
         response_cache = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))
         stack.push_async_callback(response_cache.close)
-        clients = ClientRegistry(settings, database)
-        verifier = Verifier(
+        clients = ClientAuthenticator(settings, database)
+        verifier = TokenVerifier(
             issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=_token_policy(settings)
         )
         if issuer:
@@ -111,7 +111,7 @@ def _token_policy(settings: Settings) -> TokenPolicy:
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:
     """Create the local issuer with the stored signing keys, creating a key if there is none."""
     return LocalIssuer(
-        await load_or_add_signing_keys(database),
+        await load_or_create_signing_keys(database),
         settings.base_url,
         settings.token_lifetime,
         audience=settings.audience,

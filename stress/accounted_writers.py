@@ -33,7 +33,7 @@ class WriteRecord:
     acknowledged: State = None
     possible: set[State] = field(default_factory=set)
 
-    def allows(self, state: State) -> bool:
+    def is_allowed(self, state: State) -> bool:
         """Return whether a correct server may return this version (None: no such entity)."""
         return state == self.acknowledged or state in self.possible
 
@@ -78,7 +78,7 @@ class Writer(ABC):
         if response.status_code in {200, 201, 204}:
             known.record_version(state)
             self.report.counts[f"acknowledged {self.kind}"] += 1
-        elif response.status_code == 404 and known.allows(None):
+        elif response.status_code == 404 and known.is_allowed(None):
             known.record_version(None)
         elif not is_retry_later(response):
             self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")

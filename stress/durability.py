@@ -141,7 +141,7 @@ class KillScenario:
                 async with limit:
                     response = await client.get(PREFIX + known.path)
                 state = None if response.status_code == 404 else await writer.read_version(response)
-                if not known.allows(state):
+                if not known.is_allowed(state):
                     expected = f"{known.acknowledged} or one of {known.possible}"
                     self.report.fail(f"{known.path}: found {state}, expected {expected}")
                 known.record_version(state)

@@ -44,7 +44,7 @@ ERROR_PAGE = """<!DOCTYPE html>
 """
 
 
-class HostCheck:
+class HostValidator:
     """Checks the Host header of requests against a list of allowed host names.
 
     This prevents DNS rebinding. A pattern such as ``*.example.org`` allows all subdomains;
@@ -57,11 +57,11 @@ class HostCheck:
         """Host headers that were allowed."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> HostCheck:
-        """Create the check of Host headers from the host names in the settings.
+    def from_settings(cls, settings: Settings) -> HostValidator:
+        """Create a validator for the host names in the settings.
 
-        If none are configured, headers are only checked when the server listens on loopback and
-        needs no secret of its own: otherwise a web page could read everything by DNS rebinding.
+        Without configured host names, every host is allowed, unless the server listens on loopback
+        with the default client secret or an open test API. Any web page could read its data then.
         """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())
@@ -71,7 +71,7 @@ class HostCheck:
             return cls(None)
         return cls({*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""})
 
-    def find_error(self, scope: Scope) -> CaseServerError | None:
+    def find_host_error(self, scope: Scope) -> CaseServerError | None:
         """Return an error if the Host header is missing, malformed or not allowed, else None.
 
         HTTP/1.1 requires exactly one Host header (RFC 9112, section 3.2).
@@ -87,7 +87,7 @@ class HostCheck:
         if match is None:
             return BadRequest("invalid Host header: it must be a host name with an optional port")
         name = match[1].decode()
-        if self.allows(name):
+        if self.is_allowed(name):
             if len(self._cached) < MAX_CACHED_HOSTS:
                 self._cached.add(hosts[0])
         elif scope["path"] not in PROBE_PATHS:
@@ -97,8 +97,8 @@ class HostCheck:
             )
         return None
 
-    def allows(self, name: str) -> bool:
-        """Return whether requests may name this host, given as a name or an IP address."""
+    def is_allowed(self, name: str) -> bool:
+        """Return whether a Host header may contain this name or IP address."""
         if self._allowed is None:
             return True
         name = name.lower().removesuffix(".")

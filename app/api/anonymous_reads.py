@@ -40,10 +40,10 @@ class AnonymousReadLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def admit(self, address: str) -> Caller:
-        """Count a read from an address and return the anonymous caller.
+    def admit_anonymous_read(self, address: str) -> Caller:
+        """Count a read against the rate limit of an IP address and return the anonymous caller.
 
-        Raises ``TooManyRequests`` if the token bucket of the address is empty.
+        Raises ``TooManyRequests`` if the address has exceeded its limit.
         """
         now, key = self._clock(), get_rate_limit_key(address)
         tokens, updated_at = self._buckets.pop(key, (self._capacity, now))
@@ -63,7 +63,7 @@ class AnonymousReadLimiter:
 
 
 class AnonymousReadCORS:
-    """Middleware that lets web pages of any origin read the standard profiles (Fetch standard)."""
+    """Middleware that lets web pages from any origin read the standard API profiles (CORS)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

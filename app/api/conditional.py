@@ -30,19 +30,19 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 @lru_cache(CACHE_SIZE)
 def hash_representation(*parts: object) -> str:
-    """Hash the parts of a request that shape its response, such as profile and fields.
+    """Hash the parts of a request that select the representation, such as profile and fields.
 
-    The stored data is not included. Returns 12 hexadecimal digits, which become part of the entity
-    tag.
+    Returns 12 hexadecimal digits for the entity tag, so that two representations of the same data
+    have different tags.
     """
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
 def build_validator_headers(revision: Revision, representation: str) -> dict[str, str]:
-    """Return the headers with which clients can revalidate a response: ETag and Last-Modified.
+    """Return the validators of a response as headers: ETag and Last-Modified.
 
     ``representation`` is the result of ``hash_representation``. ``Last-Modified`` is left out for 2
-    seconds after a change, because others may follow within the same second.
+    seconds after a change, because another change may follow within the same second.
     """
     headers = {"ETag": _entity_tag(revision, representation)}
     changed_at = revision.changed_at
@@ -66,7 +66,8 @@ async def is_not_modified(
 ) -> bool:
     """Return whether the client's cached copy is current, so that the response can be 304.
 
-    Evaluates ``If-None-Match`` or, if it is missing, ``If-Modified-Since``.
+    Evaluates ``If-None-Match`` or, if it is missing, ``If-Modified-Since``. ``current`` is the
+    current revision of the package; ``representation`` is the result of ``hash_representation``.
     """
     if tags := request.headers.get("if-none-match"):
         if tags.strip() in ("*", _entity_tag(current, representation)):

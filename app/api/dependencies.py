@@ -2,7 +2,7 @@
 
 An endpoint names in its signature what it needs, with the caller first, so that a request without
 a valid token is rejected before anything else is done: ``_caller: ReadAccess, db: DatabaseDep``.
-Code that is not an endpoint calls ``get_state`` and ``authorize``.
+Code that is not an endpoint calls ``get_app_state`` and ``authorize``.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from fastapi.security import OAuth2, SecurityScopes
 from pydantic import AfterValidator
 
 from ..auth.scopes import DESCRIPTIONS, Scope
-from ..auth.verifier import Caller, Verifier
+from ..auth.verifier import Caller, TokenVerifier
 from ..case.types import IDENTIFIER_SCHEMA
 from ..db.pool import Database
 from ..db.read import entities
@@ -41,8 +41,8 @@ APP_STATE = "case_server.app_state"
 """Key of the ASGI scope for the state of a request that does not use the application's own."""
 
 
-def get_state(request: Request) -> AppState:
-    """Return the shared state (database, caches and so on) that serves a request.
+def get_app_state(request: Request) -> AppState:
+    """Return the application state (database, caches and so on) that serves a request.
 
     In test mode, each namespace has its own state; otherwise, the process has one.
     """
@@ -51,7 +51,7 @@ def get_state(request: Request) -> AppState:
 
 
 async def _provide_state(request: Request) -> AppState:
-    return get_state(request)
+    return get_app_state(request)
 
 
 StateDep = Annotated[AppState, Depends(_provide_state)]
@@ -104,10 +104,10 @@ _oauth2_scheme = OAuth2(
 )
 
 
-async def authorize(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
+async def authorize(verifier: TokenVerifier, authorization: str | None, scope: Scope) -> Caller:
     """Verify the bearer token in an Authorization header and return its caller.
 
-    Raises ``Unauthorized`` without a valid token, ``Forbidden`` if the token lacks the scope.
+    Raises ``Unauthorized`` without a valid token, or ``Forbidden`` if the token lacks the scope.
     """
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
@@ -116,7 +116,7 @@ async def authorize(verifier: Verifier, authorization: str | None, scope: Scope)
             "This operation needs an access token, sent as the header Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    caller = verifier.get_cached(token) or await verifier.verify(token)
+    caller = verifier.get_cached_caller(token) or await verifier.verify(token)
     CALLER_ID.set(caller.client_id)
     if scope not in caller.scopes:
         raise Forbidden(
@@ -135,12 +135,14 @@ async def get_caller(
 ) -> Caller:
     """Return the authenticated caller of a request.
 
-    If the server allows reads without a token, a request without one has the anonymous caller.
+    If the server allows reads without a token, a request without a token gets the anonymous caller.
     """
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers
     if is_anonymous and state.anonymous_reads and not profile.writes:
-        return state.anonymous_reads.admit(request.client.host if request.client else "")
+        return state.anonymous_reads.admit_anonymous_read(
+            request.client.host if request.client else ""
+        )
     scope = Scope(security_scopes.scopes[-1])
     caller = await authorize(state.verifier, authorization, scope)
     if scope != Scope.READONLY:
@@ -149,9 +151,9 @@ async def get_caller(
 
 
 def require_primary(state: AppState, path: str) -> None:
-    """Raise ``MethodNotAllowed`` if the database is a standby, because a standby is read-only.
+    """Raise ``MethodNotAllowed`` if the database is a read-only standby.
 
-    Called before a write to ``path``.
+    ``path`` is the path of the write, which the response names on the primary server.
     """
     if not state.database.is_standby:
         return

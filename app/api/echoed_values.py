@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from ..case.entity_urls import ServerUrlMatcher, get_server_url_matcher
 from ..case.stored_form import EchoedValues
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
-from .dependencies import ProfileDep, get_state
+from .dependencies import ProfileDep, get_app_state
 from .profiles import PROFILES, Profile
 from .request_body import RawBody
 
@@ -34,7 +34,7 @@ def detect_echoed_values(request: Request, profile: Profile, raw: bytes) -> Echo
 
 def _match_server_urls(request: Request) -> ServerUrlMatcher:
     """Return a matcher for URLs below the public URL, or with the host of the request."""
-    settings = get_state(request).settings
+    settings = get_app_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:
         path = urlsplit(settings.base_url).path

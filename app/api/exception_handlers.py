@@ -55,13 +55,12 @@ def build_error_response(path: str, error: CaseServerError) -> Response:
     return json_response(build_status_info(find_profile(path), error), error.status, error.headers)
 
 
-def build_error_response_and_release(path: str, error: CaseServerError) -> Response:
-    """Return the response for an error, and drop the error's tracebacks to free memory.
-
-    The frames of a traceback reference the request body, and often the error itself. Without this,
-    they would keep each other alive until the next garbage collection.
-    """
-    response = build_error_response(path, error)
+async def handle_case_error(request: Request, error: Exception) -> Response:
+    """Return the response for a ``CaseServerError`` that a route raised."""
+    assert isinstance(error, CaseServerError)
+    response = build_error_response(request.scope["path"], error)
+    # The frames of a traceback reference the request body, and often the error itself. Unless they
+    # are cleared, they keep each other alive until the next garbage collection.
     cause: BaseException | None = error
     while cause is not None:
         clear_frames(cause.__traceback__)
@@ -70,14 +69,8 @@ def build_error_response_and_release(path: str, error: CaseServerError) -> Respo
     return response
 
 
-async def handle_case_error(request: Request, error: Exception) -> Response:
-    """Return the response for a ``CaseServerError`` that a route raised."""
-    assert isinstance(error, CaseServerError)
-    return build_error_response_and_release(request.scope["path"], error)
-
-
 async def handle_http_exception(request: Request, error: Exception) -> Response:
-    """Respond with 404 to an unknown path, or with 405 to a method that it does not support."""
+    """Return the response for Starlette's ``HTTPException``, such as 404 for an unknown path."""
     assert isinstance(error, HTTPException)
     path, method, headers = request.url.path, request.method, dict(error.headers or {})
     description = error.detail
@@ -95,8 +88,8 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
 def list_allowed_methods(request: Request) -> list[str]:
     """List the HTTP methods of all routes that match the path of a request.
 
-    Starlette considers only the first route, but ``Allow`` must list the methods of all (RFC 9110,
-    section 15.5.6).
+    ``Allow`` must contain all of them (RFC 9110, section 15.5.6); Starlette considers only the
+    first route.
     """
     methods = set()
     for route in request.app.routes:

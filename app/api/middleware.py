@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..exceptions import CaseServerError, ServiceUnavailable
 from ..log_config import REQUEST_LINE, REQUEST_LOGGER, UPLOAD_LINE
-from .allowed_hosts import PROBE_PATHS, HostCheck, build_host_error_response
+from .allowed_hosts import PROBE_PATHS, HostValidator, build_host_error_response
 from .dependencies import CALLER_ID, CHANGES
 from .exception_handlers import build_error_response
 
@@ -66,7 +66,7 @@ class RequestMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: HostCheck, https: bool = False, access_log: bool = True
+        self, app: ASGIApp, *, hosts: HostValidator, https: bool = False, access_log: bool = True
     ) -> None:
         self.app, self.hosts = app, hosts
         self.access_log = access_log
@@ -98,14 +98,14 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                missing = self._select_missing_headers(headers)
+                missing = self._get_missing_headers(headers)
                 message["headers"] = [*headers, *missing, (REQUEST_ID_HEADER, request_id)]
             await send(message)
 
         try:
             await self._respond(scope, receive, send_complete)
         except (Exception, asyncio.CancelledError) as error:
-            reported = _to_reported_error(error, scope, method, request_id.decode())
+            reported = _log_and_convert_error(error, scope, method, request_id.decode())
             if not status:
                 response = build_error_response(scope.get(ROUTE_PATH, path), reported)
                 await response(scope, receive, send_complete)
@@ -117,11 +117,11 @@ class RequestMiddleware:
                 _log_request(scope, method, status, start, request_id)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self.hosts.find_error(scope)
+        error = self.hosts.find_host_error(scope)
         app = self.app if error is None else build_host_error_response(scope, error)
         await app(scope, receive, send)
 
-    def _select_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
+    def _get_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
         """Return the default security headers that are not among a response's own ``headers``."""
         names = {name for name, _ in headers}
         if names.isdisjoint(self.header_names):
@@ -130,17 +130,17 @@ class RequestMiddleware:
 
 
 def _drop_response_body(send: Send) -> Send:
-    """Wrap an ASGI ``send`` function so that it sends only the header section, as HEAD requires.
+    """Wrap an ASGI ``send`` function so that it sends only the headers, as HEAD requires.
 
-    The response ends after its headers, so that the server need not read a package to its end.
+    The response ends after its headers, so that the server does not have to read a whole package.
     """
 
-    async def send_header_section(message: Message) -> None:
+    async def send_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             await send(message)
             await send({"type": "http.response.body", "body": b""})
 
-    return send_header_section
+    return send_headers
 
 
 def _strip_trailing_slash(scope: Scope) -> str:
@@ -149,10 +149,10 @@ def _strip_trailing_slash(scope: Scope) -> str:
     return path if len(path) == 1 or scope["raw_path"].endswith(b"%2F") else path[:-1]
 
 
-def _to_reported_error(
+def _log_and_convert_error(
     error: BaseException, scope: Scope, method: str, request_id: str
 ) -> CaseServerError:
-    """Log an unhandled exception, and return the error that the client receives instead."""
+    """Log an unhandled exception and return the error to send to the client instead."""
     if isinstance(error, asyncio.CancelledError):
         return SHUTTING_DOWN
     log.error(

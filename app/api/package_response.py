@@ -25,8 +25,8 @@ Fields: TypeAlias = tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class PackageView:
-    """A JSON format in which a whole framework is served: a flat package or a tree of items.
+class PackageFormat:
+    """A JSON format for a whole framework: a flat package or a tree of items.
 
     ``iter_chunks`` yields the JSON of a framework in chunks. ``fields`` are the top-level members
     that the request selects.
@@ -38,21 +38,25 @@ class PackageView:
 
 
 async def respond_with_package(
-    request: Request, state: AppState, renderer: Renderer, identifier: str, view: PackageView
+    request: Request,
+    state: AppState,
+    renderer: Renderer,
+    identifier: str,
+    package_format: PackageFormat,
 ) -> Response:
     """Respond with a whole framework, from the cache if possible.
 
-    The framework's current revision decides: the response is 304 if the client's copy has it, the
-    cached response if that has it, and otherwise rendered anew. ``identifier`` is that of the
-    package or of its document. Raises ``NotFound``.
+    ``identifier`` is the identifier of the package or of its document. The response is 304 if the
+    client's copy is current, or else the cached response if it is current. Otherwise a new response
+    is rendered and cached. Raises ``NotFound``.
     """
     current = await state.revisions.get_current_revision(identifier)
     representation = (
-        view.name,
+        package_format.name,
         renderer.profile.name,
         renderer.base_url,
         renderer.include_extensions,
-        view.fields,
+        package_format.fields,
     )
     tag = hash_representation(*representation)
     if await is_not_modified(request, state.revisions, current, tag):
@@ -62,7 +66,8 @@ async def respond_with_package(
         document = current.document_identifier
         async with open_framework_snapshot(state.database, document) as framework:
             response.revision = await fetch_revision(framework.connection, document)
-            async for chunk in view.iter_chunks(renderer, framework, view.fields):
+            chunks = package_format.iter_chunks(renderer, framework, package_format.fields)
+            async for chunk in chunks:
                 yield chunk
 
     cache, key = state.response_cache, (current.document_identifier, *representation)
@@ -72,7 +77,7 @@ async def respond_with_package(
             cached = await _start_or_share_response(cache, key, render, cached)
         except RecoveryConflict:
             cached = await _start_or_share_response(cache, key, render, cached)
-    return await _encode(request, cached, tag)
+    return await _build_encoded_response(request, cached, tag)
 
 
 async def _start_or_share_response(
@@ -85,7 +90,7 @@ async def _start_or_share_response(
     """
     newer = cache.get(key)
     is_shared = newer and newer is not outdated and not newer.error
-    cached = newer if newer and is_shared else cache.start(key, producer)
+    cached = newer if newer and is_shared else cache.start_producing(key, producer)
     await cached.wait_for_first_chunk()
     return cached
 
@@ -93,7 +98,7 @@ async def _start_or_share_response(
 async def _is_cached_response_current(
     cached: CachedResponse, revisions: RevisionCache, current: Revision
 ) -> bool:
-    """Return whether a cached response may be sent to a request that needs revision ``current``."""
+    """Return whether a cached response shows the data of the revision ``current`` or later data."""
     is_queued = not cached.has_started
     try:
         await cached.wait_for_first_chunk()
@@ -111,10 +116,10 @@ async def _is_cached_response_current(
     return True
 
 
-async def _encode(request: Request, cached: CachedResponse, tag: str) -> Response:
+async def _build_encoded_response(request: Request, cached: CachedResponse, tag: str) -> Response:
     """Build the HTTP response from a cached one, in the encoding that the client prefers.
 
-    ``tag`` is the hash of the representation, which becomes part of the entity tag.
+    ``tag`` is the result of ``hash_representation``.
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
     headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
@@ -123,8 +128,8 @@ async def _encode(request: Request, cached: CachedResponse, tag: str) -> Respons
     if encoding != "identity":
         headers["Content-Encoding"] = encoding
     if encoding == "zstd":
-        return Response(await cached.zstd_bytes(), headers=headers, media_type=JSON)
+        return Response(await cached.get_zstd_body(), headers=headers, media_type=JSON)
     if encoding == "gzip" and cached.is_complete:
-        return Response(cached.gzip_bytes(), headers=headers, media_type=JSON)
-    chunks = cached.iter_gzip() if encoding == "gzip" else cached.iter_identity()
+        return Response(cached.get_gzip_body(), headers=headers, media_type=JSON)
+    chunks = cached.iter_gzip() if encoding == "gzip" else cached.iter_uncompressed()
     return StreamingResponse(chunks, headers=headers, media_type=JSON)

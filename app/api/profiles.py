@@ -13,7 +13,7 @@ from ..case.resources import ITEMS, ResourceType
 from ..db.read.derived_fields import DerivedFields
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
-from ..query.params import Dialect, Limits
+from ..query.params import PageLimits, QueryRules
 from .rendering.transforms import NEW_IN_1_1
 
 MINOR_CODES: Mapping[ErrorCode, str] = {
@@ -73,7 +73,7 @@ class Profile:
     """Include extensions even without ``?extensions=true``."""
     paging_fields: tuple[str, ...] = ()
     """The paging fields of a list response."""
-    limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
+    limits: PageLimits = field(default_factory=lambda: PageLimits(default=100, maximum=3000))
     grammar: Grammar = STANDARD
     rejects_empty_fields: bool = False
     """Reject an empty ``fields`` instead of ignoring it."""
@@ -85,7 +85,7 @@ class Profile:
 
     @property
     def derived_fields(self) -> DerivedFields:
-        """Return which values of a response are computed, such as ``uri``, instead of stored.
+        """The values that responses contain instead of the stored ones, such as a computed ``uri``.
 
         Filters and sorting must compare the computed values, because clients see them.
         """
@@ -93,15 +93,15 @@ class Profile:
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
-    def get_dialect(self, resource: ResourceType | None = None) -> Dialect:
-        """Return the rules for parsing the query parameters of a list of ``resource``.
+    def get_query_rules(self, resource: ResourceType | None = None) -> QueryRules:
+        """Return the rules for the query parameters of a list of ``resource``.
 
-        Without ``resource``, they are the rules for other responses, such as packages.
+        None means responses without a resource type, such as packages.
         """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
             unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
-        return Dialect(
+        return QueryRules(
             self.rejects_empty_fields,
             unknown,
             has_sourced_ids=self.sourced_ids,
@@ -109,7 +109,7 @@ class Profile:
         )
 
     def get_minor_code(self, reason: ErrorCode) -> str:
-        """Return the ``imsx_codeMinor`` value by which this profile reports an error.
+        """Return the ``imsx_codeMinor`` value with which this profile reports an error.
 
         For example, the reason ``unknown`` becomes ``unknownobject``.
         """
@@ -128,7 +128,7 @@ PLATFORM = Profile(
     default_item_type="unknown",
     extensions=True,
     paging_fields=("total", "limit", "offset"),
-    limits=Limits(default=10, maximum=100),
+    limits=PageLimits(default=10, maximum=100),
     grammar=PAIR,
     code_minor_names=("imsx_CodeMinor", "imsx_codeMinor"),
     error_details=True,
@@ -144,7 +144,7 @@ SDK = replace(
     rewrites_uris=True,
     empty_lists=True,
     paging_fields=("totalCount", "pageCount", "pageNumber", "offset", "limit"),
-    limits=Limits(default=100, maximum=3000),
+    limits=PageLimits(default=100, maximum=3000),
     grammar=EXTENDED,
     code_minor_names=("imsx_CodeMinor",),
     code_minors=dict.fromkeys(("bad_selection", "bad_sort", "bad_filter"), "invaliddata"),
@@ -194,10 +194,9 @@ _PROFILES_BY_PREFIX = tuple((f"{profile.prefix}/", profile) for profile in PROFI
 
 
 def resolve_path_alias(path: str) -> str:
-    """Replace an alias at the start of a path by the prefix of its profile.
+    """Replace an alias at the start of a path with the prefix of its profile.
 
-    Example: ``/ims/case/v1p0/CFItems`` is an alias of the CASE 1.0 profile. Other paths are
-    unchanged.
+    For example, ``/ims/case/v1p0/`` is an alias of the CASE 1.0 profile. Other paths are unchanged.
     """
     for alias, prefix in ALIASES.items():
         if path.startswith(alias):
@@ -212,7 +211,7 @@ def is_profile_path(path: str) -> bool:
 
 
 def find_profile(path: str) -> Profile:
-    """Return the API profile that a path belongs to; for other paths, the platform profile."""
+    """Return the API profile that a path belongs to, or ``PLATFORM`` if it belongs to none."""
     for prefix, profile in _PROFILES_BY_PREFIX:
         if path.startswith(prefix):
             return profile

@@ -19,7 +19,7 @@ from ..exceptions import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
-from .dependencies import get_state
+from .dependencies import get_app_state
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ async def read_body(request: Request) -> bytes:
     """Read the whole body of a request into memory, within the limits on size and time.
 
     Raises ``ContentTooLarge`` as soon as the body is known to exceed the limit,
-    ``UnsupportedMediaType`` if it is compressed, ``RequestTimeout`` if it arrives too slowly,
+    ``UnsupportedMediaType`` if it is compressed, ``RequestTimeout`` if it arrives too slowly, and
     ``BadRequest`` if the client disconnects.
     """
     coding = request.headers.get("content-encoding", "").strip()
@@ -45,7 +45,7 @@ async def read_body(request: Request) -> bytes:
             f"unsupported Content-Encoding {coding[:40]!r}: send the body uncompressed",
             headers={"Accept-Encoding": "identity"},
         )
-    megabytes = get_state(request).settings.max_body_mb
+    megabytes = get_app_state(request).settings.max_body_mb
     too_large = ContentTooLarge(
         f"the body exceeds the limit of {megabytes} MB: send less, or raise CASE_SERVER_MAX_BODY_MB"
     )
@@ -69,7 +69,7 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
     """Call ``parse`` and return its result, in a worker thread if the body is large.
 
     Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
-    if no upload slot becomes free in time.
+    if too many large bodies are parsed already.
     """
     if len(raw_body) <= LARGE_BODY_BYTES:
         return parse()
@@ -84,7 +84,7 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
     This limits how many uploads are parsed and written at a time. Raises ``ServiceUnavailable``
     after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
     """
-    limiter = get_state(request).upload_limiter
+    limiter = get_app_state(request).upload_limiter
     try:
         with fail_after(UPLOAD_SLOT_TIMEOUT_SECONDS):
             await limiter.acquire()
@@ -101,9 +101,10 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 async def iter_body(request: Request) -> AsyncIterator[bytes]:
     """Yield the chunks of a request body as they arrive.
 
-    Raises ``RequestTimeout`` if they arrive too slowly, ``BadRequest`` if the client disconnects.
+    Raises ``RequestTimeout`` if the chunks arrive too slowly, and ``BadRequest`` if the client
+    disconnects.
     """
-    seconds, received, has_more = get_state(request).settings.request_timeout, 0, True
+    seconds, received, has_more = get_app_state(request).settings.request_timeout, 0, True
     start = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(start + seconds) as timeout:

@@ -39,7 +39,7 @@ SLICE_BYTES = 16_384
 
 
 class CachedResponse:
-    """A response body, compressed as one gzip stream, that may still be being produced.
+    """A response body, compressed as one gzip stream, which may still be incomplete.
 
     Several requests can read it while it grows.
     """
@@ -57,10 +57,10 @@ class CachedResponse:
         self._zstd_lock = threading.Lock()
         self._changed = asyncio.Event()
 
-    async def run(self, producer: Producer) -> None:
-        """Produce the response: compress and store each chunk that ``producer`` yields.
+    async def produce(self, producer: Producer) -> None:
+        """Compress and store each chunk of the body that ``producer`` yields.
 
-        If the producer raises an error, the error is stored and raised to the readers.
+        If the producer raises an error, the error is stored and re-raised in the readers.
         """
         self.has_started = True
         compressor = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
@@ -96,7 +96,7 @@ class CachedResponse:
             raise self.error
 
     async def iter_gzip(self) -> AsyncIterator[bytes]:
-        """Yield the body as a gzip stream: stored chunks at once, later ones as they are produced.
+        """Yield the body as a gzip stream: stored chunks immediately, later ones as produced.
 
         Raises the producer's error, if any, after the last chunk.
         """
@@ -113,8 +113,8 @@ class CachedResponse:
             else:
                 await changed.wait()
 
-    async def iter_identity(self) -> AsyncIterator[bytes]:
-        """Yield the body uncompressed: stored chunks at once, later ones as they are produced.
+    async def iter_uncompressed(self) -> AsyncIterator[bytes]:
+        """Yield the body uncompressed: stored chunks immediately, later ones as produced.
 
         Raises the producer's error, if any, after the last chunk.
         """
@@ -126,19 +126,19 @@ class CachedResponse:
                     # Other tasks run between two slices of a large response.
                     await asyncio.sleep(0)
 
-    def gzip_bytes(self) -> bytes:
+    def get_gzip_body(self) -> bytes:
         """Return the complete body, compressed with gzip."""
         (stream,) = self.chunks
         return stream
 
-    async def zstd_bytes(self) -> bytes:
+    async def get_zstd_body(self) -> bytes:
         """Return the complete body, compressed with zstd; only the first call compresses it."""
         return self._zstd or await to_thread.run_sync(self._compress_as_zstd)
 
     def _compress_as_zstd(self) -> bytes:
         with self._zstd_lock:
             if not self._zstd:
-                self._zstd = zstd.compress(isal_zlib.decompress(self.gzip_bytes(), GZIP_WBITS))
+                self._zstd = zstd.compress(isal_zlib.decompress(self.get_gzip_body(), GZIP_WBITS))
                 self.stored_size += len(self._zstd)
             return self._zstd
 
@@ -154,23 +154,24 @@ class ResponseCache:
         self._producer_slots = asyncio.Semaphore(producers)
 
     def get(self, key: Key) -> CachedResponse | None:
-        """Return the latest response for a key, or None; it may still be being produced."""
+        """Return the latest response for a key, which may still be incomplete, or None."""
         response = self._responses.get(key)
         if response is not None:
             self._responses.move_to_end(key)
         return response
 
-    def start(self, key: Key, producer: Producer) -> CachedResponse:
+    def start_producing(self, key: Key, producer: Producer) -> CachedResponse:
         """Start producing a response in the background and return it before it is complete.
 
-        It is added to the cache at once, so that later requests for the key share it.
+        ``producer`` yields the chunks of the body. The response is in the cache immediately, so
+        that later requests for the key share it.
         """
         response = self._responses[key] = CachedResponse()
         self._responses.move_to_end(key)
 
         async def run() -> None:
             async with self._producer_slots:
-                await response.run(producer)
+                await response.produce(producer)
 
         task = asyncio.create_task(run())
         self._tasks[task] = response

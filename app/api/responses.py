@@ -35,24 +35,24 @@ def reject_nul(identifier: str) -> str:
     return identifier
 
 
-def require_same_identifier(in_path: str, in_body: str) -> None:
-    """Raise ``BadRequest`` unless the path and the body of a PUT contain the same identifier.
+def require_same_identifier(path_id: str, body_id: str) -> None:
+    """Raise ``BadRequest`` unless the identifiers in the path and in the body of a PUT are equal.
 
-    The implementation guide requires them to be equal.
+    The implementation guide requires this.
     """
-    if in_path != in_body:
+    if path_id != body_id:
         raise BadRequest(
-            f"identifier {in_body!r} in the body does not match {in_path!r} in the path: send the "
+            f"identifier {body_id!r} in the body does not match {path_id!r} in the path: send the "
             "same in both"
         )
 
 
 def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
-    """Choose the content encoding of a response by ``Accept-Encoding`` (RFC 9110, 12.5.3).
+    """Choose a content encoding from the Accept-Encoding header (RFC 9110, section 12.5.3).
 
-    ``supported`` lists the available encodings, preferred ones first. The encoding to which the
-    client gives the highest weight wins, and among equal weights the first. Returns ``identity`` if
-    the client accepts none of them.
+    ``supported`` lists the available encodings, preferred ones first. The encoding with the highest
+    weight wins; among equal weights, the first one. Returns ``identity`` if the client accepts none
+    of them.
     """
     weights = {}
     for element in accept_encoding.split(","):

@@ -6,7 +6,7 @@ time that way, 29 µs when the dependencies are resolved once, and 7 µs when a 
 endpoint. Nothing in this module but the alias paths is specific to CASE.
 
 ``CompiledRoute`` is the ``route_class`` of the routers: an ordinary route that also holds its
-endpoint as one compiled handler. ``PathTable`` is the middleware that calls compiled handlers. All
+endpoint as one compiled handler. ``RouteTable`` is the middleware that calls compiled handlers. All
 other requests take FastAPI's own way: unknown paths and methods, paths with a parameter before
 their last segment, routes that could not be compiled, and every request of an application with
 ``dependency_overrides``.
@@ -32,16 +32,15 @@ Step: TypeAlias = tuple[Callable[..., Awaitable[Any]], tuple[int, ...]]
 """An async function and its positional arguments, each as the index of a value."""
 
 
-class NotCompilableError(Exception):
-    """Raised for an endpoint with a kind of dependency that only FastAPI itself can resolve."""
+class UncompilableEndpointError(Exception):
+    """Raised if an endpoint cannot be compiled, because only FastAPI can call it."""
 
 
 class CompiledRoute(APIRoute):
-    """A FastAPI route that can also be called as one function, bypassing FastAPI's solver.
+    """A FastAPI route with its endpoint and dependencies compiled into one fast function.
 
-    ``compiled_handler`` is that function. It is None if the endpoint is not an ``async def``
-    function annotated to return a ``Response``, or uses a kind of dependency that
-    ``compile_endpoint`` does not support.
+    ``compiled_handler`` is this function, or None if ``compile_endpoint`` does not support the
+    endpoint.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -50,20 +49,20 @@ class CompiledRoute(APIRoute):
 
 
 def compile_endpoint(dependant: Dependant) -> Handler | None:
-    """Combine an endpoint and its dependencies into one fast function, or return None.
+    """Combine an endpoint and its dependencies into one fast function.
 
-    Supports ``Request``, path parameters, ``SecurityScopes`` and ``async def`` dependencies, which
-    run once per request, even if several functions depend on them. Returns None for query, header,
-    cookie and body parameters, background tasks, and generator, sync or uncached dependencies.
+    Returns None if FastAPI must call the endpoint: if it is not annotated to return a ``Response``,
+    if any of the functions is not ``async def`` or is a dependency with ``use_cache=False``, or if
+    one has parameters other than ``Request``, path parameters and ``SecurityScopes``.
     """
     endpoint = dependant.call
     if endpoint is None or not _returns_response(endpoint):
         return None
     try:
-        compiler = _Compiler(dependant)
-    except NotCompilableError:
+        flattener = _DependencyFlattener(dependant)
+    except UncompilableEndpointError:
         return None
-    steps, constants = compiler.steps, compiler.constants
+    steps, constants = flattener.steps, flattener.constants
 
     async def handle(request: Request) -> Response:
         # Positional arguments, because a dictionary per call would cost half a microsecond more.
@@ -81,12 +80,11 @@ def _returns_response(endpoint: Callable[..., Any]) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Response)
 
 
-class _Compiler:
+class _DependencyFlattener:
     """Flattens an endpoint's dependency tree into a list of calls, in FastAPI's order.
 
-    Each call finds its arguments by index in a list of values: the request, then ``constants``,
-    then the results of earlier calls. All constants are collected before the first call is added,
-    so that these indices do not change.
+    The arguments of a call are indices in a list of values. It contains the request, then
+    ``constants``, then the results of earlier calls.
     """
 
     def __init__(self, dependant: Dependant) -> None:
@@ -94,6 +92,7 @@ class _Compiler:
         self.constants: list[SecurityScopes] = []
         self._constant_indices: dict[tuple[str, ...], int] = {}
         self._indices: dict[Hashable, int] = {}
+        # All constants first, so that the indices of results do not change.
         self._collect_constants(dependant)
         self._add_call(dependant)
 
@@ -107,13 +106,13 @@ class _Compiler:
             self._collect_constants(child)
 
     def _add_call(self, dependant: Dependant) -> int:
-        """Add the calls of a function's dependencies and of itself; return its result's index.
+        """Add calls for a function's dependencies and then for the function; return its index.
 
-        Two uses of a function share one call if their arguments are the same.
+        A function that is used twice with the same arguments is called only once.
         """
         call = dependant.call
         if not _is_supported(dependant) or call is None:
-            raise NotCompilableError
+            raise UncompilableEndpointError
         arguments = {str(child.name): self._add_call(child) for child in dependant.dependencies}
         for field in dependant.path_params:
             arguments[field.name] = self._add_path_parameter(field)
@@ -122,7 +121,9 @@ class _Compiler:
                 arguments[name] = 0
         if name := dependant.security_scopes_param_name:
             arguments[name] = self._constant_indices[_scopes(dependant)]
-        indices = tuple(arguments[name] for name in _positional_parameters(call, arguments))
+        indices = tuple(
+            arguments[name] for name in _get_positional_parameter_names(call, arguments)
+        )
         return self._add_step((call, indices), call, indices)
 
     def _add_path_parameter(self, field: Any) -> int:
@@ -149,17 +150,20 @@ def _scopes(dependant: Dependant) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(parent or ()), *(own or ()))))
 
 
-def _positional_parameters(call: Callable[..., Any], arguments: Iterable[str]) -> list[str]:
-    """Return a function's parameter names in order, so that it can be called without keywords.
+def _get_positional_parameter_names(
+    call: Callable[..., Any], arguments: Iterable[str]
+) -> list[str]:
+    """Return the names of a function's parameters in their order.
 
-    Raises ``NotCompilableError`` unless ``arguments`` has exactly these names.
+    Raises ``UncompilableEndpointError`` unless they are exactly ``arguments``, in any order, and
+    can all be passed by position.
     """
     parameters = inspect.signature(call).parameters.values()
     if any(parameter.kind is not parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
-        raise NotCompilableError
+        raise UncompilableEndpointError
     names = [parameter.name for parameter in parameters]
     if set(names) != set(arguments):
-        raise NotCompilableError
+        raise UncompilableEndpointError
     return names
 
 
@@ -180,12 +184,12 @@ def _is_supported(dependant: Dependant) -> bool:
     )
 
 
-class PathTable:
-    """Middleware that finds the compiled handler of a request by one or two dictionary look-ups.
+class RouteTable:
+    """Middleware that finds the compiled handler of a route by one or two dictionary look-ups.
 
-    ``routers`` are the (prefix, router) pairs that were passed to ``include_router``. Add this
-    middleware first, so that it runs last. It also replaces alias paths by the paths for which they
-    stand, because all later code compares paths with the prefixes of the profiles.
+    ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``. Add this
+    middleware first, so that it runs last. It also replaces an alias of a profile's prefix in the
+    path, because all later code compares paths with these prefixes.
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:
@@ -209,13 +213,13 @@ class PathTable:
                 self.parameter_handlers[method, parent] = (handler, last[1:-1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the compiled handler of a request, or pass the request on to FastAPI (ASGI)."""
+        """Call the compiled handler of a request, or FastAPI if there is none (ASGI)."""
         if scope["type"] == "http":
             scope["path"] = resolve_path_alias(scope["path"])
             handler = self._find_handler(scope)
             if handler is not None and not scope["app"].dependency_overrides:
                 request = Request(scope, receive, send)
-                response = await _respond(handler, request)
+                response = await _call_handler(handler, request)
                 await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)
@@ -233,12 +237,9 @@ class PathTable:
         return handler
 
 
-async def _respond(handler: Handler, request: Request) -> Response:
-    """Call a handler and return its response; turn an exception into an error response.
-
-    It calls the application's exception handlers itself, because Starlette's middleware that
-    usually does so runs after this one.
-    """
+async def _call_handler(handler: Handler, request: Request) -> Response:
+    """Call a handler and return its response; turn an exception into an error response."""
+    # Starlette's middleware, which usually calls the exception handlers, runs after this one.
     try:
         return await handler(request)
     except Exception as error:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..db import auth_store
 from .hashing import generate_secret, hash_secret, verify_secret
 from .scopes import Scope, parse_scopes
-from .throttle import Throttle
+from .throttle import LoginThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,14 +39,14 @@ MAX_CACHED_SECRETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """An OAuth client that authenticated itself, and the scopes that it may be granted."""
+class AuthenticatedClient:
+    """An OAuth client that has authenticated, and the scopes that its tokens may have."""
 
     id: str
     scopes: frozenset[Scope]
 
 
-class ClientRegistry:
+class ClientAuthenticator:
     """Authenticates OAuth clients: the one in the settings and those in the database."""
 
     def __init__(
@@ -56,7 +56,7 @@ class ClientRegistry:
         self._configured_secret = settings.client_secret
         self._database = database
         self._clock = clock
-        self._throttle = Throttle(clock)
+        self._throttle = LoginThrottle(clock)
         self._hashing_lock = asyncio.Lock()
         self._pepper = secrets.token_bytes(32)
         self._verified: OrderedDict[tuple[bytes, str], float] = OrderedDict()
@@ -72,48 +72,54 @@ class ClientRegistry:
         stored = await auth_store.find_client_credentials(self._database, client_id)
         return parse_scopes(stored.scopes) if stored else None
 
-    def clear_failures(self) -> None:
-        """Forget all failed logins, so that no client has to wait before its next one."""
+    def clear_failed_logins(self) -> None:
+        """Forget all failed logins, so that no client has to wait before its next login."""
         self._throttle.clear()
 
-    async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
+    async def authenticate(
+        self, credentials: Sequence[Credentials], address: str
+    ) -> AuthenticatedClient | None:
         """Return the client that a token request authenticates, or None.
 
         ``credentials`` are (ID, secret) pairs, because a request can be decoded in more than one
-        way. Failure takes the same time for any reason. Raises ``TooManyAttempts`` if this client
-        or ``address`` failed too often.
+        way. A failure takes the same time whatever the reason. Raises ``TooManyAttempts`` if this
+        client or IP address has failed too often.
         """
         for client_id, secret in dict.fromkeys(credentials):
             if client := await self._authenticate(client_id, secret, address):
                 return client
         return None
 
-    async def _authenticate(self, client_id: str, secret: str, address: str) -> Client | None:
+    async def _authenticate(
+        self, client_id: str, secret: str, address: str
+    ) -> AuthenticatedClient | None:
         scopes, hashes = await self._find_scopes_and_hashes(client_id)
         proof = hmac.digest(self._pepper, f"{client_id}\0{secret}".encode(), "sha256")
         is_verified = self._is_verified(proof, hashes)
-        self._throttle.check(client_id, address, is_verified=is_verified)
+        self._throttle.check_login_allowed(client_id, address, was_recently_verified=is_verified)
         if not is_verified:
             async with self._hashing_lock:
                 # While this request waited for the lock, another one may have failed, or may have
                 # verified the same secret.
                 is_verified = self._is_verified(proof, hashes)
-                self._throttle.check(client_id, address, is_verified=is_verified)
+                self._throttle.check_login_allowed(
+                    client_id, address, was_recently_verified=is_verified
+                )
                 if not is_verified and not await self._verify(proof, secret, hashes):
                     self._throttle.record_failure(client_id, address)
                     return None
         self._throttle.record_success(client_id, address)
-        return Client(client_id, scopes)
+        return AuthenticatedClient(client_id, scopes)
 
     async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
-        """Return the scopes of a client, and the hashes with which to compare the secret it sent.
+        """Return the scopes of a client, and the hashes against which to check its secret.
 
-        For an unknown client, return the hash of a random secret: verifying then takes as long,
-        which hides whether the client exists.
+        For an unknown client, returns the hash of a random secret. Verification then takes as long
+        as for a known client, which hides whether the client exists.
         """
         if client_id == self._configured_id:
             return frozenset(Scope), [
-                await self._hash_once(self._configured_secret.get_secret_value())
+                await self._get_cached_hash(self._configured_secret.get_secret_value())
             ]
         stored = (
             await auth_store.find_client_credentials(self._database, client_id)
@@ -122,7 +128,7 @@ class ClientRegistry:
         )
         if stored and stored.secret_hashes:
             return parse_scopes(stored.scopes), stored.secret_hashes
-        return frozenset(), [await self._hash_once(self._dummy_secret)]
+        return frozenset(), [await self._get_cached_hash(self._dummy_secret)]
 
     def _is_verified(self, proof: bytes, hashes: Sequence[str]) -> bool:
         now = self._clock()
@@ -138,8 +144,8 @@ class ClientRegistry:
                 return True
         return False
 
-    async def _hash_once(self, secret: str) -> str:
-        """Hash a secret that has no stored hash; hashing is slow, so the result is cached."""
+    async def _get_cached_hash(self, secret: str) -> str:
+        """Return the hash of the configured or the dummy secret; hash each only once."""
         if secret not in self._hashes:
             self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
         return self._hashes[secret]

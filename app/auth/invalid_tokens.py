@@ -25,9 +25,9 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 def make_invalid_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Make an access token with a ``defect``, such as ``expired``, to test clients with it.
+    """Make an access token with a ``defect``, such as ``expired``, for testing clients.
 
-    Everything else about the token is valid; if ``defect`` is None, the whole token is.
+    Everything else about the token is valid. If ``defect`` is None, the whole token is valid.
     """
     claims = issuer.build_claims(client_id, scopes)
     now = int(time.time())
@@ -41,10 +41,12 @@ def make_invalid_token(
         claims |= {"nbf": now + HOUR_SECONDS, "exp": now + 2 * HOUR_SECONDS}
     if defect == "wrong_issuer":
         claims["iss"] = UNKNOWN_ISSUER
-    return encode_token(_unknown_key(), claims) if defect == "unknown_key" else issuer.sign(claims)
+    return (
+        encode_token(_get_unknown_key(), claims) if defect == "unknown_key" else issuer.sign(claims)
+    )
 
 
 @lru_cache(maxsize=1)
-def _unknown_key() -> SigningKey:
-    """Return a key that no issuer publishes; it is cached, because generating one takes 0.1 s."""
+def _get_unknown_key() -> SigningKey:
+    """Return a key that no issuer publishes, generated once (0.1 s)."""
     return generate_signing_key()

@@ -55,14 +55,14 @@ class LocalIssuer:
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Replace the signing keys, of which the last one signs. An empty list changes nothing."""
+        """Replace the signing keys; the last one signs new tokens. An empty list is ignored."""
         if not keys:
             return
         self._newest = keys[-1]
         self._keys = {key.kid: key for key in keys}
 
     @property
-    def kids(self) -> list[str]:
+    def key_ids(self) -> list[str]:
         """The IDs of the signing keys, oldest first."""
         return list(self._keys)
 
@@ -101,7 +101,7 @@ class LocalIssuer:
         }
 
     def warm_up(self) -> None:
-        """Parse the signing keys in advance, so that the first request need not wait for it."""
+        """Parse the signing keys in advance, so that the first request does not wait for this."""
         self.build_jwks()
 
     def build_jwks(self) -> dict[str, list[dict[str, str]]]:
@@ -111,8 +111,8 @@ class LocalIssuer:
     async def get_key(self, kid: str) -> Jwk:
         """Return the public key with the ID ``kid``, to verify a token that names this ID.
 
-        An unknown ID reloads the keys, because another process may have added one. Raises
-        ``TokenError`` if there is no such key.
+        If the ID is unknown, the keys are reloaded, because another process may have added a key.
+        Raises ``TokenError`` if there is no such key.
         """
         if kid not in self._keys and self._load_keys:
             now = time.monotonic()

@@ -12,7 +12,7 @@ from .tokens import SigningKey, generate_signing_key
 if TYPE_CHECKING:
     from ..db.pool import Database
     from .local_issuer import LocalIssuer
-    from .verifier import Verifier
+    from .verifier import TokenVerifier
 
 log = logging.getLogger("case_server")
 
@@ -25,10 +25,10 @@ async def load_signing_keys(database: Database) -> list[SigningKey]:
     return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
 
 
-async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
+async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:
     """Load the local issuer's signing keys; if there are none, generate and store the first one.
 
-    A standby cannot store a key: there, the list is empty until the primary has one.
+    A standby cannot store a key, so the list is empty on a standby until the primary has a key.
     """
     keys = await load_signing_keys(database)
     if not keys and not database.is_standby:
@@ -41,11 +41,14 @@ async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
 class CredentialRefresher:
     """Polls the database for keys, clients and revoked tokens that other processes changed.
 
-    Polling replaces LISTEN, which does not work through every pooler. Without a local ``issuer``,
-    only revoked tokens are polled.
+    If this server does not issue tokens (``issuer`` is None), only revoked tokens are polled.
     """
 
-    def __init__(self, database: Database, issuer: LocalIssuer | None, verifier: Verifier) -> None:
+    # Not LISTEN, because some poolers do not support it.
+
+    def __init__(
+        self, database: Database, issuer: LocalIssuer | None, verifier: TokenVerifier
+    ) -> None:
         self._database, self._issuer, self._verifier = database, issuer, verifier
         self._last_state: object = None
 
@@ -63,7 +66,7 @@ class CredentialRefresher:
         self._verifier.set_revoked_ids(await auth_store.list_revoked_token_ids(self._database))
         if self._issuer is None:
             return
-        stored = await load_or_add_signing_keys(self._database)
+        stored = await load_or_create_signing_keys(self._database)
         listed = await auth_store.list_clients(self._database)
         state = (
             [key.kid for key in stored],

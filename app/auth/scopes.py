@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """A permission; the value is the URL that tokens contain."""
+    """An OAuth scope of CASE; the value is the URL by which tokens name the scope."""
 
     READONLY = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.readonly"
     CREATEPUT = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.createput"
@@ -31,10 +31,10 @@ STANDARD_NAMES: ScopeMap = {
 
 
 def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> frozenset[Scope]:
-    """Return the scopes that a claim grants; it is a string of words or an array of strings.
+    """Return the scopes in a claim, which is a space-separated string or an array of strings.
 
     ``names_to_scopes`` maps each accepted name to its scopes. Names must match exactly; unknown
-    ones are ignored.
+    names are ignored.
     """
     if isinstance(claim, str):
         words: Collection[object] = claim.split()
@@ -47,7 +47,7 @@ def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> f
 
 
 def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
-    """Return all scopes that a token grants by its claims ``scope``, ``scp`` and ``roles``.
+    """Return all scopes that a token grants through its claims ``scope``, ``scp`` and ``roles``.
 
     Okta and Entra ID use ``scp`` (a string or an array) instead of ``scope`` (RFC 8693, section
     4.2). Roles have names that the operator chose, so they count only if ``scope_map`` maps them.
@@ -61,7 +61,7 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
 
 
 def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Replace the short scope names, such as ``readonly``, in a configured scope map by scopes."""
+    """Convert a configured scope map, in which scopes have short names such as ``readonly``."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 

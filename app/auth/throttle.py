@@ -1,4 +1,4 @@
-"""Throttle failed logins with exponential back-off, per client and per address."""
+"""LoginThrottle failed logins with exponential back-off, per client and per address."""
 
 from __future__ import annotations
 
@@ -44,26 +44,28 @@ class _Counter:
     blocked_until: float = 0.0
 
 
-class Throttle:
-    """Delays logins after failed ones, which it counts per client and per IP address.
+class LoginThrottle:
+    """Limits failed logins: counts them per client and IP address, and delays further logins.
 
-    The counts are those of one process. There are at most ``MAX_COUNTERS``; beyond that, those that
-    changed least recently are dropped.
+    Each process has its own counters. Of more than ``MAX_COUNTERS``, the least recently updated
+    are dropped.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counts: OrderedDict[Key, _Counter] = OrderedDict()
 
-    def check(self, client_id: str, address: str, *, is_verified: bool = False) -> None:
+    def check_login_allowed(
+        self, client_id: str, address: str, *, was_recently_verified: bool = False
+    ) -> None:
         """Raise ``TooManyAttempts`` if this client or address must wait before the next login.
 
-        ``is_verified`` means that the same secret was verified recently. Failures from other
-        addresses then do not count, so that they cannot lock out a client that is in use.
+        If the same secret was verified recently, failures from other addresses do not count, so
+        that they cannot lock out a client that is in use.
         """
         now = self._clock()
         kinds: tuple[Kind, ...] = (
-            ("pair", "address") if is_verified else ("pair", "address", "client")
+            ("pair", "address") if was_recently_verified else ("pair", "address", "client")
         )
         waits = [
             self._counts[key].blocked_until - now
@@ -74,7 +76,7 @@ class Throttle:
             raise TooManyAttempts(math.ceil(wait))
 
     def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failed login of a client from an address; after too many, the next must wait."""
+        """Count a failed login of a client from an address; too many delay the next login."""
         now = self._clock()
         for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)
@@ -89,10 +91,10 @@ class Throttle:
             self._counts.popitem(last=False)
 
     def record_success(self, client_id: str, address: str) -> None:
-        """Forget the failed logins of this client from this address, because it has now succeeded.
+        """Forget the failed logins of this client from this address.
 
-        Failures with other clients stay counted: an attacker who knows one secret must not be able
-        to guess others without delay.
+        Failures of other clients stay counted, so that an attacker who knows one secret cannot
+        guess others without delay.
         """
         pair, *totals = _keys(client_id, address, tuple(FREE_FAILURES))
         failed = self._counts.pop(pair, None)

@@ -56,7 +56,7 @@ MAX_TIMESTAMP = 2**63
 
 
 class TokenError(Exception):
-    """Raised for a token that is not accepted; the message is a clause with the reason.
+    """Raised for a token that is not accepted; the message states the reason: "it has expired".
 
     The message becomes part of a header, so it contains no quotes and no text from the token.
     """
@@ -113,8 +113,8 @@ def decode_token(
 ) -> Claims:
     """Verify a token with the public key ``jwk`` and return its claims.
 
-    The token must come from ``issuer`` and be valid now; ``leeway`` is the tolerated clock
-    difference in seconds. Raises ``TokenError`` otherwise.
+    The token must come from ``issuer``, be valid now and have at most ``max_chars`` characters.
+    ``leeway`` is the tolerated clock difference in seconds. Raises ``TokenError`` otherwise.
     """
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
@@ -136,12 +136,12 @@ def _algorithm(algorithm: object, jwk: Jwk) -> str:
     is_fitting = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
     if not is_fitting or jwk.get("alg", algorithm) != algorithm:
         raise TokenError("its algorithm is not the one of the key that it names")
-    if not _is_for_signatures(jwk):
+    if not _can_verify_signatures(jwk):
         raise TokenError("the key that it names is not for signatures")
     return algorithm
 
 
-def _is_for_signatures(jwk: Jwk) -> bool:
+def _can_verify_signatures(jwk: Jwk) -> bool:
     """Return whether a key may verify signatures (``use``, ``key_ops``: RFC 7517, 4.2 and 4.3)."""
     operations = jwk.get("key_ops", ["verify"])
     return (

@@ -42,7 +42,7 @@ class TrustedIssuer:
     ) -> None:
         require_secure_issuers([url])
         self.url = url.removesuffix("/")
-        self.on_key_change: Callable[[], None] = _ignore
+        self.on_key_change: Callable[[], None] = lambda: None
         self._http = http
         self._clock = clock
         self._keys: dict[str, Jwk] = {}
@@ -50,24 +50,25 @@ class TrustedIssuer:
         self._fetch_lock = asyncio.Lock()
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with the ID ``kid``, to verify a token of this issuer.
+        """Return the issuer's public key with the ID ``kid``.
 
-        The keys are fetched again if the ID is unknown or they are too old. Raises ``TokenError``
-        if the issuer has no such key, ``ServiceUnavailable`` if its keys could not be fetched.
+        The keys are fetched if the ID is unknown, or if the cached keys are older than ``max_age``.
+        Raises ``TokenError`` if the issuer has no such key, and ``ServiceUnavailable`` if its keys
+        could not be fetched.
         """
         if kid not in self._keys or self._clock() - self._last_success >= self.max_age:
             await self._refresh()
         if not self._keys:
             raise ServiceUnavailable(
                 f"The keys of the issuer {self.url} could not be fetched; retry later.",
-                headers={"Retry-After": str(max(1, math.ceil(self._seconds_until_fetch())))},
+                headers={"Retry-After": str(max(1, math.ceil(self._seconds_until_key_fetch())))},
             )
         try:
             return self._keys[kid]
         except KeyError:
             raise TokenError("it names a key that its issuer does not publish") from None
 
-    def _seconds_until_fetch(self) -> float:
+    def _seconds_until_key_fetch(self) -> float:
         """Return the seconds until keys may be fetched again; zero or less means now."""
         seconds = self.min_retry_seconds if self._keys else self.min_retry_seconds_without_keys
         return self._last_attempt + seconds - self._clock()
@@ -75,7 +76,7 @@ class TrustedIssuer:
     async def _refresh(self) -> None:
         # A request that waited for the lock uses the result of the one that held it.
         async with self._fetch_lock:
-            if self._seconds_until_fetch() > 0:
+            if self._seconds_until_key_fetch() > 0:
                 return
             try:
                 keys = await self._fetch()
@@ -90,7 +91,7 @@ class TrustedIssuer:
 
     async def _fetch(self) -> dict[str, Jwk]:
         url = await self._jwks_uri()
-        status, value = await self._get(url, "keys")
+        status, value = await self._fetch_member(url, "keys")
         entries = value if isinstance(value, list) else []
         keys: dict[str, Jwk] = {
             entry["kid"]: entry
@@ -102,19 +103,16 @@ class TrustedIssuer:
         return keys
 
     async def _jwks_uri(self) -> str:
-        _, uri = await self._get(f"{self.url}/.well-known/openid-configuration", "jwks_uri")
+        url = f"{self.url}/.well-known/openid-configuration"
+        _, uri = await self._fetch_member(url, "jwks_uri")
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
-    async def _get(self, url: str, name: str) -> tuple[int, Any]:
-        """Fetch a JSON object; return the HTTP status and the object's member ``name``."""
+    async def _fetch_member(self, url: str, name: str) -> tuple[int, Any]:
+        """Fetch a JSON object; return the HTTP status and the object's member ``name``, or None."""
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)
         return status, _object(status, body).get(name)
-
-
-def _ignore() -> None:
-    """Do nothing: the default callback for changed keys."""
 
 
 def _object(status: int, body: bytes) -> dict[str, Any]:

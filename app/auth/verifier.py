@@ -57,12 +57,12 @@ class TokenPolicy:
     """The longest token."""
 
 
-class Issuer(Protocol):
-    """The interface of a token issuer: its URL, its clock tolerance, and its public keys."""
+class TokenIssuer(Protocol):
+    """Protocol for token issuers, which have a URL, a clock tolerance and public keys."""
 
     @property
     def url(self) -> str:
-        """The value of the ``iss`` claim in the issuer's tokens."""
+        """The URL of the issuer, which is the ``iss`` claim of its tokens."""
 
     @property
     def leeway(self) -> int:
@@ -76,11 +76,11 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 """Returns the current scopes of a client of the local issuer, or None if it was removed."""
 
 
-class Verifier:
+class TokenVerifier:
     """Verifies access tokens of the trusted issuers, and caches the caller of each valid token.
 
-    If ``find_scopes`` is given, a token of the local issuer grants only those of its scopes that
-    its client still has.
+    ``find_scopes`` returns the current scopes of a local issuer's client. If it is given, a token
+    does not grant a scope that was taken from its client since.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Verifier:
         policy: TokenPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        issuers: list[Issuer] = [*([local] if local else []), *trusted]
+        issuers: list[TokenIssuer] = [*([local] if local else []), *trusted]
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._local = local
         self._find_scopes = find_scopes
@@ -106,7 +106,7 @@ class Verifier:
 
     async def verify(self, token: str) -> Caller:
         """Verify an access token and return its caller. Raises ``Unauthorized``."""
-        if (cached := self.get_cached(token)) is not None:
+        if (cached := self.get_cached_caller(token)) is not None:
             return cached
         try:
             claims = await self._decode_access_token(token)
@@ -120,7 +120,7 @@ class Verifier:
             self._cache_caller(token, caller, claims["exp"])
         return caller
 
-    def get_cached(self, token: str) -> Caller | None:
+    def get_cached_caller(self, token: str) -> Caller | None:
         """Return the caller of a token that was verified recently, or None."""
         entry = self._cache.get(_hash_token(token))
         return entry[1] if entry is not None and entry[0] > self._clock() else None
@@ -133,17 +133,17 @@ class Verifier:
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
         """Replace the set of revoked tokens, all of which are rejected from now on.
 
-        ``token_ids`` are IDs as ``identify_token`` returns them.
+        ``get_token_id_and_expiry`` returns the ID of a token.
         """
         if token_ids != self._revoked:
             self._revoked = token_ids
             self.clear_cache()
 
-    async def identify_token(self, token: str) -> tuple[str, datetime] | None:
+    async def get_token_id_and_expiry(self, token: str) -> tuple[str, datetime] | None:
         """Return the ID by which a token can be revoked, and the time when the token expires.
 
-        Returns None for an invalid token, because otherwise anyone could fill the table of revoked
-        tokens with made-up ones.
+        Returns None for an invalid token, so that the table of revoked tokens cannot be filled with
+        made-up tokens.
         """
         try:
             claims = await self._decode_access_token(token)
@@ -171,7 +171,7 @@ class Verifier:
             leeway=issuer.leeway,
             max_chars=self._policy.max_chars,
         )
-        _check_is_access_token(header, claims)
+        _require_access_token(header, claims)
         if self._revoked and _get_token_id(token, claims) in self._revoked:
             raise TokenError("it was revoked when its session was signed out")
         audience = self._policy.audience
@@ -214,7 +214,7 @@ def _hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
+def _require_access_token(header: Mapping[str, object], claims: Claims) -> None:
     """Raise ``TokenError`` if the token is not an access token, for example an ID token.
 
     ID tokens are signed with the same keys, but are given to more parties than access tokens.
@@ -252,7 +252,7 @@ def get_unverified_client_id(token: str) -> str | None:
 
 
 def _get_client_id(claims: Claims) -> str:
-    """Return the client to which a token was issued: ``client_id``, ``azp``, or else ``sub``."""
+    """Return the client ID of a token: the first of ``client_id``, ``azp`` and ``sub``."""
     for name in ("client_id", "azp", "sub"):
         value = claims.get(name)
         if isinstance(value, str) and value:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class FieldType(StrEnum):
     """The type of a field's value, which decides how filters compare it.
 
-    The value of each member describes it in error messages: NUMBER is "a number".
+    The value of each member names the type in error messages, such as "a number" for NUMBER.
     """
 
     STRING = "a string"
@@ -73,7 +73,7 @@ ARRAY_TYPES = {
 
 
 @dataclass(frozen=True)
-class Field:
+class QueryableField:
     """A field by which clients can filter, sort or select: its path and its type."""
 
     path: tuple[str, ...]
@@ -86,7 +86,7 @@ class Field:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether filters can compare the field; of an object, they can compare only its parts."""
+        """Whether filters can compare the field; for an object, they can compare only its parts."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
@@ -101,14 +101,14 @@ class Field:
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
     def parse_value(self, text: str) -> str | datetime | None:
-        """Parse the value with which a filter compares the field.
+        """Parse a filter's operand for the field.
 
-        A timestamp becomes a datetime in UTC; any other value stays a string. Returns None if
+        A timestamp becomes a datetime in UTC; any other operand stays a string. Returns None if
         ``text`` is not a value of the field's type.
         """
         match self.type:
             case FieldType.NUMBER:
-                return text if is_decimal_number(text) else None
+                return text if is_storable_number(text) else None
             case FieldType.DATE:
                 return text if _is_date(text) else None
             case FieldType.DATETIME:
@@ -116,35 +116,35 @@ class Field:
         return text
 
 
-Fields: TypeAlias = "Mapping[str, Field]"
+Fields: TypeAlias = "Mapping[str, QueryableField]"
 
 
 @cache
-def list_fields(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
-    """Return the fields of a model class by dotted name, including the parts of its links.
+def list_fields(model: type[BaseModel], exclude: frozenset[str] = frozenset()) -> Fields:
+    """Return the fields of a model class by dotted name, in model order.
 
-    They are in model order. The fields in ``without`` are left out, because the caller's profile
-    does not have them.
+    They include the fields of links, such as ``CFItemTypeURI.title``. ``exclude`` names the fields
+    that the API profile does not have.
     """
     fields = [
         field
         for name, info in model.model_fields.items()
-        if name not in without
-        for field in _list_field_and_parts(name, info)
+        if name not in exclude
+        for field in _iter_field_and_parts(name, info)
     ]
     return MappingProxyType({field.name: field for field in fields})
 
 
-def resolve_field(fields: Fields, name: str) -> Field | None:
+def resolve_field(fields: Fields, name: str) -> QueryableField | None:
     """Return the field that a client names in a request, such as ``uri``, or None."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
     if top and top.type is FieldType.EXTENSION:
-        return Field(path, FieldType.EXTENSION) if all(path) else None
+        return QueryableField(path, FieldType.EXTENSION) if all(path) else None
     return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
 
 
-def is_decimal_number(text: str) -> bool:
+def is_storable_number(text: str) -> bool:
     """Return whether a string is a decimal number that Postgres can store."""
     return NUMBER_PATTERN.fullmatch(text) is not None
 
@@ -154,8 +154,8 @@ def format_choices(names: Iterable[str]) -> str:
     return f"one of {', '.join(names)}"
 
 
-def shorten_for_message(text: str) -> str:
-    """Return the first 40 characters of client input, to quote it in an error message."""
+def truncate_for_message(text: str) -> str:
+    """Return the first 40 characters of client input, for quoting it in an error message."""
     return truncate(text, MAX_QUOTED_CHARS)
 
 
@@ -176,19 +176,19 @@ def _parse_timestamp(text: str) -> datetime | None:
         return None
 
 
-def _list_field_and_parts(name: str, info: FieldInfo) -> Iterator[Field]:
-    """Yield a field of a model class and, for a link or an array of links, the link's parts."""
+def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
+    """Yield a field of a model class and, for a link or an array of links, the fields in it."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
     if field_type is FieldType.LINKS and has_serializer:
         field_type = FieldType.LINK
-    yield Field((name,), field_type)
+    yield QueryableField((name,), field_type)
     if field_type in (FieldType.LINK, FieldType.LINKS):
         is_link = field_type is FieldType.LINK
         part_type = FieldType.STRING if is_link else FieldType.LINK_LIST_PART
-        for part in _string_fields(info.annotation):
-            yield Field((name, part), part_type)
+        for part in _iter_string_fields(info.annotation):
+            yield QueryableField((name, part), part_type)
 
 
 def _type_of(annotation: Any) -> FieldType:
@@ -204,8 +204,11 @@ def _type_of(annotation: Any) -> FieldType:
     return FieldType.LINK if issubclass(annotation, BaseModel) else TYPES[annotation]
 
 
-def _string_fields(annotation: Any) -> Iterator[str]:
-    """Yield the names of the string fields of a model class, or of the class in ``list[...]``."""
+def _iter_string_fields(annotation: Any) -> Iterator[str]:
+    """Yield the names of the string fields of a model class.
+
+    ``annotation`` is the class or ``list`` of the class.
+    """
     (model,) = get_args(annotation) or (annotation,)
     for name, info in model.model_fields.items():
         if _type_of(info.annotation) is FieldType.STRING:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..exceptions import BadRequest
 from .fields import (
     EXPECTED_VALUES,
-    Field,
     FieldType,
+    QueryableField,
     format_choices,
-    is_decimal_number,
+    is_storable_number,
     resolve_field,
-    shorten_for_message,
+    truncate_for_message,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Comparison:
     field.
     """
 
-    field: Field
+    field: QueryableField
     operator: str
     value: Value
 
@@ -70,7 +70,7 @@ Node: TypeAlias = Comparison | And | Or
 
 @dataclass(frozen=True)
 class Grammar:
-    """The filter syntax that an API profile accepts, such as whether it allows parentheses."""
+    """The filter syntax that an API profile accepts, including whether it allows parentheses."""
 
     max_predicates: int | None
     mixed_operators: bool
@@ -126,7 +126,7 @@ class _Token:
             return "the end"
         if self.text == "'":
             return "an unclosed quote"
-        return shorten_for_message(self.text)
+        return truncate_for_message(self.text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -207,7 +207,7 @@ class _Parser:
         operator = self.parse_operator(field)
         return Comparison(field, operator, self.parse_value(field, operator))
 
-    def parse_field(self) -> Field:
+    def parse_field(self) -> QueryableField:
         if self.token.kind != "word":
             raise self.unexpected("the name of a field")
         field = resolve_field(self.fields, self.token.text)
@@ -219,12 +219,12 @@ class _Parser:
         self.next += 1
         return field
 
-    def subfields_hint(self, field: Field) -> str:
+    def subfields_hint(self, field: QueryableField) -> str:
         if field.type is FieldType.EXTENSION:
             return f"a field below it, such as {field.name}.level"
         return format_choices(name for name in self.fields if name.startswith(f"{field.name}."))
 
-    def parse_operator(self, field: Field) -> str:
+    def parse_operator(self, field: QueryableField) -> str:
         operator = self.token.text
         allowed = (*field.operators, "@") if self.grammar.in_list else field.operators
         if operator not in allowed:
@@ -232,7 +232,7 @@ class _Parser:
         self.next += 1
         return operator
 
-    def parse_value(self, field: Field, operator: str) -> Value:
+    def parse_value(self, field: QueryableField, operator: str) -> Value:
         text = self.parse_literal()
         value: Value = text
         if operator == "@":
@@ -250,12 +250,12 @@ class _Parser:
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
         if self.grammar.unquoted_values and (
-            is_decimal_number(token.text) or token.text in ("true", "false")
+            is_storable_number(token.text) or token.text in ("true", "false")
         ):
             return token.text
         raise self.unexpected("a value in single quotes, with inner quotes doubled")
 
-    def convert(self, field: Field, text: str) -> Scalar:
+    def convert(self, field: QueryableField, text: str) -> Scalar:
         value = field.parse_value(text)
         if value is None:
             raise self.unexpected(f"{EXPECTED_VALUES[field.type]}, as {field.name} is {field.type}")

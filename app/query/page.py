@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from .fields import shorten_for_message
+from .fields import truncate_for_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,11 +43,11 @@ def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
 def describe_query(collection: str, params: Iterable[tuple[str, str]]) -> str:
     """Describe a slow list query for a timeout message, such as "CFItems with filter title~'a'".
 
-    Only the parameters that can make a query slow are included.
+    ``params`` contains the query parameters; only those that can make a query slow are included.
     """
     names = ("filter", "search", "sort", "offset")
     parts = [
-        f"{name} {shorten_for_message(value)}" for name, value in params if name in names and value
+        f"{name} {truncate_for_message(value)}" for name, value in params if name in names and value
     ]
     return f"{collection} with {', '.join(parts)}" if parts else collection
 

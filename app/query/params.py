@@ -12,7 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..exceptions import BadRequest, ErrorCode
-from .fields import SCALARS, Field, format_choices, list_fields, resolve_field, shorten_for_message
+from .fields import (
+    SCALARS,
+    QueryableField,
+    format_choices,
+    list_fields,
+    resolve_field,
+    truncate_for_message,
+)
 from .filter import Grammar, Node, parse_filter
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class PageLimits:
     """The default and the maximum number of entities on a page (query parameter ``limit``)."""
 
     default: int
@@ -43,8 +50,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """The rules for parsing query parameters that differ between API profiles and lists."""
+class QueryRules:
+    """The rules for query parameters, which vary by API profile and by list."""
 
     rejects_empty_fields: bool = True
     """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
@@ -56,7 +63,7 @@ class Dialect:
     """Accept ``search``."""
 
 
-STRICT = Dialect()
+STRICT = QueryRules()
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class ListQuery:
 
     limit: int
     offset: int
-    sort: Field | None
+    sort: QueryableField | None
     descending: bool
     where: Node | None
     fields: tuple[str, ...] | None
@@ -77,48 +84,52 @@ def parse_list_query(
     params: Iterable[tuple[str, str]],
     model: type[BaseModel],
     *,
-    limits: Limits,
+    limits: PageLimits,
     grammar: Grammar,
-    dialect: Dialect = STRICT,
+    rules: QueryRules = STRICT,
 ) -> ListQuery:
     """Parse and check the query parameters of a list request, such as ``limit`` and ``filter``.
 
-    Raises ``BadRequest``, whose message contains every problem.
+    ``grammar`` and ``rules`` say what the API profile accepts. Raises ``BadRequest`` listing all
+    problems.
     """
-    reader = _ParameterReader(params, dialect)
-    fields = list_fields(model, dialect.unknown_fields)
+    reader = _ParameterReader(params, rules)
+    fields = list_fields(model, rules.unknown_fields)
     parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
     query = ListQuery(
         limit=reader.get("limit", parse_limit, limits.default),
         offset=reader.get("offset", partial(_parse_int, minimum=0, maximum=MAX_OFFSET), 0),
         sort=reader.get("sort", partial(_parse_sort, fields=fields), None),
-        descending=reader.get("orderBy", _parse_order, default=False),
+        descending=reader.get("orderBy", _is_descending, default=False),
         where=reader.get("filter", partial(parse_filter, fields=fields, grammar=grammar), None),
-        fields=reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect)),
-        search=reader.get("search", _parse_search, None) if dialect.searchable else None,
+        fields=reader.get_list("fields", partial(_parse_fields, fields=fields, rules=rules)),
+        search=reader.get("search", _parse_search, None) if rules.searchable else None,
     )
     reader.raise_problems()
     return query
 
 
 def parse_fields(
-    params: Iterable[tuple[str, str]], model: type[BaseModel], dialect: Dialect = STRICT
+    params: Iterable[tuple[str, str]], model: type[BaseModel], rules: QueryRules = STRICT
 ) -> tuple[str, ...] | None:
     """Parse the ``fields`` parameter of a request for one entity; None selects all fields.
 
-    Raises ``BadRequest`` for fields that the class ``model`` does not have.
+    ``rules`` say what the API profile accepts. Raises ``BadRequest`` for fields that the class
+    ``model`` does not have.
     """
-    reader = _ParameterReader(params, dialect)
-    fields = list_fields(model, dialect.unknown_fields)
-    selection = reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect))
+    reader = _ParameterReader(params, rules)
+    fields = list_fields(model, rules.unknown_fields)
+    selection = reader.get_list("fields", partial(_parse_fields, fields=fields, rules=rules))
     reader.raise_problems()
     return selection
 
 
-def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
+def parse_feed_query(
+    params: Iterable[tuple[str, str]], limits: PageLimits
+) -> tuple[str | None, int]:
     """Parse the query parameters of the change feed; return its cursor (or None) and limit.
 
-    Raises ``BadRequest`` with every problem. The cursor itself is not checked.
+    Raises ``BadRequest`` listing all problems. The cursor itself is not checked.
     """
     reader = _ParameterReader(params, STRICT)
     since = reader.get("since", str, "")
@@ -129,13 +140,13 @@ def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple
 
 
 def parse_field_names(
-    params: Iterable[tuple[str, str]], allowed: Sequence[str], dialect: Dialect = STRICT
+    params: Iterable[tuple[str, str]], allowed: Sequence[str], rules: QueryRules = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse the ``fields`` parameter of a response whose top-level members are ``allowed``.
+    """Parse a ``fields`` parameter, which selects some of the ``allowed`` members of a response.
 
-    Returns None if it selects all of them. Raises ``BadRequest`` for other names.
+    Returns None if the parameter is missing. Raises ``BadRequest`` for other names.
     """
-    reader = _ParameterReader(params, dialect)
+    reader = _ParameterReader(params, rules)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))
     reader.raise_problems()
     return selection
@@ -144,12 +155,12 @@ def parse_field_names(
 class _ParameterReader:
     """Parses the query parameters one by one, and collects all problems for a single error."""
 
-    def __init__(self, params: Iterable[tuple[str, str]], dialect: Dialect) -> None:
+    def __init__(self, params: Iterable[tuple[str, str]], rules: QueryRules) -> None:
         self.values: dict[str, list[str]] = {}
         for name, value in params:
             # An empty parameter counts as absent, because the SDK sends unset parameters as empty
             # strings. Only an empty selection may be an error.
-            if value or (name == "fields" and dialect.rejects_empty_fields):
+            if value or (name == "fields" and rules.rejects_empty_fields):
                 self.values.setdefault(name, []).append(value)
         self.problems: dict[str, BadRequest] = {}
 
@@ -188,7 +199,7 @@ def _single_value(name: str, values: list[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return f"'{shorten_for_message(text)}'" if text.strip() else "an empty value"
+    return f"'{truncate_for_message(text)}'" if text.strip() else "an empty value"
 
 
 def _parse_int(text: str, *, minimum: int, maximum: int) -> int:
@@ -198,11 +209,11 @@ def _parse_int(text: str, *, minimum: int, maximum: int) -> int:
     raise BadRequest(f"found {_quote(text)}, expected an integer from {minimum} to {maximum}")
 
 
-def _parse_sort(name: str, *, fields: Fields) -> Field:
+def _parse_sort(name: str, *, fields: Fields) -> QueryableField:
     field = resolve_field(fields, name)
     if field and field.type in SCALARS:
         return field
-    result = f"{shorten_for_message(name)}, which is {field.type}" if field else _quote(name)
+    result = f"{truncate_for_message(name)}, which is {field.type}" if field else _quote(name)
     allowed = format_choices(each.name for each in fields.values() if each.type in SCALARS)
     raise BadRequest(f"found {result}, expected {allowed}", code="bad_sort")
 
@@ -213,8 +224,8 @@ def _parse_search(text: str) -> str:
     raise BadRequest(f"found {_quote(text)}, expected words to search for")
 
 
-def _parse_order(text: str) -> bool:
-    """Return whether ``orderBy`` is descending: True for ``desc`` and False for ``asc``.
+def _is_descending(text: str) -> bool:
+    """Return True for the orderBy ``desc``, and False for ``asc``.
 
     Raises ``BadRequest`` for other values.
     """
@@ -223,9 +234,9 @@ def _parse_order(text: str) -> bool:
     raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")
 
 
-def _parse_fields(values: list[str], *, fields: Fields, dialect: Dialect) -> tuple[str, ...]:
+def _parse_fields(values: list[str], *, fields: Fields, rules: QueryRules) -> tuple[str, ...]:
     allowed = [name for name in fields if "." not in name]
-    if dialect.has_sourced_ids:
+    if rules.has_sourced_ids:
         allowed.append("sourcedId")
     return _parse_names(values, allowed=allowed)
 

@@ -116,7 +116,7 @@ class Namespace:
             await self._switch_to_template(self.seed)
         self.request_log.clear()
         self.faults.replace([])
-        self.app_state.clients.clear_failures()
+        self.app_state.clients.clear_failed_logins()
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
@@ -252,7 +252,7 @@ class Namespace:
             revisions=clone.revisions,
             response_cache=clone.response_cache,
         )
-        if issuer and [key.kid for key in clone.keys] != issuer.kids:
+        if issuer and [key.kid for key in clone.keys] != issuer.key_ids:
             issuer.set_keys(clone.keys)
             app_state.verifier.clear_cache()
 

@@ -339,7 +339,7 @@ async def rotate_keys(request: Request) -> Response:
     issuer = _get_issuer(request)
     revoke = _parse_flag(request.query_params, "revoke")
     kid = await get_namespace(request).rotate_keys(issuer, revoke=revoke)
-    return json_response({"kid": kid, "kids": list(issuer.kids)}, 201)
+    return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
 
 
 def _get_issuer(request: Request) -> LocalIssuer:

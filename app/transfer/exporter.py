@@ -53,10 +53,10 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
     async with open_framework_snapshot(database, identifier) as framework:
         if file_format == "case-json":
             if pretty:
-                package = b"".join([chunk async for chunk in RENDERER.iter_package(framework)])
+                package = b"".join([chunk async for chunk in RENDERER.iter_package_json(framework)])
                 file.write(orjson.dumps(orjson.loads(package), option=orjson.OPT_INDENT_2))
             else:
-                async for chunk in RENDERER.iter_package(framework):
+                async for chunk in RENDERER.iter_package_json(framework):
                     file.write(chunk)
             file.write(b"\n")
         else:
@@ -83,7 +83,7 @@ async def _iter_entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[st
     (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):
-        async for entities in RENDERER.iter_batches(framework, resource):
+        async for entities in RENDERER.iter_entity_batches(framework, resource):
             for entity in entities:
                 yield resource.name, entity
     extensions_by_class = {

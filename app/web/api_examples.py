@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import Request
 
-from ..api.dependencies import get_renderer, get_state
+from ..api.dependencies import get_app_state, get_renderer
 from ..api.profiles import PROFILES, Profile
 from ..case.resources import ResourceType
 from ..db.read import entities
@@ -62,11 +62,11 @@ async def build_example(
     profile = profiles.get(profile_name or PROFILES[0].name)
     if profile is None:
         raise BadRequest(f"unknown profile {profile_name!r}: use one of {', '.join(profiles)}")
-    state = get_state(request)
+    state = get_app_state(request)
     (body,) = await entities.get_entity_with_descendants(state.database, resource, identifier)
     renderer = await get_renderer(request, state, profile)
-    rendered = renderer.wrap(resource.name, await renderer.to_object(resource, body))
-    url = f"{renderer.profile_url}/{resource.collection}/{quote(identifier, safe='')}"
+    rendered = renderer.wrap(resource.name, await renderer.to_response_object(resource, body))
+    url = f"{renderer.profile_base_url}/{resource.collection}/{quote(identifier, safe='')}"
     sdk_name = SDK_NAMES[resource.name]
     return ApiExample(
         profile=profile,

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from ..api.dependencies import get_state, require_primary
+from ..api.dependencies import get_app_state, require_primary
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import auth_store
@@ -42,7 +42,7 @@ def allows_anonymous(request: Request) -> bool:
     header must contain a loopback address as well, because of DNS rebinding: another site can make
     its own host name resolve to this machine, but cannot change the Host header.
     """
-    settings = get_state(request).settings
+    settings = get_app_state(request).settings
     secret = settings.client_secret.get_secret_value()
     is_default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
     host = _hostname(request.headers.get("host", ""))
@@ -60,12 +60,12 @@ def _hostname(netloc: str) -> str:
 async def get_signed_in_client(request: Request) -> Caller | None:
     """Return the client that is signed in to the web UI, or None if a sign-in is required."""
     if allows_anonymous(request):
-        return Caller(get_state(request).settings.client_id, frozenset(Scope))
+        return Caller(get_app_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(get_session_cookie_name(request))
     if not token:
         return None
     try:
-        return await get_state(request).verifier.verify(token)
+        return await get_app_state(request).verifier.verify(token)
     except Unauthorized:
         return None
 
@@ -100,7 +100,7 @@ async def require_write_scope(request: Request) -> Caller:
     """
     caller = await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
-        require_primary(get_state(request), request.scope["path"])
+        require_primary(get_app_state(request), request.scope["path"])
     return caller
 
 
@@ -124,7 +124,7 @@ def get_path_prefix(request: Request) -> str:
 
     It contains the path of ``CASE_SERVER_PUBLIC_URL`` and, in test mode, that of the namespace.
     """
-    return urlsplit(get_state(request).settings.base_url).path
+    return urlsplit(get_app_state(request).settings.base_url).path
 
 
 def redirect_to_page(request: Request, path: str) -> Response:
@@ -159,7 +159,7 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 
     If ``lifetime`` is None, the cookie lasts until the browser is closed.
     """
-    base_url = get_state(request).settings.base_url
+    base_url = get_app_state(request).settings.base_url
     response.set_cookie(
         get_session_cookie_name(request),
         token,
@@ -174,8 +174,8 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 async def revoke_session(request: Request) -> None:
     """Revoke the access token of the session; other workers reject it after their next poll."""
     token = request.cookies.get(get_session_cookie_name(request))
-    app_state = get_state(request)
-    if token and (identity := await app_state.verifier.identify_token(token)):
+    app_state = get_app_state(request)
+    if token and (identity := await app_state.verifier.get_token_id_and_expiry(token)):
         await auth_store.revoke_token(app_state.database, *identity)
         app_state.verifier.revoke(identity[0])
 
@@ -197,7 +197,7 @@ def require_same_origin(request: Request) -> None:
     with neither header is also refused.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    base_url = get_state(request).settings.base_url
+    base_url = get_app_state(request).settings.base_url
     if origin is None:
         is_own = site in SAME_ORIGIN_SITES
     else:

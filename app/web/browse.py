@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
@@ -46,7 +46,7 @@ def create_browse_router() -> APIRouter:
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """List frameworks; if ``q`` is given, those whose title, creator or publisher contains it."""
     rows = await frameworks.list_frameworks(
-        get_state(request).database, q.strip(), PAGE_SIZE, offset
+        get_app_state(request).database, q.strip(), PAGE_SIZE, offset
     )
     return await render_page(
         request,
@@ -67,7 +67,7 @@ async def search_items(
 
     ``document`` limits the search to one framework.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     framework_title = (await fetch_document(database, document))["title"] if document else ""
     # One more than fits on the page tells whether there is a next page.
     rows = await search.search_items(database, q, document or None, PAGE_SIZE + 1, offset)
@@ -91,7 +91,7 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
 
     ``offset`` is the number of top-level items to skip.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     return await render_page(
         request,
@@ -110,7 +110,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
 
     ``listed=all`` lists all associations of the item instead of the first 300.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     framework = await fetch_document(database, document)
     raw_item, raw_associations = await entities.get_item_with_associations(database, item)
     attributes = parse_attributes(raw_item)
@@ -149,7 +149,7 @@ async def render_children(
 
     ``offset`` is the number of children to skip, and ``level`` their depth in the tree, from 1.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     children = await fetch_children(database, document, node, level, offset)
     return await render_page(
@@ -174,7 +174,7 @@ async def show_document_json(request: Request, document: str, profile: str = "")
 
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
     """Show an item as the given API profile returns it in JSON, with example requests."""
-    await fetch_document(get_state(request).database, document)
+    await fetch_document(get_app_state(request).database, document)
     example = await api_examples.build_example(request, ITEMS, item, profile)
     attributes = example.attributes
     title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]

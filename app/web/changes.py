@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
@@ -71,7 +71,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
 
     ``part`` selects the added, changed or deleted entities.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
     states = [
@@ -110,7 +110,7 @@ async def download_changes_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:
     """Return all changes to a framework in a period as a CSV file."""
-    database = get_state(request).database
+    database = get_app_state(request).database
     await fetch_document(database, document)
     period = _parse_period(document, since, until)
     parts = {

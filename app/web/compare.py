@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..db.pool import Database
 from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
@@ -48,7 +48,7 @@ async def show_comparison(
 
     ``part`` is the list to which ``offset`` applies: related items, or those only left or right.
     """
-    database = get_state(request).database
+    database = get_app_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
     documents = [parse_attributes(row["body"]) for row in rows]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
@@ -99,7 +99,7 @@ def _describe_row_relation(row: Any) -> str:
 
 async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
     """Return the comparison as CSV: related items, then those only on the left or right."""
-    database = get_state(request).database
+    database = get_app_state(request).database
     await _fetch_titles(database, left, right)
     return create_csv_response(
         "crosswalk.csv", [CSV_HEADER, *await _fetch_csv_rows(database, left, right)]

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..api.exception_handlers import handle_http_exception
 from ..api.profiles import is_profile_path
 from ..exceptions import BadRequest, CaseServerError
@@ -148,7 +148,7 @@ async def render_page(
         base="fragment.html" if is_fragment_request(request) else layout,
         is_signed_in=caller is not None and not auth.allows_anonymous(request),
         may_write=auth.has_write_scope(caller),
-        test_mode=get_state(request).settings.test_mode,
+        test_mode=get_app_state(request).settings.test_mode,
         current_path=request.url.path,
         **values,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..auth.throttle import TooManyAttempts
 from ..exceptions import Unauthorized
 from . import auth
@@ -38,7 +38,7 @@ async def _render_form(request: Request, next_url: str, problem: str = "") -> Re
         title="Sign in",
         problem=problem,
         next=auth.sanitize_next_url(next_url),
-        has_local_issuer=get_state(request).issuer is not None,
+        has_local_issuer=get_app_state(request).issuer is not None,
     )
 
 
@@ -72,7 +72,7 @@ async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | Non
     The lifetime is None for a token of another issuer. Raises ``Unauthorized`` for wrong
     credentials, ``TooManyAttempts`` after too many failures.
     """
-    app_state = get_state(request)
+    app_state = get_app_state(request)
     if app_state.issuer is None:
         await app_state.verifier.verify(form.token.strip())
         return form.token.strip(), None

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_app_state
 from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
@@ -132,7 +132,7 @@ async def _render_form(
         title="Upload",
         report=report,
         max_listed_problems=MAX_LISTED_PROBLEMS,
-        max_mb=get_state(request).settings.max_body_mb,
+        max_mb=get_app_state(request).settings.max_body_mb,
     )
 
 
@@ -140,7 +140,7 @@ async def preview_upload(request: Request) -> Response:
     """Show what storing the uploaded file would change, without storing the file."""
     form = await _parse_form(request)
     return await _render_form(
-        request, await _create_preview_report(get_state(request), form.name, form.raw)
+        request, await _create_preview_report(get_app_state(request), form.name, form.raw)
     )
 
 
@@ -150,7 +150,7 @@ async def store_upload(request: Request) -> Response:
     Shows the preview again if the file is another one, or if it would delete most of a framework
     and the user has not confirmed that.
     """
-    app_state, form = get_state(request), await _parse_form(request)
+    app_state, form = get_app_state(request), await _parse_form(request)
 
     def require_confirmation(result: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
@@ -269,7 +269,7 @@ async def _parse_form(request: Request) -> UploadForm:
 
 
 async def _parse_multipart(request: Request) -> FormData:
-    megabytes = get_state(request).settings.max_body_mb
+    megabytes = get_app_state(request).settings.max_body_mb
     limit = megabytes * 1_000_000 + MAX_FORM_OVERHEAD_BYTES
 
     async def limited_stream() -> AsyncIterator[bytes]:

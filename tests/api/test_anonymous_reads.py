@@ -199,7 +199,7 @@ def test_token_bucket_refills_and_the_number_of_buckets_is_limited(
 
     def retry_after(address: str) -> str:
         try:
-            reads.admit(address)
+            reads.admit_anonymous_read(address)
         except TooManyRequests as error:
             return error.headers["Retry-After"]
         return ""

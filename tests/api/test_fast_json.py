@@ -46,7 +46,7 @@ def test_edited_text_equals_the_transformed_objects(link: str, others: list[str]
     expected = [transforms.add_sourced_ids(node) for node in nodes]
     text, prefixes = (
         fast_json.join_with_sourced_ids(ITEMS, bodies),
-        fast_json.build_json_prefixes(ITEMS, bodies),
+        fast_json.build_unclosed_objects(ITEMS, bodies),
     )
     if any(set(identifier) & {'"', "\\"} for identifier in (link, *others)):
         assert text is None  # identifiers with escapes must be parsed
@@ -73,4 +73,4 @@ def test_entity_that_needs_other_changes_gives_none() -> None:
     untyped_item = '{"identifier":"a"}'
     assert fast_json.join_with_sourced_ids(ITEMS, [untyped_item]) is None
     assert fast_json.join_with_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
-    assert fast_json.build_json_prefixes(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert fast_json.build_unclosed_objects(CONCEPTS, ['{"identifier":"a"}']) is None

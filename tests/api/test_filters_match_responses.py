@@ -214,7 +214,7 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
         for entity in entities:
             for path, value in values(entity):
                 shown.setdefault(path, []).append((value, entity["identifier"]))
-        fields = list_fields(resource.schema, api.profile.get_dialect(resource).unknown_fields)
+        fields = list_fields(resource.schema, api.profile.get_query_rules(resource).unknown_fields)
         for path, pairs in shown.items():
             field = resolve_field(fields, path)
             assert field, f"{resource.name} has {path}, which filters do not know"

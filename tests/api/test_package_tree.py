@@ -8,7 +8,11 @@ from typing import Any
 from support import factories
 from support.calls import Api
 
-from case_server.api.rendering.package_tree import iter_tree_json, parse_association, parse_item
+from case_server.api.rendering.package_tree import (
+    iter_tree_json,
+    parse_tree_association,
+    parse_tree_item,
+)
 
 Tree = dict[str, Any]
 
@@ -32,8 +36,10 @@ def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
 
 def render(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
     bodies = [json.dumps(item) for item in items]
-    nodes = dict(parse_item(body, body.encode()[:-1]) for body in bodies)
-    return b"".join(iter_tree_json(nodes, map(parse_association, map(json.dumps, associations))))
+    nodes = dict(parse_tree_item(body, body.encode()[:-1]) for body in bodies)
+    return b"".join(
+        iter_tree_json(nodes, map(parse_tree_association, map(json.dumps, associations)))
+    )
 
 
 def shape(content: Any) -> Any:

@@ -328,7 +328,7 @@ async def test_cache_evicts_responses_over_its_limit() -> None:
         yield b"".join(factories.new_id().encode() for _ in range(20_000))
 
     for number in range(10):
-        response = cache.start((number,), incompressible)
+        response = cache.start_producing((number,), incompressible)
         async for _ in response.iter_gzip():
             pass
         await asyncio.sleep(0)
@@ -345,9 +345,9 @@ async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None
         yield b"start"
         raise LookupError("the rest")
 
-    response = cache.start(("key",), failing)
+    response = cache.start_producing(("key",), failing)
     await response.wait_for_first_chunk()
-    for chunks in (response.iter_gzip(), response.iter_identity()):
+    for chunks in (response.iter_gzip(), response.iter_uncompressed()):
         with pytest.raises(LookupError):
             async for _ in chunks:
                 pass

@@ -1,4 +1,4 @@
-"""Compiled routes and the path table give the results of FastAPI's dispatch, and are in use."""
+"""Compiled routes and the route table give the results of FastAPI's dispatch, and are in use."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from support.calls import Api
 from case_server.api import dependencies
 from case_server.api.profiles import PROFILES, Profile
 from case_server.api.routes import items
-from case_server.api.routing import CompiledRoute, PathTable
+from case_server.api.routing import CompiledRoute, RouteTable
 from case_server.auth.scopes import Scope
 from case_server.auth.verifier import Caller
 
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 
 
-def path_table(app: FastAPI) -> PathTable:
+def route_table(app: FastAPI) -> RouteTable:
     (arguments,) = (entry.kwargs for entry in app.user_middleware if "routers" in entry.kwargs)
     routers: Any = arguments["routers"]
-    return PathTable(app, routers)
+    return RouteTable(app, routers)
 
 
 async def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastAPI) -> None:
-    table = path_table(app)
+    table = route_table(app)
     hot_routes = 0
     for context in iter_route_contexts(app.routes):
         route = context.original_route
@@ -173,7 +173,7 @@ async def get_missing() -> Response:
 async def things() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.include_router(router)
-    app.add_middleware(PathTable, routers=[("", router)])
+    app.add_middleware(RouteTable, routers=[("", router)])
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://things.test"
     ) as client:
@@ -244,7 +244,7 @@ async def test_endpoints_with_other_kinds_of_dependencies_are_left_to_fastapi() 
 
     app = FastAPI()
     app.include_router(other)
-    app.add_middleware(PathTable, routers=[("", other)])
+    app.add_middleware(RouteTable, routers=[("", other)])
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://things.test"
     ) as client:

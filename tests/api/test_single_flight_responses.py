@@ -163,9 +163,9 @@ async def test_slow_reader_gets_all_bytes(lag: int) -> None:
             await permits.acquire()
             yield text
 
-    response = ResponseCache(megabytes=50, producers=1).start(("key",), produce)
+    response = ResponseCache(megabytes=50, producers=1).start_producing(("key",), produce)
     permits.release()
-    reader = response.iter_identity()
+    reader = response.iter_uncompressed()
     content = await anext(reader)
     for _ in range(lag):
         permits.release()
@@ -175,7 +175,7 @@ async def test_slow_reader_gets_all_bytes(lag: int) -> None:
         permits.release()
     content += b"".join([chunk async for chunk in reader])
     assert content == b"".join(texts)
-    assert b"".join([chunk async for chunk in response.iter_identity()]) == content
+    assert b"".join([chunk async for chunk in response.iter_uncompressed()]) == content
 
 
 async def test_concurrent_readers_share_one_zstd_compression() -> None:
@@ -189,11 +189,13 @@ async def test_concurrent_readers_share_one_zstd_compression() -> None:
 
         return produce
 
-    responses = [cache.start((number,), producer_of(text)) for number, text in enumerate(texts)]
+    responses = [
+        cache.start_producing((number,), producer_of(text)) for number, text in enumerate(texts)
+    ]
     for response in responses:
         async for _ in response.iter_gzip():
             pass
-    reads = [response.zstd_bytes() for response in responses for _ in range(8)]
+    reads = [response.get_zstd_body() for response in responses for _ in range(8)]
     compressed = await asyncio.gather(*reads)
     for number, text in enumerate(texts):
         copies = compressed[8 * number : 8 * number + 8]

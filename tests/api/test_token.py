@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from case_server.api.dependencies import DeleteAccess, ReadAccess, WriteAccess
 from case_server.api.response_cache import ResponseCache
 from case_server.api.routes import token
-from case_server.auth.clients import ClientRegistry
+from case_server.auth.clients import ClientAuthenticator
 from case_server.auth.hashing import hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import decode_unverified, generate_signing_key, get_public_jwk
-from case_server.auth.verifier import Verifier
+from case_server.auth.verifier import TokenVerifier
 from case_server.db.auth_store import add_client
 from case_server.db.replication import ReplicationMonitor
 from case_server.exceptions import CaseServerError
@@ -51,8 +51,8 @@ def application(database: Database) -> FastAPI:
     app.state.app_state = AppState(
         settings=settings,
         issuer=ISSUER,
-        clients=ClientRegistry(settings, database),
-        verifier=Verifier(ISSUER, []),
+        clients=ClientAuthenticator(settings, database),
+        verifier=TokenVerifier(ISSUER, []),
         database=database,
         replication=ReplicationMonitor(database),
         schema_version="",
@@ -335,7 +335,7 @@ async def test_openapi_document_describes_the_token_endpoint(http: httpx.AsyncCl
 async def test_unknown_client_costs_one_hash_comparison(
     database: Database, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = ClientRegistry(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
+    clients = ClientAuthenticator(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
     await add_client(database, "stored", None, [Scope.READONLY], hash_secret(SECRET))
     compared: list[str] = []
 

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from support.clock import FixedClock
 
 from case_server.auth import clients as module
-from case_server.auth.clients import Client, ClientRegistry
+from case_server.auth.clients import AuthenticatedClient, ClientAuthenticator
 from case_server.auth.hashing import generate_secret, hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.refresh import CredentialRefresher, load_signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import generate_signing_key
-from case_server.auth.verifier import Verifier
+from case_server.auth.verifier import TokenVerifier
 from case_server.db import auth_store
 from case_server.exceptions import Conflict, NotFound, Unauthorized
 from case_server.settings import Settings
@@ -36,9 +36,9 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 
 @pytest.fixture
-def clients(database: Database, clock: FixedClock) -> ClientRegistry:
+def clients(database: Database, clock: FixedClock) -> ClientAuthenticator:
     first = Settings(client_id="first", client_secret=SecretStr("first-secret"))
-    return ClientRegistry(first, database, clock=clock)
+    return ClientAuthenticator(first, database, clock=clock)
 
 
 @pytest.fixture
@@ -57,21 +57,21 @@ async def test_hash_is_salted_and_slow() -> None:
     assert not verify_secret("", HASH)
 
 
-async def test_wrong_secret_does_not_authenticate(clients: ClientRegistry, robot: str) -> None:
+async def test_wrong_secret_does_not_authenticate(clients: ClientAuthenticator, robot: str) -> None:
     client = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
-    assert client == Client(robot, READ)
+    assert client == AuthenticatedClient(robot, READ)
     for readings in ([], [(robot, OTHER)], [("unknown", SECRET)], [("un\0known", "")], [("", "")]):
         assert await clients.authenticate(readings, "10.0.0.2") is None
 
 
-async def test_configured_client_has_all_scopes(clients: ClientRegistry) -> None:
+async def test_configured_client_has_all_scopes(clients: ClientAuthenticator) -> None:
     first = await clients.authenticate([("first", "first-secret")], HERE)
-    assert first == Client("first", frozenset(Scope))
+    assert first == AuthenticatedClient("first", frozenset(Scope))
     assert await clients.find_scopes("first") == frozenset(Scope)
 
 
 async def test_stored_secrets_are_hashes(
-    clients: ClientRegistry, robot: str, execute: Callable[..., Awaitable[Any]]
+    clients: ClientAuthenticator, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await clients.authenticate([(robot, SECRET)], HERE)
     rows = await execute("SELECT c::text || s::text FROM clients c, client_secrets s")
@@ -81,7 +81,7 @@ async def test_stored_secrets_are_hashes(
 
 
 async def test_verified_secret_is_cached(
-    clients: ClientRegistry, robot: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+    clients: ClientAuthenticator, robot: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
 
@@ -91,14 +91,16 @@ async def test_verified_secret_is_cached(
 
     monkeypatch.setattr(module, "verify_secret", counting)
     attempts = [clients.authenticate([(robot, SECRET)], HERE) for _ in range(20)]
-    assert await asyncio.gather(*attempts) == [Client(robot, READ)] * 20
+    assert await asyncio.gather(*attempts) == [AuthenticatedClient(robot, READ)] * 20
     assert hashed == [SECRET]
     clock.now += 301
     assert await clients.authenticate([(robot, SECRET)], HERE)
     assert hashed == [SECRET] * 2
 
 
-async def test_event_loop_runs_while_secret_is_hashed(clients: ClientRegistry, robot: str) -> None:
+async def test_event_loop_runs_while_secret_is_hashed(
+    clients: ClientAuthenticator, robot: str
+) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -116,7 +118,10 @@ async def test_event_loop_runs_while_secret_is_hashed(clients: ClientRegistry, r
 
 
 async def test_both_secrets_work_during_rotation(
-    clients: ClientRegistry, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
+    clients: ClientAuthenticator,
+    database: Database,
+    robot: str,
+    execute: Callable[..., Awaitable[Any]],
 ) -> None:
     await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
@@ -136,7 +141,7 @@ async def test_both_secrets_work_during_rotation(
 
 
 async def test_rotation_without_grace_ends_old_secret(
-    clients: ClientRegistry, database: Database, robot: str
+    clients: ClientAuthenticator, database: Database, robot: str
 ) -> None:
     assert await clients.authenticate([(robot, SECRET)], HERE)
     await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(0))
@@ -169,55 +174,55 @@ async def issuer(
 
 
 async def test_tokens_of_removed_client_are_rejected(
-    clients: ClientRegistry, database: Database, robot: str, issuer: LocalIssuer
+    clients: ClientAuthenticator, database: Database, robot: str, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
+    verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     follower = CredentialRefresher(database, issuer, verifier)
     await follower.refresh()
     token, _ = issuer.issue(robot, READ)
     assert (await verifier.verify(token)).client_id == robot
 
     await follower.refresh()
-    assert verifier.get_cached(token)
+    assert verifier.get_cached_caller(token)
     await auth_store.delete_client(database, robot)
     await follower.refresh()
-    assert verifier.get_cached(token) is None
+    assert verifier.get_cached_caller(token) is None
     with pytest.raises(Unauthorized, match="its client was removed"):
         await verifier.verify(token)
 
 
 async def test_token_scopes_are_limited_to_client_scopes(
-    clients: ClientRegistry, robot: str, issuer: LocalIssuer
+    clients: ClientAuthenticator, robot: str, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
+    verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     token, _ = issuer.issue(robot, frozenset(Scope))
     assert (await verifier.verify(token)).scopes == READ
 
 
 async def test_new_key_is_loaded_by_other_process(
-    clients: ClientRegistry, database: Database, issuer: LocalIssuer
+    clients: ClientAuthenticator, database: Database, issuer: LocalIssuer
 ) -> None:
-    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
+    verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     before, _ = issuer.issue("first", READ)
     new = generate_signing_key()
     await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=False)
     elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
-    assert elsewhere.kids[-1] == new.kid != issuer.kids[-1]
+    assert elsewhere.key_ids[-1] == new.kid != issuer.key_ids[-1]
     assert await verifier.verify(after)
-    assert issuer.kids[-1] == new.kid
+    assert issuer.key_ids[-1] == new.kid
     assert await verifier.verify(before)
 
 
 async def test_tokens_of_deleted_key_are_rejected(
-    clients: ClientRegistry,
+    clients: ClientAuthenticator,
     database: Database,
     issuer: LocalIssuer,
     execute: Callable[..., Awaitable[Any]],
 ) -> None:
     rows = await execute("SELECT * FROM signing_keys")
-    verifier = Verifier(issuer, [], find_scopes=clients.find_scopes)
+    verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     follower = CredentialRefresher(database, issuer, verifier)
     token, _ = issuer.issue("first", READ)
     await verifier.verify(token)
@@ -225,7 +230,7 @@ async def test_tokens_of_deleted_key_are_rejected(
     try:
         await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=True)
         await follower.refresh()
-        assert issuer.kids == [new.kid]
+        assert issuer.key_ids == [new.kid]
         with pytest.raises(Unauthorized, match="does not have"):
             await verifier.verify(token)
     finally:

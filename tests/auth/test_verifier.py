@@ -14,7 +14,7 @@ from case_server.auth.refresh import load_signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key
 from case_server.auth.trusted_issuer import TrustedIssuer
-from case_server.auth.verifier import Caller, TokenPolicy, Verifier
+from case_server.auth.verifier import Caller, TokenPolicy, TokenVerifier
 from case_server.exceptions import ServiceUnavailable, Unauthorized
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def verifier(clock: FixedClock) -> Verifier:
-    return Verifier(LOCAL, [], clock=clock)
+def verifier(clock: FixedClock) -> TokenVerifier:
+    return TokenVerifier(LOCAL, [], clock=clock)
 
 
 def token(key: SigningKey = NEW, **changes: Any) -> str:
@@ -47,17 +47,17 @@ def token(key: SigningKey = NEW, **changes: Any) -> str:
     return encode_token(key, {name: value for name, value in claims.items() if value is not None})
 
 
-async def refusal(verifier: Verifier, text: str) -> str:
+async def refusal(verifier: TokenVerifier, text: str) -> str:
     with pytest.raises(Unauthorized) as caught:
         await verifier.verify(text)
     challenge = caught.value.headers["WWW-Authenticate"]
     description = caught.value.description
     assert challenge == f'Bearer error="invalid_token", error_description="{description}"'
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
     return description
 
 
-async def test_local_token_is_verified(verifier: Verifier) -> None:
+async def test_local_token_is_verified(verifier: TokenVerifier) -> None:
     text, _ = LOCAL.issue("robot", {Scope.READONLY, Scope.DELETE})
 
     assert await verifier.verify(text) == Caller("robot", frozenset({Scope.READONLY, Scope.DELETE}))
@@ -74,7 +74,7 @@ async def test_local_token_is_verified(verifier: Verifier) -> None:
     ],
 )
 async def test_client_id_of_caller(
-    verifier: Verifier, changes: dict[str, Any], client_id: str
+    verifier: TokenVerifier, changes: dict[str, Any], client_id: str
 ) -> None:
     assert (await verifier.verify(token(**changes))).client_id == client_id
 
@@ -88,11 +88,11 @@ async def test_client_id_of_caller(
         (None, set()),
     ],
 )
-async def test_scopes_of_caller(verifier: Verifier, scope: object, scopes: set[Scope]) -> None:
+async def test_scopes_of_caller(verifier: TokenVerifier, scope: object, scopes: set[Scope]) -> None:
     assert (await verifier.verify(token(scope=scope))).scopes == scopes
 
 
-async def test_rejection_contains_reason(verifier: Verifier) -> None:
+async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
     foreign = SigningKey(NEW.kid, generate_signing_key().private_pem)
     unknown = SigningKey("x", NEW.private_pem)
     past = int(time.time()) - 1
@@ -107,7 +107,7 @@ async def test_rejection_contains_reason(verifier: Verifier) -> None:
         assert "does not trust its issuer" in await refusal(verifier, token(iss=issuer))
 
 
-async def test_token_without_kid_is_rejected(verifier: Verifier) -> None:
+async def test_token_without_kid_is_rejected(verifier: TokenVerifier) -> None:
     for kid in (None, 7):
         nameless = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
 
@@ -129,9 +129,9 @@ async def test_token_without_kid_is_rejected(verifier: Verifier) -> None:
         "x" * 4000,
     ],
 )
-async def test_kid_is_only_compared(verifier: Verifier, database: Database, kid: str) -> None:
+async def test_kid_is_only_compared(verifier: TokenVerifier, database: Database, kid: str) -> None:
     reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
-    for each in (verifier, Verifier(reloading, [])):
+    for each in (verifier, TokenVerifier(reloading, [])):
         named = SigningKey(kid, generate_signing_key().private_pem)
         assert "key that this server does not have" in await refusal(each, token(named))
 
@@ -150,7 +150,7 @@ async def test_kid_is_only_compared(verifier: Verifier, database: Database, kid:
     ],
 )
 async def test_configured_audience_is_required(aud: object, accepted: object) -> None:
-    verifier = Verifier(LOCAL, [], policy=TokenPolicy(audience="case"))
+    verifier = TokenVerifier(LOCAL, [], policy=TokenPolicy(audience="case"))
     if accepted:
         assert await verifier.verify(token(aud=aud))
     else:
@@ -160,8 +160,8 @@ async def test_configured_audience_is_required(aud: object, accepted: object) ->
 async def test_local_tokens_contain_configured_audience() -> None:
     issuer = LocalIssuer([NEW], HERE, 60, audience="case")
     text, _ = issuer.issue("robot", {Scope.READONLY})
-    assert await Verifier(issuer, [], policy=TokenPolicy(audience="case")).verify(text)
-    assert await Verifier(issuer, []).verify(text)
+    assert await TokenVerifier(issuer, [], policy=TokenPolicy(audience="case")).verify(text)
+    assert await TokenVerifier(issuer, []).verify(text)
 
 
 @pytest.mark.parametrize(
@@ -179,48 +179,48 @@ async def test_local_tokens_contain_configured_audience() -> None:
         True,
     ],
 )
-async def test_similar_scope_names_grant_nothing(verifier: Verifier, scope: object) -> None:
+async def test_similar_scope_names_grant_nothing(verifier: TokenVerifier, scope: object) -> None:
     assert (await verifier.verify(token(scope=scope))).scopes == set()
 
 
-async def test_oversized_token_is_not_parsed(verifier: Verifier) -> None:
+async def test_oversized_token_is_not_parsed(verifier: TokenVerifier) -> None:
     assert "longer than 8192" in await refusal(verifier, token(pad="x" * 9000))
     assert "longer than 8192" in await refusal(verifier, "x" * 1_000_000)
 
 
 async def test_verifier_without_issuers_rejects_all_tokens() -> None:
-    assert "does not trust" in await refusal(Verifier(None, []), token())
+    assert "does not trust" in await refusal(TokenVerifier(None, []), token())
 
 
-async def test_verified_token_is_cached(verifier: Verifier, clock: FixedClock) -> None:
+async def test_verified_token_is_cached(verifier: TokenVerifier, clock: FixedClock) -> None:
     text = token()
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
 
     caller = await verifier.verify(text)
 
-    assert verifier.get_cached(text) is caller
+    assert verifier.get_cached_caller(text) is caller
     assert await verifier.verify(text) is caller
-    assert verifier.get_cached(text + " ") is None
+    assert verifier.get_cached_caller(text + " ") is None
     clock.now += 299
-    assert verifier.get_cached(text) is caller
+    assert verifier.get_cached_caller(text) is caller
     clock.now += 2
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
     assert await verifier.verify(text) == caller
-    assert verifier.get_cached(text) == caller
+    assert verifier.get_cached_caller(text) == caller
 
 
-async def test_cached_token_expires(verifier: Verifier, clock: FixedClock) -> None:
+async def test_cached_token_expires(verifier: TokenVerifier, clock: FixedClock) -> None:
     text = token(exp=int(clock.now) + 20)
     await verifier.verify(text)
 
     clock.now += 18
-    assert verifier.get_cached(text)
+    assert verifier.get_cached_caller(text)
     clock.now += 2
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
 
 
 async def test_cache_size_is_limited(
-    verifier: Verifier, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+    verifier: TokenVerifier, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert module.MAX_CACHED_TOKENS == 10_000
     monkeypatch.setattr(module, "MAX_CACHED_TOKENS", 3)
@@ -233,11 +233,11 @@ async def test_cache_size_is_limited(
     clock.now -= 301
     await verifier.verify(texts[3])
 
-    is_cached = [verifier.get_cached(text) is not None for text in texts]
+    is_cached = [verifier.get_cached_caller(text) is not None for text in texts]
     assert is_cached == [True, False, True, True]
 
 
-async def test_cache_contains_no_tokens(verifier: Verifier) -> None:
+async def test_cache_contains_no_tokens(verifier: TokenVerifier) -> None:
     text = token()
     await verifier.verify(text)
 
@@ -245,19 +245,19 @@ async def test_cache_contains_no_tokens(verifier: Verifier) -> None:
     assert text.rpartition(".")[2] not in repr(vars(verifier))
 
 
-async def test_cleared_token_is_verified_again(verifier: Verifier) -> None:
+async def test_cleared_token_is_verified_again(verifier: TokenVerifier) -> None:
     text = token()
     await verifier.verify(text)
 
     verifier.clear_cache()
 
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
 
 
 async def test_local_and_trusted_issuer_are_both_accepted(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
-    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
     caller = await verifier.verify(external_issuer.create_token(client_id="far"))
     slashed = await verifier.verify(external_issuer.create_token(iss=external_issuer.url + "/"))
@@ -271,7 +271,7 @@ async def test_local_and_trusted_issuer_are_both_accepted(
 async def test_issuer_cannot_sign_for_other_issuer(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
-    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     borrowed_name = SigningKey(NEW.kid, external_issuer.key.private_pem)
 
     assert "key that this server" in await refusal(verifier, external_issuer.create_token(iss=HERE))
@@ -285,7 +285,7 @@ async def test_issuer_cannot_sign_for_other_issuer(
 async def test_clock_difference_of_a_minute_is_tolerated(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
-    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     past = int(time.time()) - 50
 
     assert await verifier.verify(external_issuer.create_token(exp=past))
@@ -297,15 +297,15 @@ async def test_changed_keys_clear_cache(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     ticks = FixedClock()
-    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
+    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
     text = external_issuer.create_token()
-    assert await verifier.verify(text) == verifier.get_cached(text)
+    assert await verifier.verify(text) == verifier.get_cached_caller(text)
 
     external_issuer.rotate_key()
     ticks.now += 60
     assert await verifier.verify(external_issuer.create_token())
 
-    assert verifier.get_cached(text) is None
+    assert verifier.get_cached_caller(text) is None
     assert "does not publish" in await refusal(verifier, text)
 
 
@@ -313,7 +313,7 @@ async def test_unreachable_issuer_returns_503(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     external_issuer.down = True
-    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
     with pytest.raises(ServiceUnavailable) as caught:
         await verifier.verify(external_issuer.create_token())

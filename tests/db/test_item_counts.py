@@ -85,7 +85,7 @@ async def test_numbers_equal_count_after_random_writes(
         assert not await execute(WRONG)
     assert len(done) == 8, f"writes that never succeeded: {done}"
     count = await execute("SELECT count(*) FROM items WHERE deleted_at IS NULL")
-    limits = params.Limits(10, 100)
+    limits = params.PageLimits(10, 100)
     query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
     assert (await lists.fetch_page(database, ITEMS, query)).total == count[0][0]
     for document in DOCUMENT_IDENTIFIERS:
@@ -101,7 +101,7 @@ async def test_lists_compact_the_numbers(database: Database, execute: Execute) -
         " FROM generate_series(1, $1::int) AS i",
         item_counts.COMPACT_AT * 2,
     )
-    limits = params.Limits(10, 100)
+    limits = params.PageLimits(10, 100)
     query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
     assert (await lists.fetch_page(database, ITEMS, query)).total == 2
     assert [row["live_items"] for row in await execute("SELECT * FROM item_counts")] == [2]

@@ -19,7 +19,7 @@ from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
 from case_server.db.read import lists
 from case_server.query import params
-from case_server.query.fields import ARRAYS, Field, FieldType
+from case_server.query.fields import ARRAYS, FieldType, QueryableField
 from case_server.query.filter import EXTENDED, And, Comparison, Node
 from case_server.query.params import ListQuery
 from case_server.settings import Settings
@@ -29,7 +29,7 @@ Body = factories.Body
 
 START = datetime(2026, 1, 15, tzinfo=UTC)
 LETTERS = "aAbBcC12éÉ-_"
-LIMITS = params.Limits(10, 3000)
+LIMITS = params.PageLimits(10, 3000)
 WORDS = ["Whole", "whole number", "100%", "a_b", "back\\slash", "it's", "fraction", "x", ""]
 LISTS: list[list[str] | None] = [
     None,
@@ -120,7 +120,7 @@ def query(**parameters: Any) -> ListQuery:
     return params.parse_list_query(pairs, ITEMS.schema, limits=LIMITS, grammar=EXTENDED)
 
 
-def value_of(item: Body, field: Field) -> Any:
+def value_of(item: Body, field: QueryableField) -> Any:
     """Return the value at a field's path, in lower case and milliseconds as comparisons use it."""
     value: Any = item
     for name in field.path:
@@ -182,7 +182,7 @@ def expected(items: list[Body], query: ListQuery) -> tuple[int, list[str]]:
     return len(matching), [item["identifier"] for item in page]
 
 
-def key_of(item: Body, field: Field) -> Any:
+def key_of(item: Body, field: QueryableField) -> Any:
     value = value_of(item, field)
     return value[:200] if value and field.name == "humanCodingScheme" else value
 

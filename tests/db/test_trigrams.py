@@ -16,7 +16,7 @@ from support.live_server import run_command
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import trigrams, version
 from case_server.db.schema.tables import items
-from case_server.query.fields import Field, FieldType
+from case_server.query.fields import FieldType, QueryableField
 
 Database = Callable[[str], Awaitable[str]]
 
@@ -87,6 +87,6 @@ async def test_downgrade_drops_the_index(empty_database: Database) -> None:
     [("law", True), ("a-law", True), ("ław", True), ("la", False), ("la w", False), ("%%%", False)],
 )
 def test_pattern_is_used_only_for_text_with_a_trigram(text: str, *, expected: bool) -> None:
-    statement = Field(("fullStatement",), FieldType.STRING)
+    statement = QueryableField(("fullStatement",), FieldType.STRING)
     assert trigrams.should_use_like(items, statement, text) is expected
-    assert trigrams.should_use_like(items, Field(("notes",), FieldType.STRING), text)
+    assert trigrams.should_use_like(items, QueryableField(("notes",), FieldType.STRING), text)

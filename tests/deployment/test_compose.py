@@ -16,7 +16,7 @@ import yaml
 from sqlalchemy import make_url
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
 
-from case_server.api.allowed_hosts import HostCheck
+from case_server.api.allowed_hosts import HostValidator
 from case_server.exceptions import CommandError
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
 
@@ -131,13 +131,13 @@ def test_default_credentials_are_the_documented_ones(start: Start) -> None:
 
 
 def test_allowed_hosts_are_those_of_compose_networks(start: Start) -> None:
-    hosts = HostCheck.from_settings(start())
+    hosts = HostValidator.from_settings(start())
     for name in ("localhost", "127.0.0.1", "case", "case-server", "host.docker.internal"):
-        assert hosts.allows(name), name
+        assert hosts.is_allowed(name), name
     assert "case-server" in compose()["services"]
-    assert not hosts.allows("evil.test")
-    own = HostCheck.from_settings(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
-    assert own.allows("standards")
+    assert not hosts.is_allowed("evil.test")
+    own = HostValidator.from_settings(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
+    assert own.is_allowed("standards")
 
 
 def test_default_secret_needs_a_loopback_port(start: Start) -> None:

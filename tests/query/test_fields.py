@@ -9,13 +9,13 @@ import pytest
 from case_server.case import model
 from case_server.case.resources import RESOURCES, ResourceType
 from case_server.query.fields import (
-    Field,
     Fields,
     FieldType,
+    QueryableField,
     format_choices,
     list_fields,
     resolve_field,
-    shorten_for_message,
+    truncate_for_message,
 )
 
 DOCUMENT = list_fields(model.CFDocument)
@@ -50,7 +50,7 @@ ASSOCIATION = list_fields(model.CFAssociation)
 def test_field_type_follows_from_the_model(
     fields: Fields, name: str, field_type: FieldType
 ) -> None:
-    assert fields[name] == Field(tuple(name.split(".")), field_type)
+    assert fields[name] == QueryableField(tuple(name.split(".")), field_type)
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
@@ -79,7 +79,7 @@ def test_parts_of_a_link_are_its_fields() -> None:
 def test_fields_of_a_class_are_cached_and_immutable() -> None:
     assert list_fields(model.CFItem) is ITEM
     with pytest.raises(TypeError):
-        ITEM["title"] = Field(("title",), FieldType.STRING)  # type: ignore[index]  # the error is what is tested
+        ITEM["title"] = QueryableField(("title",), FieldType.STRING)  # type: ignore[index]  # the error is what is tested
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_operators_depend_on_the_type(name: str, operators: str) -> None:
     assert " ".join(field.operators) == operators
 
 
-NUMBER = Field(("sequenceNumber",), FieldType.NUMBER)
-DATE = Field(("statusStartDate",), FieldType.DATE)
-DATETIME = Field(("lastChangeDateTime",), FieldType.DATETIME)
-TITLE = Field(("title",), FieldType.STRING)
+NUMBER = QueryableField(("sequenceNumber",), FieldType.NUMBER)
+DATE = QueryableField(("statusStartDate",), FieldType.DATE)
+DATETIME = QueryableField(("lastChangeDateTime",), FieldType.DATETIME)
+TITLE = QueryableField(("title",), FieldType.STRING)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+3", "0.75", "1e5", "1.5E-07", "9" * 30])
@@ -232,5 +232,5 @@ def test_any_string_is_accepted() -> None:
 
 def test_messages_list_names_and_truncate_quotes() -> None:
     assert format_choices(["a", "b"]) == "one of a, b"
-    assert shorten_for_message("x" * 40) == "x" * 40
-    assert shorten_for_message("x" * 41) == "x" * 39 + "…"
+    assert truncate_for_message("x" * 40) == "x" * 40
+    assert truncate_for_message("x" * 41) == "x" * 39 + "…"

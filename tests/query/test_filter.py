@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from case_server.case.model import CFAssociation, CFDocument
 from case_server.exceptions import BadRequest
-from case_server.query.fields import Field, FieldType, list_fields
+from case_server.query.fields import FieldType, QueryableField, list_fields
 from case_server.query.filter import (
     EXTENDED,
     MAX_DEPTH,
@@ -42,11 +42,11 @@ def error_message(text: str, grammar: Grammar = STANDARD) -> str:
 
 
 def compare_string(name: str, operator: str, value: str) -> Comparison:
-    return Comparison(Field(tuple(name.split(".")), FieldType.STRING), operator, value)
+    return Comparison(QueryableField(tuple(name.split(".")), FieldType.STRING), operator, value)
 
 
 def compare(field_type: FieldType, name: str, operator: str, value: str | datetime) -> Comparison:
-    return Comparison(Field(tuple(name.split(".")), field_type), operator, value)
+    return Comparison(QueryableField(tuple(name.split(".")), field_type), operator, value)
 
 
 A, B, C, D = (compare_string("title", "=", value) for value in "abcd")
@@ -142,7 +142,7 @@ def test_in_list_splits_the_value_at_commas(
 ) -> None:
     name = written.partition("@")[0]
     assert parse_with_fields(written, EXTENDED) == Comparison(
-        Field((name,), field_type), "@", value
+        QueryableField((name,), field_type), "@", value
     )
     assert "expected one of =, !=" in error_message(written, STANDARD)
 

@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from case_server.case.model import CFDocument
 from case_server.exceptions import BadRequest
-from case_server.query.fields import Field, FieldType
+from case_server.query.fields import FieldType, QueryableField
 from case_server.query.filter import EXTENDED, STANDARD, Comparison, Grammar
 from case_server.query.params import (
     MAX_OFFSET,
-    Limits,
     ListQuery,
+    PageLimits,
     parse_field_names,
     parse_fields,
     parse_list_query,
 )
 
-LIMITS = Limits(default=10, maximum=100)
-TITLE = Field(("title",), FieldType.STRING)
+LIMITS = PageLimits(default=10, maximum=100)
+TITLE = QueryableField(("title",), FieldType.STRING)
 
 
 def parse_params(*params: tuple[str, str], grammar: Grammar = STANDARD) -> ListQuery:

@@ -18,7 +18,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from ... import __version__
 from ...case.resources import RESOURCES
-from ..dependencies import get_state
+from ..dependencies import get_app_state
 from ..profiles import PLATFORM, PROFILES, Profile
 from ..responses import json_response
 from .operations import build_profile_components, resolve_profile_components
@@ -28,8 +28,8 @@ from .schemas import (
     Schema,
     build_all_schemas,
     build_closed_object_schema,
-    ref,
-    rename_to_binding_names,
+    make_ref,
+    rename_to_standard_names,
     suffix_references,
 )
 
@@ -52,14 +52,14 @@ WRAPPED_CLASSES = {
 def create_openapi_router(app: FastAPI) -> APIRouter:
     """Create the router that serves the OpenAPI document of each profile and of the application.
 
-    For the standard profiles, the standard prescribes the path (CASE 1.1 binding, section 2.5).
+    The paths of the standard profiles' documents are those of the CASE 1.1 binding, section 2.5.
     """
     router = APIRouter(include_in_schema=False)
     for profile in PROFILES:
-        generate = cache(partial(_generate_profile_document, app, profile))
+        generate = cache(partial(_generate_profile_openapi, app, profile))
         path = profile.prefix + profile.document
         router.add_api_route(path, _create_document_endpoint(generate, profile))
-    generate = cache(partial(_generate_application_document, app))
+    generate = cache(partial(_generate_application_openapi, app))
     router.add_api_route("/openapi.json", _create_document_endpoint(generate))
     return router
 
@@ -69,7 +69,7 @@ def _create_document_endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
         document = await to_thread.run_sync(generate)
-        base_url = get_state(request).settings.base_url
+        base_url = get_app_state(request).settings.base_url
         if prefix := urlsplit(base_url).path:
             document = _with_path_prefix(document, prefix)
         if profile:
@@ -83,7 +83,7 @@ def _create_document_endpoint(
 def _with_path_prefix(document: Document, prefix: str) -> Document:
     """Return a copy of an OpenAPI document whose server URL and token URL begin with ``prefix``.
 
-    They are relative URLs without a host, because clients may know this server by another name.
+    These URLs contain no host, because clients may reach this server under different host names.
     """
     components = document["components"]
     schemes = {
@@ -100,8 +100,8 @@ def _with_path_prefix(document: Document, prefix: str) -> Document:
     return {**document, "servers": [{"url": prefix}], "components": components}
 
 
-def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
-    """Generate the OpenAPI document of one profile, with paths relative to its prefix."""
+def _generate_profile_openapi(app: FastAPI, profile: Profile) -> Document:
+    """Generate the OpenAPI document of one profile, with paths relative to the profile's prefix."""
     routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
     document = _generate_document(routes, profile)
     document["paths"] = {
@@ -111,8 +111,8 @@ def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
     return document
 
 
-def _generate_application_document(app: FastAPI) -> Document:
-    """Generate ``/openapi.json``: the platform profile and the routes outside all profiles."""
+def _generate_application_openapi(app: FastAPI) -> Document:
+    """Generate ``/openapi.json``: the platform profile and all routes that have no profile."""
     others = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route
@@ -137,29 +137,29 @@ def _generate_document(routes: list[RouteContext], profile: Profile) -> Document
     # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
     schemas: dict[str, Schema] = components["schemas"] | build_all_schemas(profile)
     if profile.wraps:
-        for content in _iter_successful_contents(document):
+        for content in _iter_success_contents(document):
             name = content["schema"]["$ref"].removeprefix(PREFIX)
             if name in WRAPPED_CLASSES:
                 schemas[f"Wrapped{name}"] = build_closed_object_schema({name: content["schema"]})
-                content["schema"] = ref(f"Wrapped{name}")
+                content["schema"] = make_ref(f"Wrapped{name}")
     components["schemas"] = {
         name: schemas[name] for name in sorted(_find_referenced_schemas(document["paths"], schemas))
     }
     if profile.writes:
         return document
-    components["schemas"] = rename_to_binding_names(components["schemas"])
+    components["schemas"] = rename_to_standard_names(components["schemas"])
     components["schemas"], document["paths"] = (
         suffix_references(part, BINDING) for part in (components["schemas"], document["paths"])
     )
     return document
 
 
-def _find_referenced_schemas(node: Any, schemas: dict[str, Schema]) -> set[str]:
-    """Return the names of all schemas that part of a document refers to, directly or indirectly.
+def _find_referenced_schemas(paths: Any, schemas: dict[str, Schema]) -> set[str]:
+    """Return the names of all schemas that the paths of an OpenAPI document refer to.
 
-    Schemas that no operation needs can then be left out of the document.
+    Includes the schemas to which these schemas refer. All others can be left out of the document.
     """
-    pending, names = [node], set[str]()
+    pending, names = [paths], set[str]()
     while pending:
         names |= (new := set(_iter_references(pending.pop())) - names)
         pending += [schemas[name] for name in new]
@@ -178,8 +178,8 @@ def _iter_references(node: Any) -> Iterator[str]:
                 yield from _iter_references(part)
 
 
-def _iter_successful_contents(document: Document) -> Iterator[Schema]:
-    """Yield the description of the JSON body in each operation's 200 response."""
+def _iter_success_contents(document: Document) -> Iterator[Schema]:
+    """Yield the media type object of each operation's 200 JSON response in an OpenAPI document."""
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("200", {}).get("content", {})

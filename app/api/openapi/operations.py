@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, ResourceType
-from ...query.params import Limits
+from ...query.params import PageLimits
 from ..profiles import Profile
-from .schemas import INPUT, Schema, build_closed_object_schema, get_list_schema_name, ref
+from .schemas import INPUT, Schema, build_closed_object_schema, get_list_schema_name, make_ref
 
 PROFILE_PREFIX = "#/profile/"
 """References that begin with this name a component of ``build_profile_components``."""
@@ -33,7 +33,7 @@ ERRORS = {
 
 
 def describe_json_content(schema: Schema, example: Any = None) -> Schema:
-    """Describe a JSON body for OpenAPI, by its schema and optionally an example."""
+    """Build the OpenAPI ``content`` of a JSON body, with its schema and an optional example."""
     content: Schema = {"schema": schema}
     if example is not None:
         content["example"] = example
@@ -43,49 +43,49 @@ def describe_json_content(schema: Schema, example: Any = None) -> Schema:
 def describe_success(
     status: int, description: str, class_name: str | None = None
 ) -> dict[int | str, Schema]:
-    """Describe the response of a successful request, for ``responses=`` of a route decorator.
+    """Describe a success response, for the ``responses`` argument of a route decorator.
 
-    ``class_name`` names the schema of its JSON body, if it has one.
+    ``class_name`` is the schema of the JSON body; None means that there is no body.
     """
     response: Schema = {"description": description}
     if class_name is not None:
-        response["content"] = describe_json_content(ref(class_name))
+        response["content"] = describe_json_content(make_ref(class_name))
     return {status: response}
 
 
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
-    """Describe the error responses of an operation, for ``responses=`` of a route decorator.
+    """Describe the error responses of an operation, for the ``responses`` argument of a decorator.
 
-    401, 403, 429, 500 and 503 are described for every operation. The response ``default`` also
-    keeps FastAPI from describing its own validation error, which this server never sends.
+    They have the given status codes, and those of every operation: 401, 403, 429, 500 and 503.
     """
-    content = describe_json_content(ref("imsx_StatusInfo"))
+    content = describe_json_content(make_ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
         status: {"description": ERRORS[status], "content": content}
         for status in sorted({401, 403, 429, 500, 503, *statuses})
     }
+    # The default also keeps FastAPI from describing its own validation error, which is never sent.
     return responses | {"default": {"description": "Any other error", "content": content}}
 
 
 def describe_request_body(
     class_name: str, example: Any, *, wrapper: str | None = None
 ) -> dict[str, Any]:
-    """Describe a JSON request body, for ``openapi_extra=`` of a route decorator.
+    """Describe a JSON request body, for the ``openapi_extra`` argument of a route decorator.
 
-    ``class_name`` names the schema of the body or, if ``wrapper`` is given, of the value under that
-    key.
+    ``class_name`` is the schema of the body. If ``wrapper`` is given, it is the schema of the only
+    member of the body, which has that name.
     """
-    schema = ref(class_name + INPUT)
+    schema = make_ref(class_name + INPUT)
     if wrapper:
         schema, example = build_closed_object_schema({wrapper: schema}), {wrapper: example}
     return {"requestBody": {"required": True, "content": describe_json_content(schema, example)}}
 
 
-def describe_list_success(resource: ResourceType) -> dict[int | str, Schema]:
-    """Describe the successful response of a list: one page of entities, and its headers.
+def describe_list_response(resource: ResourceType) -> dict[int | str, Schema]:
+    """Describe the response of a list: one page of entities, and its headers.
 
-    Its paging fields, such as ``total``, differ between the API profiles, so
-    ``resolve_profile_components`` inserts them later.
+    Paging fields such as ``total`` differ between the API profiles, so they are only inserted when
+    the OpenAPI document of a profile is generated, by ``resolve_profile_components``.
     """
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),
@@ -100,12 +100,12 @@ def _header(description: str, **schema: Any) -> Schema:
 
 
 def describe_query_parameters(*names: str) -> dict[str, Any]:
-    """Describe the named query parameters, for ``openapi_extra=`` of a route decorator."""
+    """Describe query parameters by name, for the ``openapi_extra`` argument of a decorator."""
     return {"parameters": [_profile_ref(name) for name in names]}
 
 
 def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
-    """Describe the query parameters of a list of entities (CASE 1.1 binding, section 3)."""
+    """Describe the query parameters of a list, for ``openapi_extra`` (CASE binding, section 3)."""
     sort, filter_ = f"{resource.collection}.sort", f"{resource.collection}.filter"
     search = ("search",) if resource is ITEMS else ()
     return describe_query_parameters(
@@ -150,8 +150,7 @@ LINK_EXAMPLES = {
 def build_profile_components(profile: Profile) -> dict[str, Schema]:
     """Build the query parameters and schemas that differ between API profiles, for one profile.
 
-    Returns them by the names with which operations refer to them, such as ``limit`` or
-    ``CFItems.sort``.
+    They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
     """
     components = {
         "fields": FIELDS_PARAMETER,
@@ -201,7 +200,9 @@ def build_profile_components(profile: Profile) -> dict[str, Schema]:
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
-        components[f"{resource.collection}.page"] = ref(get_list_schema_name(resource, profile))
+        components[f"{resource.collection}.page"] = make_ref(
+            get_list_schema_name(resource, profile)
+        )
         components[f"{resource.collection}.sort"] = _sort_parameter(resource)
         components[f"{resource.collection}.filter"] = _filter_parameter(resource, profile)
     return components
@@ -228,8 +229,8 @@ def _filter_parameter(resource: ResourceType, profile: Profile) -> Schema:
     )
 
 
-def describe_feed_parameters(limits: Limits) -> dict[str, Any]:
-    """Describe the query parameters of the change feed, for ``openapi_extra=``."""
+def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
+    """Describe the query parameters of the change feed, for ``openapi_extra``."""
     since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {
@@ -246,10 +247,10 @@ def _parameter(name: str, description: str, *, example: Any = None, **schema: An
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Replace references to profile components in a document by the components themselves.
+    """Inline the references to profile components in ``node``, a part of an OpenAPI document.
 
-    ``node`` is any part of the document, and ``components`` are those of one profile. References to
-    components that the profile does not have are dropped from arrays.
+    ``components`` is the result of ``build_profile_components``. References to components that the
+    profile lacks are dropped from arrays.
     """
     if isinstance(node, list):
         return [

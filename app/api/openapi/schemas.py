@@ -27,16 +27,16 @@ Schema: TypeAlias = dict[str, Any]
 PREFIX = "#/components/schemas/"
 
 
-def ref(name: str) -> Schema:
+def make_ref(name: str) -> Schema:
     """Return a ``$ref`` object that refers to a schema of the OpenAPI document by its name."""
     return {"$ref": f"{PREFIX}{name}"}
 
 
-class _Schemas(GenerateJsonSchema):
+class _SchemaGenerator(GenerateJsonSchema):
     """Generates JSON Schemas of responses with pydantic; fields may be absent, but never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """Return the schema without null, because responses omit fields without a value."""
+        """Override pydantic to leave out null, because responses omit fields without a value."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
@@ -45,7 +45,7 @@ class _Schemas(GenerateJsonSchema):
         return super().default_schema(schema)
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  see above
-        """Return False, so that fields get no title, which would only repeat the field's name."""
+        """Return False, so that fields get no titles, which would only repeat their names."""
         return False
 
 
@@ -72,7 +72,7 @@ def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] 
 def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
     """Build the schema of a JSON array whose elements match ``schema``.
 
-    ``keywords`` are added to it, such as ``minItems=1``.
+    Extra keyword arguments, such as ``minItems=1``, become keywords of the array's schema.
     """
     return {"type": "array", "items": schema, **keywords}
 
@@ -82,11 +82,11 @@ def build_model_schemas(profile: Profile) -> dict[str, Schema]:
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
         ref_template=PREFIX + "{model}",
-        schema_generator=_Schemas,
+        schema_generator=_SchemaGenerator,
     )
     schemas: dict[str, Schema] = document["$defs"]
     for name in ("CFItem", "CFPckgItem"):
-        schemas[name]["properties"]["conceptKeywordsURI"] = ref("LinkURI")
+        schemas[name]["properties"]["conceptKeywordsURI"] = make_ref("LinkURI")
     # Stored documents from packages may lack it.
     schemas["CFDocument"]["required"].remove("caseVersion")
     if not profile.package_links:
@@ -101,9 +101,10 @@ def build_model_schemas(profile: Profile) -> dict[str, Schema]:
 
 
 def _remove_package_links(schemas: dict[str, Schema]) -> None:
-    """Remove the links to the document and the package, which entities inside a package omit.
+    """Remove CFDocumentURI and CFPackageURI from the schemas of entities inside a package.
 
-    Associations inside a package then have a schema of their own, CFPckgAssociation.
+    Changes ``schemas`` in place, and adds a schema for associations inside a package,
+    CFPckgAssociation.
     """
     association = schemas["CFAssociation"]
     schemas["CFPckgAssociation"] = {
@@ -113,7 +114,7 @@ def _remove_package_links(schemas: dict[str, Schema]) -> None:
         "properties": {**association["properties"]},
     }
     schemas["CFPackage"]["properties"]["CFAssociations"] = build_array_schema(
-        ref("CFPckgAssociation")
+        make_ref("CFPckgAssociation")
     )
     for resource, link in PACKAGE_LINKS.items():
         del schemas[_package_class(resource)]["properties"][link]
@@ -124,7 +125,7 @@ def _package_class(resource: ResourceType) -> str:
 
 
 def _downgrade_to_1_0(schemas: dict[str, Schema]) -> None:
-    """Remove everything from the schemas that CASE 1.1 added, for the CASE 1.0 profile.
+    """Remove from the schemas everything that CASE 1.1 added, for the CASE 1.0 profile.
 
     ``transforms.downgrade_to_1_0`` does the same with responses.
     """
@@ -167,12 +168,12 @@ def _describe_identifiers(schemas: dict[str, Schema]) -> None:
 
 
 def build_list_schemas(profile: Profile) -> dict[str, Schema]:
-    """Build the schemas of responses that contain several entities, such as list pages."""
+    """Build the schemas of responses with several entities, such as list pages, keyed by name."""
     association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
     schemas = {
         get_list_schema_name(resource, profile): build_closed_object_schema(
             {
-                resource.collection: build_array_schema(ref(resource.name)),
+                resource.collection: build_array_schema(make_ref(resource.name)),
                 **{name: {"type": "integer"} for name in profile.paging_fields},
             }
         )
@@ -180,12 +181,12 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
     }
     for resource in RESOURCES:
         if resource.with_descendants:
-            members = build_array_schema(ref(resource.name), minItems=1)
+            members = build_array_schema(make_ref(resource.name), minItems=1)
             schemas[f"{resource.name}Set"] = build_closed_object_schema(
                 {resource.collection: members}
             )
     schemas["CFAssociationSet"] = build_closed_object_schema(
-        {"CFItem": ref("CFItem"), "CFAssociations": build_array_schema(ref(association))}
+        {"CFItem": make_ref("CFItem"), "CFAssociations": build_array_schema(make_ref(association))}
     )
     return schemas
 
@@ -205,15 +206,16 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 """Fields that a request body must contain, although a response or a file may lack them."""
 
 
-def build_input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of request bodies from those of responses.
+def build_request_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Build the schemas of request bodies from the schemas of responses.
 
     Unlike a response, a request body may contain null for an optional field.
     """
     schemas = {
-        f"{name}{INPUT}": _as_input(name, schema) for name, schema in response_schemas.items()
+        f"{name}{INPUT}": _build_request_schema(name, schema)
+        for name, schema in response_schemas.items()
     }
-    link = ref(f"LinkURI{INPUT}")
+    link = make_ref(f"LinkURI{INPUT}")
     keywords = {
         "anyOf": [link, {"type": "array", "items": link}, {"type": "null"}],
         "description": "One link or an array of links, all of which are stored; responses contain "
@@ -224,7 +226,7 @@ def build_input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema
     return schemas
 
 
-def _as_input(name: str, schema: Schema) -> Schema:
+def _build_request_schema(name: str, schema: Schema) -> Schema:
     input_schema: Schema = suffix_references(schema, INPUT)
     input_schema["required"] = [*input_schema.get("required", ()), *ALSO_REQUIRED.get(name, ())]
     for field in input_schema["properties"].keys() - {*input_schema["required"]}:
@@ -234,7 +236,7 @@ def _as_input(name: str, schema: Schema) -> Schema:
 
 
 def suffix_references(node: Any, suffix: str) -> Any:
-    """Return part of a document with ``suffix`` appended to the target of every ``$ref``."""
+    """Return a copy of an OpenAPI fragment with ``suffix`` appended to every ``$ref``."""
     if isinstance(node, list):
         return [suffix_references(part, suffix) for part in node]
     if not isinstance(node, dict):
@@ -245,14 +247,14 @@ def suffix_references(node: Any, suffix: str) -> Any:
     }
 
 
-def build_status_schemas(profile: Profile) -> dict[str, Schema]:
+def build_error_schemas(profile: Profile) -> dict[str, Schema]:
     """Build the schemas of error responses (``imsx_StatusInfo`` of the CASE 1.1 binding)."""
     codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
         "imsx_severity": {"type": "string", "enum": ["error"]},
         "imsx_description": {"type": "string"},
-        **dict.fromkeys(profile.code_minor_names, ref("imsx_CodeMinor")),
+        **dict.fromkeys(profile.code_minor_names, make_ref("imsx_CodeMinor")),
     }
     example: NotFound | UnprocessableContent = NotFound("CFItem", examples.ITEM_ID)
     if profile.error_details:
@@ -275,7 +277,7 @@ def build_status_schemas(profile: Profile) -> dict[str, Schema]:
             "example": build_status_info(profile, example),
         },
         "imsx_CodeMinor": build_closed_object_schema(
-            {"imsx_codeMinorField": build_array_schema(ref("imsx_CodeMinorField"), minItems=1)}
+            {"imsx_codeMinorField": build_array_schema(make_ref("imsx_CodeMinorField"), minItems=1)}
         ),
         "imsx_CodeMinorField": build_closed_object_schema(field),
     }
@@ -343,18 +345,18 @@ CHANGES = build_closed_object_schema(
 
 
 def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of a framework that is returned as a tree of items."""
+    """Build the schemas of a framework as a tree of items, from the schemas of responses."""
     item = response_schemas["CFPckgItem"]
     groups = {
         "type": "object",
-        "additionalProperties": build_array_schema(ref("CFPckgItemWithGroups")),
+        "additionalProperties": build_array_schema(make_ref("CFPckgItemWithGroups")),
     }
     return {
         "CFPackageWithGroups": build_closed_object_schema(
             {
                 "identifier": IDENTIFIER_SCHEMA,
                 "sourcedId": IDENTIFIER_SCHEMA,
-                "CFDocument": ref("CFPckgDocument"),
+                "CFDocument": make_ref("CFPckgDocument"),
                 "structuredContent": {
                     **groups,
                     "description": "Root items by CFItemType, each with childGroups: its children "
@@ -378,10 +380,10 @@ BINDING = "DType"
 """The suffix of all names of schemas in the standard's own OpenAPI document."""
 
 
-def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Rename schemas to their names in the standard's own OpenAPI document, such as CFItemDType.
+def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Rename schemas as in the standard's own OpenAPI document: CFItem becomes CFItemDType.
 
-    In that document, the extensions of each class have a class of their own.
+    As in that document, the ``extensions`` of each class become a separate schema.
     """
     named: dict[str, Schema] = {}
     for name, schema in schemas.items():
@@ -391,17 +393,17 @@ def rename_to_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
             named[extension + BINDING] = EXTENSIONS
             is_list = extensions["type"] == "array"
             properties["extensions"] = (
-                build_array_schema(ref(extension)) if is_list else ref(extension)
+                build_array_schema(make_ref(extension)) if is_list else make_ref(extension)
             )
         named[name + BINDING] = {**schema, "title": name + BINDING, "properties": properties}
     return named
 
 
 def build_all_schemas(profile: Profile) -> dict[str, Schema]:
-    """Build all schemas to which the operations of a profile may refer, keyed by name."""
+    """Build all schemas that the operations of a profile may reference, keyed by name."""
     response_schemas = build_model_schemas(profile)
-    schemas = {**response_schemas, **build_list_schemas(profile), **build_status_schemas(profile)}
+    schemas = {**response_schemas, **build_list_schemas(profile), **build_error_schemas(profile)}
     if profile.writes:
-        schemas |= build_input_schemas(response_schemas) | build_tree_schemas(response_schemas)
+        schemas |= build_request_schemas(response_schemas) | build_tree_schemas(response_schemas)
         schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "Changes": CHANGES}
     return schemas

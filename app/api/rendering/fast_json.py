@@ -23,9 +23,9 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 
 
 def needs_only_sourced_ids(profile: Profile) -> bool:
-    """Return whether a profile's only change to most stored entities is to add ``sourcedId``.
+    """Return whether a profile only adds members to stored entities, above all ``sourcedId``.
 
-    Its responses can then be made by editing the stored JSON text, without parsing it.
+    Most entities lack nothing else, and can be rendered by editing the stored JSON text.
     """
     has_changes = (
         profile.rewrites_uris
@@ -41,8 +41,9 @@ def join_with_sourced_ids(
 ) -> str | None:
     """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
 
-    Returns None if an entity needs other changes, or if an identifier contains an escape; the
-    caller must then parse and render the entities instead.
+    Returns None if the text cannot be edited safely: an entity has extensions or lacks a member
+    that the profile adds, or an identifier contains an escape sequence. The caller must then parse
+    and render the entities.
     """
     if resource not in REQUIRED_KEYS:
         return None
@@ -59,11 +60,10 @@ def join_with_sourced_ids(
     return IDENTIFIER_KEY.join(edited)
 
 
-def build_json_prefixes(resource: ResourceType, bodies: Sequence[str]) -> list[bytes] | None:
+def build_unclosed_objects(resource: ResourceType, bodies: Sequence[str]) -> list[bytes] | None:
     """Return stored objects as JSON with ``sourcedId``, each without its closing brace.
 
-    The caller appends more members, then the brace. Returns None if the text cannot be edited, for
-    the same reasons as ``join_with_sourced_ids``.
+    The caller appends members and the brace. Returns None if ``join_with_sourced_ids`` does.
     """
     # Stored JSON contains no line feeds; those in strings are escaped.
     text = join_with_sourced_ids(resource, bodies, "\n")

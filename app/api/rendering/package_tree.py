@@ -32,7 +32,7 @@ class TreeItem(NamedTuple):
 
     code: str
     item_type: str
-    json_prefix: bytes
+    unclosed_json: bytes
     """The JSON object without its closing brace, before which ``childGroups`` is added."""
 
 
@@ -46,7 +46,7 @@ class _NodeReference(msgspec.Struct):
     identifier: str
 
 
-class AssociationFields(
+class TreeAssociation(
     msgspec.Struct,
     rename={
         "association_type": "associationType",
@@ -55,9 +55,9 @@ class AssociationFields(
         "sequence_number": "sequenceNumber",
     },
 ):
-    """The fields of an association that place an item in the tree: child, parent and order.
+    """An association of the package tree: the fields that determine an item's parent and order.
 
-    The origin of an ``isChildOf`` association is the child, its destination the parent.
+    The origin of an ``isChildOf`` association is the child, and the destination is the parent.
     """
 
     association_type: str
@@ -68,33 +68,34 @@ class AssociationFields(
 
 # Only the fields that the tree needs are decoded, because a framework has many entities.
 _ITEM_DECODER = msgspec.json.Decoder(_ItemFields)
-_ASSOCIATION_DECODER = msgspec.json.Decoder(AssociationFields)
+_ASSOCIATION_DECODER = msgspec.json.Decoder(TreeAssociation)
 
 
-def parse_item(body: str, json_prefix: bytes) -> tuple[str, TreeItem]:
+def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
     """Parse a stored item for the package tree; return its identifier and its ``TreeItem``.
 
-    ``body`` is the item's JSON; ``json_prefix`` is the JSON to send, without the closing brace.
+    ``body`` is the stored JSON. ``unclosed_json`` is the JSON of the response without its closing
+    brace, so that ``childGroups`` can be appended.
     """
     fields = _ITEM_DECODER.decode(body)
-    return fields.identifier, TreeItem(fields.code, fields.item_type, json_prefix)
+    return fields.identifier, TreeItem(fields.code, fields.item_type, unclosed_json)
 
 
-def parse_association(body: str) -> AssociationFields:
-    """Parse a stored association's JSON into the fields that place an item in the package tree."""
+def parse_tree_association(body: str) -> TreeAssociation:
+    """Parse a stored association's JSON into a ``TreeAssociation``."""
     return _ASSOCIATION_DECODER.decode(body)
 
 
 def iter_tree_json(
-    items: dict[str, TreeItem], associations: Iterable[AssociationFields]
+    items: dict[str, TreeItem], associations: Iterable[TreeAssociation]
 ) -> Iterator[bytes]:
-    """Yield the JSON of the package tree in chunks: root items, grouped by CFItemType.
+    """Yield the JSON of the package tree in chunks: an array of root items for each CFItemType.
 
-    Children are nested under ``childGroups``. ``items`` are keyed by identifier; ``associations``
-    are in the order of the framework.
+    The children of each item are nested in the same form under ``childGroups``. ``items`` are keyed
+    by identifier; ``associations`` are in the order in which the framework lists them.
     """
-    tree = _Tree(items, associations)
-    stack: list[Write] = [*reversed(tree.render_groups(tree.roots()))]
+    tree = _ItemTree(items, associations)
+    stack: list[Write] = [*reversed(tree.render_groups(tree.find_roots()))]
     expanded: set[str] = set()
     parts: list[bytes] = []
     while stack:
@@ -105,7 +106,7 @@ def iter_tree_json(
             (identifier,) = write
             children = () if identifier in expanded else tree.children[identifier]
             expanded.add(identifier)
-            parts += (tree.items[identifier].json_prefix, b',"childGroups":')
+            parts += (tree.items[identifier].unclosed_json, b',"childGroups":')
             stack += [b"}", *reversed(tree.render_groups(children))]
         if len(parts) >= PARTS_PER_CHUNK:
             yield b"".join(parts)
@@ -113,16 +114,16 @@ def iter_tree_json(
     yield b"".join(parts)
 
 
-class _Tree:
+class _ItemTree:
     """The items of a framework by identifier, and the identifiers of each item's children."""
 
-    def __init__(
-        self, items: dict[str, TreeItem], associations: Iterable[AssociationFields]
-    ) -> None:
+    def __init__(self, items: dict[str, TreeItem], associations: Iterable[TreeAssociation]) -> None:
         self.items = items
-        self.children = self._children(associations)
+        self.children = self._sort_children_by_parent(associations)
 
-    def _children(self, associations: Iterable[AssociationFields]) -> dict[str, list[str]]:
+    def _sort_children_by_parent(
+        self, associations: Iterable[TreeAssociation]
+    ) -> dict[str, list[str]]:
         """Return the children of each parent, sorted by sequenceNumber, then humanCodingScheme."""
         children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
         for index, association in enumerate(associations):
@@ -133,7 +134,7 @@ class _Tree:
                 children[parent].append((*sort_key, child))
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
-    def roots(self) -> list[str]:
+    def find_roots(self) -> list[str]:
         """Return the items at the top of the tree: those without a parent.
 
         If items form a cycle that no root leads to, one of them is returned too, so that the tree
@@ -158,10 +159,10 @@ class _Tree:
                 pending += self.children.get(identifier, ())
 
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
-        """Render items as a JSON object with one array of items for each CFItemType.
+        """Render items as a JSON object with an array of items for each CFItemType.
 
-        Returns its parts in order: bytes to write, and ``(identifier,)`` for each item with
-        children, which the caller renders in turn.
+        The result is a list of bytes to write and, for each item with children, ``(identifier,)``,
+        which the caller must replace with the JSON of this item.
         """
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
@@ -174,7 +175,7 @@ class _Tree:
                     writes.append((member,))
                 else:
                     # Most items have no children and are written at once.
-                    writes += (self.items[member].json_prefix, NO_CHILDREN)
+                    writes += (self.items[member].unclosed_json, NO_CHILDREN)
                 writes.append(b",")
             writes[-1] = b"]"
         return [*writes, b"}"]

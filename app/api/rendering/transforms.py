@@ -26,8 +26,8 @@ NEW_IN_1_1 = {
 NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
-def fill_required(resource: ResourceType, entity: JsonObject) -> None:
-    """Add the fields that CASE 1.1 requires, but a stored definition lacks (information model)."""
+def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
+    """Add the fields to a definition that CASE 1.1 requires and the stored definition lacks."""
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
@@ -39,7 +39,7 @@ def fill_required(resource: ResourceType, entity: JsonObject) -> None:
 def set_default_item_type(
     resource: ResourceType, entity: JsonObject, item_type: str | None
 ) -> None:
-    """Set ``CFItemType`` to ``item_type`` in an item that has no type.
+    """Set ``CFItemType`` to ``item_type`` if the entity is an item without a type.
 
     If ``item_type`` is None, nothing changes.
     """
@@ -56,10 +56,10 @@ def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
 def rewrite_uris(
     resource: ResourceType, entity: JsonObject, base: str, local_nodes: Mapping[str, str]
 ) -> None:
-    """Replace the ``uri`` of an entity and of its links by URLs on this server.
+    """Replace the ``uri`` of an entity and of its links with URLs on this server.
 
     ``base`` is the URL of the profile. ``local_nodes`` maps each association node stored on this
-    server to the path segment of its type, such as ``CFItems``; other nodes keep their ``uri``.
+    server to its collection, such as ``CFItems``; other nodes keep their ``uri``.
     """
 
     def entity_url(collection: str, identifier: str) -> str:
@@ -76,9 +76,9 @@ def rewrite_uris(
             link["uri"] = entity_url(local_nodes[link["identifier"]], link["identifier"])
 
 
-def node_identifiers(entity: JsonObject) -> Iterator[str]:
+def iter_node_identifiers(association: JsonObject) -> Iterator[str]:
     """Yield the identifiers of an association's origin and destination."""
-    yield from (entity[name]["identifier"] for name in NODE_FIELDS if name in entity)
+    yield from (association[name]["identifier"] for name in NODE_FIELDS if name in association)
 
 
 def strip_extensions(value: Any) -> None:
@@ -93,7 +93,7 @@ def strip_extensions(value: Any) -> None:
 
 
 def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
-    """Remove what CASE 1.1 added from an entity: fields, target types and association types."""
+    """Remove from an entity what CASE 1.1 added: fields, target types and association types."""
     strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):
         entity.pop(name, None)
@@ -105,7 +105,7 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 
 
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
-    """Return a copy in which every entity and link has a ``sourcedId`` after ``identifier``."""
+    """Return a copy in which each ``identifier`` is repeated as ``sourcedId``, for TimeBack."""
     copy: JsonObject = {}
     if "identifier" in entity:
         copy["identifier"] = copy["sourcedId"] = entity["identifier"]

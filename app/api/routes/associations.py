@@ -76,23 +76,25 @@ async def get_item_associations(
     item, associations = await entities.get_item_with_associations(db, sourced_id, BATCH_SIZE + 1)
     if len(associations) > BATCH_SIZE:
         batches = entities.iter_association_batches(db, sourced_id, BATCH_SIZE)
-        chunks = _iter_chunks(renderer, item, batches)
+        chunks = _iter_item_json(renderer, item, batches)
         # The first is read before the status is sent, because an error would change the status.
         first_chunk = await anext(chunks)
         return StreamingResponse(_prepend(first_chunk, chunks), media_type=JSON)
-    item_json = await renderer.to_json(ITEMS, [item])
-    associations_json = await _associations_to_json(renderer, associations)
+    item_json = await renderer.to_comma_separated_json(ITEMS, [item])
+    associations_json = await _render_associations(renderer, associations)
     content = b'{"CFItem":%s,"CFAssociations":[%s]}' % (item_json, associations_json)
     return Response(content, media_type=JSON)
 
 
-async def _iter_chunks(
+async def _iter_item_json(
     renderer: Renderer, item: str, batches: AsyncIterator[list[str]]
 ) -> AsyncIterator[bytes]:
-    """Yield the JSON of an item and its associations, one chunk for each batch of associations."""
-    separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_json(ITEMS, [item])
+    """Yield the JSON of an item and its associations, with one chunk per batch of associations."""
+    separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_comma_separated_json(
+        ITEMS, [item]
+    )
     async for batch in batches:
-        yield separator + await _associations_to_json(renderer, batch)
+        yield separator + await _render_associations(renderer, batch)
         separator = b","
     yield b"]}" if separator == b"," else separator + b"]}"
 
@@ -103,11 +105,11 @@ async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIte
         yield chunk
 
 
-async def _associations_to_json(renderer: Renderer, associations: list[str]) -> bytes:
-    """Render associations as in a package: as JSON objects separated by commas."""
+async def _render_associations(renderer: Renderer, associations: list[str]) -> bytes:
+    """Render stored associations, as in a package, as JSON objects separated by commas."""
     if renderer.profile.package_links:
-        # Such a profile leaves nothing out inside a package, so the faster way gives the same.
-        return await renderer.to_json(ASSOCIATIONS, associations)
+        # This profile keeps the links inside a package, so the faster method gives the same.
+        return await renderer.to_comma_separated_json(ASSOCIATIONS, associations)
     return orjson.dumps(await renderer.to_package_objects(ASSOCIATIONS, associations))[1:-1]
 
 
@@ -128,7 +130,7 @@ async def put_association(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace one association."""
+    """Create or replace an association."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFAssociation, WRAPPERS)
     await store.put_association(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

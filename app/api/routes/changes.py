@@ -28,7 +28,7 @@ OPERATION_NAMES = {
 }
 """The feed's names of operations. To its clients an undeleted entity is a new one."""
 
-LIMITS = params.Limits(default=500, maximum=5000)
+LIMITS = params.PageLimits(default=500, maximum=5000)
 
 vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
 
@@ -49,22 +49,25 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
 async def list_changes(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
-    """List the changes since a cursor. Raises ``Gone`` if the cursor belongs to another history."""
+    """List the changes since a cursor.
+
+    Raises ``Gone`` if the cursor is from before a restore or a failover of the database.
+    """
     since, limit = params.parse_feed_query(request.query_params.multi_items(), LIMITS)
     page = await feed.fetch_changes(db, since, limit)
-    changes = [_to_json_object(change, renderer.profile_url) for change in page.changes]
+    changes = [_to_json_object(change, renderer.profile_base_url) for change in page.changes]
     cursor = page.next_cursor.encode()
     return json_response({"changes": changes, "next": cursor, "more": page.has_more})
 
 
-def _to_json_object(change: feed.ChangeFeedEntry, profile_url: str) -> JsonObject:
+def _to_json_object(change: feed.ChangeFeedEntry, profile_base_url: str) -> JsonObject:
     json_object: JsonObject = {
         "kind": change.kind,
         "identifier": change.identifier,
         "sourcedId": change.identifier,
         "operation": OPERATION_NAMES[change.operation],
         "changedAt": format_timestamp(change.changed_at),
-        "uri": f"{profile_url}/{PLURALS[change.kind]}/{quote(change.identifier, safe='')}",
+        "uri": f"{profile_base_url}/{PLURALS[change.kind]}/{quote(change.identifier, safe='')}",
     }
     if change.document_identifier is not None:
         json_object["documentIdentifier"] = change.document_identifier

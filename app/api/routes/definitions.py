@@ -17,7 +17,7 @@ from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import respond_with_entity, respond_with_hierarchy, respond_with_list_page
+from .entities import respond_with_definition_hierarchy, respond_with_entity, respond_with_list_page
 
 WRAPPERS = ("itemType", "CFItemType")
 
@@ -26,7 +26,7 @@ def create_definition_router(resource: ResourceType) -> APIRouter:
     """Create the router that serves one type of definition, such as CFConcepts."""
     router = APIRouter(prefix=f"/{resource.collection}", route_class=CompiledRoute)
     is_hierarchy = resource.with_descendants
-    respond = respond_with_hierarchy if is_hierarchy else respond_with_entity
+    respond = respond_with_definition_hierarchy if is_hierarchy else respond_with_entity
 
     @router.get(
         "/{sourcedId}",
@@ -72,7 +72,7 @@ vendor_router = APIRouter(route_class=CompiledRoute)
     "/CFSubjects",
     operation_id="getAllCFSubjects",
     summary="List CFSubjects",
-    responses=operations.describe_list_success(SUBJECTS) | operations.describe_errors(400),
+    responses=operations.describe_list_response(SUBJECTS) | operations.describe_errors(400),
     openapi_extra=operations.describe_list_parameters(SUBJECTS),
 )
 async def list_subjects(
@@ -97,7 +97,7 @@ async def put_item_type(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace one item type."""
+    """Create or replace an item type."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFItemType, WRAPPERS)
     await store.put_item_type(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

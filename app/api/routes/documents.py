@@ -22,11 +22,10 @@ vendor_router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
 WRAPPERS = ("document", "CFDocument")
 
 
-class _DocumentFromPackage(CFPckgDocument):
-    """The body of a PUT of a document, in which ``caseVersion`` may be missing.
+class _LenientDocumentBody(CFPckgDocument):
+    """The body of a PUT of a document whose stored form lacks ``caseVersion``.
 
-    A document that was uploaded in a package may have been stored without it, and a client must be
-    able to send back what it read.
+    Packages may contain such documents, and a client must be able to send back what it read.
     """
 
     CFPackageURI: LinkURI
@@ -36,7 +35,7 @@ class _DocumentFromPackage(CFPckgDocument):
     "",
     operation_id="getAllCFDocuments",
     summary="List CFDocuments",
-    responses=operations.describe_list_success(DOCUMENTS) | operations.describe_errors(400),
+    responses=operations.describe_list_response(DOCUMENTS) | operations.describe_errors(400),
     openapi_extra=operations.describe_list_parameters(DOCUMENTS),
 )
 async def list_documents(
@@ -81,7 +80,7 @@ async def put_document(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace one document."""
+    """Create or replace a document."""
     body: ParsedBody[CFPckgDocument]
     try:
         body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)
@@ -91,7 +90,7 @@ async def put_document(
         if not await store.document_lacks_case_version(db, sourced_id):
             raise
         body = await puts.parse_entity(
-            request, sourced_id, raw_body, _DocumentFromPackage, WRAPPERS
+            request, sourced_id, raw_body, _LenientDocumentBody, WRAPPERS
         )
     await store.put_document(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 async def respond_with_entity(
     resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Respond with one entity, or with only the fields that the request selects.
+    """Respond with one entity, reduced to the fields in the query parameter ``fields``, if any.
 
     Raises ``NotFound``.
     """
     fields = _selected_fields(resource, request, renderer)
     bodies = await entities.get_entity_with_descendants(db, resource, identifier)
     if fields is None and not renderer.profile.wraps:
-        return Response(await renderer.to_json(resource, bodies), media_type=JSON)
-    entity = page.select_fields(await renderer.to_object(resource, bodies[0]), fields)
+        return Response(await renderer.to_comma_separated_json(resource, bodies), media_type=JSON)
+    entity = page.select_fields(await renderer.to_response_object(resource, bodies[0]), fields)
     return json_response(renderer.wrap(resource.name, entity))
 
 
-async def respond_with_hierarchy(
+async def respond_with_definition_hierarchy(
     resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
 ) -> Response:
     """Respond with a definition and its descendants, such as a subject and its subtopics.
 
-    Descendants are the definitions whose ``hierarchyCode`` begins with that of the requested one.
+    The ``hierarchyCode`` of a descendant begins with the ``hierarchyCode`` of the definition.
     Raises ``NotFound``.
     """
     fields = _selected_fields(resource, request, renderer)
-    objects = await renderer.to_objects(
+    objects = await renderer.to_response_objects(
         resource, await entities.get_entity_with_descendants(db, resource, identifier)
     )
     selected = [page.select_fields(entity, fields) for entity in objects]
@@ -55,7 +55,7 @@ def _selected_fields(
     if not request.scope["query_string"]:
         return None
     query = request.query_params.multi_items()
-    return params.parse_fields(query, resource.schema, renderer.profile.get_dialect(resource))
+    return params.parse_fields(query, resource.schema, renderer.profile.get_query_rules(resource))
 
 
 async def respond_with_list_page(
@@ -71,11 +71,11 @@ async def respond_with_list_page(
         resource.schema,
         limits=profile.limits,
         grammar=profile.grammar,
-        dialect=profile.get_dialect(resource),
+        rules=profile.get_query_rules(resource),
     )
     try:
         rows = await lists.fetch_page(
-            db, resource, query, profile.derived_fields, renderer.profile_url
+            db, resource, query, profile.derived_fields, renderer.profile_base_url
         )
     except QueryTimeout as error:
         description = page.describe_query(resource.collection, raw_query)
@@ -85,10 +85,10 @@ async def respond_with_list_page(
     url = renderer.base_url + request.url.path
     headers = page.build_pagination_headers(url, raw_query, query, rows.total)
     if query.fields is None:
-        entities_json = await renderer.to_json(resource, rows.bodies)
+        entities_json = await renderer.to_comma_separated_json(resource, rows.bodies)
         start = b'{"%s":[%s]' % (resource.collection.encode(), entities_json)
         end = b"," + orjson.dumps(fields)[1:] if fields else b"}"
         return Response(start + end, headers=headers, media_type=JSON)
-    objects = await renderer.to_objects(resource, rows.bodies)
+    objects = await renderer.to_response_objects(resource, rows.bodies)
     selected = [page.select_fields(entity, query.fields) for entity in objects]
     return json_response({resource.collection: selected, **fields}, headers=headers)

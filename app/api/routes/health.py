@@ -28,7 +28,7 @@ class Status(BaseModel):
     response_description="Alive.",
 )
 async def health() -> Response:
-    """Return 200 while the process serves requests."""
+    """Return 200 as long as the process serves requests."""
     return json_response({"status": "alive"})
 
 
@@ -43,7 +43,8 @@ async def health() -> Response:
 async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
     """Return 200 if the database responds and has the schema version of this release.
 
-    A standby must also receive the WAL of its primary, and is not ready for writes.
+    The status of a standby is ``read-only``. A standby must also receive the WAL of its primary
+    server, and returns 503 to ``?write``.
     """
     async with db.connection() as connection:
         schema_version = await version.get_schema_version(connection)

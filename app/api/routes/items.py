@@ -43,7 +43,7 @@ async def get_item(
     "",
     operation_id="getAllCFItems",
     summary="List CFItems",
-    responses=operations.describe_list_success(ITEMS) | operations.describe_errors(400),
+    responses=operations.describe_list_response(ITEMS) | operations.describe_errors(400),
     openapi_extra=operations.describe_list_parameters(ITEMS),
 )
 async def list_items(
@@ -68,7 +68,7 @@ async def put_item(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace one item."""
+    """Create or replace an item."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFItem, WRAPPERS)
     await store.put_item(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

@@ -29,13 +29,13 @@ from ..dependencies import (
 )
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
-from ..package_response import Fields, PackageView, respond_with_package
+from ..package_response import Fields, PackageFormat, respond_with_package
 from ..rendering.package_tree import (
-    AssociationFields,
+    TreeAssociation,
     TreeItem,
     iter_tree_json,
-    parse_association,
-    parse_item,
+    parse_tree_association,
+    parse_tree_item,
 )
 from ..rendering.renderer import Renderer
 from ..request_body import RawBody, upload_slot
@@ -85,7 +85,7 @@ async def get_package(
 ) -> Response:
     """Return a whole framework."""
     fields = _selected_fields(request, renderer, PACKAGE_FIELDS)
-    view = PackageView("CFPackage", Renderer.iter_package, fields)
+    view = PackageFormat("CFPackage", Renderer.iter_package_json, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
@@ -107,7 +107,7 @@ async def get_package_tree(
 ) -> Response:
     """Return a whole framework as a tree."""
     fields = _selected_fields(request, renderer, TREE_FIELDS)
-    view = PackageView("CFPackageWithGroups", _iter_tree_chunks, fields)
+    view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
@@ -117,7 +117,7 @@ def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, .
     profile, query = renderer.profile, request.query_params.multi_items()
     if not profile.sourced_ids:  # packages of the standard have no identifier of their own
         allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
-    return params.parse_field_names(query, allowed, profile.get_dialect())
+    return params.parse_field_names(query, allowed, profile.get_query_rules())
 
 
 async def _iter_tree_chunks(
@@ -127,18 +127,22 @@ async def _iter_tree_chunks(
     (document,) = await inner_renderer.to_package_objects(DOCUMENTS, [framework.document])
     items: dict[str, TreeItem] = {}
     async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
-        items.update(map(parse_item, bodies, await inner_renderer.to_json_prefixes(ITEMS, bodies)))
+        items.update(
+            map(
+                parse_tree_item, bodies, await inner_renderer.render_unclosed_objects(ITEMS, bodies)
+            )
+        )
     batches = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
-    associations = [parse_association(body) async for bodies in batches for body in bodies]
+    associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
     identifier = renderer.get_package_identifier(framework)
     head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
     content = _iter_tree_content(items, associations)
-    async for chunk in renderer.iter_tree_package(head, content, fields):
+    async for chunk in renderer.iter_tree_package_json(head, content, fields):
         yield chunk
 
 
 async def _iter_tree_content(
-    items: dict[str, TreeItem], associations: list[AssociationFields]
+    items: dict[str, TreeItem], associations: list[TreeAssociation]
 ) -> AsyncIterator[bytes]:
     """Yield the JSON of the package tree in chunks.
 
@@ -172,7 +176,7 @@ async def create_package(
         result = await write_package(state.database, package, "create", echoed=echoed)
     path = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
     headers = {"Location": state.settings.base_url + path}
-    return json_response(_describe_result(package, result, repairs), 201, headers)
+    return json_response(_build_upload_response(package, result, repairs), 201, headers)
 
 
 @vendor_router.put(
@@ -198,16 +202,16 @@ async def replace_package(
             document = await find_document_id(db, sourced_id)
             require_same_identifier(document or sourced_id, package.document_identifier)
         result = await write_package(db, package, "replace", echoed=echoed)
-    return json_response(_describe_result(package, result, repairs))
+    return json_response(_build_upload_response(package, result, repairs))
 
 
 async def _parse_upload(
     request: Request, raw_body: bytes
 ) -> tuple[PreparedPackage, list[RepairSummary] | None]:
-    """Parse an uploaded package; with ``?repair=true``, repair it and return the repairs made.
+    """Parse an uploaded package in a thread; with ``?repair=true``, also repair it.
 
-    Parsing runs in a thread. Without ``repair``, the repairs are None and only the beginning of the
-    package is parsed here; the rest is parsed while it is written to the database.
+    Returns the package and the repairs, or None instead of repairs without ``repair``. In this
+    case, most entities are parsed later, while they are written to the database.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(
@@ -216,17 +220,17 @@ async def _parse_upload(
     return await to_thread.run_sync(parse_package_lazily, raw_body), None
 
 
-def _describe_result(
+def _build_upload_response(
     package: PreparedPackage, result: UploadResult, repairs: list[RepairSummary] | None
 ) -> dict[str, Any]:
-    """Build the response body for an upload, and add its numbers of changes to the log line."""
+    """Build the response body for an upload."""
     stats = {
         "documents": 1,
         "items": result.sent_counts[ITEMS.name],
         "associations": result.sent_counts[ASSOCIATIONS.name],
     }
     changes = result.counts._asdict()
-    CHANGES.set(changes)
+    CHANGES.set(changes)  # for the log line of the request
     description = {
         "documentId": package.document_identifier,
         "stats": stats,

@@ -38,9 +38,11 @@ async def parse_entity(
     schema: type[EntityT],
     wrappers: tuple[str, ...],
 ) -> ParsedBody[EntityT]:
-    """Parse the body of a PUT, which must have the identifier in the request's path.
+    """Parse the body of a PUT as an entity of the class ``schema``.
 
-    Raises ``BadRequest`` if it has another, ``UnprocessableContent`` if the entity is not valid.
+    ``identifier`` is the identifier in the path. The body may be wrapped in an object with one of
+    the names in ``wrappers``. Raises ``BadRequest`` if the identifiers in path and body differ, and
+    ``UnprocessableContent`` if the entity is not valid.
     """
     body = await parse_body(request, raw_body, partial(parse_json_body, schema, raw_body, wrappers))
     require_same_identifier(identifier, body.entity.identifier)

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ...auth.clients import Client
+from ...auth.clients import AuthenticatedClient
 from ...auth.local_issuer import LocalIssuer
 from ...auth.scopes import Scope, format_scopes, parse_scopes
 from ...auth.throttle import TooManyAttempts
@@ -66,7 +66,7 @@ class Token(BaseModel):
 
 
 class OAuthProblem(BaseModel):
-    """An error response (RFC 6749, section 5.2)."""
+    """The response to a rejected token request (RFC 6749, section 5.2)."""
 
     error: str
     error_description: str
@@ -90,7 +90,7 @@ class JsonWebKeySet(BaseModel):
 
 
 class OpenIDConfiguration(BaseModel):
-    """The URLs and abilities of the token issuer (OpenID Connect Discovery, section 3)."""
+    """The URLs and capabilities of the token issuer (OpenID Connect Discovery, section 3)."""
 
     issuer: str
     token_endpoint: str
@@ -122,10 +122,7 @@ class OAuthError(Exception):
 
 @dataclass(frozen=True)
 class OAuthTokenRequest:
-    """The credentials and the requested scopes of a valid token request.
-
-    ``parse_token_request`` creates it.
-    """
+    """The credentials and the requested scopes of a valid token request."""
 
     credentials: list[tuple[str, str]]
     """Pairs of client ID and secret to try in order; empty if the request has none."""
@@ -175,7 +172,7 @@ async def jwks(issuer: IssuerDep) -> Response:
     response_model=OpenIDConfiguration,
 )
 async def openid_configuration(issuer: IssuerDep) -> Response:
-    """Return the URLs of the token endpoint and the public keys (OpenID Connect Discovery)."""
+    """Return the discovery document of the token issuer (OpenID Connect Discovery, section 4)."""
     url = issuer.url
     configuration = OpenIDConfiguration(
         issuer=url, token_endpoint=url + TOKEN_PATH, jwks_uri=f"{url}/.well-known/jwks.json"
@@ -186,15 +183,15 @@ async def openid_configuration(issuer: IssuerDep) -> Response:
 async def parse_token_request(request: Request) -> OAuthTokenRequest:
     """Parse the body and Authorization header of a token request; the body is a form or JSON.
 
-    Raises ``OAuthError`` unless it is a valid request of the client credentials grant.
+    Raises ``OAuthError`` unless it is a valid client credentials grant request.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await _read_body(request)
     if media_type == "application/json":
         # Clients that send JSON, which OAuth does not define, often leave out the grant type, too.
-        fields = {"grant_type": "client_credentials", **_select_fields(_parse_json(body))}
+        fields = {"grant_type": "client_credentials", **_parse_fields(_parse_json(body))}
     elif media_type in {"application/x-www-form-urlencoded", ""}:
-        fields = _select_fields(_parse_form(body))
+        fields = _parse_fields(_parse_form(body))
     else:
         raise OAuthError(
             "invalid_request",
@@ -202,7 +199,7 @@ async def parse_token_request(request: Request) -> OAuthTokenRequest:
         )
     _check_grant_type(fields.get("grant_type"))
     basic = _parse_basic(request.headers.get("authorization"))
-    return OAuthTokenRequest(_merge_credentials(basic, fields), fields.get("scope", ""))
+    return OAuthTokenRequest(_choose_credentials(basic, fields), fields.get("scope", ""))
 
 
 async def _read_body(request: Request) -> bytes:
@@ -239,10 +236,10 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
         ) from error
 
 
-def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the fields of a token request that are not empty.
+def _parse_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
+    """Return the known fields of a token request by name, without empty ones.
 
-    Raises ``OAuthError`` if a field is repeated.
+    Raises ``OAuthError`` if a field is repeated or is not a string.
     """
     fields: dict[str, str] = {}
     for name, value in pairs:
@@ -264,10 +261,10 @@ def _check_grant_type(grant_type: str | None) -> None:
 
 
 def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
-    """Parse a Basic Authorization header into the (ID, secret) pairs that it may mean.
+    """Parse a Basic Authorization header into (ID, secret) pairs to try.
 
-    OAuth requires clients to percent-encode ID and secret, but most HTTP libraries do not. Returns
-    the pair as received and the decoded pair.
+    OAuth requires clients to percent-encode ID and secret, but most HTTP libraries do not. The
+    pairs are therefore the received one and the decoded one. Returns [] without such a header.
     """
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -290,12 +287,13 @@ def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
     return [(client_id, secret), (unquote_plus(client_id), unquote_plus(secret))]
 
 
-def _merge_credentials(
+def _choose_credentials(
     basic: list[tuple[str, str]], fields: dict[str, str]
 ) -> list[tuple[str, str]]:
-    """Return the (ID, secret) pairs to try: those of the Basic header, or else that of the body.
+    """Return the (ID, secret) pairs to try, from the Basic header or else from the body.
 
-    Raises ``OAuthError`` if header and body contradict each other.
+    ``basic`` is the result of ``_parse_basic``. Raises ``OAuthError`` if header and body contain
+    different credentials.
     """
     in_body = {name: value for name, value in fields.items() if name in _CREDENTIALS}
     if not basic:
@@ -316,7 +314,7 @@ def _merge_credentials(
 
 async def _authenticate(
     request: Request, state: AppState, token_request: OAuthTokenRequest
-) -> Client:
+) -> AuthenticatedClient:
     address = request.client.host if request.client else ""
     try:
         client = await state.clients.authenticate(token_request.credentials, address)
@@ -338,11 +336,13 @@ async def _authenticate(
     return client
 
 
-def _grant_scopes(token_request: OAuthTokenRequest, client: Client) -> frozenset[Scope]:
-    """Return the scopes to grant; unknown requested ones are ignored (RFC 6749, section 3.3).
+def _grant_scopes(
+    token_request: OAuthTokenRequest, client: AuthenticatedClient
+) -> frozenset[Scope]:
+    """Return the scopes to grant, ignoring unknown requested ones (RFC 6749, section 3.3).
 
-    Raises ``OAuthError`` if none of the requested scopes is a CASE scope, or if the client may not
-    have one of them: a token with fewer scopes would only make its later requests fail.
+    Raises ``OAuthError`` if no requested scope is a CASE scope, or if the client lacks any of them.
+    A token with fewer scopes would only make later requests fail.
     """
     if not token_request.scope.split():
         return client.scopes

@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
-from ...query.fields import ARRAYS, Field, FieldType
+from ...query.fields import ARRAYS, FieldType, QueryableField
 from ...query.filter import And, Comparison, Node
 from ..schema.expressions import build_json_text, build_json_value
 from ..schema.list_indexes import FOLDED_CODE_CHARS, SORT_COLLATION
@@ -103,11 +103,11 @@ def parameterize_filter(view: ResourceView, node: Node, values: Values) -> Node:
         path_name = f"path{len(values)}"
         values[path_name] = list(field.path)
         # A parameter, because otherwise each name of an extension would compile a statement.
-        field = Field((path_name,), FieldType.EXTENSION)
+        field = QueryableField((path_name,), FieldType.EXTENSION)
     return Comparison(field, operator, name)
 
 
-def _to_parameter(field: Field, value: Any) -> Any:
+def _to_parameter(field: QueryableField, value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_parameter(field, member) for member in value]
     return Decimal(value) if field.type is FieldType.NUMBER else value
@@ -164,7 +164,7 @@ def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
     return and_(*parts) if isinstance(node, And) else or_(*parts)
 
 
-def build_sort_key(view: ResourceView, field: Field) -> Expression:
+def build_sort_key(view: ResourceView, field: QueryableField) -> Expression:
     """Build the SQL for the value by which a list is sorted: the field's value in lower case.
 
     The value is the one that clients see. Only the beginning of a humanCodingScheme is used,
@@ -176,7 +176,7 @@ def build_sort_key(view: ResourceView, field: Field) -> Expression:
     return func.lower(value).collate(SORT_COLLATION) if field.type is FieldType.STRING else value
 
 
-def _build_field_value(view: ResourceView, field: Field) -> Expression:
+def _build_field_value(view: ResourceView, field: QueryableField) -> Expression:
     """Build the SQL for a field's value as clients see it, with the SQL type of the comparison."""
     table = view.table
     if field.type is FieldType.DATETIME:
@@ -238,7 +238,7 @@ def _build_identifier_condition(view: ResourceView, comparison: Comparison) -> C
 
 
 def _build_is_any_of(
-    field: Field, value: Expression, prefix_column: Expression | None, name: str
+    field: QueryableField, value: Expression, prefix_column: Expression | None, name: str
 ) -> ColumnElement[bool]:
     rows = _build_parameter_rows(name, _sql_type(field))
     member = _normalize_operand(field, rows.c.value)
@@ -264,7 +264,7 @@ def _build_prefix(text: Expression) -> Expression:
     return func.left(text, literal_column(str(FOLDED_CODE_CHARS)))
 
 
-def _sql_type(field: Field) -> TypeEngine[Any]:
+def _sql_type(field: QueryableField) -> TypeEngine[Any]:
     types: dict[FieldType, TypeEngine[Any]] = {
         FieldType.NUMBER: Numeric(),
         FieldType.DATETIME: TimestampTZ,
@@ -272,7 +272,7 @@ def _sql_type(field: Field) -> TypeEngine[Any]:
     return types.get(field.type, Text())
 
 
-def _normalize_operand(field: Field, operand: Expression) -> Expression:
+def _normalize_operand(field: QueryableField, operand: Expression) -> Expression:
     """Convert the client's value to the stored form: strings in lower case, timestamps in UTC."""
     match field.type:
         case FieldType.NUMBER:
@@ -325,7 +325,7 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
     return is_equal if operator == "=" else not_(is_equal)
 
 
-def _build_prefilter(view: ResourceView, field: Field, name: str) -> ColumnElement[bool]:
+def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> ColumnElement[bool]:
     """Build a cheap condition that is false for most arrays that do not contain the value.
 
     Postgres evaluates the condition before the exact one, because it has no subquery. With it, a
@@ -339,7 +339,7 @@ def _build_prefilter(view: ResourceView, field: Field, name: str) -> ColumnEleme
     return _build_contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
 
-def _build_member_text(view: ResourceView, field: Field, member: Expression) -> Expression:
+def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
     """Build the SQL for an array member, or for the field of it that the filter names, as text."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from ...case.resources import ResourceType
-from ...query.fields import Field, FieldType
+from ...query.fields import FieldType, QueryableField
 from ...query.filter import Node
 from ...query.params import ListQuery
 from ..pool import Database
@@ -64,7 +64,7 @@ class ListQueryShape(NamedTuple):
     resource: ResourceType
     where: Node | None
     """The filter as returned by ``parameterize_filter``."""
-    sort: Field | None
+    sort: QueryableField | None
     is_descending: bool
     has_search: bool
     derived_fields: DerivedFields

@@ -13,7 +13,7 @@ import re
 import asyncpg
 from sqlalchemy import Table
 
-from ...query.fields import Field
+from ...query.fields import QueryableField
 from ..connector import open_connection
 from .tables import items
 
@@ -31,7 +31,7 @@ _CREATE = f"""
     WHERE deleted_at IS NULL"""
 
 
-def should_use_like(table: Table, field: Field, text: str) -> bool:
+def should_use_like(table: Table, field: QueryableField, text: str) -> bool:
     """Return whether to search for a substring in a field with LIKE instead of ``strpos``.
 
     LIKE can use the trigram index of item statements. If ``text`` has no three consecutive letters
