@@ -32,19 +32,19 @@ from stress import (
     random_histories,
     slow_reads,
 )
-from stress.clock import Clock, list_shortfalls
 from stress.cluster import run_private_cluster
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import create_client, run_server
+from stress.timer import ScenarioTimer, list_shortfalls
 
 END_TIMEOUT_SECONDS = 25
 """Time for a scenario to finish its current step after its share of the time."""
 
 
 class ScenarioPlan(NamedTuple):
-    """One scenario of the stress tests: its function, its share of the time, and minimum counts."""
+    """A stress-test scenario: its function, its share of the time, and how much it must do."""
 
-    run: Callable[[int, Clock], Awaitable[Report]]
+    run: Callable[[int, ScenarioTimer], Awaitable[ScenarioReport]]
     weight: int
     """Its share of the time, relative to the other scenarios."""
     targets: dict[str, int]
@@ -54,79 +54,84 @@ class ScenarioPlan(NamedTuple):
     """Counts that the scenario must reach; otherwise it fails."""
 
 
-async def _durability(seed: int, clock: Clock) -> Report:
-    return await durability.run(sum(KILLS.values()), seed, clock)
+async def _durability(seed: int, timer: ScenarioTimer) -> ScenarioReport:
+    return await durability.run_durability(sum(KILLS.values()), seed, timer)
 
 
-async def _model(seed: int, clock: Clock) -> Report:
+async def _model(seed: int, timer: ScenarioTimer) -> ScenarioReport:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         async with run_private_cluster(Path(name) / "postgres") as cluster:
-            run = partial(random_histories.run, cluster.url, "model", MAX_HISTORIES, 25)
-            return await asyncio.to_thread(run, seed, clock)
+            run = partial(random_histories.run_histories, cluster.url, "model", MAX_HISTORIES, 25)
+            return await asyncio.to_thread(run, seed, timer)
 
 
-async def _outage(_: int, clock: Clock) -> Report:
-    return await outage.run(170, clock=clock)
+async def _outage(_: int, timer: ScenarioTimer) -> ScenarioReport:
+    return await outage.run_outages(170, timer=timer)
 
 
-async def _failover(_: int, clock: Clock) -> Report:
-    return await failover.run(clock)
+async def _failover(_: int, timer: ScenarioTimer) -> ScenarioReport:
+    return await failover.run_failovers(timer)
 
 
-async def _disk(_: int, clock: Clock) -> Report:
-    return await disk.run(clock)
+async def _disk(_: int, timer: ScenarioTimer) -> ScenarioReport:
+    return await disk.run_full_disks(timer)
 
 
-async def _load(seed: int, clock: Clock) -> Report:
-    seconds = min(30.0, clock.remaining / 3)
-    return await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
+async def _load(seed: int, timer: ScenarioTimer) -> ScenarioReport:
+    seconds = min(30.0, timer.remaining_seconds / 3)
+    return await load.run_load(
+        item_count=11_000, seconds=seconds, slow_count=25, seed=seed, timer=timer
+    )
 
 
-async def _contention(seed: int, clock: Clock) -> Report:
-    return await _run_with_server(lambda _, http: contention.run(http, 15, seed, clock))
+async def _contention(seed: int, timer: ScenarioTimer) -> ScenarioReport:
+    return await _run_with_server(lambda _, http: contention.run_conflicts(http, 15, seed, timer))
 
 
-async def _adversarial(_: int, __: Clock) -> Report:
+async def _adversarial(_: int, __: ScenarioTimer) -> ScenarioReport:
     megabytes = 5
     return await _run_with_server(
-        lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes
+        lambda server, _: adversarial.send_hostile_requests(server, megabytes),
+        max_body_mb=megabytes,
     )
 
 
-async def _filter_fuzz(seed: int, _: Clock) -> Report:
-    return await _run_with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
+async def _filter_fuzz(seed: int, _: ScenarioTimer) -> ScenarioReport:
+    return await _run_with_server(lambda _, http: filter_fuzz.fuzz_filters(http, 5000, seed))
 
 
-async def _openapi_fuzz(seed: int, _: Clock) -> Report:
+async def _openapi_fuzz(seed: int, _: ScenarioTimer) -> ScenarioReport:
     return await _run_with_server(
-        lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed)
+        lambda server, _: asyncio.to_thread(openapi_fuzz.fuzz_operations, server, 20, seed)
     )
 
 
-async def _slow_reads(_: int, clock: Clock) -> Report:
+async def _slow_reads(_: int, timer: ScenarioTimer) -> ScenarioReport:
     items = 100_000
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url) as live:
-                async with create_client(live) as http:
-                    await slow_reads.fill(to_asyncpg_url(cluster.url), http, items)
-                    return await slow_reads.run(http, min(30.0, clock.remaining / 2), clock)
+            with run_server(folder, cluster.url) as server:
+                async with create_client(server) as http:
+                    await slow_reads.insert_items(to_asyncpg_url(cluster.url), http, items)
+                    return await slow_reads.run_slow_filters(
+                        http, min(30.0, timer.remaining_seconds / 2), timer
+                    )
 
 
 async def _run_with_server(
-    run: Callable[[Any, Any], Awaitable[Report]], **settings: object
-) -> Report:
-    """Run a scenario against a new Postgres cluster and server; return its report.
+    scenario: Callable[[Any, Any], Awaitable[ScenarioReport]], **settings: object
+) -> ScenarioReport:
+    """Run a scenario against a new Postgres cluster and server, with the server's ``settings``.
 
-    ``settings`` are those of the server, such as ``pool_size=8``.
+    ``scenario`` is called with the server and a client of it. Returns its report.
     """
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, **settings) as live:
-                async with create_client(live) as http:
-                    return await run(live, http)
+            with run_server(folder, cluster.url, **settings) as server:
+                async with create_client(server) as http:
+                    return await scenario(server, http)
 
 
 KILLS = {durability.SERVER_KILLS: 30, durability.POSTGRES_KILLS: 30}
@@ -162,22 +167,22 @@ SCENARIOS: dict[str, ScenarioPlan] = {
     help="Total time limit.",
 )
 def main(scenarios: tuple[str, ...], seed: int | None, minutes: float) -> None:
-    """Run the stress tests: all of them, or the SCENARIOS named.
+    """Run the stress tests: all of them, or the named SCENARIOS.
 
-    Exits with 1 if one failed or did not reach its minimum counts.
+    Exits with 1 if any scenario fails or does not reach its minimum counts.
     """
     seed = random.randrange(10**6) if seed is None else seed
     names = list(scenarios or SCENARIOS)
     click.echo(f"seed {seed}, {minutes:g} minutes for {', '.join(names)}")
-    clock, failed = Clock(minutes * 60 - END_TIMEOUT_SECONDS), []
+    timer, failed = ScenarioTimer(minutes * 60 - END_TIMEOUT_SECONDS), []
     for number, name in enumerate(names):
         weights = [SCENARIOS[other].weight for other in names[number:]]
-        if clock.is_expired:
+        if timer.is_expired:
             click.echo(f"{name}: not started, no time left")
             failed.append(name)
-        elif not _run_scenario(name, seed, clock.remaining * weights[0] / sum(weights)):
+        elif not _run_scenario(name, seed, timer.remaining_seconds * weights[0] / sum(weights)):
             failed.append(name)
-    click.echo(f"{clock.elapsed:.0f} s in total")
+    click.echo(f"{timer.elapsed_seconds:.0f} s in total")
     if failed:
         click.echo(f"failed: {', '.join(failed)}; rerun with --seed {seed} {' '.join(failed)}")
         sys.exit(1)
@@ -187,10 +192,10 @@ def _run_scenario(name: str, seed: int, seconds: float) -> bool:
     """Run a scenario for at most ``seconds``, print its report and return whether it succeeded."""
     scenario, started = SCENARIOS[name], time.monotonic()
     click.echo(f"{name}: up to {seconds:.0f} s")
-    clock = Clock(seconds, lambda progress: click.echo(f"  {progress}"))
+    timer = ScenarioTimer(seconds, lambda progress: click.echo(f"  {progress}"))
     try:
         limit = seconds + END_TIMEOUT_SECONDS
-        report = asyncio.run(asyncio.wait_for(scenario.run(seed, clock), limit))
+        report = asyncio.run(asyncio.wait_for(scenario.run(seed, timer), limit))
     except TimeoutError:
         click.echo(f"{name}: failed: still running after {time.monotonic() - started:.0f} s")
         return False

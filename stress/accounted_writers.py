@@ -10,65 +10,70 @@ from typing import Any, TypeAlias
 import httpx
 from support import factories
 
-from stress.report import Report
-from stress.server import PREFIX, is_retry_later
+from stress.report import ScenarioReport
+from stress.server import PREFIX, asks_to_retry
 
 ITEMS_IN_A_PACKAGE = 12
 FOREIGN = {"targetType": "ext:elsewhere"}
 
-State: TypeAlias = int | None
-"""The version that an entity is stored in; None if the entity does not exist."""
+Version: TypeAlias = int | None
+"""The version number of a stored entity; None if the entity does not exist."""
 Body: TypeAlias = factories.Body
 
 
 @dataclass
 class WriteRecord:
-    """What a writer knows about one entity, to check later that no acknowledged write was lost.
+    """The versions of one entity that may be stored, to check that no acknowledged write is lost.
 
-    A correct server has stored the last acknowledged version, or one of the ``possible`` versions:
-    those of writes that got no response.
+    A write without a response may be stored or not. So a correct server has stored the last
+    acknowledged version, or one of the ``possible`` versions, whose writes got no response.
     """
 
     path: str
-    acknowledged: State = None
-    possible: set[State] = field(default_factory=set)
+    acknowledged: Version = None
+    possible: set[Version] = field(default_factory=set)
 
-    def is_allowed(self, state: State) -> bool:
-        """Return whether a correct server may return this version (None: no such entity)."""
-        return state == self.acknowledged or state in self.possible
+    def is_allowed(self, version: Version) -> bool:
+        """Return whether a correct server may have stored this version; None is no entity."""
+        return version == self.acknowledged or version in self.possible
 
-    def record_version(self, state: State) -> None:
-        """Record that exactly this version is stored, so that no other version is possible."""
-        self.acknowledged, self.possible = state, set()
+    def record_version(self, version: Version) -> None:
+        """Record that exactly this version of the entity is stored, and no other is possible."""
+        self.acknowledged, self.possible = version, set()
 
 
-class Writer(ABC):
+class EntityWriter(ABC):
     """A client that repeatedly writes one kind of entity and records which writes succeeded."""
 
     kind = ""
 
-    def __init__(self, report: Report, rng: random.Random, document: Body) -> None:
+    def __init__(self, report: ScenarioReport, rng: random.Random, document: Body) -> None:
         self.report, self.rng, self.document = report, rng, document
-        self.known: dict[str, WriteRecord] = {}
+        self.records: dict[str, WriteRecord] = {}
         self.version = 0
 
     @abstractmethod
     async def write(self, client: httpx.AsyncClient) -> None:
-        """Send one write request, for a new entity or one that was written before."""
+        """Send one write request, for a new or an existing entity."""
 
-    async def read_version(self, response: httpx.Response) -> State:
-        """Return the version of the entity in a response, which the writers put into ``notes``."""
+    def parse_version(self, response: httpx.Response) -> Version:
+        """Return the version of the entity in a response; writers store it in ``notes``."""
         return int(response.json()["notes"])
 
     async def send_write(
-        self, client: httpx.AsyncClient, known: WriteRecord, state: State, method: str, body: Any
+        self,
+        client: httpx.AsyncClient,
+        record: WriteRecord,
+        version: Version,
+        method: str,
+        body: Any,
     ) -> None:
-        """Send a write of version ``state``; record whether the server acknowledged it.
+        """Send a new version of an entity, and note in ``record`` whether it was acknowledged.
 
-        ``known`` is the record of the entity. An unexpected status is a violation.
+        An unexpected status is a violation.
         """
-        known.possible.add(state)
-        path = known.path.replace("CFAssociations", "CFItemAssociations")
+        record.possible.add(version)
+        path = record.path.replace("CFAssociations", "CFItemAssociations")
         try:
             response = await client.request(method, PREFIX + path, json=body)
         except httpx.HTTPError:
@@ -76,60 +81,63 @@ class Writer(ABC):
             raise
         self.report.counts[f"responses {response.status_code}"] += 1
         if response.status_code in {200, 201, 204}:
-            known.record_version(state)
+            record.record_version(version)
             self.report.counts[f"acknowledged {self.kind}"] += 1
-        elif response.status_code == 404 and known.is_allowed(None):
-            known.record_version(None)
-        elif not is_retry_later(response):
-            self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")
+        elif response.status_code == 404 and record.is_allowed(None):
+            record.record_version(None)
+        elif not asks_to_retry(response):
+            self.report.record_violation(
+                f"{method} {path}: {response.status_code} {response.text[:200]}"
+            )
 
     def choose_entity(self, collection: str, limit: int) -> tuple[str, WriteRecord]:
-        """Choose the entity to write next, at random: a new one or one that was written before.
+        """Choose at random the entity to write next: a new entity or an existing one.
 
-        There are at most ``limit`` entities. Returns the entity's identifier and its record.
+        There are at most ``limit`` entities. Returns the identifier of the entity and the record of
+        its writes.
         """
         self.version += 1
-        if len(self.known) < limit and self.rng.random() < 0.5:
+        if len(self.records) < limit and self.rng.random() < 0.5:
             identifier = factories.new_id()
-            self.known[identifier] = WriteRecord(f"/{collection}/{identifier}")
-        elif not self.known:
+            self.records[identifier] = WriteRecord(f"/{collection}/{identifier}")
+        elif not self.records:
             return self.choose_entity(collection, limit)
-        identifier = self.rng.choice(list(self.known))
-        return identifier, self.known[identifier]
+        identifier = self.rng.choice(list(self.records))
+        return identifier, self.records[identifier]
 
 
-class ItemWriter(Writer):
-    """A writer that creates and replaces up to 30 items."""
+class ItemWriter(EntityWriter):
+    """Creates and replaces up to 30 items."""
 
     kind = "items"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.choose_entity("CFItems", 30)
+        identifier, record = self.choose_entity("CFItems", 30)
         fields = {"notes": str(self.version), "subjectURI": [factories.link()]}
         body = factories.item(self.document["identifier"], identifier, **fields)
-        await self.send_write(client, known, self.version, "PUT", body)
+        await self.send_write(client, record, self.version, "PUT", body)
 
 
-class AssociationWriter(Writer):
-    """A writer that creates, replaces and deletes up to 20 associations."""
+class AssociationWriter(EntityWriter):
+    """Creates, replaces and deletes up to 20 associations."""
 
     kind = "associations"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.choose_entity("CFAssociations", 20)
+        identifier, record = self.choose_entity("CFAssociations", 20)
         if self.rng.random() < 0.25:
-            return await self.send_write(client, known, None, "DELETE", None)
+            return await self.send_write(client, record, None, "DELETE", None)
         body = factories.association(identifier, self.document["identifier"], identifier)
         body["originNodeURI"] |= FOREIGN
         body["notes"] = str(self.version)
-        return await self.send_write(client, known, self.version, "PUT", body)
+        return await self.send_write(client, record, self.version, "PUT", body)
 
 
-class PackageWriter(Writer):
-    """A writer that replaces one package repeatedly.
+class PackageWriter(EntityWriter):
+    """Replaces one package repeatedly.
 
     Each entity of the package contains the version number, so that a read shows whether an upload
-    was stored only in part.
+    was only partially stored.
     """
 
     kind = "packages"
@@ -137,25 +145,25 @@ class PackageWriter(Writer):
     async def write(self, client: httpx.AsyncClient) -> None:
         self.version += 1
         identifier, notes = self.document["identifier"], str(self.version)
-        created = identifier in self.known
-        known = self.known.setdefault(identifier, WriteRecord(f"/CFPackages/{identifier}"))
+        is_created = identifier in self.records
+        record = self.records.setdefault(identifier, WriteRecord(f"/CFPackages/{identifier}"))
         items = [
             factories.packed_item(f"{identifier}-{place}", notes=notes)
             for place in range(ITEMS_IN_A_PACKAGE)
         ] + [factories.packed_item(notes=notes)]
         body = factories.package(identifier, CFItems=items, CFAssociations=_chain(items, notes))
         body["CFDocument"]["notes"] = notes
-        if created and (known.acknowledged or known.possible - {None}):
-            await self.send_write(client, known, self.version, "PUT", body)
-        if known.acknowledged is None:
-            await self._post(client, known, body)
+        if is_created and (record.acknowledged or record.possible - {None}):
+            await self.send_write(client, record, self.version, "PUT", body)
+        if record.acknowledged is None:
+            await self._post(client, record, body)
 
-    async def _post(self, client: httpx.AsyncClient, known: WriteRecord, body: Body) -> None:
-        where = WriteRecord("/CFPackages", known.acknowledged, known.possible)
-        await self.send_write(client, where, self.version, "POST", body)
-        known.acknowledged, known.possible = where.acknowledged, where.possible
+    async def _post(self, client: httpx.AsyncClient, record: WriteRecord, body: Body) -> None:
+        posted = WriteRecord("/CFPackages", record.acknowledged, record.possible)
+        await self.send_write(client, posted, self.version, "POST", body)
+        record.acknowledged, record.possible = posted.acknowledged, posted.possible
 
-    async def read_version(self, response: httpx.Response) -> State:
+    def parse_version(self, response: httpx.Response) -> Version:
         """Return the version of a package, or -1 if entities are missing or differ in version."""
         body = response.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]

@@ -15,7 +15,7 @@ from support.live_server import LiveServer
 from stress import large_bodies
 from stress.hostile_bodies import BODIES, OPERATIONS
 from stress.large_bodies import BACKGROUND, HOSTILE, SERVER
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import create_client, monitor_memory, send_background_requests
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
@@ -81,41 +81,41 @@ READS: dict[str, tuple[str, dict[str, str]]] = {
 CLIENT_ERRORS, NO_SERVER_ERRORS = range(400, 500), range(200, 500)
 
 
-async def run(live: LiveServer, body_mb: int) -> Report:
+async def send_hostile_requests(server: LiveServer, max_body_mb: int) -> ScenarioReport:
     """Send all hostile bodies and headers to a server, and check that it rejects each of them.
 
-    ``body_mb`` is the server's limit for bodies in megabytes. The report contains the growth of the
-    server's memory, and the latency of normal requests meanwhile.
+    ``max_body_mb`` is the server's limit for bodies in megabytes. The report contains the growth of
+    the server's memory, and the latency of normal requests that are sent at the same time.
     """
-    report = Report()
+    report = ScenarioReport()
     async with (
-        create_client(live) as http,
-        monitor_memory(live) as report.memory[SERVER],
-        send_background_requests(live) as report.seconds[BACKGROUND],
+        create_client(server) as http,
+        monitor_memory(server) as report.memory[SERVER],
+        send_background_requests(server) as report.seconds[BACKGROUND],
     ):
         for prefix in PROFILES:
             await _send_bodies(report, http, prefix)
             await _send_reads(report, http, prefix)
         await _send_token_requests(report, http)
-        await large_bodies.run(report, http, body_mb)
+        await large_bodies.send_large_bodies(report, http, max_body_mb)
     return report
 
 
-async def _send_bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
+async def _send_bodies(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
     for method, path in OPERATIONS:
         for what, make in BODIES.items():
             response = await http.request(method, prefix + path, content=make())
-            report.record_with_duration(
+            report.record_timed_response(
                 HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
             )
         for what, headers in HEADERS.items():
             response = await http.request(method, prefix + path, content=b"{", headers=headers)
-            report.record_with_duration(
+            report.record_timed_response(
                 HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
             )
 
 
-async def _send_reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
+async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
     package = factories.package()
     identifier = package["CFDocument"]["identifier"]
     made = await http.post(f"{prefix}/CFPackages", json=package)
@@ -134,18 +134,18 @@ async def _send_reads(report: Report, http: httpx.AsyncClient, prefix: str) -> N
                 headers=[*((name.encode(), value) for name, value in sent.items())],
             )
         except httpx.HTTPError as error:
-            report.fail(f"{what}: {error!r}")
+            report.record_violation(f"{what}: {error!r}")
             continue
-        report.record_with_duration(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
+        report.record_timed_response(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
-async def _send_token_requests(report: Report, http: httpx.AsyncClient) -> None:
+async def _send_token_requests(report: ScenarioReport, http: httpx.AsyncClient) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
     for path in TOKEN_PATHS:
         for what, make in BODIES.items():
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 response = await http.post(path, content=make(), headers=headers)
-                report.record_with_duration(
+                report.record_timed_response(
                     HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS
                 )

@@ -17,7 +17,7 @@ from support.databases import to_asyncpg_url
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
 
-Sql = Callable[..., Awaitable[list[asyncpg.Record]]]
+RunSql = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 class Cluster:
@@ -27,21 +27,21 @@ class Cluster:
         self.url, self._own = url, _Cluster(data_dir.resolve())
         self.folder = self._own.data_dir
 
-    def stop(self, how: str = "immediate") -> None:
-        """Stop Postgres; ``how`` is a mode of ``pg_ctl stop``, by default ``immediate``.
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop Postgres with a mode of ``pg_ctl stop``.
 
         ``immediate`` is like a crash: Postgres writes nothing more to disk and recovers at the next
         start.
         """
         # It may already have stopped by itself.
-        self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", how)
+        self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", mode)
 
     def start(self) -> None:
-        """Start Postgres again; its URL stays the same."""
+        """Start Postgres after ``stop``; its URL stays the same."""
         assert self._own.ensure_running() == self.url, "it started at another URL"
 
-    def make_folder(self, path: Path) -> Path:
-        """Create a directory that belongs to the user that Postgres runs as."""
+    def make_directory(self, path: Path) -> Path:
+        """Create a directory owned by the Postgres account."""
         path.mkdir(mode=0o700)
         if self._own.account:
             os.chown(path, *self._own.account)
@@ -54,7 +54,7 @@ class Cluster:
 
     @contextmanager
     def freeze(self) -> Iterator[None]:
-        """Suspend all Postgres processes during a block: connections stay open but silent."""
+        """Suspend all Postgres processes during a ``with`` block: connections stay open, silent."""
         processes = self._processes()
         for process in processes:
             process.suspend()
@@ -71,7 +71,7 @@ class Cluster:
         return [postmaster, *postmaster.children(recursive=True)]
 
     @asynccontextmanager
-    async def connect_as_admin(self) -> AsyncIterator[Sql]:
+    async def connect_as_admin(self) -> AsyncIterator[RunSql]:
         """Connect as the administrator; yield a function that runs SQL and returns the rows."""
         connection = await asyncpg.connect(to_asyncpg_url(self.url), timeout=10)
 
@@ -86,7 +86,10 @@ class Cluster:
 
 @asynccontextmanager
 async def run_private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
-    """Start a new Postgres cluster in ``data_dir`` and create the current schema in it."""
+    """Run a new Postgres cluster with the current schema in ``data_dir`` during a ``with`` block.
+
+    No other test uses the cluster, so that it can be crashed.
+    """
     with embedded_postgres(data_dir) as url:
         await asyncio.to_thread(alembic_runner.migrate, url)
         yield Cluster(data_dir, url)

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 from support import factories
 
-from stress.clock import Clock
-from stress.report import Report
-from stress.server import PREFIX, is_retry_later
+from stress.report import ScenarioReport
+from stress.server import PREFIX, asks_to_retry
+from stress.timer import ScenarioTimer
 
 WRITERS = 16
 WRITES = "writes"
@@ -29,22 +29,22 @@ class ConflictScenario:
     """
 
     def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
-        self.http, self.rng, self.report = http, rng, Report()
+        self.http, self.rng, self.report = http, rng, ScenarioReport()
         self.document = factories.new_id()
 
     async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
-        """Send a write, again while the response is 503 with Retry-After; return the last status.
+        """Send a write, and retry it while the response is 503; return the last status.
 
-        A status that is not in ``allowed`` is a violation. ``name`` is the kind of conflict, for
-        the report.
+        A status that is not in ``allowed`` is a violation. ``name`` is the kind of conflict in the
+        report.
         """
         while True:
             response = await self.http.request(method, PREFIX + path, json=body)
             self.report.counts[WRITES] += 1
-            self.report.record(
-                name, response, (*allowed, 503) if is_retry_later(response) else allowed
+            self.report.record_response(
+                name, response, (*allowed, 503) if asks_to_retry(response) else allowed
             )
-            if not is_retry_later(response):
+            if not asks_to_retry(response):
                 return response.status_code
             await asyncio.sleep(0.1)
 
@@ -53,13 +53,13 @@ class ConflictScenario:
         response = await self.http.get(PREFIX + path)
         return response.json() if response.status_code == 200 else None
 
-    async def prepare(self) -> None:
+    async def create_document(self) -> None:
         """Create the document to which all items of the scenario belong."""
         body = factories.document(self.document)
         await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
     async def put_same_item(self) -> None:
-        """Let all writers put one item; the stored item must be that of one acknowledged write."""
+        """Have all writers PUT one item; the result must match one of the acknowledged writes."""
         path, last = f"/CFItems/{factories.new_id()}", {}
 
         async def write(number: int) -> None:
@@ -74,10 +74,12 @@ class ConflictScenario:
         stored = await self.get(path)
         subjects = [link["identifier"] for link in stored["subjectURI"]]
         if last.get(stored["notes"]) != subjects:
-            self.report.fail(f"same item: {subjects} are not those of {stored['notes']}")
+            self.report.record_violation(
+                f"same item: {subjects} are not those of {stored['notes']}"
+            )
 
     async def put_same_association(self) -> None:
-        """Let all writers put one association under different identifiers; exactly one may succeed.
+        """Have all writers PUT an association with their own identifier; only one may succeed.
 
         Two associations are the same if their origin, destination and type are equal.
         """
@@ -95,15 +97,17 @@ class ConflictScenario:
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
         if len(acknowledged) != 1:
-            self.report.fail(f"same triple: {len(acknowledged)} writes were acknowledged")
+            self.report.record_violation(
+                f"same triple: {len(acknowledged)} writes were acknowledged"
+            )
         for path in acknowledged:
             await self.send("same triple", "DELETE", path, None, 204)
 
     async def replace_same_package(self) -> None:
-        """Let all writers replace one package; the stored one must be that of a single write."""
+        """Have all writers replace one package; the result must equal the package of one writer."""
         identifier = factories.new_id()
         items = [factories.packed_item() for _ in range(40)]
-        bodies = [self._package(identifier, items, number) for number in range(WRITERS)]
+        bodies = [self._build_package(identifier, items, number) for number in range(WRITERS)]
         await self.send("same package", "POST", "/CFPackages", bodies[0], 201)
         path = f"/CFPackages/{identifier}"
         await asyncio.gather(
@@ -113,15 +117,15 @@ class ConflictScenario:
         stored = await self.get(path)
         versions = {part["notes"] for part in (stored["CFDocument"], *stored["CFItems"])}
         if len(versions) != 1 or len(stored["CFItems"]) != len(items):
-            self.report.fail(f"same package: it is of {sorted(versions)}")
+            self.report.record_violation(f"same package: it is of {sorted(versions)}")
 
     async def write_same_document(self) -> None:
-        """Write a document, its package and its items at the same time.
+        """Write a document, its package and its items concurrently, from all writers.
 
-        All of them link to the same definitions, so that the writes lock the same rows.
+        All of these entities link to the same definitions, so that the writes lock the same rows.
         """
         identifier = factories.new_id()
-        package = self._package(identifier, [factories.packed_item() for _ in range(10)], 0)
+        package = self._build_package(identifier, [factories.packed_item() for _ in range(10)], 0)
         await self.send("same document", "POST", "/CFPackages", package, 201)
         kinds = [f"kind-{factories.new_id()}" for _ in range(6)]
 
@@ -148,8 +152,8 @@ class ConflictScenario:
         self.rng.shuffle(writes)
         await asyncio.gather(*(write() for write in writes))
 
-    def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
-        """Return version ``number`` of a package; even versions list its entities in reverse.
+    def _build_package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
+        """Build version ``number`` of a package; even versions list ``items`` in reverse order.
 
         Writes of an odd and an even version then lock the same rows in opposite orders.
         """
@@ -168,10 +172,12 @@ class ConflictScenario:
     async def write_in_opposite_orders(self) -> None:
         """Write packages, items and item types that lock the same rows in different orders.
 
-        Postgres then detects deadlocks, which the server must retry.
+        Postgres then detects deadlocks, and the server must retry these writes.
         """
         kinds = [f"shared-{index}" for index in range(10)]
-        bodies = [self._package(factories.new_id(), [], number) for number in range(WRITERS // 2)]
+        bodies = [
+            self._build_package(factories.new_id(), [], number) for number in range(WRITERS // 2)
+        ]
         writes: list[Callable[[], Awaitable[int]]] = [
             *(
                 lambda body=body: self.send("opposite", "POST", "/CFPackages", body, 201)
@@ -193,31 +199,28 @@ class ConflictScenario:
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
-async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Report:
-    """Let many writers put the same item at the same time, ``rounds`` times.
-
-    This is the only kind of conflict of ``run`` that it causes.
-    """
+async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> ScenarioReport:
+    """Have sixteen writers PUT the same item concurrently, ``rounds`` times."""
     scenario = ConflictScenario(http, random.Random(seed))
-    await scenario.prepare()
+    await scenario.create_document()
     for _ in range(rounds):
         await scenario.put_same_item()
     return scenario.report
 
 
-async def run(
-    http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
-) -> Report:
-    """Cause each kind of conflict between concurrent writers ``rounds`` times and report it.
+async def run_conflicts(
+    http: httpx.AsyncClient, rounds: int, seed: int, timer: ScenarioTimer | None = None
+) -> ScenarioReport:
+    """Cause each kind of conflict between concurrent writers ``rounds`` times; return a report.
 
-    Ends earlier at the time limit of ``clock``.
+    Stops early if the time limit of ``timer`` is reached.
     """
-    clock = clock or Clock()
+    timer = timer or ScenarioTimer()
     scenario = ConflictScenario(http, random.Random(seed))
-    await scenario.prepare()
+    await scenario.create_document()
     for number in range(rounds):
-        clock.report_progress(f"{number} of {rounds} rounds")
-        if clock.is_expired:
+        timer.report_progress(f"{number} of {rounds} rounds")
+        if timer.is_expired:
             break
         await scenario.put_same_item()
         await scenario.put_same_association()

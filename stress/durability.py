@@ -21,16 +21,16 @@ from support.live_server import LiveServer, run_live_server
 
 from stress.accounted_writers import (
     AssociationWriter,
+    EntityWriter,
     ItemWriter,
     PackageWriter,
-    Writer,
     WriteRecord,
 )
-from stress.clock import Clock
 from stress.cluster import Cluster, kill_process, run_private_cluster, wait_until
 from stress.integrity import find_violated_invariants
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import PREFIX
+from stress.timer import ScenarioTimer
 
 SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
 READ_BACK = "writes read back"
@@ -38,31 +38,31 @@ READ_BACK = "writes read back"
 
 @dataclass
 class KillScenario:
-    """Sixteen writers, a server that is restarted after each kill, and its Postgres cluster.
+    """Kills a server or its Postgres while sixteen clients write, and checks what survives.
 
-    It checks that all acknowledged writes survive.
+    All acknowledged writes must survive each kill.
     """
 
     cluster: Cluster
     folder: Path
-    report: Report
+    report: ScenarioReport
     rng: random.Random
-    writers: list[Writer] = field(default_factory=list)
+    writers: list[EntityWriter] = field(default_factory=list)
 
-    async def run(self, kills: int, clock: Clock) -> None:
+    async def run_kills(self, kills: int, timer: ScenarioTimer) -> None:
         """Let clients write, kill a process, and read everything back; repeat this ``kills`` times.
 
-        Ends earlier at the time limit of ``clock``.
+        Stops early if the time limit of ``timer`` is reached.
         """
         stack = AsyncExitStack()
         server = self._serve(stack)
         try:
             await self._prepare(server)
             for number in range(kills):
-                clock.report_progress(
+                timer.report_progress(
                     f"{number} of {kills} kills, {self.report.counts[READ_BACK]:,} read back"
                 )
-                if clock.is_expired:
+                if timer.is_expired:
                     break
                 postgres = bool(number % 2)
                 await self._write_and_kill(server, postgres=postgres)
@@ -82,7 +82,7 @@ class KillScenario:
         async with _client(server) as client:
             response = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
             assert response.status_code == 201, response.text
-        kinds: list[Callable[..., Writer]] = [ItemWriter] * 7 + [AssociationWriter] * 5
+        kinds: list[Callable[..., EntityWriter]] = [ItemWriter] * 7 + [AssociationWriter] * 5
         self.writers += [kind(self.report, self.rng, shared) for kind in kinds]
         own = ({"identifier": factories.new_id()} for _ in range(4))
         self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
@@ -115,7 +115,7 @@ class KillScenario:
     async def _wait_for_writes(self) -> None:
         """Wait until the server has acknowledged a write of each kind since the last kill.
 
-        So every kill happens while all kinds of writes are in progress.
+        This ensures that each kill happens while all kinds of writes are in progress.
         """
         before, counts = self.report.counts.copy(), self.report.counts
         names = {f"acknowledged {writer.kind}" for writer in self.writers}
@@ -133,18 +133,20 @@ class KillScenario:
 
             await wait_until(ready, 10, "the server is ready")
             everything = [
-                (writer, known) for writer in self.writers for known in writer.known.values()
+                (writer, record) for writer in self.writers for record in writer.records.values()
             ]
             limit = asyncio.Semaphore(16)
 
-            async def compare(writer: Writer, known: WriteRecord) -> None:
+            async def compare(writer: EntityWriter, record: WriteRecord) -> None:
                 async with limit:
-                    response = await client.get(PREFIX + known.path)
-                state = None if response.status_code == 404 else await writer.read_version(response)
-                if not known.is_allowed(state):
-                    expected = f"{known.acknowledged} or one of {known.possible}"
-                    self.report.fail(f"{known.path}: found {state}, expected {expected}")
-                known.record_version(state)
+                    response = await client.get(PREFIX + record.path)
+                version = None if response.status_code == 404 else writer.parse_version(response)
+                if not record.is_allowed(version):
+                    expected = f"{record.acknowledged} or one of {record.possible}"
+                    self.report.record_violation(
+                        f"{record.path}: found {version}, expected {expected}"
+                    )
+                record.record_version(version)
                 self.report.counts[READ_BACK] += 1
 
             await asyncio.gather(*(compare(*pair) for pair in everything))
@@ -158,7 +160,7 @@ def _client(server: LiveServer) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=30, limits=limits)
 
 
-async def _write_until_disconnected(writer: Writer, client: httpx.AsyncClient) -> None:
+async def _write_until_disconnected(writer: EntityWriter, client: httpx.AsyncClient) -> None:
     try:
         while True:
             await writer.write(client)
@@ -166,15 +168,17 @@ async def _write_until_disconnected(writer: Writer, client: httpx.AsyncClient) -
         return
 
 
-async def run(kills: int, seed: int, clock: Clock | None = None) -> Report:
+async def run_durability(
+    kill_count: int, seed: int, timer: ScenarioTimer | None = None
+) -> ScenarioReport:
     """Kill the server and Postgres in turn, and check that no acknowledged write is lost.
 
-    ``kills`` is the total number of kills; there are fewer if the time limit is reached before.
+    ``kill_count`` is the total number of kills; there are fewer if the time limit is reached first.
     """
-    report = Report()
+    report = ScenarioReport()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
             scenario = KillScenario(cluster, folder, report, random.Random(seed))
-            await scenario.run(kills, clock or Clock())
+            await scenario.run_kills(kill_count, timer or ScenarioTimer())
     return report

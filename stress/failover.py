@@ -20,10 +20,10 @@ import httpx
 from support import factories
 
 from case_server.db.postgres import alembic_runner
-from stress.clock import Clock
 from stress.patroni import NODES, PatroniCluster, run_patroni_cluster
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import PREFIX, create_client, run_server
+from stress.timer import ScenarioTimer
 
 EVENTS = "events"
 CLIENTS = 8
@@ -37,9 +37,9 @@ HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 
 
 @dataclass
 class EventResult:
-    """What clients observed during one event, such as the kill of the primary: a table row.
+    """What clients observed during one event, such as killing the primary.
 
-    Counts acknowledged, lost and wrong writes, errors, and slow responses.
+    It counts acknowledged, lost and wrong writes, errors, and slow responses.
     """
 
     name: str
@@ -58,18 +58,18 @@ class EventResult:
     """The longest time in seconds in which no client's write was acknowledged."""
 
     def count_acknowledged_write(self) -> None:
-        """Count an acknowledged write, and update the longest time between two of them."""
+        """Count an acknowledged write, and update the longest time between such writes."""
         now = time.monotonic()
         self.acknowledged += 1
         self.outage, self.last = max(self.outage, now - self.last), now
 
     def format_cells(self) -> tuple[str, ...]:
-        """Return the counts as cells of the printed table, in the order of ``HEADINGS``."""
+        """Return the event's row of the printed table, in the order of ``HEADINGS``."""
         numbers = (self.acknowledged, self.lost, self.wrong, self.errors, self.slow)
         return self.name, f"{self.outage:.1f}", *map(str, numbers)
 
 
-class VersionWriters:
+class VersionedItemWriters:
     """Eight clients that each replace one item repeatedly and read it after each write.
 
     The version number in the item grows with each write, so that a read shows whether a write was
@@ -86,7 +86,7 @@ class VersionWriters:
     async def request(self, method: str, path: str, body: object = None) -> httpx.Response | None:
         """Send a request and return the response, or None if the connection broke.
 
-        Errors, and responses that take more than 5 seconds, are counted for the current event.
+        Errors, and responses that take more than 5 seconds, are counted in ``self.event``.
         """
         started, event = time.monotonic(), self.event
         try:
@@ -98,8 +98,8 @@ class VersionWriters:
         event.errors += response.status_code >= 500 and response.status_code != 503
         return response
 
-    async def run(self) -> None:
-        """Create the document and let all clients write until ``stop`` is called."""
+    async def run_until_stopped(self) -> None:
+        """Create a document and let all clients write its items until ``stop`` is called."""
         path = f"/CFDocuments/{self.document['identifier']}"
         response = await self.request("PUT", path, self.document)
         assert response is not None
@@ -107,7 +107,7 @@ class VersionWriters:
         await asyncio.gather(*(self._write(item) for item in self.items))
 
     def stop(self) -> None:
-        """Tell the clients to end after the requests that they are sending now."""
+        """Tell the clients to stop after their current request."""
         self._is_stopped = True
 
     async def _write(self, item: dict[str, object]) -> None:
@@ -126,10 +126,10 @@ class VersionWriters:
             if read and read.status_code == 200 and not self.event.may_lose:
                 event.wrong += read.json()["fullStatement"] != str(version)
 
-    async def check_consistency(self) -> None:
+    async def count_inconsistencies(self) -> None:
         """Count acknowledged writes that were lost, and reads that contradict each other.
 
-        Compares items, package and change feed. Must be called after the clients have stopped.
+        Compares items, package and change feed. Call this after the clients have stopped.
         """
         package = await self._read(f"/CFPackages/{self.document['identifier']}")
         in_package = {item["identifier"]: int(item["fullStatement"]) for item in package["CFItems"]}
@@ -151,13 +151,13 @@ class VersionWriters:
                 await asyncio.sleep(0.2)
 
 
-async def run(clock: Clock) -> Report:
-    """Cause each failover event, such as a kill, once on a new Patroni cluster.
+async def run_failovers(timer: ScenarioTimer) -> ScenarioReport:
+    """Trigger each failover event, such as killing the primary, once on a new Patroni cluster.
 
-    The report has a table of what clients observed. If patroni or etcd is not installed, it
-    contains a remark instead.
+    The report has a table of what clients observed. If patroni or etcd is not installed, the report
+    only notes this.
     """
-    report = Report()
+    report = ScenarioReport()
     if missing := [name for name in PROGRAMS if not shutil.which(name)]:
         report.remarks["skipped"] = f"install {' and '.join(missing)}"
         report.counts[EVENTS] = len(ACTIONS)
@@ -166,22 +166,22 @@ async def run(clock: Clock) -> Report:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         with run_patroni_cluster(folder) as cluster:
-            await cluster.wait_until_complete()
+            await cluster.wait_until_all_nodes_run()
             await asyncio.to_thread(alembic_runner.migrate, cluster.url)
             settings = {"workers": 2, "synchronous_commit": "remote_apply"}
-            with run_server(folder, cluster.url, **settings) as live:
-                async with create_client(live) as http:
+            with run_server(folder, cluster.url, **settings) as server:
+                async with create_client(server) as http:
                     for title, (action, may_lose) in ACTIONS.items():
-                        if clock.is_expired:
+                        if timer.is_expired:
                             break
-                        clock.report_progress(title)
+                        timer.report_progress(title)
                         event = await _run_event(
                             EventResult(title, may_lose), action, cluster, http
                         )
                         rows.append(event.format_cells())
                         report.counts[EVENTS] += 1
                         if event.wrong or event.errors or (event.lost and not may_lose):
-                            report.fail(f"{title}: {event}")
+                            report.record_violation(f"{title}: {event}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     report.remarks["table"] = "\n  " + "\n  ".join(lines) + "\n"
@@ -194,12 +194,13 @@ async def _run_event(
     cluster: PatroniCluster,
     http: httpx.AsyncClient,
 ) -> EventResult:
-    """Run ``action``, such as a kill, while clients write; return the event with its counts.
+    """Run ``action`` on the cluster while clients write; return ``event`` with its counts.
 
-    Waits until each client could have written again.
+    The action is, for example, to kill the primary. Returns after eight more writes were
+    acknowledged and all nodes run again.
     """
-    writers = VersionWriters(http)
-    running = asyncio.create_task(writers.run())
+    writers = VersionedItemWriters(http)
+    running = asyncio.create_task(writers.run_until_stopped())
     await asyncio.sleep(2)
     event.wrong, event.last = writers.event.wrong, time.monotonic()
     writers.event = event
@@ -210,8 +211,8 @@ async def _run_event(
             await asyncio.sleep(0.1)
     writers.stop()
     await running
-    await writers.check_consistency()
-    await cluster.wait_until_complete()
+    await writers.count_inconsistencies()
+    await cluster.wait_until_all_nodes_run()
     return event
 
 
@@ -241,8 +242,8 @@ async def _cut_off(cluster: PatroniCluster) -> None:
         await asyncio.sleep(CUT_OFF_SECONDS)
 
 
-async def _stop_standbys(cluster: PatroniCluster) -> None:
-    """Stop all standbys of a primary that is configured not to commit without a standby."""
+async def _stop_required_standbys(cluster: PatroniCluster) -> None:
+    """Stop all standbys of a synchronous primary, which must not commit without a standby."""
     async with _replicate_synchronously(cluster, synchronous_mode_strict=True):
         primary = await cluster.wait_for_primary()
         standbys = [name for name in NODES if name != primary]
@@ -251,20 +252,20 @@ async def _stop_standbys(cluster: PatroniCluster) -> None:
         await asyncio.sleep(CUT_OFF_SECONDS)
         for name in standbys:
             await asyncio.to_thread(cluster.start, name)
-        await cluster.wait_until_complete()
+        await cluster.wait_until_all_nodes_run()
 
 
 @asynccontextmanager
 async def _replicate_synchronously(
     cluster: PatroniCluster, *, synchronous_mode_strict: bool
 ) -> AsyncIterator[None]:
-    """Make commits wait for a standby during a block; if strict, also while there is none."""
-    await cluster.configure(synchronous_mode=True, synchronous_mode_strict=synchronous_mode_strict)
+    """Make commits wait for a standby during a ``with`` block; if strict, also while there is none."""
+    await cluster.change_settings(synchronous_mode=True, synchronous_mode_strict=synchronous_mode_strict)
     await asyncio.sleep(6)  # two rounds of Patroni's loop
     try:
         yield
     finally:
-        await cluster.configure(synchronous_mode=False, synchronous_mode_strict=False)
+        await cluster.change_settings(synchronous_mode=False, synchronous_mode_strict=False)
 
 
 ACTIONS: dict[str, tuple[Callable[[PatroniCluster], Awaitable[None]], bool]] = {
@@ -272,6 +273,6 @@ ACTIONS: dict[str, tuple[Callable[[PatroniCluster], Awaitable[None]], bool]] = {
     "primary killed, synchronous": (_kill_synchronous_primary, False),
     "switchover": (_switch_over, False),
     "standby cut off": (_cut_off, False),
-    "all standbys stopped, strict": (_stop_standbys, False),
+    "all standbys stopped, strict": (_stop_required_standbys, False),
 }
 """The events, and whether replication allows each to lose acknowledged writes."""

@@ -31,7 +31,7 @@ READ, WRITE, SORT = "read", "write", "sort"
 
 @asynccontextmanager
 async def crash_postgres(cluster: Cluster) -> AsyncIterator[None]:
-    """Stop Postgres as in a crash during a ``with`` block, and start it again afterwards."""
+    """Simulate a Postgres crash: stop Postgres during a ``with`` block, then start it again."""
     await asyncio.to_thread(cluster.stop)
     yield
     await asyncio.to_thread(cluster.start)
@@ -56,9 +56,9 @@ async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Use up all connections that Postgres allows, so that the server gets none.
+    """Use up all connections that Postgres allows during a ``with`` block.
 
-    They are released at the end of the ``with`` block.
+    The server cannot get a connection meanwhile.
     """
     async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
@@ -80,7 +80,7 @@ async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """Make the database read-only during a ``with`` block, as it is on a standby."""
+    """Make the database read-only during a ``with`` block, like a standby."""
     async with open_admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
         await _terminate_connections(sql)
@@ -90,10 +90,10 @@ async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def fill_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
-    """Leave Postgres no disk space for temporary files during a ``with`` block.
+async def exhaust_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
+    """Exhaust Postgres' disk space for temporary files during a ``with`` block.
 
-    Its memory for sorting is reduced to 64 kB, so that large sorts need such files and fail.
+    Its memory for sorting is reduced to 64 kB, so that large sorts need temporary files and fail.
     """
     async with open_admin_connection(cluster) as sql:
         with mount_temporary_directory(cluster) as disk:
@@ -114,9 +114,9 @@ async def fill_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
 
 @contextmanager
 def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
-    """Mount a 4 MB disk for Postgres' temporary files and yield a directory on it.
+    """Mount a 4 MB tmpfs for Postgres' temporary files and yield a directory on it.
 
-    Yields None without permission to mount.
+    Yields None if this process may not mount it.
     """
     with ExitStack() as stack:
         try:
@@ -124,7 +124,7 @@ def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
         except MountNotAllowed:
             yield None
         else:
-            yield cluster.make_folder(disk / "temporary")
+            yield cluster.make_directory(disk / "temporary")
 
 
 @asynccontextmanager
@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
     "closed": (reject_connections, {READ, WRITE}, True),
     "out of connections": (exhaust_connections, {READ, WRITE}, True),
     "read-only": (make_read_only, {WRITE}, False),
-    "no space": (fill_temporary_space, {SORT}, False),
+    "no space": (exhaust_temporary_space, {SORT}, False),
 }
 """The faults by name: each with the requests it affects and whether ``/ready`` then returns 503."""
 
@@ -163,9 +163,12 @@ def _admin_url(cluster: Cluster) -> str:
     return to_asyncpg_url(cluster.url).rsplit("/", 1)[0] + "/postgres"
 
 
-async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
-    """Terminate all connections that are open now, but not those that the pool opens next."""
-    began = await sql.fetchval("SELECT clock_timestamp()")
+async def _terminate_connections(connection: asyncpg.Connection[Any]) -> None:
+    """Terminate the current connections to ``case_server``, but not those that are opened next.
+
+    ``connection`` is an administrator's connection to another database.
+    """
+    began = await connection.fetchval("SELECT clock_timestamp()")
     condition = (
         "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"
     )
@@ -173,6 +176,6 @@ async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
     async def are_terminated() -> bool:
         # Repeated, because a connection may just have been starting.
         end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"
-        return not await sql.fetch(end, began)
+        return not await connection.fetch(end, began)
 
     await wait_until(are_terminated, 20, "all connections are terminated")

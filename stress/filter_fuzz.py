@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from stress.report import Report
+from stress.report import ScenarioReport
 
 PATHS = (
     "/case/1.1/CFItems",
@@ -73,7 +73,7 @@ JOINS = (" AND ", " OR ", " and ", " or ", "AND", " NOT ", "  ", ",", ") AND (")
 def generate_filter(rng: random.Random, depth: int = 0) -> str:
     """Generate a random value for the ``filter`` parameter from valid and invalid parts.
 
-    ``depth`` is the nesting depth so far, which the function limits.
+    ``depth`` is the nesting depth so far, which is capped.
     """
     if depth < 4 and rng.random() < 0.3:
         inner = generate_filter(rng, depth + 1)
@@ -89,13 +89,13 @@ def generate_filter(rng: random.Random, depth: int = 0) -> str:
     return space.join(parts)
 
 
-async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
-    """Send ``count`` random filters to the server, to find some that cause a server error.
+async def fuzz_filters(client: httpx.AsyncClient, count: int, seed: int) -> ScenarioReport:
+    """Send ``count`` random filters to the server, to find any that cause a server error.
 
     Each response must be 200, or 400 with a description. Some requests also have a random sort,
     limit, offset or fields parameter.
     """
-    report, rng = Report(), random.Random(seed)
+    report, rng = ScenarioReport(), random.Random(seed)
     for number in range(count):
         text = generate_filter(rng) if number % 50 else "(" * 500 + generate_filter(rng)
         params: list[tuple[str, Any]] = [("filter", text)]
@@ -107,6 +107,6 @@ async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
                 )
             )
         path = rng.choice(PATHS)
-        response = await http.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
-        report.record_with_duration("filters", f"{path} {params}", response, (200, 400))
+        response = await client.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
+        report.record_timed_response("filters", f"{path} {params}", response, (200, 400))
     return report

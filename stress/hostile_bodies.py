@@ -17,7 +17,10 @@ def _item(**fields: Any) -> bytes:
 
 
 def _item_with_raw_notes(prefix: str, raw: bytes) -> bytes:
-    """Return the JSON of an item whose ``notes`` field is ``raw``, which may be invalid JSON."""
+    """Build the JSON of an item whose ``notes`` are ``raw``, which may be invalid JSON.
+
+    ``prefix`` replaces HERE inside ``raw``.
+    """
     return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", prefix.encode())
 
 

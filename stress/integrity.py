@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stress.cluster import Sql
+from stress.cluster import RunSql
 
 RULES = {
     "an item without its document": """
@@ -46,13 +46,13 @@ the queries show that a crash did not break those, so they read the tables inste
 indexes."""
 
 
-async def find_violated_invariants(sql: Sql) -> list[str]:
-    """Check the invariants of the tables; return a message for each one that is violated.
+async def find_violated_invariants(run_sql: RunSql) -> list[str]:
+    """Check the invariants of the tables; return a message for each violated invariant.
 
-    A message contains up to three of the rows that violate it.
+    A message contains up to three of the rows that violate the invariant.
     """
-    await sql("SET enable_indexscan = off")
-    await sql("SET enable_indexonlyscan = off")
-    await sql("SET enable_bitmapscan = off")
-    violations = {rule: await sql(f"{query} LIMIT 3") for rule, query in RULES.items()}
+    await run_sql("SET enable_indexscan = off")
+    await run_sql("SET enable_indexonlyscan = off")
+    await run_sql("SET enable_bitmapscan = off")
+    violations = {rule: await run_sql(f"{query} LIMIT 3") for rule, query in RULES.items()}
     return [f"{rule}: {[row[0] for row in rows]}" for rule, rows in violations.items() if rows]

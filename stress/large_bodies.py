@@ -19,7 +19,7 @@ from support import factories
 
 from stress.cluster import run_private_cluster
 from stress.hostile_bodies import OPERATIONS
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import (
     MEGABYTE,
     PREFIX,
@@ -62,12 +62,12 @@ def generate_invalid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
     yield "unknown fields", b'{"x":0,' + b",".join(fields) + b"}"
     texts = (b'"%018d"' % number for number in range(size // 21 - 5))
     yield "distinct strings", b'{"subject":[0,' + b",".join(texts) + b"]}"
-    yield from _generate_almost_valid_bodies(size)
+    yield from _generate_bodies_with_invalid_values(size)
 
 
-def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield large bodies in which one element is invalid, or every element is."""
-    for what, field, begin, one, every, end in (
+def _generate_bodies_with_invalid_values(size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield (description, body) for large bodies that are valid except for the values of a list."""
+    for what, field, begin, element, stride, end in (
         ("NULs in strings", "subject", b"[", rb'"\u0000"', 20, b"]"),
         ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
         ("integers beyond 64 bits", "extensions", b'{"a":[', b"9" * 40, 41, b"]}"),
@@ -76,7 +76,7 @@ def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
     ):
         item = factories.item("d", "x") | {field: "HERE"}
         head, tail = json.dumps(item).encode().split(b'"HERE"')
-        yield what, _repeat_to_size(head + begin, one, every, end + tail, size)
+        yield what, _repeat_to_size(head + begin, element, stride, end + tail, size)
     item = factories.packed_item(notes=None)
     yield (
         "items with a null",
@@ -84,60 +84,64 @@ def _generate_almost_valid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
     )
 
 
-def _repeat_to_size(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
-    """Build a body of ``size`` bytes: ``begin``, many copies of ``one`` with commas, ``end``.
+def _repeat_to_size(begin: bytes, element: bytes, stride: int, end: bytes, size: int) -> bytes:
+    """Build a body of about ``size`` bytes: ``begin``, many comma-separated copies, ``end``.
 
-    Each copy is padded with spaces to ``every`` bytes, because the server rejects bodies with too
-    many values for their size.
+    Each copy of ``element`` is padded with spaces to ``stride`` bytes, because the server rejects
+    bodies with too many values for their size.
     """
-    padded = one.ljust(every - 1)
-    count = (size - len(begin) - len(end) - len(one)) // (len(padded) + 1)
-    return begin + (padded + b",") * count + one + end
+    padded = element.ljust(stride - 1)
+    count = (size - len(begin) - len(end) - len(element)) // (len(padded) + 1)
+    return begin + (padded + b",") * count + element + end
 
 
-async def run(
-    report: Report, http: httpx.AsyncClient, megabytes: int, show: Show = lambda _: None
+async def send_large_bodies(
+    report: ScenarioReport, http: httpx.AsyncClient, max_body_mb: int, show: Show = lambda _: None
 ) -> None:
-    """Send invalid bodies of exactly the maximum size, and one byte more, to a server.
+    """Send invalid bodies of the maximum size, and one byte more, and check the responses.
 
-    ``megabytes`` is the server's limit; ``show`` prints the time and memory that each body costs.
+    ``max_body_mb`` is the server's limit in megabytes. ``show`` is called with a line about the
+    time and memory that each body costs.
     """
-    for what, body in generate_invalid_bodies(megabytes * MEGABYTE):
+    for what, body in generate_invalid_bodies(max_body_mb * MEGABYTE):
         for method, path in READERS:
             with _measure_memory(report) as cost:
                 response = await http.request(method, PREFIX + path, content=body)
-            report.record_with_duration(
-                HOSTILE, f"{megabytes} MB of {what} to {path}", response, range(400, 500)
+            report.record_timed_response(
+                HOSTILE, f"{max_body_mb} MB of {what} to {path}", response, range(400, 500)
             )
             seconds = response.elapsed.total_seconds()
             show(
                 f"{what:<26}{method + ' ' + path:<32}{response.status_code}{seconds:8.2f} s"
                 f"{cost():8.0f} MB  {response.json()['imsx_description'][:90]}"
             )
-        longer = body.ljust(megabytes * MEGABYTE + 1)
+        longer = body.ljust(max_body_mb * MEGABYTE + 1)
         response = await http.put(f"{PREFIX}/CFItems/x", content=longer)
-        report.record_with_duration(
-            HOSTILE, f"more than {megabytes} MB of {what}", response, TOO_LARGE
+        report.record_timed_response(
+            HOSTILE, f"more than {max_body_mb} MB of {what}", response, TOO_LARGE
         )
-    bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
+    bomb = gzip.compress(bytes(max_body_mb * 10 * MEGABYTE), 1)
     for method, path in OPERATIONS:
         response = await http.request(
-            method, PREFIX + path, content=_stream_without_length(megabytes)
+            method, PREFIX + path, content=_stream_without_length(max_body_mb)
         )
-        report.record_with_duration(
+        report.record_timed_response(
             HOSTILE, f"too much without a length to {path}", response, TOO_LARGE
         )
         for coding in CODINGS:
             headers = {"Content-Encoding": coding}
             response = await http.request(method, PREFIX + path, content=bomb, headers=headers)
-            report.record_with_duration(
+            report.record_timed_response(
                 HOSTILE, f"a bomb in {coding} to {path}", response, range(413, 416)
             )
 
 
 @contextmanager
-def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns, after the block, how many megabytes the server gained."""
+def _measure_memory(report: ScenarioReport) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns, after the block, by how many megabytes memory has grown.
+
+    The memory is that of the server, whose samples are in ``report``.
+    """
     memory = report.memory[SERVER]
     before, memory.peak = memory.peak, 0.0
     growth = 0.0
@@ -155,7 +159,7 @@ async def _stream_without_length(megabytes: int) -> AsyncIterator[bytes]:
 @click.command()
 @click.argument("megabytes", type=click.IntRange(1, 1000))
 def main(megabytes: int) -> None:
-    """Send bodies of MEGABYTES to a server with that limit and print what each costs."""
+    """Send bodies of MEGABYTES to a server with that limit; print the time and memory of each."""
     asyncio.run(_run(megabytes))
 
 
@@ -163,14 +167,14 @@ async def _run(megabytes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, max_body_mb=megabytes) as live:
-                report = Report()
+            with run_server(folder, cluster.url, max_body_mb=megabytes) as server:
+                report = ScenarioReport()
                 async with (
-                    create_client(live) as http,
-                    monitor_memory(live) as report.memory[SERVER],
-                    send_background_requests(live) as report.seconds[BACKGROUND],
+                    create_client(server) as http,
+                    monitor_memory(server) as report.memory[SERVER],
+                    send_background_requests(server) as report.seconds[BACKGROUND],
                 ):
-                    await run(report, http, megabytes, click.echo)
+                    await send_large_bodies(report, http, megabytes, click.echo)
                 click.echo(str(report))
                 click.echo("\n".join(report.violations))
 

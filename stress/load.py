@@ -21,23 +21,23 @@ import httpx
 from support import factories
 from support.live_server import LiveServer
 
-from stress.clock import Clock
 from stress.cluster import run_private_cluster
-from stress.report import Report
+from stress.report import ScenarioReport
 from stress.server import PREFIX, create_client, monitor_memory, open_connection, run_server
+from stress.timer import ScenarioTimer
 
 ENCODINGS = ("identity", "gzip", "zstd")
 READERS, WRITERS = 32, 16
 PACKAGES_READ, SMALL_READS = "package 200", "small read"
 
 
-def build_large_package(items: int) -> factories.Body:
-    """Build a package of ``items`` items, with a tree and texts as large as real ones."""
+def build_large_package(item_count: int) -> factories.Body:
+    """Build a package whose items form a tree and have statements of realistic length."""
     packed = [
         factories.packed_item(
             fullStatement=f"statement {number} " * 12, humanCodingScheme=f"{number}"
         )
-        for number in range(items)
+        for number in range(item_count)
     ]
     links = [
         factories.association(child["identifier"], packed[number // 5]["identifier"])
@@ -48,29 +48,36 @@ def build_large_package(items: int) -> factories.Body:
 
 
 class LoadScenario:
-    """A server that stores one large framework, and the clients that read and write it.
+    """Clients that read and write one large framework on a server.
 
-    It shows whether heavy and slow clients delay small requests.
+    Tests whether heavy and slow clients delay small requests.
     """
 
-    def __init__(self, live: LiveServer, http: httpx.AsyncClient, items: int, seed: int) -> None:
-        self.live, self.http, self.report, self.rng = live, http, Report(), random.Random(seed)
-        self.body = build_large_package(items)
+    def __init__(
+        self, server: LiveServer, http: httpx.AsyncClient, item_count: int, seed: int
+    ) -> None:
+        self.server, self.http, self.report, self.rng = (
+            server,
+            http,
+            ScenarioReport(),
+            random.Random(seed),
+        )
+        self.body = build_large_package(item_count)
         self.document = self.body["CFDocument"]["identifier"]
         self.package = f"{PREFIX}/CFPackages/{self.document}"
         self.raw = json.dumps(self.body).encode()
 
-    async def prepare(self) -> None:
+    async def upload_framework(self) -> None:
         """Upload the large framework that the clients will read and write."""
         response = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
         assert response.status_code == 201, response.text
 
     async def run_load(self, seconds: float) -> None:
-        """Let 32 clients read the package, 16 write and one read single items, for ``seconds``.
+        """Send requests from 32 package readers, 16 writers and one reader of single items.
 
-        The latency of the single items is recorded.
+        They run for ``seconds``. The latency of single items is recorded.
         """
-        async with monitor_memory(self.live) as self.report.memory["load"]:
+        async with monitor_memory(self.server) as self.report.memory["load"]:
             until = time.monotonic() + seconds
             work: list[Callable[[int], Awaitable[None]]] = [
                 *[self._read] * READERS,
@@ -88,16 +95,16 @@ class LoadScenario:
                 size += len(piece)
         self.report.counts[f"package {response.status_code}"] += 1
         if response.status_code != 200 or not size:
-            self.report.fail(f"package: {response.status_code}")
+            self.report.record_violation(f"package: {response.status_code}")
 
     async def _write(self, _: int) -> None:
         item = factories.item(self.document)
         path = f"{PREFIX}/CFItems/{item['identifier']}"
-        self.report.record("item put", await self.http.put(path, json=item), {201})
+        self.report.record_response("item put", await self.http.put(path, json=item), {201})
         await asyncio.sleep(0.05)
 
     async def _replace(self, _: int) -> None:
-        self.report.record(
+        self.report.record_response(
             "package put", await self.http.put(self.package, content=self.raw), {200}
         )
         await asyncio.sleep(0.5)
@@ -105,37 +112,37 @@ class LoadScenario:
     async def _read_item(self, _: int) -> None:
         path = f"{PREFIX}/CFItems/{self.rng.choice(self.body['CFItems'])['identifier']}"
         started = time.monotonic()
-        self.report.record(SMALL_READS, await self.http.get(path), {200})
+        self.report.record_response(SMALL_READS, await self.http.get(path), {200})
         self.report.seconds[SMALL_READS].append(time.monotonic() - started)
         await asyncio.sleep(0.01)
 
     async def run_slow_clients(self, count: int, seconds: float) -> None:
-        """Open ``count`` connections for each kind of slow client; normal requests must succeed.
+        """Open ``count`` connections of each kind of slow client; check that others are served.
 
-        For ``seconds``, these clients read or send one byte per second, or never complete a
+        For ``seconds``, the slow clients read or send one byte per second, or never complete a
         request.
         """
-        async with monitor_memory(self.live) as memory:
+        async with monitor_memory(self.server) as memory:
             self.report.memory["slow clients"] = memory
-            raw = [make() for _ in range(count) for make in self._slow_clients()]
+            connections = [make() for _ in range(count) for make in self._slow_clients()]
             until = time.monotonic() + seconds
             try:
                 await asyncio.gather(
                     _repeat(self._read_item, 0, until),
                     *(_repeat(self._write, number, until) for number in range(4)),
-                    _trickle(raw, until),
+                    _trickle(connections, until),
                 )
                 await self._check_responsive()
             finally:
-                for connection in raw:
+                for connection in connections:
                     connection.close()
 
     async def _check_responsive(self) -> None:
-        self.report.record("package", await self.http.get(self.package), {200})
-        self.report.record(
+        self.report.record_response("package", await self.http.get(self.package), {200})
+        self.report.record_response(
             "package put", await self.http.put(self.package, content=self.raw), {200}
         )
-        self.report.record("ready", await self.http.get("/ready"), {200})
+        self.report.record_response("ready", await self.http.get("/ready"), {200})
 
     def _slow_clients(self) -> list[Callable[[], socket.socket]]:
         token = self.http.headers["Authorization"]
@@ -148,19 +155,19 @@ class LoadScenario:
         upload = start("PUT", self.package, f"Content-Length: {len(self.raw)}")
         slow = {"receive_buffer": 2048}
         return [
-            lambda: open_connection(self.live, start("GET", self.package), **slow),
+            lambda: open_connection(self.server, start("GET", self.package), **slow),
             lambda: open_connection(
-                self.live, start("GET", self.package, "Accept-Encoding: gzip"), **slow
+                self.server, start("GET", self.package, "Accept-Encoding: gzip"), **slow
             ),
-            lambda: open_connection(self.live, start("GET", lists), **slow),
-            lambda: open_connection(self.live, b""),
-            lambda: open_connection(self.live, b"GET /case/1.1/CFIt"),
-            lambda: open_connection(self.live, upload + b"{"),
+            lambda: open_connection(self.server, start("GET", lists), **slow),
+            lambda: open_connection(self.server, b""),
+            lambda: open_connection(self.server, b"GET /case/1.1/CFIt"),
+            lambda: open_connection(self.server, upload + b"{"),
             lambda: open_connection(
-                self.live, start("POST", "/oauth2/token", "Content-Length: 999") + b"g"
+                self.server, start("POST", "/oauth2/token", "Content-Length: 999") + b"g"
             ),
             lambda: _close_early(
-                open_connection(self.live, upload + self.raw[: len(self.raw) // 2])
+                open_connection(self.server, upload + self.raw[: len(self.raw) // 2])
             ),
         ]
 
@@ -175,14 +182,14 @@ async def _repeat(work: Callable[[int], Awaitable[None]], number: int, until: fl
         await work(number)
 
 
-async def _trickle(raw: list[socket.socket], until: float) -> None:
+async def _trickle(connections: list[socket.socket], until: float) -> None:
     """Send and receive one byte per second on each connection, as very slow clients do.
 
-    Ends at the monotonic time ``until``.
+    Runs until the monotonic time ``until``.
     """
     while time.monotonic() < until:
         await asyncio.sleep(1)
-        for connection in raw:
+        for connection in connections:
             if connection.fileno() == -1:
                 continue
             connection.setblocking(False)
@@ -192,23 +199,24 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
                 connection.recv(1)
 
 
-async def run(
-    items: int, seconds: float, slow: int, seed: int, clock: Clock | None = None
-) -> Report:
-    """Run the load for ``seconds``, then slow clients for as long, against a large framework.
+async def run_load(
+    item_count: int, seconds: float, slow_count: int, seed: int, timer: ScenarioTimer | None = None
+) -> ScenarioReport:
+    """Run heavy clients for ``seconds``, then slow clients for ``seconds``; return a report.
 
-    ``items`` is the size of the framework, ``slow`` the number of connections of each slow kind.
+    ``item_count`` is the size of the framework, and ``slow_count`` the number of connections of
+    each kind of slow client.
     """
-    clock = clock or Clock()
+    timer = timer or ScenarioTimer()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url) as live:
-                async with create_client(live, connections=200) as http:
-                    scenario = LoadScenario(live, http, items, seed)
-                    await scenario.prepare()
-                    clock.report_progress(f"{items:,} items stored")
+            with run_server(folder, cluster.url) as server:
+                async with create_client(server, connections=200) as http:
+                    scenario = LoadScenario(server, http, item_count, seed)
+                    await scenario.upload_framework()
+                    timer.report_progress(f"{item_count:,} items stored")
                     await scenario.run_load(seconds)
-                    clock.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
-                    await scenario.run_slow_clients(slow, seconds)
+                    timer.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
+                    await scenario.run_slow_clients(slow_count, seconds)
     return scenario.report

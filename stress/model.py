@@ -1,4 +1,4 @@
-"""A reference model of the API in memory: a few dictionaries.
+"""An in-memory reference model of the API for tests: a few dictionaries.
 
 It has no SQL, transactions, revisions or caches, and derives every response from the whole state.
 """
@@ -16,7 +16,7 @@ KINDS = ("CFItemType", "CFSubject", "CFConcept", "CFLicense", "CFAssociationGrou
 
 @dataclass
 class Document:
-    """A document in the reference model. The API cannot delete documents, so they all stay."""
+    """A document in the in-memory reference model; the API cannot delete documents."""
 
     title: str
     package: str
@@ -28,7 +28,7 @@ class Document:
 
 @dataclass
 class Item:
-    """An item in the reference model; ``live`` is False while the item is deleted."""
+    """An item in the in-memory reference model; ``is_live`` is False while the item is deleted."""
 
     statement: str
     document: str
@@ -36,15 +36,15 @@ class Item:
     keywords: Links = ()
     """The concepts that the last write linked; responses contain only the last of them."""
     type: str | None = None
-    live: bool = True
+    is_live: bool = True
     linked: set[str] = field(default_factory=set)
 
 
 @dataclass
 class Association:
-    """An association in the reference model.
+    """An association in the in-memory reference model.
 
-    The API does not show it while its origin or its destination is deleted.
+    The API hides an association while its origin or its destination is deleted.
     """
 
     origin: str
@@ -54,13 +54,13 @@ class Association:
     grouping: str | None = None
 
     @property
-    def triple(self) -> tuple[str, str, str]:
-        """The origin, destination and type; no two associations may have the same three."""
+    def unique_key(self) -> tuple[str, str, str]:
+        """The origin, destination and type; no two associations may have the same combination."""
         return self.origin, self.destination, self.type
 
 
 @dataclass
-class Upload:
+class UploadedPackage:
     """A package as a client uploads it: a document with its items, associations and definitions."""
 
     document: str
@@ -72,11 +72,11 @@ class Upload:
     """Titles by (kind, identifier)."""
 
 
-class Model:
-    """The entities that a correct server has stored after the operations called so far.
+class ReferenceModel:
+    """The entities that a correct server has stored after the operations performed so far.
 
-    Each method that is named after an operation, such as ``put_item``, updates them and returns the
-    status code that the server must respond with.
+    Each method named after an API operation, such as ``put_item``, updates the model and returns
+    the status code with which the server must respond to that operation.
     """
 
     def __init__(self) -> None:
@@ -88,101 +88,105 @@ class Model:
     def create_missing_definitions(
         self, kind: str, links: Iterable[str | None], title: str
     ) -> None:
-        """Create a definition for each linked identifier that has none yet, as the server does.
+        """Create a definition for each linked identifier that has none, as a real server does.
 
-        ``kind`` is its class, such as ``CFSubject``; its title is ``title``.
+        ``kind`` is the class of the definitions, such as ``CFSubject``, and ``title`` their title.
         """
         for identifier in links:
             if identifier is not None:
                 self.definitions.setdefault((kind, identifier), title)
 
-    def put_document(self, identifier: str, sent: Document, title: str) -> int:
-        """Put a document. Return 201, or 409 if its identifiers belong to another document."""
-        if self.is_identifier_taken(identifier, sent.package):
+    def put_document(self, identifier: str, document: Document, title: str) -> int:
+        """Store a document; return 201, or 409 if its identifiers belong to another document.
+
+        ``title`` is for the definitions that this creates, also in the other methods.
+        """
+        if self.is_identifier_taken(identifier, document.package):
             return 409
-        self.create_missing_definitions("CFSubject", sent.subjects, title)
-        self.create_missing_definitions("CFLicense", [sent.license], title)
+        self.create_missing_definitions("CFSubject", document.subjects, title)
+        self.create_missing_definitions("CFLicense", [document.license], title)
         before = self.documents.get(identifier)
-        sent.defined = before.defined if before else set()
-        self.documents[identifier] = sent
+        document.defined = before.defined if before else set()
+        self.documents[identifier] = document
         return 201
 
-    def is_identifier_taken(self, identifier: str, package: str) -> bool:
-        """Return whether another document has one of these identifiers.
-
-        A document has two identifiers: its own and that of its package.
-        """
+    def is_identifier_taken(self, identifier: str, package_identifier: str) -> bool:
+        """Return whether another document, or its package, has one of these identifiers."""
         return any(
-            name != identifier and (one.package in {package, identifier} or name == package)
+            name != identifier
+            and (one.package in {package_identifier, identifier} or name == package_identifier)
             for name, one in self.documents.items()
         )
 
-    def put_item(self, identifier: str, sent: Item, title: str) -> int:
-        """Put an item. Return 201, or 422 if its document does not exist."""
-        if sent.document not in self.documents:
+    def put_item(self, identifier: str, item: Item, title: str) -> int:
+        """Store an item; return 201, or 422 if its document does not exist."""
+        if item.document not in self.documents:
             return 422
-        self._write_item(identifier, sent, title)
+        self._write_item(identifier, item, title)
         return 201
 
     def _write_item(
-        self, identifier: str, sent: Item, title: str, *, uploaded: bool = False
+        self, identifier: str, item: Item, title: str, *, uploaded: bool = False
     ) -> None:
-        self.create_missing_definitions("CFSubject", sent.subjects, title)
-        self.create_missing_definitions("CFConcept", sent.keywords, title)
-        self.create_missing_definitions("CFItemType", [sent.type], title)
+        self.create_missing_definitions("CFSubject", item.subjects, title)
+        self.create_missing_definitions("CFConcept", item.keywords, title)
+        self.create_missing_definitions("CFItemType", [item.type], title)
         before = self.items.get(identifier)
         # An upload replaces the links; a put only adds to them.
         linked = before.linked if before and not uploaded else set()
-        sent.linked = {*linked, *sent.keywords}
-        self.items[identifier] = sent
+        item.linked = {*linked, *item.keywords}
+        self.items[identifier] = item
 
-    def put_type(self, identifier: str, title: str) -> int:
-        """Put an item type with a title. Return 201, because every one is accepted."""
+    def put_item_type(self, identifier: str, title: str) -> int:
+        """Store an item type with a title; always returns 201."""
         self.definitions["CFItemType", identifier] = title
         return 201
 
-    def put_association(self, identifier: str, sent: Association, title: str) -> int:
-        """Put an association and return 201.
+    def put_association(self, identifier: str, association: Association, title: str) -> int:
+        """Store an association and return 201.
 
-        Returns 422 if an end or the document does not exist, 409 if another association has the
-        same origin, destination and type.
+        Returns 422 if the origin, destination or document does not exist, 409 if another
+        association has the same origin, destination and type.
         """
-        if not (self.can_be_linked(sent.origin) and self.can_be_linked(sent.destination)):
+        ends = (association.origin, association.destination)
+        if not all(self.can_be_linked(end) for end in ends):
             return 422
-        if sent.home is not None and sent.home not in self.documents:
+        if association.home is not None and association.home not in self.documents:
             return 422
-        if self._find_equal_associations(sent, identifier):
+        if self._find_equal_associations(association, identifier):
             return 409
-        if sent.home is None:
-            sent.home = self._document_of(sent.origin)
-        self.create_missing_definitions("CFAssociationGrouping", [sent.grouping], title)
-        self.associations[identifier] = sent
+        if association.home is None:
+            association.home = self._document_of(association.origin)
+        self.create_missing_definitions("CFAssociationGrouping", [association.grouping], title)
+        self.associations[identifier] = association
         return 201
 
     def can_be_linked(self, identifier: str) -> bool:
-        """Return whether an association may link to an identifier: a document or a live item."""
+        """Return whether an association may link to an entity: it is a document or a live item."""
         item = self.items.get(identifier)
-        return identifier in self.documents or (item is not None and item.live)
+        return identifier in self.documents or (item is not None and item.is_live)
 
     def _document_of(self, node: str) -> str:
         return self.items[node].document if node in self.items else node
 
-    def _find_equal_associations(self, sent: Association, identifier: str) -> list[Association]:
+    def _find_equal_associations(
+        self, association: Association, identifier: str
+    ) -> list[Association]:
         return [
             one
             for name, one in self.associations.items()
-            if name != identifier and one.triple == sent.triple
+            if name != identifier and one.unique_key == association.unique_key
         ]
 
     def delete_association(self, identifier: str) -> int:
         """Delete an association. Return 204, or 404 if it does not exist."""
         return 204 if self.associations.pop(identifier, None) else 404
 
-    def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
-        """Store a package and return 201, or 200 if it replaced one.
+    def upload(self, sent: UploadedPackage, *, replace: bool, title: str) -> int:
+        """Store an uploaded package; return 201, or 200 if it replaced a package.
 
-        Returns 404 if ``replace`` is true and the document does not exist, and 409 if it is false
-        and the document exists, or if an entity belongs to another document.
+        Returns 404 if ``replace`` is true and the document does not exist. Returns 409 if
+        ``replace`` is false and the document exists, or if an entity belongs to another document.
         """
         exists = sent.document in self.documents
         if replace and not exists:
@@ -193,7 +197,7 @@ class Model:
         document = Document(sent.title, sent.package, defined=set(sent.definitions))
         self.documents[sent.document] = document
         for item in self._items_of(sent.document):
-            item.live = False
+            item.is_live = False
         for identifier, item in sent.items.items():
             self._write_item(identifier, item, title, uploaded=True)
         for identifier, association in list(self.associations.items()):
@@ -208,10 +212,10 @@ class Model:
     def _items_of(self, document: str) -> list[Item]:
         return [item for item in self.items.values() if item.document == document]
 
-    def _contains_foreign_entities(self, sent: Upload) -> bool:
-        """Return whether an upload contains entities that belong to another document."""
+    def _contains_foreign_entities(self, sent: UploadedPackage) -> bool:
+        """Return whether an upload contains foreign entities: those of another document."""
         known = [self.items.get(name) for name in sent.items]
-        items = any(item and item.live and item.document != sent.document for item in known)
+        items = any(item and item.is_live and item.document != sent.document for item in known)
         stored = [self.associations.get(name) for name in sent.associations]
         taken = [
             holder
@@ -226,28 +230,27 @@ class Model:
         ends = (association.origin, association.destination)
         return all(end not in self.items or self.can_be_linked(end) for end in ends)
 
-    def list_package_items(self, document: str) -> dict[str, Item]:
-        """Return the items in the package of a document, by identifier, without deleted ones."""
-        return {n: i for n, i in self.items.items() if i.live and i.document == document}
+    def get_package_items(self, document: str) -> dict[str, Item]:
+        """Return a dict of the items in a document's package by identifier, excluding deleted."""
+        return {n: i for n, i in self.items.items() if i.is_live and i.document == document}
 
-    def list_package_associations(self, document: str) -> dict[str, Association]:
-        """Return the associations in the package of a document, by identifier.
+    def get_package_associations(self, document: str) -> dict[str, Association]:
+        """Return a dict of the associations in a document's package by identifier.
 
-        Those of deleted items are left out.
+        Associations of deleted items are excluded.
         """
         associations = {n: a for n, a in self.associations.items() if a.home == document}
         return {name: each for name, each in associations.items() if self.is_visible(each)}
 
-    def list_package_definitions(self, document: str) -> set[tuple[str, str]]:
-        """Return (class, identifier) of each definition in the package of a document.
+    def get_package_definitions(self, document: str) -> set[tuple[str, str]]:
+        """Return a (class, identifier) pair for each definition in a document's package.
 
-        These are the definitions that the document, its items or its associations link to, and
-        those that were uploaded with the package.
+        A package contains the definitions to which its document, items or associations link, and
+        those that were uploaded with it.
         """
-        body, items = self.documents[document], self.list_package_items(document).values()
+        body, items = self.documents[document], self.get_package_items(document).values()
         groupings = (
-            association.grouping
-            for association in self.list_package_associations(document).values()
+            association.grouping for association in self.get_package_associations(document).values()
         )
         linked: dict[str, list[str | None]] = {
             "CFItemType": [item.type for item in items],

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from support.live_server import LiveServer
 
 from case_server.api.profiles import PROFILES
-from stress.report import Report
+from stress.report import ScenarioReport
 
 DOCUMENTS = (
     "/openapi.json",
@@ -38,25 +38,29 @@ CHECKS = [
 ]
 
 
-def run(live: LiveServer, examples: int, seed: int) -> Report:
+def fuzz_operations(server: LiveServer, examples: int, seed: int) -> ScenarioReport:
     """Send ``examples`` generated requests to each operation in the server's OpenAPI documents.
 
-    Each response must be as the document says.
+    Each response must conform to the document.
     """
-    report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
+    report, headers = ScenarioReport(), {"Authorization": f"Bearer {server.token()}"}
     for path in DOCUMENTS:
-        schema = schemathesis.openapi.from_url(live.base_url + path)
+        schema = schemathesis.openapi.from_url(server.base_url + path)
         for result in schema.get_all_operations():
             if isinstance(result, Ok):
                 report.counts[f"operations of {path}"] += 1
                 _fuzz_operation(report, path, result.ok(), headers, (examples, seed))
             else:
-                report.fail(f"{path} contains an invalid operation: {result.err()}")
+                report.record_violation(f"{path} contains an invalid operation: {result.err()}")
     return report
 
 
 def _fuzz_operation(
-    report: Report, document: str, operation: Any, headers: dict[str, str], chance: tuple[int, int]
+    report: ScenarioReport,
+    document: str,
+    operation: Any,
+    headers: dict[str, str],
+    chance: tuple[int, int],
 ) -> None:
     examples, seed = chance
     failures: dict[str, str] = {}
@@ -80,4 +84,4 @@ def _fuzz_operation(
     )
     seeded(seed)(profile(given(case=operation.as_strategy())(send)))()
     for title, text in failures.items():
-        report.fail(f"{document} {operation.label}: {title}: {text[:1500]}")
+        report.record_violation(f"{document} {operation.label}: {title}: {text[:1500]}")

@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 from support import factories
 
-from stress.clock import Clock
 from stress.cluster import Cluster, run_private_cluster, wait_until
 from stress.faults import FAULTS, READ, SORT, WRITE, lock_tables, open_admin_connection
-from stress.report import Report
-from stress.server import PREFIX, create_client, is_retry_later, run_server
+from stress.report import ScenarioReport
+from stress.server import PREFIX, asks_to_retry, create_client, run_server
+from stress.timer import ScenarioTimer
 
 REQUESTS = "requests during outages"
 RESPONSE_TIMEOUT_SECONDS = 2.0
@@ -34,14 +34,14 @@ ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 class OutageScenario:
     """A server with its own Postgres, to which faults are injected while requests are sent."""
 
-    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: Report) -> None:
+    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: ScenarioReport) -> None:
         self.cluster, self.http, self.report = cluster, http, report
         self.document = factories.document()
         self.items: list[str] = []
 
-    async def prepare(self, items: int) -> None:
+    async def upload_package(self, item_count: int) -> None:
         """Upload a package with so many items that Postgres needs a temporary file to sort them."""
-        packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
+        packed = [factories.packed_item(notes="n" * 500) for _ in range(item_count)]
         self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
         response = await self.http.post(f"{PREFIX}/CFPackages", json=body)
@@ -50,7 +50,7 @@ class OutageScenario:
     def build_requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
         """Build ``count`` requests, as (method, path, body), to send during a fault.
 
-        ``kinds`` says what they do: ``read``, ``write`` or ``sort``.
+        ``kinds`` contains ``read``, ``write``, both, or ``sort``.
         """
         identifier = self.document["identifier"]
         requests: list[tuple[str, str, Any]] = []
@@ -66,23 +66,23 @@ class OutageScenario:
                 requests.append(("GET", f"/CFPackages/{identifier}", None))
         return requests
 
-    async def run_outage(self, name: str, count: int, clock: Clock) -> None:
+    async def run_outage(self, name: str, count: int, timer: ScenarioTimer) -> None:
         """Inject a fault, send ``count`` requests, then check that the server recovers.
 
         ``name`` is a key of ``FAULTS``. Each response during the fault must be 503 with
-        Retry-After, and arrive in time.
+        Retry-After, and arrive within 2 seconds. Stops early at the time limit of ``timer``.
         """
         fault, kinds, is_unready = FAULTS[name]
         async with fault(self.cluster):
             # In batches that also fill the pool.
             for start in range(0, count, 40):
-                clock.report_progress(f"{name}: {start} of {count} requests")
-                if clock.is_expired:
+                timer.report_progress(f"{name}: {start} of {count} requests")
+                if timer.is_expired:
                     break
                 requests = self.build_requests(kinds, min(40, count - start))
                 await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=is_unready)
-        await self.check_recovery(name, kinds)
+        await self.wait_for_recovery(name, kinds)
 
     async def _expect_503(self, name: str, method: str, path: str, body: Any) -> None:
         started = time.monotonic()
@@ -93,11 +93,11 @@ class OutageScenario:
         self.report.remarks.setdefault(f"{name}: errors", set()).update(
             ERROR.findall(response.text)
         )
-        self.report.record(
-            name, response, {503} if is_retry_later(response) else (), f"{name}: {method} {path}"
+        self.report.record_response(
+            name, response, {503} if asks_to_retry(response) else (), f"{name}: {method} {path}"
         )
         if seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
-            self.report.fail(f"{name}: {method} {path}: answered after {seconds:.1f} s")
+            self.report.record_violation(f"{name}: {method} {path}: answered after {seconds:.1f} s")
 
     async def _check_health(self, name: str, *, is_unready: bool) -> None:
         for path, expected in (("/health", 200), ("/ready", 503 if is_unready else 200)):
@@ -108,13 +108,14 @@ class OutageScenario:
                 response.status_code != expected
                 or seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
             ):
-                self.report.fail(f"{name}: {path}: {response.status_code} after {seconds:.1f} s")
+                self.report.record_violation(
+                    f"{name}: {path}: {response.status_code} after {seconds:.1f} s"
+                )
 
-    async def check_recovery(self, name: str, kinds: set[str]) -> None:
+    async def wait_for_recovery(self, name: str, kinds: set[str]) -> None:
         """Wait until the server handles requests again, and record how long that took.
 
-        ``name`` is the fault that ended, ``kinds`` the kinds of requests to try: ``read``,
-        ``write`` or ``sort``.
+        ``name`` is the fault that ended, and ``kinds`` are those of ``build_requests``.
         """
 
         async def has_recovered() -> bool:
@@ -127,11 +128,11 @@ class OutageScenario:
         seconds = await wait_until(has_recovered, 10, f"requests succeed after {name}")
         self.report.seconds["recovery"].append(seconds)
 
-    async def fill_pool(self, pool_size: int) -> None:
+    async def block_pool(self, pool_size: int) -> None:
         """Occupy all database connections of the server with requests that wait for a lock.
 
-        Other requests must then get 503 in time, and the waiting ones must succeed after the lock
-        is released.
+        Other requests must then get 503 within 2 seconds, and the waiting requests must succeed
+        after the lock is released.
         """
         name = "pool full"
         async with lock_tables(self.cluster) as unlock:
@@ -145,8 +146,10 @@ class OutageScenario:
             await unlock()
             responses = Counter(response.status_code for response in await asyncio.gather(*waiting))
         if responses != {200: pool_size}:
-            self.report.fail(f"{name}: requests waiting for the lock returned {responses}")
-        await self.check_recovery(name, {READ, WRITE})
+            self.report.record_violation(
+                f"{name}: requests waiting for the lock returned {responses}"
+            )
+        await self.wait_for_recovery(name, {READ, WRITE})
 
     async def count_connections(self) -> int:
         """Return how many connections the server has to its database, as Postgres reports it."""
@@ -157,26 +160,28 @@ class OutageScenario:
         return int(count)
 
 
-async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Report:
-    """Send ``each`` requests during every fault of Postgres, and check the responses.
+async def run_outages(
+    requests_per_fault: int, pool_size: int = 8, timer: ScenarioTimer | None = None
+) -> ScenarioReport:
+    """Send requests during every fault of Postgres, and check the responses.
 
-    Ends earlier at the time limit of ``clock``.
+    Stops early if the time limit of ``timer`` is reached.
     """
-    clock = clock or Clock()
-    report = Report()
+    timer = timer or ScenarioTimer()
+    report = ScenarioReport()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, pool_size=pool_size) as live:
-                async with create_client(live) as http:
+            with run_server(folder, cluster.url, pool_size=pool_size) as server:
+                async with create_client(server) as http:
                     scenario = OutageScenario(cluster, http, report)
-                    await scenario.prepare(400)
+                    await scenario.upload_package(400)
                     before = await scenario.count_connections()
                     for fault in FAULTS:
-                        await scenario.run_outage(fault, each, clock)
-                    await scenario.fill_pool(pool_size)
+                        await scenario.run_outage(fault, requests_per_fault, timer)
+                    await scenario.block_pool(pool_size)
                     after = await scenario.count_connections()
                     report.remarks["connections before and after"] = (before, after)
                     if after > pool_size:
-                        report.fail(f"{after} connections of a pool of {pool_size}")
+                        report.record_violation(f"{after} connections of a pool of {pool_size}")
     return report

@@ -29,13 +29,13 @@ START_TIMEOUT_SECONDS = 90
 
 
 def find_free_port() -> int:
-    """Return a TCP port that no process listens on now."""
+    """Return a TCP port on which no process is currently listening."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 class PatroniCluster:
-    """Three nodes, each a Patroni with its Postgres, and the etcd that elects the primary.
+    """Three nodes, each running Patroni and Postgres, and the etcd that elects the primary.
 
     Tests can kill, freeze and restart the nodes.
     """
@@ -111,7 +111,7 @@ class PatroniCluster:
             )
 
     def start_etcd(self) -> None:
-        """Start etcd without flushes to disk, because its data need not survive a crash."""
+        """Start etcd with fsync disabled, because its data need not survive a crash."""
         client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd)
         urls = {
             "listen-client-urls": client,
@@ -124,7 +124,7 @@ class PatroniCluster:
         self._run("etcd", "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", *options)
 
     def start(self, name: str) -> None:
-        """Start the node ``name``, for the first time or after ``kill``."""
+        """Start a node, for the first time or after ``kill``."""
         folder = self.folder / name
         if not folder.exists():
             folder.mkdir(mode=0o700)
@@ -135,7 +135,7 @@ class PatroniCluster:
         self._run(name, "patroni", folder / "patroni.yml")
 
     async def get_roles(self) -> dict[str, str]:
-        """Return the role of each node whose Postgres runs, by name: ``primary`` or ``replica``."""
+        """Return the role, ``primary`` or ``replica``, of each node whose Postgres is running."""
         roles = {}
         async with httpx.AsyncClient(timeout=1) as http:
             for name, port in self._api_ports.items():
@@ -149,7 +149,7 @@ class PatroniCluster:
         """Wait until there is a primary and return the name of its node."""
         return await self._wait_for("primary", 1)
 
-    async def wait_until_complete(self) -> None:
+    async def wait_until_all_nodes_run(self) -> None:
         """Wait until one node is the primary and all others are standbys."""
         await self._wait_for("primary", len(NODES))
 
@@ -170,7 +170,7 @@ class PatroniCluster:
             response = await http.post(url, json={"leader": leader})
         assert response.status_code == 200, response.text
 
-    async def configure(self, **settings: Any) -> None:
+    async def change_settings(self, **settings: Any) -> None:
         """Change Patroni settings of the cluster, for example ``synchronous_mode``."""
         leader = await self.wait_for_primary()
         async with httpx.AsyncClient(timeout=30) as http:
@@ -179,9 +179,9 @@ class PatroniCluster:
         assert response.status_code == 200, response.text
 
     def list_processes(self, name: str) -> list[psutil.Process]:
-        """Return the processes of a node.
+        """Return the processes of a node, with Patroni first.
 
-        Patroni comes first: it must be killed before Postgres, which it would restart.
+        Patroni must be killed before Postgres, because it would restart Postgres.
         """
         found = []
         for process in psutil.process_iter(["cmdline"]):
@@ -195,13 +195,13 @@ class PatroniCluster:
         return found
 
     def kill(self, name: str) -> None:
-        """Kill all processes of a node with SIGKILL, as if its machine was lost."""
+        """Kill all processes of a node with SIGKILL, as if the machine had failed."""
         self._signal(name, signal.SIGKILL)
         self._processes[name].wait(timeout=10)
 
     @contextmanager
     def freeze(self, name: str) -> Iterator[None]:
-        """Suspend all processes of a node during a block: connections stay open but silent."""
+        """Suspend all processes of a node in a ``with`` block: connections stay open but silent."""
         self._signal(name, signal.SIGSTOP)
         try:
             yield
@@ -213,8 +213,8 @@ class PatroniCluster:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def stop(self) -> None:
-        """Kill all nodes and etcd at the end of a test; their data is not used again."""
+    def kill_all(self) -> None:
+        """Kill all nodes and etcd at the end of a test."""
         for name in NODES:
             self.kill(name)
         etcd = self._processes["etcd"]
@@ -225,7 +225,10 @@ class PatroniCluster:
 
 @contextmanager
 def run_patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[PatroniCluster]:
-    """Start a cluster of three nodes in a new folder, and kill it after the block."""
+    """Start a cluster of three nodes in a folder, and kill it when the ``with`` block exits.
+
+    If ``synchronous`` is true, commits wait for a standby.
+    """
     folder.chmod(0o755)
     home = folder / "patroni"
     home.mkdir()
@@ -233,7 +236,7 @@ def run_patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[
         cluster = PatroniCluster(home, synchronous=synchronous)
         if os.geteuid() == 0:
             shutil.chown(home, "postgres", "postgres")
-        stack.callback(cluster.stop)
+        stack.callback(cluster.kill_all)
         cluster.start_etcd()
         for name in NODES:
             cluster.start(name)

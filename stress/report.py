@@ -9,17 +9,17 @@ from typing import Any
 
 import httpx
 
-from stress.server import Memory
+from stress.server import MemoryUsage
 
 
 @dataclass
-class Report:
+class ScenarioReport:
     """The result of a scenario: counts, durations, memory use, and what the server did wrong."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Durations of requests or events, by their kind, such as "recovery"."""
-    memory: dict[str, Memory] = field(default_factory=dict)
+    memory: dict[str, MemoryUsage] = field(default_factory=dict)
     remarks: dict[str, Any] = field(default_factory=dict)
     """Other observations by name, printed as they are."""
     violations: list[str] = field(default_factory=list)
@@ -35,42 +35,36 @@ class Report:
         parts += [f"{name}: {value}" for name, value in (self.memory | self.remarks).items()]
         return "; ".join([*parts, f"{len(self.violations)} violations"])
 
-    def get_quantile(self, name: str, share: float) -> float:
-        """Return a quantile of the durations of one kind in seconds.
+    def get_quantile(self, kind: str, quantile: float) -> float:
+        """Return a quantile, such as 0.5 for the median, of one kind of durations in seconds."""
+        ordered = sorted(self.seconds[kind])
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
-        ``share`` is the quantile: 0.5 is the median, 0.99 the 99th percentile.
-        """
-        ordered = sorted(self.seconds[name])
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    def fail(self, violation: str) -> None:
-        """Record a violation: a description of something that the server did wrong.
-
-        A scenario with violations fails.
-        """
+    def record_violation(self, violation: str) -> None:
+        """Record something that the server did wrong, so that the scenario fails."""
         self.violations.append(violation)
 
-    def record(
+    def record_response(
         self, kind: str, response: httpx.Response, allowed: Container[int], request: str = ""
     ) -> None:
         """Count a response by its status; record a violation if the status is not in ``allowed``.
 
-        ``kind`` groups the counts, for example "reads". ``request`` describes the request in the
-        violation, if the kind does not.
+        ``kind`` groups the counts, for example "reads". A violation describes the request with
+        ``request``, or with ``kind`` if ``request`` is empty.
         """
         status = response.status_code
         self.counts[f"{kind} {status}"] += 1
         if status not in allowed:
-            self.fail(f"{request or kind}: {status} {response.text[:200]}")
+            self.record_violation(f"{request or kind}: {status} {response.text[:200]}")
 
-    def record_with_duration(
+    def record_timed_response(
         self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
     ) -> None:
-        """Count a response as ``record`` does, and record how long it took.
+        """Count a response as ``record_response`` does, and record how long it took.
 
-        An allowed error response without a description of the problem is a violation, too.
+        An allowed error response is also a violation if its body does not describe the problem.
         """
-        self.record(kind, response, allowed, request)
+        self.record_response(kind, response, allowed, request)
         seconds = response.elapsed.total_seconds()
         if seconds > max(self.seconds[kind], default=0):
             self.remarks[f"slowest {kind}"] = request
@@ -81,6 +75,6 @@ class Report:
             except ValueError:
                 body = {}
             if not (body.get("imsx_description") or body.get("error_description")):
-                self.fail(
+                self.record_violation(
                     f"{request}: {response.status_code} without description: {response.text[:200]}"
                 )

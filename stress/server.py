@@ -19,53 +19,52 @@ MEGABYTE = 1_000_000
 
 
 @contextmanager
-def run_server(folder: Path, url: str, **settings: object) -> Iterator[LiveServer]:
+def run_server(folder: Path, database_url: str, **settings: object) -> Iterator[LiveServer]:
     """Run a case-server process during a ``with`` block, with its files in ``folder``.
 
-    ``url`` is that of its database. ``settings`` are environment variables without the prefix
-    CASE_SERVER_, such as ``pool_size=8``.
+    Keyword arguments are settings without the prefix CASE_SERVER_, such as ``pool_size=8``.
     """
     variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
-    variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
-    with run_live_server(folder / "server", settings=variables) as live:
-        yield live
+    variables |= {"CASE_SERVER_DATABASE_URL": database_url, "CASE_SERVER_ACCESS_LOG": "false"}
+    with run_live_server(folder / "server", settings=variables) as server:
+        yield server
 
 
-def create_client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
+def create_client(server: LiveServer, connections: int = 64) -> httpx.AsyncClient:
     """Return an HTTP client with a token for all scopes and at most ``connections`` connections."""
     return httpx.AsyncClient(
-        base_url=live.base_url,
-        headers={"Authorization": f"Bearer {live.token()}"},
+        base_url=server.base_url,
+        headers={"Authorization": f"Bearer {server.token()}"},
         timeout=60,
         limits=httpx.Limits(max_connections=connections),
     )
 
 
-def is_retry_later(response: httpx.Response) -> bool:
+def asks_to_retry(response: httpx.Response) -> bool:
     """Return whether a response is 503 with Retry-After, which asks the client to retry later."""
     return response.status_code == 503 and "Retry-After" in response.headers
 
 
 def open_connection(
-    live: LiveServer, sent: bytes = b"", receive_buffer: int | None = None
+    server: LiveServer, data: bytes = b"", receive_buffer: int | None = None
 ) -> socket.socket:
-    """Open a TCP connection to a server and send the bytes ``sent`` on it.
+    """Open a TCP connection to a server and send ``data`` on it.
 
-    ``receive_buffer`` (bytes) limits how much the kernel accepts before the client reads; a small
-    one simulates a slow client.
+    ``receive_buffer`` limits how many bytes the kernel accepts before the client reads them; a
+    small buffer simulates a slow client.
     """
-    address = urlsplit(live.base_url)
+    address = urlsplit(server.base_url)
     raw = socket.socket()
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.settimeout(10)
     raw.connect((address.hostname, address.port))
-    raw.sendall(sent)
+    raw.sendall(data)
     return raw
 
 
 @dataclass
-class Memory:
+class MemoryUsage:
     """Memory use of a process in megabytes: the initial value and the highest one sampled."""
 
     process: psutil.Process
@@ -88,9 +87,12 @@ class Memory:
 
 
 @asynccontextmanager
-async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
-    """Sample a server's memory use every 50 ms during a ``with`` block, to find its peak."""
-    memory = Memory(psutil.Process(live.process.pid))
+async def monitor_memory(server: LiveServer) -> AsyncIterator[MemoryUsage]:
+    """Sample a server's memory use every 50 ms during a ``with`` block, to find its peak.
+
+    Yields the ``MemoryUsage`` that is updated.
+    """
+    memory = MemoryUsage(psutil.Process(server.process.pid))
     memory.initial = memory.sample()
 
     async def sample() -> None:
@@ -107,16 +109,16 @@ async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
 
 
 @asynccontextmanager
-async def send_background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
+async def send_background_requests(server: LiveServer) -> AsyncIterator[list[float]]:
     """Send ten small requests per second during a ``with`` block, to measure their latency.
 
-    Yields a list to which the durations in seconds are added.
+    Yields the list that collects the durations in seconds.
     """
     seconds: list[float] = []
     stop = asyncio.Event()
 
     async def send_requests() -> None:
-        async with create_client(live) as http:
+        async with create_client(server) as http:
             while not stop.is_set():
                 response = await http.get(f"{PREFIX}/CFItems?limit=1")
                 response.raise_for_status()

@@ -13,9 +13,9 @@ import asyncpg
 import httpx
 from support import factories
 
-from stress.clock import Clock
-from stress.report import Report
-from stress.server import PREFIX, is_retry_later
+from stress.report import ScenarioReport
+from stress.server import PREFIX, asks_to_retry
+from stress.timer import ScenarioTimer
 
 FILTERS = "slow filters"
 FILTERING_CLIENTS = 16
@@ -35,25 +35,28 @@ INSERT = """
     FROM generate_series(1, $2::int) AS number"""
 
 
-async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
-    """Create a document with ``items`` items; SQL inserts them, because uploads take longer."""
+async def insert_items(database_url: str, http: httpx.AsyncClient, item_count: int) -> None:
+    """Create a document and insert its items with SQL, because uploading them is slower."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     try:
-        await connection.execute(INSERT, document["identifier"], items)
+        await connection.execute(INSERT, document["identifier"], item_count)
         await connection.execute("ANALYZE items")
     finally:
         await connection.close()
 
 
-async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = None) -> Report:
-    """Run slow filters and small reads at the same time for ``seconds``; call ``fill`` before.
+async def run_slow_filters(
+    http: httpx.AsyncClient, seconds: float, timer: ScenarioTimer | None = None
+) -> ScenarioReport:
+    """Run slow filters and small reads concurrently for ``seconds``; return a report.
 
-    It is a violation if the median of the small reads is one second or more.
+    Call ``insert_items`` first. Records a violation if the median duration of small reads is one
+    second or more.
     """
-    report, until = Report(), time.monotonic() + seconds
+    report, until = ScenarioReport(), time.monotonic() + seconds
     await asyncio.gather(
         *(_filter(http, report, until) for _ in range(FILTERING_CLIENTS)),
         _read(http, report, "item", f"{PREFIX}/CFItems/slow-7", until),
@@ -61,25 +64,27 @@ async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = Non
     )
     for name in ("item", "ready"):
         if report.get_quantile(name, 0.5) >= MAX_MEDIAN_SECONDS:
-            report.fail(f"{name}: the median of reads is {MAX_MEDIAN_SECONDS} s or more")
-    if clock:
-        clock.report_progress(str(report))
+            report.record_violation(
+                f"{name}: the median of reads is {MAX_MEDIAN_SECONDS} s or more"
+            )
+    if timer:
+        timer.report_progress(str(report))
     return report
 
 
-async def _filter(http: httpx.AsyncClient, report: Report, until: float) -> None:
+async def _filter(http: httpx.AsyncClient, report: ScenarioReport, until: float) -> None:
     while time.monotonic() < until:
         response = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
         report.counts[FILTERS] += 1
-        report.record("filter", response, {200, 503} if is_retry_later(response) else {200})
+        report.record_response("filter", response, {200, 503} if asks_to_retry(response) else {200})
 
 
 async def _read(
-    http: httpx.AsyncClient, report: Report, name: str, path: str, until: float
+    http: httpx.AsyncClient, report: ScenarioReport, name: str, path: str, until: float
 ) -> None:
     while time.monotonic() < until:
         started = time.monotonic()
         response = await http.get(path)
         report.seconds[name].append(time.monotonic() - started)
-        report.record(name, response, {200})
+        report.record_response(name, response, {200})
         await asyncio.sleep(0.02)

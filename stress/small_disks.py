@@ -14,14 +14,14 @@ class MountNotAllowed(Exception):
 
 
 @contextmanager
-def mount_small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a disk of ``megabytes`` in memory (tmpfs) at ``folder`` during a ``with`` block.
+def mount_small_disk(folder: Path, size_mb: int) -> Iterator[Path]:
+    """Mount a tmpfs, which is a disk in memory, at ``folder`` during a ``with`` block.
 
     Raises ``MountNotAllowed`` if this process has no permission to mount.
     """
     folder.mkdir()
     mount = shutil.which("mount") or "false"
-    command = (mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
+    command = (mount, "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(folder))
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise MountNotAllowed(f"could not mount a disk: {result.stderr.strip() or 'no mount'}")

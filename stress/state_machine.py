@@ -22,7 +22,7 @@ from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
 from case_server.main import create_app
 from case_server.settings import Settings
-from stress.model import KINDS, Association, Document, Item, Model, Upload
+from stress.model import KINDS, Association, Document, Item, ReferenceModel, UploadedPackage
 from stress.verified_reads import ReadVerifier
 
 PREFIX = "/case/1.1"
@@ -36,17 +36,17 @@ nodes = st.sampled_from((*ITEMS, *DOCUMENTS))
 words = st.sampled_from(("alpha", "beta"))
 
 
-def link_lists(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """Return a Hypothesis strategy for lists of up to two of three identifiers to link to.
+def draw_link_lists(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Return a Hypothesis strategy that draws up to two identifiers of linked entities.
 
-    With ``prefix`` "s", the identifiers are s0, s1 and s2.
+    If ``prefix`` is "s", it draws from s0, s1 and s2.
     """
     names = st.sampled_from([f"{prefix}{number}" for number in range(3)])
     return st.lists(names, max_size=2, unique=True).map(tuple)
 
 
-def optional(*names: str) -> st.SearchStrategy[str | None]:
-    """Return a Hypothesis strategy that draws one of ``names``, or None."""
+def optional_name(*names: str) -> st.SearchStrategy[str | None]:
+    """Return a Hypothesis strategy that draws one of the given names, or None."""
     return st.sampled_from((None, *names))
 
 
@@ -54,26 +54,26 @@ an_item = st.builds(
     Item,
     statement=words,
     document=documents,
-    subjects=link_lists("s"),
-    keywords=link_lists("c"),
-    type=optional("t1", "t2"),
+    subjects=draw_link_lists("s"),
+    keywords=draw_link_lists("c"),
+    type=optional_name("t1", "t2"),
 )
 an_association = st.builds(
     Association,
     origin=nodes,
     destination=nodes,
     type=st.sampled_from(TYPES),
-    home=optional(*DOCUMENTS),
-    grouping=optional("g1"),
+    home=optional_name(*DOCUMENTS),
+    grouping=optional_name("g1"),
 )
 an_upload = st.builds(
-    Upload,
+    UploadedPackage,
     document=documents,
     title=words,
     package=packages,
     items=st.dictionaries(items, an_item, max_size=3),
     associations=st.dictionaries(associations, an_association, max_size=3).filter(
-        lambda drawn: len({one.triple for one in drawn.values()}) == len(drawn)
+        lambda drawn: len({one.unique_key for one in drawn.values()}) == len(drawn)
     ),
     definitions=st.dictionaries(
         st.tuples(st.just("CFSubject"), st.sampled_from(("s0", "s1")))
@@ -105,19 +105,19 @@ class InProcessServer:
         )
         self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
-    def run_coroutine(self, work: Any) -> Any:
+    def run_coroutine(self, coroutine: Any) -> Any:
         """Run a coroutine in the application's event loop and return its result."""
-        return self.loop.run(work)
+        return self.loop.run(coroutine)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Send a request to the standard's API profile and count the response by its status."""
+        """Send a request to the API below ``PREFIX`` and count the response by its status."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
         response: httpx.Response = self.run_coroutine(sent)
         self.responses[f"{method} {response.status_code}"] += 1
         return response
 
     def delete_all_data(self) -> None:
-        """Delete all entities, so that the next sequence of requests starts with no data."""
+        """Delete all entities, so that the next test case starts with no data."""
         persistent = {"signing_keys", "feed_history"}
         names = ", ".join(name for name in tables.metadata.tables if name not in persistent)
 
@@ -145,17 +145,17 @@ async def _new_database(server_url: str, name: str) -> None:
 
 
 class ApiStateMachine(RuleBasedStateMachine):
-    """Sends random writes to the API and to the model; after each, all reads must be equal."""
+    """Sends random writes to the API and a reference model; both must then return equal reads."""
 
     server: InProcessServer
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.steps = Model(), 0
+        self.model, self.steps = ReferenceModel(), 0
         self.server.delete_all_data()
         self.verifier = ReadVerifier(self.server.send, self.model)
 
-    def _title(self) -> str:
+    def _make_unique_title(self) -> str:
         """Return a new title for each write, so that a definition shows which write created it."""
         self.steps += 1
         return f"title {self.steps}"
@@ -174,13 +174,13 @@ class ApiStateMachine(RuleBasedStateMachine):
         identifier=documents,
         package=packages,
         title=words,
-        subjects=link_lists("s"),
-        one=optional("l1"),
+        subjects=draw_link_lists("s"),
+        one=optional_name("l1"),
     )
     def put_document(
         self, identifier: str, package: str, title: str, subjects: Any, one: str | None
     ) -> None:
-        link, sent = self._title(), Document(title, package, subjects, one)
+        link, sent = self._make_unique_title(), Document(title, package, subjects, one)
         body = factories.document(identifier, title=title, CFPackageURI=factories.link(package))
         _add(body, "subjectURI", [factories.link(each, link) for each in subjects])
         _add(body, "licenseURI", one and factories.link(one, link))
@@ -189,21 +189,21 @@ class ApiStateMachine(RuleBasedStateMachine):
 
     @rule(identifier=items, sent=an_item)
     def put_item(self, identifier: str, sent: Item) -> None:
-        link = self._title()
+        link = self._make_unique_title()
         body = {**_item(identifier, sent, link), "CFDocumentURI": factories.link(sent.document)}
         expected = self.model.put_item(identifier, sent, link)
         self._expect(expected, "PUT", f"/CFItems/{identifier}", {"item": body})
 
     @rule(identifier=st.sampled_from(("t1", "t2")))
-    def put_type(self, identifier: str) -> None:
-        title = self._title()
+    def put_item_type(self, identifier: str) -> None:
+        title = self._make_unique_title()
         body = factories.item_type(identifier, title=title)
-        expected = self.model.put_type(identifier, title)
+        expected = self.model.put_item_type(identifier, title)
         self._expect(expected, "PUT", f"/CFItemTypes/{identifier}", body)
 
     @rule(identifier=associations, sent=an_association)
     def put_association(self, identifier: str, sent: Association) -> None:
-        link = self._title()
+        link = self._make_unique_title()
         body = _association(identifier, sent, link)
         _add(body, "CFDocumentURI", sent.home and factories.link(sent.home))
         expected = self.model.put_association(identifier, sent, link)
@@ -215,8 +215,8 @@ class ApiStateMachine(RuleBasedStateMachine):
         self._expect(expected, "DELETE", f"/CFItemAssociations/{identifier}", None)
 
     @rule(sent=an_upload, replace=st.booleans())
-    def upload(self, sent: Upload, replace: bool) -> None:
-        link = self._title()
+    def upload(self, sent: UploadedPackage, replace: bool) -> None:
+        link = self._make_unique_title()
         for item in sent.items.values():
             item.document = sent.document
         document = factories.document(
@@ -234,7 +234,7 @@ class ApiStateMachine(RuleBasedStateMachine):
 
     @invariant()
     def reads_agree_with_model(self) -> None:
-        self.verifier.compare_reads(DOCUMENTS, ITEMS, ASSOCIATIONS)
+        self.verifier.compare_with_model(DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 def _add(body: factories.Body, name: str, value: Any) -> None:
@@ -257,7 +257,7 @@ def _association(identifier: str, sent: Association, link: str) -> factories.Bod
     return body
 
 
-def _definitions(sent: Upload) -> dict[str, Any]:
+def _definitions(sent: UploadedPackage) -> dict[str, Any]:
     definitions_by_kind: dict[str, Any] = {f"{kind}s": [] for kind in KINDS}
     for (kind, identifier), title in sent.definitions.items():
         made = factories.subject("S") if kind == "CFSubject" else factories.item_type()

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from stress.model import KINDS, Model
+from stress.model import KINDS, ReferenceModel
 
 Send = Callable[..., httpx.Response]
 
@@ -17,26 +17,29 @@ def _identifiers_of(links: Any) -> list[str]:
 
 
 class ReadVerifier:
-    """Reads all entities from the server and compares them with the reference model.
+    """Reads all entities from the server and compares them with an in-memory reference model.
 
-    It keeps the last ETag and body of each package, to check that conditional requests get 304
-    exactly if nothing has changed.
+    It keeps the last ETag and body of each package, to check that conditional requests get 304 if
+    and only if nothing has changed.
     """
 
-    def __init__(self, send: Send, model: Model) -> None:
+    def __init__(self, send: Send, model: ReferenceModel) -> None:
         self.send, self.model = send, model
         self.cached: dict[str, tuple[str, Any]] = {}
         self.is_unchanged = False
         """True if nothing was written since the last comparison."""
 
     def record_write(self, *, changed: bool) -> None:
-        """Record whether a write changed any entity; if not, ETags from before must stay valid."""
+        """Record whether a write changed any entity; if not, earlier ETags must still get 304."""
         self.is_unchanged = not changed
 
-    def compare_reads(
+    def compare_with_model(
         self, documents: Sequence[str], items: Sequence[str], associations: Sequence[str]
     ) -> None:
-        """Read the entities with these identifiers, and all lists; compare them with the model."""
+        """Read the given entities and all lists from the server; compare them with the model.
+
+        The arguments are identifiers. Raises ``AssertionError`` for a difference.
+        """
         for identifier in items:
             self._item(identifier)
         for identifier in associations:
@@ -58,7 +61,7 @@ class ReadVerifier:
 
     def _item(self, identifier: str) -> None:
         known = self.model.items.get(identifier)
-        exists = known is not None and known.live
+        exists = known is not None and known.is_live
         body = self._get(f"/CFItems/{identifier}", exists=exists)
         both = self._get(f"/CFItemAssociations/{identifier}", exists=exists)
         if known is None or not exists:
@@ -83,7 +86,7 @@ class ReadVerifier:
         body = self._get(f"/CFAssociations/{identifier}", exists=exists)
         if known is not None and exists:
             ends = [body[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")]
-            assert (*ends, body["associationType"]) == known.triple
+            assert (*ends, body["associationType"]) == known.unique_key
             grouping = body.get("CFAssociationGroupingURI", {}).get("identifier")
             assert grouping == known.grouping
 
@@ -132,35 +135,35 @@ class ReadVerifier:
         model = self.model
         assert body["CFDocument"]["identifier"] == owner
         assert body["identifier"] == model.documents[owner].package
-        assert sorted(_identifiers_of(body["CFItems"])) == sorted(model.list_package_items(owner))
+        assert sorted(_identifiers_of(body["CFItems"])) == sorted(model.get_package_items(owner))
         assert sorted(_identifiers_of(body["CFAssociations"])) == sorted(
-            model.list_package_associations(owner)
+            model.get_package_associations(owner)
         )
         definitions = [
             (kind, definition["identifier"], definition["title"])
             for kind in KINDS
             for definition in body["CFDefinitions"][f"{kind}s"]
         ]
-        shown = model.list_package_definitions(owner)
+        shown = model.get_package_definitions(owner)
         wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
         assert sorted(definitions) == wanted, (
             f"definitions of {owner}: {sorted(definitions)}, not {wanted}"
         )
 
     def _tree(self, owner: str, content: Any) -> None:
-        items = self.model.list_package_items(owner)
+        items = self.model.get_package_items(owner)
         pairs = {
             (association.destination, association.origin)
-            for association in self.model.list_package_associations(owner).values()
+            for association in self.model.get_package_associations(owner).values()
             if association.type == "isChildOf"
             and {association.origin, association.destination} <= items.keys()
         }
-        pairs_in_tree = list(_iter_tree_pairs(content, None))
+        pairs_in_tree = list(_iter_parent_child_pairs(content, None))
         assert {child for _, child in pairs_in_tree} == items.keys()
         assert {pair for pair in pairs_in_tree if pair[0] is not None} == pairs
 
     def _lists(self) -> None:
-        live = {name: item for name, item in self.model.items.items() if item.live}
+        live = {name: item for name, item in self.model.items.items() if item.is_live}
         every = self._get("/CFItems?limit=100", exists=True)
         assert (sorted(_identifiers_of(every["CFItems"])), every["total"]) == (
             sorted(live),
@@ -173,12 +176,12 @@ class ReadVerifier:
         assert sorted(_identifiers_of(documents["CFDocuments"])) == sorted(self.model.documents)
 
 
-def _iter_tree_pairs(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
-    """Yield (parent, child) identifiers from the response of a package as a tree.
+def _iter_parent_child_pairs(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
+    """Yield (parent, child) identifiers from the tree in a package response.
 
-    ``parent`` is None for the items at the top.
+    ``parent`` is None for top-level items.
     """
     for members in content.values():
         for member in members:
             yield parent, member["identifier"]
-            yield from _iter_tree_pairs(member["childGroups"], member["identifier"])
+            yield from _iter_parent_child_pairs(member["childGroups"], member["identifier"])

@@ -29,16 +29,16 @@ async def test_hostile_requests_get_errors_and_little_memory(
 ) -> None:
     with run_server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
         slowdown = measure_slowdown()
-        report = await adversarial.run(live, MEGABYTES)
+        report = await adversarial.send_hostile_requests(live, MEGABYTES)
         assert report.violations == []
         assert report.memory[SERVER].growth < 60
         assert max(report.seconds[HOSTILE]) < 5  # no request hangs
         assert max(report.seconds[BACKGROUND]) < 1 * max(slowdown, measure_slowdown())
         async with create_client(live) as http:
-            filtered = await filter_fuzz.run(http, count=200, seed=1)
+            filtered = await filter_fuzz.fuzz_filters(http, count=200, seed=1)
         assert filtered.violations == []
         assert filtered.counts["filters 200"]
-        nearly_right = await asyncio.to_thread(openapi_fuzz.run, live, 2, 1)
+        nearly_right = await asyncio.to_thread(openapi_fuzz.fuzz_operations, live, 2, 1)
         assert nearly_right.violations == []
         for path in openapi_fuzz.DOCUMENTS:
             assert nearly_right.counts[f"operations of {path}"]

@@ -22,7 +22,7 @@ async def test_concurrent_writers_lose_nothing(
 ) -> None:
     with run_server(tmp_path, database_url) as live:
         async with create_client(live) as http:
-            report = await contention.run(http, rounds=2, seed=1)
+            report = await contention.run_conflicts(http, rounds=2, seed=1)
     assert report.violations == []
     # Concurrent writers wait for one another instead of getting 503.
     assert not any(name.endswith(" 503") for name in report.counts)
@@ -49,7 +49,7 @@ async def test_writers_of_one_item_do_not_deadlock(
 
 async def test_large_reads_do_not_slow_other_requests() -> None:
     slowdown = measure_slowdown()
-    report = await load.run(items=300, seconds=2, slow=4, seed=1)
+    report = await load.run_load(item_count=300, seconds=2, slow_count=4, seed=1)
     assert report.violations == []
     assert all(memory.growth < 150 for memory in report.memory.values())
     assert report.get_quantile(load.SMALL_READS, 0.99) < 2 * max(slowdown, measure_slowdown())

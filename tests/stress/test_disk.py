@@ -10,7 +10,7 @@ from stress import disk
 
 
 def test_full_disk_loses_nothing_and_server_recovers() -> None:
-    report = asyncio.run(disk.run())
+    report = asyncio.run(disk.run_full_disks())
     if disk.NOT_RUN in report.remarks:
         pytest.skip(report.remarks[disk.NOT_RUN])
     assert report.violations == []

@@ -8,7 +8,7 @@ from stress import durability
 
 
 def test_acknowledged_writes_survive_kills() -> None:
-    report = asyncio.run(durability.run(kills=2, seed=1))
+    report = asyncio.run(durability.run_durability(kill_count=2, seed=1))
     assert report.violations == []
     for name in (durability.SERVER_KILLS, durability.POSTGRES_KILLS):
         assert report.counts[name] == 1

@@ -9,7 +9,7 @@ from stress.faults import FAULTS
 
 
 def test_outage_returns_503_and_server_recovers() -> None:
-    report = asyncio.run(outage.run(each=8))
+    report = asyncio.run(outage.run_outages(requests_per_fault=8))
     assert report.violations == []
     names = (*FAULTS, "pool full")
     assert report.counts.keys() == {outage.REQUESTS, *(f"{name} 503" for name in names)}

@@ -10,23 +10,23 @@ import pytest
 from click.testing import CliRunner
 
 from stress import __main__ as runner
-from stress.clock import Clock, list_shortfalls
-from stress.report import Report
+from stress.report import ScenarioReport
+from stress.timer import ScenarioTimer, list_shortfalls
 
 
 def test_clock_expires_after_its_share() -> None:
-    assert Clock(0).is_expired
-    assert not Clock().is_expired
-    assert Clock().remaining == math.inf
-    assert 0 < Clock(60).remaining <= 60
+    assert ScenarioTimer(0).is_expired
+    assert not ScenarioTimer().is_expired
+    assert ScenarioTimer().remaining_seconds == math.inf
+    assert 0 < ScenarioTimer(60).remaining_seconds <= 60
 
 
 def test_clock_reports_progress_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    clock = Clock(60, shown.append)
-    clock.report_progress("too soon")
-    monkeypatch.setattr("stress.clock.PROGRESS_INTERVAL_SECONDS", 0)
-    clock.report_progress("3 of 4")
+    timer = ScenarioTimer(60, shown.append)
+    timer.report_progress("too soon")
+    monkeypatch.setattr("stress.timer.PROGRESS_INTERVAL_SECONDS", 0)
+    timer.report_progress("3 of 4")
     assert [line.split(",")[0] for line in shown] == ["3 of 4"]
 
 
@@ -39,8 +39,8 @@ def test_too_few_lists_missed_counts() -> None:
 
 
 def scenario_run(done: int, wrong: list[str]) -> Any:
-    async def run(_: int, __: Clock) -> Report:
-        return Report(Counter(kills=done), violations=wrong)
+    async def run(_: int, __: ScenarioTimer) -> ScenarioReport:
+        return ScenarioReport(Counter(kills=done), violations=wrong)
 
     return run
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 PROGRESS_INTERVAL_SECONDS = 10.0
 
 
-class Clock:
-    """A stopwatch with an optional time limit, which also prints progress at intervals.
+class ScenarioTimer:
+    """Measures the time of a scenario against an optional limit, and prints progress at intervals.
 
-    The loops of a scenario end when the limit is reached.
+    The loops of a scenario stop when the limit has been reached.
     """
 
     def __init__(
@@ -22,32 +22,32 @@ class Clock:
         self._started = self._last_shown = time.monotonic()
 
     @property
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
     @property
-    def remaining(self) -> float:
+    def remaining_seconds(self) -> float:
         """Seconds until the limit, at least 0."""
-        return max(0.0, self.seconds - self.elapsed)
+        return max(0.0, self.seconds - self.elapsed_seconds)
 
     @property
     def is_expired(self) -> bool:
-        """Whether the time limit is reached, so that the scenario should end."""
-        return self.remaining == 0
+        """Whether the time limit has been reached, so that the scenario should end."""
+        return self.remaining_seconds == 0
 
     def report_progress(self, progress: str) -> None:
         """Show a progress message, unless one was shown within the last 10 seconds."""
         now = time.monotonic()
         if now - self._last_shown >= PROGRESS_INTERVAL_SECONDS:
             self._last_shown = now
-            self._show(f"{progress}, {self.elapsed:.0f} s")
+            self._show(f"{progress}, {self.elapsed_seconds:.0f} s")
 
 
 def list_shortfalls(counts: Mapping[str, int], minimums: Mapping[str, int]) -> list[str]:
     """Describe each count that is below its minimum, for example "3 of 30 kills".
 
-    Without these counts, a scenario has not tested enough.
+    A scenario whose counts are too low has not tested enough.
     """
     return [
         f"{counts.get(name, 0):,} of {minimum:,} {name}"
