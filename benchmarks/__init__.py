@@ -1,1 +1,1 @@
-"""Benchmarks of the server, compared with the limits of its stack in the same run."""
+"""Benchmarks of the server, compared with the baselines of its stack in the same run."""

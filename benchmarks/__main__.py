@@ -34,33 +34,33 @@ from . import (
     writes,
     wrk,
 )
+from .context import FULL_ITEMS, QUICK_ITEMS, BenchmarkContext, BenchmarkSizes, report_progress
 from .errors import BenchmarkError
-from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, report_progress
-from .postgres import Postgres
+from .postgres import BenchmarkPostgres
 from .results import ResultRow, create_failed_row
 
-Case = Callable[[Lab], Iterator[ResultRow]]
+Case = Callable[[BenchmarkContext], Iterator[ResultRow]]
 
 CASES: dict[str, Case] = {
-    "item": reads.item,
-    "associations": reads.associations,
-    "documents": reads.documents,
-    "filters": filters.filters,
-    "warm": packages.warm,
-    "cold": packages.cold,
-    "unchanged": packages.unchanged,
-    "groups": packages.groups,
-    "uploads": uploads.uploads,
-    "writes": writes.writes,
-    "start": startup.start,
-    "memory": startup.memory_use,
-    "workers": reads.workers,
-    "standbys": standbys.standbys,
-    "sdk": sdk.sdk,
-    "test-mode": test_mode.test_mode,
-    "search": search.search,
-    "slow-reads": slow_reads.slow_reads,
-    "pages": pages.pages,
+    "item": reads.measure_item,
+    "associations": reads.measure_associations,
+    "documents": reads.measure_documents,
+    "filters": filters.measure_filters,
+    "warm": packages.measure_cached_package,
+    "cold": packages.measure_uncached_package,
+    "unchanged": packages.measure_unchanged_package,
+    "groups": packages.measure_package_tree,
+    "uploads": uploads.measure_uploads,
+    "writes": writes.measure_writes,
+    "start": startup.measure_startup,
+    "memory": startup.measure_memory,
+    "workers": reads.measure_workers,
+    "standbys": standbys.measure_standbys,
+    "sdk": sdk.measure_sdk,
+    "test-mode": test_mode.measure_test_mode,
+    "search": search.measure_search,
+    "slow-reads": slow_reads.measure_reads_during_filters,
+    "pages": pages.measure_pages,
 }
 CASE_ERRORS = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
 """Errors that end one case; the other cases are still measured."""
@@ -98,46 +98,48 @@ def main(
     against: str | None,
     output: Path | None,
 ) -> None:
-    """Compare the server with the limits of its stack, on this machine."""
+    """Measure the server on this machine, and compare it with what its stack can do at best."""
     start = time.monotonic()
     try:
         wrk.require_wrk()
         with tempfile.TemporaryDirectory(prefix="case-benchmark-") as folder:
             data_dir = Path(folder) / "data"
             with embedded_postgres(data_dir) as url:
-                lab = Lab(
+                context = BenchmarkContext(
                     folder=Path(folder),
-                    postgres=Postgres(url, data_dir / "postgres.log"),
-                    sizes=Sizes(items or (QUICK_ITEMS if quick else FULL_ITEMS)),
+                    postgres=BenchmarkPostgres(url, data_dir / "postgres.log"),
+                    sizes=BenchmarkSizes(items or (QUICK_ITEMS if quick else FULL_ITEMS)),
                     rounds=rounds or (1 if quick else 3),
                     seconds=seconds or (1 if quick else 2),
                 )
-                rows = _run_cases(lab, only or list(CASES), against)
+                rows = _run_cases(context, only or list(CASES), against)
                 facts = machine.describe_machine(url)
     except (BenchmarkError, CommandError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    facts.append(("duration", f"{time.monotonic() - start:.0f} s, {lab.rounds} rounds"))
+    facts.append(("duration", f"{time.monotonic() - start:.0f} s, {context.rounds} rounds"))
     click.echo(
-        f"{report.format_table(rows)}\n\n{report.format_remarks(rows)}\n\n{report.format_summary(rows)}"
+        f"{report.format_results_table(rows)}\n\n{report.format_remarks(rows)}\n\n{report.format_target_summary(rows)}"
     )
     file = output or (None if quick or only or items else RESULTS)
     if file:
         flags = shlex.join(sys.argv[1:])
         command = f'make bench ARGS="{flags}"' if flags else "make bench"
-        limits = [(name, _summarize_case(CASES[name])) for name in only or CASES]
-        file.write_text(report.format_document(rows, facts, command, limits))
+        summaries = [(name, _get_case_summary(CASES[name])) for name in only or CASES]
+        file.write_text(report.format_report(rows, facts, command, summaries))
         click.echo(f"results written to {file}", err=True)
 
 
-def _run_cases(lab: Lab, names: Sequence[str], against: str | None) -> list[ResultRow]:
+def _run_cases(
+    context: BenchmarkContext, names: Sequence[str], against: str | None
+) -> list[ResultRow]:
     rows: list[ResultRow] = []
     for name in names:
-        click.echo(f"{name}: {_summarize_case(CASES[name])}", err=True)
-        rows += _run_case(name, CASES[name](lab))
+        click.echo(f"{name}: {_get_case_summary(CASES[name])}", err=True)
+        rows += _run_case(name, CASES[name](context))
     if against:
         report_progress(against)
-        rows += _run_case(against, peers.peer(lab, against))
+        rows += _run_case(against, peers.measure_peer(context, against))
     return rows
 
 
@@ -151,8 +153,8 @@ def _run_case(name: str, case: Iterator[ResultRow]) -> Iterator[ResultRow]:
     report_progress(f"{name} took {time.monotonic() - start:.0f} s")
 
 
-def _summarize_case(case: Case) -> str:
-    """Return the first line of the case's docstring: what is measured, and compared with what."""
+def _get_case_summary(case: Case) -> str:
+    """Return the first line of the case's docstring, which says what it measures and compares."""
     return (case.__doc__ or "").strip().splitlines()[0]
 
 

@@ -20,16 +20,16 @@ BATCH_ROWS = 20_000
 """Number of rows per COPY."""
 
 
-def insert_frameworks(url: str, documents: int, items: int, prefix: str) -> None:
-    """Fill an empty database with ``documents`` frameworks that have ``items`` items in total.
+def insert_frameworks(url: str, document_count: int, item_count: int, prefix: str) -> None:
+    """Fill an empty database with synthetic frameworks, without using the server's API.
 
-    The server's API is not used. ``prefix`` and a number are the seed from which the contents of
-    each framework are generated.
+    ``item_count`` is the total number of items. The seed of each framework is ``prefix`` and the
+    number of its document.
     """
-    asyncio.run(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
+    asyncio.run(_load(url, [f"{prefix}{index}" for index in range(document_count)], item_count))
 
 
-async def _load(url: str, seeds: list[str], items: int) -> None:
+async def _load(url: str, seeds: list[str], item_count: int) -> None:
     connection = await asyncpg.connect(url)
     try:
         # Foreign keys need no check, and building the indexes at the end is faster.
@@ -41,7 +41,7 @@ async def _load(url: str, seeds: list[str], items: int) -> None:
             AND indexname NOT IN (SELECT conname FROM pg_constraint)""")
         for index in indexes:
             await connection.execute(f"DROP INDEX {index['indexname']}")
-        await _copy_items(connection, seeds, items)
+        await _copy_items(connection, seeds, item_count)
         for index in indexes:
             await connection.execute(index["indexdef"])
         await connection.execute("""
@@ -64,9 +64,9 @@ async def _copy_documents(connection: Connection, seeds: list[str]) -> None:
     )
 
 
-async def _copy_items(connection: Connection, seeds: list[str], items: int) -> None:
+async def _copy_items(connection: Connection, seeds: list[str], item_count: int) -> None:
     records = []
-    for record in _records(seeds, items):
+    for record in _records(seeds, item_count):
         records.append(record)
         if len(records) == BATCH_ROWS:
             await _copy(connection, "items", records)
@@ -74,10 +74,10 @@ async def _copy_items(connection: Connection, seeds: list[str], items: int) -> N
     await _copy(connection, "items", records)
 
 
-def _records(seeds: list[str], items: int) -> Iterator[tuple[Any, ...]]:
-    share = -(-items // len(seeds))
+def _records(seeds: list[str], item_count: int) -> Iterator[tuple[Any, ...]]:
+    share = -(-item_count // len(seeds))
     for number, seed in enumerate(seeds):
-        identifier = data.build_identifier(seed, "document")
+        identifier = data.build_uuid(seed, "document")
         # Indexes continue through all documents, so that only few items have the rare words.
         for body in data.generate_stored_items(seed, range(number * share, (number + 1) * share)):
             yield _json(body), TIMESTAMP, identifier

@@ -18,18 +18,18 @@ MAX_IDLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Response:
-    """An HTTP response with its timings for the results: seconds since the request was sent."""
+class TimedResponse:
+    """An HTTP response with its timings: seconds from the request to the first and last byte."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     """The body as transferred, with chunk sizes and compression."""
-    first_byte: float
+    first_byte_seconds: float
     seconds: float
 
 
-class Client:
+class TimedClient:
     """An HTTP client that sends one request at a time on one connection, for timed requests."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
@@ -54,14 +54,17 @@ class Client:
     ) -> None:
         self._socket.close()
 
-    def get(self, path: str, *, status: int | None = 200, **headers: str) -> Response:
-        """Send a GET request with header fields given as keywords, such as ``If_None_Match``."""
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.send("GET", path, status=status, headers=fields)
+    def get(self, path: str, *, expected_status: int | None = 200, **headers: str) -> TimedResponse:
+        """Send a GET request and return the response; keywords such as If_None_Match are headers.
 
-    def put(self, path: str, body: bytes, *, status: int | None = None) -> Response:
-        """Send a PUT request with a JSON body."""
-        return self.send("PUT", path, body, status=status)
+        Raises ``BenchmarkError`` unless the status is ``expected_status``, as ``send`` does.
+        """
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("GET", path, expected_status=expected_status, headers=fields)
+
+    def put(self, path: str, body: bytes, *, expected_status: int | None = None) -> TimedResponse:
+        """Send a PUT request with a JSON body and return the response, as ``send`` does."""
+        return self.send("PUT", path, body, expected_status=expected_status)
 
     def send(
         self,
@@ -69,12 +72,13 @@ class Client:
         path: str,
         body: bytes = b"",
         *,
-        status: int | None,
+        expected_status: int | None,
         headers: Mapping[str, str] | None = None,
-    ) -> Response:
+    ) -> TimedResponse:
         """Send a request and return the response.
 
-        Raises ``BenchmarkError`` unless the status is ``status``, or below 400 if that is None.
+        Raises ``BenchmarkError`` unless the status is ``expected_status``, or is below 400 if
+        ``expected_status`` is None.
         """
         fields = {**self.headers, **(headers or {})}
         if body:
@@ -84,13 +88,15 @@ class Client:
             *(f"{name}: {value}" for name, value in fields.items()),
         ]
         response = self._exchange("\r\n".join([*lines, "", ""]).encode() + body)
-        is_expected = response.status == status if status else response.status < 400
+        is_expected = (
+            response.status == expected_status if expected_status else response.status < 400
+        )
         if not is_expected:
             text = response.body[:500].decode(errors="replace")
             raise BenchmarkError(f"{method} {path} returned {response.status}: {text}")
         return response
 
-    def _exchange(self, request: bytes) -> Response:
+    def _exchange(self, request: bytes) -> TimedResponse:
         if time.monotonic() - self._used > MAX_IDLE_SECONDS:
             self._socket.close()
             self._connect()
@@ -113,7 +119,7 @@ class Client:
             tail = (tail + chunks[-1])[-8:]
         seconds = time.perf_counter() - start
         self._used = time.monotonic()
-        return Response(status, headers, b"".join(chunks), first_byte, seconds)
+        return TimedResponse(status, headers, b"".join(chunks), first_byte, seconds)
 
     def _receive(self) -> bytes:
         received = self._socket.recv(1 << 20)

@@ -85,53 +85,53 @@ SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
 
 
 class EntityLink(NamedTuple):
-    """A CASE link to an entity, as associations contain it: title, identifier and URI."""
+    """A CASE link to an entity, as used in associations: title, identifier and URI."""
 
     title: str
     identifier: str
     uri: str
 
 
-def generate_package(items: int, seed: str) -> Body:
-    """Generate a CASE package: ``items`` items, and the associations that make them a tree.
+def generate_package(item_count: int, seed: str) -> Body:
+    """Generate a CASE package: items, and the associations that make them a tree.
 
     The same seed gives the same package.
     """
     root = generate_document(seed)
-    nodes = [get_item_node(seed, index) for index in range(items)]
+    nodes = [build_item_link(seed, index) for index in range(item_count)]
     top = EntityLink(root["title"], root["identifier"], root["uri"])
     return {
         "CFDocument": root,
-        "CFItems": [generate_item(seed, index) for index in range(items)],
+        "CFItems": [generate_item(seed, index) for index in range(item_count)],
         "CFAssociations": [
-            generate_association(
+            generate_child_association(
                 seed, index, nodes[index], nodes[(index - 1) // CHILDREN] if index else top
             )
-            for index in range(items)
+            for index in range(item_count)
         ],
         "CFDefinitions": {"CFItemTypes": [ITEM_TYPE]},
     }
 
 
-def generate_package_json(items: int, seed: str) -> bytes:
-    """Generate a CASE package of ``items`` items as JSON; the same seed gives the same bytes."""
-    return orjson.dumps(generate_package(items, seed))
+def generate_package_json(item_count: int, seed: str) -> bytes:
+    """Generate a CASE package as JSON; the same seed gives the same bytes."""
+    return orjson.dumps(generate_package(item_count, seed))
 
 
 def generate_document(seed: str) -> Body:
-    """Generate the CFDocument (the root) of the framework with a given seed.
+    """Generate the CFDocument (the root) of the framework with the given seed.
 
-    Its title begins with one of four subjects, so that filters by title find some frameworks only.
+    Its title begins with one of four subjects, so that filters by title match only some frameworks.
     """
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
-    package = build_identifier(seed, "package")
+    package = build_uuid(seed, "package")
     return {
-        **_entity(build_identifier(seed, "document")),
+        **_entity(build_uuid(seed, "document")),
         "caseVersion": "1.1",
         "creator": "Example State Department of Education",
         "title": f"{subject} standards, edition {seed}",
         "publisher": "Example Publisher",
-        "description": generate_statement(seed, 0),
+        "description": generate_item_text(seed, 0),
         "subject": [subject],
         "language": "en",
         "version": "2026",
@@ -141,12 +141,12 @@ def generate_document(seed: str) -> Body:
 
 
 def generate_item(seed: str, index: int) -> Body:
-    """Generate the CFItem with number ``index`` of the framework with a given seed.
+    """Generate the CFItem at position ``index`` of a framework.
 
     Its ``humanCodingScheme`` (code) is unique in the framework.
     """
-    node = get_item_node(seed, index)
-    text = generate_statement(seed, index)
+    node = build_item_link(seed, index)
+    text = generate_item_text(seed, index)
     if index % RARITY == RARITY // 2:
         text += f" by the {RARE_WORDS}"
     return {
@@ -158,7 +158,7 @@ def generate_item(seed: str, index: int) -> Body:
         "listEnumeration": str(index % CHILDREN + 1),
         "abbreviatedStatement": text[:60],
         "conceptKeywords": text.lower().split()[:2],
-        "notes": generate_statement(seed, index + 7919),
+        "notes": generate_item_text(seed, index + 7919),
         "subject": ["Mathematics"],
         "language": "en",
         "educationLevel": [f"{index % 12 + 1:02}"],
@@ -166,15 +166,15 @@ def generate_item(seed: str, index: int) -> Body:
     }
 
 
-def generate_association(
+def generate_child_association(
     seed: str, index: int, origin: EntityLink, destination: EntityLink
 ) -> Body:
     """Generate the isChildOf association that makes ``origin`` a child of ``destination``.
 
-    ``index`` is its number in the framework with the given seed.
+    ``index`` is the position of ``origin`` in the framework.
     """
     return {
-        **_entity(build_identifier(seed, f"association/{index}")),
+        **_entity(build_uuid(seed, f"association/{index}")),
         "associationType": "isChildOf",
         "sequenceNumber": index % CHILDREN + 1,
         "originNodeURI": origin._asdict(),
@@ -183,9 +183,9 @@ def generate_association(
 
 
 def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
-    """Generate items as the server stores them: with a link to the document they belong to.
+    """Generate items as the server stores them, with a link to their document.
 
-    ``indexes`` are their numbers in the framework with the given seed.
+    ``indexes`` are the positions of the items in the framework.
     """
     root = generate_document(seed)
     link = {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
@@ -193,19 +193,19 @@ def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
         yield {**generate_item(seed, index), "CFDocumentURI": link}
 
 
-def get_item_node(seed: str, index: int) -> EntityLink:
-    """Return the CASE link (title, identifier, URI) to item number ``index`` of a framework."""
-    identifier = build_identifier(seed, f"item/{index}")
+def build_item_link(seed: str, index: int) -> EntityLink:
+    """Build the CASE link (title, identifier, URI) to the item at position ``index``."""
+    identifier = build_uuid(seed, f"item/{index}")
     return EntityLink(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
 
 
-def build_identifier(seed: str, name: str) -> str:
-    """Return the UUID of an entity: the same for the same seed and name, such as ``item/7``."""
+def build_uuid(seed: str, name: str) -> str:
+    """Build a deterministic UUID from a framework's seed and a name such as ``item/7``."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
 
 
-def generate_statement(seed: str, index: int) -> str:
-    """Generate the text of an item: 24 random words, the same for the same seed and index."""
+def generate_item_text(seed: str, index: int) -> str:
+    """Generate an item's text: 24 random words, the same for the same seed and index."""
     start = crc32(seed.encode()) + index
     first, second = SENTENCES[start % 997], SENTENCES[start // 997 % 997]
     return f"{first} {second}".capitalize()
@@ -220,7 +220,7 @@ def _entity(identifier: str) -> Body:
 
 
 ITEM_TYPE: Body = {
-    **_entity(build_identifier("all", "item type")),
+    **_entity(build_uuid("all", "item type")),
     "title": "Standard",
     "description": "What learners should know and be able to do",
     "hierarchyCode": "S",

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class BenchmarkError(Exception):
-    """A case could not be measured; the message says why and what to do."""
+    """Raised when a benchmark case cannot be measured; the message says why and what to do."""

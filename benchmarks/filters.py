@@ -8,10 +8,10 @@ from statistics import median
 from urllib.parse import quote
 
 from . import bulk_load, data
-from .client import Client
-from .lab import PREFIX, Lab, report_progress
+from .client import TimedClient
+from .context import PREFIX, BenchmarkContext, report_progress
 from .plans import ExecutedStatement, log_statement_plans, read_logged_statements
-from .postgres import explain_on_connection, measure_execution
+from .postgres import measure_execution_time, open_explain_session
 from .results import ResultRow, format_duration
 
 NAME = "million"
@@ -26,8 +26,8 @@ Postgres may choose a generic plan for a prepared statement."""
 
 
 @dataclass(frozen=True)
-class Search:
-    """A request for a filtered or sorted list of items, and the same condition as SQL."""
+class ItemSearch:
+    """A request for a filtered or sorted list of items, and the equivalent SQL condition."""
 
     title: str
     query: str
@@ -36,96 +36,101 @@ class Search:
     key: str = "identifier"
 
 
-def list_searches(items: int) -> list[Search]:
+def list_searches(item_count: int) -> list[ItemSearch]:
     """Return the searches to measure: by code, by words, sorted, and for the last page.
 
-    ``items`` is the number of items in the database, which determines the codes and the page.
+    The code to search for and the last page depend on ``item_count``, the size of the database.
     """
-    share = -(-items // DOCUMENTS)
-    code = data.get_item_node("million7", 7 * share + share // 2).title
+    share = -(-item_count // DOCUMENTS)
+    code = data.build_item_link("million7", 7 * share + share // 2).title
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
     return [
-        Search(
+        ItemSearch(
             "humanCodingScheme=",
             f"filter={exact}",
             f"lower(body ->> 'humanCodingScheme') = '{code.lower()}'",
         ),
-        Search(
+        ItemSearch(
             "fullStatement~",
             f"filter={words}",
             f"lower(body ->> 'fullStatement') LIKE '%{data.RARE_WORDS}%'",
         ),
-        Search(
+        ItemSearch(
             "sort=humanCodingScheme",
             "sort=humanCodingScheme",
             "true",
             "lower(body ->> 'humanCodingScheme')",
         ),
-        Search(
+        ItemSearch(
             "sort=humanCodingScheme, descending",
             "sort=humanCodingScheme&orderBy=desc",
             "true",
             "lower(body ->> 'humanCodingScheme') DESC NULLS LAST",
         ),
-        Search("last page", f"offset={items - 10}", "true", "identifier DESC"),
+        ItemSearch("last page", f"offset={item_count - 10}", "true", "identifier DESC"),
     ]
 
 
-def filters(lab: Lab) -> Iterator[ResultRow]:
+def measure_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure filtered and sorted lists of a million items, compared with plain SQL queries.
 
-    The limit is the time of the fastest plan that Postgres has for the same condition.
+    The baseline is the time of the fastest plan that Postgres has for the same condition.
     """
-    report_progress(f"loading {lab.sizes.million:,} items")
-    url = lab.postgres.get_database_url(NAME)
-    bulk_load.insert_frameworks(url, DOCUMENTS, lab.sizes.million, "million")
-    all_searches = list_searches(lab.sizes.million)
-    statements = {search.title: _capture_statements(lab, search) for search in all_searches}
-    with lab.run_server(NAME) as server, Client(server.base_url, server.headers) as client:
+    report_progress(f"loading {context.sizes.filter_item_count:,} items")
+    url = context.postgres.ensure_database(NAME)
+    bulk_load.insert_frameworks(url, DOCUMENTS, context.sizes.filter_item_count, "million")
+    all_searches = list_searches(context.sizes.filter_item_count)
+    statements = {search.title: _capture_statements(context, search) for search in all_searches}
+    with context.run_server(NAME) as server, TimedClient(server.base_url, server.headers) as client:
         timed = {
             search.title: _measure_medians(url, client, search, statements[search.title])
             for search in all_searches
         }
     for search in all_searches:
         took, own = timed[search.title]
-        best = min([own, *_measure_simple_statement(url, search)])
-        added = _create_time_row(search, took, best, lab.sizes.million)
+        best = min([own, *_measure_plain_sql(url, search)])
+        added = _create_time_row(search, took, best, context.sizes.filter_item_count)
         scanned = _create_scan_row(search, statements[search.title])
         if scanned.meets_target is False:
             # Compared with a scan of the whole table, any plan is fast.
             added = replace(
-                added, meets_target=False, note="without an index the limit means nothing"
+                added, meets_target=False, note="without an index the baseline means nothing"
             )
         yield added
         yield scanned
-    lab.postgres.drop_database(NAME)
+    context.postgres.drop_database(NAME)
 
 
-def _capture_statements(lab: Lab, search: Search) -> list[ExecutedStatement]:
+def _capture_statements(context: BenchmarkContext, search: ItemSearch) -> list[ExecutedStatement]:
     """Send a search request several times and return the SQL statements that the server ran.
 
-    Each comes with its plan, which shows whether an index was used.
+    The plan of each statement shows whether an index was used.
     """
-    with log_statement_plans(lab.postgres, NAME):
-        before = lab.postgres.log.stat().st_size
-        with lab.run_server(NAME) as server, Client(server.base_url, server.headers) as client:
+    with log_statement_plans(context.postgres, NAME):
+        before = context.postgres.log.stat().st_size
+        with (
+            context.run_server(NAME) as server,
+            TimedClient(server.base_url, server.headers) as client,
+        ):
             for _ in range(MIN_REQUESTS):
                 client.get(f"{PREFIX}/CFItems?{search.query}")
-        return read_logged_statements(lab.postgres.log, before, "items")
+        return read_logged_statements(context.postgres.log, before, "items")
 
 
 def _measure_medians(
-    url: str, client: Client, search: Search, executed: list[ExecutedStatement]
+    url: str, client: TimedClient, search: ItemSearch, logged_statements: list[ExecutedStatement]
 ) -> tuple[float, float]:
-    """Return two median times: of a search request, and of its SQL statements alone, in seconds.
+    """Return the median seconds of a search request, and of its SQL statements alone.
 
-    Measures both in turn, so that changes in the speed of the machine affect both.
+    Measures the request and ``logged_statements``, which the server runs for it, in turn, so that
+    changes in the speed of the machine affect both.
     """
     report_progress(f"searching them: {search.title}")
-    path, statements = f"{PREFIX}/CFItems?{search.query}", {each.sql: each for each in executed}
+    path = f"{PREFIX}/CFItems?{search.query}"
+    statements = {each.sql: each for each in logged_statements}
     took: list[float] = []
     own: list[float] = []
-    with explain_on_connection(url) as seconds_for:
+    with open_explain_session(url) as seconds_for:
         while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
             own.append(
@@ -134,17 +139,17 @@ def _measure_medians(
     return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 
-def _measure_simple_statement(url: str, search: Search) -> Iterator[float]:
-    """Yield the seconds of a plain SQL query for a search, with and without table scans allowed."""
+def _measure_plain_sql(url: str, search: ItemSearch) -> Iterator[float]:
+    """Yield how many seconds a plain SQL query for a search takes, with and without table scans."""
     condition = f"{search.condition} AND deleted_at IS NULL"
     statement = f"""
         SELECT body, (SELECT count(*) FROM items WHERE {condition}) FROM items
         WHERE {condition} ORDER BY {search.key}, identifier LIMIT 10"""
     for setting in ("on", "off"):
-        yield measure_execution(url, f"SET enable_seqscan = {setting}", statement)
+        yield measure_execution_time(url, f"SET enable_seqscan = {setting}", statement)
 
 
-def _create_time_row(search: Search, took: float, best: float, items: int) -> ResultRow:
+def _create_time_row(search: ItemSearch, took: float, best: float, items: int) -> ResultRow:
     added = took - best
     return ResultRow(
         f"GET CFItems of {items:,}, {search.title}",
@@ -156,7 +161,7 @@ def _create_time_row(search: Search, took: float, best: float, items: int) -> Re
     )
 
 
-def _create_scan_row(search: Search, executed: list[ExecutedStatement]) -> ResultRow:
+def _create_scan_row(search: ItemSearch, executed: list[ExecutedStatement]) -> ResultRow:
     scans = any(each.scans_table("items") for each in executed)
     plans = {each.sql: " < ".join(name for name, _ in each.nodes) for each in executed}
     method = "sequential scan" if scans else "index"

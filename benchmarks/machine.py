@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def describe_machine(postgres_url: str) -> list[tuple[str, str]]:
-    """Return the processor, memory and software versions as (name, value), for the report."""
+    """Return the processor, memory and software versions as (name, value) pairs for the report."""
     versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
     extension = fetch_value(
         postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
@@ -57,7 +57,7 @@ def _processor() -> str:
 
 def _memory() -> str:
     try:
-        return f"{memory.get_total_bytes() / 2**30:.1f} GiB"
+        return f"{memory.get_total_memory_bytes() / 2**30:.1f} GiB"
     except BenchmarkError:
         return "unknown"
 

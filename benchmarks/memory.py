@@ -11,21 +11,21 @@ from .errors import BenchmarkError
 PROC = Path("/proc")
 
 
-def get_resident_bytes(pid: int) -> int:
-    """Return the resident memory in bytes of a process and all its descendants together."""
+def get_resident_memory_bytes(pid: int) -> int:
+    """Return the total resident memory in bytes of a process and its descendants."""
     return sum(_field(each, "VmRSS") for each in iter_process_tree(pid))
 
 
-def get_peak_bytes(pid: int) -> int:
-    """Return the peak of resident memory since ``reset_peak``, in bytes.
+def get_peak_memory_bytes(pid: int) -> int:
+    """Return the summed memory peaks in bytes of a process and its descendants.
 
-    It is the sum over a process and all its descendants.
+    Each peak is the maximum since ``reset_peak_memory``.
     """
     return sum(_field(each, "VmHWM") for each in iter_process_tree(pid))
 
 
-def reset_peak(pid: int) -> None:
-    """Make Linux measure the peak memory of a process and its descendants from now on."""
+def reset_peak_memory(pid: int) -> None:
+    """Reset the peak-memory counters of a process and its descendants."""
     for each in iter_process_tree(pid):
         # 5 resets the peak: proc(5), clear_refs.
         (PROC / str(each) / "clear_refs").write_text("5")
@@ -40,7 +40,7 @@ def iter_process_tree(pid: int) -> Iterator[int]:
             yield from iter_process_tree(int(child))
 
 
-def get_total_bytes() -> int:
+def get_total_memory_bytes() -> int:
     """Return the total memory of this machine in bytes."""
     _require()
     return _value((PROC / "meminfo").read_text(), "MemTotal")

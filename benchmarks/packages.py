@@ -7,15 +7,15 @@ from dataclasses import replace
 from statistics import median
 
 from . import data, memory, wrk
-from .client import Client, Response
-from .lab import (
+from .client import TimedClient, TimedResponse
+from .context import (
     SEED,
     SMALL,
-    Lab,
+    BenchmarkContext,
     build_package_path,
-    build_read_requests,
+    build_wrk_requests,
     change_one_item,
-    list_item_identifiers,
+    generate_item_identifiers,
     run_load_during_work,
 )
 from .processes import BenchmarkedServer
@@ -40,12 +40,12 @@ REQUESTS_PER_ROUND = 40
 """Number of requests timed in a round; a single one is too short to measure."""
 
 
-def cold(lab: Lab) -> Iterator[ResultRow]:
-    """Measure the first GET of a package after a change, compared with plain reads by cursor."""
-    title = f"GET package of {lab.sizes.items:,}, cold"
-    name = lab.get_framework_database()
-    with lab.run_server(name) as server, lab.run_bare_application(name) as bare:
-        with Client(server.base_url, server.headers) as client, Client(bare) as limit:
+def measure_uncached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of a package that is not cached, compared with a stream of its stored JSON."""
+    title = f"GET package of {context.sizes.item_count:,}, cold"
+    name = context.ensure_framework_database()
+    with context.run_server(name) as server, context.run_bare_application(name) as bare:
+        with TimedClient(server.base_url, server.headers) as client, TimedClient(bare) as baseline:
             client.get(build_package_path(SMALL))
             yield compare_with_maximum(
                 f"{title}: RSS added",
@@ -53,47 +53,50 @@ def cold(lab: Lab) -> Iterator[ResultRow]:
                 MAX_ADDED_MEMORY_BYTES,
                 format_megabytes,
             )
-            stored = f"/packages/{data.build_identifier(SEED, 'document')}"
-            limits, responses = lab.run_interleaved(
-                lambda: limit.get(stored),
+            stored = f"/packages/{data.build_uuid(SEED, 'document')}"
+            baselines, responses = context.run_interleaved(
+                lambda: baseline.get(stored),
                 lambda: _read_after_change(client, build_package_path(SEED)),
                 times=6,
             )
             yield compare_durations(
-                title, [each.seconds for each in limits], [each.seconds for each in responses], 1.6
+                title,
+                [each.seconds for each in baselines],
+                [each.seconds for each in responses],
+                1.6,
             )
-            first = median(each.first_byte for each in responses)
+            first = median(each.first_byte_seconds for each in responses)
             yield compare_with_maximum(
                 f"{title}: first byte", first, MAX_FIRST_BYTE_SECONDS, format_duration
             )
-        yield _measure_small_reads(lab, server)
+        yield _measure_small_reads(context, server)
 
 
-def _read_after_change(client: Client, path: str) -> Response:
+def _read_after_change(client: TimedClient, path: str) -> TimedResponse:
     change_one_item(client)
     return client.get(path, Accept_Encoding="identity")
 
 
-def _measure_added_memory(server: BenchmarkedServer, client: Client) -> float:
+def _measure_added_memory(server: BenchmarkedServer, client: TimedClient) -> float:
     change_one_item(client)
-    memory.reset_peak(server.pid)
-    before = memory.get_resident_bytes(server.pid)
+    memory.reset_peak_memory(server.pid)
+    before = memory.get_resident_memory_bytes(server.pid)
     client.get(build_package_path(SEED), Accept_Encoding="identity")
-    return memory.get_peak_bytes(server.pid) - before
+    return memory.get_peak_memory_bytes(server.pid) - before
 
 
-def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of reads of one item while uncached packages are read."""
-    load = build_read_requests(
-        server, [f"/CFItems/{identifier}" for identifier in list_item_identifiers(SEED, 100)]
+def _measure_small_reads(context: BenchmarkContext, server: BenchmarkedServer) -> ResultRow:
+    """Measure the 99th percentile of item read latency while uncached packages are read."""
+    load = build_wrk_requests(
+        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(SEED, 100)]
     )
     wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
-    with Client(server.base_url, server.headers) as client:
-        quiet, busy = lab.run_interleaved(
-            lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS).p99,
+    with TimedClient(server.base_url, server.headers) as client:
+        quiet, busy = context.run_interleaved(
+            lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
                 run_load_during_work(
-                    lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS),
+                    lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS),
                     lambda: _read_after_change(client, build_package_path(SEED)),
                 ).p99
             ),
@@ -103,21 +106,23 @@ def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
     )
 
 
-def warm(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of a cached package, compared with constant bytes of the same size."""
-    name = lab.get_framework_database()
+def measure_cached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of a cached package, compared with a static file of the same size."""
+    name = context.ensure_framework_database()
     with (
-        lab.run_server(name) as server,
-        lab.run_bare_application(name) as bare,
-        Client(server.base_url, server.headers) as client,
-        Client(bare) as limit,
+        context.run_server(name) as server,
+        context.run_bare_application(name) as bare,
+        TimedClient(server.base_url, server.headers) as client,
+        TimedClient(bare) as baseline,
     ):
         for encoding in ENCODINGS:
-            yield from _measure_warm(lab, client, limit, encoding)
+            yield from _measure_encoding(context, client, baseline, encoding)
 
 
-def _measure_warm(lab: Lab, client: Client, limit: Client, encoding: str) -> Iterator[ResultRow]:
-    title = f"GET package of {lab.sizes.items:,}, warm, {encoding}"
+def _measure_encoding(
+    context: BenchmarkContext, client: TimedClient, baseline: TimedClient, encoding: str
+) -> Iterator[ResultRow]:
+    title = f"GET package of {context.sizes.item_count:,}, warm, {encoding}"
     path = build_package_path(SEED)
     for _ in range(2):
         response = client.get(path, Accept_Encoding=encoding)
@@ -126,73 +131,73 @@ def _measure_warm(lab: Lab, client: Client, limit: Client, encoding: str) -> Ite
         yield create_failed_row(title, ">= 0.8", f"the response has Content-Encoding {actual}")
         return
     if encoding == "identity":
-        limits, durations = lab.run_interleaved(
+        baselines, durations = context.run_interleaved(
             lambda: _read_after_change(client, path).seconds,
             lambda: client.get(path, Accept_Encoding=encoding).seconds,
         )
         # Two medians of the same measurement differ by as much.
-        yield compare_durations(f"{title}, compared with cold", limits, durations, 1.05)
+        yield compare_durations(f"{title}, compared with cold", baselines, durations, 1.05)
         return
-    (lab.get_constants_folder() / encoding).write_bytes(response.body)
-    constant = f"/constant/{encoding}"
+    (context.get_static_folder() / encoding).write_bytes(response.body)
+    static_path = f"/static/{encoding}"
     headers = {**client.headers, "Accept-Encoding": encoding}
-    limit_rates, measured_rates = lab.measure_rates(
-        wrk.LoadRequests(limit.base_url, [constant]),
-        wrk.LoadRequests(client.base_url, [path], headers),
+    baseline_rates, measured_rates = context.measure_rates(
+        wrk.WrkRequests(baseline.base_url, [static_path]),
+        wrk.WrkRequests(client.base_url, [path], headers),
     )
     size = format_megabytes(len(response.body))
-    yield replace(compare_rates(title, limit_rates, measured_rates, 0.8), note=f"{size} each")
-    limits, durations = lab.run_interleaved(
-        lambda: limit.get(constant).seconds,
+    yield replace(compare_rates(title, baseline_rates, measured_rates, 0.8), note=f"{size} each")
+    baselines, durations = context.run_interleaved(
+        lambda: baseline.get(static_path).seconds,
         lambda: client.get(path, Accept_Encoding=encoding).seconds,
         times=REQUESTS_PER_ROUND,
     )
-    row = compare_durations(f"{title}, one client", limits, durations, 1)
+    row = compare_durations(f"{title}, one client", baselines, durations, 1)
     yield replace(row, target="reported", meets_target=None)
 
 
-def unchanged(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of an unchanged package with If-None-Match, compared with GET of one item."""
+def measure_unchanged_package(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of an unchanged package with If-None-Match, compared with reads of one item."""
     title, name, path = (
         "GET package, If-None-Match",
-        lab.get_framework_database(),
+        context.ensure_framework_database(),
         build_package_path(SEED),
     )
-    with lab.run_server(name) as server:
-        with Client(server.base_url, server.headers) as client:
+    with context.run_server(name) as server:
+        with TimedClient(server.base_url, server.headers) as client:
             etag = client.get(path).headers.get("etag")
             if not etag:
                 yield create_failed_row(title, ">= 1", "the response has no ETag")
                 return
-            status = client.get(path, status=None, If_None_Match=etag).status
+            status = client.get(path, expected_status=None, If_None_Match=etag).status
         if status != 304:
             yield create_failed_row(title, ">= 1", f"the status is {status}, not 304")
             return
         headers = {**server.headers, "If-None-Match": etag}
-        item_rates, package_rates = lab.measure_rates(
-            build_read_requests(
+        item_rates, package_rates = context.measure_rates(
+            build_wrk_requests(
                 server,
-                [f"/CFItems/{identifier}" for identifier in list_item_identifiers(SEED, 100)],
+                [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(SEED, 100)],
             ),
-            wrk.LoadRequests(server.base_url, [path], headers),
+            wrk.WrkRequests(server.base_url, [path], headers),
         )
     yield compare_rates(title, item_rates, package_rates, 1.0)
 
 
-def groups(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of a package as a tree, compared with GET of the package, both not cached."""
+def measure_package_tree(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of a package as a tree, compared with reads of the package, neither cached."""
     path = build_package_path(SEED)
     with (
-        lab.run_server(lab.get_framework_database()) as server,
-        Client(server.base_url, server.headers) as client,
+        context.run_server(context.ensure_framework_database()) as server,
+        TimedClient(server.base_url, server.headers) as client,
     ):
-        package_times, tree_times = lab.run_interleaved(
+        package_times, tree_times = context.run_interleaved(
             lambda: _read_after_change(client, path).seconds,
             lambda: _read_after_change(client, f"{path}/groups").seconds,
             times=6,
         )
     yield compare_durations(
-        f"GET groups of {lab.sizes.items:,}, compared with GET package, cold",
+        f"GET groups of {context.sizes.item_count:,}, compared with GET package, cold",
         package_times,
         tree_times,
         1.5,

@@ -16,9 +16,9 @@ from uuid import NAMESPACE_URL, uuid5
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from . import data
-from .client import Client
+from .client import TimedClient
+from .context import SEED, BenchmarkContext, report_progress, upload_package
 from .errors import BenchmarkError
-from .lab import SEED, Lab, report_progress, upload_package
 from .postgres import vacuum_and_analyze
 from .processes import CREDENTIALS
 from .results import (
@@ -73,22 +73,22 @@ EXPECT = """(expected) => {
 
 
 class SearchedItem(NamedTuple):
-    """The item that the benchmark looks for in the web UI: its code and how its text begins."""
+    """The item that the benchmark looks for in the web UI: its code and the start of its text."""
 
     code: str
     statement: str
 
 
-def pages(lab: Lab) -> Iterator[ResultRow]:
-    """Measure how long the web UI takes to show a result in Chromium: under 200 ms.
+def measure_pages(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure how long the web UI takes to show a result in Chromium; the target is 200 ms.
 
     The time is from a key or click to the frame that shows the result.
     """
-    for name, database, item in (_synthetic(lab), _real(lab)):
+    for name, database, item in (_synthetic(context), _real(context)):
         titles = [f"pages, {name}: {action}" for action in ("find a code", "its place", "its JSON")]
         try:
             report_progress(f"searching for {item.code} in Chromium, {name}")
-            firsts, others = _measure(lab, database, item)
+            firsts, others = _measure_actions(context, database, item)
         except BenchmarkError as error:
             yield from (create_unmeasured_row(title, str(error)) for title in titles)
             continue
@@ -108,55 +108,57 @@ def _row(title: str, seconds: list[float]) -> ResultRow:
     )
 
 
-def _synthetic(lab: Lab) -> tuple[str, str, SearchedItem]:
-    index = lab.sizes.items // 3
+def _synthetic(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
+    index = context.sizes.item_count // 3
     item = SearchedItem(
-        data.get_item_node(SEED, index).title, data.generate_statement(SEED, index)[:40]
+        data.build_item_link(SEED, index).title, data.generate_item_text(SEED, index)[:40]
     )
-    return f"{lab.sizes.items:,} items", lab.get_framework_database(), item
+    return f"{context.sizes.item_count:,} items", context.ensure_framework_database(), item
 
 
-def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
+def _real(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
     item = SearchedItem("3.OA.A.1", "Interpret products of whole numbers")
     database = "real"
     if not all((SHARED / name).exists() for name in REAL_FRAMEWORKS):
         database = ""
-    elif database not in lab.filled:
-        lab.postgres.drop_database(database)
-        with lab.run_server(database) as server, Client(server.base_url, server.headers) as client:
+    elif database not in context.filled:
+        context.postgres.drop_database(database)
+        with (
+            context.run_server(database) as server,
+            TimedClient(server.base_url, server.headers) as client,
+        ):
             for name in REAL_FRAMEWORKS:
-                upload_package(client, _replace_identifiers((SHARED / name).read_text(), name))
-        vacuum_and_analyze(lab.postgres.databases[database])
-        lab.filled.add(database)
+                upload_package(client, _make_identifiers_unique((SHARED / name).read_text(), name))
+        vacuum_and_analyze(context.postgres.databases[database])
+        context.filled.add(database)
     return "two real frameworks", database, item
 
 
-def _replace_identifiers(package: str, name: str) -> bytes:
-    """Return a package with new identifiers, because two frameworks cannot share any.
+def _make_identifiers_unique(package: str, name: str) -> bytes:
+    """Return a package with new identifiers, which ``name`` makes unique.
 
-    The two real frameworks that are measured have many in common. ``name`` makes the new ones
-    unique.
+    The two real frameworks share many identifiers, which one server cannot store.
     """
     renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{name}/{match[0]}")), package)
     return renamed.encode()
 
 
-def _measure(
-    lab: Lab, database: str, item: SearchedItem
+def _measure_actions(
+    context: BenchmarkContext, database: str, item: SearchedItem
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Measure finding a code, showing the item and showing its JSON; return their seconds.
+    """Measure the seconds for finding a code, showing the item and showing its JSON.
 
-    The first list has the first uses after a start of server and browser, the second the later
-    ones.
+    Returns two lists of such triples: the first runs after server and browser have started, and
+    all later runs.
     """
     if not database:
         raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
     firsts, others = [], []
-    for _ in range(lab.rounds):
-        with lab.run_server(database) as server, _chromium() as browser:
+    for _ in range(context.rounds):
+        with context.run_server(database) as server, _chromium() as browser:
             page = _sign_in(browser, server.base_url)
-            firsts.append(_run_actions(page, item))
-            others += [_run_actions(page, item) for _ in range(REPETITIONS - 1)]
+            firsts.append(_time_actions(page, item))
+            others += [_time_actions(page, item) for _ in range(REPETITIONS - 1)]
     return firsts, others
 
 
@@ -183,8 +185,8 @@ def _sign_in(browser: Browser, base_url: str) -> Page:
     return page
 
 
-def _run_actions(page: Page, item: SearchedItem) -> list[float]:
-    """Find a code, show the item, and show its JSON; return the seconds that each took."""
+def _time_actions(page: Page, item: SearchedItem) -> list[float]:
+    """Find a code, show the item, and show its JSON; return the duration of each in seconds."""
     page.goto("/")
     page.locator("#find").focus()
     selected = '.tree [aria-selected="true"]'
@@ -200,9 +202,9 @@ def _run_actions(page: Page, item: SearchedItem) -> list[float]:
 
 
 def _time_action(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
-    """Perform ``act``, such as a click; return the seconds until the page shows its result.
+    """Call ``act``, which for example clicks; return the seconds until the page shows the result.
 
-    That is when an element that matches ``selector`` contains ``text``.
+    The result is shown once an element that matches ``selector`` contains ``text``.
     """
     page.evaluate(EXPECT, json.dumps([selector, text]))
     # Not page.wait_for_function, because the Content-Security-Policy forbids eval.

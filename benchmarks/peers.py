@@ -12,16 +12,22 @@ from urllib.parse import urlsplit
 import httpx
 
 from . import wrk
+from .context import (
+    SEED,
+    BenchmarkContext,
+    build_package_path,
+    build_wrk_requests,
+    generate_item_identifiers,
+)
 from .errors import BenchmarkError
-from .lab import SEED, Lab, build_package_path, build_read_requests, list_item_identifiers
 from .results import ResultRow, format_duration, format_rate
 
 MAX_ITEMS = 200
 """Maximum number of different items to read."""
 
 
-class OtherServer:
-    """The CASE server to compare with, at a base URL that ends for example in ``/v1p1``."""
+class PeerServer:
+    """Another CASE server to compare with; its base URL ends in, for example, ``/v1p1``."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
@@ -42,15 +48,15 @@ class OtherServer:
             raise BenchmarkError(f"{response.url} returned {response.status_code}: {text}")
         return response
 
-    def build_requests(self, paths: list[str]) -> wrk.LoadRequests:
-        """Build GET requests for wrk from paths below the base URL of this server."""
+    def build_wrk_requests(self, paths: list[str]) -> wrk.WrkRequests:
+        """Build GET requests for the load generator wrk from paths below the base URL."""
         prefix = urlsplit(self.base_url).path
-        return wrk.LoadRequests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
+        return wrk.WrkRequests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
 
 
-def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
+def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow]:
     """Measure reads of another CASE server, compared with the same reads of this one."""
-    other = OtherServer(base_url)
+    other = PeerServer(base_url)
     documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
     if not documents:
         raise BenchmarkError(f"{base_url} has no CFDocument to read: load a framework there first")
@@ -60,47 +66,51 @@ def peer(lab: Lab, base_url: str) -> Iterator[ResultRow]:
     items = [_identifier(item) for item in package.get("CFItems", [])][:MAX_ITEMS]
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
-    with lab.run_server(lab.get_framework_database()) as server:
-        own = list_item_identifiers(SEED, min(lab.sizes.items, MAX_ITEMS))
+    with context.run_server(context.ensure_framework_database()) as server:
+        own = generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_ITEMS))
         for title, path in (("GET one item", "/CFItems/"), ("GET CFItemAssociations", ASSOCIATED)):
             yield _compare_rates(
-                lab,
+                context,
                 f"{title}: {base_url}",
-                build_read_requests(server, [f"{path}{identifier}" for identifier in own]),
-                other.build_requests([f"{path}{identifier}" for identifier in items]),
+                build_wrk_requests(server, [f"{path}{identifier}" for identifier in own]),
+                other.build_wrk_requests([f"{path}{identifier}" for identifier in items]),
             )
         yield _compare_rates(
-            lab,
+            context,
             f"GET CFDocuments: {base_url}",
-            build_read_requests(server, ["/CFDocuments?limit=100"]),
-            other.build_requests(["/CFDocuments?limit=100"]),
+            build_wrk_requests(server, ["/CFDocuments?limit=100"]),
+            other.build_wrk_requests(["/CFDocuments?limit=100"]),
         )
-        yield _compare_packages(lab, server.base_url, dict(server.headers), other, document)
+        yield _compare_packages(context, server.base_url, dict(server.headers), other, document)
 
 
 ASSOCIATED = "/CFItemAssociations/"
 
 
 def _compare_rates(
-    lab: Lab, title: str, ours: wrk.LoadRequests, theirs: wrk.LoadRequests
+    context: BenchmarkContext, title: str, ours: wrk.WrkRequests, theirs: wrk.WrkRequests
 ) -> ResultRow:
-    own, other = (median(values) for values in lab.measure_rates(ours, theirs))
-    note = "limit: this server; measured: the other one, with its own data"
+    own, other = (median(values) for values in context.measure_rates(ours, theirs))
+    note = "baseline: this server; measured: the other one, with its own data"
     return ResultRow(title, format_rate(own), format_rate(other), f"{other / own:.2f}", note=note)
 
 
 def _compare_packages(
-    lab: Lab, base_url: str, headers: dict[str, str], other: OtherServer, document: str
+    context: BenchmarkContext,
+    base_url: str,
+    headers: dict[str, str],
+    other: PeerServer,
+    document: str,
 ) -> ResultRow:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
-        ours, theirs = lab.run_interleaved(
+        ours, theirs = context.run_interleaved(
             lambda: _time_request(lambda: http.get(build_package_path(SEED))),
             lambda: _time_request(lambda: other.get(f"/CFPackages/{document}")),
         )
     (own, size), (own_other, size_other) = (
         (median(seconds for seconds, _ in results), results[0][1]) for results in (ours, theirs)
     )
-    note = f"limit: this server, {size:,} bytes; measured: the other one, {size_other:,} bytes"
+    note = f"baseline: this server, {size:,} bytes; measured: the other one, {size_other:,} bytes"
     title = f"GET package: {other.base_url}"
     return ResultRow(
         title,
@@ -111,16 +121,17 @@ def _compare_packages(
     )
 
 
-def _time_request(read: Callable[[], httpx.Response]) -> tuple[float, int]:
-    """Return the duration of a request in seconds, and the size of the response in bytes."""
-    response = read()
+def _time_request(send: Callable[[], httpx.Response]) -> tuple[float, int]:
+    """Call ``send``; return the request's duration in seconds and the response's size in bytes."""
+    response = send()
     return response.elapsed.total_seconds(), len(response.content)
 
 
 def _request_authorization() -> dict[str, str]:
     """Request a token for the other server and return it as an Authorization header.
 
-    Returns no header unless the variable ``AGAINST_TOKEN_URL`` names the token endpoint.
+    Returns no header if the environment variable ``AGAINST_TOKEN_URL``, the token endpoint, is
+    unset.
     """
     token_url = os.environ.get("AGAINST_TOKEN_URL")
     if not token_url:

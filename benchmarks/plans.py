@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BenchmarkError
-from .postgres import Postgres, execute_sql
+from .postgres import BenchmarkPostgres, execute_sql
 
 SETTINGS = {
     "session_preload_libraries": "auto_explain",
@@ -41,33 +41,33 @@ class ExecutedStatement:
         return ("Seq Scan", table) in self.nodes
 
     def substitute_parameters(self) -> str:
-        """Return the SQL with its parameters replaced by their values, to run it again."""
+        """Return the SQL with its parameters replaced by their values, so that it can be rerun."""
         pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
         values = dict(pairs)
         return re.sub(r"\$(\d+)", lambda match: values[match[1]], self.sql)
 
 
 @contextmanager
-def log_statement_plans(postgres: Postgres, name: str) -> Iterator[None]:
+def log_statement_plans(postgres: BenchmarkPostgres, database: str) -> Iterator[None]:
     """Make Postgres log the plan of every SQL statement during a ``with`` block.
 
-    Applies to new connections to the database ``name``.
+    Applies to new connections to the named database.
     """
     execute_sql(
-        postgres.databases[name],
-        *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in SETTINGS.items()),
+        postgres.databases[database],
+        *(f"ALTER DATABASE {database} SET {key} = '{value}'" for key, value in SETTINGS.items()),
     )
     try:
         yield
     finally:
-        resets = (f"ALTER DATABASE {name} RESET {key}" for key in SETTINGS)
-        execute_sql(postgres.databases[name], *resets)
+        resets = (f"ALTER DATABASE {database} RESET {key}" for key in SETTINGS)
+        execute_sql(postgres.databases[database], *resets)
 
 
 def read_logged_statements(log: Path, position: int, table: str) -> list[ExecutedStatement]:
     """Return the SQL statements on a table, with their plans, from the log of Postgres.
 
-    Reads the log from ``position`` (bytes) on, such as its size before a request.
+    Reads the log starting at byte ``position``, such as the size of the log before a request.
     """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

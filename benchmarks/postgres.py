@@ -29,7 +29,7 @@ TEMPLATE = "benchmark_template"
 
 
 @dataclass
-class Postgres:
+class BenchmarkPostgres:
     """The Postgres server of a benchmark run, with the URLs of the databases created on it."""
 
     url: str
@@ -37,8 +37,8 @@ class Postgres:
     """The log file of the server."""
     databases: dict[str, str] = field(default_factory=dict)
 
-    def get_database_url(self, name: str) -> str:
-        """Return the URL of the database ``name``, created with the current schema on first use."""
+    def ensure_database(self, name: str) -> str:
+        """Return a database's URL; create the database with the current schema on first use."""
         if not self.databases:
             self._create(TEMPLATE)
             # Only a superuser can create the extension, which the server uses if it exists.
@@ -59,7 +59,7 @@ class Postgres:
 
 
 def execute_sql(url: str, *statements: str) -> None:
-    """Run SQL statements one after the other, each in its own transaction."""
+    """Run the given SQL statements one by one, each in its own transaction."""
 
     async def work() -> None:
         connection = await asyncpg.connect(url)
@@ -73,11 +73,11 @@ def execute_sql(url: str, *statements: str) -> None:
 
 
 def vacuum_and_analyze(url: str) -> None:
-    """Vacuum and analyze a database, so that autovacuum does not do so during a measurement.
+    """Vacuum and analyze the large tables of a database, so that measurements are not disturbed.
 
-    It would run within a minute after an upload. Tables of fewer than 50 rows, such as the
-    documents, are not analyzed, because autovacuum never does so.
+    Otherwise autovacuum would run within a minute after an upload.
     """
+    # Not the documents and other tables of fewer than 50 rows, which autovacuum never analyzes.
     execute_sql(url, "VACUUM ANALYZE items", "VACUUM ANALYZE associations")
 
 
@@ -121,9 +121,10 @@ def copy_to_standby(primary: _Cluster, url: str, folder: Path) -> None:
 
 
 def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:
-    """Run an SQL script with pgbench and return the transactions per second.
+    """Run an SQL script with pgbench and return its transactions per second.
 
-    ``clients`` connections repeat it for ``seconds``, with prepared statements.
+    ``clients`` connections repeat the script for ``seconds``, with prepared statements. The script
+    is written to a file in ``folder``.
     """
     file = folder / "pgbench.sql"
     file.write_text(script)
@@ -152,22 +153,22 @@ SLOW_SECONDS = 0.5
 """Statements that take longer are not run a second time."""
 
 
-def measure_execution(url: str, setting: str, statement: str) -> float:
+def measure_execution_time(url: str, setting: str, statement: str) -> float:
     """Run an SQL statement twice with EXPLAIN ANALYZE and return the shorter time in seconds.
 
-    ``setting`` is SQL such as ``SET enable_seqscan = off``, which is run before.
+    ``setting`` is SQL such as ``SET enable_seqscan = off``, which is run beforehand.
     """
-    with explain_on_connection(url, setting) as explained:
+    with open_explain_session(url, setting) as explained:
         first = explained(statement)
         # The second run reads from memory, which makes hardly a difference for a slow statement.
         return first if first > SLOW_SECONDS else min(first, explained(statement))
 
 
 @contextmanager
-def explain_on_connection(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
+def open_explain_session(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
     """Yield a function that runs SQL with EXPLAIN ANALYZE and returns the time in seconds.
 
-    All statements run on one connection, on which the SQL in ``settings`` is run first.
+    All statements run on one connection. Further arguments are SQL that is run on it first.
     """
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(url))

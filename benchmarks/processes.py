@@ -1,4 +1,4 @@
-"""Run case-server and the bare application of ``limits.py`` as processes."""
+"""Run case-server and the bare application of ``baseline.py`` as processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from .baseline import DATABASE, STATIC
 from .errors import BenchmarkError
-from .limits import CONSTANT, DATABASE
 
 READY = re.compile(r"is ready at (\S+)")
 START_TIMEOUT_SECONDS = 60
@@ -39,7 +39,8 @@ class BenchmarkedServer:
 def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[BenchmarkedServer]:
     """Run ``case-server serve`` on a free port during a ``with`` block, without an access log.
 
-    ``settings`` are environment variables; error output is written to the file ``log``.
+    Further arguments are added to the command, and keywords are environment variables. Error output
+    is written to the file ``log``.
     """
     command = (sys.executable, "-m", "case_server", "serve", "--port", "0", "--no-access-log")
     client = dict(zip(("CASE_CLIENT_ID", "CASE_CLIENT_SECRET"), CREDENTIALS, strict=True))
@@ -51,17 +52,18 @@ def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Ben
 
 
 @contextmanager
-def run_bare_application(log: Path, database_url: str, constants: Path) -> Iterator[str]:
-    """Run the application of ``limits.py`` on a free port during a ``with`` block.
+def run_bare_application(log: Path, database_url: str, static_folder: Path) -> Iterator[str]:
+    """Run the bare Starlette application of ``baseline.py`` on a free port, as a baseline.
 
-    Yields its base URL. ``constants`` is the folder of the files that it serves unchanged.
+    It runs during a ``with`` block. Yields its base URL. ``static_folder`` contains the static
+    files that it serves.
     """
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.limits:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.baseline:app", "--port", str(port)]
     command += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
-    variables = {DATABASE: database_url, CONSTANT: str(constants)}
+    variables = {DATABASE: database_url, STATIC: str(static_folder)}
     with _process(command, log, variables) as process:
         _wait_for(port, process, log)
         yield f"http://127.0.0.1:{port}"
@@ -97,7 +99,7 @@ def _process(
 
 
 def _read_base_url(process: subprocess.Popen[str], log: Path) -> str:
-    """Wait until the server prints that it listens, and return its base URL."""
+    """Wait until the server prints that it is ready, and return its base URL."""
     assert process.stdout
     for line in process.stdout:
         if match := READY.search(line):

@@ -8,8 +8,8 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from . import data, wrk
-from .client import Client
-from .lab import PREFIX, SEED, Lab, build_read_requests, list_item_identifiers
+from .client import TimedClient
+from .context import PREFIX, SEED, BenchmarkContext, build_wrk_requests, generate_item_identifiers
 from .plans import log_statement_plans, read_logged_statements
 from .postgres import run_pgbench
 from .results import ResultRow, compare_rates
@@ -20,98 +20,107 @@ MIN_CORES = 4
 """With fewer cores, two workers, Postgres and the load generator slow each other down."""
 
 
-def item(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of one item, compared with the bare application, and among many more items."""
+def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of one item, compared with the bare application, and in a larger database."""
     sizes, identifiers = (
-        lab.sizes,
-        list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS)),
+        context.sizes,
+        generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS)),
     )
-    share = -(-sizes.many // sizes.documents)
+    share = -(-sizes.many_item_count // sizes.many_document_count)
     others = [
-        data.build_identifier(f"many{number}", f"item/{index}")
-        for number in range(sizes.documents)
+        data.build_uuid(f"many{number}", f"item/{index}")
+        for number in range(sizes.many_document_count)
         for index in range(number * share, number * share + min(share, 10))
     ]
     with (
-        lab.run_server(lab.get_framework_database()) as one,
-        lab.run_server(lab.get_many_frameworks_database()) as many,
-        lab.run_bare_application(lab.get_framework_database()) as bare,
+        context.run_server(context.ensure_framework_database()) as one,
+        context.run_server(context.ensure_large_database()) as many,
+        context.run_bare_application(context.ensure_framework_database()) as bare,
     ):
-        limit, measured, of_many = lab.measure_rates(
-            wrk.LoadRequests(bare, [f"/items/{identifier}" for identifier in identifiers]),
-            build_read_requests(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
-            build_read_requests(many, [f"/CFItems/{identifier}" for identifier in others]),
+        baseline, measured, of_many = context.measure_rates(
+            wrk.WrkRequests(bare, [f"/items/{identifier}" for identifier in identifiers]),
+            build_wrk_requests(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
+            build_wrk_requests(many, [f"/CFItems/{identifier}" for identifier in others]),
         )
-    yield compare_rates("GET one item", limit, measured, 0.7)
+    yield compare_rates("GET one item", baseline, measured, 0.7)
     yield compare_rates(
-        f"GET one item of {sizes.many:,}, compared with 1 framework", measured, of_many, 0.9
+        f"GET one item of {sizes.many_item_count:,}, compared with 1 framework",
+        measured,
+        of_many,
+        0.9,
     )
 
 
-def associations(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of an item with its associations, compared with two plain SQL queries."""
-    identifiers = list_item_identifiers(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
+def measure_associations(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of an item with its associations, compared with two plain SQL queries."""
+    identifiers = generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS))
     with (
-        lab.run_server(lab.get_framework_database()) as server,
-        lab.run_bare_application(lab.get_framework_database()) as bare,
+        context.run_server(context.ensure_framework_database()) as server,
+        context.run_bare_application(context.ensure_framework_database()) as bare,
     ):
-        limit, measured = lab.measure_rates(
-            wrk.LoadRequests(
+        baseline, measured = context.measure_rates(
+            wrk.WrkRequests(
                 bare, [f"/item-associations/{identifier}" for identifier in identifiers]
             ),
-            build_read_requests(
+            build_wrk_requests(
                 server, [f"/CFItemAssociations/{identifier}" for identifier in identifiers]
             ),
         )
-    yield compare_rates("GET CFItemAssociations", limit, measured, 0.6)
+    yield compare_rates("GET CFItemAssociations", baseline, measured, 0.6)
 
 
-def documents(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of 100 filtered, sorted documents, compared with its SQL query in pgbench."""
+def measure_documents(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of 100 filtered, sorted documents, compared with their SQL query in pgbench."""
     where = quote("title~'Mathematics'")
     path = f"/CFDocuments?limit=100&sort=title&filter={where}"
-    name = lab.get_many_frameworks_database()
-    statement = _own_statement(lab, name, path)
-    with lab.run_server(name) as server:
-        load = build_read_requests(server, [path])
+    name = context.ensure_large_database()
+    statement = _capture_list_query(context, name, path)
+    with context.run_server(name) as server:
+        load = build_wrk_requests(server, [path])
         wrk.run_wrk(load, 1)
-        limit, measured = lab.run_interleaved(
+        baseline, measured = context.run_interleaved(
             lambda: run_pgbench(
-                lab.postgres.databases[name], statement, lab.folder, lab.seconds, clients=8
+                context.postgres.databases[name],
+                statement,
+                context.folder,
+                context.seconds,
+                clients=8,
             ),
-            lambda: wrk.run_wrk(load, lab.seconds).rate,
+            lambda: wrk.run_wrk(load, context.seconds).requests_per_second,
         )
-    row = f"GET CFDocuments, 100 of {lab.sizes.documents:,}, filter and sort"
-    yield compare_rates(row, limit, measured, 0.3)
+    row = f"GET CFDocuments, 100 of {context.sizes.many_document_count:,}, filter and sort"
+    yield compare_rates(row, baseline, measured, 0.3)
 
 
-def _own_statement(lab: Lab, name: str, path: str) -> str:
-    """Return the SQL query that the server runs for a list request, for use in pgbench.
-
-    Its parameters are replaced by their values.
-    """
-    with log_statement_plans(lab.postgres, name):
-        before = lab.postgres.log.stat().st_size
-        with lab.run_server(name) as server, Client(server.base_url, server.headers) as client:
+def _capture_list_query(context: BenchmarkContext, name: str, path: str) -> str:
+    """Return the SQL query that the server runs for a list request, with parameters inlined."""
+    with log_statement_plans(context.postgres, name):
+        before = context.postgres.log.stat().st_size
+        with (
+            context.run_server(name) as server,
+            TimedClient(server.base_url, server.headers) as client,
+        ):
             client.get(f"{PREFIX}{path}")
-        return read_logged_statements(lab.postgres.log, before, "documents")[
+        return read_logged_statements(context.postgres.log, before, "documents")[
             -1
         ].substitute_parameters()
 
 
-def workers(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of one item from a server with two workers, compared with one worker."""
+def measure_workers(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of one item from a server with two workers, compared with one worker."""
     paths = [
         f"/CFItems/{identifier}"
-        for identifier in list_item_identifiers(SEED, lab.sizes.items)[:MAX_IDENTIFIERS]
+        for identifier in generate_item_identifiers(SEED, context.sizes.item_count)[
+            :MAX_IDENTIFIERS
+        ]
     ]
-    name = lab.get_framework_database()
-    with lab.run_server(name) as one, lab.run_server(name, "--workers", "2") as two:
+    name = context.ensure_framework_database()
+    with context.run_server(name) as one, context.run_server(name, "--workers", "2") as two:
         wrk.run_wrk(
-            build_read_requests(two, paths), 2
+            build_wrk_requests(two, paths), 2
         )  # each worker opens its connections and caches the token
-        single, double = lab.measure_rates(
-            build_read_requests(one, paths), build_read_requests(two, paths)
+        single, double = context.measure_rates(
+            build_wrk_requests(one, paths), build_wrk_requests(two, paths)
         )
     row = compare_rates("two workers, GET one item", single, double, 1.6)
     if (os.cpu_count() or 1) < MIN_CORES:

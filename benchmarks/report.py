@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from .results import ResultRow
 
-HEAD = ("case", "limit", "measured", "ratio", "target", "met?")
+HEAD = ("case", "baseline", "measured", "ratio", "target", "met?")
 
 
-def format_table(rows: Sequence[ResultRow]) -> str:
+def format_results_table(rows: Sequence[ResultRow]) -> str:
     """Format the results of all cases as a Markdown table with aligned columns."""
     cells = [HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
@@ -26,7 +26,7 @@ def format_table(rows: Sequence[ResultRow]) -> str:
 
 def _cells(row: ResultRow) -> tuple[str, ...]:
     meets_target = {True: "yes", False: "**no**", None: ""}[row.meets_target]
-    return (row.case, row.limit, row.measured, row.ratio, row.target, meets_target)
+    return (row.case, row.baseline, row.measured, row.ratio, row.target, meets_target)
 
 
 def format_remarks(rows: Sequence[ResultRow]) -> str:
@@ -34,30 +34,32 @@ def format_remarks(rows: Sequence[ResultRow]) -> str:
     return "\n".join(f"* {row.case}: {row.note}" for row in rows if row.note)
 
 
-def format_summary(rows: Sequence[ResultRow]) -> str:
+def format_target_summary(rows: Sequence[ResultRow]) -> str:
     """Summarize how many results meet their target, such as "20 of 21 targets met"."""
     results = [row.meets_target for row in rows if row.meets_target is not None]
     return f"{sum(results)} of {len(results)} targets met"
 
 
-def format_document(
+def format_report(
     rows: Sequence[ResultRow],
     machine: Sequence[tuple[str, str]],
     command: str,
-    limits: Sequence[tuple[str, str]],
+    case_summaries: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the Markdown text of ``RESULTS.md``, the report of a benchmark run.
+    """Return the Markdown report of a benchmark run, for ``RESULTS.md``.
 
-    ``limits`` has pairs of a case's name and what it is compared with; ``command`` is the command
-    line of the run.
+    ``rows`` are the results, ``machine`` has the (name, value) pairs of ``describe_machine``,
+    ``command`` is the command line of the run, and ``case_summaries`` has a (name, summary) pair
+    for each case.
     """
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine)
-    comparisons = "\n".join(f"* `{name}`: {comparison}" for name, comparison in limits)
+    target_summary = format_target_summary(rows)
+    comparisons = "\n".join(f"* `{name}`: {summary}" for name, summary in case_summaries)
     return f"""# Results
 
-Made by `{command}`; `README.md` in this directory explains how to read it. {format_summary(rows)}.
+Made by `{command}`; `README.md` in this directory explains how to read it. {target_summary}.
 
-{format_table(rows)}
+{format_results_table(rows)}
 
 ## Remarks
 

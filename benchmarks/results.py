@@ -1,4 +1,4 @@
-"""Rows of the results table: a measurement, its limit and whether it meets its target."""
+"""Rows of the results table: a measurement, its baseline and whether it meets its target."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from statistics import median
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A row of the results table: what was measured, its limit, and whether it meets its target.
+    """A row of the results table: what was measured, its baseline, and whether it meets its target.
 
-    The limit is the result of the fastest possible way on the same machine. ``meets_target`` is
-    None if there is no target.
+    The baseline is the best achievable result on the same machine, such as that of a plain SQL
+    query. ``meets_target`` is None if there is no target.
     """
 
     case: str
-    limit: str
+    baseline: str
     measured: str
     ratio: str = ""
     target: str = "reported"
@@ -25,35 +25,37 @@ class ResultRow:
 
 
 def compare_rates(
-    case: str, limit: Sequence[float], measured: Sequence[float], minimum: float
+    case: str, baseline: Sequence[float], measured: Sequence[float], min_ratio: float
 ) -> ResultRow:
-    """Create a table row that compares the server's requests per second with a limit.
+    """Create a table row that compares the server's requests per second with a baseline.
 
-    The target is that the median of ``measured`` is at least ``minimum`` times that of ``limit``.
+    Both are lists of rates, of which the medians are compared. The target is that the server
+    reaches at least ``min_ratio`` times the baseline. ``case`` is the row's title.
     """
-    limit_rate, rate = median(limit), median(measured)
-    ratio = rate / limit_rate if limit_rate else 0.0
-    target, meets_target = f">= {minimum:g}", ratio >= minimum
+    baseline_rate, rate = median(baseline), median(measured)
+    ratio = rate / baseline_rate if baseline_rate else 0.0
+    target, meets_target = f">= {min_ratio:g}", ratio >= min_ratio
     return ResultRow(
-        case, format_rate(limit_rate), format_rate(rate), f"{ratio:.2f}", target, meets_target
+        case, format_rate(baseline_rate), format_rate(rate), f"{ratio:.2f}", target, meets_target
     )
 
 
 def compare_durations(
-    case: str, limit: Sequence[float], measured: Sequence[float], maximum: float | None
+    case: str, baseline: Sequence[float], measured: Sequence[float], max_ratio: float | None
 ) -> ResultRow:
-    """Create a table row that compares the server's durations in seconds with a limit.
+    """Create a table row that compares the server's durations in seconds with a baseline.
 
-    The target is that the median of ``measured`` is at most ``maximum`` times that of ``limit``;
-    None means no target.
+    Both are lists of durations, of which the medians are compared. The target is that the server
+    takes at most ``max_ratio`` times the baseline; None means no target. ``case`` is the row's
+    title.
     """
-    limit_time, time = median(limit), median(measured)
-    ratio = time / limit_time if limit_time else float("inf")
-    target = "reported" if maximum is None else f"<= {maximum:g}x"
-    meets_target = None if maximum is None else ratio <= maximum
+    baseline_time, time = median(baseline), median(measured)
+    ratio = time / baseline_time if baseline_time else float("inf")
+    target = "reported" if max_ratio is None else f"<= {max_ratio:g}x"
+    meets_target = None if max_ratio is None else ratio <= max_ratio
     return ResultRow(
         case,
-        format_duration(limit_time),
+        format_duration(baseline_time),
         format_duration(time),
         f"{ratio:.2f}x",
         target,
@@ -66,7 +68,7 @@ def compare_with_maximum(
 ) -> ResultRow:
     """Create a table row whose target is that ``measured`` is less than ``maximum``.
 
-    ``format_value`` formats both numbers with their unit.
+    ``case`` is the row's title. ``format_value`` formats both numbers with their unit.
     """
     target = f"< {format_value(maximum)}"
     return ResultRow(case, "", format_value(measured), "", target, measured < maximum)
@@ -78,7 +80,7 @@ def create_failed_row(case: str, target: str, reason: str) -> ResultRow:
 
 
 def create_unmeasured_row(case: str, reason: str) -> ResultRow:
-    """Create a table row for a case that could not be measured here, with the reason."""
+    """Create a table row for a case that this machine cannot measure, with the reason."""
     return ResultRow(case, "", "not measured", note=reason)
 
 

@@ -11,9 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import data
-from .client import Client
+from .client import TimedClient
+from .context import (
+    SEED,
+    BenchmarkContext,
+    generate_item_identifiers,
+    measure_seconds,
+    report_progress,
+)
 from .errors import BenchmarkError
-from .lab import SEED, Lab, list_item_identifiers, measure_seconds, report_progress
 from .processes import CREDENTIALS, BenchmarkedServer
 from .results import ResultRow, compare_durations, create_unmeasured_row
 
@@ -26,28 +32,31 @@ PREFIX = "/ims/case/v1p1"
 ITEMS = 100
 
 
-def sdk(lab: Lab) -> Iterator[ResultRow]:
-    """Measure reads of a package and 100 items by TimeBack's SDK, compared with a bare socket."""
-    titles = (f"the SDK reads a package of {lab.sizes.items:,}", f"the SDK reads {ITEMS} items")
+def measure_sdk(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of a package and 100 items by TimeBack's SDK, compared with plain HTTP."""
+    titles = (
+        f"the SDK reads a package of {context.sizes.item_count:,}",
+        f"the SDK reads {ITEMS} items",
+    )
     try:
-        python = _find_python()
+        python = _ensure_sdk_python()
     except BenchmarkError as error:
         yield from (create_unmeasured_row(title, str(error)) for title in titles)
         return
-    items = list_item_identifiers(SEED, min(ITEMS, lab.sizes.items))
-    with lab.run_server(lab.get_framework_database()) as server:
+    items = generate_item_identifiers(SEED, min(ITEMS, context.sizes.item_count))
+    with context.run_server(context.ensure_framework_database()) as server:
         report_progress("reading with the SDK")
-        packages, singles = _run_client(python, server, lab.rounds, items)
-        with Client(server.base_url, server.headers) as client:
-            package = f"{PREFIX}/CFPackages/{data.build_identifier(SEED, 'document')}"
+        packages, singles = _run_client(python, server, context.rounds, items)
+        with TimedClient(server.base_url, server.headers) as client:
+            package = f"{PREFIX}/CFPackages/{data.build_uuid(SEED, 'document')}"
             bare_packages = [
-                measure_seconds(lambda: client.get(package)) for _ in range(lab.rounds)
+                measure_seconds(lambda: client.get(package)) for _ in range(context.rounds)
             ]
             bare_items = [
                 measure_seconds(
                     lambda: [client.get(f"{PREFIX}/CFItems/{identifier}") for identifier in items]
                 )
-                for _ in range(lab.rounds)
+                for _ in range(context.rounds)
             ]
     yield compare_durations(titles[0], bare_packages, packages, None)
     yield compare_durations(titles[1], bare_items, singles, None)
@@ -62,7 +71,7 @@ def _run_client(
         for name, value in os.environ.items()
         if not name.startswith(("CASE_", "TIMEBACK_", "PYTHON"))
     }
-    document = data.build_identifier(SEED, "document")
+    document = data.build_uuid(SEED, "document")
     process = subprocess.run(
         [python, SCRIPT, server.base_url, document, str(rounds), *items],
         env=environment | dict(zip(names, CREDENTIALS, strict=True)),
@@ -76,8 +85,8 @@ def _run_client(
     return packages, singles
 
 
-def _find_python() -> Path:
-    """Return the path of a Python interpreter that has TimeBack's SDK; install it on first use."""
+def _ensure_sdk_python() -> Path:
+    """Return a Python interpreter with TimeBack's SDK; create its environment on first use."""
     python = ENVIRONMENT / "bin" / "python"
     if _has_sdk(python):
         return python

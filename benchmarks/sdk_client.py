@@ -15,9 +15,10 @@ from timeback_case import CaseClient
 
 
 async def main(base_url: str, document: str, rounds: int, items: list[str]) -> None:
-    """Read a package and then the ``items`` with the SDK, ``rounds`` times.
+    """Read a package and then single items with the SDK, ``rounds`` times.
 
-    Prints the seconds of both for each round, as JSON.
+    ``document`` and ``items`` are identifiers. Prints two lists as JSON: the seconds that the
+    package took in each round, and the seconds that all items took.
     """
     packages, singles = [], []
     token_url = f"{base_url}/oauth2/token"

@@ -13,7 +13,7 @@ from case_server.db.read import search as item_search
 from case_server.db.read import tree
 from case_server.settings import Settings
 
-from .lab import FULL_ITEMS, Lab, report_progress
+from .context import FULL_ITEMS, BenchmarkContext, report_progress
 from .results import ResultRow, compare_with_maximum, format_duration
 
 MAX_SECONDS = 0.05
@@ -60,11 +60,11 @@ REPETITIONS = 7
 """Number of runs of each query in a round."""
 
 
-def search(lab: Lab) -> Iterator[ResultRow]:
-    """Measure searches for items, with the path to each in its tree: a median below 50 ms."""
-    items = lab.sizes.items * FULL_SEARCH_ITEMS // FULL_ITEMS
-    url = lab.postgres.get_database_url("search")
-    durations = asyncio.run(_measure(url, items, lab.rounds * REPETITIONS))
+def measure_search(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure searches for items and their paths in the tree; the target is a median of 50 ms."""
+    items = context.sizes.item_count * FULL_SEARCH_ITEMS // FULL_ITEMS
+    url = context.postgres.ensure_database("search")
+    durations = asyncio.run(_measure_queries(url, items, context.rounds * REPETITIONS))
     slowest, seconds = max(durations.items(), key=lambda entry: median(entry[1]))
     all_durations = [second for seconds in durations.values() for second in seconds]
     title = f"search of {items:,} items"
@@ -78,17 +78,20 @@ def search(lab: Lab) -> Iterator[ResultRow]:
     yield replace(row, note=f"query {slowest!r}")
 
 
-async def _measure(url: str, items: int, times: int) -> dict[str, list[float]]:
-    """Return the seconds that each query takes in ``items`` items, measured ``times`` times."""
+async def _measure_queries(url: str, item_count: int, repetitions: int) -> dict[str, list[float]]:
+    """Return the durations in seconds of each query in ``QUERIES``.
+
+    The database is filled with ``item_count`` items if it is empty.
+    """
     durations: dict[str, list[float]] = {query: [] for query in QUERIES}
     async with Database.open(url, Settings(database_url=url)) as database:
         async with database.connection() as connection:
             if not await connection.fetchval("SELECT count(*) FROM documents"):
-                report_progress(f"generating {items:,} items")
+                report_progress(f"generating {item_count:,} items")
                 await connection.execute(DOCUMENT)
-                await connection.execute(FILL, items, WORDS, timeout=600)
+                await connection.execute(FILL, item_count, WORDS, timeout=600)
                 await connection.execute("VACUUM ANALYZE items")
-        for _ in range(times):
+        for _ in range(repetitions):
             for query, seconds in durations.items():
                 start = time.perf_counter()
                 rows = await item_search.search_items(database, query, None, 21, 0)

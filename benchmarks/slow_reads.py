@@ -11,9 +11,9 @@ from threading import Event
 from urllib.parse import quote
 
 from . import bulk_load, data
-from .client import Client
+from .client import TimedClient
+from .context import FULL_ITEMS, PREFIX, BenchmarkContext, report_progress
 from .errors import BenchmarkError
-from .lab import FULL_ITEMS, PREFIX, Lab, report_progress
 from .processes import BenchmarkedServer
 from .results import ResultRow, compare_with_maximum, format_duration
 
@@ -29,57 +29,62 @@ PREDICATES = quote(" OR ".join(f"notes~'no item says {number}'" for number in ra
 FILTER_PATH = f"/ims/case/v1p1/CFItems?filter={PREDICATES}"
 
 
-def slow_reads(lab: Lab) -> Iterator[ResultRow]:
-    """Measure small reads while 16 clients run slow filters: a median below one second.
+def measure_reads_during_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure small reads while 16 clients run slow filters; the target is a median of 1 s.
 
-    The small reads are GET of one item and ``/ready``. Each filter has 50 predicates.
+    The small reads are the GET of one item and of ``/ready``. Each filter has 50 predicates.
     """
-    items = lab.sizes.items * FULL_FILTER_ITEMS // FULL_ITEMS
+    items = context.sizes.item_count * FULL_FILTER_ITEMS // FULL_ITEMS
     report_progress(f"loading {items:,} items")
-    bulk_load.insert_frameworks(lab.postgres.get_database_url(NAME), 1, items, NAME)
-    identifier = data.get_item_node(f"{NAME}0", items // 2).identifier
+    bulk_load.insert_frameworks(context.postgres.ensure_database(NAME), 1, items, NAME)
+    identifier = data.build_item_link(f"{NAME}0", items // 2).identifier
     paths = {"GET CFItem": f"{PREFIX}/CFItems/{identifier}", "/ready": "/ready"}
-    with lab.run_server(NAME) as server:
+    with context.run_server(NAME) as server:
         _repeat_reads(server, paths["GET CFItem"], 1)  # opens a connection, as in a server in use
-        yield from _measure_during_filters(lab, server, paths, items)
-    lab.postgres.drop_database(NAME)
+        yield from _measure_during_filters(context, server, paths, items)
+    context.postgres.drop_database(NAME)
 
 
 def _measure_during_filters(
-    lab: Lab, server: BenchmarkedServer, paths: dict[str, str], items: int
+    context: BenchmarkContext, server: BenchmarkedServer, paths: dict[str, str], items: int
 ) -> Iterator[ResultRow]:
     with _run_filtering_clients(server) as statuses:
         for title, path in paths.items():
             report_progress(f"{title} during {FILTERING_CLIENTS} filters")
-            seconds = _repeat_reads(server, path, max(MIN_SECONDS, lab.seconds * lab.rounds))
+            seconds = _repeat_reads(
+                server, path, max(MIN_SECONDS, context.seconds * context.rounds)
+            )
             case = f"{title} while {FILTERING_CLIENTS} filters read {items:,} items"
             yield compare_with_maximum(case, median(seconds), MAX_MEDIAN_SECONDS, format_duration)
         report_progress(f"{len(statuses):,} filters returned a response")
 
 
-def _repeat_reads(server: BenchmarkedServer, path: str, length: float) -> list[float]:
-    """Send a GET request repeatedly for ``length`` seconds and return the durations in seconds.
+def _repeat_reads(server: BenchmarkedServer, path: str, seconds: float) -> list[float]:
+    """Send a GET request repeatedly for ``seconds`` and return the durations in seconds.
 
     Raises ``BenchmarkError`` unless every response is 200.
     """
-    seconds: list[float] = []
-    until = time.monotonic() + length
-    with Client(server.base_url, server.headers) as client:
-        while time.monotonic() < until or not seconds:
-            seconds.append(client.get(path).seconds)
-    return seconds
+    durations: list[float] = []
+    until = time.monotonic() + seconds
+    with TimedClient(server.base_url, server.headers) as client:
+        while time.monotonic() < until or not durations:
+            durations.append(client.get(path).seconds)
+    return durations
 
 
 @contextmanager
 def _run_filtering_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
-    """Let 16 clients send slow filters during a ``with`` block; yield the statuses they get."""
+    """Let 16 clients send requests with slow filters during a ``with`` block.
+
+    Yields the list to which the statuses of the responses are added.
+    """
     statuses: list[int] = []
     should_stop = Event()
 
     def send_filters() -> None:
-        with Client(server.base_url, server.headers) as client:
+        with TimedClient(server.base_url, server.headers) as client:
             while not should_stop.is_set():
-                statuses.append(client.get(FILTER_PATH, status=None).status)
+                statuses.append(client.get(FILTER_PATH, expected_status=None).status)
 
     def run_client() -> None:
         while not should_stop.is_set():

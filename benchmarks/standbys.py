@@ -16,9 +16,9 @@ from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
 
 from . import bulk_load, data, wrk
-from .client import Client
+from .client import TimedClient
+from .context import PREFIX, BenchmarkContext, build_wrk_requests, report_progress
 from .errors import BenchmarkError
-from .lab import PREFIX, Lab, build_read_requests, report_progress
 from .postgres import copy_to_standby, execute_sql, fetch_value
 from .processes import BenchmarkedServer, run_case_server
 from .results import ResultRow, compare_durations, compare_rates, format_duration
@@ -38,18 +38,18 @@ COMMITS = ("local", "remote_apply")
 """The compared values of ``CASE_SERVER_SYNCHRONOUS_COMMIT``: asynchronous, and synchronous."""
 
 
-def standbys(lab: Lab) -> Iterator[ResultRow]:
-    """Measure GET of one item from two servers on two standbys, compared with one of them.
+def measure_standbys(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure reads of one item from two servers on two standbys, compared with one standby.
 
     Also measures how often a standby misses a write that was just acknowledged, and how much longer
-    a write takes that waits for the standbys.
+    a write takes if it waits for the standbys.
     """
-    items = min(lab.sizes.items, MAX_ITEMS)
+    items = min(context.sizes.item_count, MAX_ITEMS)
     free_cores = _count_free_cores()
     report_progress(f"starting three Postgres servers with {items:,} items")
     with ExitStack() as stack:
-        primary, urls = _run_replicated_postgres(stack, lab, items)
-        log = lab.get_log_file()
+        primary, urls = _run_replicated_postgres(stack, context, items)
+        log = context.get_log_path()
         writers = [
             stack.enter_context(
                 run_case_server(
@@ -63,7 +63,7 @@ def standbys(lab: Lab) -> Iterator[ResultRow]:
         readers = [
             stack.enter_context(run_case_server(log, CASE_SERVER_DATABASE_URL=url)) for url in urls
         ]
-        yield _compare_reads(lab, readers, items, free_cores)
+        yield _compare_reads(context, readers, items, free_cores)
         yield from _compare_writes(writers, readers[0], items)
 
 
@@ -73,12 +73,14 @@ def _count_free_cores() -> int:
     return round(cores * (1 - psutil.cpu_percent(interval=1) / 100))
 
 
-def _run_replicated_postgres(stack: ExitStack, lab: Lab, items: int) -> tuple[str, list[str]]:
+def _run_replicated_postgres(
+    stack: ExitStack, context: BenchmarkContext, items: int
+) -> tuple[str, list[str]]:
     """Run a primary with one framework, and its standbys, until ``stack`` is closed.
 
     Returns the URLs of the primary and of the standbys.
     """
-    folder = lab.folder / NAME
+    folder = context.folder / NAME
     primary = stack.enter_context(exclusive_postgres(folder / "primary"))
     alembic_runner.migrate(primary)
     bulk_load.insert_frameworks(primary, 1, items, NAME)
@@ -106,21 +108,21 @@ def _wait_until_replayed(primary: str, standby: str) -> None:
 
 
 def _compare_reads(
-    lab: Lab, readers: list[BenchmarkedServer], items: int, free_cores: int
+    context: BenchmarkContext, readers: list[BenchmarkedServer], items: int, free_cores: int
 ) -> ResultRow:
-    nodes = (data.get_item_node(f"{NAME}0", index) for index in range(items))
-    paths = [f"/CFItems/{node.identifier}" for node in nodes]
-    loads = [build_read_requests(server, paths) for server in readers]
+    links = (data.build_item_link(f"{NAME}0", index) for index in range(items))
+    paths = [f"/CFItems/{link.identifier}" for link in links]
+    loads = [build_wrk_requests(server, paths) for server in readers]
     for load in loads:
         wrk.run_wrk(load, 1)  # opens connections and caches the token
     with ThreadPoolExecutor(len(loads)) as pool:
 
         def read_from_all() -> float:
-            results = pool.map(lambda load: wrk.run_wrk(load, lab.seconds), loads)
-            return sum(result.rate for result in results)
+            results = pool.map(lambda load: wrk.run_wrk(load, context.seconds), loads)
+            return sum(result.requests_per_second for result in results)
 
-        single, double = lab.run_interleaved(
-            lambda: wrk.run_wrk(loads[0], lab.seconds).rate, read_from_all
+        single, double = context.run_interleaved(
+            lambda: wrk.run_wrk(loads[0], context.seconds).requests_per_second, read_from_all
         )
     row = compare_rates("two servers on two standbys, GET one item", single, double, MIN_RATIO)
     row = replace(row, note=f"{free_cores} of {os.cpu_count()} cores were free")
@@ -132,13 +134,13 @@ def _compare_reads(
 def _compare_writes(
     writers: list[BenchmarkedServer], reader: BenchmarkedServer, items: int
 ) -> Iterator[ResultRow]:
-    """Write items with both settings in turn, and read each from a standby right after."""
+    """Write items with both commit settings in turn, and read each from a standby right after."""
     durations: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     delays: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     with ExitStack() as stack:
-        read = stack.enter_context(Client(reader.base_url, reader.headers))
+        read = stack.enter_context(TimedClient(reader.base_url, reader.headers))
         clients = [
-            stack.enter_context(Client(writer.base_url, writer.headers)) for writer in writers
+            stack.enter_context(TimedClient(writer.base_url, writer.headers)) for writer in writers
         ]
         for number in range(WRITES):
             for commit, client in zip(COMMITS, clients, strict=True):
@@ -146,7 +148,7 @@ def _compare_writes(
                 (body,) = data.generate_stored_items(f"{NAME}0", range(index, index + 1))
                 body["notes"] = f"{commit} {number}"
                 raw, path = orjson.dumps({"item": body}), f"{PREFIX}/CFItems/{body['identifier']}"
-                durations[commit].append(client.put(path, raw, status=201).seconds)
+                durations[commit].append(client.put(path, raw, expected_status=201).seconds)
                 if (delay := _measure_delay(read, path, body["notes"])) is not None:
                     delays[commit].append(delay)
     for commit in COMMITS:
@@ -164,8 +166,8 @@ def _compare_writes(
     yield compare_durations("PUT, remote_apply, compared with local", local, remote, None)
 
 
-def _measure_delay(client: Client, path: str, text: str) -> float | None:
-    """Return how many seconds pass until a response contains a text; None if the first one does."""
+def _measure_delay(client: TimedClient, path: str, text: str) -> float | None:
+    """Return the seconds until a response contains a text; None if the first response does."""
     started, is_first = time.monotonic(), True
     while text.encode() not in client.get(path).body:
         is_first = False

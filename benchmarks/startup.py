@@ -13,9 +13,9 @@ from pathlib import Path
 from case_server.db.postgres.embedded import embedded_postgres
 
 from . import memory
-from .client import Client
+from .client import TimedClient
+from .context import SEED, BenchmarkContext, build_package_path, measure_seconds, report_progress
 from .errors import BenchmarkError
-from .lab import SEED, Lab, build_package_path, measure_seconds, report_progress
 from .processes import run_case_server
 from .results import ResultRow, compare_durations, compare_with_maximum, format_megabytes
 
@@ -24,53 +24,56 @@ READERS = 32
 MAX_IDLE_BYTES, MAX_BYTES_AFTER_READS = 120e6, 300e6
 
 
-def start(lab: Lab) -> Iterator[ResultRow]:
-    """Measure ``serve`` until it is ready, compared with imports and the start of Postgres."""
+def measure_startup(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure the startup time of ``serve``, compared with imports and the start of Postgres."""
     report_progress("starting servers")
-    with tempfile.TemporaryDirectory(dir=lab.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=context.folder) as folder:
         server_dir, postgres_dir = Path(folder) / "server", Path(folder) / "postgres"
-        _time_serve(lab, server_dir)
+        _time_serve(context, server_dir)
         _time_postgres_start(postgres_dir)
-        limit, measured = lab.run_interleaved(
-            lambda: _time_limit_start(postgres_dir), lambda: _time_serve(lab, server_dir)
+        baseline, measured = context.run_interleaved(
+            lambda: _time_baseline_start(postgres_dir), lambda: _time_serve(context, server_dir)
         )
-        yield compare_durations("start, warm data directory", limit, measured, 1.5)
-        numbers = iter(range(2 * lab.rounds))
-        limit, measured = lab.run_interleaved(
-            lambda: _time_limit_start(Path(folder) / f"empty{next(numbers)}"),
-            lambda: _time_serve(lab, Path(folder) / f"empty{next(numbers)}"),
+        yield compare_durations("start, warm data directory", baseline, measured, 1.5)
+        numbers = iter(range(2 * context.rounds))
+        baseline, measured = context.run_interleaved(
+            lambda: _time_baseline_start(Path(folder) / f"empty{next(numbers)}"),
+            lambda: _time_serve(context, Path(folder) / f"empty{next(numbers)}"),
         )
-        yield compare_durations("start, empty data directory", limit, measured, 1.5)
+        yield compare_durations("start, empty data directory", baseline, measured, 1.5)
 
 
-def _time_serve(lab: Lab, data_dir: Path) -> float:
-    with run_case_server(lab.get_log_file(), CASE_SERVER_DATA_DIR=str(data_dir)) as server:
+def _time_serve(context: BenchmarkContext, data_dir: Path) -> float:
+    with run_case_server(context.get_log_path(), CASE_SERVER_DATA_DIR=str(data_dir)) as server:
         return server.seconds_to_start
 
 
 def _time_postgres_start(data_dir: Path) -> float:
-    """Return the seconds until the embedded Postgres in ``data_dir`` accepts connections."""
+    """Start an embedded Postgres; return how many seconds it takes to accept connections."""
     postgres = embedded_postgres(data_dir)
     seconds = measure_seconds(postgres.__enter__)
     postgres.__exit__(None, None, None)
     return seconds
 
 
-def _time_limit_start(data_dir: Path) -> float:
+def _time_baseline_start(data_dir: Path) -> float:
     return measure_seconds(lambda: subprocess.run(IMPORTS, check=True)) + _time_postgres_start(
         data_dir
     )
 
 
-def memory_use(lab: Lab) -> Iterator[ResultRow]:
+def measure_memory(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure the memory of one worker when idle and after concurrent reads of a large package."""
-    with lab.run_server(lab.get_framework_database()) as server:
+    with context.run_server(context.ensure_framework_database()) as server:
         yield compare_with_maximum(
-            "memory, idle", memory.get_resident_bytes(server.pid), MAX_IDLE_BYTES, format_megabytes
+            "memory, idle",
+            memory.get_resident_memory_bytes(server.pid),
+            MAX_IDLE_BYTES,
+            format_megabytes,
         )
 
         def read(_: int) -> str:
-            with Client(server.base_url, server.headers) as client:
+            with TimedClient(server.base_url, server.headers) as client:
                 try:
                     client.get(build_package_path(SEED), Accept_Encoding="gzip")
                 except BenchmarkError as error:
@@ -79,7 +82,10 @@ def memory_use(lab: Lab) -> Iterator[ResultRow]:
 
         with ThreadPoolExecutor(READERS) as readers:
             errors = [error for error in readers.map(read, range(READERS)) if error]
-        after, peak = memory.get_resident_bytes(server.pid), memory.get_peak_bytes(server.pid)
+        after, peak = (
+            memory.get_resident_memory_bytes(server.pid),
+            memory.get_peak_memory_bytes(server.pid),
+        )
     row = compare_with_maximum(
         f"memory, after {READERS} concurrent packages",
         after,

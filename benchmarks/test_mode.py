@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from . import data
-from .client import Client
-from .lab import (
+from .client import TimedClient
+from .context import (
     QUICK_ITEMS,
     SEED,
-    Lab,
+    BenchmarkContext,
     change_one_item,
     measure_seconds,
     report_progress,
@@ -31,38 +31,38 @@ RESET, SNAPSHOT = "/_test/reset", "/_test/snapshots/one"
 
 
 @dataclass(frozen=True)
-class TestServer:
-    """A server in test mode to measure: its client, seed data and the options it started with."""
+class TestModeServer:
+    """A measured server in test mode: a client of it, its seed data and its fsync setting."""
 
-    client: Client
+    client: TimedClient
     fsync: str
     entities: int
     package: bytes
     repetitions: int
 
-    def measure_calls(self, path: str, before: Callable[[Client], None]) -> list[float]:
+    def measure_calls(self, path: str, setup: Callable[[TimedClient], None]) -> list[float]:
         """Send a POST to ``path`` of the test API repeatedly; return the durations in seconds.
 
-        ``before`` is called before each request, for example to write something that is then reset.
+        ``setup`` is called before each request, for example to write data that is then reset.
         """
         durations = []
         for _ in range(self.repetitions):
-            before(self.client)
-            durations.append(self.client.send("POST", path, status=None).seconds)
+            setup(self.client)
+            durations.append(self.client.send("POST", path, expected_status=None).seconds)
         return durations
 
-    def create_row(self, action: str, durations: list[float]) -> ResultRow:
-        """Create a table row with the durations of an action such as a reset, without a target."""
+    def create_duration_row(self, action: str, durations: list[float]) -> ResultRow:
+        """Create a table row without a target from the durations of an action such as a reset."""
         title = self._title(action)
         return ResultRow(title, "", format_duration(median(durations)), note=_range(durations))
 
-    def create_target_rows(self, action: str, durations: list[float]) -> Iterator[ResultRow]:
-        """Yield table rows for the median and the 95th percentile of an action's durations.
+    def create_latency_rows(self, action: str, durations: list[float]) -> Iterator[ResultRow]:
+        """Yield table rows with targets for the median and the 95th percentile of an action.
 
-        They have targets if the seed data are 1,000 entities.
+        The targets are for 1,000 entities; for more, yields a row without a target.
         """
         if self.entities > ENTITIES[0]:
-            yield self.create_row(action, durations)
+            yield self.create_duration_row(action, durations)
             return
         title = self._title(action)
         yield compare_with_maximum(title, median(durations), MAX_MEDIAN_SECONDS, format_duration)
@@ -75,54 +75,59 @@ class TestServer:
         return f"test mode, {action}, {self.entities:,} entities, {self.fsync}"
 
 
-def test_mode(lab: Lab) -> Iterator[ResultRow]:
-    """Measure resets and restores in test mode after a write: 30 ms in the median, 95 % in 60.
+def measure_test_mode(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure resets and restores in test mode after a write; the target is a median of 30 ms.
 
-    The targets apply to 1,000 entities. Measured with fsync on, and off as in the pytest plugin.
+    95 % must take less than 60 ms. The targets apply to 1,000 entities. Each is measured with fsync
+    on, and with fsync off as in the pytest plugin.
     """
-    sizes = ENTITIES[:1] if lab.sizes.items <= QUICK_ITEMS else ENTITIES
+    sizes = ENTITIES[:1] if context.sizes.item_count <= QUICK_ITEMS else ENTITIES
     for fsync, is_on in (("fsync on", True), ("fsync off", False)):
         settings = {
-            "CASE_SERVER_DATA_DIR": str(lab.folder / fsync.replace(" ", "-")),
+            "CASE_SERVER_DATA_DIR": str(context.folder / fsync.replace(" ", "-")),
             "CASE_SERVER_EMBEDDED_FSYNC": str(is_on),
         }
         with (
-            run_case_server(lab.get_log_file(), "--test-mode", **settings) as server,
-            Client(server.base_url, server.headers) as client,
+            run_case_server(context.get_log_path(), "--test-mode", **settings) as server,
+            TimedClient(server.base_url, server.headers) as client,
         ):
             for entities in sizes:
                 report_progress(f"resetting {entities:,} entities, {fsync}")
                 package = data.generate_package_json(entities // 2, SEED)
                 yield from _measure(
-                    TestServer(client, fsync, entities, package, REPETITIONS * lab.rounds)
+                    TestModeServer(client, fsync, entities, package, REPETITIONS * context.rounds)
                 )
 
 
-def _measure(server: TestServer) -> Iterator[ResultRow]:
+def _measure(server: TestModeServer) -> Iterator[ResultRow]:
     client = server.client
     seeding = measure_seconds(
-        lambda: client.send("POST", "/_test/seed", server.package, status=200)
+        lambda: client.send("POST", "/_test/seed", server.package, expected_status=200)
     )
-    yield server.create_row("seed", [seeding])
-    yield server.create_row("reset, nothing written", server.measure_calls(RESET, lambda _: None))
-    yield from server.create_target_rows(
+    yield server.create_duration_row("seed", [seeding])
+    yield server.create_duration_row(
+        "reset, nothing written", server.measure_calls(RESET, lambda _: None)
+    )
+    yield from server.create_latency_rows(
         "reset after a write", server.measure_calls(RESET, change_one_item)
     )
     durations = [
-        measure_seconds(lambda: client.send("POST", SNAPSHOT, status=201)) for _ in range(3)
+        measure_seconds(lambda: client.send("POST", SNAPSHOT, expected_status=201))
+        for _ in range(3)
     ]
-    yield server.create_row("snapshot", durations)
-    first = client.send("POST", f"{SNAPSHOT}/restore", status=200).seconds
-    yield server.create_row("first restore", [first])
-    yield from server.create_target_rows(
+    yield server.create_duration_row("snapshot", durations)
+    first = client.send("POST", f"{SNAPSHOT}/restore", expected_status=200).seconds
+    yield server.create_duration_row("first restore", [first])
+    yield from server.create_latency_rows(
         "restore after a write", server.measure_calls(f"{SNAPSHOT}/restore", change_one_item)
     )
-    yield server.create_row("for comparison, an upload", [_upload(server) for _ in range(3)])
+    durations = [_time_upload(server) for _ in range(3)]
+    yield server.create_duration_row("for comparison, an upload", durations)
 
 
-def _upload(server: TestServer) -> float:
-    """Upload the whole seed again and return the seconds, for comparison with a reset."""
-    server.client.send("POST", "/_test/seed", b"{}", status=200)
+def _time_upload(server: TestModeServer) -> float:
+    """Upload the whole seed data again and return the time in seconds, to compare with a reset."""
+    server.client.send("POST", "/_test/seed", b"{}", expected_status=200)
     return upload_package(server.client, server.package)
 
 

@@ -17,14 +17,14 @@ from case_server.case.package import parse_package
 from case_server.exceptions import CaseServerError
 
 from . import data, memory, wrk
-from .client import Client
-from .lab import (
+from .client import TimedClient
+from .context import (
     FULL_ITEMS,
     PREFIX,
-    Lab,
+    BenchmarkContext,
     build_package_path,
-    build_read_requests,
-    list_item_identifiers,
+    build_wrk_requests,
+    generate_item_identifiers,
     report_progress,
     run_load_during_work,
     upload_package,
@@ -43,7 +43,7 @@ from .results import (
 NAME = "uploads"
 MAX_ADDED_MEMORY_BYTES = 60e6
 CHANGED_ITEMS = 10
-TABLES = {"CFItem": "limit_items", "CFAssociation": "limit_associations"}
+TABLES = {"CFItem": "baseline_items", "CFAssociation": "baseline_associations"}
 """Copies of the server's tables with all indexes. COPY fills them with the frameworks that are
 uploaded to the server, so that both have the same size."""
 COLUMNS = ("body", "last_change_date_time", "document_identifier")
@@ -53,9 +53,9 @@ REAL_FRAMEWORK = Path(__file__).parents[2] / "shared" / "frameworks" / "large-11
 Records = dict[str, list[tuple[Any, ...]]]
 
 
-def uploads(lab: Lab) -> Iterator[ResultRow]:
+def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure uploads of packages, compared with COPY of the same rows into equal tables."""
-    url = lab.postgres.get_database_url(NAME)
+    url = context.postgres.ensure_database(NAME)
     execute_sql(
         url,
         *(
@@ -63,40 +63,40 @@ def uploads(lab: Lab) -> Iterator[ResultRow]:
             for copy in TABLES.values()
         ),
     )
-    with lab.run_server(NAME) as server:
-        with Client(server.base_url, server.headers) as client:
+    with context.run_server(NAME) as server:
+        with TimedClient(server.base_url, server.headers) as client:
             upload_package(client, data.generate_package_json(20, "small"))
-            yield from _measure_uploads(lab, server, client, url)
-            if lab.sizes.items >= FULL_ITEMS:  # it would take too long in a quick run
-                yield from _measure_real_framework(lab, client, url)
-        yield _measure_small_reads(lab, server)
-    lab.postgres.drop_database(NAME)
+            yield from _measure_uploads(context, server, client, url)
+            if context.sizes.item_count >= FULL_ITEMS:  # it would take too long in a quick run
+                yield from _measure_real_framework(context, client, url)
+        yield _measure_small_reads(context, server)
+    context.postgres.drop_database(NAME)
 
 
 def _original_table(copy: str) -> str:
-    return copy.removeprefix("limit_")
+    return copy.removeprefix("baseline_")
 
 
 def _measure_uploads(
-    lab: Lab, server: BenchmarkedServer, client: Client, url: str
+    context: BenchmarkContext, server: BenchmarkedServer, client: TimedClient, url: str
 ) -> Iterator[ResultRow]:
     copies, new, unchanged, changed, added = [], [], [], [], []
-    for number in range(lab.rounds):
-        report_progress(f"uploading {lab.sizes.items:,} items, round {number + 1}")
+    for number in range(context.rounds):
+        report_progress(f"uploading {context.sizes.item_count:,} items, round {number + 1}")
         seed = f"upload{number}"
         raw, edited = (
-            data.generate_package_json(lab.sizes.items, seed),
-            _generate_changed_package(lab.sizes.items, seed),
+            data.generate_package_json(context.sizes.item_count, seed),
+            _generate_changed_package(context.sizes.item_count, seed),
         )
         path = build_package_path(seed)
-        copies.append(measure_copy(url, build_copy_rows(raw)))
-        memory.reset_peak(server.pid)
-        before = memory.get_resident_bytes(server.pid)
+        copies.append(measure_copy_insert(url, build_copy_rows(raw)))
+        memory.reset_peak_memory(server.pid)
+        before = memory.get_resident_memory_bytes(server.pid)
         new.append(upload_package(client, raw))
         unchanged.append(client.put(path, raw).seconds)
         changed.append(client.put(path, edited).seconds)
-        added.append(memory.get_peak_bytes(server.pid) - before)
-    title = f"upload of {lab.sizes.items:,} + {lab.sizes.items:,}"
+        added.append(memory.get_peak_memory_bytes(server.pid) - before)
+    title = f"upload of {context.sizes.item_count:,} + {context.sizes.item_count:,}"
     yield compare_durations(f"{title}, new", copies, new, 2)
     yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
     yield compare_durations(f"{title}, {CHANGED_ITEMS} changed", copies, changed, 1)
@@ -105,14 +105,11 @@ def _measure_uploads(
     )
 
 
-def _generate_changed_package(items: int, seed: str, stamp: str = "changed") -> bytes:
-    """Generate the package of a seed, with changed statements in ``CHANGED_ITEMS`` of its items.
-
-    ``stamp`` is appended to these statements; another one changes them again.
-    """
-    body = data.generate_package(items, seed)
-    for item in body["CFItems"][:: max(items // CHANGED_ITEMS, 1)][:CHANGED_ITEMS]:
-        item["fullStatement"] += f", {stamp}"
+def _generate_changed_package(item_count: int, seed: str, suffix: str = "changed") -> bytes:
+    """Generate a package in which ``suffix`` is appended to the statements of ten items."""
+    body = data.generate_package(item_count, seed)
+    for item in body["CFItems"][:: max(item_count // CHANGED_ITEMS, 1)][:CHANGED_ITEMS]:
+        item["fullStatement"] += f", {suffix}"
     return orjson.dumps(body)
 
 
@@ -129,8 +126,8 @@ def build_copy_rows(raw: bytes) -> Records:
     }
 
 
-def measure_copy(url: str, rows: Records) -> float:
-    """Insert rows with COPY in one transaction, the fastest way; return the duration in seconds."""
+def measure_copy_insert(url: str, rows: Records) -> float:
+    """Insert rows with COPY, which is the fastest way, and return the duration in seconds."""
 
     async def work() -> float:
         connection = await asyncpg.connect(url)
@@ -149,20 +146,22 @@ def measure_copy(url: str, rows: Records) -> float:
     return seconds
 
 
-def _measure_real_framework(lab: Lab, client: Client, url: str) -> Iterator[ResultRow]:
+def _measure_real_framework(
+    context: BenchmarkContext, client: TimedClient, url: str
+) -> Iterator[ResultRow]:
     title = f"upload of {REAL_FRAMEWORK.name}, a real framework"
     if not REAL_FRAMEWORK.exists():
         yield create_unmeasured_row(title, f"{REAL_FRAMEWORK.name} is not in ../shared/frameworks")
         return
     copies, new, unchanged = [], [], []
-    for number in range(lab.rounds):
-        raw = _replace_identifiers(REAL_FRAMEWORK.read_bytes(), number)
+    for number in range(context.rounds):
+        raw = _make_identifiers_unique(REAL_FRAMEWORK.read_bytes(), number)
         try:
             rows = build_copy_rows(raw)
         except CaseServerError as error:
             yield create_unmeasured_row(title, str(error)[:200])
             return
-        copies.append(measure_copy(url, rows))
+        copies.append(measure_copy_insert(url, rows))
         new.append(upload_package(client, raw))
         path = f"{PREFIX}/CFPackages/{rows['CFItem'][0][2]}"
         unchanged.append(client.put(path, raw).seconds)
@@ -173,32 +172,32 @@ def _measure_real_framework(lab: Lab, client: Client, url: str) -> Iterator[Resu
 UUID = re.compile(rb"[0-9a-fA-F]{8}(?=-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-)")
 
 
-def _replace_identifiers(raw: bytes, number: int) -> bytes:
+def _make_identifiers_unique(package: bytes, number: int) -> bytes:
     """Return a package with new identifiers, so that uploading it creates another framework.
 
-    ``number`` makes them unique.
+    A different ``number`` gives different identifiers.
     """
-    return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), raw)
+    return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), package)
 
 
-def _measure_small_reads(lab: Lab, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of reads of one item while packages are uploaded."""
+def _measure_small_reads(context: BenchmarkContext, server: BenchmarkedServer) -> ResultRow:
+    """Measure the 99th percentile of item read latency while packages are uploaded."""
     seed = "upload0"
     bodies: Sequence[bytes] = [
-        _generate_changed_package(lab.sizes.items, seed, f"edition {n}") for n in range(2)
+        _generate_changed_package(context.sizes.item_count, seed, f"edition {n}") for n in range(2)
     ]
     counter = count()
-    load = build_read_requests(
-        server, [f"/CFItems/{identifier}" for identifier in list_item_identifiers(seed, 100)]
+    load = build_wrk_requests(
+        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(seed, 100)]
     )
     wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
-    with Client(server.base_url, server.headers) as client:
+    with TimedClient(server.base_url, server.headers) as client:
         path = build_package_path(seed)
-        quiet, busy = lab.run_interleaved(
-            lambda: wrk.run_wrk(load, lab.seconds, SMALL_CONNECTIONS).p99,
+        quiet, busy = context.run_interleaved(
+            lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
                 run_load_during_work(
-                    lambda: wrk.run_wrk(load, lab.seconds * 2, SMALL_CONNECTIONS),
+                    lambda: wrk.run_wrk(load, context.seconds * 2, SMALL_CONNECTIONS),
                     lambda: client.put(path, bodies[next(counter) % len(bodies)]),
                 ).p99
             ),

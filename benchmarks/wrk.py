@@ -21,7 +21,7 @@ MISSING = (
 
 
 @dataclass(frozen=True)
-class LoadResult:
+class WrkResult:
     """What wrk measured in one run: number of requests, duration and latencies in seconds."""
 
     requests: int
@@ -30,14 +30,18 @@ class LoadResult:
     p99: float
 
     @property
-    def rate(self) -> float:
+    def requests_per_second(self) -> float:
         """The number of requests per second."""
         return self.requests / self.seconds
 
 
 @dataclass(frozen=True)
-class LoadRequests:
-    """The requests that wrk repeats: their lines and, for PUT, a body with placeholders."""
+class WrkRequests:
+    """The requests that wrk repeats, one for each line.
+
+    A line is the path of a GET request, or for PUT requests the path and the values that replace
+    the placeholders in ``body``, separated by tabs.
+    """
 
     base_url: str
     lines: Sequence[str]
@@ -51,8 +55,8 @@ def require_wrk() -> None:
         raise BenchmarkError(MISSING)
 
 
-def run_wrk(requests: LoadRequests, seconds: float, connections: int = CONNECTIONS) -> LoadResult:
-    """Send requests with the load generator wrk for some seconds; return rate and latencies.
+def run_wrk(requests: WrkRequests, seconds: float, connections: int = CONNECTIONS) -> WrkResult:
+    """Send requests with the load generator wrk for ``seconds``; return the rate and latencies.
 
     Raises ``BenchmarkError`` if any request fails.
     """
@@ -69,10 +73,10 @@ def run_wrk(requests: LoadRequests, seconds: float, connections: int = CONNECTIO
         )
     if process.returncode:
         raise BenchmarkError(f"wrk failed: {process.stderr or process.stdout}")
-    return parse_output(process.stdout)
+    return parse_wrk_output(process.stdout)
 
 
-def parse_output(output: str) -> LoadResult:
+def parse_wrk_output(output: str) -> WrkResult:
     """Parse the totals that ``load.lua`` prints at the end of wrk's output."""
     match = re.search(r"^measured (\{.*\})$", output, re.MULTILINE)
     if not match:
@@ -84,7 +88,7 @@ def parse_output(output: str) -> LoadResult:
             f"of {result['requests']} requests {result['rejected']} were rejected and "
             f"{result['broken']} lost their connection, so the result is invalid"
         )
-    return LoadResult(
+    return WrkResult(
         requests=result["requests"],
         seconds=result["microseconds"] / 1e6,
         p50=result["p50"] / 1e6,

@@ -20,7 +20,7 @@ from anyio import to_thread
 from support.databases import to_asyncpg_url
 
 from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
-from benchmarks.client import Client
+from benchmarks.client import TimedClient
 from benchmarks.errors import BenchmarkError
 from case_server.case.package import parse_package
 
@@ -36,7 +36,7 @@ measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
 def test_generated_frameworks_are_valid_packages() -> None:
     package = parse_package(data.generate_package_json(30, "a"))
     assert package.count("CFItem") == package.count("CFAssociation") == 30
-    assert package.document_identifier == data.build_identifier("a", "document")
+    assert package.document_identifier == data.build_uuid("a", "document")
     other = parse_package(data.generate_package_json(30, "b"))
     shared = {row.identifier for row in package.rows} & {row.identifier for row in other.rows}
     assert shared == {data.ITEM_TYPE["identifier"]}
@@ -88,14 +88,14 @@ async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: 
 
 def test_search_uses_an_existing_code() -> None:
     exact = filters.list_searches(1000)[0]
-    codes = [data.get_item_node("million7", index).title for index in range(70, 80)]
+    codes = [data.build_item_link("million7", index).title for index in range(70, 80)]
     assert any(f"'{code.lower()}'" in exact.condition for code in codes)
 
 
 def test_output_of_wrk_is_parsed() -> None:
-    load = wrk.parse_output(WRK_OUTPUT)
-    assert load == wrk.LoadResult(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
-    assert load.rate == 2000
+    load = wrk.parse_wrk_output(WRK_OUTPUT)
+    assert load == wrk.WrkResult(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
+    assert load.requests_per_second == 2000
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_output_of_wrk_is_parsed() -> None:
 )
 def test_load_with_failures_is_an_error(output: str, problem: str) -> None:
     with pytest.raises(BenchmarkError, match=problem):
-        wrk.parse_output(output)
+        wrk.parse_wrk_output(output)
 
 
 def test_rows_compare_medians_with_their_target() -> None:
     row = results.compare_rates("a", [1000, 10, 1200], [700, 699, 900_000], 0.7)
-    assert (row.limit, row.measured, row.ratio, row.meets_target) == (
+    assert (row.baseline, row.measured, row.ratio, row.meets_target) == (
         "1,000/s",
         "700/s",
         "0.70",
@@ -122,7 +122,7 @@ def test_rows_compare_medians_with_their_target() -> None:
     )
     assert results.compare_rates("a", [1000], [699], 0.7).meets_target is False
     row = results.compare_durations("a", [0.1, 0.1, 9], [0.15, 0.2, 0.01], 1.6)
-    assert (row.limit, row.measured, row.ratio, row.meets_target) == (
+    assert (row.baseline, row.measured, row.ratio, row.meets_target) == (
         "100.0 ms",
         "150.0 ms",
         "1.50x",
@@ -146,16 +146,16 @@ def test_table_is_aligned_and_shows_reached_targets() -> None:
         results.create_failed_row("zstd", ">= 0.8", "no such encoding"),
         results.create_unmeasured_row("sdk", "not installed"),
     ]
-    table = report.format_table(rows)
+    table = report.format_results_table(rows)
     assert len({len(line) for line in table.splitlines()}) == 1
     assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", table, re.MULTILINE)
     assert re.search(r"^\| zstd .*\| \*\*no\*\*", table, re.MULTILINE)
-    assert report.format_summary(rows) == "1 of 2 targets met"
+    assert report.format_target_summary(rows) == "1 of 2 targets met"
     assert report.format_remarks(rows) == "* zstd: no such encoding\n* sdk: not installed"
-    document = report.format_document(
-        rows, [("date", "today")], "make bench", [("item", "a limit")]
+    document = report.format_report(
+        rows, [("date", "today")], "make bench", [("item", "a baseline")]
     )
-    for part in (table, "no such encoding", "| date | today |", "`make bench`", "a limit"):
+    for part in (table, "no such encoding", "| date | today |", "`make bench`", "a baseline"):
         assert part in document
 
 
@@ -251,16 +251,16 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("server", RESPONSES.values(), ids=RESPONSES, indirect=True)
 def test_client_times_complete_responses(server: str) -> None:
-    with Client(server) as client:
-        first, second = (client.get("/", status=None, If_None_Match="x") for _ in range(2))
+    with TimedClient(server) as client:
+        first, second = (client.get("/", expected_status=None, If_None_Match="x") for _ in range(2))
     assert (first.status, first.body) == (second.status, second.body)
-    assert first.first_byte < first.seconds or first.status == 304
+    assert first.first_byte_seconds < first.seconds or first.status == 304
     assert first.status == 304 or b"abcd" in first.body
 
 
 @pytest.mark.parametrize("server", [RESPONSES["with length"]], indirect=True)
 def test_client_raises_for_another_status(server: str) -> None:
-    with Client(server) as client:
+    with TimedClient(server) as client:
         with pytest.raises(BenchmarkError, match="GET / returned 200: abcd"):
-            client.get("/", status=304)
+            client.get("/", expected_status=304)
         client.get("/")

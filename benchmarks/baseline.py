@@ -1,4 +1,4 @@
-"""A bare application on the same stack: the limit with which the server is compared.
+"""A bare application on the same stack: the baseline with which the server is compared.
 
 It uses Starlette and asyncpg with the server's pool settings, but no authentication, validation or
 API profiles. uvicorn runs it with the options of the server.
@@ -19,8 +19,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 DATABASE = "BENCHMARK_DATABASE_URL"
-CONSTANT = "BENCHMARK_CONSTANT"
-"""Environment variables with the database URL, and the folder of constant responses."""
+STATIC = "BENCHMARK_STATIC"
+"""Environment variables with the database URL, and the folder of static responses."""
 
 JSON = "application/json"
 POOL_SIZE = 8
@@ -44,7 +44,7 @@ BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordin
 
 
 async def _skip_reset(_: Any) -> None:
-    """Skip asyncpg's reset of a released connection, as the pool of the server does."""
+    """Skip asyncpg's reset of a released connection, as the server's pool does."""
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def get_item(request: Request) -> Response:
 
 
 async def get_item_associations(request: Request) -> Response:
-    """Respond with the stored JSON of an item and its associations, read by two SQL queries."""
+    """Respond with the stored JSON of an item and its associations, using two SQL queries."""
     identifier = request.path_params["identifier"]
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, identifier)
@@ -81,7 +81,7 @@ async def get_item_associations(request: Request) -> Response:
 
 
 async def stream_package(request: Request) -> Response:
-    """Stream the stored JSON of a framework's items and associations, read by SQL cursors."""
+    """Stream the stored JSON of a framework's items and associations through SQL cursors."""
 
     async def chunks() -> AsyncIterator[str]:
         identifier = request.path_params["identifier"]
@@ -98,11 +98,11 @@ async def stream_package(request: Request) -> Response:
 CACHED: dict[str, bytes] = {}
 
 
-async def get_constant(request: Request) -> Response:
-    """Respond with a file that is cached in memory: the least work a response can need."""
+async def get_static_file(request: Request) -> Response:
+    """Respond with a file cached in memory, which is the cheapest possible response."""
     name = request.path_params["name"]
     if name not in CACHED:
-        CACHED[name] = (Path(os.environ[CONSTANT]) / name).read_bytes()
+        CACHED[name] = (Path(os.environ[STATIC]) / name).read_bytes()
     return Response(CACHED[name], media_type=JSON)
 
 
@@ -112,6 +112,6 @@ app = Starlette(
         Route("/items/{identifier}", get_item),
         Route("/item-associations/{identifier}", get_item_associations),
         Route("/packages/{identifier}", stream_package),
-        Route("/constant/{name}", get_constant),
+        Route("/static/{name}", get_static_file),
     ],
 )
