@@ -228,7 +228,7 @@ async def _kill_synchronous_primary(cluster: PatroniCluster) -> None:
     """Kill the primary while each write waits for a standby, so that none may be lost."""
     async with _replicate_synchronously(cluster, synchronous_mode_strict=False):
         await _kill_primary(cluster)
-        await cluster.wait_until_complete()
+        await cluster.wait_until_all_nodes_run()
 
 
 async def _switch_over(cluster: PatroniCluster) -> None:
@@ -259,8 +259,10 @@ async def _stop_required_standbys(cluster: PatroniCluster) -> None:
 async def _replicate_synchronously(
     cluster: PatroniCluster, *, synchronous_mode_strict: bool
 ) -> AsyncIterator[None]:
-    """Make commits wait for a standby during a ``with`` block; if strict, also while there is none."""
-    await cluster.change_settings(synchronous_mode=True, synchronous_mode_strict=synchronous_mode_strict)
+    """Make commits wait for a standby; if strict, they also wait while there is none."""
+    await cluster.change_settings(
+        synchronous_mode=True, synchronous_mode_strict=synchronous_mode_strict
+    )
     await asyncio.sleep(6)  # two rounds of Patroni's loop
     try:
         yield
