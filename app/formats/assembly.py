@@ -23,19 +23,19 @@ from .columns import (
     LEVEL,
     PACKAGE,
     RUBRIC,
-    Layout,
+    SheetLayout,
     find_layout,
 )
-from .hierarchy import NODE_FIELDS, Hierarchy, assign_identifiers
-from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Location, Row, RowReader, Sheet
+from .hierarchy import NODE_FIELDS, HierarchyBuilder, assign_identifiers
+from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation, RowReader, Sheet
 
-__all__ = ["HELP_SHEET", "Assembly", "Defaults"]
+__all__ = ["HELP_SHEET", "Defaults", "PackageAssembler"]
 
 
-class Assembly:
+class PackageAssembler:
     """Builds a CASE package from the sheets of a spreadsheet file.
 
-    It collects the problems it finds, and the sheet and row from which each entity was read.
+    Also collects problems, repairs, and the location in the file of each entity.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Assembly:
         """(kind, identifier) of the entities whose time of change no row gave."""
         self.derived_order: list[tuple[str, ...]] = []
         """The associations of siblings that no row numbers, in the order of their rows."""
-        self.places: dict[str, Location] = {}
+        self.places: dict[str, RowLocation] = {}
         self._defaults = defaults
         self._is_strict = is_strict
-        self._rows: dict[Layout, list[Row]] = defaultdict(list)
+        self._rows: dict[SheetLayout, list[Row]] = defaultdict(list)
         self._numeric_codes: set[str] = set()
         readers = [
             RowReader(grid, layout, self.problems, self.repairs)
@@ -74,10 +74,10 @@ class Assembly:
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._build_package()
 
-    def _iter_tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
-        """Yield (sheet, layout of its table) for each sheet whose name means a class: ``CFItems``.
+    def _iter_tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, SheetLayout | None]]:
+        """Yield (sheet, layout) for each sheet that is named after a class, such as ``CFItems``.
 
-        If no sheet has such a name, yield the first sheet, with None as its layout.
+        If no sheet has such a name, yields the first sheet, with None as its layout.
         """
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
@@ -91,13 +91,13 @@ class Assembly:
             yield from named[:1]
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
-    def find_duplicate_numeric_codes(self) -> dict[str, list[Location]]:
+    def find_duplicate_numeric_codes(self) -> dict[str, list[RowLocation]]:
         """Find codes that several items share and that at least one cell stores as a number.
 
-        Excel may have dropped the final zero of such a number (1.10 became 1.1), so import warns
-        about them. Returns a dict from each code to the locations of the items that have it.
+        Excel may have dropped the trailing zero of such a number (1.10 became 1.1), so import warns
+        about them. Returns the locations of the items by code.
         """
-        rows_by_code: dict[str, list[Location]] = defaultdict(list)
+        rows_by_code: dict[str, list[RowLocation]] = defaultdict(list)
         for row in self._rows[ITEM]:
             rows_by_code[str(row.entity.get(CODE_COLUMN, "")).strip()].append(row.place)
         return {
@@ -109,14 +109,20 @@ class Assembly:
     def _build_package(self) -> JsonObject:
         document = self._build_document()
         items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
-        space = uuid5(NAMESPACE_URL, document["identifier"])
+        namespace = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_invalid_identifiers(rows)
-        self.derived_items = assign_identifiers(items, space)
+        self.derived_items = assign_identifiers(items, namespace)
         for row in items:
             self._complete_entity(row.entity, ITEM, document)
-        tree = Hierarchy(
-            space, document, items, stated, self.problems, self.repairs, is_strict=self._is_strict
+        tree = HierarchyBuilder(
+            namespace,
+            document,
+            items,
+            stated,
+            self.problems,
+            self.repairs,
+            is_strict=self._is_strict,
         )
         associations = tree.build_associations()
         self.derived_order = tree.derived_order
@@ -124,7 +130,7 @@ class Assembly:
         for row in associations:
             self._complete_entity(row.entity, ASSOCIATION, document)
         definitions = {
-            layout.sheet: self._build_definitions(layout, space, document)
+            layout.sheet: self._build_definitions(layout, namespace, document)
             for layout in DEFINITION_LAYOUTS
         }
         self._add_document_license(document, definitions)
@@ -133,27 +139,27 @@ class Assembly:
             "CFItems": self._list_entities(items, "CFItems"),
             "CFAssociations": self._list_entities(associations, "CFAssociations"),
             "CFDefinitions": definitions,
-            "CFRubrics": self._build_rubrics(space, document),
+            "CFRubrics": self._build_rubrics(namespace, document),
         }
         self._add_extensions(package)
         return package
 
     def _build_definitions(
-        self, layout: Layout, space: UUID, document: JsonObject
+        self, layout: SheetLayout, namespace: UUID, document: JsonObject
     ) -> list[JsonObject]:
         rows = self._rows[layout]
         for row in rows:
             name = f"{layout.kind}\n{row.entity.get('title')}"
-            row.entity.setdefault("identifier", str(uuid5(space, name)))
+            row.entity.setdefault("identifier", str(uuid5(namespace, name)))
             self._complete_entity(row.entity, layout, document)
         return self._list_entities(rows, f"CFDefinitions.{layout.sheet}")
 
     def _build_document(self) -> JsonObject:
         rows = self._rows[DOCUMENT]
-        row = rows[0] if rows else Row(DOCUMENT, Location(""))
+        row = rows[0] if rows else Row(DOCUMENT, RowLocation(""))
         for other in rows[1:]:
             self._add_problem(
-                other.place.describe(), "a second document: a file contains one framework"
+                other.place.describe_location(), "a second document: a file contains one framework"
             )
         document, given = row.entity, self._defaults
         for name, flag in (("title", given.title), ("creator", given.creator)):
@@ -161,13 +167,13 @@ class Assembly:
                 document[name] = flag
             elif name not in document:
                 self._add_problem(
-                    row.place.describe(name).strip() if rows else name,
+                    row.place.describe_location(name).strip() if rows else name,
                     f"the framework has no {name}: give it with --{name}, or in a sheet or row "
                     "CFDocument",
                 )
                 document[name] = "?"
         self._drop_invalid_identifiers(rows)
-        self._read_document_identifier(document)
+        self._infer_document_identifier(document)
         if given.identifier:
             document["identifier"] = given.identifier
         if "identifier" not in document:
@@ -178,13 +184,13 @@ class Assembly:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
             self.derived_times.add((DOCUMENT.kind, document["identifier"]))
         self._complete_entity(document, DOCUMENT, document)
-        self.places["CFDocument"] = row.place if rows else Location("CFDocument")
+        self.places["CFDocument"] = row.place if rows else RowLocation("CFDocument")
         return document
 
-    def _read_document_identifier(self, document: JsonObject) -> None:
+    def _infer_document_identifier(self, document: JsonObject) -> None:
         """Use the column ``Is Part Of`` as the document's identifier if all rows agree.
 
-        The program compeito writes the identifier of the document into this column of every item.
+        The CASE editor compeito writes the document's identifier into this column of every item.
         """
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}
@@ -195,12 +201,14 @@ class Assembly:
         if document.setdefault("identifier", name) == name:
             for row in items:
                 del row.metadata[IS_PART_OF]
-                self.repairs.record("document-of-items", row.place.describe(IS_PART_OF), name)
+                self.repairs.record(
+                    "document-of-items", row.place.describe_location(IS_PART_OF), name
+                )
 
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add a CFLicense for the licence text that OpenSALT writes into the document's row."""
+        """Add a CFLicense if the document's row contains a licence text, as OpenSALT writes it."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
@@ -211,7 +219,7 @@ class Assembly:
     def _drop_invalid_identifiers(self, rows: list[Row]) -> None:
         for row in rows:
             if not isinstance(row.entity.get("identifier", ""), str):
-                self._add_problem(row.place.describe("identifier"), "must be a string")
+                self._add_problem(row.place.describe_location("identifier"), "must be a string")
                 del row.entity["identifier"]
 
     def _list_entities(self, rows: list[Row], path: str) -> list[JsonObject]:
@@ -219,14 +227,17 @@ class Assembly:
             self.places[f"{path}[{index}]"] = row.place
         return [row.entity for row in rows]
 
-    def _build_rubrics(self, space: UUID, document: JsonObject) -> list[JsonObject]:
-        """Return the rubrics with their criteria and levels, in the order of their rows."""
+    def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
+        """Return the rubrics, nested with their criteria and levels, in the order of their rows.
+
+        ``namespace`` is that of generated identifiers.
+        """
         above: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
         for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
             here: dict[str, tuple[JsonObject, str]] = {}
             for number, row in enumerate(self._rows[layout]):
-                made = uuid5(space, f"{layout.kind}\n{number}")
+                made = uuid5(namespace, f"{layout.kind}\n{number}")
                 row.entity.setdefault("identifier", str(made))
                 self._complete_entity(row.entity, layout, document)
                 held, path = rubrics, "CFRubrics"
@@ -234,7 +245,7 @@ class Assembly:
                     parent = row.metadata.get("parent", "")
                     if parent not in above:
                         self._add_problem(
-                            row.place.describe("parent"),
+                            row.place.describe_location("parent"),
                             f"no row of the table above has the identifier {parent!r}",
                         )
                         continue
@@ -254,8 +265,13 @@ class Assembly:
             if "definitionExtensions" in row.metadata:
                 package["CFDefinitions"]["extensions"] = row.metadata["definitionExtensions"]
 
-    def _complete_entity(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
-        """Fill in the required fields of an entity and of its links."""
+    def _complete_entity(
+        self, entity: JsonObject, layout: SheetLayout, document: JsonObject
+    ) -> None:
+        """Fill in required fields that an entity of the class in ``layout`` lacks, and its links.
+
+        A missing change time becomes the change time of ``document``.
+        """
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
             entity["lastChangeDateTime"] = document["lastChangeDateTime"]

@@ -16,7 +16,7 @@ from .number_format import MAX_SIGNIFICANT_DIGITS
 
 @dataclass(frozen=True)
 class FormattedNumber:
-    """A number and the text that a spreadsheet program shows for it, if its cell has a format.
+    """A number and the text that a spreadsheet program shows for it in a formatted cell.
 
     For example, the number 1.1 is shown as ``1.10`` in a cell with the format ``0.00``.
     """
@@ -39,7 +39,7 @@ INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
-class Codec:
+class CellCodec:
     """Converts one kind of value, such as dates, between JSON fields and spreadsheet cells.
 
     ``read`` raises ``ValueError`` for an invalid cell.
@@ -54,18 +54,18 @@ class Codec:
         """Return whether a value is the same after it is written to a cell and read back."""
         try:
             cell = self.write(value)
-            read = None if is_empty(cell) else self.read(cell)
+            read = None if is_blank(cell) else self.read(cell)
         except (TypeError, ValueError):
             return False
         return read == value and isinstance(read, type(value))
 
 
-def strip(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """Strip whitespace and invisible zero-width characters from both ends of a string."""
     return SURROUNDING_SPACE.sub("", text)
 
 
-def is_empty(cell: Cell) -> bool:
+def is_blank(cell: Cell) -> bool:
     """Return whether a cell is empty or contains only whitespace."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
@@ -102,7 +102,7 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Return a cell as a date-time string; a spreadsheet's time has no zone and is read as UTC."""
+    """Return a cell as a date-time string, in UTC because spreadsheet times have no time zone."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
@@ -132,7 +132,7 @@ def _make_list_reader(separators: str) -> Callable[[Cell], list[str]]:
         text = format_cell(cell).strip()
         if JSON_STRINGS.fullmatch(text):
             with suppress(orjson.JSONDecodeError):
-                return [part for part in map(strip, orjson.loads(text)) if part]
+                return [part for part in map(strip_invisible, orjson.loads(text)) if part]
         return [part.strip() for part in pattern.split(format_cell(cell)) if part.strip()]
 
     return read
@@ -145,7 +145,7 @@ def _read_json(cell: Cell) -> Any:
         raise ValueError(f"must be JSON, such as {{}}: {error}") from None
 
 
-def _read_links(cell: Cell) -> Any:
+def _parse_links(cell: Cell) -> Any:
     """Return the links in a cell, which holds either JSON or titles separated by ``|``."""
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
@@ -163,31 +163,33 @@ def _write_number(value: Any) -> Cell:
     return value
 
 
-def to_json(value: Any) -> str:
+def to_json_cell(value: Any) -> str:
     """Return a value as JSON text on one line, to store it in a cell."""
     return orjson.dumps(value).decode()
 
 
-STRING = Codec(format_cell, _write_string, "text")
-DATE = Codec(_read_date, _write_string, "a date, for example 2026-08-01")
-DATE_TIME = Codec(_read_date_time, _write_string, "a date-time, for example 2026-08-01T09:30:00Z")
-NUMERIC = Codec(_read_number, _write_number, "a number")
-STRING_LIST = Codec(
+STRING = CellCodec(format_cell, _write_string, "text")
+DATE = CellCodec(_read_date, _write_string, "a date, for example 2026-08-01")
+DATE_TIME = CellCodec(
+    _read_date_time, _write_string, "a date-time, for example 2026-08-01T09:30:00Z"
+)
+NUMERIC = CellCodec(_read_number, _write_number, "a number")
+STRING_LIST = CellCodec(
     _make_list_reader(SEPARATOR), SEPARATOR.join, f"strings separated by {SEPARATOR}"
 )
-LEVEL_LIST = Codec(
+LEVEL_LIST = CellCodec(
     _make_list_reader(SEPARATOR + ","),
     SEPARATOR.join,
     f"strings separated by {SEPARATOR} or commas",
 )
-SEMICOLON_LIST = Codec(
+SEMICOLON_LIST = CellCodec(
     _make_list_reader(SEPARATOR + ",;"), SEPARATOR.join, "strings separated by semicolons"
 )
-LINKS = Codec(_read_links, to_json, f"titles separated by {SEPARATOR}, or links as JSON")
-JSON_VALUE = Codec(_read_json, to_json, "JSON")
+LINKS = CellCodec(_parse_links, to_json_cell, f"titles separated by {SEPARATOR}, or links as JSON")
+JSON_VALUE = CellCodec(_read_json, to_json_cell, "JSON")
 
 
-def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
+def get_nested(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
     """Return a nested value by its field names, such as ("licenseURI", "title"), or None."""
     value: Any = entity
     for name in path:
@@ -195,29 +197,29 @@ def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
-def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set a nested value by its field names, and create missing objects on the way.
+def set_nested(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a nested value by its field names, creating missing objects along the path.
 
-    Raises ``ValueError`` if a value on the way is not an object.
+    Raises ``ValueError`` if a value along the path is not an object.
     """
-    *way, last = path
-    for name in way:
+    *parents, last = path
+    for name in parents:
         entity = entity.setdefault(name, {})
         if not isinstance(entity, dict):
             raise ValueError(f"{name} is also set by another column")  # noqa: TRY004  reported as a problem
     entity[last] = value
 
 
-def fill_missing(target: dict[str, Any], source: dict[str, Any]) -> None:
-    """Copy the fields that ``target`` lacks from ``source``, also in nested objects."""
+def fill_missing_fields(target: dict[str, Any], source: dict[str, Any]) -> None:
+    """Add the fields to ``target`` that it lacks and ``source`` has, also in nested objects."""
     for name, value in source.items():
         present = target.setdefault(name, value)
         if present is not value and isinstance(present, dict) and isinstance(value, dict):
-            fill_missing(present, value)
+            fill_missing_fields(present, value)
 
 
 def get_column_letters(index: int) -> str:
-    """Return the letters of a spreadsheet column by its index from 0: 27 gives AB."""
+    """Return the letters of a spreadsheet column from its 0-based index: 27 gives AB."""
     letters = ""
     index += 1
     while index:
@@ -227,7 +229,7 @@ def get_column_letters(index: int) -> str:
 
 
 def get_column_number(letters: str) -> int:
-    """Return the number of a spreadsheet column, from 1, by its letters: AB gives 28."""
+    """Return the 1-based number of a spreadsheet column from its letters: AB gives 28."""
     number = 0
     for letter in letters:
         number = 26 * number + ord(letter) - ord("A") + 1

@@ -32,7 +32,7 @@ from .cells import (
     NUMERIC,
     STRING,
     STRING_LIST,
-    Codec,
+    CellCodec,
 )
 
 CODECS = {
@@ -55,17 +55,14 @@ class Column:
 
     name: str
     path: tuple[str, ...]
-    codec: Codec
+    codec: CellCodec
     metadata: bool = False
     """Whether it describes the row and is no field of its entity."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """Describes the table that holds all entities of one class, such as CFItem.
-
-    It has the name of the sheet, the columns, and other headings under which people write them.
-    """
+class SheetLayout:
+    """Describes the sheet of one class, such as CFItem: its name, columns and other headings."""
 
     kind: str
     sheet: str
@@ -81,12 +78,12 @@ class Layout:
         """The columns of this table by name, in the order in which an export writes them."""
         return _get_columns(self)
 
-    def find_column(self, header: str) -> Column | None:
-        """Return the column that a heading in a file means, or None if it is unknown.
+    def find_column(self, heading: str) -> Column | None:
+        """Return the column that a heading in a file refers to, or None if it is unknown.
 
         Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
         """
-        return _get_columns_by_heading(self).get(fold_heading(header))
+        return _get_columns_by_heading(self).get(fold_heading(heading))
 
     def find_similar_column(self, heading: str) -> Column | None:
         """Return the column whose heading resembles an unknown one, such as "Parnet", or None."""
@@ -104,9 +101,9 @@ MIN_SIMILARITY = 0.75
 """Similarity of two headings (``difflib``) from which one may be a misspelling of the other."""
 
 
-def fold_heading(name: str) -> str:
-    """Return a heading in lower case without spaces and punctuation, so that spellings match."""
-    return re.sub(r"[\W_]", "", name).casefold()
+def fold_heading(heading: str) -> str:
+    """Return a heading in lower case without spaces and punctuation, to compare headings."""
+    return re.sub(r"[\W_]", "", heading).casefold()
 
 
 OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
@@ -123,19 +120,19 @@ def _get_model_columns(schema: type[CaseModel]) -> dict[str, Column]:
     return {column.name: column for column in columns}
 
 
-def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
+def _iter_field_columns(name: str, spec: FieldSpec) -> Iterator[Column]:
     """Yield one column for each subfield of a link field, or one column for any other field."""
-    if shape.model is None:
-        codec = CODECS.get(shape.fix, STRING)
-        if shape.many and codec is STRING:
+    if spec.model is None:
+        codec = CODECS.get(spec.fix, STRING)
+        if spec.many and codec is STRING:
             codec = LEVEL_LIST if name == "educationLevel" else STRING_LIST
         yield Column(name, (name,), codec)
-    elif shape.many and issubclass(shape.model, LinkURI):
+    elif spec.many and issubclass(spec.model, LinkURI):
         yield Column(name, (name,), LINKS)
-    elif issubclass(shape.model, LinkURI):
-        for part in get_field_specs(shape.model):
+    elif issubclass(spec.model, LinkURI):
+        for part in get_field_specs(spec.model):
             yield Column(f"{name}.{part}", (name, part), STRING)
-    elif not issubclass(shape.model, Entity):
+    elif not issubclass(spec.model, Entity):
         yield Column(name, (name,), JSON_VALUE)
 
 
@@ -144,7 +141,7 @@ TRAILING_COLUMNS = ("uri", "lastChangeDateTime", "extensions")
 
 
 @cache
-def _get_columns(layout: Layout) -> dict[str, Column]:
+def _get_columns(layout: SheetLayout) -> dict[str, Column]:
     own = _get_model_columns(layout.schema) | {column.name: column for column in layout.metadata}
     middle = [name for name in own if name not in {*layout.first, *TRAILING_COLUMNS}]
     names = [*layout.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
@@ -152,10 +149,11 @@ def _get_columns(layout: Layout) -> dict[str, Column]:
 
 
 @cache
-def _get_columns_by_heading(layout: Layout) -> dict[str, Column]:
-    """Return the columns of a table, keyed by the folded forms of their headings and aliases.
+def _get_columns_by_heading(layout: SheetLayout) -> dict[str, Column]:
+    """Return the columns of a table by their headings and aliases, as ``fold_heading`` does.
 
-    The name of a link field alone, such as ``licenseURI``, is the heading of a column of strings.
+    A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
+    only the field, such as ``licenseURI``, refers to a column of strings.
     """
     links = {
         column.path[0]: Column(column.path[0], column.path[:1], STRING)
@@ -172,7 +170,7 @@ def _get_columns_by_heading(layout: Layout) -> dict[str, Column]:
     return (stated if layout is ITEM else {}) | bare | others | own
 
 
-def _make_metadata_column(name: str, codec: Codec) -> Column:
+def _make_metadata_column(name: str, codec: CellCodec) -> Column:
     return Column(name, (name,), codec, metadata=True)
 
 
@@ -200,7 +198,7 @@ DEPTH_OR_GRADE_HEADING = "level"
 
 IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
-DOCUMENT = Layout(
+DOCUMENT = SheetLayout(
     "CFDocument",
     "CFDocument",
     CFPckgDocument,
@@ -219,7 +217,7 @@ DOCUMENT = Layout(
     metadata=(_make_metadata_column("licenseText", STRING),),
 )
 
-ITEM = Layout(
+ITEM = SheetLayout(
     "CFItem",
     "CFItems",
     CFPckgItem,
@@ -264,7 +262,7 @@ ITEM = Layout(
     },
 )
 
-ASSOCIATION = Layout(
+ASSOCIATION = SheetLayout(
     "CFAssociation",
     "CFAssociations",
     CFAssociation,
@@ -290,7 +288,7 @@ ASSOCIATION = Layout(
     },
 )
 
-PACKAGE = Layout(
+PACKAGE = SheetLayout(
     "CFPackage",
     "CFPackage",
     CaseModel,
@@ -300,8 +298,8 @@ PACKAGE = Layout(
     ),
 )
 
-RUBRIC = Layout("CFRubric", "CFRubrics", CFRubric, aliases=IDENTIFIER_ALIASES)
-CRITERION = Layout(
+RUBRIC = SheetLayout("CFRubric", "CFRubrics", CFRubric, aliases=IDENTIFIER_ALIASES)
+CRITERION = SheetLayout(
     "CFRubricCriterion",
     "CFRubricCriteria",
     CFRubricCriterion,
@@ -309,7 +307,7 @@ CRITERION = Layout(
     (_make_metadata_column("parent", STRING),),
     {**IDENTIFIER_ALIASES, "rubric": "parent"},
 )
-LEVEL = Layout(
+LEVEL = SheetLayout(
     "CFRubricCriterionLevel",
     "CFRubricCriterionLevels",
     CFRubricCriterionLevel,
@@ -319,7 +317,7 @@ LEVEL = Layout(
 )
 
 DEFINITION_LAYOUTS = tuple(
-    Layout(resource.name, resource.collection, resource.schema, aliases=IDENTIFIER_ALIASES)
+    SheetLayout(resource.name, resource.collection, resource.schema, aliases=IDENTIFIER_ALIASES)
     for resource in DEFINITIONS
 )
 
@@ -332,12 +330,12 @@ OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
 """Names of sheets in the workbooks of OpenSALT that are not metadata with or without an s."""
 
 
-def find_layout(sheet: str) -> Layout | None:
-    """Return the layout of the table for a sheet name or class name, or None if it is unknown.
+def find_layout(sheet_or_class_name: str) -> SheetLayout | None:
+    """Return the layout for a sheet name or class name, or None if the name is unknown.
 
-    For example, both ``CFItems`` and ``CFItem`` mean the table of items.
+    For example, both ``CFItems`` and ``CFItem`` return the layout of items.
     """
-    name = fold_heading(sheet)
+    name = fold_heading(sheet_or_class_name)
     for layout in LAYOUTS:
         names = {fold_heading(layout.kind), fold_heading(layout.sheet)}
         if name in names | {one.removeprefix("cf") for one in names}:

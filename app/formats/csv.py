@@ -31,22 +31,22 @@ def read_csv(raw: bytes) -> Sheet:
 
     The rows are parsed as the sheet is iterated. Raises ``BadRequest`` if the file is not text.
     """
-    text, delimiter = _detect_dialect(raw)
+    text, delimiter = _decode_and_detect_delimiter(raw)
     return Sheet(None, enumerate(_iter_rows(text, delimiter), 1))
 
 
-def find_row_lines(raw: bytes) -> list[int]:
-    """Return the line number, from 1, at which each row of a valid CSV file begins.
+def find_row_line_numbers(raw: bytes) -> list[int]:
+    """Return the 1-based line number at which each row of a valid CSV file begins.
 
     A row has more than one line if a cell contains a line break.
     """
-    text, delimiter = _detect_dialect(raw)
+    text, delimiter = _decode_and_detect_delimiter(raw)
     offset = 1 + _decode(raw).count("\n") - text.count("\n")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [offset, *(offset + reader.line_num for _ in reader)]
 
 
-def _detect_dialect(raw: bytes) -> tuple[str, str]:
+def _decode_and_detect_delimiter(raw: bytes) -> tuple[str, str]:
     """Decode a CSV file, remove a first line such as ``sep=;``, and return (text, delimiter)."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
@@ -72,7 +72,7 @@ def _remove_quoted_parts(line: str) -> str:
 
 
 def _decode(raw: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252 (older versions of Excel)."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252, as written by older Excel."""
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")
@@ -92,7 +92,7 @@ def _remove_formula_guard(cell: str) -> str:
 
 
 def _add_formula_guard(cell: Cell) -> str:
-    """Return a cell as text; put an apostrophe before a string that could run as a formula."""
+    """Return a cell as text, prefixing a string with an apostrophe to prevent CSV injection."""
     text = format_cell(cell) if not isinstance(cell, float) else repr(cell)
     return f"{FORMULA_GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 

@@ -26,8 +26,8 @@ SHORT_YEAR = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}")
 def normalize_date(text: str) -> str | None:
     """Convert a date such as "August 1, 2026" to ISO 8601; return None if it is not a date.
 
-    Years have four digits. With dots, the day comes before the month. Raises ``ValueError`` for a
-    two-digit year, and naming both dates if a date is ambiguous, such as 3/4/2026.
+    In a date with dots, the day comes before the month. Raises ``ValueError`` for a two-digit year,
+    and for an ambiguous date such as 3/4/2026; the message then contains both dates.
     """
     if SHORT_YEAR.fullmatch(text):
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")
@@ -39,7 +39,7 @@ def normalize_date(text: str) -> str | None:
 
 
 def _iter_possible_dates(text: str) -> Iterator[date]:
-    """Yield each existing date that a string can mean; for example, 3/4/2026 can mean two dates."""
+    """Yield each valid date that a string can mean; for example, 3/4/2026 is ambiguous."""
     for year, month, day in _iter_year_month_day(text):
         try:
             yield date(year, month, day)

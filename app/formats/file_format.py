@@ -45,16 +45,16 @@ OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
 ZIP_HEADER_BYTES = 30
 
 
-def detect_file_format(name: str) -> FileFormat | None:
+def detect_file_format(filename: str) -> FileFormat | None:
     """Return the file format for a file name's extension, or None if it is unknown.
 
     A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """
-    bare = name.lower().removesuffix(COMPRESSED)
+    bare = filename.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)
 
 
-def refuse_other_spreadsheets(raw: bytes) -> None:
+def reject_unsupported_spreadsheet(raw: bytes) -> None:
     """Raise ``BadRequest`` with advice if the bytes are an .xls or .ods file."""
     if raw.startswith(OLE2_MAGIC):
         raise BadRequest(REFUSED_SUFFIXES[".xls"])

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .cells import Cell, format_cell, get_column_letters, is_empty, is_number, strip
-from .columns import ASSOCIATION, ITEM, Column, Layout
+from .cells import Cell, format_cell, get_column_letters, is_blank, is_number, strip_invisible
+from .columns import ASSOCIATION, ITEM, Column, SheetLayout
 
 MAX_ROWS_SEARCHED = 20
 """Number of rows with cells that are searched for headings."""
@@ -35,13 +35,13 @@ class NumberedRow(NamedTuple):
 def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
     """Find the row of headings among the first rows of a sheet and return its index.
 
-    This is the first row with at least two known headings, provided that all rows above it have
-    fewer cells; they are titles or notes. The index is 0 if no row qualifies. ``is_known`` returns
-    whether a string is a known heading.
+    This is the first row with at least two known headings, provided that all rows above it, which
+    are titles or notes, have fewer cells. The index is 0 if no row qualifies. The predicate
+    ``is_known`` says whether a string is a known heading.
     """
     max_cells = 0
     for index, row in enumerate(rows):
-        filled = [format_cell(cell) for cell in row.cells if not is_empty(cell)]
+        filled = [format_cell(cell) for cell in row.cells if not is_blank(cell)]
         known = sum(map(is_known, filled))
         if known >= MIN_KNOWN_HEADINGS and len(filled) > max_cells:
             return index
@@ -56,16 +56,16 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
     """Return the key of a metadata row, or None if the row is not one.
 
     A metadata row describes the document: ``#title,Mathematics`` has the key ``title``.
-    ``is_known`` returns whether a string is a known heading: a row with several of these is a row
-    of headings.
+    The predicate ``is_known`` says whether a string is a known heading. A row with several known
+    headings is a heading row.
     """
-    match = METADATA_KEY.fullmatch(strip(format_cell(cells[0]))) if cells else None
+    match = METADATA_KEY.fullmatch(strip_invisible(format_cell(cells[0]))) if cells else None
     known = sum(is_known(format_cell(cell)) for cell in cells[1:])
     return match[1] if match and known < MIN_KNOWN_HEADINGS else None
 
 
-class RequiredField(NamedTuple):
-    """A field that every row of a table must have, and the headings people may write for it."""
+class RequiredColumn(NamedTuple):
+    """A column that a table must have: the fields it can hold, and the suggested headings."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""
@@ -75,21 +75,21 @@ class RequiredField(NamedTuple):
 
 REQUIRED_FIELDS = {
     ITEM: (
-        RequiredField(
+        RequiredColumn(
             ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title"),
             "Statement, Full Statement, Text or Standard",
         ),
     ),
     ASSOCIATION: (
-        RequiredField(("originNodeURI",), "Origin"),
-        RequiredField(("associationType",), "Association Type"),
-        RequiredField(("destinationNodeURI",), "Destination"),
+        RequiredColumn(("originNodeURI",), "Origin"),
+        RequiredColumn(("associationType",), "Association Type"),
+        RequiredColumn(("destinationNodeURI",), "Destination"),
     ),
 }
 
 
 def explain_missing_headings(
-    layout: Layout,
+    layout: SheetLayout,
     headings: Sequence[str],
     columns: Sequence[tuple[int, Column]],
     sample: Sequence[NumberedRow],
@@ -118,7 +118,7 @@ def explain_missing_headings(
     if unknown:
         parts.append(f"not recognized: {_join_names(unknown)}")
     if layout is ITEM:
-        parts += _guess_columns(headings, known, sample)
+        parts += _suggest_headings(headings, known, sample)
     if recognized:
         parts.append(f"rename a heading to {names}")
     else:
@@ -126,7 +126,7 @@ def explain_missing_headings(
     return "; ".join(parts)
 
 
-def _suggest_column(layout: Layout, heading: str) -> str:
+def _suggest_column(layout: SheetLayout, heading: str) -> str:
     near = layout.find_similar_column(heading)
     return f", did you mean {near.name!r}?" if near else ""
 
@@ -136,17 +136,18 @@ def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_LISTED_HEADINGS]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _guess_columns(
+def _suggest_headings(
     headings: Sequence[str], known: dict[int, str], sample: Sequence[NumberedRow]
 ) -> list[str]:
-    """Guess from sample rows which unknown columns hold the codes and the statements of items.
+    """Guess from sample rows which columns hold the statements and the codes of items.
 
-    Returns one sentence for each guess, to suggest the heading that the column should have.
+    Considers only columns with unknown headings. Returns a phrase for each guess: "column B seems
+    to hold the text".
     """
     values: dict[int, list[Cell]] = {}
     for row in sample:
         for index, cell in enumerate(row.cells):
-            if index not in known and not is_empty(cell):
+            if index not in known and not is_blank(cell):
                 values.setdefault(index, []).append(cell)
     texts = {
         index: _get_mean_words_and_length(cells)
@@ -165,14 +166,14 @@ def _guess_columns(
 
 
 def _get_mean_words_and_length(cells: Sequence[Cell]) -> tuple[float, float]:
-    texts = [strip(format_cell(cell)) for cell in cells]
+    texts = [strip_invisible(format_cell(cell)) for cell in cells]
     words, chars = sum(len(text.split()) for text in texts), sum(map(len, texts))
     return words / len(texts), chars / len(texts)
 
 
 def _look_like_codes(cells: Sequence[Cell]) -> bool:
     """Return whether most of the cells contain a digit and no space, as codes do."""
-    texts = [strip(format_cell(cell)) for cell in cells]
+    texts = [strip_invisible(format_cell(cell)) for cell in cells]
     coded = [text for text in texts if any(map(str.isdigit, text)) and " " not in text]
     return len(coded) > len(texts) / 2
 

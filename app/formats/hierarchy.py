@@ -23,7 +23,7 @@ from ..exceptions import Problem
 from ..formatting import truncate
 from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
-from .cells import format_cell, get_path
+from .cells import format_cell, get_nested
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DEPTH, IS_CHILD_OF, PARENT_CODE
 from .rows import PARENT_ASSOCIATION, JsonObject, Row
 
@@ -39,8 +39,7 @@ TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "ti
 def make_link(entity: JsonObject) -> JsonObject:
     """Return a CASE link (title, identifier, uri) to an item or document.
 
-    The title is the first that exists of the entity's code, title and statement, cut to 200
-    characters.
+    The title is the entity's code, or else its title or statement, truncated to 200 characters.
     """
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
@@ -49,19 +48,19 @@ def make_link(entity: JsonObject) -> JsonObject:
     return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
 
 
-def _split_node_names(written: str) -> list[str]:
-    """Split a cell such as ``A.1, A.2`` or ``A.1|A.2`` into the codes or identifiers in it."""
-    return [name.strip() for name in re.split(r"[,|]", written) if name.strip()]
+def _split_node_references(cell: str) -> list[str]:
+    """Split a cell such as ``A.1, A.2`` or ``A.1|A.2`` into codes or identifiers."""
+    return [name.strip() for name in re.split(r"[,|]", cell) if name.strip()]
 
 
 @dataclass
-class Hierarchy:
-    """Builds the associations between the items and the document that a spreadsheet describes.
+class HierarchyBuilder:
+    """Builds the associations between the items and the document of a spreadsheet.
 
-    It finds items by identifier, by code, or by level such as 1.2.3.
+    Rows refer to items by identifier, by code, or by level such as 1.2.3.
     """
 
-    space: UUID
+    namespace: UUID
     """The namespace of generated identifiers (UUIDs, version 5)."""
     document: JsonObject
     items: list[Row]
@@ -103,13 +102,13 @@ class Hierarchy:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Build all associations, sorted by their exported positions, with new ones last."""
+        """Build all associations, sorted by position if an export wrote positions, then others."""
         for row in self.items:
-            self._check_parent_code(row)
-            self._add_further_parents(row)
-            self.stated += self._iter_column_associations(row)
+            self._resolve_parent_code(row)
+            self._add_additional_parents(row)
+            self.stated += self._iter_associations_from_columns(row)
         for row in self.stated:
-            self._complete_association(row)
+            self._complete_association_row(row)
             self.triples.setdefault(self._get_triple(row.entity), row.entity)
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
         for row in self.items:
@@ -120,10 +119,10 @@ class Hierarchy:
         self._number_siblings_by_row_order()
         return sorted([*derived, *self.stated], key=_get_position)
 
-    def _check_parent_code(self, row: Row) -> None:
+    def _resolve_parent_code(self, row: Row) -> None:
         """Use the parent's code if the row lacks the parent's identifier.
 
-        If the row has both but the code belongs to another item, report a problem.
+        Reports a problem if the row has both but the code belongs to another item.
         """
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
@@ -134,23 +133,23 @@ class Hierarchy:
             message = f"{code!r} is not the code of the parent {name}, which is {known!r}"
             self._add_problem(row, PARENT_CODE.name, message)
 
-    def _add_further_parents(self, row: Row) -> None:
-        """Build isChildOf associations to all parents but the first if a cell lists several."""
+    def _add_additional_parents(self, row: Row) -> None:
+        """If a cell lists several parents, build isChildOf associations to all but the first."""
         written = row.metadata.get("parent")
         is_export = PARENT_ASSOCIATION in row.metadata
-        if is_export or not isinstance(written, str) or self._names_node(written):
+        if is_export or not isinstance(written, str) or self._is_known_node(written):
             return
-        names = _split_node_names(written)
-        if len(names) > 1 and all(map(self._names_node, names)):
+        names = _split_node_references(written)
+        if len(names) > 1 and all(map(self._is_known_node, names)):
             row.metadata["parent"] = names[0]
             self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
 
-    def _iter_column_associations(self, row: Row) -> Iterator[Row]:
-        """Yield the associations that OpenSALT's columns, such as isPeerOf, list for an item."""
+    def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
+        """Yield the associations in OpenSALT's columns of an item's row, such as isPeerOf."""
         for kind in ASSOCIATION_COLUMNS:
             written = row.metadata.get(kind, "")
-            names = _split_node_names(written)
-            if any(" " in name and not self._names_node(name) for name in names):
+            names = _split_node_references(written)
+            if any(" " in name and not self._is_known_node(name) for name in names):
                 # A text names no item, for example the example of a standard below "Exemplar".
                 row.entity[kind] = written
                 continue
@@ -158,15 +157,20 @@ class Hierarchy:
                 yield self._build_association(row, kind, name)
 
     def _build_association(self, row: Row, kind: str, name: str) -> Row:
-        """Build the association from a row's item to the item or document that a cell names."""
+        """Build an association of the type ``kind`` from a row's item to another node.
+
+        ``name`` is the identifier or code of the other node, as written in a cell.
+        """
         destination: JsonObject = {"identifier": name}
         if len(items := self.codes.get(name, [])) > 1:
             message = f"{len(items)} items have the code {name}; name the identifier of one"
             self._add_problem(row, kind, message)
             destination["uri"] = ""  # a problem is reported once
-        elif not self._names_node(name):
+        elif not self._is_known_node(name):
             destination |= {"title": name, "uri": make_uuid_urn(name)}
-            self.repairs.record("external-name", row.place.describe(kind), name, destination)
+            self.repairs.record(
+                "external-name", row.place.describe_location(kind), name, destination
+            )
         association: JsonObject = {
             "associationType": kind,
             "originNodeURI": make_link(row.entity),
@@ -174,8 +178,8 @@ class Hierarchy:
         }
         return Row(ASSOCIATION, row.place, association)
 
-    def _names_node(self, name: str) -> bool:
-        """Return whether a string is the identifier or code of an item, or means the document."""
+    def _is_known_node(self, name: str) -> bool:
+        """Return whether a string is the identifier or code of an item or of the document."""
         return (
             name in self.nodes
             or name.strip() in self.codes
@@ -184,32 +188,36 @@ class Hierarchy:
 
     def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
         origin, destination = (
-            str(get_path(association, (name, "identifier")))
+            str(get_nested(association, (name, "identifier")))
             for name in ("originNodeURI", "destinationNodeURI")
         )
         return origin, str(association.get("associationType")), destination
 
-    def _complete_association(self, row: Row) -> None:
-        """Fill in the two ends and the identifier of an association that has a row of its own."""
+    def _complete_association_row(self, row: Row) -> None:
+        """Resolve both ends of an association with a row of its own; generate its identifier."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             end = association[name]
             if isinstance(end, str):
                 end = association[name] = {"identifier": end}
             if isinstance(end, dict) and "uri" not in end:
-                self._complete_node_link(row, name, end)
+                self._resolve_association_end(row, name, end)
         origin, kind, destination = self._get_triple(association)
-        identifier = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
+        identifier = uuid5(self.namespace, f"{origin}\n{kind}\n{destination}")
         association.setdefault("identifier", str(identifier))
 
-    def _complete_node_link(self, row: Row, field: str, end: JsonObject) -> None:
-        """Complete one end of an association, given as an identifier, code or statement."""
+    def _resolve_association_end(self, row: Row, field: str, end: JsonObject) -> None:
+        """Fill in the link ``end`` of an association from the item or document it refers to.
+
+        It refers to the node by identifier, code or statement. ``field`` is the name of the link,
+        such as ``originNodeURI``.
+        """
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
         column = f"{field}.identifier"
         if node is None and not coded:
-            node = self._find_by_respelled_identifier(row, column, name) or self._find_by_title(
+            node = self._find_by_identifier_ignoring_case(row, column, name) or self._find_by_title(
                 row, column, name
             )
         if node:
@@ -224,12 +232,17 @@ class Hierarchy:
             self._add_problem(row, column, message)
 
     def _find_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only item or document with this statement or title, else None."""
+        """Return the item or document with this statement or title, or None unless it is unique.
+
+        Records a repair of the cell in the row and column.
+        """
         nodes = self._titles.get(name.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
             return None
         identifier = nodes[0]["identifier"]
-        self.repairs.record("reference-by-title", row.place.describe(column), name, identifier)
+        self.repairs.record(
+            "reference-by-title", row.place.describe_location(column), name, identifier
+        )
         return nodes[0]
 
     def _record_level(self, row: Row) -> None:
@@ -243,7 +256,7 @@ class Hierarchy:
     def _build_parent_association(self, row: Row) -> Row | None:
         """Build the isChildOf association from a row's item to its parent.
 
-        Return None if the item has no parent, or a row of associations already contains it.
+        Returns None if the item has no parent, or if a separate association row exists.
         """
         exported = self._parse_parent_association(row)
         parent = self._determine_parent(row, exported)
@@ -258,7 +271,7 @@ class Hierarchy:
                 )
             return None
         identifier = uuid5(
-            self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}"
+            self.namespace, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}"
         )
         association: JsonObject = {
             "identifier": str(identifier),
@@ -295,7 +308,10 @@ class Hierarchy:
         return None
 
     def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
-        """Return the item or document that is the parent of a row's item, or None."""
+        """Return the item or document that is the parent of a row's item, or None.
+
+        ``exported`` is the result of ``_parse_parent_association``.
+        """
         if "parent" in row.metadata:
             return self._find_named_parent(row, format_cell(row.metadata["parent"]), exported)
         if "smartLevel" in row.metadata:
@@ -320,7 +336,7 @@ class Hierarchy:
             elif coded:
                 message = f"{len(coded)} items have the code {name}; name the identifier of one"
                 self._add_problem(row, "parent", message)
-            elif not (parent := self._find_by_respelled_identifier(row, "parent", name)):
+            elif not (parent := self._find_by_identifier_ignoring_case(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}"
                 self._add_problem(row, "parent", message)
         if parent is row.entity:
@@ -328,10 +344,13 @@ class Hierarchy:
             return None
         return parent
 
-    def _find_by_respelled_identifier(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only item or document whose identifier equals ``name`` as a UUID, or None.
+    def _find_by_identifier_ignoring_case(
+        self, row: Row, column: str, name: str
+    ) -> JsonObject | None:
+        """Return the item or document with the UUID ``name``, ignoring its spelling, or None.
 
-        UUIDs are equal in any letter case (RFC 4122, section 3).
+        UUIDs are case-insensitive (RFC 4122, section 3). Records a repair, or if repairs are off a
+        problem, of the cell in the row and column.
         """
         identifier = self.references.resolve("destinationNodeURI", name)
         if identifier is None:
@@ -340,7 +359,7 @@ class Hierarchy:
             message = f"{name!r} is another spelling of the identifier {identifier!r}"
             self._add_problem(row, column, message)
         else:
-            self.repairs.record("reference", row.place.describe(column), name, identifier)
+            self.repairs.record("reference", row.place.describe_location(column), name, identifier)
         return self.nodes[identifier]
 
     def _find_parent_by_level(self, row: Row) -> JsonObject | None:
@@ -351,7 +370,7 @@ class Hierarchy:
         return self.levels.get(above) if above else self.document
 
     def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
-        """Return the last item above whose depth is one less than this row's, or the document."""
+        """Return the nearest preceding item whose depth is one less, or the document."""
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
             last = len(self._path) + 1
@@ -366,9 +385,9 @@ class Hierarchy:
     def _determine_sequence_number(
         self, row: Row, parent: JsonObject, exported: JsonObject | None
     ) -> Any:
-        """Return the row's sequence number, or else that of the sibling above plus 1.
+        """Return the row's sequence number, or else the number of the sibling above plus 1.
 
-        Return None if the row was exported without a number, so that import does not add one.
+        Returns None if an export wrote the row without a number, so that import adds no number.
         """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -383,7 +402,7 @@ class Hierarchy:
         return number
 
     def _number_siblings_by_row_order(self) -> None:
-        """Number the children of each parent in row order, unless a row gives one a number."""
+        """Number the children of each parent in row order, unless any row specifies a number."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue
@@ -394,7 +413,7 @@ class Hierarchy:
                 association["sequenceNumber"] = number
 
     def _add_problem(self, row: Row, name: str, message: str) -> None:
-        self.problems.append(Problem(path=row.place.describe(name), message=message))
+        self.problems.append(Problem(path=row.place.describe_location(name), message=message))
 
 
 def _has_sequence_number(row: Row) -> bool:
@@ -402,9 +421,9 @@ def _has_sequence_number(row: Row) -> bool:
 
 
 def _get_unchanged_link(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """Return the exported link ``name`` if it still points to the given node, or None."""
+    """Return the link ``name`` of an exported association if it still points to ``node``."""
     end = (exported or {}).get(name)
-    return end if get_path({"end": end}, ("end", "identifier")) == node["identifier"] else None
+    return end if get_nested({"end": end}, ("end", "identifier")) == node["identifier"] else None
 
 
 def _get_position(row: Row) -> float:
@@ -412,11 +431,11 @@ def _get_position(row: Row) -> float:
     return position if isinstance(position, int | float) else float("inf")
 
 
-def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
+def assign_identifiers(items: list[Row], namespace: UUID) -> list[str]:
     """Assign an identifier to each item that lacks one; return the new identifiers.
 
-    Each is a UUID (version 5) made from the item's code, or from its statement if it has no code,
-    so that reading a sheet again gives the same identifiers. ``space`` is their namespace.
+    An identifier is a UUID (version 5) in ``namespace``, made from the item's code or else from its
+    statement, so that reading a sheet again gives the same identifiers.
     """
     derived: list[str] = []
     counts: Counter[str] = Counter()
@@ -425,6 +444,6 @@ def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
         counts[name] += 1
         again = f"#{counts[name]}" if counts[name] > 1 else ""
         if "identifier" not in row.entity:
-            row.entity["identifier"] = str(uuid5(space, f"CFItem\n{name}{again}"))
+            row.entity["identifier"] = str(uuid5(namespace, f"CFItem\n{name}{again}"))
             derived.append(row.entity["identifier"])
     return derived

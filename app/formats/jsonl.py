@@ -17,7 +17,7 @@ from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
-from .rows import JsonObject, Location
+from .rows import JsonObject, RowLocation
 
 PACKAGE_LISTS = {resource.name: resource.collection for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
 DEFINITION_LISTS = {resource.name: resource.collection for resource in DEFINITIONS}
@@ -36,19 +36,19 @@ class JsonLinesWriter:
     def __exit__(self, *_: object) -> None:
         """Leave the file open: the caller opened it and closes it."""
 
-    def add(self, kind: str, entity: JsonObject) -> None:
-        """Write an entity as a line ``{kind: entity}``; ``kind`` is its class, such as CFItem."""
-        self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
+    def add(self, class_name: str, entity: JsonObject) -> None:
+        """Write an entity of a class such as CFItem as a line ``{class_name: entity}``."""
+        self._file.write(orjson.dumps({class_name: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
     def finish(self) -> None:
         """Do nothing, because ``add`` has already written each entity."""
 
 
-def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[Problem]]:
-    """Return the package that JSON Lines describe, the line of each entity, and all problems.
+def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], list[Problem]]:
+    """Parse JSON Lines; return (package, locations, problems).
 
-    The lines are keyed by the path of the entity in the package, such as ``CFItems[0]``. Raises
-    ``BadRequest`` if no line can be read.
+    ``locations`` contains the line of each entity by its path in the package, such as
+    ``CFItems[0]``. Raises ``BadRequest`` if no line can be read.
     """
     package: JsonObject = {
         "CFItems": [],
@@ -56,7 +56,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
         "CFDefinitions": {},
         "CFRubrics": [],
     }
-    places: dict[str, Location] = {}
+    places: dict[str, RowLocation] = {}
     problems: list[Problem] = []
     if (encoding := detect_encoding(raw)) != "utf-8":
         raw = convert_to_utf8(raw, encoding)
@@ -64,10 +64,10 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
         if not line.strip():
             continue
         try:
-            place = Location(f"line {number}")
+            place = RowLocation(f"line {number}")
             places[_add_line(package, line)] = place
             problems += [
-                Problem(path=place.describe(format_location(steps[1:])), message=message)
+                Problem(path=place.describe_location(format_location(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
             ]
         except ValueError as error:
@@ -78,7 +78,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
 
 
 def is_json_lines_export(raw: bytes) -> bool:
-    """Return whether a JSON Lines file has exactly the bytes that ``JsonLinesWriter`` writes.
+    """Return whether a JSON Lines file is byte for byte what ``JsonLinesWriter`` writes.
 
     Such a file is an unchanged export, so import reads it without repairs.
     """
@@ -96,7 +96,7 @@ def _is_canonical(line: bytes) -> bool:
 
 
 def _add_line(package: JsonObject, line: bytes) -> str:
-    """Parse a line, add its entity to a package, and return the path of the entity there."""
+    """Parse a line of JSON, add its entity to a package, and return the entity's path in it."""
     try:
         value = from_json(line)  # orjson would read large integers as floats
     except ValueError as error:

@@ -20,7 +20,7 @@ MAX_SIGNIFICANT_DIGITS = 15
 
 
 class DigitFormat(NamedTuple):
-    """A number format that fixes the number of digits that a cell shows, such as 0.00."""
+    """A number format that specifies how many digits a cell shows, such as 0.00."""
 
     prefix: str
     min_whole_digits: int
@@ -28,7 +28,7 @@ class DigitFormat(NamedTuple):
     suffix: str
 
     def format(self, value: float) -> str | None:
-        """Return a number as text in this format, or None if the format would hide digits."""
+        """Return a number as text in this format, or None if the format rounds the number."""
         width = self.min_whole_digits + (self.decimals and self.decimals + 1)
         digits = f"{abs(value):0{width}.{self.decimals}f}"
         if float(digits) != float(f"{abs(value):.{MAX_SIGNIFICANT_DIGITS}g}"):
@@ -40,8 +40,7 @@ class DigitFormat(NamedTuple):
 def parse_number_format(code: str) -> DigitFormat | None:
     """Parse the number format code of an XLSX cell, such as ``0.00``.
 
-    The result tells with how many digits the cell shows a number. Return None for General and for
-    all codes that contain anything but digits and literal text.
+    Returns None for General and for all codes that contain anything but digits and literal text.
     """
     match = FORMAT.fullmatch(code.split(";", maxsplit=1)[0].strip())
     if match is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Self
 
 from . import csv, xlsx
-from .cells import Cell, get_path
+from .cells import Cell, get_nested
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM
 from .file_format import FileFormat
 from .rows import JsonObject
@@ -88,8 +88,8 @@ SEPARATORS = ",|"
 class OpenSaltWriter:
     """Collects the entities of a framework and writes them in OpenSALT's layout, as CSV or XLSX."""
 
-    def __init__(self, file: BinaryIO, form: FileFormat) -> None:
-        self._file, self._form = file, form
+    def __init__(self, file: BinaryIO, file_format: FileFormat) -> None:
+        self._file, self._file_format = file, file_format
         self._document: JsonObject = {}
         self._items: dict[str, JsonObject] = {}
         self._associations: list[JsonObject] = []
@@ -105,7 +105,7 @@ class OpenSaltWriter:
         """Leave the file open: the caller opened it and closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
+        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
         if kind == DOCUMENT.kind:
             self._document = entity
         elif kind == ITEM.kind:
@@ -120,19 +120,19 @@ class OpenSaltWriter:
     def finish(self) -> None:
         """Write all added entities to the file.
 
-        Also adds to ``notes`` messages about the values that OpenSALT's layout cannot hold. Raises
+        Appends messages about values that OpenSALT's layout cannot hold to ``notes``. Raises
         ``UnprocessableContent`` if a string is too long for a cell.
         """
-        self._sort_items()
-        if self._form == "csv":
+        self._sort_and_number_items()
+        if self._file_format == "csv":
             self._write_table()
         else:
             self._write_workbook()
         if left_out := ", ".join(f"{name} ({count:,})" for name, count in self._left_out.items()):
             self.notes.append(f"not in the layout of OpenSALT: {left_out}")
 
-    def _sort_items(self) -> None:
-        """Sort the items in tree order, and give those in the tree a smartLevel such as 1.2.3."""
+    def _sort_and_number_items(self) -> None:
+        """Sort the items in tree order, and assign each item in the tree a smartLevel: 1.2.3."""
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
         nodes = {*self._items, self._document["identifier"]}
@@ -176,13 +176,16 @@ class OpenSaltWriter:
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return an entity's cells for ``columns``, and count the fields that have no column."""
+        """Return an entity's cells for ``columns``, and count the fields that have no column.
+
+        ``extra`` contains cells by column name that are no fields of the entity.
+        """
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
         for name in entity.keys() - used:
             self._left_out[f"{kind}.{name}"] += 1
         return [
-            extra[name] if name in extra else self._make_cell(kind, name, get_path(entity, path))
+            extra[name] if name in extra else self._make_cell(kind, name, get_nested(entity, path))
             for name, path in ((name, tuple(name.split("."))) for name in names)
         ]
 
@@ -252,7 +255,10 @@ class OpenSaltWriter:
     def _add_association_to_row(
         self, extra: dict[str, JsonObject], association: JsonObject
     ) -> None:
-        """Write an association into its origin's row, or count it as left out if it cannot be."""
+        """Add an association to its origin's row, or count it as left out if that is impossible.
+
+        ``extra`` contains the additional cells of each row, by the identifier of the item.
+        """
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
         if self._parents.get(origin) is association:
@@ -275,7 +281,10 @@ class OpenSaltWriter:
             self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
-        """Add a note if OpenSALT would not find the parents of some items by their codes."""
+        """Add to ``notes`` if OpenSALT would not find some items' parents by their codes.
+
+        ``extra`` is that of ``_add_association_to_row``.
+        """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)
         wrong = 0

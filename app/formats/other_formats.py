@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .cells import Cell, format_cell, is_empty
+from .cells import Cell, format_cell, is_blank
 from .columns import fold_heading
 
 CANVAS_HEADINGS = {"vendorguid", "objecttype"}
@@ -46,12 +46,12 @@ LEADING_SPACE = re.compile(r"[\s\u200b\u2060\ufeff]*")
 TAB_COLUMNS = 2
 
 
-def describe_other_json(value: Any) -> str | None:
-    """Recognize JSON of another program; return a message that says what to import instead.
+def diagnose_foreign_json(value: Any) -> str | None:
+    """Recognize JSON from another program; return a message that says what to import instead.
 
     Knows Canvas outcomes and the Common Standards Project; returns None for any other JSON.
     """
-    for one in _iter_nested_objects(value):
+    for one in _iter_sample_objects(value):
         if "vendor_guid" in one and CANVAS_FIELDS & one.keys():
             return CANVAS_JSON
         if STANDARDS_PROJECT_FIELDS & one.keys() and "fullStatement" not in one:
@@ -59,10 +59,10 @@ def describe_other_json(value: Any) -> str | None:
     return None
 
 
-def _iter_nested_objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield the first object in a JSON value and up to three objects that are nested in it.
+def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
+    """Yield objects of a JSON file whose fields show which program wrote it.
 
-    The fields of these objects show which program wrote the file.
+    They are the first object and, because lists are often wrapped, up to three objects in it.
     """
     for _ in range(4):
         if isinstance(value, list):
@@ -78,17 +78,17 @@ def _iter_nested_objects(value: Any) -> Iterable[dict[str, Any]]:
 
 
 def is_canvas_table(headings: Iterable[str]) -> bool:
-    """Return whether the headings are those of a CSV file of outcomes that Canvas exported."""
+    """Return whether the headings are those of a Canvas outcomes CSV export."""
     return CANVAS_HEADINGS.issubset(fold_heading(heading) for heading in headings)
 
 
 def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
-    """Return whether the rows are a list that shows its hierarchy by empty cells on the left.
+    """Return whether the rows are a list that expresses hierarchy by empty cells on the left.
 
-    Each row of such a list has one filled cell, or two that are next to each other.
+    Each row of such a list has one filled cell, or two adjacent ones.
     """
     filled = [
-        [index for index, cell in enumerate(row) if not is_empty(cell)] for row in rows if row
+        [index for index, cell in enumerate(row) if not is_blank(cell)] for row in rows if row
     ]
     starts = [indexes[0] for indexes in filled if indexes]
     sizes = {len(indexes) for indexes in filled}
@@ -112,10 +112,10 @@ def measure_indentation(cell: Cell) -> int:
 
 
 def is_indented_by_spaces(indents: Sequence[int]) -> bool:
-    """Return whether a list of statements shows its hierarchy by spaces before the statements.
+    """Return whether a list of statements expresses its hierarchy with leading spaces.
 
-    ``indents`` contains the width of the whitespace before each statement. At least two statements
-    must be indented by two columns or more, and the first statement must not be indented.
+    ``indents`` contains the width of the whitespace before each statement. The result is True if at
+    least two statements are indented, all of these by two columns or more, and the first is not.
     """
     indented = [indent for indent in indents if indent]
     return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]

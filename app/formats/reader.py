@@ -1,6 +1,6 @@
 """Read files of all formats as a CFPackage.
 
-ProblemCollector and repairs are reported with their sheet, row and column, or their line.
+Problems and repairs are reported with their sheet, row and column, or their line.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..formatting import truncate
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 from ..repair.repair_log import get_value_at
 from . import jsonl
-from .assembly import Assembly, Defaults
+from .assembly import Defaults, PackageAssembler
 from .cells import get_column_number
 from .csv import read_csv
-from .file_format import TABLES, FileFormat, refuse_other_spreadsheets
-from .rows import CODE_COLUMN, JsonObject, Location, MisspelledHeading, Sheet
+from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
+from .rows import CODE_COLUMN, JsonObject, MisspelledHeading, RowLocation, Sheet
 from .xlsx import read_workbook
 
 MAX_VALUE_CHARS = 100
@@ -33,23 +33,23 @@ MAX_VALUE_CHARS = 100
 
 
 @dataclass(frozen=True)
-class AssembledFile:
-    """The unvalidated package that was built from the rows of a spreadsheet or from JSON Lines."""
+class AssembledPackage:
+    """An unvalidated package, built from the rows of a spreadsheet or from JSON Lines."""
 
     tree: JsonObject
-    places: Mapping[str, Location]
+    places: Mapping[str, RowLocation]
     """The location of each entity in the file, by its path in ``tree``."""
     problems: list[Problem]
-    """ProblemCollector of rows and lines, with their locations."""
+    """Problems of rows and lines, with their locations."""
     repairs: Sequence[RepairSummary] = ()
     is_export: bool = False
     """Whether ``export`` wrote the file."""
     derived: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``PreparedPackage`` about values that the rows do not give."""
 
-    def describe(self, path: str) -> str:
+    def describe_location(self, path: str) -> str:
         """Convert a path in ``tree`` to its location in the file: "row 5, column B"."""
-        return _locate(self.places, path)
+        return _locate_in_file(self.places, path)
 
     def locate_problem(self, problem: Problem) -> Problem:
         """Return a problem of ``tree`` with its location in the file and the value found there."""
@@ -57,12 +57,12 @@ class AssembledFile:
         value = get_value_at(self.tree, path)
         if message.startswith("must ") and isinstance(value, str | int | float):
             message = f"{truncate(repr(value), MAX_VALUE_CHARS)} {message}"
-        return Problem(path=self.describe(path), message=message)
+        return Problem(path=self.describe_location(path), message=message)
 
 
 def read_framework(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
-    form: FileFormat,
+    file_format: FileFormat,
     defaults: Defaults,
     *,
     strict: bool = False,
@@ -72,25 +72,24 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     """Read a file of any supported format; return its package and a report of the repairs.
 
     ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
-    ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``;
-    ``BadRequest`` if the file does not have the format ``form``; and ``UnprocessableContent`` with
-    all problems of the rows and of the package that they describe.
+    ``BadRequest`` if the file is not of this format; ``UnprocessableContent`` listing all problems;
+    and, unless ``allow_dense``, ``ContentTooLarge`` for JSON with too many values for its size.
     """
-    if form not in TABLES:
+    if file_format not in TABLES:
         options = replace(options, defaults=defaults)
-    if form == "case-json":
-        refuse_other_spreadsheets(raw)
-        return _read_json(raw, strict=strict, allow_dense=allow_dense, options=options)
-    file = assemble_file(raw, form, defaults, strict=strict)
+    if file_format == "case-json":
+        reject_unsupported_spreadsheet(raw)
+        return _parse_package_json(raw, strict=strict, allow_dense=allow_dense, options=options)
+    file = assemble_package(raw, file_format, defaults, strict=strict)
     package: PreparedPackage | None = None
     repairs: list[RepairSummary] = []
     problems = file.problems
     try:
-        package, repairs = _read_json(
+        package, repairs = _parse_package_json(
             to_json_bytes(file.tree),
             strict=strict,
             # The limits of spreadsheets are checked by their readers.
-            allow_dense=allow_dense or form in TABLES,
+            allow_dense=allow_dense or file_format in TABLES,
             options=options,
             is_export=file.is_export,
         )
@@ -101,8 +100,8 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         ]
     if problems or package is None:
         raise create_validation_error("framework", _sort_problems(problems))
-    places = _map_identifiers_to_places(file.tree, file.places)
-    located = [replace(one, path=file.describe(one.path)) for one in repairs]
+    places = _map_identifiers_to_locations(file.tree, file.places)
+    located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
     return replace(package, places=places, **file.derived), _merge_repairs(
         [*file.repairs, *located]
     )
@@ -131,45 +130,53 @@ def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(unique.values(), key=get_position)
 
 
-def assemble_file(
-    raw: bytes, form: FileFormat, defaults: Defaults, *, strict: bool = False
-) -> AssembledFile:
+def assemble_package(
+    raw: bytes, file_format: FileFormat, defaults: Defaults, *, strict: bool = False
+) -> AssembledPackage:
     """Build an unvalidated package from the rows of a spreadsheet or from JSON Lines.
 
-    Raises ``BadRequest`` if the file does not have the given format.
+    ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
+    ``BadRequest`` if the file is not of this format.
     """
-    refuse_other_spreadsheets(raw)
-    if form == "jsonl":
-        return AssembledFile(*jsonl.read_json_lines(raw), is_export=jsonl.is_json_lines_export(raw))
-    grids = [read_csv(raw)] if form == "csv" else read_workbook(raw)
-    assembly = Assembly(grids, defaults, is_strict=strict)
-    if not assembly.has_rows:
+    reject_unsupported_spreadsheet(raw)
+    if file_format == "jsonl":
+        return AssembledPackage(
+            *jsonl.read_json_lines(raw), is_export=jsonl.is_json_lines_export(raw)
+        )
+    grids = [read_csv(raw)] if file_format == "csv" else read_workbook(raw)
+    assembler = PackageAssembler(grids, defaults, is_strict=strict)
+    if not assembler.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
-    omissions = [_report_unknown_sheets(assembly.left_out)] if assembly.left_out else []
-    if assembly.misspelled_headings:
-        omissions.append(_report_misspelled_headings(assembly.misspelled_headings))
+    omissions = [_build_unknown_sheet_warning(assembler.left_out)] if assembler.left_out else []
+    if assembler.misspelled_headings:
+        omissions.append(_build_misspelled_heading_warning(assembler.misspelled_headings))
     for grid in grids:
-        omissions += _report_unread_cells(grid)
-    if duplicate_codes := assembly.find_duplicate_numeric_codes():
-        omissions.append(_report_duplicate_codes(duplicate_codes))
+        omissions += _iter_unread_cell_warnings(grid)
+    if duplicate_codes := assembler.find_duplicate_numeric_codes():
+        omissions.append(_build_duplicate_code_warning(duplicate_codes))
     derived = {
-        "derived_items": tuple(assembly.derived_items),
-        "derived_times": frozenset(assembly.derived_times),
-        "derived_order": tuple(assembly.derived_order),
-        "identifier_source": assembly.identifier_source,
+        "derived_items": tuple(assembler.derived_items),
+        "derived_times": frozenset(assembler.derived_times),
+        "derived_order": tuple(assembler.derived_order),
+        "identifier_source": assembler.identifier_source,
     }
-    return AssembledFile(
-        assembly.package,
-        assembly.places,
-        assembly.problems,
-        [*omissions, *assembly.repairs.summarize()],
-        assembly.is_export,
+    return AssembledPackage(
+        assembler.package,
+        assembler.places,
+        assembler.problems,
+        [*omissions, *assembler.repairs.summarize()],
+        assembler.is_export,
         derived,
     )
 
 
-def _map_identifiers_to_places(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
-    """Return the row or line in the file of each item and association, by identifier."""
+def _map_identifiers_to_locations(
+    tree: JsonObject, places: Mapping[str, RowLocation]
+) -> dict[str, str]:
+    """Return the location of each item and association by its identifier.
+
+    ``places`` contains the locations by path.
+    """
     return {
         entity["identifier"]: places[f"{collection}[{index}]"].where
         for collection in (ITEMS.collection, ASSOCIATIONS.collection)
@@ -178,7 +185,7 @@ def _map_identifiers_to_places(tree: JsonObject, places: Mapping[str, Location])
     }
 
 
-def _read_json(
+def _parse_package_json(
     raw: bytes,
     *,
     strict: bool,
@@ -186,7 +193,7 @@ def _read_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Parse a JSON package, and repair it unless ``strict`` or it is an unchanged, valid export."""
+    """Parse a package; repair it unless ``strict`` is set or the package is a valid export."""
     has_overrides = options.defaults is not None and options.defaults.has_overrides
     if strict or (is_export and not has_overrides):
         try:
@@ -209,24 +216,24 @@ def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     return [*merged.values()]
 
 
-def _locate(places: Mapping[str, Location], path: str) -> str:
+def _locate_in_file(places: Mapping[str, RowLocation], path: str) -> str:
     """Convert a path in the package to its location in the file, if that is known."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
-        return places[entity].describe(name) if entity in places else path
+        return places[entity].describe_location(name) if entity in places else path
     entity, name = path, ""
     while entity and entity not in places:
         entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
         name = f"{last}{dot and name and '.'}{name}"
-    return places[entity].describe(name) if entity else path
+    return places[entity].describe_location(name) if entity else path
 
 
-def _report_unknown_sheets(sheets: list[str]) -> RepairSummary:
+def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
     explanation = f"A sheet with an unknown name was left out: {_join_names(sheets)}."
     return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
-def _report_misspelled_headings(headings: Sequence[MisspelledHeading]) -> RepairSummary:
+def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> RepairSummary:
     names = [f"{one.heading!r}: did you mean {one.column!r}?" for one in headings]
     explanation = (
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
@@ -244,8 +251,8 @@ def _join_names(names: Sequence[str], separator: str = ", ") -> str:
     return separator.join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> RepairSummary:
-    """Build the warning that several items share a code that a cell stores as a number."""
+def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
+    """Build the warning about items with equal codes of which at least one is a number."""
     codes = [
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
         for code, places in places_by_code.items()
@@ -255,7 +262,7 @@ def _report_duplicate_codes(places_by_code: dict[str, list[Location]]) -> Repair
         f"{_join_names(codes, '; ')}. Check whether a final zero was lost."
     )
     second = next(iter(places_by_code.values()))[1]
-    path = second.describe(CODE_COLUMN)
+    path = second.describe_location(CODE_COLUMN)
     return RepairSummary("equal-codes", explanation, len(codes), path, None, None)
 
 
@@ -267,8 +274,8 @@ UNREAD_CELLS = {
 }
 
 
-def _report_unread_cells(grid: Sheet) -> Iterator[RepairSummary]:
-    """Yield a warning for each kind of cell that was not read, such as merged cells."""
+def _iter_unread_cell_warnings(grid: Sheet) -> Iterator[RepairSummary]:
+    """Yield a warning for each kind of cell whose content was not read, such as merged cells."""
     if grid.unread is None:
         return
     names = (grid.unread.beyond, grid.unread.merged, grid.unread.formulas)

@@ -20,15 +20,15 @@ from .cells import (
     STRING_LIST,
     Cell,
     FormattedNumber,
-    fill_missing,
+    fill_missing_fields,
     format_cell,
     get_column_letters,
-    get_path,
-    is_empty,
+    get_nested,
+    is_blank,
     is_number,
-    set_path,
-    strip,
-    to_json,
+    set_nested,
+    strip_invisible,
+    to_json_cell,
 )
 from .columns import (
     ASSOCIATION,
@@ -48,7 +48,7 @@ from .columns import (
     PARENT_CODE_HEADING,
     PARENT_HEADING,
     Column,
-    Layout,
+    SheetLayout,
     find_layout,
     fold_heading,
 )
@@ -88,7 +88,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """Lists the names (such as A2) of cells in a workbook whose content import does not read."""
+    """Names of cells, such as A2, whose content is ignored when a workbook is read."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -109,7 +109,7 @@ class MisspelledHeading(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """The rows of one sheet of a workbook, or of a CSV file, which is a sheet without a name."""
+    """The rows of a sheet of a workbook, or of a CSV file (a sheet without a name)."""
 
     name: str | None
     rows: Iterable[tuple[int, Sequence[Cell]]]
@@ -119,14 +119,14 @@ class Sheet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Location:
-    """The location of a row in a file, with the letters of its columns, for use in messages."""
+class RowLocation:
+    """The location of a row in a file, and the letters of its columns, for use in messages."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     """Column letters by column name."""
 
-    def describe(self, name: str = "") -> str:
+    def describe_location(self, name: str = "") -> str:
         """Return the location of the row, or of the cell that holds the field ``name``, as text.
 
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
@@ -138,32 +138,35 @@ class Location:
         return f"{self.where}{column}{f' ({name})' if name else ''}"
 
 
-def _iter_path_prefixes(name: str) -> Iterator[str]:
+def _iter_path_prefixes(path: str) -> Iterator[str]:
     """Yield a dotted field path and then its parent paths: ``a.b.c``, ``a.b`` and ``a``."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
 
 
 @dataclass
 class Row:
-    """A row that was read from a file: its location, its entity as JSON, and metadata.
+    """A row of a file: its location, its entity as JSON, and its metadata.
 
-    The metadata are cells that are not fields of the entity, such as the item's parent.
+    Metadata cells are not fields of the entity, for example the item's parent.
     """
 
-    layout: Layout
-    place: Location
+    layout: SheetLayout
+    place: RowLocation
     entity: JsonObject = field(default_factory=dict)
     metadata: JsonObject = field(default_factory=dict)
     """Values of metadata columns, such as the parent of an item."""
 
 
-def make_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
-    """Return the cells of the row that represents an entity, as a dict from column name to cell.
+def make_cells(
+    layout: SheetLayout, entity: JsonObject, metadata: JsonObject | None = None
+) -> RowCells:
+    """Return the cells of the row that represents an entity, by column name.
 
-    Values that no cell can represent exactly go to the column ``more`` as JSON. ``metadata``
-    contains additional cells, such as the item's parent.
+    ``layout`` is the sheet layout of the entity's class, and ``metadata`` contains additional
+    cells, such as the item's parent. Values that no cell can represent exactly go to the column
+    ``more`` as JSON.
     """
     line: RowCells = {}
     more: JsonObject = {}
@@ -171,26 +174,26 @@ def make_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None =
     for name in entity.keys() - fields:
         more[name] = entity[name]
     for column in layout.columns.values():
-        value = None if column.metadata else get_path(entity, column.path)
+        value = None if column.metadata else get_nested(entity, column.path)
         if value is not None and column.codec.can_round_trip(value):
             line[column.name] = column.codec.write(value)
         elif value is not None:
-            set_path(more, column.path, value)
+            set_nested(more, column.path, value)
     line |= metadata or {}
-    return line | {OVERFLOW.name: to_json(more)} if more else line
+    return line | {OVERFLOW.name: to_json_cell(more)} if more else line
 
 
 class RowReader:
     """Reads the rows of a sheet as entities, and collects their problems and repairs.
 
-    The row of headings is read at once; the other rows are read as the reader is iterated.
+    The row of headings is read immediately; the other rows are read as the reader is iterated.
     """
 
     can_repair = True
     """Whether values may be repaired: not in strict mode, and not in a file of ``export``."""
 
     def __init__(
-        self, grid: Sheet, layout: Layout | None, problems: list[Problem], repairs: RepairLog
+        self, grid: Sheet, layout: SheetLayout | None, problems: list[Problem], repairs: RepairLog
     ) -> None:
         self.where = f"sheet {grid.name}, " if grid.name else ""
         self.problems = problems
@@ -203,7 +206,7 @@ class RowReader:
         self._rows = (
             NumberedRow(number, cells)
             for number, cells in grid.rows
-            if not all(is_empty(cell) for cell in cells)
+            if not all(is_blank(cell) for cell in cells)
         )
         self._unnamed: dict[int, tuple[str, int]] = {}
         """For each column without a heading its first row with a value, and their count."""
@@ -224,11 +227,11 @@ class RowReader:
             self._metadata_rows.append((key, row))
         index = find_heading_row(first_rows, self._is_known_heading)
         for row in first_rows[:index]:
-            text = " | ".join(format_cell(cell) for cell in row.cells if not is_empty(cell))
+            text = " | ".join(format_cell(cell) for cell in row.cells if not is_blank(cell))
             self.repairs.record("row-above-headings", f"{self.where}row {row.number}", text)
         header = first_rows[index] if first_rows else NumberedRow(0, ())
         self.headings_as_read = header.cells
-        self.headings = [strip(format_cell(cell)) for cell in header.cells]
+        self.headings = [strip_invisible(format_cell(cell)) for cell in header.cells]
         self.header_number = header.number
         folded = {fold_heading(heading) for heading in self.headings}
         if is_canvas_table(self.headings):
@@ -252,15 +255,15 @@ class RowReader:
         return find_metadata_key(row.cells, self._is_known_heading)
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield the document that metadata rows such as ``#title,Mathematics`` describe, if any.
+        """Yield the document if metadata rows such as ``#title,Mathematics`` describe it.
 
-        The program compeito writes such rows above the headings.
+        The CASE editor compeito writes such rows above the headings.
         """
-        document = Row(DOCUMENT, Location(""))
+        document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
         for key, (number, cells) in self._metadata_rows:
-            place = Location(f"{self.where}row {number}")
-            values = [cell for cell in cells[1:] if not is_empty(cell)]
+            place = RowLocation(f"{self.where}row {number}")
+            values = [cell for cell in cells[1:] if not is_blank(cell)]
             column = DOCUMENT.find_column(key)
             if column is None:
                 text = " | ".join(map(format_cell, [cells[0], *values]))
@@ -276,14 +279,14 @@ class RowReader:
                 self._read_cell(row, column, cell)
         if rows_by_column and self.header_number:
             first, last = (self._metadata_rows[index][1].number for index in (0, -1))
-            yield replace(document, place=Location(f"{self.where}rows {first} to {last}"))
+            yield replace(document, place=RowLocation(f"{self.where}rows {first} to {last}"))
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._iter_metadata_documents()
         for number, cells in chain(self._first_rows, self._rows):
             self.number = number
             layout = self._get_row_layout(cells, self.class_index)
-            if layout and self._has_required_headings(layout):
+            if layout and self._check_required_headings(layout):
                 yield self._read_row(layout, cells)
         if self._shows_hierarchy_by_spaces():
             self._add_problem(f"{self.where}row {self.header_number}", INDENTED)
@@ -294,8 +297,8 @@ class RowReader:
                 f"this column has no heading, but a value in {rows}; give it one, or empty it",
             )
 
-    def _has_required_headings(self, layout: Layout) -> bool:
-        """Return whether the headings include all required columns; if not, report it once."""
+    def _check_required_headings(self, layout: SheetLayout) -> bool:
+        """Return whether the headings include all required columns; report missing ones once."""
         if layout.kind not in self._is_complete:
             columns = self._get_columns(layout)
             message = explain_missing_headings(layout, self.headings, columns, self._first_rows)
@@ -307,52 +310,55 @@ class RowReader:
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
-        """Return whether the first rows are a list that shows its hierarchy by indentation."""
+        """Return whether the first rows of the sheet are an indented hierarchical list."""
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
             rows.insert(0, self.headings_as_read)
-        first = [next((cell for cell in row if not is_empty(cell)), None) for row in rows]
+        first = [next((cell for cell in row if not is_blank(cell)), None) for row in rows]
         statements = [index for index, column in self._get_columns(ITEM) if column is STATEMENT]
-        has_gaps = not statements or any(_is_blank(row, statements[0]) for row in rows)
+        has_gaps = not statements or any(_is_blank_in_column(row, statements[0]) for row in rows)
         return (has_gaps and is_indented_by_columns(rows)) or (
             not has_headings
             and all(len(row) == 1 for row in rows)
             and is_indented_by_spaces([measure_indentation(cell) for cell in first])
         )
 
-    def _get_row_layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
+    def _get_row_layout(self, cells: Sequence[Cell], index: int | None) -> SheetLayout | None:
         if self.layout or index is None:
             return self.layout or ITEM
         written = format_cell(cells[index]).strip() if index < len(cells) else ""
         layout = find_layout(written) if written else ITEM
         if not layout:
-            place = Location(
+            place = RowLocation(
                 f"{self.where}row {self.number}", {CLASS_COLUMN: get_column_letters(index)}
             )
             self._add_problem(
-                place.describe(CLASS_COLUMN), f"{written!r} is not a class of the standard"
+                place.describe_location(CLASS_COLUMN), f"{written!r} is not a class of the standard"
             )
         return layout
 
-    def _read_row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
+    def _read_row(self, layout: SheetLayout, cells: Sequence[Cell]) -> Row:
         columns = self._get_columns(layout)
         known = {column.name: get_column_letters(index) for index, column in columns}
-        row = Row(layout, Location(f"{self.where}row {self.number}", known))
+        row = Row(layout, RowLocation(f"{self.where}row {self.number}", known))
         for index, column in columns:
             cell = cells[index] if index < len(cells) else None
-            if not is_empty(cell):
+            if not is_blank(cell):
                 self._read_cell(row, column, cell)
         self._read_overflow(row)
         if layout is ITEM and self._has_case_identifiers:
             self._choose_identifier(row)
         for index, cell in _iter_unnamed_cells(cells, self.headings):
-            if not is_empty(cell):
+            if not is_blank(cell):
                 where, count = self._unnamed.get(index, (row.place.where, 0))
                 self._unnamed[index] = (where, count + 1)
         return row
 
     def _choose_identifier(self, row: Row) -> None:
-        """Use an item's identifier from the knowledge graph only if it has no CASE identifier."""
+        """Use Learning Commons' own identifier of an item if the item has no CASE identifier.
+
+        Otherwise, their identifier stays in the item's extensions.
+        """
         extensions = row.entity.get("extensions", {})
         own = extensions.get("identifier")
         if own is not None and "identifier" not in row.entity:
@@ -360,13 +366,13 @@ class RowReader:
             if not extensions:
                 del row.entity["extensions"]
         elif own is not None:
-            place = row.place.describe(KNOWLEDGE_GRAPH_IDENTIFIER.name)
+            place = row.place.describe_location(KNOWLEDGE_GRAPH_IDENTIFIER.name)
             target = KNOWLEDGE_GRAPH_IDENTIFIER.name
             self.repairs.record("unknown-field", place, own, target)
             self.repairs.count_field("unknown-field", "identifier")
 
-    def _get_columns(self, layout: Layout) -> list[tuple[int, Column]]:
-        """Return (index, column) for each heading; an unknown one is a field of that name."""
+    def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
+        """Return (index, column) for each heading; treat unknown headings as field names."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}
@@ -394,7 +400,7 @@ class RowReader:
         return self._columns[layout.kind]
 
     def _find_misspelled_headings(
-        self, layout: Layout, columns: Mapping[str, tuple[int, Column]]
+        self, layout: SheetLayout, columns: Mapping[str, tuple[int, Column]]
     ) -> None:
         for index, column in columns.values():
             near = layout.find_similar_column(column.name)
@@ -403,8 +409,8 @@ class RowReader:
             where = f"{self.where}row {self.header_number}, column {get_column_letters(index)}"
             self.misspelled_headings.append(MisspelledHeading(where, column.name, near.name))
 
-    def _get_column(self, layout: Layout, heading: str) -> Column:
-        """Return the column that a heading means in a table, or a new one if it is unknown."""
+    def _get_column(self, layout: SheetLayout, heading: str) -> Column:
+        """Return the column that a heading refers to, or a new column if it is unknown."""
         # In a table of all classes, the column of another class is not taken as an alias.
         others = (
             self.class_index is not None
@@ -428,7 +434,7 @@ class RowReader:
         return bool(self._indents) and is_indented_by_spaces(self._indents)
 
     def _is_depth_heading(self, heading: str) -> bool:
-        """Return whether a heading means an item's depth in the tree (OpenCASE's template)."""
+        """Return whether a heading names the depth of items in the tree, as in OpenCASE."""
         folded = fold_heading(heading)
         grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find_column(one))]
         is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
@@ -439,7 +445,7 @@ class RowReader:
         return any(column is STATEMENT for column in columns)
 
     def _has_opensalt_headings(self) -> bool:
-        """Return whether a heading is OpenSALT's, whose cells separate values by commas."""
+        """Return whether any heading is OpenSALT's. OpenSALT separates values with commas."""
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
         folded = {fold_heading(heading) for heading in self.headings}
@@ -449,9 +455,13 @@ class RowReader:
     def _read_cell(self, row: Row, column: Column, cell: Cell) -> None:
         if column is STATEMENT:
             self._indents.append(measure_indentation(cell))
-        if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:
+        if (
+            self.can_repair
+            and isinstance(cell, str)
+            and (stripped := strip_invisible(cell)) != cell
+        ):
             self.repairs.record(
-                "surrounding-space", row.place.describe(column.name), cell, stripped
+                "surrounding-space", row.place.describe_location(column.name), cell, stripped
             )
             cell = stripped
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
@@ -459,36 +469,40 @@ class RowReader:
         try:
             if self.can_repair and isinstance(cell, str) and column.codec in {DATE, DATE_TIME}:
                 cell = self._normalize_date(row, column, cell)
-            set_path(
+            set_nested(
                 row.metadata if column.metadata else row.entity,
                 column.path,
                 column.codec.read(cell),
             )
         except ValueError as error:
-            self._add_problem(row.place.describe(column.name), str(error))
+            self._add_problem(row.place.describe_location(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:
         normalized = normalize_date(text)
         if normalized is None or normalized == text:
             return text
-        self.repairs.record("date-form", row.place.describe(column.name), text, normalized)
+        self.repairs.record("date-form", row.place.describe_location(column.name), text, normalized)
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Report a code whose cell holds a date, or a number that may lack a final zero (1.10)."""
+        """Report a code whose cell holds a date, or a number that may lack a trailing zero."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
         if isinstance(cell, date | time):
-            self.repairs.record("code-from-date", row.place.describe(CODE_COLUMN), None, code)
+            self.repairs.record(
+                "code-from-date", row.place.describe_location(CODE_COLUMN), None, code
+            )
         elif not isinstance(cell, FormattedNumber):
-            self.repairs.record("code-from-number", row.place.describe(CODE_COLUMN), cell, code)
+            self.repairs.record(
+                "code-from-number", row.place.describe_location(CODE_COLUMN), cell, code
+            )
 
     def _read_overflow(self, row: Row) -> None:
         more = row.metadata.pop(OVERFLOW.name, {})
         if isinstance(more, dict):
-            fill_missing(row.entity, more)
+            fill_missing_fields(row.entity, more)
         else:
-            self._add_problem(row.place.describe(OVERFLOW.name), "must be a JSON object")
+            self._add_problem(row.place.describe_location(OVERFLOW.name), "must be a JSON object")
 
     def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
@@ -498,11 +512,11 @@ def _is_grade(column: Column | None) -> bool:
     return column is not None and column.name == "educationLevel"
 
 
-def _is_blank(row: Sequence[Cell], index: int) -> bool:
-    return index >= len(row) or is_empty(row[index])
+def _is_blank_in_column(row: Sequence[Cell], index: int) -> bool:
+    return index >= len(row) or is_blank(row[index])
 
 
 def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
-    """Yield (index, cell) of each cell in a column without a heading."""
+    """Yield (index, cell) for each cell in a column without a heading."""
     named = {index for index, heading in enumerate(headings) if heading}
     return ((index, cell) for index, cell in enumerate(cells) if index not in named)

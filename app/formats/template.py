@@ -8,7 +8,7 @@ from typing import BinaryIO
 from . import csv, xlsx
 from .assembly import HELP_SHEET
 from .cells import Cell
-from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, Layout
+from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, SheetLayout
 
 DESCRIPTIONS = {
     "identifier": "A permanent identifier, preferably a UUID. If empty, it is made from "
@@ -77,8 +77,8 @@ TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
 """The tables that people fill in. Others occur only in exported frameworks."""
 
 
-def get_template_columns(layout: Layout) -> list[Column]:
-    """Return the columns of a table that people fill in, without those only exports use."""
+def get_template_columns(layout: SheetLayout) -> list[Column]:
+    """Return the columns of a template's table, without the columns that only exports use."""
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 
 
@@ -86,15 +86,15 @@ EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", 
 """Columns that only exports and the workbooks of other programs have."""
 
 
-def describe_column(layout: Layout, column: Column) -> str:
-    """Return a sentence that tells people who fill in a template what to write in a column."""
+def describe_column(layout: SheetLayout, column: Column) -> str:
+    """Return a sentence that says what to write in a column of a template."""
     name, *part = column.path
     whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
     return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])
 
 
 def write_csv_template(file: BinaryIO) -> None:
-    """Write a CSV file to fill in: only the headings of the items' columns."""
+    """Write a CSV file to fill in, which contains only the headings of item columns."""
     csv.write_csv(file, [[column.name for column in get_template_columns(ITEM)]])
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import BinaryIO, Self
 
 from . import csv, xlsx
-from .cells import STRING, Cell, to_json
+from .cells import STRING, Cell, to_json_cell
 from .columns import (
     ASSOCIATION,
     CRITERION,
@@ -21,7 +21,7 @@ from .columns import (
     LEVEL,
     PACKAGE,
     RUBRIC,
-    Layout,
+    SheetLayout,
 )
 from .file_format import FileFormat
 from .hierarchy import NO_PARENT
@@ -43,11 +43,11 @@ class TableWriter:
     It stores the rows in temporary files first, because the headings must name all columns in use.
     """
 
-    def __init__(self, file: BinaryIO, form: FileFormat) -> None:
-        self._file, self._form = file, form
+    def __init__(self, file: BinaryIO, file_format: FileFormat) -> None:
+        self._file, self._file_format = file, file_format
         self._open = ExitStack()
-        self._spools: dict[Layout, BinaryIO] = {}
-        self._used: dict[Layout, set[str]] = {layout: set() for layout in LAYOUTS}
+        self._spools: dict[SheetLayout, BinaryIO] = {}
+        self._used: dict[SheetLayout, set[str]] = {layout: set() for layout in LAYOUTS}
         self._children: dict[str, JsonObject] = {}
         self._associations = 0
         self._package: JsonObject = {}
@@ -59,16 +59,16 @@ class TableWriter:
         self._open.close()
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity of the class ``kind``, such as CFItem, in its form inside a CFPackage."""
+        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
             name = "extensions" if kind == "CFPackage" else "definitionExtensions"
-            self._package[name] = to_json(entity["extensions"])
+            self._package[name] = to_json_cell(entity["extensions"])
         else:
             self._add_row(LAYOUTS_BY_CLASS[kind], entity)
 
-    def _add_row(self, layout: Layout, entity: JsonObject, parent: str | None = None) -> None:
+    def _add_row(self, layout: SheetLayout, entity: JsonObject, parent: str | None = None) -> None:
         name, below = CHILD_LAYOUTS.get(layout, ("", None))
         children = entity.get(name)
         # A cell cannot hold an identifier of spaces only, so the children stay in the row.
@@ -79,7 +79,7 @@ class TableWriter:
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Store an item's first isChildOf in the item's row, other associations in their own."""
+        """Store an item's first isChildOf for the item's row, and any other in a row of its own."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
@@ -90,14 +90,14 @@ class TableWriter:
         else:
             self._spool(ASSOCIATION, make_cells(ASSOCIATION, association, {**position}))
 
-    def _spool(self, layout: Layout, line: RowCells) -> None:
+    def _spool(self, layout: SheetLayout, line: RowCells) -> None:
         if layout not in self._spools:
             spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by the stack
             self._spools[layout] = self._open.enter_context(spool)
         self._used[layout] |= line.keys()
         pickle.dump(line, self._spools[layout])
 
-    def _iter_spooled_rows(self, layout: Layout) -> Iterator[RowCells]:
+    def _iter_spooled_rows(self, layout: SheetLayout) -> Iterator[RowCells]:
         spool = self._spools.get(layout)
         if spool is None:
             return
@@ -110,23 +110,24 @@ class TableWriter:
             yield self._add_parent_cells(line) if layout is ITEM else line
 
     def _add_parent_cells(self, line: RowCells) -> RowCells:
-        """Return an item's cells with those for its parent and its position among its siblings."""
+        """Return an item's cells plus cells for its parent and its position among siblings."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
         fields = {name: child[name] for name in child if name not in ROW_FIELDS}
         placed = {
             "parent": child["destinationNodeURI"]["identifier"],
-            "parentAssociation": to_json(fields),
+            "parentAssociation": to_json_cell(fields),
         }
         if "sequenceNumber" in child:
             placed["sequenceNumber"] = child["sequenceNumber"]
         return {**line, **placed}
 
-    def _add_remaining_rows(self) -> None:
-        """Store rows for the isChildOf associations whose origin is not an item of this framework.
+    def _add_rows_without_item(self) -> None:
+        """Store rows for what no item's row holds.
 
-        Also store the row that holds the ``extensions`` of the package.
+        These are the isChildOf associations whose origin is no item of the framework, and the
+        ``extensions`` of the package.
         """
         items = {str(line.get("identifier")) for line in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:
@@ -137,7 +138,7 @@ class TableWriter:
         if self._package:
             self._spool(PACKAGE, dict(self._package))
 
-    def _get_header(self, layout: Layout) -> list[str]:
+    def _get_header(self, layout: SheetLayout) -> list[str]:
         used = {*self._used[layout], *layout.first}
         return [name for name in layout.columns if name in used]
 
@@ -146,8 +147,8 @@ class TableWriter:
 
         Raises ``UnprocessableContent`` if a string is too long for a cell.
         """
-        self._add_remaining_rows()
-        if self._form == "csv":
+        self._add_rows_without_item()
+        if self._file_format == "csv":
             self._write_csv()
         else:
             self._write_workbook()
@@ -170,14 +171,14 @@ class TableWriter:
         csv.write_csv(self._file, self._iter_rows_of_all_classes([*names], present))
 
     def _iter_rows_of_all_classes(
-        self, names: list[str], layouts: Sequence[Layout]
+        self, names: list[str], layouts: Sequence[SheetLayout]
     ) -> Iterator[list[Cell]]:
         yield [CLASS_COLUMN, *names]
         for layout in layouts:
             for line in self._iter_spooled_rows(layout):
                 yield [layout.kind, *(line.get(name) for name in names)]
 
-    def _iter_rows(self, layout: Layout) -> Iterator[list[Cell]]:
+    def _iter_rows(self, layout: SheetLayout) -> Iterator[list[Cell]]:
         header = self._get_header(layout)
         for line in self._iter_spooled_rows(layout):
             yield [line.get(name) for name in header]

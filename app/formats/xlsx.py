@@ -55,18 +55,18 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def escape_cell_text(text: str) -> str:
-    """Escape characters that XML cannot hold as Excel does: the character NUL is ``_x0000_``."""
+    """Escape characters that XML cannot contain, in the way of Excel: NUL becomes ``_x0000_``."""
     return UNWRITABLE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
 
 
 def unescape_cell_text(text: str) -> str:
-    """Replace escapes such as ``_x0000_`` in the text of a cell by their characters."""
+    """Replace escapes such as ``_x0000_`` in the text of a cell with their characters."""
     return ESCAPED.sub(lambda found: _decode_character(int(found[1], 16)) or found[0], text)
 
 
-def _decode_character(code: int) -> str:
-    """Return the character of a code point, or an empty string for half a surrogate pair."""
-    return "" if code in SURROGATES else chr(code)
+def _decode_character(code_point: int) -> str:
+    """Return the character of a code point, or an empty string for a lone surrogate."""
+    return "" if code_point in SURROGATES else chr(code_point)
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
@@ -100,7 +100,7 @@ READ_ERRORS = (
 def _refuse_large_workbook(raw: bytes) -> None:
     """Raise ``BadRequest`` if a workbook would be too large when unpacked, without unpacking it.
 
-    It is enough to add up the sizes that the archive declares, because the reader stops at them.
+    The archive's declared sizes can be trusted, because zipfile never unpacks more than declared.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -139,8 +139,8 @@ class _CellBudget:
 
     left: int
 
-    def spend(self, cells: int) -> None:
-        """Count the cells of a row, at least one. Raises ``BadRequest`` above the limit."""
+    def count_cells(self, cells: int) -> None:
+        """Count the cells of a row, at least one. Raises ``BadRequest`` at the limit."""
         self.left -= max(1, cells)
         if self.left < 0:
             raise _make_cell_limit_error()
@@ -165,15 +165,15 @@ def _iter_rows(
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
     """Yield (row number, cells) for each row that has cells.
 
-    Adds the names of cells whose content is not read to ``unread``.
-
-    openpyxl's own iteration also yields all empty rows above a cell: a million rows for a cell in
-    the last row that Excel allows.
+    ``budget`` counts the cells of the workbook. The names of cells whose content is not read are
+    added to ``unread``.
     """
+    # Not openpyxl's own iteration, which also yields all empty rows above a cell: a million rows
+    # for a cell in the last row that Excel allows.
     book = sheet.parent
     try:
         with sheet._get_source() as source:  # noqa: SLF001  as the library's own iteration
-            parser = _SheetParser(
+            parser = _FormulaListingParser(
                 source,
                 sheet._shared_strings,  # noqa: SLF001  as above
                 data_only=True,
@@ -182,7 +182,7 @@ def _iter_rows(
                 timedelta_formats=book._timedelta_formats,  # noqa: SLF001  as above
             )
             for number, cells in parser.parse():
-                budget.spend(len(cells))
+                budget.count_cells(len(cells))
                 yield number, _read_values(number, cells, unread.beyond, book)
             unread.formulas += parser.formulas
             merged = parser.merged_cells.mergeCell if parser.merged_cells else ()
@@ -191,15 +191,15 @@ def _iter_rows(
         raise BadRequest(f"the workbook cannot be read: {error}") from None
 
 
-class _SheetParser(WorkSheetParser):
-    """Extends openpyxl's parser of a sheet to list formulas for which the file stores no result."""
+class _FormulaListingParser(WorkSheetParser):
+    """A sheet parser that lists the formulas for which the workbook stores no result."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.formulas: list[str] = []
 
     def parse_cell(self, element: Any) -> dict[str, Any]:
-        """Parse a cell as openpyxl does; note its name if it is a formula without a result."""
+        """Parse a cell as openpyxl does; if it is a formula without a result, list its name."""
         cell: dict[str, Any] = super().parse_cell(element)
         # Programs write an empty string as the result with the type str.
         has_result = element.findtext(VALUE_TAG) or element.get("t") == "str"
@@ -209,11 +209,11 @@ class _SheetParser(WorkSheetParser):
 
 
 def _read_values(
-    number: int, cells: Sequence[dict[str, Any]], beyond: list[str], book: Any
+    row_number: int, cells: Sequence[dict[str, Any]], extra_cells: list[str], workbook: Any
 ) -> list[Cell]:
-    """Return the values of a row, with None for empty cells between them.
+    """Return the values of a row by column index, with None for empty cells.
 
-    Adds the names of cells beyond the last column that is read to ``beyond``.
+    The names of cells beyond the last column that is read are added to ``extra_cells``.
     """
     values: list[Cell] = []
     for cell in cells:
@@ -221,13 +221,13 @@ def _read_values(
         if value is None:
             continue
         if index >= MAX_COLUMNS:
-            beyond.append(f"{get_column_letters(index)}{number}")
+            extra_cells.append(f"{get_column_letters(index)}{row_number}")
             continue
         values += [None] * (index + 1 - len(values))
         if isinstance(value, str):
             value = unescape_cell_text(value)
         elif cell["data_type"] == "n" and cell["style_id"]:
-            value = _apply_number_format(value, _get_number_format(book, cell["style_id"]))
+            value = _apply_number_format(value, _get_number_format(workbook, cell["style_id"]))
         values[index] = value
     return values
 
@@ -240,7 +240,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, together with the text that its cell shows if this text has other digits."""
+    """Return a number, as a ``FormattedNumber`` if its format shows it with other digits."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
@@ -267,7 +267,7 @@ def write_workbook(
             column.width, column.number_format = COLUMN_WIDTH, TEXT_FORMAT
         sheet.append([_make_cell(sheet, name) for name in header])
         for number, row in enumerate(rows, 2):
-            problems += _iter_long_cells(name, number, header, row)
+            problems += _iter_long_cell_problems(name, number, header, row)
             if not problems:
                 sheet.append([_make_cell(sheet, cell) for cell in row])
     # Saved in any case, because that removes the temporary files of openpyxl.
@@ -276,8 +276,8 @@ def write_workbook(
         raise create_validation_error("workbook", problems)
 
 
-def _iter_long_cells(
-    sheet: str, number: int, header: Sequence[str], row: Sequence[Cell]
+def _iter_long_cell_problems(
+    sheet: str, row_number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
     """Yield a problem for each cell of a row whose text is longer than Excel's limit."""
     for index, cell in enumerate(row):
@@ -285,7 +285,7 @@ def _iter_long_cells(
             length = len(escape_cell_text(cell).encode("utf-16-le")) // 2
             if length > MAX_CELL_CHARS:
                 yield Problem(
-                    path=f"sheet {sheet}, row {number}, column {get_column_letters(index)} "
+                    path=f"sheet {sheet}, row {row_number}, column {get_column_letters(index)} "
                     f"({header[index]})",
                     message=f"{length:,} characters; a cell of an XLSX holds {MAX_CELL_CHARS:,}: "
                     "write it as csv, jsonl or case-json",

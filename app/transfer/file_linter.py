@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..case.limits import to_json_bytes
 from ..formats.cells import get_column_number
-from ..formats.csv import find_row_lines
+from ..formats.csv import find_row_line_numbers
 from ..formats.file_format import TABLES, FileFormat
 from ..lint.linter import REPAIRED, lint_package
 from ..lint.positions import JsonPositions
@@ -48,17 +48,19 @@ def lint_file(
     if file_format == "case-json":
         return lint_package(raw, rules, allow_dense=allow_dense, options=options)
     # Imported late: openpyxl takes longer than the rest of the command.
-    from ..formats.reader import assemble_file  # noqa: PLC0415  see above
+    from ..formats.reader import assemble_package  # noqa: PLC0415  see above
 
-    file = assemble_file(raw, file_format, defaults)
+    file = assemble_package(raw, file_format, defaults)
     result = lint_package(
         to_json_bytes(file.tree),
         {*rules, SCHEMA.id},
         allow_dense=allow_dense or file_format in TABLES,
         options=options,
-        describe_path=file.describe,
+        describe_path=file.describe_location,
     )
-    violations = [replace(each, path=file.describe(each.path)) for each in result.violations]
+    violations = [
+        replace(each, path=file.describe_location(each.path)) for each in result.violations
+    ]
     violations += [
         Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
         for problem in file.problems
@@ -68,7 +70,7 @@ def lint_file(
         lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
         violations = [_locate_in_lines(each, lines) for each in violations]
     else:
-        row_lines = find_row_lines(raw) if file_format == "csv" else ()
+        row_lines = find_row_line_numbers(raw) if file_format == "csv" else ()
         violations = [_locate_in_table(each, row_lines) for each in violations]
     selected = [each for each in violations if each.rule in rules]
     selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))

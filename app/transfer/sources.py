@@ -20,9 +20,9 @@ from ..formats.file_format import (
     SUFFIXES,
     FileFormat,
     detect_file_format,
-    refuse_other_spreadsheets,
+    reject_unsupported_spreadsheet,
 )
-from ..formats.other_formats import describe_other_json
+from ..formats.other_formats import diagnose_foreign_json
 from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
 from ..repair.sparse_packages import find_child_lists
@@ -109,7 +109,7 @@ def reject_non_package_json(raw: bytes) -> None:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         return
-    if other := describe_other_json(value):
+    if other := diagnose_foreign_json(value):
         raise CommandError(other)
     if isinstance(value, list):
         raise CommandError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
@@ -185,7 +185,7 @@ def _read_unknown_format(path: Path) -> bytes:
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise CommandError(advice)
     raw = _read_file(path)
-    refuse_other_spreadsheets(raw)
+    reject_unsupported_spreadsheet(raw)
     if raw and not JSON_START.match(raw):
         *others, last = SUFFIXES
         raise CommandError(

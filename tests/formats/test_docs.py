@@ -9,13 +9,13 @@ import pytest
 from openpyxl import load_workbook
 
 from case_server.formats import template
-from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
+from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, SheetLayout
 from case_server.formats.file_format import FILE_FORMATS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "guides" / "spreadsheets.md").read_text()
 
 
-def row(layout: Layout, column: Column) -> str:
+def row(layout: SheetLayout, column: Column) -> str:
     names = {column.name, column.path[0]} if column.path[-1] == "title" else {column.name}
     also = ", ".join(f"`{other}`" for other, name in layout.aliases.items() if name in names)
     cells = (f"`{column.name}`", also, column.codec.about, template.describe_column(layout, column))
@@ -23,7 +23,7 @@ def row(layout: Layout, column: Column) -> str:
 
 
 @pytest.mark.parametrize("layout", [DOCUMENT, ITEM, ASSOCIATION], ids=lambda one: one.sheet)
-def test_docs_describe_every_column(layout: Layout) -> None:
+def test_docs_describe_every_column(layout: SheetLayout) -> None:
     section = DOCS.split(f"### {layout.sheet}\n")[1].split("\n#")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     assert rows == [row(layout, column) for column in layout.columns.values()]
@@ -35,7 +35,7 @@ def test_docs_name_every_format_and_sheet() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: one.sheet)
-def test_headings_are_found_by_all_aliases(layout: Layout) -> None:
+def test_headings_are_found_by_all_aliases(layout: SheetLayout) -> None:
     for name, column in layout.columns.items():
         spelt = name.replace("URI", " uri").upper()
         assert layout.find_column(name) is layout.find_column(spelt) is column

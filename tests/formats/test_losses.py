@@ -18,7 +18,7 @@ from openpyxl import Workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats.assembly import Defaults
-from case_server.formats.cells import get_column_letters, strip
+from case_server.formats.cells import get_column_letters, strip_invisible
 from case_server.formats.reader import read_framework
 
 DEFAULTS = Defaults(title="Knots", creator="a guild", identifier="knots")
@@ -131,7 +131,7 @@ def to_workbook(table: Table) -> bytes:
 
 
 def is_blank(value: Value) -> bool:
-    return value is None or (isinstance(value, str) and not strip(value))
+    return value is None or (isinstance(value, str) and not strip_invisible(value))
 
 
 def shows(value: Value, stored: str) -> bool:
@@ -144,7 +144,7 @@ def shows(value: Value, stored: str) -> bool:
         case int() | float():
             return float(stored) == pytest.approx(value, rel=1e-14)
         case _:
-            return stored == strip(str(value))
+            return stored == strip_invisible(str(value))
 
 
 def check_report(table: Table, raw: bytes, form: Any) -> None:
@@ -170,7 +170,7 @@ def check_report(table: Table, raw: bytes, form: Any) -> None:
     reports = {one.kind: one for one in repairs}
     unknown = reports.get("unknown-field")
     assert (unknown.fields if unknown else {}) == dict(+expected)
-    padded = [one for one in cells(table) if isinstance(one, str) and strip(one) != one]
+    padded = [one for one in cells(table) if isinstance(one, str) and strip_invisible(one) != one]
     spaces = reports.get("surrounding-space")
     assert (spaces.count if spaces else 0) == len([one for one in padded if not is_blank(one)])
     merged = reports.get("merged-cells")
