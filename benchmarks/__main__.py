@@ -119,7 +119,7 @@ def main(
         sys.exit(2)
     facts.append(("duration", f"{time.monotonic() - start:.0f} s, {context.rounds} rounds"))
     click.echo(
-        f"{report.format_results_table(rows)}\n\n{report.format_remarks(rows)}\n\n{report.format_target_summary(rows)}"
+        f"{report.format_results_table(rows)}\n\n{report.format_notes(rows)}\n\n{report.format_target_summary(rows)}"
     )
     file = output or (None if quick or only or items else RESULTS)
     if file:

@@ -82,7 +82,7 @@ class BenchmarkContext:
 
     @contextmanager
     def run_bare_application(self, database: str) -> Iterator[str]:
-        """Run the bare application of ``baseline.py`` as a baseline on one of this run's databases.
+        """Run the bare application, the baseline, on one of this run's databases.
 
         The application has no authentication or validation. Yields its base URL.
         """

@@ -31,7 +31,7 @@ class PeerServer:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
-        self.headers = _request_authorization()
+        self.headers = _request_authorization_header()
         self._http = httpx.Client(headers=self.headers, timeout=120, follow_redirects=False)
 
     def get(self, path: str) -> httpx.Response:
@@ -127,7 +127,7 @@ def _time_request(send: Callable[[], httpx.Response]) -> tuple[float, int]:
     return response.elapsed.total_seconds(), len(response.content)
 
 
-def _request_authorization() -> dict[str, str]:
+def _request_authorization_header() -> dict[str, str]:
     """Request a token for the other server and return it as an Authorization header.
 
     Returns no header if the environment variable ``AGAINST_TOKEN_URL``, the token endpoint, is

@@ -97,7 +97,7 @@ def fetch_value(url: str, statement: str) -> Any:
 def copy_to_standby(primary: _Cluster, url: str, folder: Path) -> None:
     """Copy the data of a running embedded Postgres to a new folder, configured as its standby.
 
-    ``url`` is that of the running one.
+    ``url`` is the URL of the running Postgres.
     """
     folder.mkdir(mode=0o700)
     password = primary.data_dir / "postgres.password"

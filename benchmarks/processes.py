@@ -48,7 +48,9 @@ def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Ben
     with _process([*command, *arguments], log, client | settings) as process:
         base_url = _read_base_url(process, log)
         seconds = time.perf_counter() - start
-        yield BenchmarkedServer(base_url, process.pid, _request_authorization(base_url), seconds)
+        yield BenchmarkedServer(
+            base_url, process.pid, _request_authorization_header(base_url), seconds
+        )
 
 
 @contextmanager
@@ -119,7 +121,7 @@ def _wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
     raise BenchmarkError(f"the bare application did not start: {log.read_text()[-2000:]}")
 
 
-def _request_authorization(base_url: str) -> dict[str, str]:
+def _request_authorization_header(base_url: str) -> dict[str, str]:
     form = {"grant_type": "client_credentials"}
     response = httpx.post(f"{base_url}/oauth2/token", data=form, auth=CREDENTIALS, timeout=30)
     response.raise_for_status()

@@ -29,7 +29,7 @@ def _cells(row: ResultRow) -> tuple[str, ...]:
     return (row.case, row.baseline, row.measured, row.ratio, row.target, meets_target)
 
 
-def format_remarks(rows: Sequence[ResultRow]) -> str:
+def format_notes(rows: Sequence[ResultRow]) -> str:
     """Format the notes of all results as a Markdown list."""
     return "\n".join(f"* {row.case}: {row.note}" for row in rows if row.note)
 
@@ -63,7 +63,7 @@ Made by `{command}`; `README.md` in this directory explains how to read it. {tar
 
 ## Remarks
 
-{format_remarks(rows) or "None."}
+{format_notes(rows) or "None."}
 
 ## What each case is compared with
 

@@ -48,7 +48,7 @@ def measure_reads_during_filters(context: BenchmarkContext) -> Iterator[ResultRo
 def _measure_during_filters(
     context: BenchmarkContext, server: BenchmarkedServer, paths: dict[str, str], items: int
 ) -> Iterator[ResultRow]:
-    with _run_filtering_clients(server) as statuses:
+    with _run_slow_filter_clients(server) as statuses:
         for title, path in paths.items():
             report_progress(f"{title} during {FILTERING_CLIENTS} filters")
             seconds = _repeat_reads(
@@ -73,7 +73,7 @@ def _repeat_reads(server: BenchmarkedServer, path: str, seconds: float) -> list[
 
 
 @contextmanager
-def _run_filtering_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
+def _run_slow_filter_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
     """Let 16 clients send requests with slow filters during a ``with`` block.
 
     Yields the list to which the statuses of the responses are added.

@@ -34,7 +34,7 @@ class WriteRecord:
     possible: set[Version] = field(default_factory=set)
 
     def is_allowed(self, version: Version) -> bool:
-        """Return whether a correct server may have stored this version; None is no entity."""
+        """Return whether a correct server may have stored this version, or no entity if None."""
         return version == self.acknowledged or version in self.possible
 
     def record_version(self, version: Version) -> None:

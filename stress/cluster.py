@@ -54,7 +54,7 @@ class Cluster:
 
     @contextmanager
     def freeze(self) -> Iterator[None]:
-        """Suspend all Postgres processes during a ``with`` block: connections stay open, silent."""
+        """Suspend all Postgres processes in a ``with`` block: connections stay open but silent."""
         processes = self._processes()
         for process in processes:
             process.suspend()

@@ -32,7 +32,9 @@ class ConflictScenario:
         self.http, self.rng, self.report = http, rng, ScenarioReport()
         self.document = factories.new_id()
 
-    async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
+    async def send_with_retry(
+        self, name: str, method: str, path: str, body: Any, *allowed: int
+    ) -> int:
         """Send a write, and retry it while the response is 503; return the last status.
 
         A status that is not in ``allowed`` is a violation. ``name`` is the kind of conflict in the
@@ -56,7 +58,7 @@ class ConflictScenario:
     async def create_document(self) -> None:
         """Create the document to which all items of the scenario belong."""
         body = factories.document(self.document)
-        await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
+        await self.send_with_retry("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
     async def put_same_item(self) -> None:
         """Have all writers PUT one item; the result must match one of the acknowledged writes."""
@@ -67,7 +69,7 @@ class ConflictScenario:
             links = [factories.link(f"s{number}") for number in self.rng.sample(range(8), 4)]
             body = factories.item(self.document, path.rpartition("/")[2], notes=notes)
             body |= {"subjectURI": links, "conceptKeywordsURI": links}
-            await self.send("same item", "PUT", path, body, 201)
+            await self.send_with_retry("same item", "PUT", path, body, 201)
             last[notes] = [link["identifier"] for link in links]
 
         await asyncio.gather(*(write(number) for number in range(WRITERS)))
@@ -86,13 +88,13 @@ class ConflictScenario:
         ends = [f"{self.document}-{end}" for end in "ab"]
         for end in ends:
             body = factories.item(self.document, end)
-            await self.send("ends", "PUT", f"/CFItems/{end}", body, 201)
+            await self.send_with_retry("ends", "PUT", f"/CFItems/{end}", body, 201)
         acknowledged = []
 
         async def write() -> None:
             body = factories.association(*ends, associationType="precedes")
             path = f"/CFItemAssociations/{body['identifier']}"
-            if await self.send("same triple", "PUT", path, body, 201, 409) == 201:
+            if await self.send_with_retry("same triple", "PUT", path, body, 201, 409) == 201:
                 acknowledged.append(path)
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
@@ -101,17 +103,17 @@ class ConflictScenario:
                 f"same triple: {len(acknowledged)} writes were acknowledged"
             )
         for path in acknowledged:
-            await self.send("same triple", "DELETE", path, None, 204)
+            await self.send_with_retry("same triple", "DELETE", path, None, 204)
 
     async def replace_same_package(self) -> None:
         """Have all writers replace one package; the result must equal the package of one writer."""
         identifier = factories.new_id()
         items = [factories.packed_item() for _ in range(40)]
         bodies = [self._build_package(identifier, items, number) for number in range(WRITERS)]
-        await self.send("same package", "POST", "/CFPackages", bodies[0], 201)
+        await self.send_with_retry("same package", "POST", "/CFPackages", bodies[0], 201)
         path = f"/CFPackages/{identifier}"
         await asyncio.gather(
-            *(self.send("same package", "PUT", path, body, 200) for body in bodies),
+            *(self.send_with_retry("same package", "PUT", path, body, 200) for body in bodies),
             *(self.get(path) for _ in range(4)),
         )
         stored = await self.get(path)
@@ -126,7 +128,7 @@ class ConflictScenario:
         """
         identifier = factories.new_id()
         package = self._build_package(identifier, [factories.packed_item() for _ in range(10)], 0)
-        await self.send("same document", "POST", "/CFPackages", package, 201)
+        await self.send_with_retry("same document", "POST", "/CFPackages", package, 201)
         kinds = [f"kind-{factories.new_id()}" for _ in range(6)]
 
         def links() -> list[Any]:
@@ -134,18 +136,22 @@ class ConflictScenario:
 
         async def put_document() -> None:
             body = factories.document(identifier, subjectURI=links())
-            await self.send("same document", "PUT", f"/CFDocuments/{identifier}", body, 201)
+            await self.send_with_retry(
+                "same document", "PUT", f"/CFDocuments/{identifier}", body, 201
+            )
 
         async def put_package() -> None:
             body = {**package, "CFItems": [{**item, "subjectURI": links()} for item in items]}
             body["CFDocument"] = {**package["CFDocument"], "subjectURI": links()}
-            await self.send("same document", "PUT", f"/CFPackages/{identifier}", body, 200)
+            await self.send_with_retry(
+                "same document", "PUT", f"/CFPackages/{identifier}", body, 200
+            )
 
         async def put_item() -> None:
             body = factories.item(identifier, self.rng.choice(items)["identifier"])
             body |= {"subjectURI": links(), "conceptKeywordsURI": links()}
             path = f"/CFItems/{body['identifier']}"
-            await self.send("same document", "PUT", path, body, 201)
+            await self.send_with_retry("same document", "PUT", path, body, 201)
 
         items = package["CFItems"]
         writes = [*[put_document] * 4, *[put_package] * 4, *[put_item] * 8]
@@ -180,7 +186,7 @@ class ConflictScenario:
         ]
         writes: list[Callable[[], Awaitable[int]]] = [
             *(
-                lambda body=body: self.send("opposite", "POST", "/CFPackages", body, 201)
+                lambda body=body: self.send_with_retry("opposite", "POST", "/CFPackages", body, 201)
                 for body in bodies
             ),
             *(lambda kind=kind: self._put_type(kind) for kind in self.rng.sample(kinds, 8)),
@@ -191,15 +197,19 @@ class ConflictScenario:
 
     async def _put_type(self, kind: str) -> int:
         body = factories.item_type(kind, description=factories.new_id())
-        return await self.send("opposite", "PUT", f"/CFItemTypes/{kind}", body, 201)
+        return await self.send_with_retry("opposite", "PUT", f"/CFItemTypes/{kind}", body, 201)
 
     async def _put_item_linking(self, names: list[str]) -> int:
         links = [factories.link(name) for name in names]
         body = factories.item(self.document, subjectURI=links, conceptKeywordsURI=links[::-1])
-        return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
+        return await self.send_with_retry(
+            "opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201
+        )
 
 
-async def run_same_item(http: httpx.AsyncClient, rounds: int, seed: int) -> ScenarioReport:
+async def run_same_item_conflicts(
+    http: httpx.AsyncClient, rounds: int, seed: int
+) -> ScenarioReport:
     """Have sixteen writers PUT the same item concurrently, ``rounds`` times."""
     scenario = ConflictScenario(http, random.Random(seed))
     await scenario.create_document()

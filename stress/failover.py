@@ -57,13 +57,13 @@ class EventResult:
     outage: float = 0.0
     """The longest time in seconds in which no client's write was acknowledged."""
 
-    def count_acknowledged_write(self) -> None:
+    def record_acknowledged_write(self) -> None:
         """Count an acknowledged write, and update the longest time between such writes."""
         now = time.monotonic()
         self.acknowledged += 1
         self.outage, self.last = max(self.outage, now - self.last), now
 
-    def format_cells(self) -> tuple[str, ...]:
+    def format_row(self) -> tuple[str, ...]:
         """Return the event's row of the printed table, in the order of ``HEADINGS``."""
         numbers = (self.acknowledged, self.lost, self.wrong, self.errors, self.slow)
         return self.name, f"{self.outage:.1f}", *map(str, numbers)
@@ -121,7 +121,7 @@ class VersionedItemWriters:
                 await asyncio.sleep(0.05)
                 continue
             self.acknowledged[identifier] = version
-            self.event.count_acknowledged_write()
+            self.event.record_acknowledged_write()
             read = await self.request("GET", f"/CFItems/{identifier}")
             if read and read.status_code == 200 and not self.event.may_lose:
                 event.wrong += read.json()["fullStatement"] != str(version)
@@ -175,10 +175,10 @@ async def run_failovers(timer: ScenarioTimer) -> ScenarioReport:
                         if timer.is_expired:
                             break
                         timer.report_progress(title)
-                        event = await _run_event(
+                        event = await _run_failover_event(
                             EventResult(title, may_lose), action, cluster, http
                         )
-                        rows.append(event.format_cells())
+                        rows.append(event.format_row())
                         report.counts[EVENTS] += 1
                         if event.wrong or event.errors or (event.lost and not may_lose):
                             report.record_violation(f"{title}: {event}")
@@ -188,7 +188,7 @@ async def run_failovers(timer: ScenarioTimer) -> ScenarioReport:
     return report
 
 
-async def _run_event(
+async def _run_failover_event(
     event: EventResult,
     action: Callable[[PatroniCluster], Awaitable[None]],
     cluster: PatroniCluster,

@@ -164,10 +164,7 @@ def _admin_url(cluster: Cluster) -> str:
 
 
 async def _terminate_connections(connection: asyncpg.Connection[Any]) -> None:
-    """Terminate the current connections to ``case_server``, but not those that are opened next.
-
-    ``connection`` is an administrator's connection to another database.
-    """
+    """Terminate the current connections to ``case_server``, but not those that are opened next."""
     began = await connection.fetchval("SELECT clock_timestamp()")
     condition = (
         "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"

@@ -85,10 +85,10 @@ def _generate_bodies_with_invalid_values(size: int) -> Iterator[tuple[str, bytes
 
 
 def _repeat_to_size(begin: bytes, element: bytes, stride: int, end: bytes, size: int) -> bytes:
-    """Build a body of about ``size`` bytes: ``begin``, many comma-separated copies, ``end``.
+    """Build a body of about ``size`` bytes from ``begin``, copies of ``element``, and ``end``.
 
-    Each copy of ``element`` is padded with spaces to ``stride`` bytes, because the server rejects
-    bodies with too many values for their size.
+    Each copy is padded with spaces to ``stride`` bytes, because the server rejects bodies with too
+    many values for their size.
     """
     padded = element.ljust(stride - 1)
     count = (size - len(begin) - len(end) - len(element)) // (len(padded) + 1)

@@ -72,7 +72,7 @@ class LoadScenario:
         response = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
         assert response.status_code == 201, response.text
 
-    async def run_load(self, seconds: float) -> None:
+    async def run_heavy_clients(self, seconds: float) -> None:
         """Send requests from 32 package readers, 16 writers and one reader of single items.
 
         They run for ``seconds``. The latency of single items is recorded.
@@ -216,7 +216,7 @@ async def run_load(
                     scenario = LoadScenario(server, http, item_count, seed)
                     await scenario.upload_framework()
                     timer.report_progress(f"{item_count:,} items stored")
-                    await scenario.run_load(seconds)
+                    await scenario.run_heavy_clients(seconds)
                     timer.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
                     await scenario.run_slow_clients(slow_count, seconds)
     return scenario.report

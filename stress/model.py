@@ -231,14 +231,11 @@ class ReferenceModel:
         return all(end not in self.items or self.can_be_linked(end) for end in ends)
 
     def get_package_items(self, document: str) -> dict[str, Item]:
-        """Return a dict of the items in a document's package by identifier, excluding deleted."""
+        """Return the live items in a document's package, as a dict by identifier."""
         return {n: i for n, i in self.items.items() if i.is_live and i.document == document}
 
     def get_package_associations(self, document: str) -> dict[str, Association]:
-        """Return a dict of the associations in a document's package by identifier.
-
-        Associations of deleted items are excluded.
-        """
+        """Return the visible associations in a document's package, as a dict by identifier."""
         associations = {n: a for n, a in self.associations.items() if a.home == document}
         return {name: each for name, each in associations.items() if self.is_visible(each)}
 

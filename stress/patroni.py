@@ -123,16 +123,16 @@ class PatroniCluster:
         options = (part for name, url in urls.items() for part in (f"--{name}", url))
         self._run("etcd", "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", *options)
 
-    def start(self, name: str) -> None:
+    def start(self, node: str) -> None:
         """Start a node, for the first time or after ``kill``."""
-        folder = self.folder / name
+        folder = self.folder / node
         if not folder.exists():
             folder.mkdir(mode=0o700)
             # JSON is a subset of YAML.
-            (folder / "patroni.yml").write_text(json.dumps(self._configuration(name)))
+            (folder / "patroni.yml").write_text(json.dumps(self._configuration(node)))
             if self._account:
                 shutil.chown(folder, "postgres", "postgres")
-        self._run(name, "patroni", folder / "patroni.yml")
+        self._run(node, "patroni", folder / "patroni.yml")
 
     async def get_roles(self) -> dict[str, str]:
         """Return the role, ``primary`` or ``replica``, of each node whose Postgres is running."""
@@ -178,7 +178,7 @@ class PatroniCluster:
             response = await http.patch(url, json=settings)
         assert response.status_code == 200, response.text
 
-    def list_processes(self, name: str) -> list[psutil.Process]:
+    def list_processes(self, node: str) -> list[psutil.Process]:
         """Return the processes of a node, with Patroni first.
 
         Patroni must be killed before Postgres, because it would restart Postgres.
@@ -186,30 +186,30 @@ class PatroniCluster:
         found = []
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
-            if str(self.folder / name / "patroni.yml") in command:
+            if str(self.folder / node / "patroni.yml") in command:
                 found.append(process)
         with suppress(OSError, psutil.NoSuchProcess):
-            pid = (self.folder / name / "data" / "postmaster.pid").read_text().split("\n", 1)[0]
+            pid = (self.folder / node / "data" / "postmaster.pid").read_text().split("\n", 1)[0]
             postmaster = psutil.Process(int(pid))
             found += [postmaster, *postmaster.children(recursive=True)]
         return found
 
-    def kill(self, name: str) -> None:
+    def kill(self, node: str) -> None:
         """Kill all processes of a node with SIGKILL, as if the machine had failed."""
-        self._signal(name, signal.SIGKILL)
-        self._processes[name].wait(timeout=10)
+        self._signal(node, signal.SIGKILL)
+        self._processes[node].wait(timeout=10)
 
     @contextmanager
-    def freeze(self, name: str) -> Iterator[None]:
+    def freeze(self, node: str) -> Iterator[None]:
         """Suspend all processes of a node in a ``with`` block: connections stay open but silent."""
-        self._signal(name, signal.SIGSTOP)
+        self._signal(node, signal.SIGSTOP)
         try:
             yield
         finally:
-            self._signal(name, signal.SIGCONT)
+            self._signal(node, signal.SIGCONT)
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        for process in self.list_processes(name):
+    def _signal(self, node: str, number: signal.Signals) -> None:
+        for process in self.list_processes(node):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 

@@ -43,10 +43,6 @@ def run_histories(
 
 
 def _run_batch(server: InProcessServer, count: int, steps: int, seed: int) -> None:
-    """Run ``count`` random sequences of up to ``steps`` requests.
-
-    If a response differs from the model, raises the failure of the shortest failing sequence.
-    """
     kind = type(
         "Seeded", (ApiStateMachine,), {"server": server, "_hypothesis_internal_use_seed": seed}
     )

@@ -151,7 +151,7 @@ def test_table_is_aligned_and_shows_reached_targets() -> None:
     assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", table, re.MULTILINE)
     assert re.search(r"^\| zstd .*\| \*\*no\*\*", table, re.MULTILINE)
     assert report.format_target_summary(rows) == "1 of 2 targets met"
-    assert report.format_remarks(rows) == "* zstd: no such encoding\n* sdk: not installed"
+    assert report.format_notes(rows) == "* zstd: no such encoding\n* sdk: not installed"
     document = report.format_report(
         rows, [("date", "today")], "make bench", [("item", "a baseline")]
     )

@@ -20,7 +20,7 @@ from ..repair.defaults import Defaults
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
 from ..transfer.sources import PackageSource, describe_error, iter_sources
-from .http_options import add_token_options, dense_option, make_fetcher
+from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import (
     NOT_RUN,
     add_output_options,
@@ -128,7 +128,7 @@ def check_packages(**flags: Any) -> None:
     sources = list(
         iter_sources(
             flags["names"],
-            make_fetcher(flags),
+            create_fetcher(flags),
             flags["input_format"],
             allow_dense=flags["allow_dense"],
         )

@@ -55,7 +55,7 @@ dense_option = click.option(
 )
 
 
-def make_fetcher(flags: dict[str, Any]) -> Fetcher:
+def create_fetcher(flags: dict[str, Any]) -> Fetcher:
     """Create a URL downloader from the options of ``add_token_options`` in ``flags``.
 
     The downloader reports waits before retries on stderr, except with ``--quiet``. Raises

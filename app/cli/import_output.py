@@ -71,7 +71,7 @@ def _format_refusal(result: ImportResult) -> Iterator[str]:
         return
     count = len(result.problems) + result.more
     yield f"{result.source}: refused, {format_count(count, 'problem')}:"
-    problems = _summarize_url_identifiers(result.problems)
+    problems = _merge_url_identifier_problems(result.problems)
     for line in (*format_problems(problems, sys.stderr, result.more), *result.hints):
         yield f"  {line}"
 
@@ -87,7 +87,7 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
             yield f"  and {more:,} more; case-server check --all shows them"
 
 
-def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
+def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]:
     """Merge the problems of all identifiers that are URLs into one problem with a count."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary

@@ -29,7 +29,7 @@ from ..sample import read_sample
 from ..server.startup import has_database
 from ..transfer.console import create_progress_reporter
 from ..transfer.sources import PackageSource, iter_sources, require_existing_paths
-from .http_options import add_token_options, dense_option, make_fetcher
+from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import (
     DatabaseUse,
     add_database_option,
@@ -132,7 +132,7 @@ def import_packages(**flags: Any) -> None:
     report: Path | None = flags["report"]
     if report:
         importer.require_writable_path(report)
-    fetcher, dense = make_fetcher(flags), flags["allow_dense"]
+    fetcher, dense = create_fetcher(flags), flags["allow_dense"]
     sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
         sources.append(PackageSource("the sample", read_sample))

@@ -18,7 +18,7 @@ from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
-from .http_options import add_token_options, dense_option, make_fetcher
+from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import DatabaseUse, add_database_option, load_settings, run_on_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
@@ -66,7 +66,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    fetcher = make_fetcher(flags)
+    fetcher = create_fetcher(flags)
     all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
     invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
     if invalid:

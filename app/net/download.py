@@ -20,7 +20,7 @@ from ..exceptions import CommandError
 from ..formatting import truncate
 from .compression import GZIP_MAGIC, CompressionError, decompress
 from .oauth import ClientCredentials, extract_access_token, request_token
-from .ssrf import BlockedAddress, OperatorTransport, UnknownHost
+from .ssrf import BlockedAddress, OperatorUrlTransport, UnknownHost
 
 TIMEOUT_SECONDS = 60
 """Timeout of a connection attempt, and between two chunks of a response."""
@@ -178,7 +178,7 @@ class Fetcher:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
             with (
-                self._create_client(operator_url) as http,
+                self._create_http_client(operator_url) as http,
                 _stream_following_redirects(
                     http, http.build_request("GET", url, headers=headers)
                 ) as response,
@@ -200,18 +200,15 @@ class Fetcher:
         if not self.credentials:
             return self.access_token
         try:
-            with self._create_client(self.credentials.token_url) as http:
+            with self._create_http_client(self.credentials.token_url) as http:
                 return _fetch_token(self.credentials, http)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             reason = f"{self.credentials.token_url} cannot be read: {_describe_error(error)}"
             raise DownloadError(f"no token: {reason}") from error
 
-    def _create_client(self, operator_url: str) -> httpx.Client:
-        """Create an HTTP client whose SSRF guard exempts the host of ``operator_url``.
-
-        Raises ``httpx.InvalidURL``.
-        """
-        transport = OperatorTransport([operator_url], allow_private=self.allow_private)
+    def _create_http_client(self, operator_url: str) -> httpx.Client:
+        """Create an HTTP client whose SSRF guard exempts the host of ``operator_url``."""
+        transport = OperatorUrlTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
@@ -358,10 +355,7 @@ def decompress_gzip(data: bytes) -> bytes:
 def _iter_decoded_body(
     response: httpx.Response, max_bytes: int, max_seconds: float
 ) -> Iterator[bytes]:
-    """Yield the decompressed chunks of a response body.
-
-    Raises ``DownloadError`` if the body exceeds a limit.
-    """
+    """Yield the decompressed chunks of a response body; raise ``DownloadError`` over a limit."""
     # Not with httpx's decoders, because they decompress a whole network chunk at once, which can
     # expand a thousandfold.
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()

@@ -6,7 +6,7 @@ requires that all its addresses are public, and connects to the address that it 
 lookup could return another one. Redirects pass through the guard as well.
 
 ``PublicOnlyTransport`` is for URLs that others name, such as a ``jwks_uri``. It exempts the origins
-that the operator configured. ``OperatorTransport`` is for URLs that the operator typed: an operator
+that the operator configured. ``OperatorUrlTransport`` is for URLs that the operator typed: someone
 who types ``http://localhost:8000`` or ``http://10.0.0.5`` means that machine, but a name that
 resolves to a private address, or a redirect to one, may be an attack.
 ``CASE_SERVER_ALLOW_PRIVATE_URLS`` disables both checks.
@@ -106,7 +106,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class OperatorTransport(httpx.BaseTransport):
+class OperatorUrlTransport(httpx.BaseTransport):
     """A sync HTTP transport, guarded against SSRF, for URLs typed on the command line.
 
     It connects to public addresses. It connects to a private host only if one of ``operator_urls``,
@@ -351,10 +351,7 @@ def _get_origin(url: httpx.URL) -> tuple[str, str, int]:
 
 @cache
 def _get_tls_context() -> ssl.SSLContext:
-    """Return the TLS context that all connections share.
-
-    It is created only once, because that takes about 50 ms.
-    """
+    """Return the TLS context that all connections share, because creating one takes 50 ms."""
     return httpx.create_ssl_context()
 
 

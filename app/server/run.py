@@ -41,7 +41,7 @@ def run_server(settings: Settings, banner_settings: Settings, listener: socket.s
     if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
     if settings.workers == 1:
-        _BannerServer(_create_server_config(settings), banner_settings).run([listener])
+        _ServerWithBanner(_create_server_config(settings), banner_settings).run([listener])
     else:
         _serve_with_workers(settings, banner_settings, listener)
 
@@ -53,7 +53,7 @@ def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
         access_log=False,  # the middleware writes a line for each request
         timeout_graceful_shutdown=1 if settings.test_mode else settings.shutdown_timeout,
         server_header=False,
-        http=_TransportExposingConnection if settings.test_mode else HttpConnection,
+        http=_TestModeConnection if settings.test_mode else HttpConnection,
         ws="none",
         **options,
     )
@@ -64,10 +64,7 @@ def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
 
 
 def raise_open_file_limit() -> int | None:
-    """Raise the process's limit on open files as far as allowed, and return the new limit.
-
-    Returns None if there is no limit.
-    """
+    """Raise the process's limit on open files; return the new limit, or None if unlimited."""
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415  Windows does not have it
@@ -103,7 +100,7 @@ def compute_connection_limits(settings: Settings, max_files: int | None) -> tupl
     return limit, min(ACCEPT_BACKLOG, free - 2 * limit)
 
 
-class _TransportExposingConnection(HttpConnection):
+class _TestModeConnection(HttpConnection):
     """A connection whose requests can access its transport, so that test mode can abort it."""
 
     app_state: dict[str, Any]
@@ -115,7 +112,7 @@ class _TransportExposingConnection(HttpConnection):
         super().connection_made(transport)
 
 
-class _BannerServer(uvicorn.Server):
+class _ServerWithBanner(uvicorn.Server):
     """A uvicorn server that prints the banner once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:

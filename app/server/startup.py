@@ -99,7 +99,7 @@ def serve_until_stopped(settings: Settings) -> None:
     settings = settings.model_copy(update={"port": port})
     # Nearly all imported objects are permanent; collecting garbage would take a tenth of the time.
     gc.disable()
-    import_thread = _import_in_thread(settings)
+    import_thread = _start_import_thread(settings)
     try:
         with prepare_database(
             settings, accepts_standby=True, import_thread=import_thread
@@ -113,7 +113,7 @@ def serve_until_stopped(settings: Settings) -> None:
         import_thread.join()  # an exit during an import may crash
 
 
-def _import_in_thread(settings: Settings) -> threading.Thread:
+def _start_import_thread(settings: Settings) -> threading.Thread:
     """Start a thread that imports the server's modules while the database starts; return it."""
     names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
@@ -136,7 +136,6 @@ def install_signal_handlers() -> None:
 
 
 def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
-    """Raise ``SystemExit``, so that context managers can stop the embedded Postgres."""
     sys.exit(0)
 
 

@@ -26,7 +26,7 @@ class FrameworkWriter(Protocol):
     """Interface for file-format writers: ``add`` each entity, then ``finish`` the file."""
 
     def add(self, class_name: str, entity: JsonObject) -> None:
-        """Add an entity to the file; it is JSON as in a CFPackage, and its class such as CFItem."""
+        """Add an entity, as it appears in a CFPackage; ``class_name`` is for example CFItem."""
 
     def finish(self) -> None:
         """Write the parts of the file that depend on all entities, such as the headings in use."""

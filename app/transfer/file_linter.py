@@ -68,10 +68,10 @@ def lint_file(
     violations += [_convert_repair(each) for each in file.repairs]
     if file_format == "jsonl":
         lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
-        violations = [_locate_in_lines(each, lines) for each in violations]
+        violations = [_add_line_position(each, lines) for each in violations]
     else:
         row_lines = find_row_line_numbers(raw) if file_format == "csv" else ()
-        violations = [_locate_in_table(each, row_lines) for each in violations]
+        violations = [_add_table_position(each, row_lines) for each in violations]
     selected = [each for each in violations if each.rule in rules]
     selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))
     return replace(result, violations=selected)
@@ -83,7 +83,7 @@ def _convert_repair(repair: RepairSummary) -> Violation:
     return Violation(FILE_FORMAT.id, FILE_FORMAT.severity, message, repair.path, repair=REPAIRED)
 
 
-def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violation:
+def _add_table_position(violation: Violation, row_lines: Sequence[int]) -> Violation:
     """Return a violation with its sheet, row and column, parsed from its path.
 
     ``row_lines`` contains the line number of each row of a CSV file, whose rows may span lines.
@@ -100,7 +100,7 @@ def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violatio
     return replace(violation, sheet=cell["sheet"], line=line, column=column, in_table=True)
 
 
-def _locate_in_lines(violation: Violation, lines: Sequence[bytes]) -> Violation:
+def _add_line_position(violation: Violation, lines: Sequence[bytes]) -> Violation:
     """Return a violation with its line and column in the JSON Lines file."""
     place = LINE.match(violation.path)
     if not place:

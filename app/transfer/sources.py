@@ -178,10 +178,7 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Return the content of a file with an unknown extension.
-
-    Raises ``CommandError`` if it cannot be JSON.
-    """
+    """Read a file with an unknown extension; raise ``CommandError`` if it cannot be JSON."""
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise CommandError(advice)
     raw = _read_file(path)

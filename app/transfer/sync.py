@@ -117,7 +117,7 @@ class Syncer:
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
         await self._delete_outdated_mirrors(stored_mirrors, results)
-        if reason := self._get_reason_to_keep(documents, unlisted):
+        if reason := self._get_reason_against_deletion(documents, unlisted):
             yield SyncResult(url, reason=reason)
             return
         if note := documents.incomplete_reason:
@@ -150,7 +150,9 @@ class Syncer:
                 return result
         return await self._sync_package(last, list_url)
 
-    def _get_reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
+    def _get_reason_against_deletion(
+        self, documents: DocumentList, unlisted: list[Mirror]
+    ) -> str | None:
         """Return why nothing may be deleted although the list is incomplete or empty.
 
         ``unlisted`` are the stored mirrors that are missing from the list. Returns None if they may
@@ -173,10 +175,7 @@ class Syncer:
     async def _delete_outdated_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete the sync state of URLs whose document has now been synced from another URL.
-
-        ``stored_mirrors`` are from before the sync, ``results`` are the results of the sync.
-        """
+        """Delete the stored state of URLs whose document has now been synced from another URL."""
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in stored_mirrors:
             current = urls.get(mirror.document_identifier)

@@ -14,7 +14,7 @@ from ..api.profiles import PROFILES, Profile
 from ..case.resources import ResourceType
 from ..db.read import entities
 from ..exceptions import BadRequest
-from .attributes import EntityAttributes, parse_attributes
+from .attributes import EntityAttributes, parse_entity_attributes
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 """EntityAttributes of the client of TimeBack's SDK."""
@@ -73,7 +73,7 @@ async def build_example(
         profiles=PROFILES,
         url=url,
         json=orjson.dumps(rendered, option=orjson.OPT_INDENT_2).decode(),
-        attributes=parse_attributes(body),
+        attributes=parse_entity_attributes(body),
         curl=f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}',
         python=f"await client.{sdk_name}.get({orjson.dumps(identifier).decode()})"
         if profile.writes

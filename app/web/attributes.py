@@ -19,7 +19,7 @@ class EntityAttributes(dict[str, Any]):
         return None
 
 
-def parse_attributes(raw: str) -> EntityAttributes:
+def parse_entity_attributes(raw: str) -> EntityAttributes:
     """Parse the stored JSON of an entity into a dict of its CASE attributes."""
     return EntityAttributes(orjson.loads(raw))
 
@@ -30,7 +30,7 @@ async def fetch_document(database: Database, identifier: str) -> EntityAttribute
     Raises ``NotFound`` if the document is unknown or deleted.
     """
     (body,) = await entities.get_entity_with_descendants(database, DOCUMENTS, identifier)
-    return parse_attributes(body)
+    return parse_entity_attributes(body)
 
 
 def summarize_entity(attributes: EntityAttributes) -> str:

@@ -14,7 +14,7 @@ from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
 from . import api_examples, auth, relations
-from .attributes import fetch_document, parse_attributes
+from .attributes import fetch_document, parse_entity_attributes
 from .pages import Offset, PageRoute, is_fragment_request, render_page
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> 
         request,
         "frameworks.html",
         title="Frameworks",
-        frameworks=[(parse_attributes(row["body"]), row["items"]) for row in rows],
+        frameworks=[(parse_entity_attributes(row["body"]), row["items"]) for row in rows],
         total=rows[0]["total"] if rows else 0,
         q=q,
         offset=offset,
@@ -113,10 +113,10 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     database = get_app_state(request).database
     framework = await fetch_document(database, document)
     raw_item, raw_associations = await entities.get_item_with_associations(database, item)
-    attributes = parse_attributes(raw_item)
+    attributes = parse_entity_attributes(raw_item)
     if attributes["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item, "its tree shows all items")
-    associations = [parse_attributes(raw) for raw in raw_associations]
+    associations = [parse_entity_attributes(raw) for raw in raw_associations]
     limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
     shown = associations[:limit]
     identifiers = sorted(relations.collect_related_identifiers(item, shown))

@@ -14,7 +14,7 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import EntityAttributes, fetch_document, parse_attributes, summarize_entity
+from .attributes import EntityAttributes, fetch_document, parse_entity_attributes, summarize_entity
 from .pages import Offset, PageRoute, create_csv_response, render_page
 
 PAGE_SIZE = 100
@@ -134,7 +134,7 @@ def _iter_csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iter
 
 
 def _build_row(row: Any) -> ChangedEntityRow:
-    attributes = parse_attributes(row["body"]) if row["body"] else EntityAttributes()
+    attributes = parse_entity_attributes(row["body"]) if row["body"] else EntityAttributes()
     kind = row["kind"]
     item = row["identifier"] if kind == ITEMS.name else None
     if kind == ASSOCIATIONS.name and attributes:

@@ -11,7 +11,7 @@ from ..db.pool import Database
 from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import fetch_document, parse_attributes
+from .attributes import fetch_document, parse_entity_attributes
 from .pages import Offset, PageRoute, create_csv_response, render_page
 from .relations import describe_relation
 
@@ -50,7 +50,7 @@ async def show_comparison(
     """
     database = get_app_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
-    documents = [parse_attributes(row["body"]) for row in rows]
+    documents = [parse_entity_attributes(row["body"]) for row in rows]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
     if not (left and right):
         return await render_page(

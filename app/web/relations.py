@@ -59,30 +59,27 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 
 
 def collect_related_identifiers(
-    identifier: str, associations: Sequence[Mapping[str, Any]]
+    item_identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers of the entities linked to an item by its associations.
-
-    ``identifier`` is the identifier of the item.
-    """
+    """Return the identifiers of the entities linked to an item by its associations."""
     return {
         association[end]["identifier"]
         for association in associations
         for end in ("originNodeURI", "destinationNodeURI")
-    } - {identifier}
+    } - {item_identifier}
 
 
 def group_relations(
-    identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
+    item_identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> list[Relation]:
     """Group the associations of an item by relation, such as "is a child of".
 
-    ``identifier`` is the identifier of the item. ``locations`` maps each related entity to its
-    framework, as ``entities.fetch_node_details`` returns it, for links to the entity's page.
+    ``locations`` maps each related entity to its framework, as ``entities.fetch_node_details``
+    returns it, for links to the entity's page.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:
-        from_origin = association["originNodeURI"]["identifier"] == identifier
+        from_origin = association["originNodeURI"]["identifier"] == item_identifier
         node = association["destinationNodeURI" if from_origin else "originNodeURI"]
         phrase = describe_relation(association["associationType"], from_origin=from_origin)
         groups.setdefault(phrase, []).append(_related_node(node, locations.get(node["identifier"])))

@@ -55,7 +55,7 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
     """Start a session for the submitted credentials, or redisplay the form with an error."""
     auth.require_same_origin(request)
     try:
-        token, lifetime = await _get_token(request, form)
+        token, lifetime = await _issue_or_verify_token(request, form)
     except Unauthorized as error:
         return await _render_form(request, form.next, error.description)
     except TooManyAttempts as error:
@@ -66,7 +66,7 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
     return response
 
 
-async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
+async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
     """Return an access token for the submitted form, and the token's lifetime in seconds.
 
     The lifetime is None for a token of another issuer. Raises ``Unauthorized`` for wrong

@@ -30,7 +30,7 @@ from ..repair.reader import repair_and_parse
 from ..repair.repair_log import RepairSummary
 from ..state import AppState
 from . import auth
-from .attributes import EntityAttributes, parse_attributes, summarize_entity
+from .attributes import EntityAttributes, parse_entity_attributes, summarize_entity
 from .pages import PageRoute, render_page
 
 MAX_LISTED_PROBLEMS = 200
@@ -200,7 +200,7 @@ async def _create_preview_report(app_state: AppState, name: str, raw: bytes) -> 
     return replace(
         report,
         stored_item_count=await frameworks.count_items(app_state.database, document),
-        changes=tuple(await _list_changes(app_state.database, package)),
+        changes=tuple(await _preview_changes(app_state.database, package)),
     )
 
 
@@ -220,15 +220,15 @@ def _hash_file(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-async def _list_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
+async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
     """Return the added, changed and deleted entities of an upload, at most 100 of each."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
     rows = (((row.kind, row.identifier), row.body) for row in package.rows)
-    new = {key: parse_attributes(body) for key, body in rows if key in all_listed}
+    new = {key: parse_entity_attributes(body) for key, body in rows if key in all_listed}
     bodies = await package_diff.fetch_bodies(database, sorted(all_listed))
-    old = {key: parse_attributes(body) for key, body in bodies.items()}
+    old = {key: parse_entity_attributes(body) for key, body in bodies.items()}
     return [
         ChangePreview(
             title, len(keys), [_describe_change(key[0], old.get(key), new.get(key)) for key in few]

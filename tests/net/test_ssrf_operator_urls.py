@@ -16,7 +16,7 @@ from case_server.exceptions import CommandError
 from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.net.oauth import ClientCredentials
-from case_server.net.ssrf import BlockedAddress, OperatorTransport, is_literal_private_host
+from case_server.net.ssrf import BlockedAddress, OperatorUrlTransport, is_literal_private_host
 
 
 class PackageServer(ScriptedSource):
@@ -43,7 +43,7 @@ def servers() -> Iterator[tuple[PackageServer, PackageServer]]:
         server.stop()
 
 
-def get_status(transport: OperatorTransport, url: str) -> int:
+def get_status(transport: OperatorUrlTransport, url: str) -> int:
     with httpx.Client(transport=transport) as http:
         return http.get(url).status_code
 
@@ -85,7 +85,7 @@ def test_name_that_resolves_to_private_address_is_blocked(
 ) -> None:
     entry, _ = servers
     url = f"http://frameworks.example.edu:{entry.port}/"
-    transport = OperatorTransport([url], allow_private=False, resolve=lambda *_: addresses)
+    transport = OperatorUrlTransport([url], allow_private=False, resolve=lambda *_: addresses)
     with pytest.raises(BlockedAddress, match="is not public"):
         get_status(transport, url)
     assert entry.requests == []
@@ -102,7 +102,7 @@ def test_connection_goes_to_the_checked_address(
         return ["127.0.0.1"] if len(lookups) == 1 else ["10.0.0.1"]
 
     url = f"http://frameworks.example.edu:{entry.port}/"
-    assert get_status(OperatorTransport([url], allow_private=True, resolve=resolve), url) == 200
+    assert get_status(OperatorUrlTransport([url], allow_private=True, resolve=resolve), url) == 200
     assert lookups == ["frameworks.example.edu"]
 
 

@@ -40,7 +40,7 @@ async def test_writers_of_one_item_do_not_deadlock(
 
     with run_server(tmp_path, database_url) as live:
         async with create_client(live) as http:
-            report = await contention.run_same_item(http, rounds=ROUNDS, seed=1)
+            report = await contention.run_same_item_conflicts(http, rounds=ROUNDS, seed=1)
     assert report.counts["same item 201"] == ROUNDS * contention.WRITERS
     # Postgres detects a deadlock only after a second.
     await wait_until(are_closed, 10, "every connection of the server is gone")
