@@ -100,11 +100,11 @@ def test_renews_token_a_minute_before_expiry(case_reset):
 
 
 def test_timeout_raises_408(case_reset):
-    case_reset.add_fault(**LIST, delay=2)
+    case_reset.add_fault(**LIST, delay=10)
     started = time.monotonic()
     with pytest.raises(APIError, match="timeout") as raised:
         asyncio.run(publisher.documents(timeout=0.5))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
     assert raised.value.status_code == 408
 
 
