@@ -140,7 +140,7 @@ class DatabaseUrl:
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether the URL is that of a transaction pooler; None if the URL does not say."""
+        """Whether the URL leads to a transaction pooler, or None if the URL does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value != "false"
 
@@ -153,9 +153,10 @@ class DatabaseUrl:
         return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
 
     def with_pooler_parameter(self, value: str = "true") -> str:
-        """Return the URL with a ``pgbouncer`` parameter: it is that of a transaction pooler.
+        """Return the URL with a ``pgbouncer`` parameter, which marks a transaction pooler.
 
-        ``prepared`` means that the pooler keeps prepared statements, ``true`` that it does not.
+        The value ``prepared`` means that the pooler supports prepared statements; ``true`` means
+        that it does not.
         """
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": value})
 
@@ -368,7 +369,7 @@ def _require_supported_parameters(url: DatabaseUrl) -> None:
     """Raise ``ValueError`` if a parameter is not supported; the message says what to do."""
     checks: list[Callable[[str, str], str]] = [
         _describe_unsupported_parameter,
-        _describe_unknown_parameter,
+        _describe_misspelt_parameter,
         _describe_invalid_parameter,
     ]
     results = [
@@ -394,7 +395,7 @@ def _describe_unsupported_parameter(name: str, value: str) -> str:
     return ""
 
 
-def _describe_unknown_parameter(name: str, _: str) -> str:
+def _describe_misspelt_parameter(name: str, _: str) -> str:
     """Return an error message if a name is misspelt or no possible Postgres setting, or ""."""
     if name in KNOWN_PARAMETERS:
         return ""

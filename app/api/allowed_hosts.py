@@ -114,7 +114,6 @@ class HostValidator:
 
 
 def _normalize_ip_address(address: str) -> str:
-    """Return an IP address in canonical form; return any other string unchanged."""
     try:
         return str(ip_address(address))
     except ValueError:

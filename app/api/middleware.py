@@ -122,7 +122,6 @@ class RequestMiddleware:
         await app(scope, receive, send)
 
     def _get_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
-        """Return the default security headers that are not among a response's own ``headers``."""
         names = {name for name, _ in headers}
         if names.isdisjoint(self.header_names):
             return self.headers

@@ -85,8 +85,8 @@ async def _start_or_share_response(
 ) -> CachedResponse:
     """Return a response that is newer than ``outdated``, once its first chunk is available.
 
-    Requests that found the same outdated response share the next one, which one of them starts: it
-    begins after all of them arrived.
+    Requests that find the same outdated response share the new one, which starts after all of them
+    have arrived.
     """
     newer = cache.get(key)
     is_shared = newer and newer is not outdated and not newer.error

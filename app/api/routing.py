@@ -94,7 +94,7 @@ class _DependencyFlattener:
         self._indices: dict[Hashable, int] = {}
         # All constants first, so that the indices of results do not change.
         self._collect_constants(dependant)
-        self._add_call(dependant)
+        self._add_calls(dependant)
 
     def _collect_constants(self, dependant: Dependant) -> None:
         if dependant.security_scopes_param_name:
@@ -105,7 +105,7 @@ class _DependencyFlattener:
         for child in dependant.dependencies:
             self._collect_constants(child)
 
-    def _add_call(self, dependant: Dependant) -> int:
+    def _add_calls(self, dependant: Dependant) -> int:
         """Add calls for a function's dependencies and then for the function; return its index.
 
         A function that is used twice with the same arguments is called only once.
@@ -113,7 +113,7 @@ class _DependencyFlattener:
         call = dependant.call
         if not _is_supported(dependant) or call is None:
             raise UncompilableEndpointError
-        arguments = {str(child.name): self._add_call(child) for child in dependant.dependencies}
+        arguments = {str(child.name): self._add_calls(child) for child in dependant.dependencies}
         for field in dependant.path_params:
             arguments[field.name] = self._add_path_parameter(field)
         for name in (dependant.request_param_name, dependant.http_connection_param_name):

@@ -145,7 +145,6 @@ class ClientAuthenticator:
         return False
 
     async def _get_cached_hash(self, secret: str) -> str:
-        """Return the hash of the configured or the dummy secret; hash each only once."""
         if secret not in self._hashes:
             self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
         return self._hashes[secret]

@@ -48,5 +48,4 @@ def make_invalid_token(
 
 @lru_cache(maxsize=1)
 def _get_unknown_key() -> SigningKey:
-    """Return a key that no issuer publishes, generated once (0.1 s)."""
     return generate_signing_key()

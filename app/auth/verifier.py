@@ -131,7 +131,7 @@ class TokenVerifier:
         self._cache.clear()
 
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
-        """Replace the set of revoked tokens, all of which are rejected from now on.
+        """Replace the IDs of revoked tokens; these tokens are rejected from now on.
 
         ``get_token_id_and_expiry`` returns the ID of a token.
         """

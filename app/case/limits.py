@@ -174,25 +174,25 @@ def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
     An invalid body is thus rejected fast; ``collect_errors_in_chunks`` can then list all errors.
     Raises pydantic's ``ValidationError`` with at most one error per list, or ``UnknownFieldError``.
     """
-    entity = _fail_fast_validator(schema).validate_json(raw)
+    entity = _get_fail_fast_validator(schema).validate_json(raw)
     assert isinstance(entity, schema)
     return entity
 
 
 @cache
-def _fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
-    return SchemaValidator(_fail_fast_schema(schema.__pydantic_core_schema__))
+def _get_fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
+    return SchemaValidator(_build_fail_fast_schema(schema.__pydantic_core_schema__))
 
 
-def _fail_fast_schema(part: Any) -> Any:
+def _build_fail_fast_schema(part: Any) -> Any:
     """Return a copy of a pydantic core schema that stops at the first error or unknown field."""
     # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
     # an object with many unknown fields would still be validated to its end.
     if isinstance(part, (list, tuple)):
-        return type(part)(_fail_fast_schema(value) for value in part)
+        return type(part)(_build_fail_fast_schema(value) for value in part)
     if not isinstance(part, dict):
         return part
-    changed = {name: _fail_fast_schema(value) for name, value in part.items()}
+    changed = {name: _build_fail_fast_schema(value) for name, value in part.items()}
     if part.get("type") == "list":
         changed["fail_fast"] = True
     if part.get("type") == "model-fields":

@@ -35,7 +35,7 @@ class CaseModel(BaseModel):
 
 
 class LinkURI(CaseModel):
-    """A link to another entity: its title, identifier and URI."""
+    """The standard's link to another entity: the entity's title, identifier and URI."""
 
     title: Text
     identifier: Identifier
@@ -43,7 +43,7 @@ class LinkURI(CaseModel):
 
 
 class LinkGenURI(LinkURI):
-    """A link to the origin or destination of an association, which need not be a CASE entity."""
+    """The standard's link to an association's origin or destination, in CASE or elsewhere."""
 
     targetType: Omittable[TargetType] = None
 

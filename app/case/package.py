@@ -175,7 +175,7 @@ def iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
 
 
 def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
-    """Create the database row of an entity, without its criteria or levels, which get rows, too.
+    """Create the database row of an entity, without nested entities, which have their own rows.
 
     ``kind`` is the class; ``parent`` is the identifier of the entity in which this one is nested.
     """
@@ -248,8 +248,8 @@ def find_duplicates_in_package(
 ) -> Iterator[Problem]:
     """Yield an error for each identifier, and each association, that occurs twice in a package.
 
-    ``namespaces`` is that of ``iter_identifier_namespaces``. ``keys`` contains each association's
-    identifier with its (origin, destination, type), in package order.
+    ``namespaces`` is the result of ``iter_identifier_namespaces``. ``keys`` contains each
+    association's identifier with its (origin, destination, type), in package order.
     """
     for namespace in namespaces:
         yield from _find_duplicate_identifiers(namespace)

@@ -146,7 +146,7 @@ class _PackageParser:
         head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
         if head is None:
             for spec in LISTS:
-                for _ in _parse_members(spec, split, problems):
+                for _ in _parse_list_members(spec, split, problems):
                     pass
             raise problems.to_exception("CFPackage")
         package = prepare_package(head)
@@ -224,7 +224,6 @@ class _SplitPackage:
 
 
 def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
-    """Return the members of a JSON object with undecoded values."""
     members = msgspec.structs.asdict(decoder.decode(raw))
     return {name: value for name, value in members.items() if value is not None}
 
@@ -277,7 +276,7 @@ class _LazyRows:
         for spec in LISTS:
             identifiers: list[str] = []
             namespaces.append([(format_location(spec.path), identifiers)])
-            for entity in _parse_members(spec, self.split, problems):
+            for entity in _parse_list_members(spec, self.split, problems):
                 if problems:
                     continue
                 identifiers.append(entity.identifier)
@@ -316,7 +315,7 @@ class _LazyRows:
             raise problems.to_exception("CFPackage")
 
 
-def _parse_members(
+def _parse_list_members(
     spec: EntityListSpec, package: _SplitPackage, problems: ProblemCollector
 ) -> Iterator[Entity]:
     """Yield the valid members of a list of a package; add other members' errors to ``problems``."""

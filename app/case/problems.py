@@ -106,7 +106,6 @@ def format_location(location: Iterable[int | str]) -> str:
 
 
 def _format_validation_message(error: ErrorDetails, location: Location, value: Any) -> str:
-    """Return a message that says what is wrong with a value and which values would be valid."""
     if error["type"] == "missing":
         return REQUIRED
     if error["type"] == "extra_forbidden":

@@ -120,7 +120,7 @@ class SubmittedBody:
             del self.fields[name]
         return _encode_object(self.fields).decode()
 
-    def restore_stored_keywords(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
+    def restore_concept_links(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
         """Replace this server's URLs with stored URIs in an item's links to concepts.
 
         ``keywords`` is the JSON array of these links; ``get_stored_uri`` returns the stored URI of

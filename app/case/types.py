@@ -61,7 +61,7 @@ class NullAsDefault:
 if not TYPE_CHECKING:
 
     class Omittable:
-        """The type of an optional field, written ``Omittable[T]``; null is the same as absent."""
+        """The type of a field that may be omitted, written ``Omittable[T]``. Null omits it, too."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
             return Annotated[kind, NullAsDefault()]
@@ -118,7 +118,7 @@ def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that the database cannot store exactly.
 
     These parts are NUL characters, integers beyond 64 bits and numbers beyond double precision.
-    ``path`` is the path of the value, with which messages begin.
+    Messages begin with ``path``, the path of the value.
     """
     match value:
         case dict():

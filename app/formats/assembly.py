@@ -228,9 +228,9 @@ class PackageAssembler:
         return [row.entity for row in rows]
 
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
-        """Return the rubrics, nested with their criteria and levels, in the order of their rows.
+        """Return the rubrics with nested criteria and levels, each in the order of their rows.
 
-        ``namespace`` is that of generated identifiers.
+        Missing identifiers are UUIDs in ``namespace``.
         """
         above: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []

@@ -217,9 +217,9 @@ class HierarchyBuilder:
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
         column = f"{field}.identifier"
         if node is None and not coded:
-            node = self._find_by_identifier_ignoring_case(row, column, name) or self._find_by_title(
+            node = self._find_by_identifier_ignoring_case(
                 row, column, name
-            )
+            ) or self._find_unique_by_title(row, column, name)
         if node:
             known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
@@ -231,7 +231,7 @@ class HierarchyBuilder:
             message = f"no item has the identifier, code or statement {name!r}"
             self._add_problem(row, column, message)
 
-    def _find_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
+    def _find_unique_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
         """Return the item or document with this statement or title, or None unless it is unique.
 
         Records a repair of the cell in the row and column.

@@ -178,7 +178,7 @@ class OpenSaltWriter:
     ) -> list[Cell]:
         """Return an entity's cells for ``columns``, and count the fields that have no column.
 
-        ``extra`` contains cells by column name that are no fields of the entity.
+        ``extra`` contains additional cells by column name.
         """
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
@@ -281,9 +281,9 @@ class OpenSaltWriter:
             self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
-        """Add to ``notes`` if OpenSALT would not find some items' parents by their codes.
+        """Add a note if OpenSALT would not find the parents in ``extra`` by their codes.
 
-        ``extra`` is that of ``_add_association_to_row``.
+        ``extra`` contains the additional cells of each row, by the identifier of the item.
         """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)

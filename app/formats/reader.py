@@ -111,10 +111,10 @@ LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+
 
 
 def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by row and column, those without a row first; leave out repeated ones.
+    """Sort problems by row and column, those without a row first, and drop duplicates.
 
-    An item without a time of change and its association share the document's, for example, so a
-    wrong one is a problem of each of them. Sheets stay in the order in which they are first named.
+    Sheets stay in the order in which they are first named. Duplicates occur if several entities got
+    the same invalid value, for example the change time of the document.
     """
     sheets: dict[str, int] = {}
 
@@ -173,10 +173,6 @@ def assemble_package(
 def _map_identifiers_to_locations(
     tree: JsonObject, places: Mapping[str, RowLocation]
 ) -> dict[str, str]:
-    """Return the location of each item and association by its identifier.
-
-    ``places`` contains the locations by path.
-    """
     return {
         entity["identifier"]: places[f"{collection}[{index}]"].where
         for collection in (ITEMS.collection, ASSOCIATIONS.collection)
@@ -252,7 +248,6 @@ def _join_names(names: Sequence[str], separator: str = ", ") -> str:
 
 
 def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
-    """Build the warning about items with equal codes of which at least one is a number."""
     codes = [
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
         for code, places in places_by_code.items()
@@ -275,7 +270,6 @@ UNREAD_CELLS = {
 
 
 def _iter_unread_cell_warnings(grid: Sheet) -> Iterator[RepairSummary]:
-    """Yield a warning for each kind of cell whose content was not read, such as merged cells."""
     if grid.unread is None:
         return
     names = (grid.unread.beyond, grid.unread.merged, grid.unread.formulas)

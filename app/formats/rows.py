@@ -88,7 +88,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """Names of cells, such as A2, whose content is ignored when a workbook is read."""
+    """Lists the cells of a workbook, such as A2, whose content is ignored."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -99,7 +99,7 @@ class UnreadCells:
 
 
 class MisspelledHeading(NamedTuple):
-    """An unknown heading that resembles the heading of a column which the table lacks."""
+    """An unknown heading that resembles the heading of a missing column."""
 
     where: str
     """Its cell, for messages."""

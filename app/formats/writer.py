@@ -124,10 +124,9 @@ class TableWriter:
         return {**line, **placed}
 
     def _add_rows_without_item(self) -> None:
-        """Store rows for what no item's row holds.
+        """Store rows for the isChildOf associations whose origin is not an item of the framework.
 
-        These are the isChildOf associations whose origin is no item of the framework, and the
-        ``extensions`` of the package.
+        Also stores the row with the ``extensions`` of the package.
         """
         items = {str(line.get("identifier")) for line in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:

@@ -279,7 +279,6 @@ def write_workbook(
 def _iter_long_cell_problems(
     sheet: str, row_number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """Yield a problem for each cell of a row whose text is longer than Excel's limit."""
     for index, cell in enumerate(row):
         if isinstance(cell, str) and len(cell) > MAX_CELL_CHARS // 7:
             length = len(escape_cell_text(cell).encode("utf-16-le")) // 2

@@ -56,7 +56,7 @@ def describe_success(
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
     """Describe the error responses of an operation, for the ``responses`` argument of a decorator.
 
-    They have the given status codes, and those of every operation: 401, 403, 429, 500 and 503.
+    Every operation also has the error responses 401, 403, 429, 500 and 503.
     """
     content = describe_json_content(make_ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {

@@ -135,10 +135,10 @@ class _ItemTree:
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def find_roots(self) -> list[str]:
-        """Return the items at the top of the tree: those without a parent.
+        """Return the root items of the tree, which have no parent.
 
-        If items form a cycle that no root leads to, one of them is returned too, so that the tree
-        contains every item.
+        If items form a cycle that no root leads to, one of them also becomes a root, so that the
+        tree contains every item.
         """
         with_parent = {child for children in self.children.values() for child in children}
         roots = [identifier for identifier in self.items if identifier not in with_parent]

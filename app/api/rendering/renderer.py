@@ -59,8 +59,8 @@ class Renderer:
         """Parse stored entities and convert them to the objects that a package contains.
 
         Unless the profile has ``package_links``, the links to the document and the package are
-        removed. A profile with ``foreign_links`` keeps links to other documents than that of
-        ``document_link``.
+        removed. A profile with ``foreign_links`` keeps links that differ from ``document_link``,
+        the link to the package's own document.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:

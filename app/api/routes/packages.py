@@ -223,7 +223,6 @@ async def _parse_upload(
 def _build_upload_response(
     package: PreparedPackage, result: UploadResult, repairs: list[RepairSummary] | None
 ) -> dict[str, Any]:
-    """Build the response body for an upload."""
     stats = {
         "documents": 1,
         "items": result.sent_counts[ITEMS.name],

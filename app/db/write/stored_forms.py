@@ -79,7 +79,7 @@ class StoredFormConverter:
         submitted = self._submitted_body(row)
         body, keywords = submitted.restore_stored_body(self._find_uri), row.keywords
         if keywords and self.echoed.server_urls:
-            keywords = submitted.restore_stored_keywords(keywords, self._find_uri)
+            keywords = submitted.restore_concept_links(keywords, self._find_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
