@@ -14,7 +14,7 @@ from .api.allowed_hosts import HostValidator
 from .api.anonymous_reads import AnonymousReadCORS
 from .api.middleware import RequestMiddleware
 from .api.openapi import documents as openapi
-from .api.profiles import PROFILES, Profile
+from .api.profiles import PROFILES, ApiProfile
 from .api.routes import (
     associations,
     changes,
@@ -93,7 +93,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> None:
             app.include_router(router)
 
 
-def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, Profile | None]]:
+def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, ApiProfile | None]]:
     """Yield each router of the API with its profile, or None if it belongs to no profile."""
     yield health.router, None
     if settings.local_issuer:

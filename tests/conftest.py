@@ -29,7 +29,7 @@ from support.pgbouncer import run_pgbouncer
 from support.ram_disk import RAM_DISK, is_ram_disk_usable
 from support.selection import DEFAULT_EXAMPLES
 
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.db.postgres.ensure_schema import ensure_schema
@@ -292,9 +292,9 @@ async def client(
 
 
 @pytest.fixture(params=PROFILES, ids=lambda profile: profile.name)
-def any_profile(request: pytest.FixtureRequest) -> Profile:
+def any_profile(request: pytest.FixtureRequest) -> ApiProfile:
     """Each API profile in turn, also those that only read."""
-    profile: Profile = request.param
+    profile: ApiProfile = request.param
     return profile
 
 
@@ -302,14 +302,14 @@ WRITERS = [profile for profile in PROFILES if profile.writes]
 
 
 @pytest.fixture(params=WRITERS, ids=lambda profile: profile.name)
-def profile(request: pytest.FixtureRequest) -> Profile:
+def profile(request: pytest.FixtureRequest) -> ApiProfile:
     """Each API profile that has write operations in turn."""
-    profile: Profile = request.param
+    profile: ApiProfile = request.param
     return profile
 
 
 @pytest.fixture
-def api(client: httpx.AsyncClient, profile: Profile) -> Api:
+def api(client: httpx.AsyncClient, profile: ApiProfile) -> Api:
     """A client that sends a token for all scopes, for each API profile that can write in turn."""
     return Api(client, profile)
 

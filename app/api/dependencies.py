@@ -23,7 +23,7 @@ from ..db.read import entities
 from ..exceptions import Forbidden, MethodNotAllowed, Unauthorized
 from ..state import AppState
 from .openapi import examples
-from .profiles import Profile, find_profile
+from .profiles import ApiProfile, find_profile
 from .rendering.renderer import Renderer
 from .responses import reject_nul
 
@@ -61,12 +61,12 @@ async def _provide_database(state: StateDep) -> Database:
     return state.database
 
 
-async def _provide_profile(request: Request) -> Profile:
+async def _provide_profile(request: Request) -> ApiProfile:
     return find_profile(request.scope["path"])
 
 
 DatabaseDep = Annotated[Database, Depends(_provide_database)]
-ProfileDep = Annotated[Profile, Depends(_provide_profile)]
+ProfileDep = Annotated[ApiProfile, Depends(_provide_profile)]
 
 
 async def get_renderer(request: Request, state: StateDep, profile: ProfileDep) -> Renderer:

@@ -11,14 +11,14 @@ from ..case.entity_urls import ServerUrlMatcher, get_server_url_matcher
 from ..case.stored_form import EchoedValues
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from .dependencies import ProfileDep, get_app_state
-from .profiles import PROFILES, Profile
+from .profiles import PROFILES, ApiProfile
 from .request_body import RawBody
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
-def detect_echoed_values(request: Request, profile: Profile, raw: bytes) -> EchoedValues:
+def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> EchoedValues:
     """Detect which values in a request body may be echoed from a response of this server.
 
     A client that edits a response and sends it back also sends what the server had added to it:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from ..exceptions import CaseServerError, ErrorCode
-from .profiles import Profile, find_profile
+from .profiles import ApiProfile, find_profile
 from .responses import json_response
 
 FIELD_NAME = "TargetEndSystem"
@@ -29,7 +29,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
-def build_status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
+def build_status_info(profile: ApiProfile, error: CaseServerError) -> dict[str, Any]:
     """Build the ``imsx_StatusInfo`` object that describes an error in the profile's format."""
     minor = {
         "imsx_codeMinorField": [

@@ -35,7 +35,7 @@ MINOR_CODES: Mapping[ErrorCode, str] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class ApiProfile:
     """The options of an API profile: a variant of the CASE API under its own path prefix.
 
     The defaults are those of the CASE 1.1 standard.
@@ -116,7 +116,7 @@ class Profile:
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 
 
-PLATFORM = Profile(
+PLATFORM = ApiProfile(
     name="platform",
     prefix="/case/1.1",
     title="TimeBack platform",
@@ -156,7 +156,7 @@ CLOSED_CODES: dict[ErrorCode, str] = {
     "unsupported": "forbidden",
 }
 
-STANDARD_1_1 = Profile(
+STANDARD_1_1 = ApiProfile(
     name="standard",
     prefix="/1edtech/ims/case/v1p1",
     title="1EdTech CASE 1.1",
@@ -210,7 +210,7 @@ def is_profile_path(path: str) -> bool:
     return any(canonical.startswith(prefix) for prefix, _ in _PROFILES_BY_PREFIX)
 
 
-def find_profile(path: str) -> Profile:
+def find_profile(path: str) -> ApiProfile:
     """Return the API profile that a path belongs to, or ``PLATFORM`` if it belongs to none."""
     for prefix, profile in _PROFILES_BY_PREFIX:
         if path.startswith(prefix):

@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request
 
 from ..api.dependencies import get_app_state, get_renderer
-from ..api.profiles import PROFILES, Profile
+from ..api.profiles import PROFILES, ApiProfile
 from ..case.resources import ResourceType
 from ..db.read import entities
 from ..exceptions import BadRequest
@@ -24,8 +24,8 @@ SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 class ApiExample:
     """The JSON of an entity in one API profile, with example requests for it: curl and SDK code."""
 
-    profile: Profile
-    profiles: tuple[Profile, ...]
+    profile: ApiProfile
+    profiles: tuple[ApiProfile, ...]
     url: str
     json: str
     attributes: EntityAttributes

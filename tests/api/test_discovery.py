@@ -13,7 +13,7 @@ import httpx
 import pytest
 from api.test_standard import OPERATIONS, downgrade_schema, each_profile
 
-from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
+from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, ApiProfile
 from case_server.exceptions import CONFORMANT_UUID_PATTERN, ErrorCode
 
 DIFFERENCES = {
@@ -139,7 +139,7 @@ async def test_discovery_document_of_1_0_lacks_only_what_1_1_added(
 
 @each_profile
 async def test_discovery_document_describes_operations_errors_and_identifiers(
-    anonymous: httpx.AsyncClient, version: Profile
+    anonymous: httpx.AsyncClient, version: ApiProfile
 ) -> None:
     """Check the essentials without the standard's documents, which are not in this repository."""
     document = (await anonymous.get(version.prefix + version.document)).json()

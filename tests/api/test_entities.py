@@ -10,7 +10,7 @@ import pytest
 from support import factories
 from support.calls import Api
 
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.case.resources import RESOURCES, ResourceType
 
 each = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
@@ -19,7 +19,7 @@ in_a_set = pytest.mark.parametrize("resource", SETS, ids=lambda resource: resour
 DELETABLE = [resource for resource in RESOURCES if resource.name != "CFAssociation"]
 
 
-def unwrapped(body: Any, resource: ResourceType, profile: Profile) -> Any:
+def unwrapped(body: Any, resource: ResourceType, profile: ApiProfile) -> Any:
     """Return the requested entity without its set or wrapper."""
     if resource.with_descendants:
         return body[resource.collection][0]
@@ -170,7 +170,7 @@ async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
 
 
 async def test_entity_stored_in_one_profile_is_returned_by_all(
-    client: httpx.AsyncClient, profile: Profile
+    client: httpx.AsyncClient, profile: ApiProfile
 ) -> None:
     body = await Api(client, profile).create_document()
     for other in PROFILES:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.db.connector import connect
 from case_server.db.pool import Database
 from case_server.db.schema import version
@@ -17,7 +17,7 @@ from case_server.main import create_app
 from case_server.settings import Settings
 
 
-def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
+def assert_status_info(answer: httpx.Response, profile: ApiProfile) -> None:
     """Check that a response is an imsx_StatusInfo with the field names of the profile."""
     assert answer.headers["Content-Type"] == "application/json"
     body = answer.json()
@@ -33,7 +33,7 @@ def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
 
 @pytest.mark.parametrize("path", ["/CFNothing", "/CFItems/a/b", "", "/cfitems/x"])
 async def test_unknown_path_in_a_profile_returns_404(
-    client: httpx.AsyncClient, profile: Profile, path: str
+    client: httpx.AsyncClient, profile: ApiProfile, path: str
 ) -> None:
     answer = await client.get(profile.prefix + path)
     assert answer.status_code == 404
@@ -56,7 +56,7 @@ async def test_unknown_path_outside_the_profiles_returns_404(client: httpx.Async
     ],
 )
 async def test_wrong_method_returns_405(
-    client: httpx.AsyncClient, profile: Profile, method: str, path: str
+    client: httpx.AsyncClient, profile: ApiProfile, method: str, path: str
 ) -> None:
     answer = await client.request(method, profile.prefix + path)
     assert answer.status_code == 405
@@ -65,7 +65,7 @@ async def test_wrong_method_returns_405(
 
 
 async def test_errors_of_all_kinds_are_status_info(
-    client: httpx.AsyncClient, profile: Profile
+    client: httpx.AsyncClient, profile: ApiProfile
 ) -> None:
     path = f"{profile.prefix}/CFItems"
     answers = [
@@ -80,7 +80,9 @@ async def test_errors_of_all_kinds_are_status_info(
         assert_status_info(answer, profile)
 
 
-async def test_valid_request_id_is_returned(anonymous: httpx.AsyncClient, profile: Profile) -> None:
+async def test_valid_request_id_is_returned(
+    anonymous: httpx.AsyncClient, profile: ApiProfile
+) -> None:
     for path in ("/health", f"{profile.prefix}/CFItems", "/nothing"):
         answer = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
         assert answer.headers["X-Request-ID"] == "abc-123"
@@ -101,7 +103,7 @@ async def test_missing_or_invalid_request_id_is_replaced(
 async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     app: FastAPI,
     client: httpx.AsyncClient,
-    profile: Profile,
+    profile: ApiProfile,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -124,7 +126,7 @@ async def test_health_and_readiness_need_no_token(anonymous: httpx.AsyncClient) 
 
 
 async def test_unavailable_database_returns_503(
-    migrated_database: Callable[[str], str], settings: Settings, profile: Profile
+    migrated_database: Callable[[str], str], settings: Settings, profile: ApiProfile
 ) -> None:
     """Requests and /ready return 503, /health 200, until the database is back."""
     url = await asyncio.to_thread(migrated_database, "away")

@@ -16,7 +16,7 @@ from support.calls import Api
 from support.selection import mark_slow_except
 
 from case_server.api.openapi import examples
-from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
+from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, ApiProfile
 from case_server.case.resources import RESOURCES
 from case_server.query.fields import SCALARS, FieldType, list_fields, resolve_field
 from case_server.repair.reader import repair
@@ -229,7 +229,7 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
 
 @each_profile
 async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
-    client: httpx.AsyncClient, profile: Profile, in_order: Callable[..., Any]
+    client: httpx.AsyncClient, profile: ApiProfile, in_order: Callable[..., Any]
 ) -> None:
     document = factories.document(title="with a package", CFPackageURI=factories.link("P 1'é"))
     for body in (edge_case_package(), with_valid_uris(factories.package(CFDocument=document))):
@@ -245,7 +245,7 @@ async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
 )
 async def test_filters_and_sorting_match_responses_of_a_real_framework(
     client: httpx.AsyncClient,
-    profile: Profile,
+    profile: ApiProfile,
     in_order: Callable[..., Any],
     shared: Path,
     name: str,
@@ -258,7 +258,7 @@ async def test_filters_and_sorting_match_responses_of_a_real_framework(
 
 @each_profile
 async def test_filter_of_openapi_example_finds_example_on_its_list(
-    client: httpx.AsyncClient, profile: Profile
+    client: httpx.AsyncClient, profile: ApiProfile
 ) -> None:
     answer = await client.post("/case/1.1/CFPackages", json=with_subject(examples.PACKAGE))
     assert answer.status_code == 201, answer.text

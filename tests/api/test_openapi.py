@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter, ValidationError
 
 from case_server.api.openapi import examples
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.case.types import Identifier
 from case_server.sample import read_sample
 
@@ -195,7 +195,7 @@ async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 async def test_every_profile_has_a_valid_document(
-    anonymous: httpx.AsyncClient, profile: Profile
+    anonymous: httpx.AsyncClient, profile: ApiProfile
 ) -> None:
     answer = await anonymous.get(profile.prefix + profile.document)
     assert answer.status_code == 200

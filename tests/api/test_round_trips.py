@@ -15,7 +15,7 @@ from support.calls import Api
 from support.package_strategies import packages
 from support.selection import scale_examples
 
-from case_server.api.profiles import PLATFORM, PROFILES, SDK, Profile
+from case_server.api.profiles import PLATFORM, PROFILES, SDK, ApiProfile
 from case_server.db.schema import tables
 from case_server.repair.reader import repair
 
@@ -242,7 +242,7 @@ async def test_package_response_posted_to_an_empty_server_is_stored_equally(
 
 @pytest.fixture
 def run(
-    client: httpx.AsyncClient, execute: Execute, profile: Profile
+    client: httpx.AsyncClient, execute: Execute, profile: ApiProfile
 ) -> Callable[[factories.Body, str], Awaitable[None]]:
     """Return a function that uploads a package, puts its response back and compares the state."""
 
@@ -286,7 +286,7 @@ async def test_put_of_generated_packages_changes_nothing(
     "name", ["opensalt-2017-sample", "opencase-v1p1-with-rubrics", "georgia-science-excerpt-v1p1"]
 )
 async def test_put_of_a_real_framework_changes_nothing(
-    client: httpx.AsyncClient, execute: Execute, shared: Any, name: str, profile_of_put: Profile
+    client: httpx.AsyncClient, execute: Execute, shared: Any, name: str, profile_of_put: ApiProfile
 ) -> None:
     raw = repair((shared / "frameworks" / f"{name}.json").read_bytes())[0]
     body = {"CFItems": [], "CFAssociations": [], **json.loads(raw)}

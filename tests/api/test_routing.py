@@ -26,7 +26,7 @@ from pydantic import AfterValidator
 from support.calls import Api
 
 from case_server.api import dependencies
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.api.routes import items
 from case_server.api.routing import CompiledRoute, RouteTable
 from case_server.auth.scopes import Scope
@@ -64,7 +64,7 @@ async def test_every_compiled_route_of_the_application_is_in_the_path_table(app:
 
 
 @each_profile
-async def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: Profile) -> None:
+async def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: ApiProfile) -> None:
     paths = {
         context.path
         for context in iter_route_contexts(app.routes)

@@ -18,7 +18,7 @@ from support.calls import Api
 from support.selection import mark_slow_except
 
 from case_server.api.openapi import schemas as own
-from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
+from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, ApiProfile
 from case_server.api.rendering.transforms import NEW_IN_1_1
 from case_server.case.resources import RESOURCES
 from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
@@ -92,7 +92,7 @@ def identifiers(body: factories.Body, operation: str) -> list[str]:
 
 
 async def answers(
-    client: httpx.AsyncClient, profile: Profile, body: factories.Body, **params: Any
+    client: httpx.AsyncClient, profile: ApiProfile, body: factories.Body, **params: Any
 ) -> AsyncIterator[tuple[str, Any]]:
     """Yield the responses of every operation for a stored framework."""
     api = Api(client, profile)
@@ -130,7 +130,7 @@ CASES = [
     ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
 async def test_every_response_is_valid_by_the_official_schemas(
-    client: httpx.AsyncClient, shared: Path, version: Profile, name: str, extensions: str
+    client: httpx.AsyncClient, shared: Path, version: ApiProfile, name: str, extensions: str
 ) -> None:
     raw = framework(name, shared)
     await client.post("/case/1.1/CFPackages", content=raw)
@@ -194,7 +194,7 @@ def test_schemas_in_this_repository_match_the_model() -> None:
     ],
 )
 async def test_errors_have_valid_bodies_and_codes(
-    client: httpx.AsyncClient, shared: Path, version: Profile, path: str, status: int, minor: Any
+    client: httpx.AsyncClient, shared: Path, version: ApiProfile, path: str, status: int, minor: Any
 ) -> None:
     answer = await client.get(version.prefix + path)
     assert answer.status_code == status
@@ -209,7 +209,7 @@ async def test_errors_have_valid_bodies_and_codes(
 
 @each_profile
 async def test_request_without_token_returns_401(
-    anonymous: httpx.AsyncClient, version: Profile
+    anonymous: httpx.AsyncClient, version: ApiProfile
 ) -> None:
     answer = await anonymous.get(f"{version.prefix}/CFDocuments")
     assert answer.status_code == 401
@@ -231,7 +231,7 @@ async def test_request_without_token_returns_401(
     ],
 )
 async def test_other_operations_do_not_exist(
-    client: httpx.AsyncClient, version: Profile, method: str, path: str
+    client: httpx.AsyncClient, version: ApiProfile, method: str, path: str
 ) -> None:
     answer = await client.request(method, version.prefix + path, json={})
     assert answer.status_code in {404, 405}

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 from support import factories
 
-from case_server.api.profiles import Profile
+from case_server.api.profiles import ApiProfile
 
 
 class Api:
     """Sends requests to the application in one API profile and asserts the response status."""
 
-    def __init__(self, client: httpx.AsyncClient, profile: Profile) -> None:
+    def __init__(self, client: httpx.AsyncClient, profile: ApiProfile) -> None:
         self.client, self.profile = client, profile
 
     async def send(

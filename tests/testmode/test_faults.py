@@ -9,7 +9,7 @@ import pytest
 from support import factories
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
-from case_server.api.profiles import Profile
+from case_server.api.profiles import ApiProfile
 
 
 async def statuses(namespace: NamespaceClient, number: int, path: str = DOCUMENTS) -> list[int]:
@@ -44,7 +44,7 @@ async def test_status_fault_returns_platform_error(
 
 
 async def test_status_fault_returns_error_of_profile(
-    namespace: NamespaceClient, any_profile: Profile
+    namespace: NamespaceClient, any_profile: ApiProfile
 ) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"status": 503, "retry_after": 7}])
     answer = await namespace.call("GET", f"{any_profile.prefix}/CFDocuments")

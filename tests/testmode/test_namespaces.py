@@ -19,7 +19,7 @@ from support.test_mode_client import (
     list_idle_clones,
 )
 
-from case_server.api.profiles import PROFILES, Profile
+from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.testmode import namespaces
 from case_server.testmode.faults import FaultList
 
@@ -180,7 +180,7 @@ async def test_errors_in_namespace_have_form_of_profile(
     namespace: NamespaceClient,
     other: NamespaceClient,
     monkeypatch: pytest.MonkeyPatch,
-    profile: Profile,
+    profile: ApiProfile,
 ) -> None:
     """An unhandled exception, a fault, an unknown route and contradicting namespace names."""
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support import factories
 
-from case_server.api.profiles import PROFILES, SDK, Profile
+from case_server.api.profiles import PROFILES, SDK, ApiProfile
 from case_server.db.pool import Database
 from case_server.formats.assembly import Defaults
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
@@ -38,7 +38,7 @@ def changes(result: ImportResult) -> tuple[int, int, int]:
     return result.counts.created, result.counts.updated, result.counts.deleted
 
 
-async def get_package(client: httpx.AsyncClient, profile: Profile, identifier: str) -> bytes:
+async def get_package(client: httpx.AsyncClient, profile: ApiProfile, identifier: str) -> bytes:
     parameters = {} if profile.version == "1.0" else {"extensions": "true"}
     path = f"{profile.prefix}/CFPackages/{identifier}"
     answer = await client.get(path, params=parameters)
@@ -61,7 +61,7 @@ def framework() -> Any:
 
 
 async def test_answer_of_a_profile_imported_again_writes_nothing(
-    client: httpx.AsyncClient, any_profile: Profile, database: Database
+    client: httpx.AsyncClient, any_profile: ApiProfile, database: Database
 ) -> None:
     body = framework()
     await run_import(database, json.dumps(body).encode())
@@ -73,7 +73,7 @@ async def test_answer_of_a_profile_imported_again_writes_nothing(
 
 @pytest.mark.parametrize("profile", PROFILES_1_1, ids=lambda profile: profile.name)
 async def test_answer_with_extensions_imported_again_writes_nothing(
-    client: httpx.AsyncClient, profile: Profile, database: Database
+    client: httpx.AsyncClient, profile: ApiProfile, database: Database
 ) -> None:
     await run_import(database, read_sample())
     answer = await get_package(client, profile, SAMPLE_DOCUMENT_ID)

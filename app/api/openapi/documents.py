@@ -19,7 +19,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from ... import __version__
 from ...case.resources import RESOURCES
 from ..dependencies import get_app_state
-from ..profiles import PLATFORM, PROFILES, Profile
+from ..profiles import PLATFORM, PROFILES, ApiProfile
 from ..responses import json_response
 from .operations import build_profile_components, resolve_profile_components
 from .schemas import (
@@ -65,7 +65,7 @@ def create_openapi_router(app: FastAPI) -> APIRouter:
 
 
 def _create_document_endpoint(
-    generate: Callable[[], Document], profile: Profile | None = None
+    generate: Callable[[], Document], profile: ApiProfile | None = None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
         document = await to_thread.run_sync(generate)
@@ -100,7 +100,7 @@ def _with_path_prefix(document: Document, prefix: str) -> Document:
     return {**document, "servers": [{"url": prefix}], "components": components}
 
 
-def _generate_profile_openapi(app: FastAPI, profile: Profile) -> Document:
+def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
     """Generate the OpenAPI document of one profile, with paths relative to the profile's prefix."""
     routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
     document = _generate_document(routes, profile)
@@ -122,11 +122,11 @@ def _generate_application_openapi(app: FastAPI) -> Document:
     return _generate_document(routes, PLATFORM)
 
 
-def _is_below(profile: Profile, route: RouteContext) -> bool:
+def _is_below(profile: ApiProfile, route: RouteContext) -> bool:
     return (route.path or "").startswith(f"{profile.prefix}/")
 
 
-def _generate_document(routes: list[RouteContext], profile: Profile) -> Document:
+def _generate_document(routes: list[RouteContext], profile: ApiProfile) -> Document:
     document = get_openapi(
         title="case-server", version=__version__, description=DESCRIPTION, routes=routes
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, ResourceType
 from ...query.params import PageLimits
-from ..profiles import Profile
+from ..profiles import ApiProfile
 from .schemas import INPUT, Schema, build_closed_object_schema, get_list_schema_name, make_ref
 
 PROFILE_PREFIX = "#/profile/"
@@ -147,7 +147,7 @@ LINK_EXAMPLES = {
 """A part of a link of each class that has one."""
 
 
-def build_profile_components(profile: Profile) -> dict[str, Schema]:
+def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
     """Build the query parameters and schemas that differ between API profiles, for one profile.
 
     They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
@@ -214,7 +214,7 @@ def _sort_parameter(resource: ResourceType) -> Schema:
     return _parameter("sort", f"The field to sort by, such as {fields}.", type="string")
 
 
-def _filter_parameter(resource: ResourceType, profile: Profile) -> Schema:
+def _filter_parameter(resource: ResourceType, profile: ApiProfile) -> Schema:
     link = LINK_EXAMPLES[resource]
     links = f"fields of links are named by a path ({link}); " if link else ""
     return _parameter(

@@ -17,7 +17,7 @@ from ...case.types import IDENTIFIER_SCHEMA
 from ...case.vocabulary import ASSOCIATION_TYPES, ASSOCIATION_TYPES_1_0
 from ...exceptions import CONFORMANT_UUID_PATTERN, ErrorCode, NotFound, UnprocessableContent
 from ..exception_handlers import build_status_info
-from ..profiles import Profile
+from ..profiles import ApiProfile
 from ..rendering.renderer import PACKAGE_LINKS
 from ..rendering.transforms import NEW_IN_1_1
 from . import examples
@@ -77,7 +77,7 @@ def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
     return {"type": "array", "items": schema, **keywords}
 
 
-def build_model_schemas(profile: Profile) -> dict[str, Schema]:
+def build_model_schemas(profile: ApiProfile) -> dict[str, Schema]:
     """Build the JSON Schemas of all CASE classes, such as CFItem, as a profile returns them."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
@@ -167,7 +167,7 @@ def _describe_identifiers(schemas: dict[str, Schema]) -> None:
                 schema["properties"][field] = UUID_SCHEMA
 
 
-def build_list_schemas(profile: Profile) -> dict[str, Schema]:
+def build_list_schemas(profile: ApiProfile) -> dict[str, Schema]:
     """Build the schemas of responses with several entities, such as list pages, keyed by name."""
     association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
     schemas = {
@@ -191,7 +191,7 @@ def build_list_schemas(profile: Profile) -> dict[str, Schema]:
     return schemas
 
 
-def get_list_schema_name(resource: ResourceType, profile: Profile) -> str:
+def get_list_schema_name(resource: ResourceType, profile: ApiProfile) -> str:
     """Return the name of a list response's schema, such as CFItemPage or CFItemSet.
 
     It is a page if the profile has paging fields, such as ``total``; otherwise it is a set.
@@ -247,7 +247,7 @@ def suffix_references(node: Any, suffix: str) -> Any:
     }
 
 
-def build_error_schemas(profile: Profile) -> dict[str, Schema]:
+def build_error_schemas(profile: ApiProfile) -> dict[str, Schema]:
     """Build the schemas of error responses (``imsx_StatusInfo`` of the CASE 1.1 binding)."""
     codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
@@ -399,7 +399,7 @@ def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
     return named
 
 
-def build_all_schemas(profile: Profile) -> dict[str, Schema]:
+def build_all_schemas(profile: ApiProfile) -> dict[str, Schema]:
     """Build all schemas that the operations of a profile may reference, keyed by name."""
     response_schemas = build_model_schemas(profile)
     schemas = {**response_schemas, **build_list_schemas(profile), **build_error_schemas(profile)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
-from ..profiles import Profile
+from ..profiles import ApiProfile
 
 IDENTIFIER_KEY = '"identifier":"'
 
@@ -22,7 +22,7 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 """The key that an entity must contain, because the renderer would add it otherwise."""
 
 
-def needs_only_sourced_ids(profile: Profile) -> bool:
+def needs_only_sourced_ids(profile: ApiProfile) -> bool:
     """Return whether a profile only adds members to stored entities, above all ``sourcedId``.
 
     Most entities lack nothing else, and can be rendered by editing the stored JSON text.

@@ -11,7 +11,7 @@ import orjson
 
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...db.read.package import FrameworkSnapshot
-from ..profiles import Profile
+from ..profiles import ApiProfile
 from . import fast_json, transforms
 from .transforms import JsonObject
 
@@ -26,7 +26,7 @@ PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS
 class Renderer:
     """Renders stored entities as JSON in the format of one API profile, for one request."""
 
-    profile: Profile
+    profile: ApiProfile
     base_url: str
     find_local_nodes: FindLocalNodes | None = None
     """Only needed if the profile rewrites URIs."""

@@ -142,11 +142,12 @@ IssuerDep = Annotated[LocalIssuer, Depends(_get_issuer)]
 @router.post(
     TOKEN_PATH,
     summary="Get an access token",
+    name="token",
     response_model=Token,
     responses={status: {"model": OAuthProblem} for status in (400, 401, 413, 429)},
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
-async def token(request: Request, state: StateDep, issuer: IssuerDep) -> Response:
+async def issue_token(request: Request, state: StateDep, issuer: IssuerDep) -> Response:
     """Exchange a client's ID and secret for an access token."""
     try:
         token_request = await parse_token_request(request)
