@@ -154,7 +154,6 @@ def _run_case(name: str, case: Iterator[ResultRow]) -> Iterator[ResultRow]:
 
 
 def _get_case_summary(case: Case) -> str:
-    """Return the first line of the case's docstring, which says what it measures and compares."""
     return (case.__doc__ or "").strip().splitlines()[0]
 
 

@@ -6,6 +6,7 @@ The same seed always gives the same framework, and different seeds share no iden
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -78,6 +79,8 @@ WORDS = [
     "equal",
     "unknown",
 ]
+
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _RNG = random.Random(11)  # noqa: S311  words, no secrets
 SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
@@ -202,6 +205,15 @@ def build_item_link(seed: str, index: int) -> EntityLink:
 def build_uuid(seed: str, name: str) -> str:
     """Build a deterministic UUID from a framework's seed and a name such as ``item/7``."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
+
+
+def make_identifiers_unique(package: str, prefix: str) -> bytes:
+    """Replace all UUIDs in the JSON of a package with new ones that are derived with a prefix.
+
+    One server cannot store two frameworks that share identifiers, as real frameworks do.
+    """
+    renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{prefix}/{match[0]}")), package)
+    return renamed.encode()
 
 
 def generate_item_text(seed: str, index: int) -> str:

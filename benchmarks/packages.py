@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import median
 
@@ -69,7 +69,13 @@ def measure_uncached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
             yield compare_with_maximum(
                 f"{title}: first byte", first, MAX_FIRST_BYTE_SECONDS, format_duration
             )
-        yield _measure_small_reads(context, server)
+        yield measure_small_reads(
+            context,
+            server,
+            "p99 of small reads while packages are read cold",
+            SEED,
+            lambda client: _read_after_change(client, build_package_path(SEED)),
+        )
 
 
 def _read_after_change(client: TimedClient, path: str) -> TimedResponse:
@@ -85,10 +91,21 @@ def _measure_added_memory(server: BenchmarkedServer, client: TimedClient) -> flo
     return memory.get_peak_memory_bytes(server.pid) - before
 
 
-def _measure_small_reads(context: BenchmarkContext, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of item read latency while uncached packages are read."""
+def measure_small_reads(  # noqa: PLR0913, PLR0917  two benchmarks share it
+    context: BenchmarkContext,
+    server: BenchmarkedServer,
+    title: str,
+    seed: str,
+    work: Callable[[TimedClient], object],
+    load_factor: float = 1,
+) -> ResultRow:
+    """Measure the 99th percentile of item read latency while a thread repeats ``work``.
+
+    The baseline is the latency without that work. The items are of the framework with the given
+    seed. Reads during the work take ``load_factor`` times as long as a round.
+    """
     load = build_wrk_requests(
-        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(SEED, 100)]
+        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(seed, 100)]
     )
     wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
     with TimedClient(server.base_url, server.headers) as client:
@@ -96,14 +113,12 @@ def _measure_small_reads(context: BenchmarkContext, server: BenchmarkedServer) -
             lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
                 run_load_during_work(
-                    lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS),
-                    lambda: _read_after_change(client, build_package_path(SEED)),
+                    lambda: wrk.run_wrk(load, context.seconds * load_factor, SMALL_CONNECTIONS),
+                    lambda: work(client),
                 ).p99
             ),
         )
-    return compare_durations(
-        "p99 of small reads while packages are read cold", quiet, busy, MAX_P99_RATIO
-    )
+    return compare_durations(title, quiet, busy, MAX_P99_RATIO)
 
 
 def measure_cached_package(context: BenchmarkContext) -> Iterator[ResultRow]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
-from uuid import NAMESPACE_URL, uuid5
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
@@ -39,7 +37,6 @@ TIMEOUT_MILLISECONDS = 10_000
 
 REAL_FRAMEWORKS = ("ccss-math-2010.json", "large-11k.json")
 """Two real frameworks, which are also measured if the folder ``../shared`` contains them."""
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHARED = Path(__file__).parents[2] / "shared" / "frameworks"
 
 CLOCK = """
@@ -128,19 +125,12 @@ def _real(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
             TimedClient(server.base_url, server.headers) as client,
         ):
             for name in REAL_FRAMEWORKS:
-                upload_package(client, _make_identifiers_unique((SHARED / name).read_text(), name))
+                upload_package(
+                    client, data.make_identifiers_unique((SHARED / name).read_text(), name)
+                )
         vacuum_and_analyze(context.postgres.databases[database])
         context.filled.add(database)
     return "two real frameworks", database, item
-
-
-def _make_identifiers_unique(package: str, name: str) -> bytes:
-    """Return a package with new identifiers, which ``name`` makes unique.
-
-    The two real frameworks share many identifiers, which one server cannot store.
-    """
-    renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{name}/{match[0]}")), package)
-    return renamed.encode()
 
 
 def _measure_actions(

@@ -101,7 +101,6 @@ def _process(
 
 
 def _read_base_url(process: subprocess.Popen[str], log: Path) -> str:
-    """Wait until the server prints that it is ready, and return its base URL."""
     assert process.stdout
     for line in process.stdout:
         if match := READY.search(line):

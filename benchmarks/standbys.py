@@ -98,7 +98,6 @@ def _run_replicated_postgres(
 
 
 def _wait_until_replayed(primary: str, standby: str) -> None:
-    """Wait until a standby has applied all writes of the primary. Raises ``BenchmarkError``."""
     position = fetch_value(primary, "SELECT pg_current_wal_lsn()::text")
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while not fetch_value(standby, f"SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"):

@@ -49,7 +49,6 @@ def _time_serve(context: BenchmarkContext, data_dir: Path) -> float:
 
 
 def _time_postgres_start(data_dir: Path) -> float:
-    """Start an embedded Postgres; return how many seconds it takes to accept connections."""
     postgres = embedded_postgres(data_dir)
     seconds = measure_seconds(postgres.__enter__)
     postgres.__exit__(None, None, None)

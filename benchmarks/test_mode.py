@@ -126,7 +126,6 @@ def _measure(server: TestModeServer) -> Iterator[ResultRow]:
 
 
 def _time_upload(server: TestModeServer) -> float:
-    """Upload the whole seed data again and return the time in seconds, to compare with a reset."""
     server.client.send("POST", "/_test/seed", b"{}", expected_status=200)
     return upload_package(server.client, server.package)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,17 @@ import orjson
 from case_server.case.package import parse_package
 from case_server.exceptions import CaseServerError
 
-from . import data, memory, wrk
+from . import data, memory
 from .client import TimedClient
 from .context import (
     FULL_ITEMS,
     PREFIX,
     BenchmarkContext,
     build_package_path,
-    build_wrk_requests,
-    generate_item_identifiers,
     report_progress,
-    run_load_during_work,
     upload_package,
 )
-from .packages import MAX_P99_RATIO, SMALL_CONNECTIONS
+from .packages import measure_small_reads
 from .postgres import execute_sql
 from .processes import BenchmarkedServer
 from .results import (
@@ -69,7 +65,20 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
             yield from _measure_uploads(context, server, client, url)
             if context.sizes.item_count >= FULL_ITEMS:  # it would take too long in a quick run
                 yield from _measure_real_framework(context, client, url)
-        yield _measure_small_reads(context, server)
+        bodies = cycle(
+            [
+                _generate_changed_package(context.sizes.item_count, "upload0", f"edition {number}")
+                for number in range(2)
+            ]
+        )
+        yield measure_small_reads(
+            context,
+            server,
+            "p99 of small reads while packages are uploaded",
+            "upload0",
+            lambda client: client.put(build_package_path("upload0"), next(bodies)),
+            load_factor=2,
+        )
     context.postgres.drop_database(NAME)
 
 
@@ -155,7 +164,7 @@ def _measure_real_framework(
         return
     copies, new, unchanged = [], [], []
     for number in range(context.rounds):
-        raw = _make_identifiers_unique(REAL_FRAMEWORK.read_bytes(), number)
+        raw = data.make_identifiers_unique(REAL_FRAMEWORK.read_text(), f"{number}")
         try:
             rows = build_copy_rows(raw)
         except CaseServerError as error:
@@ -167,41 +176,3 @@ def _measure_real_framework(
         unchanged.append(client.put(path, raw).seconds)
     yield compare_durations(f"{title}, new", copies, new, 2)
     yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
-
-
-UUID = re.compile(rb"[0-9a-fA-F]{8}(?=-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-)")
-
-
-def _make_identifiers_unique(package: bytes, number: int) -> bytes:
-    """Return a package with new identifiers, so that uploading it creates another framework.
-
-    A different ``number`` gives different identifiers.
-    """
-    return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), package)
-
-
-def _measure_small_reads(context: BenchmarkContext, server: BenchmarkedServer) -> ResultRow:
-    """Measure the 99th percentile of item read latency while packages are uploaded."""
-    seed = "upload0"
-    bodies: Sequence[bytes] = [
-        _generate_changed_package(context.sizes.item_count, seed, f"edition {n}") for n in range(2)
-    ]
-    counter = count()
-    load = build_wrk_requests(
-        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(seed, 100)]
-    )
-    wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
-    with TimedClient(server.base_url, server.headers) as client:
-        path = build_package_path(seed)
-        quiet, busy = context.run_interleaved(
-            lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
-            lambda: (
-                run_load_during_work(
-                    lambda: wrk.run_wrk(load, context.seconds * 2, SMALL_CONNECTIONS),
-                    lambda: client.put(path, bodies[next(counter) % len(bodies)]),
-                ).p99
-            ),
-        )
-    return compare_durations(
-        "p99 of small reads while packages are uploaded", quiet, busy, MAX_P99_RATIO
-    )

@@ -225,7 +225,6 @@ async def _kill_primary(cluster: PatroniCluster) -> None:
 
 
 async def _kill_synchronous_primary(cluster: PatroniCluster) -> None:
-    """Kill the primary while each write waits for a standby, so that none may be lost."""
     async with _replicate_synchronously(cluster, synchronous_mode_strict=False):
         await _kill_primary(cluster)
         await cluster.wait_until_all_nodes_run()

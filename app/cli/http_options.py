@@ -78,10 +78,7 @@ def create_fetcher(flags: dict[str, Any]) -> Fetcher:
 
 
 def _reject_unused_client_options() -> None:
-    """Raise ``UsageError`` if --client-id or --client-secret is given without --token-url.
-
-    Their environment variables are accepted, because they may be set for other commands.
-    """
+    # Their environment variables are accepted, because they may be set for other commands.
     context = click.get_current_context()
     for name in ("client_id", "client_secret"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

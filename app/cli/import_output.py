@@ -88,7 +88,6 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
 
 
 def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Merge the problems of all identifiers that are URLs into one problem with a count."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]

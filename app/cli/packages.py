@@ -252,10 +252,7 @@ def export_framework(
 
 
 def _get_output_format(output: Path | None) -> FileFormat:
-    """Return the file format implied by the output file's extension; case-json if it has none.
-
-    Raises ``click.UsageError`` if the extension is unknown.
-    """
+    """Return the file format implied by the output file's extension; case-json if it has none."""
     name = output.name if output else ""
     form = detect_file_format(name)
     if output and output.suffix and form is None:

@@ -133,7 +133,6 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
 
 
 def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
-    """Return a line with the totals of a sync run; entities of failed sources are not counted."""
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
     succeeded = [result.counts for result in results if result.status != "failed"]

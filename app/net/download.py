@@ -303,7 +303,6 @@ def _parse_retry_after(value: str | None) -> float | None:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Return whether an error is temporary, so that sending the request again may succeed."""
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnknownHost)):
         return False
     cause: BaseException | None = error
@@ -384,7 +383,6 @@ def _enforce_limits(
 
 
 def _fetch_token(credentials: ClientCredentials, http: httpx.Client) -> str:
-    """Request a new access token from the token endpoint. Raises ``DownloadError``."""
     url = credentials.token_url
     post = partial(http.stream, "POST", headers={"Accept-Encoding": "gzip"})
     with request_token(post, credentials) as response:

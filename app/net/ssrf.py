@@ -337,7 +337,6 @@ def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
 
 
 def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
-    """Create the error for a blocked request; it names the setting that would allow it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
         f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",

@@ -154,10 +154,6 @@ class _WorkerSupervisor(Multiprocess):
 def _serve_with_workers(
     settings: Settings, banner_settings: Settings, listener: socket.socket
 ) -> None:
-    """Serve with several worker processes that accept connections from one shared socket.
-
-    The banner shows ``banner_settings``.
-    """
     # The workers read their settings from the environment.
     for name, value in _as_environment(settings).items():
         os.environ[name] = value

@@ -114,7 +114,6 @@ def serve_until_stopped(settings: Settings) -> None:
 
 
 def _start_import_thread(settings: Settings) -> threading.Thread:
-    """Start a thread that imports the server's modules while the database starts; return it."""
     names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
         names.append("..db.postgres.alembic_runner")
@@ -140,7 +139,6 @@ def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _suggest_bind_fix(error: OSError) -> str:
-    """Return advice for an address on which the server could not listen, such as another port."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "set --host to an address of this machine, for example 127.0.0.1 or 0.0.0.0"
     if error.errno == errno.EACCES:
@@ -149,10 +147,6 @@ def _suggest_bind_fix(error: OSError) -> str:
 
 
 def _open_listening_socket(settings: Settings) -> socket.socket:
-    """Open the socket on which the server listens, at the configured host and port.
-
-    Raises ``CommandError`` if the address is unusable.
-    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -51,7 +51,6 @@ def _exit_with_parent(parent: int) -> None:
 
 
 def _tune_process() -> None:
-    """Adjust garbage collection, thread switching and malloc; call this after ``create_app``."""
     # Nearly all objects live as long as the process. Without this, each full garbage collection
     # would scan them and delay requests by a quarter of a second.
     gc.freeze()

@@ -101,7 +101,6 @@ def _add_table_position(violation: Violation, row_lines: Sequence[int]) -> Viola
 
 
 def _add_line_position(violation: Violation, lines: Sequence[bytes]) -> Violation:
-    """Return a violation with its line and column in the JSON Lines file."""
     place = LINE.match(violation.path)
     if not place:
         return replace(violation, line=1, column=1)

@@ -123,7 +123,6 @@ class Importer:
             yield result
 
     def _build_hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return hints that name the command-line options that would fix some of the problems."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)

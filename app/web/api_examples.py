@@ -34,20 +34,13 @@ class ApiExample:
     python: str
 
 
-def list_document_json_links(document: str) -> list[tuple[str, str]]:
-    """Return a (profile title, path) link to a document's JSON page for each API profile."""
-    return _list_json_links(f"/documents/{quote(document, safe='')}/json")
+def list_json_links(*segments: str) -> list[tuple[str, str]]:
+    """Return (profile title, path) for the JSON page of an entity in each API profile.
 
-
-def list_item_json_links(document: str, item: str) -> list[tuple[str, str]]:
-    """Return a (profile title, path) link to an item's JSON page for each API profile."""
-    return _list_json_links(
-        f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json"
-    )
-
-
-def _list_json_links(path: str) -> list[tuple[str, str]]:
-    return [(profile.title, f"{path}?profile={profile.name}") for profile in PROFILES]
+    The unencoded segments are the path of the entity's page, such as "documents", identifier.
+    """
+    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]
 
 
 async def build_example(

@@ -101,7 +101,7 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
         tree=await fetch_tree(database, document, [], offset),
         items=await frameworks.count_items(database, document),
         selected=None,
-        json_links=api_examples.list_document_json_links(document),
+        json_links=api_examples.list_json_links("documents", document),
     )
 
 
@@ -130,7 +130,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         "ancestors": ancestors,
         "relations": relations.group_relations(item, shown, locations),
         "unlisted": len(associations) - len(shown),
-        "json_links": api_examples.list_item_json_links(document, item),
+        "json_links": api_examples.list_json_links("documents", document, "items", item),
         "selected": item,
     }
     if not is_fragment_request(request):

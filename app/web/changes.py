@@ -155,10 +155,6 @@ def _format_time(time: datetime) -> str:
 
 
 def _parse_period(document: str, since: str, until: str) -> change_history.ChangePeriod:
-    """Parse the query parameters ``since`` and ``until`` into the period of changes to show.
-
-    Raises ``BadRequest`` if one is invalid.
-    """
     start = MIN_TIME if since in {"", START} else _parse_time("since", since)
     end = _parse_time("until", until) if until else MAX_TIME
     if start >= end:

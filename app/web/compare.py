@@ -136,10 +136,6 @@ def _get_side_columns(row: Any, side: str) -> tuple[str, str, str]:
 
 
 async def _fetch_titles(database: Database, left: str, right: str) -> tuple[str, str]:
-    """Return the titles of two documents.
-
-    Raises ``NotFound`` for an unknown document, ``BadRequest`` if both are the same.
-    """
     if left == right:
         raise BadRequest("choose two different frameworks")
     return (

@@ -187,7 +187,6 @@ def _create_markdown_renderer(*rules: str, blocks: bool) -> MarkdownIt:
 def _render_link(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
 ) -> str:
-    """Render a link with rel="noopener noreferrer nofollow"."""
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     return renderer.renderToken(tokens, index, options, env)
 
