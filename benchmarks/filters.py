@@ -37,10 +37,7 @@ class ItemSearch:
 
 
 def list_searches(item_count: int) -> list[ItemSearch]:
-    """Return the searches to measure: by code, by words, sorted, and for the last page.
-
-    The code to search for and the last page depend on ``item_count``, the size of the database.
-    """
+    """Return the searches to measure in a database of ``item_count`` items."""
     share = -(-item_count // DOCUMENTS)
     code = data.build_item_link("million7", 7 * share + share // 2).title
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
@@ -102,10 +99,7 @@ def measure_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
 
 
 def _capture_statements(context: BenchmarkContext, search: ItemSearch) -> list[ExecutedStatement]:
-    """Send a search request several times and return the SQL statements that the server ran.
-
-    The plan of each statement shows whether an index was used.
-    """
+    """Send a search request; return the SQL statements that the server ran, with their plans."""
     with log_statement_plans(context.postgres, NAME):
         before = context.postgres.log.stat().st_size
         with (

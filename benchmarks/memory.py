@@ -17,10 +17,7 @@ def get_resident_memory_bytes(pid: int) -> int:
 
 
 def get_peak_memory_bytes(pid: int) -> int:
-    """Return the summed memory peaks in bytes of a process and its descendants.
-
-    Each peak is the maximum since ``reset_peak_memory``.
-    """
+    """Return the summed memory peaks in bytes of a process tree since ``reset_peak_memory``."""
     return sum(_field(each, "VmHWM") for each in iter_process_tree(pid))
 
 

@@ -37,10 +37,7 @@ HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 
 
 @dataclass
 class EventResult:
-    """What clients observed during one event, such as killing the primary.
-
-    It counts acknowledged, lost and wrong writes, errors, and slow responses.
-    """
+    """What clients observed during one failover event, such as killing the primary."""
 
     name: str
     may_lose: bool = False

@@ -56,10 +56,7 @@ async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Use up all connections that Postgres allows during a ``with`` block.
-
-    The server cannot get a connection meanwhile.
-    """
+    """Use up all Postgres connections in a ``with`` block, so that the server cannot get one."""
     async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")

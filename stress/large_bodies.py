@@ -138,10 +138,7 @@ async def send_large_bodies(
 
 @contextmanager
 def _measure_memory(report: ScenarioReport) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns, after the block, by how many megabytes memory has grown.
-
-    The memory is that of the server, whose samples are in ``report``.
-    """
+    """Yield a function that returns, after the block, the growth of the server's memory in MB."""
     memory = report.memory[SERVER]
     before, memory.peak = memory.peak, 0.0
     growth = 0.0

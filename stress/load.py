@@ -48,10 +48,7 @@ def build_large_package(item_count: int) -> factories.Body:
 
 
 class LoadScenario:
-    """Clients that read and write one large framework on a server.
-
-    Tests whether heavy and slow clients delay small requests.
-    """
+    """Heavy and slow clients of a large framework, to test whether they delay small requests."""
 
     def __init__(
         self, server: LiveServer, http: httpx.AsyncClient, item_count: int, seed: int

@@ -45,10 +45,7 @@ class ScenarioTimer:
 
 
 def list_shortfalls(counts: Mapping[str, int], minimums: Mapping[str, int]) -> list[str]:
-    """Describe each count that is below its minimum, for example "3 of 30 kills".
-
-    A scenario whose counts are too low has not tested enough.
-    """
+    """Describe each count that is below its minimum, for example "3 of 30 kills"."""
     return [
         f"{counts.get(name, 0):,} of {minimum:,} {name}"
         for name, minimum in minimums.items()

@@ -221,10 +221,7 @@ def require_http_scheme(request: httpx.Request) -> None:
 
 
 def require_public_addresses(request: httpx.Request, addresses: list[str]) -> None:
-    """Raise ``BlockedAddress`` unless all ``addresses`` of the request's host are public.
-
-    Also raises it if ``addresses`` is empty.
-    """
+    """Raise ``BlockedAddress`` unless the request's host has addresses that are all public."""
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
         raise _create_blocked_error(

@@ -116,11 +116,7 @@ class _PageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch the current page; return None if the server has no page at the current offset.
-
-        ``is_linked`` says whether the page's URL comes from a Link header, so that the page must
-        exist.
-        """
+        """Fetch the current page; return None if the server has no page at the current offset."""
         self.visited.add(self.page_url)
         try:
             page = self.fetcher.fetch_if_modified(self.page_url, None, None, operator_url=self.url)
@@ -157,7 +153,7 @@ class _PageReader:
 
         That requires a server that sends Link headers, and as many documents as its total, if it
         sends one. The total alone is not enough, because some servers count only the documents of
-        the page. ``is_linked`` says whether the URL of this page came from a Link header.
+        the page.
         """
         if not is_linked and "Link" not in page.headers:
             return False

@@ -110,10 +110,7 @@ def has_write_scope(caller: Caller | None) -> bool:
 
 
 def get_sign_in_path(request: Request) -> str:
-    """Return the path of the sign-in page, with the requested page as its ``next`` parameter.
-
-    The user returns to that page after signing in.
-    """
+    """Return the path of the sign-in page, from which the user returns to the requested page."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     params = {"next": path} if request.method == "GET" and path != "/" else {}
     return "/sign-in" + (f"?{urlencode(params)}" if params else "")
@@ -128,10 +125,7 @@ def get_path_prefix(request: Request) -> str:
 
 
 def redirect_to_page(request: Request, path: str) -> Response:
-    """Redirect the browser to a page of this server with status 303 (See Other).
-
-    ``path`` excludes the path prefix of the server.
-    """
+    """Redirect the browser (303) to a page of this server; ``path`` excludes the path prefix."""
     return RedirectResponse(get_path_prefix(request) + path, 303)
 
 

@@ -175,19 +175,16 @@ async def store_upload(request: Request) -> Response:
     return auth.redirect_to_page(request, f"/documents/{document}")
 
 
-async def _create_preview_report(app_state: AppState, name: str, raw: bytes) -> UploadReport:
-    """Report what storing a file would change; it is uploaded in a rolled-back transaction.
-
-    ``name`` is the file name, which the report shows.
-    """
+async def _create_preview_report(app_state: AppState, filename: str, raw: bytes) -> UploadReport:
+    """Report what storing a file would change; it is uploaded in a rolled-back transaction."""
     try:
         package, repairs = await to_thread.run_sync(repair_and_parse, raw)
         result = await write_package(app_state.database, package, dry_run=True)
     except CaseServerError as error:
-        return _create_error_report(name, raw, error)
+        return _create_error_report(filename, raw, error)
     document = package.document_identifier
     report = UploadReport(
-        name,
+        filename,
         len(raw),
         _hash_file(raw),
         package,
@@ -204,9 +201,9 @@ async def _create_preview_report(app_state: AppState, name: str, raw: bytes) -> 
     )
 
 
-def _create_error_report(name: str, raw: bytes, error: CaseServerError) -> UploadReport:
+def _create_error_report(filename: str, raw: bytes, error: CaseServerError) -> UploadReport:
     return UploadReport(
-        name,
+        filename,
         len(raw),
         _hash_file(raw),
         error=error.description,
