@@ -51,6 +51,8 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ and is_ram_disk_usable(RAM_DISK):
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
+hypothesis_settings.register_profile("quick", max_examples=DEFAULT_EXAMPLES * 2 // 5)
+hypothesis_settings.load_profile("quick")
 hypothesis_settings.register_profile("thorough", max_examples=10 * DEFAULT_EXAMPLES)
 
 collect_ignore = ["sample_project"]
@@ -58,27 +60,34 @@ collect_ignore = ["sample_project"]
 
 
 SLOWEST_FIRST = (
-    "cli/test_packages.py",
     "web/test_browser.py",
-    "cli/test_backup.py",
-    "server/test_run.py",
-    "pytest_plugin/test_sample_project.py",
-    "test_sdk.py",
     "pytest_plugin/test_plugin.py",
+    "server/test_run.py",
+    "test_sdk.py",
+    "cli/test_conformance.py",
+    "stress/test_adversarial.py",
+    "server/test_http.py",
+    "db/test_connector.py",
     "transfer/test_sync.py",
     "api/test_packages.py",
-    "stress/test_adversarial.py",
-    "formats/test_commands.py",
-    "cli/test_credentials.py",
-    "cli/test_conformance.py",
-    "web/test_test_mode_page.py",
-    "server/test_shutdown.py",
-    "api/test_round_trips.py",
-    "formats/test_round_trip.py",
-    "server/test_protocol.py",
-    "stress/test_durability.py",
-    "cli/test_check.py",
+    "server/test_synchronous_replication.py",
+    "docs/test_ci_recipes.py",
+    "db/test_embedded.py",
     "testmode/test_data.py",
+    "cli/test_backup.py",
+    "stress/test_disk.py",
+    "stress/test_leaving.py",
+    "api/test_standard.py",
+    "formats/test_round_trip.py",
+    "cli/test_packages.py",
+    "cli/test_credentials.py",
+    "formats/test_commands.py",
+    "server/test_shutdown.py",
+    "db/test_failover.py",
+    "server/test_standby.py",
+    "server/test_protocol.py",
+    "web/test_test_mode_page.py",
+    "server/test_stalled_readers.py",
 )
 """The longest test modules. They start first, so that none of them runs alone at the end."""
 

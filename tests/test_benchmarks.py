@@ -204,6 +204,7 @@ def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_case_runs_completely(wrk_installed: None, tmp_path: Path) -> None:
     file = tmp_path / "results.md"
     process = run("--quick", "--only", "associations", "--items", "30", "--output", str(file))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.live_server import run_command
+from support.live_server import run_command_in_process
 
 from case_server.database_url import parse_database_url
 
@@ -112,7 +112,7 @@ def test_error_for_an_invalid_url_says_what_to_write(url: str, message: str) -> 
 
 def test_settings_report_an_invalid_url_in_one_line(tmp_path: Path) -> None:
     url = f"postgresql://u:{SECRET}@2@h/db"
-    process = run_command("migrate", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
+    process = run_command_in_process("migrate", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
     assert "CASE_SERVER_DATABASE_URL: its password or user name" in process.stderr

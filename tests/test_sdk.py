@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.live_server import LiveServer, build_environment, run_live_server
+from support.selection import mark_slow_except
 
 from case_server.repair.reader import repair
 
@@ -74,7 +75,7 @@ def write_repaired(source: Path, folder: Path) -> str:
     ],
     ids=["short", "real", "large"],
 )
-@pytest.mark.parametrize("profile", ["explicit", "learnwith"])
+@pytest.mark.parametrize("profile", mark_slow_except(["explicit"], ["explicit", "learnwith"]))
 def test_every_sdk_method_works(
     sdk_python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]
 ) -> None:

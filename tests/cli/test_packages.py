@@ -46,7 +46,10 @@ def with_utc_timestamps(node: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "items", "associations"),
-    [("ccss-math-2010", 746, 746), ("large-11k", 11_033, 11_041)],
+    [
+        ("ccss-math-2010", 746, 746),
+        pytest.param("large-11k", 11_033, 11_041, marks=pytest.mark.slow),
+    ],
 )
 def test_real_framework_survives_import_and_export(
     shared: Path, new_data_dir: Callable[[], Path], name: str, items: int, associations: int

@@ -150,6 +150,7 @@ def test_github_actions_steps_run_user_tests(job: Job, database: str) -> None:
     assert "is ready at" in outputs[3]
 
 
+@pytest.mark.slow
 def test_gitlab_service_and_script_run_user_tests(job: Job, database: str) -> None:
     recipe = GITLAB["test"]
     job.set_variables(recipe["variables"])
@@ -172,6 +173,7 @@ def test_gitlab_service_and_script_run_user_tests(job: Job, database: str) -> No
     assert "1 passed" in outputs[-1]
 
 
+@pytest.mark.slow
 def test_compose_commands_run_user_tests(job: Job, database: str) -> None:
     services = COMPOSE["services"]
     job.set_variables({"CASE_SERVER_DATABASE_URL": database, **services["tests"]["environment"]})

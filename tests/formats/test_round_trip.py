@@ -130,7 +130,7 @@ REAL = (
 LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-broken": ("jsonl",)}
 """Two of one size, so each goes through one of the forms."""
 
-SHORT = ("large-11k", "opencase-v1p1-with-rubrics")
+SHORT = ("opencase-v1p1-with-rubrics",)
 
 
 @pytest.mark.parametrize("name", mark_slow_except(SHORT, REAL))

@@ -134,9 +134,9 @@ def elsewhere(external: LiveServer) -> dict[str, str]:
     return {**CREDENTIALS, "CASE_SERVER_URL": f"{external.base_url}/"}
 
 
-def test_xdist_workers_share_server_in_namespaces(tmp_path: Path) -> None:
-    """With an embedded Postgres, as on a first use."""
-    output = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
+def test_xdist_workers_share_server_in_namespaces(tmp_path: Path, database: str) -> None:
+    variables = {"CASE_SERVER_DATABASE_URL": database}
+    output = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP", variables=variables)
     expect_one_server(output)
     assert is_removed(tmp_path)
 

@@ -21,6 +21,7 @@ def run_project(python: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_sample_project_passes(sdk_python: Path, tmp_path: Path) -> None:
     """On the first Python that the SDK supports; test_plugin.py covers 3.11."""
     folder = run_project(sdk_python, tmp_path)

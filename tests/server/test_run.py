@@ -19,7 +19,14 @@ import httpx
 import pytest
 from support import factories
 from support.databases import to_asyncpg_url
-from support.live_server import LiveServer, build_environment, run_command, run_live_server
+from support.live_server import (
+    LiveServer,
+    build_environment,
+    run_command,
+    run_command_in_process,
+    run_live_server,
+)
+from support.selection import mark_slow_except
 
 from case_server.db.schema import version
 from case_server.sample import SAMPLE_DOCUMENT_ID
@@ -122,7 +129,7 @@ def test_import_command_names_the_database(settings: Settings, expected: str) ->
 
 
 def test_token_command(live: LiveServer, data_dir: Path) -> None:
-    result = run_command("token", "--url", live.base_url, data_dir=data_dir)
+    result = run_command_in_process("token", "--url", live.base_url, data_dir=data_dir)
     assert result.returncode == 0, result.stderr
     headers = {"Authorization": f"Bearer {result.stdout.strip()}"}
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
@@ -131,24 +138,24 @@ def test_token_command(live: LiveServer, data_dir: Path) -> None:
 def test_token_command_uses_the_port_inside_a_container(live: LiveServer, data_dir: Path) -> None:
     port = live.base_url.rpartition(":")[2]
     outside = {"CASE_SERVER_PUBLIC_URL": "http://localhost:9", "CASE_SERVER_PORT": port}
-    ran = run_command("token", data_dir=data_dir, **outside)
+    ran = run_command_in_process("token", data_dir=data_dir, **outside)
     assert ran.returncode == 0, ran.stderr
 
 
 def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> None:
-    refused = run_command(
+    refused = run_command_in_process(
         "token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong"
     )
     assert refused.returncode == 1
     assert "invalid_client" in refused.stderr
-    unreachable = run_command("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
+    unreachable = run_command_in_process("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
     assert unreachable.returncode == 1
     assert "case-server serve" in unreachable.stderr
 
 
 def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
     body = factories.package()
-    result = run_command("import", "-", data_dir=data_dir, stdin=json.dumps(body))
+    result = run_command_in_process("import", "-", data_dir=data_dir, stdin=json.dumps(body))
     assert result.returncode == 0, result.stderr
     with live.client() as client:
         identifier = body["CFDocument"]["identifier"]
@@ -158,14 +165,14 @@ def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
 def test_used_port_is_reported(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run_command("serve", "--port", str(port), data_dir=data_dir)
+        result = run_command_in_process("serve", "--port", str(port), data_dir=data_dir)
     assert result.returncode == 1
     assert f"127.0.0.1:{port}" in result.stderr
     assert "--port" in result.stderr
 
 
 def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
-    result = run_command("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
+    result = run_command_in_process("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
     assert result.returncode == 1
     assert "CASE_CLIENT_SECRET" in result.stderr
 
@@ -184,10 +191,10 @@ def test_listens_beyond_loopback_if_allowed(
 
 
 def test_invalid_settings_are_reported(data_dir: Path) -> None:
-    result = run_command("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
+    result = run_command_in_process("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    result = run_command("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
+    result = run_command_in_process("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
     assert result.returncode == 1
     assert "CASE_SERVER_POOL_SIZE" in result.stderr
 
@@ -280,7 +287,7 @@ def test_sighup_stops_all_processes(new_data_dir: Callable[[], Path]) -> None:
 def test_conflicting_settings_are_rejected(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    result = run_command("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
+    result = run_command_in_process("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -308,7 +315,7 @@ def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
     assert not postmaster_lives(data_dir)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", mark_slow_except(["2"], ["1", "2"]))
 def test_killed_embedded_postgres_is_restarted(
     new_data_dir: Callable[[], Path], workers: str
 ) -> None:
@@ -345,7 +352,7 @@ def test_workers_get_the_settings_of_their_parent(
     assert Settings() == settings
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", mark_slow_except(["1"], ["1", "2"]))
 def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
     new_data_dir: Callable[[], Path], workers: str
 ) -> None:
@@ -424,9 +431,8 @@ async def test_external_database_is_not_migrated_by_serve(
 
 
 def test_unreachable_database_is_reported(tmp_path: Path) -> None:
-    result = run_command(
-        "serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path
-    )
+    url = "postgresql://a:b@127.0.0.1:9/c"
+    result = run_command("serve", "--port", "0", "--database-url", url, data_dir=tmp_path)
     assert result.returncode == 1
     assert "CASE_SERVER_DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support import factories
 from support.live_server import LiveServer, run_live_server
+from support.selection import mark_slow_except
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def rejects_connections(live: LiveServer) -> bool:
     return False
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", mark_slow_except(["2"], ["1", "2"]))
 def test_shutdown_completes_running_and_rejects_new_requests(data_dir: Path, workers: str) -> None:
     with (
         run_live_server(data_dir, "--workers", workers) as server,

@@ -13,6 +13,7 @@ from support import factories
 from support.calls import Api
 from support.live_server import LiveServer
 from support.machine_load import measure_slowdown
+from support.selection import scale_examples
 
 from case_server.api.exception_handlers import MAX_LISTED_PROBLEMS
 from case_server.case.limits import check_density
@@ -35,10 +36,12 @@ async def test_hostile_requests_get_errors_and_little_memory(
         assert max(report.seconds[HOSTILE]) < 5  # no request hangs
         assert max(report.seconds[BACKGROUND]) < 1 * max(slowdown, measure_slowdown())
         async with create_client(live) as http:
-            filtered = await filter_fuzz.fuzz_filters(http, count=200, seed=1)
+            filtered = await filter_fuzz.fuzz_filters(http, count=scale_examples(200), seed=1)
         assert filtered.violations == []
         assert filtered.counts["filters 200"]
-        nearly_right = await asyncio.to_thread(openapi_fuzz.fuzz_operations, live, 2, 1)
+        nearly_right = await asyncio.to_thread(
+            openapi_fuzz.fuzz_operations, live, scale_examples(2), 1
+        )
         assert nearly_right.violations == []
         for path in openapi_fuzz.DOCUMENTS:
             assert nearly_right.counts[f"operations of {path}"]

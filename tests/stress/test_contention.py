@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.databases import Execute
 from support.machine_load import measure_slowdown
 
@@ -29,6 +30,7 @@ async def test_concurrent_writers_lose_nothing(
     assert report.counts["same item 201"] == 2 * contention.WRITERS
 
 
+@pytest.mark.slow
 async def test_writers_of_one_item_do_not_deadlock(
     database_url: str, tmp_path: Path, clean: None, execute: Execute
 ) -> None:
@@ -47,6 +49,7 @@ async def test_writers_of_one_item_do_not_deadlock(
     assert await execute(DEADLOCKS) == [before]
 
 
+@pytest.mark.slow
 async def test_large_reads_do_not_slow_other_requests() -> None:
     slowdown = measure_slowdown()
     report = await load.run_load(item_count=300, seconds=2, slow_count=4, seed=1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from stress import durability
 
 
+@pytest.mark.slow
 def test_acknowledged_writes_survive_kills() -> None:
     report = asyncio.run(durability.run_durability(kill_count=2, seed=1))
     assert report.violations == []

@@ -17,6 +17,7 @@ import pytest
 from support import factories
 from support.databases import to_asyncpg_url
 from support.live_server import LiveServer
+from support.selection import mark_slow_except
 
 from stress import load
 from stress.cluster import wait_until
@@ -107,7 +108,7 @@ async def assert_responsive(
     await resources.assert_freed()
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("encoding", mark_slow_except(["gzip"], ["identity", "gzip"]))
 async def test_disconnect_while_reading_package_frees_resources(
     live: LiveServer, http: httpx.AsyncClient, database_url: str, encoding: str
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 DEFAULT_EXAMPLES = 100
-"""``max_examples`` of the default profile of hypothesis."""
+"""``max_examples`` of hypothesis' own default profile."""
 
 
 def mark_slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
@@ -28,5 +28,8 @@ def _slow(values: Any) -> Any:
 
 
 def scale_examples(examples: int) -> int:
-    """Return a number of Hypothesis examples, ten times as large in the profile ``thorough``."""
-    return examples * settings().max_examples // DEFAULT_EXAMPLES
+    """Return a number of Hypothesis examples: two fifths of it, or ten times it if thorough.
+
+    The profile ``quick`` is the default, and ``thorough`` that of ``make test-all``.
+    """
+    return max(1, examples * settings().max_examples // DEFAULT_EXAMPLES)

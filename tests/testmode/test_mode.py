@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.live_server import LiveServer, run_command, run_live_server
+from support.live_server import LiveServer, run_command_in_process, run_live_server
 from support.test_mode_client import DOCUMENTS, NamespaceClient, create_client
 
 TEST_MODE_ROUTES = (
@@ -74,7 +74,7 @@ def test_unsafe_settings_prevent_start(
     tmp_path: Path, arguments: tuple[str, ...], message: list[str]
 ) -> None:
     allowed = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
-    result = run_command(
+    result = run_command_in_process(
         "serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed
     )
     assert result.returncode == 1
@@ -90,7 +90,7 @@ def totals(server: LiveServer) -> int:
 
 def test_embedded_database_is_unchanged_after_test_mode(data_dir: Path, tmp_path: Path) -> None:
     """Test mode starts with its data, resets TCP connections, and changes nothing in it."""
-    assert run_command("import", "--sample", "-q", data_dir=data_dir).returncode == 0
+    assert run_command_in_process("import", "--sample", "-q", data_dir=data_dir).returncode == 0
     settings = {"CASE_SERVER_TEST_MODE": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}
     with run_live_server(data_dir, settings=settings) as server:
         assert f"{server.base_url}/_test" in server.banner

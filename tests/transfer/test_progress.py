@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.live_server import run_command
+from support.live_server import run_command_in_process
 from support.terminal import run_in_terminal
 
 COLUMNS = 40
@@ -28,7 +28,7 @@ def test_progress_bar_grows_and_disappears(tmp_path: Path) -> None:
 
 
 def test_no_progress_bar_without_terminal_or_with_quiet(tmp_path: Path) -> None:
-    result = run_command("import", "--sample", data_dir=tmp_path / "data")
+    result = run_command_in_process("import", "--sample", data_dir=tmp_path / "data")
     assert result.stderr == f"writing to the embedded Postgres in {tmp_path / 'data'}\n"
     assert "░" not in result.stdout
     assert output_in_terminal(tmp_path, "import", "--sample", "--quiet") == ""

@@ -103,6 +103,7 @@ async def test_expired_revocations_are_deleted(
     assert rows[0][0] != "old"
 
 
+@pytest.mark.slow
 def test_sign_out_revokes_token_on_every_worker(
     tmp_path: Path, migrated_database: Callable[[str], str]
 ) -> None:
