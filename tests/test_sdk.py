@@ -14,7 +14,7 @@ import pytest
 from support.live_server import LiveServer, build_environment, run_live_server
 from support.selection import mark_slow_except
 
-from case_server.repair.reader import repair
+from case_server.repair.reader import repair_package
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"
@@ -62,7 +62,7 @@ def drive(python: Path, tmp_path: Path, *arguments: str, **variables: str) -> st
 def write_repaired(source: Path, folder: Path) -> str:
     """Write a repaired copy of a framework, which the importer has nothing to repair in."""
     target = folder / source.name
-    target.write_bytes(repair(source.read_bytes())[0])
+    target.write_bytes(repair_package(source.read_bytes())[0])
     return str(target)
 
 

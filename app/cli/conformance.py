@@ -13,7 +13,7 @@ from ..conformance.check import GROUPS
 from ..conformance.checks import BY_ID, CHECKS
 from ..conformance.client import ClientAuth
 from ..conformance.output import format_json, format_junit, format_text
-from ..conformance.profiles import PROFILE_SPECS, parse_base_url
+from ..conformance.profiles import PROFILE_SPECS, parse_base_url_and_profile
 from ..conformance.runner import (
     CheckSelection,
     ConformanceReport,
@@ -123,7 +123,7 @@ def report_conformance(**flags: Any) -> None:
     Exit codes: 0 no check failed; 1 a check failed; 2 the tests could not run.
     """  # noqa: D301  click keeps the lines after its \b as they are
     refuse_overwriting(flags["output"], force=flags["force"])
-    base_url, profile = parse_base_url(flags["url"], flags["profile"])
+    base_url, profile = parse_base_url_and_profile(flags["url"], flags["profile"])
     selection = CheckSelection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)
     callbacks = (_discard, _discard) if flags["quiet"] else (show_status, print_note)

@@ -56,9 +56,9 @@ class Check:
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the name of the group under which reports list this check for an API profile.
+        """Return the group in which reports list this check for an API profile.
 
-        The name is ``extensions`` if only this project defines the behaviour for the profile.
+        The group is ``extensions`` if only this project defines the behaviour for the profile.
         Returns None if the check does not apply to the profile.
         """
         if profile in self.profiles:
@@ -91,9 +91,9 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register the decorated function as a check; its docstring states the expected behaviour.
 
-    ``on`` contains the API profiles whose documents define this behaviour, and ``also`` the
-    profiles to which only this project adds it, as an extension. A check with ``writes`` runs only
-    if ``--write`` is given.
+    ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
+    ``on`` lists the API profiles whose documents define it; ``also`` lists the profiles for which
+    only this project does. A check with ``writes`` runs only if ``--write`` is given.
     """
 
     def register(function: CheckFunction) -> CheckFunction:

@@ -51,7 +51,7 @@ class ListPage(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """How the tests authenticate: an access token, credentials to request one with, or neither."""
+    """An access token or the credentials to request one; without both, requests are anonymous."""
 
     token: str | None = None
     credentials: ClientCredentials | None = None
@@ -159,8 +159,8 @@ class ServerUnderTest:
     def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
         """Fetch one entity from a collection such as ``CFItems`` and return its JSON object.
 
-        Removes the object keyed by the class name in which some profiles wrap the entity. Raises
-        ``CheckFailed`` unless the response is an object.
+        Some profiles wrap the entity in an object such as ``{"CFItem": …}``; the wrapper is
+        removed. Raises ``CheckFailed`` unless the response is an object.
         """
         body = read_json(self.get(build_entity_path(collection, identifier), **params))
         return _unwrap(body, collection.removesuffix("s"))
@@ -224,9 +224,9 @@ def build_entity_path(collection: str, identifier: str) -> str:
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:
-    """Return the JSON object in a response; raise ``CheckFailed`` for any other body.
+    """Return the JSON object in a response with one of the expected statuses, by default 200.
 
-    Also raises ``CheckFailed`` if the status is not one of ``statuses``, by default 200.
+    Raises ``CheckFailed`` if the status is another or the body is not a JSON object.
     """
     expect_status(response, *(statuses or (200,)))
     try:

@@ -31,9 +31,9 @@ class ExistingEntities:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """Return the documents on the first page of the list, from which the checks choose one.
+        """Return the documents on the first page of the list.
 
-        Leaves out documents of earlier test runs and documents without an identifier. Raises
+        Excludes documents of earlier test runs and documents without an identifier. Raises
         ``CheckSkipped`` if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
@@ -47,24 +47,21 @@ class ExistingEntities:
         return documents
 
     @cached_property
-    def document(self) -> Body:
-        """The document that the checks read: the first one whose package has items.
-
-        If no package has items, this is the first document.
-        """
+    def sample_document(self) -> Body:
+        """The first document whose package has items, or else the first document."""
         return next(
             (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
         )
 
     @property
-    def package(self) -> Body:
+    def sample_package(self) -> Body:
         """Return the first package that contains items; raise ``CheckSkipped`` if there is none."""
         return next(self.iter_packages_with_items())
 
     def iter_packages_with_items(self) -> Iterator[Body]:
-        """Yield the packages with items among the packages of the first five documents.
+        """Yield the packages of the first five documents, except packages without items.
 
-        Raises ``CheckSkipped`` if there are none.
+        Raises ``CheckSkipped`` if no package has items.
         """
         is_empty = True
         for _, package in self._iter_documents_with_packages():
@@ -76,32 +73,31 @@ class ExistingEntities:
             )
 
     @property
-    def item(self) -> Body:
-        """The first item of the package that the checks read."""
-        return self._first_entity(self.package, "CFItems")
+    def sample_item(self) -> Body:
+        """The first item of the sample package."""
+        return self._first_entity(self.sample_package, "CFItems")
 
     @property
-    def association(self) -> Body:
-        """The first association of the package that the checks read."""
-        return self._first_entity(self.package, "CFAssociations")
+    def sample_association(self) -> Body:
+        """The first association of the sample package."""
+        return self._first_entity(self.sample_package, "CFAssociations")
 
     @property
-    def association_and_origin(self) -> tuple[Body, Body]:
-        """Return an association of the package that the checks read, and the item at its origin.
+    def sample_association_and_origin(self) -> tuple[Body, Body]:
+        """Return an association of the sample package, and the item that is its origin.
 
         Raises ``CheckSkipped`` if no association has an item of the package as its origin.
         """
-        items = {get_identifier(item): item for item in self.package.get("CFItems") or ()}
-        for association in self.package.get("CFAssociations") or ():
+        items = {get_identifier(item): item for item in self.sample_package.get("CFItems") or ()}
+        for association in self.sample_package.get("CFAssociations") or ():
             if origin := items.get(get_identifier(association.get("originNodeURI"))):
                 return association, origin
         raise CheckSkipped("no association of the package starts at one of its items")
 
     def find_definition(self, collection: str) -> Body:
-        """Return a definition or rubric from one of the packages with items.
+        """Return the first definition or rubric in a collection such as ``CFSubjects``.
 
-        ``collection`` is the name of its list, such as ``CFSubjects``. Raises ``CheckSkipped`` if
-        there is none.
+        Searches the packages that have items. Raises ``CheckSkipped`` if none contains one.
         """
         for package in self.iter_packages_with_items():
             parent = package if collection == "CFRubrics" else package.get("CFDefinitions") or {}

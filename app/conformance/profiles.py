@@ -88,12 +88,12 @@ PATH_SUFFIXES = (
 """The profile that the end of a base URL implies; longer ends first."""
 
 
-def parse_base_url(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
+def parse_base_url_and_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
     """Return the base URL of the server to test, and the API profile to test it against.
 
-    If ``profile`` is None, the end of the URL's path determines the profile. A URL without a path
-    gets the path at which this project serves the profile, which is the platform profile by
-    default. Raises ``CommandError`` if the URL is invalid or its path implies no profile.
+    If ``profile`` is None, the end of the URL's path determines the profile. For a URL without a
+    path, the profile defaults to platform, and the path at which this project serves the profile
+    is appended. Raises ``CommandError`` if the URL is invalid or its path implies no profile.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:

@@ -72,7 +72,7 @@ def run_conformance_tests(
     server.existing, server.test_data = ExistingEntities(server), TestDataWriter(server)
     try:
         progress.stage("connecting")
-        connect(server)
+        check_connection(server)
         extensions = selection.extensions
         if extensions is None:
             extensions = has_change_feed(server)
@@ -117,8 +117,8 @@ def select_checks(
     return sorted(selected, key=lambda pair: GROUPS.index(pair[1]))
 
 
-def connect(server: ServerUnderTest) -> None:
-    """Require that the server responds and lets this client read, or raise ``CommandError``.
+def check_connection(server: ServerUnderTest) -> None:
+    """Raise ``CommandError`` unless the client can connect to the server and list documents.
 
     If the server redirects ``/CFDocuments`` on the same host, the client uses the new base URL.
     """
@@ -154,7 +154,7 @@ def connect(server: ServerUnderTest) -> None:
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
-    """Change the base URL if a read was redirected, because the client does not redirect writes."""
+    """Change the base URL if a read was redirected; the client follows no redirects of writes."""
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):

@@ -45,11 +45,11 @@ class TestDataWriter:
         self._failure = ""
 
     def record_written(self, collection: str, body: Body) -> None:
-        """Record an entity of a collection such as ``CFItems`` for deletion after the run."""
+        """Record an entity of a collection such as ``CFItems``, to delete it after the run."""
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
-        """Record all entities of an uploaded package for deletion after the run."""
+        """Record all entities of an uploaded package, so that they are deleted after the run."""
         document = body["CFDocument"]
         self.record_written("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
@@ -57,8 +57,8 @@ class TestDataWriter:
             for entity in body[collection]:
                 self.record_written(collection, {**entity, **parent})
 
-    def record_deleted(self, collection: str, identifier: str) -> None:
-        """Record that an entity of a collection such as ``CFItems`` no longer has to be deleted."""
+    def forget_deleted_entity(self, collection: str, identifier: str) -> None:
+        """Remove an entity from the entities to delete after the run, because it is deleted."""
         self._written.get(collection, {}).pop(identifier, None)
 
     def put_entity(self, collection: str, body: Body, wrapper: str | None = None) -> httpx.Response:
@@ -83,20 +83,20 @@ class TestDataWriter:
         return response
 
     def put_document(self) -> tuple[Body, httpx.Response]:
-        """PUT the document that contains the test items; return its JSON and the response."""
+        """Create or replace the test document with PUT; return its JSON and the response."""
         self._document = self._document or self.build_document()
         return self._document, self.put_entity("CFDocuments", self._document)
 
     def put_item_type(self) -> tuple[Body, httpx.Response]:
-        """PUT the item type that all checks share; return its JSON and the response.
+        """Create or replace the shared item type with PUT; return its JSON and the response.
 
-        All checks share it because no public API deletes item types.
+        All checks share one item type, because no public API deletes item types.
         """
         self._item_type = self._item_type or self.build_item_type()
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
     def get_or_create_framework(self) -> WrittenFramework:
-        """Return a document with two items, written on first use, or raise ``CheckSkipped``."""
+        """Return a document with two items, created on first use, or raise ``CheckSkipped``."""
         if self._failure:
             raise CheckSkipped(f"could not write a framework: {self._failure}")
         if self._framework is None:
@@ -115,7 +115,7 @@ class TestDataWriter:
     def get_or_upload_package(self) -> tuple[Body, httpx.Response]:
         """Return the package that all upload checks share, and the response to its first upload."""
         if self._package is None:
-            body = self.build_package()
+            body = self.build_sample_package()
             self._package = body, self.post_package(body)
         return self._package
 
@@ -151,10 +151,10 @@ class TestDataWriter:
         }
         return self._entity(associationType=association_type, **ends)
 
-    def build_package(self) -> Body:
+    def build_sample_package(self) -> Body:
         """Return the JSON of a package with a document, two items and an association.
 
-        It has the same structure as the packages that TimeBack's SDK uploads.
+        It has the structure of the packages that the client library (SDK) of TimeBack uploads.
         """
         title = f"{TITLE_PREFIX} {self.run}"
         document = self._entity(title=title, creator=TITLE_PREFIX)
@@ -163,35 +163,34 @@ class TestDataWriter:
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
     def delete_written_entities(self) -> list[str]:
-        """Delete the entities that the run wrote; return those that could not be deleted.
+        """Delete the entities that the run wrote; return the entities that remain.
 
-        Each is returned as "class identifier". This deletes associations one by one, and items by
-        replacing the package of their document with an empty one. No public API deletes documents
-        or item types.
+        Each is returned as ``"{class} {identifier}"``. Items are deleted by replacing the package
+        of their document with an empty one. No public API deletes documents or item types.
         """
         for identifier in list(self._written.get("CFAssociations", ())):
             if self._is_request_successful(
                 "DELETE", build_entity_path("CFItemAssociations", identifier), (404,)
             ):
-                self.record_deleted("CFAssociations", identifier)
+                self.forget_deleted_entity("CFAssociations", identifier)
         for identifier, document in self._written.get("CFDocuments", {}).items():
             empty = {"CFDocument": document, "CFItems": [], "CFAssociations": []}
             if self._is_request_successful(
                 "PUT", build_entity_path("CFPackages", identifier), (), empty
             ):
-                self._record_deleted_contents(identifier)
+                self._forget_deleted_contents(identifier)
         return [
             f"{collection.removesuffix('s')} {identifier}"
             for collection, bodies in self._written.items()
             for identifier in bodies
         ]
 
-    def _record_deleted_contents(self, document: str) -> None:
+    def _forget_deleted_contents(self, document: str) -> None:
         for collection in ("CFItems", "CFAssociations"):
             for identifier, body in list(self._written.get(collection, {}).items()):
                 parent = body.get("CFDocumentURI", {}).get("identifier", document)
                 if parent == document:
-                    self.record_deleted(collection, identifier)
+                    self.forget_deleted_entity(collection, identifier)
 
     def _is_request_successful(
         self, method: str, path: str, accepted: tuple[int, ...], body: Body | None = None

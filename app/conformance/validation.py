@@ -37,7 +37,7 @@ class ResponseDocument(CFPckgDocument):
 
 
 class SdkItem(CFPckgItem):
-    """An item as TimeBack's SDK reads it, which requires ``CFItemType``."""
+    """An item for which ``CFItemType`` is required, as TimeBack's client library (SDK) does."""
 
     CFItemType: str
 
@@ -105,7 +105,7 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
 
 
 def drop_nulls_and_sourced_ids(node: Any) -> Any:
-    """Return a copy of a JSON value without null fields, and without sourcedId next to identifier.
+    """Return a copy of a JSON value without nulls, and without sourcedId if identifier is set.
 
     Vendor profiles allow both, but the standard's schema rejects them.
     """
@@ -144,7 +144,7 @@ def _find_nulls(entity: Body) -> Iterator[str]:
 
 
 def _find_vendor_fields(entity: Body) -> Iterator[str]:
-    """Yield the paths of fields with a vendor's name, such as ``sourcedId`` or ``licenseUri``."""
+    """Yield the paths of vendor-specific fields, such as ``sourcedId`` or ``licenseUri``."""
     for path, part in walk_objects(entity):
         for name in ("sourcedId", "cfItemType", "licenseUri"):
             if name in part:

@@ -36,11 +36,11 @@ from .cells import (
 )
 
 CODECS = {
-    fixes.fix_date: DATE,
-    fixes.fix_datetime: DATE_TIME,
-    fixes.fix_integer: NUMERIC,
-    fixes.fix_number: NUMERIC,
-    fixes.no_fix: JSON_VALUE,
+    fixes.suggest_date_fix: DATE,
+    fixes.suggest_datetime_fix: DATE_TIME,
+    fixes.suggest_integer_fix: NUMERIC,
+    fixes.suggest_number_fix: NUMERIC,
+    fixes.suggest_no_fix: JSON_VALUE,
 }
 """The codec of a field without a model, by its fix. All others are strings."""
 

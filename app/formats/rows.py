@@ -369,7 +369,7 @@ class RowReader:
             place = row.place.describe_location(KNOWLEDGE_GRAPH_IDENTIFIER.name)
             target = KNOWLEDGE_GRAPH_IDENTIFIER.name
             self.repairs.record("unknown-field", place, own, target)
-            self.repairs.count_field("unknown-field", "identifier")
+            self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
         """Return (index, column) for each heading; treat unknown headings as field names."""

@@ -38,7 +38,7 @@ JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
 class UnlocatedViolation(NamedTuple):
-    """A violation of a rule with its path in the package, before its line and column are known."""
+    """A violation located only by its path in the package, not yet by line and column."""
 
     rule: str
     path: str
@@ -46,10 +46,10 @@ class UnlocatedViolation(NamedTuple):
     identifier: str | None = None
 
 
-class RepairLogWithKinds(RepairLog):
+class KindRecordingRepairLog(RepairLog):
     """A repair log that also records the kind of the first repair at each JSON path.
 
-    With it, the linter tells the user which violations an import would repair.
+    The linter uses these kinds to tell the user which violations an import would repair.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class RepairLogWithKinds(RepairLog):
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair of the value at ``path`` and, for the first repair there, its kind."""
+        """Record a repair at a path, and the repair's kind if it is the first repair there."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -72,12 +72,12 @@ def lint_package(
 ) -> LintResult:
     """Check a CASE package, given as JSON bytes, against the lint rules.
 
-    ``rules`` are the IDs of the rules to apply, by default all. The rules check the package as an
-    import with the repair ``options`` would read it. ``describe_path`` converts a JSON path to the
+    ``rules`` are the IDs of the rules to apply, by default all. The package is repaired before, as
+    an import with the repair ``options`` would do. ``describe_path`` converts a JSON path to the
     form that messages show, for example the row of a spreadsheet.
 
-    Raises ``ContentTooLarge`` if ``allow_dense`` is False and the package has more values per
-    megabyte than the limit.
+    Raises ``ContentTooLarge`` unless ``allow_dense`` if the package has so many JSON values per
+    megabyte that parsing it would need too much memory.
     """
     body = raw.removeprefix(BOM_UTF8)
     if not allow_dense:
@@ -85,7 +85,7 @@ def lint_package(
     try:
         problems = _find_schema_problems(body)
         package = RepairedPackage(
-            raw, log := RepairLogWithKinds(), allow_dense=True, options=options
+            raw, log := KindRecordingRepairLog(), allow_dense=True, options=options
         )
     except BadRequest as error:
         return LintResult(None, None, [_build_json_violation(error)] if JSON.id in rules else [])
@@ -119,7 +119,7 @@ def lint_package(
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _build_violations(body.decode(), violations, repairs),
+        _locate_violations(body.decode(), violations, repairs),
     )
 
 
@@ -135,8 +135,8 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
     ]
 
 
-def _find_ignored_nulls(log: RepairLogWithKinds, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that an import ignores although the standard forbids it."""
+def _find_ignored_nulls(log: KindRecordingRepairLog, problems: list[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each invalid null that import ignores and that ``problems`` lacks."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
@@ -159,7 +159,7 @@ def _report_schema_problems(
 
 
 def _report_nonstandard_spellings(
-    log: RepairLogWithKinds, problems: list[Problem]
+    log: KindRecordingRepairLog, problems: list[Problem]
 ) -> Iterator[UnlocatedViolation]:
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
@@ -167,10 +167,10 @@ def _report_nonstandard_spellings(
             yield UnlocatedViolation(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _build_violations(
+def _locate_violations(
     text: str, violations: list[UnlocatedViolation], repairs: dict[UnlocatedViolation, str]
 ) -> list[Violation]:
-    """Return the violations with line, column and repair, sorted by their position in the file."""
+    """Add line, column and repair to the violations, and sort them by position in the file."""
     positions = JsonPositions(text, {violation.path for violation in violations})
     located = [
         Violation(
@@ -188,9 +188,9 @@ def _build_violations(
 
 
 def _explain_repairs(
-    log: RepairLogWithKinds, violations: list[UnlocatedViolation], unrepairable: list[Problem]
+    log: KindRecordingRepairLog, violations: list[UnlocatedViolation], unrepairable: list[Problem]
 ) -> dict[UnlocatedViolation, str]:
-    """Return a sentence that explains the repair of each violation that an import would repair."""
+    """Return, for each violation that an import would repair, an explanation of the repair."""
     refused = {problem["path"] for problem in unrepairable}
     refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
     repairs = {}

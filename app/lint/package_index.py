@@ -95,9 +95,9 @@ def get_standard_class_name(schema: type[Entity]) -> str:
 class PackageIndex:
     """Looks up the entities of a package by class, by identifier and by position in the tree.
 
-    ``nodes`` are the entities. ``edges`` are the associations between them, by default made from
-    the CFAssociation nodes. If several entities share an identifier, ``by_identifier`` contains the
-    first.
+    ``nodes`` are all entities, including CFAssociations. ``edges`` are the links between nodes, by
+    default one for each CFAssociation. If several entities share an identifier, ``by_identifier``
+    contains the first.
     """
 
     def __init__(self, nodes: list[Node], edges: list[Edge] | None = None) -> None:

@@ -28,8 +28,8 @@ def iter_ancestor_paths(path: str) -> Iterator[str]:
 class JsonPositions:
     """Finds the line and column of selected paths in a JSON text, to report violations there.
 
-    Values that contain none of these paths are skipped by the C scanner of ``json``, which is many
-    times faster than parsing them in Python.
+    The C scanner of ``json`` skips values that contain none of these paths, because it is many
+    times faster than Python code.
     """
 
     def __init__(self, text: str, paths: Iterable[str]) -> None:
@@ -62,7 +62,7 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record the offsets of requested paths below ``path``; return where its value ends."""
+        """Record the wanted offsets in the value at ``path``; return the end of the value."""
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]

@@ -130,7 +130,7 @@ def _build_result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _build_uri(source: str) -> str:
-    """Return the URI of a source; for a file below the current folder, it is a relative URI."""
+    """Return the URI of a linted file or URL; relative for files in the working directory."""
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":

@@ -16,8 +16,8 @@ MAX_EXAMPLES_PER_RULE = 5
 
 
 @dataclass(frozen=True)
-class StructuralWarning:
-    """An import warning that a package violates a lint rule about the tree, with examples."""
+class LintWarning:
+    """A warning on import: the package violates a lint rule; with a count and examples."""
 
     rule: str
     explanation: str
@@ -47,23 +47,23 @@ class _TreeFields(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_TreeFields)
 
 
-def find_structural_violations(package: PreparedPackage) -> list[StructuralWarning]:
+def find_structural_violations(package: PreparedPackage) -> list[LintWarning]:
     """Apply the lint rules about the tree to a package; return a warning for each violated rule."""
     index = _build_index(package)
     return [warning for rule in STRUCTURAL_RULES if (warning := _apply_rule(rule, index))]
 
 
-def _apply_rule(rule: Rule, index: PackageIndex) -> StructuralWarning | None:
+def _apply_rule(rule: Rule, index: PackageIndex) -> LintWarning | None:
     assert rule.find
     findings = list(rule.find(index))
     if not findings:
         return None
     examples = [f"{node.path}: {message}" for node, _, message in findings[:MAX_EXAMPLES_PER_RULE]]
-    return StructuralWarning(rule.id, rule.explanation, len(findings), examples)
+    return LintWarning(rule.id, rule.explanation, len(findings), examples)
 
 
 def _build_index(package: PreparedPackage) -> PackageIndex:
-    """Index the document, items and isChildOf associations, which are all that these rules need."""
+    """Index the document, items and isChildOf associations for the lint rules about the tree."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

@@ -24,10 +24,10 @@ class CaseTestApiError(Exception):
 
 
 class FaultFields(TypedDict, total=False):
-    """The keyword arguments of ``CaseTestApi.add_fault``: matching criteria and the response.
+    """The keyword arguments of ``CaseTestApi.add_fault``, which describe a fault to inject.
 
-    They mirror the server's ``testmode.faults.Fault``, which the plugin does not import. See
-    ``docs/guides/test-mode.md``.
+    They select requests and say how the server responds to them. They mirror the server's
+    ``testmode.faults.Fault``, which the plugin does not import. See ``docs/guides/test-mode.md``.
     """
 
     method: str
@@ -183,7 +183,7 @@ class CaseTestApi:
         self._call("POST", "/faults", [fault])
 
     def list_faults(self) -> list[dict[str, Any]]:
-        """Return the faults, each with counts of the requests it matched and was applied to."""
+        """Return the faults, each with ``matched`` and ``applied``, its counts of requests."""
         faults: list[dict[str, Any]] = self._call("GET", "/faults")
         return faults
 
@@ -208,8 +208,8 @@ class CaseTestApi:
     def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
         """Raise ``AssertionError`` unless the server received the expected number of requests.
 
-        ``expected`` gives the criteria for these requests, such as ``path`` and ``status``, and
-        their ``count``.
+        For example, ``verify(path="*/CFItems", status=200, count=1)``; ``ExpectedRequests`` lists
+        the arguments.
         """
         __tracebackhide__ = True
         self.verify_all([expected])

@@ -84,9 +84,9 @@ def case_test_api(
     case_server: CaseServer,
     case_client_settings: ClientSettings,  # noqa: ARG001  it sets the environment
 ) -> Iterator[CaseTestApi]:
-    """Control the server: seed data, inject faults, verify the requests it received.
+    """Provide a client with which a test seeds data, injects faults and verifies requests.
 
-    Clears the request log before the test and the faults after it; the data are kept.
+    Clears the request log before the test and the faults after it, but keeps the data.
 
         def test_client_survives_503(case_test_api):
             case_test_api.add_fault(path="*/CFDocuments", status=503, times=1)
@@ -115,7 +115,7 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 @contextmanager
 def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Yield the server shared by all processes of this test run; start it if none has done so."""
+    """Yield the server that all processes of the test run share; start it if it is not running."""
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
@@ -141,7 +141,7 @@ def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Use the server at ``CASE_SERVER_URL``; seed it only if ``seed`` is not empty."""
+    """Yield the server at ``url``, after seeding it if ``seed`` is not empty."""
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     worker, environment = os.environ.get(WORKER_VARIABLE), os.environ

@@ -41,7 +41,7 @@ class ServerStartError(Exception):
 
 @contextmanager
 def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator[str]:
-    """Yield the URL of the test run's server; start it unless another process has done so.
+    """Yield the URL of the test run's server; start it unless another process has started it.
 
     ``folder`` identifies the test run. The process that starts the server calls ``on_start`` with
     the URL before any other process gets the URL. Raises ``ServerStartError``.
@@ -102,7 +102,7 @@ def _build_server_environment(folder: Path) -> dict[str, str]:
 def run_supervisor(folder: Path) -> int:
     """Run the server while any process of the test run uses it; return the exit code.
 
-    ``folder`` contains the files through which these processes and the supervisor communicate.
+    ``folder`` contains the lock file of these processes, and receives the URL of the server.
     """
     serve = ("serve", "--test-mode", "--host", "127.0.0.1", "--port", "0", "--no-access-log")
     server = subprocess.Popen(  # noqa: S603  no shell; runs case-server

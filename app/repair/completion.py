@@ -76,7 +76,7 @@ def fill_in_full_statement(item: Json, log: RepairLog) -> None:
 
 
 def fill_in_required_fields(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Fill in missing required fields of entities; return a dict from identifier to URI."""
+    """Fill in missing required fields; return the URIs of all entities by their identifiers."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
         _complete_uri(entity, log)
@@ -132,8 +132,9 @@ def repair_links(
 ) -> None:
     """Point each link at the entity it refers to, and fill in the link's missing fields.
 
+    ``normalizer`` has collected the links, and ``references`` finds the entity for each.
     ``uris`` maps the identifiers of entities to their URIs. With ``replace_urls``, identifiers that
-    are URLs become UUIDs derived from them.
+    are URLs become UUIDs, because the standard does not allow URLs.
     """
     log = normalizer.log
     associations = {
@@ -156,7 +157,7 @@ def repair_links(
                 replaced = repair_external_node(link, log)
                 if replaced is not None:
                     _add_to_extensions(associations[id(link)], f"{field}.identifier", replaced)
-                log.count_field("external-node", f"extensions.{field}.identifier")
+                log.count_repaired_field("external-node", f"extensions.{field}.identifier")
             repair_target_type(link, log)
         identifier = link.get("identifier")
         if isinstance(identifier, str):

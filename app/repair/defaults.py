@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Defaults:
-    """Metadata for a framework, from command-line options and the file's modification time.
+    """Framework metadata from command-line options and the file's modification time.
 
-    It fills in what the file lacks. A ``title``, ``creator`` or ``identifier`` was given by the
-    user, so it also overrides the value in the file.
+    It supplies values that the file lacks. The user's ``title``, ``creator`` and ``identifier``
+    also override the values in the file.
     """
 
     title: str | None = None
@@ -22,5 +22,5 @@ class Defaults:
 
     @property
     def has_overrides(self) -> bool:
-        """Whether the user gave a title, creator or identifier."""
+        """Whether the user gave a title, creator or identifier that overrides the file."""
         return any(value is not None for value in (self.title, self.creator, self.identifier))

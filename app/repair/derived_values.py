@@ -9,10 +9,10 @@ from ..case.package import PreparedPackage
 
 @dataclass
 class DerivedValues:
-    """Lists the values that the file reader derived because the file lacks them.
+    """Values that the file reader derived because the file lacks them, such as identifiers.
 
-    Examples are the identifiers of items. If the database already stores a value for such a field,
-    an import keeps the stored value. ``case.package.PreparedPackage`` describes the fields.
+    If the database already has a value in place of a derived one, an import keeps it.
+    ``case.package.PreparedPackage`` describes the fields.
     """
 
     items: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class DerivedValues:
     """The identifiers that options replaced, with the new ones."""
 
     def mark_derived(self, package: PreparedPackage) -> PreparedPackage:
-        """Return a copy of a package in which the listed values are marked as derived."""
+        """Return a copy of a package whose fields name these values as derived."""
         return replace(
             package,
             derived_items=tuple(self.items),

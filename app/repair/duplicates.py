@@ -25,7 +25,7 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 def _iter_entity_lists(
     model: type[CaseModel], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (class, entities) for each list of entities in a package, including definitions."""
+    """Yield (class, entities) for each list of entities in a JSON object of class ``model``."""
     for name, spec in get_field_specs(model).items():
         member = container.get(name)
         if spec.model is None:

@@ -75,8 +75,8 @@ def make_uuid_urn(identifier: str) -> str:
     return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
-def fix_string(value: Any) -> Fix | None:
-    """Return a fix that converts a number or boolean to its JSON text, or None for other values."""
+def suggest_string_fix(value: Any) -> Fix | None:
+    """Return (kind, string) for a number or boolean, or None for any other value."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -87,62 +87,62 @@ def fix_string(value: Any) -> Fix | None:
     return None
 
 
-def fix_identifier(value: Any) -> Fix | None:
-    """Return a fix that strips whitespace or converts a number to a string, or None."""
+def suggest_identifier_fix(value: Any) -> Fix | None:
+    """Return (kind, identifier) for a number or a string with outer spaces, or None."""
     if not isinstance(value, str):
-        return fix_string(value)
+        return suggest_string_fix(value)
     stripped = value.strip()
-    return ("spaces-around-identifier", stripped) if stripped != value else _remove_if_empty(value)
+    return ("spaces-around-identifier", stripped) if stripped != value else _suggest_removal(value)
 
 
-def fix_uri(value: Any) -> Fix | None:
-    """Return a fix that encodes invalid characters or adds the slash before the UUID, or None."""
+def suggest_uri_fix(value: Any) -> Fix | None:
+    """Return (kind, URI) for a URI with invalid characters or no slash before its UUID, or None."""
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
     if not is_uri(value) and is_uri(encoded) and not CONTROL.search(value.strip()):
         return "uri-characters", encoded
     completed = MISSING_SLASH.sub(r"\1/", value)
-    return ("missing-slash", completed) if completed != value else _remove_if_empty(value)
+    return ("missing-slash", completed) if completed != value else _suggest_removal(value)
 
 
-def fix_date(value: Any) -> Fix | None:
-    """Return a fix that truncates a timestamp to its date, or None for other values."""
+def suggest_date_fix(value: Any) -> Fix | None:
+    """Return (kind, date) for a timestamp in a date field, or None."""
     date_ = _parse_date(DATETIME, value)
-    return ("datetime-for-date", date_) if date_ else _remove_if_empty(value)
+    return ("datetime-for-date", date_) if date_ else _suggest_removal(value)
 
 
-def fix_datetime(value: Any) -> Fix | None:
-    """Return a fix that adds the missing time, time zone or T to a timestamp, or None."""
+def suggest_datetime_fix(value: Any) -> Fix | None:
+    """Return (kind, timestamp) for a timestamp without time, time zone or T, or None."""
     if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
     if _parse_date(DATETIME, value) and value[10] == " ":
         return "datetime-with-space", value.replace(" ", "T", 1)
     if date_ := _parse_date(DATE, value):
         return "date-for-datetime", f"{date_}T00:00:00Z"
-    return _remove_if_empty(value)
+    return _suggest_removal(value)
 
 
 def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
-    """Return the date in a string, which is group 1 of ``pattern``, or None if it is invalid."""
+    """Return the date that group 1 of ``pattern`` captures, or None if it is invalid."""
     match = pattern.fullmatch(value) if isinstance(value, str) else None
     with suppress(ValueError):
         return match and date.fromisoformat(match[1]).isoformat()
     return None
 
 
-def fix_integer(value: Any) -> Fix | None:
-    """Return a fix that converts a string to the 32-bit integer it contains, or None."""
+def suggest_integer_fix(value: Any) -> Fix | None:
+    """Return (kind, integer) for a string that contains a 32-bit integer, or None."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
-        return _remove_if_empty(value)
+        return _suggest_removal(value)
     number = int(value.strip().partition(".")[0])
     return ("string-for-number", number) if -INT32_LIMIT <= number < INT32_LIMIT else None
 
 
-def fix_number(value: Any) -> Fix | None:
-    """Return a fix that converts a string to a number, or None if no float holds it exactly."""
+def suggest_number_fix(value: Any) -> Fix | None:
+    """Return (kind, number) for a string with a number that a float holds exactly, or None."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
-        return _remove_if_empty(value)
+        return _suggest_removal(value)
     number = float(value.strip())
     # A double cannot hold more digits, so the result would be another number.
     return (
@@ -152,11 +152,11 @@ def fix_number(value: Any) -> Fix | None:
     )
 
 
-def fix_case_version(value: Any) -> Fix | None:
-    """Return a fix that converts a number to a string or removes another version, or None."""
+def suggest_case_version_fix(value: Any) -> Fix | None:
+    """Return the fix that makes a number a string or removes any version but 1.1, or None."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
-    return fix_string(value) or ("case-version", REMOVED)
+    return suggest_string_fix(value) or ("case-version", REMOVED)
 
 
 def _make_vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
@@ -175,29 +175,29 @@ def _normalize_term(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 
-def _remove_if_empty(value: Any) -> Fix | None:
-    """Return a fix that removes the field if its value is an empty string, or None otherwise."""
+def _suggest_removal(value: Any) -> Fix | None:
+    """Return the fix that removes a field with an empty string, or None for any other value."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
-def no_fix(_: Any) -> None:
-    """Return None for any value, as the fixer of types that need no repair, such as extensions."""
+def suggest_no_fix(_: Any) -> None:
+    """Return None: the fixer for types that need no repair, such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
-    (Text, fix_string),
-    (Identifier, fix_identifier),
-    (Uri, fix_uri),
-    (DateTime, fix_datetime),
-    (Date, fix_date),
-    (Integer, fix_integer),
-    (Number, fix_number),
-    (Literal["1.1"], fix_case_version),
+    (Text, suggest_string_fix),
+    (Identifier, suggest_identifier_fix),
+    (Uri, suggest_uri_fix),
+    (DateTime, suggest_datetime_fix),
+    (Date, suggest_date_fix),
+    (Integer, suggest_integer_fix),
+    (Number, suggest_number_fix),
+    (Literal["1.1"], suggest_case_version_fix),
     (AssociationType, _make_vocabulary_fixer("association-type", ASSOCIATION_TYPES)),
     (TargetType, _make_vocabulary_fixer("target-type", TARGET_TYPES)),
 ]
 
 
 def get_fixer(kind: Any) -> Fixer:
-    """Return the function that repairs values of a field type, such as ``fix_uri`` for ``Uri``."""
-    return next((fixer for known, fixer in _FIXERS if known == kind), no_fix)
+    """Return the fixer for a field type, such as ``suggest_uri_fix`` for ``Uri``."""
+    return next((fixer for known, fixer in _FIXERS if known == kind), suggest_no_fix)

@@ -8,7 +8,7 @@ from ..case.model import CaseModel, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
 from .completion import fill_in_full_statement, make_link_from_string
 from .field_spec import FieldSpec, get_field_specs, get_names_by_casefold
-from .fixes import REMOVED, fix_string
+from .fixes import REMOVED, suggest_string_fix
 from .references import Entities
 from .repair_log import Json, RepairLog, join_path
 
@@ -44,8 +44,8 @@ class PackageNormalizer:
         self.source_strings: dict[int, str] = {}
         """The strings that links were made from, by the ``id()`` of the link."""
 
-    def normalize(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        """Repair a JSON object and all objects in it, in place, and collect its entities and links.
+    def repair_object(self, model: type[CaseModel], obj: Json, path: str) -> None:
+        """Repair a JSON object and the objects in it in place; collect their entities and links.
 
         ``model`` is the class to which the object should conform. ``path`` is the object's path in
         the file, for reporting repairs.
@@ -69,7 +69,7 @@ class PackageNormalizer:
             self.log.record("null", join_path(path, name))
 
     def _rename_fields(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        for name in _find_unknown_names(model, obj):
+        for name in _find_unknown_fields(model, obj):
             standard, meaning = _find_standard_field(model, name, obj[name])
             if standard and obj.get(standard, meaning) == meaning:
                 del obj[name]
@@ -93,7 +93,7 @@ class PackageNormalizer:
         if isinstance(fixed, dict) and not spec.accepts_scalar:
             self.log.record("object-for-list", path, value, [fixed])
             return [fixed]
-        if isinstance(fixed, str) and spec.fix is fix_string:
+        if isinstance(fixed, str) and spec.fix is suggest_string_fix:
             members = _split_at_commas(fixed) if name in COMMA_SEPARATED_FIELDS else [fixed]
             self.log.record("string-for-list", path, fixed, members)
             return members
@@ -115,7 +115,7 @@ class PackageNormalizer:
         if isinstance(value, str) and issubclass(spec.model, LinkURI):
             value = self._make_link(name, value, path)
         if isinstance(value, dict):
-            self.normalize(spec.model, value, path)
+            self.repair_object(spec.model, value, path)
             if issubclass(spec.model, LinkURI):
                 self.links.append((name, value))
         return value
@@ -138,19 +138,19 @@ class PackageNormalizer:
 
     def _move_unknown_to_extensions(self, model: type[CaseModel], obj: Json, path: str) -> None:
         """Move unknown fields to ``extensions``; drop them if the class has no ``extensions``."""
-        unknown = _find_unknown_names(model, obj)
+        unknown = _find_unknown_fields(model, obj)
         extensions = self._get_or_create_extensions(model, obj) if unknown else None
         for name in unknown:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in obj:
                 continue  # it contradicts the standard's field, and only a person can decide
             if "extensions" not in get_field_specs(model):
                 self.log.record("unknown-link-field", join_path(path, name), obj.pop(name))
-                self.log.count_field("unknown-link-field", name)
+                self.log.count_repaired_field("unknown-link-field", name)
             elif extensions is not None and extensions.get(name, obj[name]) == obj[name]:
                 extensions[name] = obj.pop(name)
                 target = f"extensions.{name}"
                 self.log.record("unknown-field", join_path(path, name), extensions[name], target)
-                self.log.count_field("unknown-field", name)
+                self.log.count_repaired_field("unknown-field", name)
 
     def _get_or_create_extensions(self, model: type[CaseModel], obj: Json) -> Json | None:
         """Return the ``extensions`` object for unknown fields, or None if the class has none."""
@@ -164,14 +164,14 @@ class PackageNormalizer:
         return extensions if isinstance(extensions, dict) else None
 
 
-def _find_unknown_names(model: type[CaseModel], obj: Json) -> list[str]:
-    """Return the names of fields that the class lacks, or none if there are more than 1,000."""
+def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
+    """Return the names of fields that the class lacks; an empty list if there are over 1,000."""
     names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
 def _find_standard_field(model: type[CaseModel], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return the standard name that a field's name stands for, or None, and the field's value."""
+    """Return (standard name or None, converted value) of a field with a nonstandard name."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

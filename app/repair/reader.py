@@ -38,7 +38,7 @@ from .references import (
 from .repair_log import Json, RepairLog, RepairSummary, format_value, get_value_at, truncate_value
 from .sparse_packages import SparsePackageCompleter
 
-__all__ = ["RepairOptions", "RepairSummary", "repair", "repair_and_parse"]
+__all__ = ["RepairOptions", "RepairSummary", "repair_and_parse", "repair_package"]
 
 WRAPPERS = ("CFPackage", "package")
 IDENTIFIERS = ("identifier", "sourcedId")
@@ -71,7 +71,7 @@ EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
 """The kinds of entities that identify an export."""
 
 
-def repair(raw: bytes) -> tuple[bytes, list[RepairSummary]]:
+def repair_package(raw: bytes) -> tuple[bytes, list[RepairSummary]]:
     """Repair a JSON package as far as possible; return its new bytes and a list of the repairs.
 
     A valid package is returned unchanged. Raises ``BadRequest`` if ``raw`` is not a JSON object.
@@ -93,10 +93,11 @@ def repair_and_parse(
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Repair and parse a JSON package; return the package and its repairs.
 
-    The result must be valid for ``schema``. Raises ``BadRequest`` if ``raw`` is not a JSON object,
-    and ``UnprocessableContent`` with all remaining problems, whose paths refer to the original
-    file. Raises ``ContentTooLarge`` unless ``allow_dense`` if the package has so many JSON values
-    per megabyte that parsing it would need too much memory.
+    ``options`` enables optional repairs. Raises ``BadRequest`` if ``raw`` is not a JSON object.
+    Raises ``UnprocessableContent`` if the repaired package violates ``schema``; it lists the
+    problems with their paths in the original file. Raises ``ContentTooLarge`` if the package has so
+    many JSON values per megabyte that parsing it would need too much memory; ``allow_dense`` turns
+    this limit off.
     """
     has_overrides = options.defaults is not None and options.defaults.has_overrides
     if not has_overrides and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
@@ -199,13 +200,13 @@ class RepairedPackage:
             for place, message in find_inexact_numbers(body)
         ]
         sparse = SparsePackageCompleter(self.tree, self.root, self.log, options.defaults)
-        sparse.complete()
+        sparse.complete_package()
         self.derived = sparse.derived
-        self._drop_implied_identifier()
+        self._drop_redundant_package_identifier()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         normalizer = PackageNormalizer(self.log, title if isinstance(title, str) else None)
-        normalizer.normalize(CFPackage, self.tree, self.root)
+        normalizer.repair_object(CFPackage, self.tree, self.root)
         aliases = self.derived.aliases
         if options.replace_url_identifiers:
             aliases |= replace_url_identifiers(normalizer.entities, self.log)
@@ -228,18 +229,18 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with its path in the original file.
+        """Replace a problem's path in the repaired package with its path in the original file.
 
-        If the message is in ``MESSAGES_WITH_VALUE``, the invalid value is appended to it.
+        Messages about invalid identifiers and association types also get the invalid value.
         """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
         if isinstance(value, str):
             message = f"{message}; got {format_value(truncate_value(value))}"
-        return Problem(path=self.log.to_original_path(self.tree, path), message=message)
+        return Problem(path=self.log.map_to_original_path(self.tree, path), message=message)
 
-    def _drop_implied_identifier(self) -> None:
-        """Remove an identifier of the package that duplicates its document's or package link's.
+    def _drop_redundant_package_identifier(self) -> None:
+        """Remove the package's own identifier if the document or its CFPackageURI has the same.
 
         TimeBack's APIs add this identifier, but the standard defines no such field.
         """

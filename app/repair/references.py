@@ -76,7 +76,7 @@ def normalize_identifier(identifier: str) -> str:
 
 
 def has_misspelled_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether a row refers to another row by a differently spelled identifier."""
+    """Return whether a row refers to another by a variant of its identifier, as in upper case."""
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -112,10 +112,9 @@ class ReferenceResolver:
                     self._folded[schema][normalize_identifier(name)].add(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:
-        """Return whether the package contains an entity with exactly this identifier for a link.
+        """Return whether a link's identifier is exactly that of an entity of the package.
 
-        ``field`` is the name of the link, which limits the classes: ``licenseURI`` refers to a
-        CFLicense.
+        ``field`` is the name of the link's field; for ``licenseURI``, only a CFLicense matches.
         """
         if not isinstance(identifier, str):
             return False
@@ -125,8 +124,8 @@ class ReferenceResolver:
         """Return the identifier of the only entity that matches a reference, or None.
 
         ``reference`` is an identifier in any spelling, or a relative URI that ends with one.
-        ``field`` is the name of the reference's field, which limits the classes: ``licenseURI``
-        refers to a CFLicense.
+        ``field`` is the name of the reference's field; for ``licenseURI``, only a CFLicense
+        matches.
         """
         return self._find(field, normalize_identifier(reference)) or self._find(
             field, normalize_identifier(_get_last_segment(reference))
@@ -161,9 +160,9 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
 ) -> None:
     """Correct a link whose identifier differs in spelling from the identifier of an entity.
 
-    ``field`` is the name of the link's field. ``source`` is the string from which the link was
-    made, or None; such a link, or one without its own URI, also gets the entity's URI. ``uris``
-    maps the identifiers of entities to their URIs. The repair is recorded in ``log``.
+    ``field`` is the name of the link's field. ``source`` is the string that the file contained
+    instead of a link object, or None. If there was such a string, or if the link's URI repeats its
+    identifier, the link also gets the entity's URI from ``uris``, a dict by identifier.
     """
     before = link.get("identifier")
     if references.has_target(field, before):
@@ -205,8 +204,8 @@ def is_identifier(value: object) -> bool:
 def repair_external_node(link: Json, log: RepairLog) -> str | None:
     """Give a link to a node outside CASE a valid identifier: a UUID derived from the node's URL.
 
-    Without it, one such node would make the whole framework invalid. If the link no longer contains
-    its previous identifier, returns that identifier so that the caller can keep it; otherwise None.
+    Returns the previous identifier if the link no longer contains it, so that the caller can store
+    it elsewhere; otherwise None. Without a valid identifier, the whole framework would be invalid.
     """
     replaced: str | None = None
     original = next(
@@ -251,7 +250,7 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
 
 
 def make_extension_name(name: str) -> str:
-    """Convert a term to a valid extension term, ``ext:name``, with _ for disallowed characters."""
+    """Convert a type name to the form ``ext:name``, replacing disallowed characters with _."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
@@ -259,9 +258,9 @@ def make_extension_name(name: str) -> str:
 
 
 def prefix_association_types(entities: Entities, log: RepairLog) -> None:
-    """Rewrite association types that the standard does not define as ``ext:name``.
+    """Prefix nonstandard association types with ``ext:``, because import otherwise rejects them.
 
-    Import otherwise rejects them. If a name contains characters that are not allowed after
+    If a name contains characters that are not allowed after
     ``ext:``, ``extensions.associationType`` keeps the original.
     """
     originals: dict[str, str] = {}
@@ -279,7 +278,7 @@ def prefix_association_types(entities: Entities, log: RepairLog) -> None:
         extensions = association.setdefault("extensions", {})
         if name != f"{EXTENSION_PREFIX}{before}" and isinstance(extensions, dict):
             extensions.setdefault("associationType", before)
-            log.count_field("association-type-name", "extensions.associationType")
+            log.count_repaired_field("association-type-name", "extensions.associationType")
         if not extensions:
             del association["extensions"]
         path = log.get_original_path(association, "associationType")
@@ -292,7 +291,7 @@ def is_url_identifier(value: object) -> bool:
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Replace identifiers of entities that are URLs with UUIDs derived from them.
+    """Replace the URL identifiers of entities with UUIDs derived from the URLs.
 
     The URL becomes the URI of the entity; if the entity had another URI, ``extensions.uri`` keeps
     it. Returns a dict from each URL to its UUID.
@@ -308,7 +307,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
         uri = entity.get("uri")
         if is_uri(uri) and uri not in {original, make_uuid_urn(original)}:
             _keep_uri(schema, entity, uri)
-            log.count_field("url-identifier", "extensions.uri")
+            log.count_repaired_field("url-identifier", "extensions.uri")
         entity["uri"] = original
         log.record("url-identifier", log.get_original_path(entity, "identifier"), original, made)
     return aliases
@@ -326,7 +325,7 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
 
 
 def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
-    """Replace the identifier of a link with a UUID derived from it if the identifier is a URL.
+    """Replace a link's identifier, if it is a URL, with a UUID derived from the URL.
 
     The URL becomes the link's URI, unless the link already has a valid URI.
     """

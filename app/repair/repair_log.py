@@ -154,12 +154,12 @@ class RepairLog:
             values = (truncate_value(before), truncate_value(after))
             self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
-    def count_field(self, kind: str, field: str) -> None:
-        """Count a field that was moved to ``extensions``, set there or dropped, for the report."""
+    def count_repaired_field(self, kind: str, field: str) -> None:
+        """Count, by repair kind, a field that was dropped, or moved to or set in ``extensions``."""
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[RepairSummary]:
-        """Return a ``RepairSummary`` with its count for each kind, in order of first occurrence."""
+        """Return one summary per repair kind, in order of first occurrence."""
         return [
             replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
             for kind, first in self._first.items()
@@ -168,8 +168,8 @@ class RepairLog:
     def record_path(self, obj: Json, path: str) -> str:
         """Record the path of an object in the original file, and return that path.
 
-        If ``record_path_before_move`` was called for the object, ``path`` is ignored and the path
-        from before the move is recorded and returned.
+        ``path`` is the object's current path. If a repair has moved the object, the path given to
+        ``record_path_before_move`` is recorded and returned instead.
         """
         path = self._paths[id(obj)] = self._kept_paths.get(id(obj), path)
         return path
@@ -190,11 +190,8 @@ class RepairLog:
         """Record that a field of an object had another name in the original file."""
         self._original_names[id(obj), new_name] = old_name
 
-    def to_original_path(self, tree: Json, path: str) -> str:
-        """Convert a path in the repaired package to the path in the original file, for messages.
-
-        ``tree`` is the repaired package.
-        """
+    def map_to_original_path(self, tree: Json, path: str) -> str:
+        """Convert a JSON path in the repaired package ``tree`` to one in the original file."""
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):

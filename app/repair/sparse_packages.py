@@ -53,9 +53,9 @@ Edge = tuple[Json, Json | None]
 
 
 class SparsePackageCompleter:
-    """Completes a JSON package that lacks identifiers or its document, or that nests its items.
+    """Adds missing identifiers and a missing document to a JSON package, and flattens its items.
 
-    It edits the package in place. It runs before all other repairs, which expect flat lists.
+    The package is edited in place. This precedes all other repairs, which expect flat lists.
     """
 
     def __init__(self, package: Json, root: str, log: RepairLog, defaults: Defaults | None) -> None:
@@ -65,12 +65,12 @@ class SparsePackageCompleter:
         document = _get(package, "CFDocument")
         self._document: Json | None = document if isinstance(document, dict) else None
 
-    def complete(self) -> None:
+    def complete_package(self) -> None:
         """Flatten nested items, and derive the missing identifiers, times and associations.
 
-        Without ``defaults``, it only completes packages with nested items.
+        If the user gave no ``defaults``, only packages with nested items are completed.
         """
-        edges = self._flatten_tree()
+        edges = self._flatten_nested_items()
         if self._document is None or not (edges or self._defaults):
             return
         if self._defaults:
@@ -96,8 +96,8 @@ class SparsePackageCompleter:
         items = _get(self._package, "CFItems")
         return items if isinstance(items, list) else []
 
-    def _flatten_tree(self) -> list[Edge]:
-        """Move nested items into CFItems; return all (item, parent) pairs, or an empty list."""
+    def _flatten_nested_items(self) -> list[Edge]:
+        """Move nested items into CFItems; return (item, parent) pairs if any are nested."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -121,7 +121,7 @@ class SparsePackageCompleter:
             self._log.record("nested-items", path)
         items: list[Any] = []
         edges: list[Edge] = []
-        for item, parent, path in self._detach_children(roots):
+        for item, parent, path in self._iter_and_detach_children(roots):
             items.append(item)
             if isinstance(item, dict):
                 edges.append((item, parent))
@@ -130,10 +130,10 @@ class SparsePackageCompleter:
         self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
         return edges
 
-    def _detach_children(
+    def _iter_and_detach_children(
         self, roots: list[tuple[Any, str]]
     ) -> Iterator[tuple[Any, Json | None, str]]:
-        """Yield (item, parent, path) in tree order, removing the children from each item."""
+        """Yield (item, parent, original path) in tree order, removing the children of each item."""
         stack: list[tuple[Any, Json | None, str]] = [
             (item, None, path) for item, path in reversed(roots)
         ]
@@ -151,11 +151,11 @@ class SparsePackageCompleter:
             yield item, parent, path
             stack.extend(reversed(below))
 
-    def _add_document(self, lists: set[str]) -> None:
-        """Create a CFDocument from the package's nonstandard fields, except the named ``lists``."""
+    def _add_document(self, excluded: set[str]) -> None:
+        """Move the package's nonstandard fields, except ``excluded``, into a new CFDocument."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
-            name for name in self._package if name.casefold() not in fields and name not in lists
+            name for name in self._package if name.casefold() not in fields and name not in excluded
         ]
         self._document = {name: self._package.pop(name) for name in names}
         self._package["CFDocument"] = self._document
@@ -184,7 +184,7 @@ class SparsePackageCompleter:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Fill in the document's identifier and change time; return the identifier or None."""
+        """Fill in the document's identifier and time of change; return the identifier or None."""
         document = self._document or {}
         identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))
@@ -201,7 +201,7 @@ class SparsePackageCompleter:
         return identifier
 
     def _assign_identifiers(self, items: list[Json], document: str) -> None:
-        """Derive an identifier for each item without one, as the spreadsheet reader does."""
+        """Give each item without an identifier a UUID made from its URI, code or statement."""
         space = uuid5(NAMESPACE_URL, document)
         counts: Counter[str] = Counter()
         for index, item in enumerate(items):

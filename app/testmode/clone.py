@@ -75,7 +75,7 @@ class DatabaseClone:
     async def create_restorable(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Copy a database like ``create``, and save a baseline for ``restore_baseline``."""
+        """Copy a database as ``create`` does, and save a baseline for ``restore_baseline``."""
         clone = await cls.create(cloner, settings, template)
         await baseline.save_baseline(clone.database)
         return clone
@@ -125,12 +125,12 @@ class DatabaseClone:
         await self._stack.aclose()
 
     def begin_request(self) -> None:
-        """Increment the number of requests that use this clone; ``end_request`` must follow."""
+        """Register a request that uses this database; ``end_request`` must follow."""
         self._request_count += 1
         self._idle.clear()
 
     def end_request(self) -> None:
-        """Decrement the number of requests that use this clone."""
+        """Mark a request that uses this database as finished; see ``wait_until_idle``."""
         self._request_count -= 1
         if not self._request_count:
             self._idle.set()

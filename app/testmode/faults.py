@@ -18,7 +18,7 @@ from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
 from ..api.routes.token import TOKEN_PATHS
 from ..exceptions import CaseServerError, ErrorCode
-from .request_log import LogEntry, RequestFilter
+from .request_log import LoggedRequest, RequestFilter
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -129,10 +129,10 @@ class FaultRule:
         nth = fault.nth
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
-    def count_request(self, entry: LogEntry) -> bool:
+    def count_and_check_request(self, entry: LoggedRequest) -> bool:
         """Count a request if it matches the fault; return whether the fault applies to the request.
 
-        A fault can apply to some of the matching requests only, such as the first two.
+        A fault can apply to only some of the matching requests, such as the first two.
         """
         if not self._filter.matches(entry):
             return False
@@ -151,7 +151,7 @@ class FaultRule:
 
 
 class FaultList:
-    """The faults of a test namespace, in order; a request gets the first that applies to it."""
+    """The faults of a test namespace; of several that apply to a request, the first is injected."""
 
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
@@ -164,12 +164,12 @@ class FaultList:
         """Append faults to the list; faults that were added earlier take precedence."""
         self.rules += [FaultRule(fault) for fault in faults]
 
-    def count_and_choose_fault(self, entry: LogEntry) -> Fault | None:
+    def count_and_choose_fault(self, entry: LoggedRequest) -> Fault | None:
         """Return the first fault that applies to a request, or None.
 
         Counts the request in every fault whose conditions it matches.
         """
-        selecting = [rule for rule in self.rules if rule.count_request(entry)]
+        selecting = [rule for rule in self.rules if rule.count_and_check_request(entry)]
         if not selecting:
             return None
         selecting[0].applied += 1
@@ -179,10 +179,10 @@ class FaultList:
 async def inject_fault(
     fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Respond with a fault, such as an error status, a truncated body or a reset connection.
+    """Inject a fault into a request: a delay, an error, an altered body or a reset connection.
 
-    This is an ASGI application with two additional arguments: ``app`` handles the request if the
-    fault delays or alters its response.
+    This is an ASGI application with two additional arguments. It calls ``app`` only if the fault
+    delays or alters the normal response, or has ``apply_request``.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -197,7 +197,7 @@ async def inject_fault(
     if fault.status:
         await _build_injected_error(fault, fault.status, scope["path"])(scope, receive, send)
     elif fault.reset:
-        _reset_connection(scope["state"][TRANSPORT])
+        _abort_with_tcp_reset(scope["state"][TRANSPORT])
         await _wait_for_disconnect(receive)
     elif fault.body == "truncated":
         await response.send_half_of_body(send)
@@ -215,17 +215,16 @@ class _BufferedResponse:
         self._body = bytearray()
 
     async def buffer(self, message: Message) -> None:
-        """Store a part of the response; passed to the application as its ASGI ``send``."""
+        """Store a part of the response; the application calls this as its ASGI ``send``."""
         if message["type"] == "http.response.start":
             self._start = message
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
 
     async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
-        """Send the response over ``seconds`` in ten chunks, or at once if ``seconds`` is 0.
+        """Send the response in ten chunks over ``seconds``, or at once if this is 0.
 
-        If ``malformed``, the body is cut in half, and Content-Length states the length of that
-        half.
+        If ``malformed``, sends only half of the body, as if it were complete.
         """
         body = bytes(self._body)
         if malformed:
@@ -239,7 +238,7 @@ class _BufferedResponse:
         await send({"type": "http.response.body", "body": b""})
 
     async def send_half_of_body(self, send: Send) -> None:
-        """Simulate a broken transfer: send half of the body, but the full Content-Length."""
+        """Send half of the body, with the full length in Content-Length, as if interrupted."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         await send(
@@ -251,7 +250,7 @@ class _BufferedResponse:
         return {**self._start, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
-def _reset_connection(transport: asyncio.Transport) -> None:
+def _abort_with_tcp_reset(transport: asyncio.Transport) -> None:
     """Close a connection with a TCP reset: the client gets "connection reset by peer"."""
     connection = transport.get_extra_info("socket")
     if connection is not None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from .namespaces import Namespace, NamespaceRegistry
-    from .request_log import LogEntry, RequestLog
+    from .request_log import LoggedRequest, RequestLog
 
 NAMESPACE = "case_server.namespace"
 """Key of the namespace in the ASGI scope of a request."""
@@ -104,9 +104,9 @@ class TestModeMiddleware:
     def _reject_cross_site_request(self, method: str, headers: Headers) -> None:
         """Raise ``Forbidden`` if a browser sent a request from a page of another site (CSRF).
 
-        The test API may need no token, and browsers send "CORS-safelisted" requests (Fetch
-        standard) to loopback addresses without a preflight. Raises ``UnsupportedMediaType`` for a
-        POST that does not state its origin and that a page of another site could have sent.
+        The test API may be open to everyone, and browsers send simple ("CORS-safelisted") requests
+        without a preflight. Raises ``UnsupportedMediaType`` for such a POST if its headers do not
+        show which site sent it.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None:
@@ -194,7 +194,7 @@ def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
     return name
 
 
-def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LogEntry:
+def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LoggedRequest:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return namespace.request_log.add_request(
         scope["method"],
@@ -226,7 +226,7 @@ class RequestRecorder:
     """Wraps the ASGI ``receive`` and ``send`` of a request to log request and response."""
 
     def __init__(
-        self, log: RequestLog, entry: LogEntry, receive: Receive, send: Send, headers: Headers
+        self, log: RequestLog, entry: LoggedRequest, receive: Receive, send: Send, headers: Headers
     ) -> None:
         self._log, self._entry = log, entry
         self._receive, self._send = receive, send
@@ -262,7 +262,7 @@ class RequestRecorder:
     async def send(self, message: Message) -> None:
         """Log the status of the response, then pass the ASGI message on to the client."""
         if message["type"] == "http.response.start":
-            await self._read_rest()
+            await self._drain_body()
             self._entry.status = message["status"]
             self.log_body()
         if message["type"] == "http.response.body":
@@ -282,8 +282,8 @@ class RequestRecorder:
     def _update_duration(self) -> None:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
-    async def _read_rest(self) -> None:
-        """Read the rest of the body, which an application that rejects a PUT leaves unread."""
+    async def _drain_body(self) -> None:
+        """Read the rest of the body, which the application may leave unread, to log it."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

@@ -54,9 +54,9 @@ StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["App
 
 
 class Namespace:
-    """A test suite's own database, faults, tokens and request log on a shared server.
+    """An isolated database, faults, tokens and request log for one test suite on a shared server.
 
-    Test suites that use one server at the same time do not affect each other.
+    Test suites in different namespaces do not affect each other.
     """
 
     def __init__(
@@ -93,10 +93,9 @@ class Namespace:
 
     @asynccontextmanager
     async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
-        """Yield the application state for one request; keep its database until the request ends.
+        """Yield the application state for one request; its database is not dropped meanwhile.
 
-        ``writes`` tells whether the request may change data, which the next reset must then
-        restore.
+        ``writes`` tells whether the request may change data that the next reset must restore.
         """
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
@@ -120,16 +119,16 @@ class Namespace:
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
-    async def replace_seed(self, empty_database: str, packages: Sequence[PreparedPackage]) -> str:
+    async def replace_seed(self, empty_template: str, packages: Sequence[PreparedPackage]) -> str:
         """Replace the seed data with packages and reset; return the old seed's database name.
 
-        ``empty_database`` is the name of a database without entities, into which the packages are
-        written. If a package cannot be stored, raises the same error as an upload and changes
-        nothing.
+        The caller drops the old database if no namespace uses it. The packages are written to a
+        copy of the database ``empty_template``. If a package cannot be stored, raises the same
+        error as an upload and changes nothing.
         """
         async with self._change_lock:
             clone = await DatabaseClone.create(
-                self._cloner, self.app_state.settings, empty_database
+                self._cloner, self.app_state.settings, empty_template
             )
             try:
                 for package in packages:
@@ -212,7 +211,7 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Make requests wait, and switch to a fresh copy of the database ``template``."""
+        """Hold requests while switching to a fresh copy of the database ``template``."""
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:
@@ -243,7 +242,7 @@ class Namespace:
         )
 
     def _update_app_state(self) -> None:
-        """Make requests use the database, caches and keys of the namespace's current clone."""
+        """Switch the application state to the database, caches and keys of the current clone."""
         clone, app_state, issuer = self.current, self.app_state, self.app_state.issuer
         self._proxy.current = clone.database
         self.app_state = replace(
@@ -289,10 +288,10 @@ class NamespaceRegistry:
     async def open(
         cls, settings: Settings, create_state: StateFactory
     ) -> AsyncIterator[NamespaceRegistry]:
-        """Yield a registry whose default namespace has a copy of the server's database as its seed.
+        """Yield a registry whose default namespace is seeded from the server's database.
 
-        The server's database itself is not written. On exit, all copies are dropped.
-        ``create_state`` creates the application state for a database.
+        All namespaces use copies, which are dropped on exit; the server's database is never
+        modified. ``create_state`` creates the application state for a database.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)

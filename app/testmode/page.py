@@ -12,13 +12,13 @@ from ..web import auth
 from ..web.pages import PageRoute, render_page
 from .faults import SELECTION_FIELDS, FaultRule
 from .middleware import PAGE_PATH
-from .request_log import LogEntry
+from .request_log import LoggedRequest
 from .routes import get_namespace, get_namespaces
 
 MAX_SHOWN_REQUESTS = 200
 
 
-def create_test_mode_page_routes() -> APIRouter:
+def create_test_mode_page_router() -> APIRouter:
     """Return a router with the page ``/test-mode``, which shows faults and logged requests."""
     router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
     router.add_api_route(PAGE_PATH, show_test_mode_page, include_in_schema=False)
@@ -59,7 +59,7 @@ def _describe_rule(rule: FaultRule) -> dict[str, Any]:
     }
 
 
-def _describe_entry(entry: LogEntry) -> dict[str, Any]:
+def _describe_entry(entry: LoggedRequest) -> dict[str, Any]:
     started = datetime.fromtimestamp(entry.started, UTC)
     return {
         "time": f"{started:%H:%M:%S}.{started.microsecond // 1000:03}",

@@ -55,7 +55,7 @@ class Redactor:
             return b""
         # JSON may be encoded in UTF-16, which contains null bytes.
         text = raw.replace(b"\0", b"").decode(errors="replace")
-        if not self._may_contain_secret(decode_escapes(text)):
+        if not self._may_contain_secret(decode_escapes_and_percent_encoding(text)):
             return raw
         if content_type.partition(";")[0].strip().lower() in {FORM, ""} and (
             form := self._redact_form(text)
@@ -123,7 +123,7 @@ def contains_any_word(text: str, words: Collection[str]) -> bool:
     return any(word in text for word in words)
 
 
-def decode_escapes(text: str) -> str:
+def decode_escapes_and_percent_encoding(text: str) -> str:
     r"""Decode ``\u`` escapes and percent-encoding, so that encoded secret names are found."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return unquote_plus(decoded)

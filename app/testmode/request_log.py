@@ -37,8 +37,8 @@ RequestCount = Annotated[int, Field(ge=0)]
 
 
 @dataclass
-class LogEntry:
-    """A logged request, with the status of its response and the start of its body."""
+class LoggedRequest:
+    """A logged request: the start of the request's body, and the status of the response."""
 
     number: int
     method: str
@@ -94,7 +94,7 @@ class RequestFilter:
     since: float | None = None
     """Unix time."""
 
-    def matches(self, entry: LogEntry) -> bool:
+    def matches(self, entry: LoggedRequest) -> bool:
         """Return whether a logged request meets all conditions of this filter."""
         return (
             (self.method is None or self.method.upper() == entry.method)
@@ -112,29 +112,29 @@ class RequestLog:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Create an empty log; ``secrets`` are strings that it must never contain."""
         self._redactor = Redactor(secrets)
-        self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
-        self._with_body: deque[LogEntry] = deque()
+        self._entries: deque[LoggedRequest] = deque(maxlen=MAX_ENTRIES)
+        self._with_body: deque[LoggedRequest] = deque()
         self._total_body_bytes = self._count = 0
 
     def add_request(
         self, method: str, path: str, query: str, client: str | None, request_id: str
-    ) -> LogEntry:
+    ) -> LoggedRequest:
         """Log a request that has just started, with secrets redacted, and return its log entry.
 
         The response status and the body are added to the entry later.
         """
         self._count += 1
         query, path = self._redactor.redact_query(query), self._redactor.redact_text(path)
-        entry = LogEntry(self._count, method, path, query, client, request_id, time.time())
+        entry = LoggedRequest(self._count, method, path, query, client, request_id, time.time())
         self._entries.append(entry)
         return entry
 
     def set_body(
-        self, entry: LogEntry, raw: bytes, content_type: str, content_encoding: str = ""
+        self, entry: LoggedRequest, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
         """Store the first 64 KiB of a request's body in its log entry, with secrets redacted.
 
-        Removes the oldest bodies if the total exceeds 32 MiB.
+        Removes the oldest bodies until all bodies in the log fit in 32 MiB.
         """
         entry.body = self._redactor.redact_body(
             raw[:MAX_BODY_BYTES], content_type, content_encoding
@@ -146,11 +146,11 @@ class RequestLog:
             self._total_body_bytes -= len(oldest.body or b"")
             oldest.body = None
 
-    def find_entries(self, request_filter: RequestFilter) -> list[LogEntry]:
+    def find_entries(self, request_filter: RequestFilter) -> list[LoggedRequest]:
         """Return the logged requests that match a filter, oldest first."""
         return [entry for entry in self._entries if request_filter.matches(entry)]
 
-    def list_newest(self, limit: int) -> list[LogEntry]:
+    def list_newest(self, limit: int) -> list[LoggedRequest]:
         """Return up to ``limit`` logged requests, newest first."""
         return list(islice(reversed(self._entries), limit))
 
@@ -164,8 +164,8 @@ class RequestLog:
         self._total_body_bytes = 0
 
 
-class Expectation(BaseModel):
-    """A filter for requests that clients must have sent, with bounds on how many."""
+class ExpectedRequests(BaseModel):
+    """Criteria for requests that clients must have sent, and the expected number of requests."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -181,21 +181,21 @@ class Expectation(BaseModel):
     at_most: RequestCount | None = None
 
     @model_validator(mode="after")
-    def _has_consistent_bounds(self) -> Expectation:
+    def _has_consistent_bounds(self) -> ExpectedRequests:
         if self.count is not None and (self.at_least is not None or self.at_most is not None):
             raise ValueError("count cannot be combined with at_least and at_most")
         return self
 
-    def count_matching_requests(self, entries: Sequence[LogEntry]) -> int:
+    def count_matching_requests(self, entries: Sequence[LoggedRequest]) -> int:
         """Return how many of the logged requests match this expectation."""
         request_filter = RequestFilter(self.method, self.path, None, self.client, self.status)
         return sum(request_filter.matches(entry) and self._matches_body(entry) for entry in entries)
 
-    def _matches_body(self, entry: LogEntry) -> bool:
+    def _matches_body(self, entry: LoggedRequest) -> bool:
         return self.body is None or is_json_subset(self.body, entry.parse_json_body())
 
     def is_expected_count(self, count: int) -> bool:
-        """Return whether ``count`` matching requests are as many as expected.
+        """Return whether the number of matching requests meets this expectation.
 
         If the expectation has no ``count``, ``at_least`` or ``at_most``, at least one is expected.
         """
@@ -236,7 +236,9 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
     return bool(expected == actual)
 
 
-def find_unmet_expectations(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
+def find_unmet_expectations(
+    log: RequestLog, expectations: Sequence[ExpectedRequests]
+) -> Iterator[str]:
     """Yield a message for each expectation that the logged requests do not meet.
 
     A message lists the logged requests with the expected path.
@@ -249,7 +251,7 @@ def find_unmet_expectations(log: RequestLog, expectations: Sequence[Expectation]
             yield f"expected {expectation}, found {count}\n{requests}"
 
 
-def _format_requests(entries: Sequence[LogEntry], path: str | None) -> Iterator[str]:
+def _format_requests(entries: Sequence[LoggedRequest], path: str | None) -> Iterator[str]:
     if not entries:
         yield f"  no requests on {path or 'any path'}"
     for entry in entries[:MAX_LISTED_REQUESTS]:

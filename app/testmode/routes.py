@@ -40,7 +40,7 @@ from ..sample import read_sample
 from .faults import Fault
 from .middleware import NAMESPACE, TEST_API_PREFIX
 from .namespaces import NAME_PATTERN, Namespace, NamespaceRegistry
-from .request_log import Expectation, RequestFilter, find_unmet_expectations
+from .request_log import ExpectedRequests, RequestFilter, find_unmet_expectations
 
 Model = TypeVar("Model")
 
@@ -50,7 +50,7 @@ PACKAGE_FIELDS = {"CFDocument", "CFPackage", "package"}
 SCOPES_BY_SHORT_NAME = {scope.name.lower(): scope for scope in Scope}
 
 
-def create_test_api_routes() -> APIRouter:
+def create_test_api_router() -> APIRouter:
     """Return a router with all routes of the test API, such as ``/_test/reset``."""
     router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
     router.get("")(describe_namespace)
@@ -72,8 +72,8 @@ def create_test_api_routes() -> APIRouter:
     router.delete("/requests")(clear_request_log)
     router.post("/requests/verify")(verify_requests)
     router.post("/tokens")(create_token)
-    router.get("/token-lifetimes")(read_token_lifetimes)
-    router.put("/token-lifetimes")(replace_token_lifetimes)
+    router.get("/token-lifetimes")(get_token_lifetimes)
+    router.put("/token-lifetimes")(set_token_lifetimes)
     router.delete("/token-lifetimes")(clear_token_lifetimes)
     router.post("/keys/rotate")(rotate_keys)
     return router
@@ -119,7 +119,7 @@ class RequestLogQuery(BaseModel):
 
 
 class TokenOptions(BaseModel):
-    """The properties of an access token to create, which is valid unless ``defect`` is set."""
+    """The properties of an access token to create; the token is valid unless ``defect`` is set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -138,7 +138,7 @@ class TokenOptions(BaseModel):
 
 SEED = TypeAdapter(Seed)
 FAULTS = TypeAdapter(list[Fault])
-EXPECTATIONS = TypeAdapter(list[Expectation])
+EXPECTATIONS = TypeAdapter(list[ExpectedRequests])
 REQUEST_QUERY = TypeAdapter(RequestLogQuery)
 TOKEN_REQUEST = TypeAdapter(TokenOptions)
 TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
@@ -261,7 +261,7 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 async def list_faults(request: Request) -> Response:
-    """Return the injected faults, with counts of the requests they matched and were applied to."""
+    """Return the faults, each with its numbers of ``matched`` and ``applied`` requests."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
@@ -299,7 +299,7 @@ async def clear_request_log(request: Request) -> Response:
 
 
 async def verify_requests(request: Request) -> Response:
-    """Compare the request log with expectations; return whether all are met and which are not."""
+    """Compare the request log with expectations; return whether all are met, or the differences."""
     expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_unmet_expectations(get_namespace(request).request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
@@ -316,13 +316,13 @@ async def create_token(request: Request) -> Response:
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 
-async def read_token_lifetimes(request: Request) -> Response:
-    """Return the custom token lifetimes as an object that maps client IDs to seconds."""
+async def get_token_lifetimes(request: Request) -> Response:
+    """Return the custom token lifetimes in seconds, by client ID."""
     return json_response(_get_issuer(request).lifetimes)
 
 
-async def replace_token_lifetimes(request: Request) -> Response:
-    """Set the token lifetimes of clients, in seconds; other clients get the configured lifetime."""
+async def set_token_lifetimes(request: Request) -> Response:
+    """Set the token lifetimes in the body (client ID: seconds); clear those of other clients."""
     issuer = _get_issuer(request)
     issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)

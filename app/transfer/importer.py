@@ -27,7 +27,7 @@ from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.assembly import Defaults
 from ..formats.reader import read_framework
-from ..lint.structure import StructuralWarning, find_structural_violations
+from ..lint.structure import LintWarning, find_structural_violations
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
 from ..settings import is_loopback
 from .console import Progress
@@ -69,7 +69,7 @@ class ImportResult:
     """None if the source was refused before it was compared with the database."""
     seconds: float = 0.0
     repairs: list[RepairSummary] = field(default_factory=list)
-    warnings: list[StructuralWarning] = field(default_factory=list)
+    warnings: list[LintWarning] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
     """Number of problems that ``problems`` leaves out."""

@@ -19,7 +19,7 @@ from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, ApiProfile
 from case_server.case.resources import RESOURCES
 from case_server.query.fields import SCALARS, FieldType, list_fields, resolve_field
-from case_server.repair.reader import repair
+from case_server.repair.reader import repair_package
 
 Execute = Callable[..., Awaitable[list[Any]]]
 Body = factories.Body
@@ -250,7 +250,7 @@ async def test_filters_and_sorting_match_responses_of_a_real_framework(
     shared: Path,
     name: str,
 ) -> None:
-    content = repair((shared / "frameworks" / f"{name}.json").read_bytes())[0]
+    content = repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
     answer = await client.post("/case/1.1/CFPackages", content=content)
     assert answer.status_code == 201, answer.text
     await check_lists(Api(client, profile), in_order)

@@ -17,7 +17,7 @@ from support.selection import scale_examples
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, ApiProfile
 from case_server.db.schema import tables
-from case_server.repair.reader import repair
+from case_server.repair.reader import repair_package
 
 Execute = Callable[..., Awaitable[Any]]
 
@@ -288,7 +288,7 @@ async def test_put_of_generated_packages_changes_nothing(
 async def test_put_of_a_real_framework_changes_nothing(
     client: httpx.AsyncClient, execute: Execute, shared: Any, name: str, profile_of_put: ApiProfile
 ) -> None:
-    raw = repair((shared / "frameworks" / f"{name}.json").read_bytes())[0]
+    raw = repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
     body = {"CFItems": [], "CFAssociations": [], **json.loads(raw)}
     api = Api(client, profile_of_put)
     await api.send("POST", "/CFPackages", 201, body)

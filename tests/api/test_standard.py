@@ -22,7 +22,7 @@ from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, ApiProfile
 from case_server.api.rendering.transforms import NEW_IN_1_1
 from case_server.case.resources import RESOURCES
 from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
-from case_server.repair.reader import repair
+from case_server.repair.reader import repair_package
 from case_server.sample import read_sample
 
 OWN_SCHEMAS = Path(__file__).parents[1] / "schemas" / "standard.json"
@@ -77,7 +77,7 @@ def downgrade_schema(schema: Any) -> Any:
 def framework(name: str, shared: Path) -> bytes:
     if name == "sample":
         return read_sample()
-    return repair((shared / "frameworks" / f"{name}.json").read_bytes())[0]
+    return repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
 
 
 def identifiers(body: factories.Body, operation: str) -> list[str]:

@@ -21,7 +21,7 @@ from support.tampering_proxy import Exchange, Modify, leave_unchanged, run_tampe
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
 from case_server.conformance.checks import CHECKS
-from case_server.conformance.profiles import PROFILE_SPECS, parse_base_url
+from case_server.conformance.profiles import PROFILE_SPECS, parse_base_url_and_profile
 from case_server.exceptions import CommandError
 from case_server.sample import read_sample
 
@@ -463,12 +463,12 @@ def test_server_error_exits_with_2(conformance: Run) -> None:
 def test_end_of_url_implies_the_profile() -> None:
     for name, spec in PROFILE_SPECS.items():
         url = f"https://x.org{spec.path}"
-        assert parse_base_url(f"{url}/", None) == (url, spec)
-        assert parse_base_url("https://x.org", name) == (url, spec)
-        assert parse_base_url("https://x.org/any", name) == ("https://x.org/any", spec)
-    assert parse_base_url("https://x.org/", None)[1].name == "platform"
+        assert parse_base_url_and_profile(f"{url}/", None) == (url, spec)
+        assert parse_base_url_and_profile("https://x.org", name) == (url, spec)
+        assert parse_base_url_and_profile("https://x.org/any", name) == ("https://x.org/any", spec)
+    assert parse_base_url_and_profile("https://x.org/", None)[1].name == "platform"
     with pytest.raises(CommandError):
-        parse_base_url("https://x.org/any", None)
+        parse_base_url_and_profile("https://x.org/any", None)
 
 
 def test_profile_specs_agree_with_the_server() -> None:

@@ -29,7 +29,7 @@ from support.selection import mark_slow_except, scale_examples
 
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.repair.reader import RepairSummary, repair, repair_and_parse
+from case_server.repair.reader import RepairSummary, repair_and_parse, repair_package
 from case_server.repair.repair_log import EXPLANATIONS
 
 ABSENT = object()
@@ -74,7 +74,7 @@ def raw_of(body: Any) -> bytes:
 
 
 def repaired(body: Any) -> tuple[Any, list[RepairSummary]]:
-    result, repairs = repair(raw_of(body))
+    result, repairs = repair_package(raw_of(body))
     return json.loads(result), repairs
 
 
@@ -261,13 +261,13 @@ def test_number_in_code_keeps_its_zeros() -> None:
     body = package()
     body["CFItems"][0]["humanCodingScheme"] = "MARK"
     raw = raw_of(body).replace(b'"MARK"', b"1.10")
-    assert json.loads(repair(raw)[0])["CFItems"][0]["humanCodingScheme"] == "1.10"
+    assert json.loads(repair_package(raw)[0])["CFItems"][0]["humanCodingScheme"] == "1.10"
 
 
 @pytest.mark.parametrize("name", ["CFPackage", "package"])
 def test_wrapper_is_removed(name: str) -> None:
     body = package()
-    assert repair(raw_of({name: body})) == (raw_of({name: body}), [])
+    assert repair_package(raw_of({name: body})) == (raw_of({name: body}), [])
     body["CFItems"][1]["notes"] = None
     result, repairs = repaired({name: body})
     assert result["CFDocument"] == body["CFDocument"]
@@ -282,7 +282,7 @@ def test_unknown_wrapper_is_refused() -> None:
 
 def test_byte_order_mark_is_removed() -> None:
     raw = raw_of(package())
-    result, repairs = repair(b"\xef\xbb\xbf" + raw)
+    result, repairs = repair_package(b"\xef\xbb\xbf" + raw)
     assert kinds(repairs) == {"byte-order-mark": 1}
     assert json.loads(result) == json.loads(raw)
 
@@ -437,7 +437,7 @@ def test_all_problems_are_reported() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", b"null", b"\xff", b"\xef\xbb\xbf[]"])
-@pytest.mark.parametrize("reader", [repair, repair_and_parse])
+@pytest.mark.parametrize("reader", [repair_package, repair_and_parse])
 def test_body_that_is_not_an_object_is_a_bad_request(
     raw: bytes, reader: Callable[[bytes], Any]
 ) -> None:
@@ -448,7 +448,7 @@ def test_body_that_is_not_an_object_is_a_bad_request(
 def test_valid_package_is_returned_unchanged() -> None:
     for body in (package(), package_with_every_class(), {"package": package_with_every_class()}):
         raw = json.dumps(body, indent=3).encode()
-        result, repairs = repair(raw)
+        result, repairs = repair_package(raw)
         assert result is raw
         assert repairs == []
         assert repair_and_parse(raw) == (parse_package(raw), [])
@@ -457,7 +457,7 @@ def test_valid_package_is_returned_unchanged() -> None:
 def test_uri_in_a_string_field_is_not_repaired() -> None:
     body = package()
     body["CFItems"][0]["notes"] = f"see http://x.test/CFItems{UUID}"
-    assert repair(raw_of(body)) == (raw_of(body), [])
+    assert repair_package(raw_of(body)) == (raw_of(body), [])
 
 
 def test_extensions_are_not_repaired() -> None:
@@ -541,7 +541,7 @@ each_framework = pytest.mark.parametrize(
 def repaired_file(path: Path) -> tuple[bytes, bytes, list[RepairSummary]]:
     """Return the content of a file, the repaired one and the repairs."""
     raw = path.read_bytes()
-    return raw, *repair(raw)
+    return raw, *repair_package(raw)
 
 
 @each_framework
@@ -550,7 +550,7 @@ def test_real_framework_can_be_repaired(shared: Path, name: str) -> None:
     assert kinds(repairs) == EXPECTED[name]
     assert (result == raw) == (not repairs)
     assert parse_package(result) == repair_and_parse(raw)[0]
-    assert repair(result) == (result, [])
+    assert repair_package(result) == (result, [])
 
 
 def test_every_real_framework_is_tested(shared: Path) -> None:
@@ -648,8 +648,8 @@ def test_arbitrary_changes_raise_no_exception(changes: list[tuple[str, str, Any]
         put(body, f"{path}x" if how == "add" and not path.endswith("]") else path, value)
     raw = raw_of(body)
     with suppress(BadRequest):
-        result, repairs = repair(raw)
+        result, repairs = repair_package(raw)
         assert (result == raw) == (not repairs)
-        assert repair(result) == (result, [])
+        assert repair_package(result) == (result, [])
         with suppress(UnprocessableContent):
             assert isinstance(repair_and_parse(raw)[0], PreparedPackage)

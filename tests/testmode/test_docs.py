@@ -9,8 +9,8 @@ from pathlib import Path
 from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
-from case_server.testmode.request_log import Expectation
-from case_server.testmode.routes import create_test_api_routes
+from case_server.testmode.request_log import ExpectedRequests
+from case_server.testmode.routes import create_test_api_router
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "guides" / "test-mode.md").read_text()
@@ -28,7 +28,7 @@ def test_docs_list_every_route() -> None:
     }
     routes = {
         (method, route.path)  # type: ignore[attr-defined]  # all of them are routes of paths
-        for route in create_test_api_routes().routes
+        for route in create_test_api_router().routes
         for method in route.methods  # type: ignore[attr-defined]  # as above
     }
     assert documented == routes
@@ -43,7 +43,9 @@ def test_docs_list_every_fault_field() -> None:
 def test_docs_list_every_expectation_field() -> None:
     documented = set(re.findall(r"`(\w+)`", section("Expectations")))
     assert (
-        documented == set(Expectation.model_fields) == set(client.ExpectedRequests.__annotations__)
+        documented
+        == set(ExpectedRequests.model_fields)
+        == set(client.ExpectedRequests.__annotations__)
     )
 
 

@@ -28,19 +28,19 @@ DEFINED = (*PLATFORM, *STANDARD)
 @check("document", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_document(server: ServerUnderTest) -> str:
     """GET /CFDocuments/{id} returns the document with its required fields."""
-    return _check_entity(server, "CFDocuments", server.existing.document)
+    return _check_entity(server, "CFDocuments", server.existing.sample_document)
 
 
 @check("item", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_item(server: ServerUnderTest) -> str:
     """GET /CFItems/{id} returns the item with its required fields."""
-    return _check_entity(server, "CFItems", server.existing.item)
+    return _check_entity(server, "CFItems", server.existing.sample_item)
 
 
 @check("association", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_association(server: ServerUnderTest) -> str:
     """GET /CFAssociations/{id} returns the association with its required fields."""
-    return _check_entity(server, "CFAssociations", server.existing.association)
+    return _check_entity(server, "CFAssociations", server.existing.sample_association)
 
 
 @check(
@@ -52,7 +52,7 @@ def check_get_association(server: ServerUnderTest) -> str:
 )
 def check_item_associations(server: ServerUnderTest) -> str:
     """GET /CFItemAssociations/{item} returns the item and all of its associations."""
-    association, item = server.existing.association_and_origin
+    association, item = server.existing.sample_association_and_origin
     identifier = get_identifier(item)
     body = read_json(server.get(build_entity_path("CFItemAssociations", identifier)))
     is_item = get_identifier(body.get("CFItem")) == identifier
@@ -118,7 +118,7 @@ for _id, _collection in (
 @check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
     """A document in a list has the same fields and values as at GET /CFDocuments/{id}."""
-    listed = server.existing.document
+    listed = server.existing.sample_document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
     expect(not unequal, f"different: {', '.join(unequal)}")
@@ -128,7 +128,7 @@ def check_list_matches_get(server: ServerUnderTest) -> str:
 @check("bare", group="reading", source="binding, section 6.1", on=DEFINED)
 def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
     """A single entity is not wrapped in an object keyed by its class name."""
-    path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
+    path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
     body = read_json(server.get(path))
     expect("CFDocument" not in body, "it is wrapped in CFDocument")
     expect(get_identifier(body), "it has no identifier at the top level")
@@ -138,7 +138,7 @@ def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
 @check("wrapped", group="reading", source="vendor's OpenAPI", on=SDK)
 def check_entity_is_wrapped(server: ServerUnderTest) -> str:
     """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
-    path = build_entity_path("CFDocuments", get_identifier(server.existing.document))
+    path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
     body = read_json(server.get(path))
     expect(isinstance(body.get("CFDocument"), dict), f"it starts {format_excerpt(body)}")
     return "CFDocument"
@@ -147,7 +147,7 @@ def check_entity_is_wrapped(server: ServerUnderTest) -> str:
 @check("identifiers", group="reading", source="guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
     """Every entity and link has the profile's identifier field: identifier or sourcedId."""
-    return _expect_equal_fields(server, (server.profile.id_key,))
+    return _expect_fields_are_equal(server, (server.profile.id_key,))
 
 
 @check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
@@ -171,8 +171,8 @@ def check_keywords_uri(server: ServerUnderTest) -> str:
 )
 def check_no_nulls(server: ServerUnderTest) -> str:
     """A field without a value is left out, never null."""
-    document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
-    for path, node in walk_objects([document, server.existing.package]):
+    document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
+    for path, node in walk_objects([document, server.existing.sample_package]):
         nulls = [name for name, value in node.items() if value is None]
         expect(not nulls, f"{path}: {', '.join(nulls)} is null")
     return "none in a document and its package"
@@ -190,7 +190,7 @@ def check_content_type(server: ServerUnderTest) -> str:
 @check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
     """With the `fields` parameter, a single entity contains exactly the requested fields."""
-    identifier = get_identifier(server.existing.document)
+    identifier = get_identifier(server.existing.sample_document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")
     extra = document.keys() - {"title", "identifier", "sourcedId"}
@@ -199,15 +199,15 @@ def check_entity_fields(server: ServerUnderTest) -> str:
 
 
 @check("both-identifiers", group="reading", source=SILENT, on=(), also=VENDOR)
-def check_both_identifier_fields(server: ServerUnderTest) -> str:
-    """Every entity and link has equal values in identifier and sourcedId."""
-    return _expect_equal_fields(server, ("identifier", "sourcedId"))
+def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
+    """In every entity and link, identifier and sourcedId are equal."""
+    return _expect_fields_are_equal(server, ("identifier", "sourcedId"))
 
 
 @check("lists-present", group="reading", source=SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """An item contains its keyword, subject and education level lists even if they are empty."""
-    item = server.get_entity("CFItems", get_identifier(server.existing.item))
+    item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))
     missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
     expect(not missing, f"not a list: {', '.join(missing)}")
     return ", ".join(ITEM_LISTS)
@@ -222,11 +222,11 @@ def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
     return f"{requested}, {len(entity)} fields"
 
 
-def _expect_equal_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that the fields ``names`` are equal in a document, an item and their objects."""
-    nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.document))]
+def _expect_fields_are_equal(server: ServerUnderTest, names: tuple[str, ...]) -> str:
+    """Require that the fields ``names`` are equal in each object of a document and an item."""
+    nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))]
     with suppress(CheckSkipped):  # a document without items is enough
-        nodes.append(server.get_entity("CFItems", get_identifier(server.existing.item)))
+        nodes.append(server.get_entity("CFItems", get_identifier(server.existing.sample_item)))
     for path, node in walk_objects(nodes):
         values = {str(node.get(name)) for name in names}
         expect(all(name in node for name in names), f"{path} has no {' and '.join(names)}")

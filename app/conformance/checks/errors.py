@@ -47,8 +47,8 @@ def check_unknown_identifier(server: ServerUnderTest) -> str:
 @check(
     "unknown-set", group="errors", source="binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK
 )
-def check_unknown_set_identifier(server: ServerUnderTest) -> str:
-    """GET of an unknown subject, concept, item type or rubric returns 404."""
+def check_unknown_definition_identifier(server: ServerUnderTest) -> str:
+    """GET with the identifier of an unknown subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_COLLECTIONS)
 
 
@@ -60,7 +60,7 @@ def check_error_body(server: ServerUnderTest) -> str:
 
 
 @check("minor-unknown", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
-def check_unknown_minor_code(server: ServerUnderTest) -> str:
+def check_unknown_object_minor_code(server: ServerUnderTest) -> str:
     """The imsx_codeMinor of a 404 response for an unknown identifier is unknownobject."""
     return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 

@@ -34,7 +34,7 @@ COMPARED_HEADERS = ("Content-Type", "Content-Length", "ETag")
 def check_head(server: ServerUnderTest) -> str:
     """HEAD returns the headers of GET without a body, and the connection stays usable."""
     _compare_head_with_get(server, "/CFDocuments?limit=1")
-    document = server.existing.document
+    document = server.existing.sample_document
     _compare_head_with_get(server, build_entity_path("CFDocuments", get_identifier(document)))
     _compare_head_with_get(server, server.existing.get_package_path(document))
     return "3 paths"
@@ -53,7 +53,7 @@ def check_allow_header(server: ServerUnderTest) -> str:
             raise CheckSkipped(f"{request} returned {response.status_code}, not 405")
         allowed = {word.strip() for word in response.headers.get("Allow", "").split(",")}
         listed = ", ".join(sorted(allowed))
-        missing = {"GET", *_find_other_methods(server, path)} - allowed
+        missing = {"GET", *_find_methods_besides_get(server, path)} - allowed
         expect(not missing, f"{request}: Allow is {listed or 'missing'}")
         allowed_methods.append(listed)
     return "; ".join(allowed_methods)
@@ -85,8 +85,8 @@ def _get_local_address(response: httpx.Response) -> object:
     return response.extensions["network_stream"].get_extra_info("client_addr")
 
 
-def _find_other_methods(server: ServerUnderTest, path: str) -> set[str]:
-    """Return the methods besides GET that a path supports, which Allow must list."""
+def _find_methods_besides_get(server: ServerUnderTest, path: str) -> set[str]:
+    """Return the methods besides GET that a path supports, and so must list in ``Allow``."""
     has_head = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
     has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
     return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}

@@ -28,7 +28,7 @@ PACKAGE = f"{GUIDE}; vendor's OpenAPI, CFPackages; binding, getCFPackage"
 @check("package", group="packages", source=PACKAGE)
 def check_package_document(server: ServerUnderTest) -> str:
     """The package of a document contains that document."""
-    document = server.existing.document
+    document = server.existing.sample_document
     contained = server.get_package(server.existing.get_package_path(document)).get("CFDocument")
     identifier = get_identifier(document)
     is_same = get_identifier(contained) == identifier
@@ -39,7 +39,7 @@ def check_package_document(server: ServerUnderTest) -> str:
 @check("package-valid", group="packages", source=PACKAGE)
 def check_package_valid(server: ServerUnderTest) -> str:
     """Every entity in a package has all required fields, and every field has the right type."""
-    package = server.existing.package
+    package = server.existing.sample_package
     expect_valid(server.profile, "CFPackage", package)
     associations = package.get("CFAssociations") or ()
     return f"{len(package['CFItems'])} items, {len(associations)} associations"
@@ -54,7 +54,7 @@ def check_package_valid(server: ServerUnderTest) -> str:
 )
 def check_package_arrays(server: ServerUnderTest) -> str:
     """A package contains its items and associations in the arrays CFItems and CFAssociations."""
-    package = server.existing.package
+    package = server.existing.sample_package
     names = ("CFItems", "CFAssociations")
     missing = [name for name in names if not isinstance(package.get(name), list)]
     expect(not missing, f"no array {', '.join(missing)}")
@@ -63,9 +63,9 @@ def check_package_arrays(server: ServerUnderTest) -> str:
 
 @check("package-definitions", group="packages", source=GUIDE, on=PLATFORM, also=SDK)
 def check_package_definitions(server: ServerUnderTest) -> str:
-    """A package always contains CFDefinitions and CFRubrics."""
+    """A package has the fields CFDefinitions and CFRubrics, even if they are empty."""
     names = ("CFDefinitions", "CFRubrics")
-    missing = [name for name in names if name not in server.existing.package]
+    missing = [name for name in names if name not in server.existing.sample_package]
     expect(not missing, f"no {', '.join(missing)}")
     return ", ".join(names)
 
@@ -73,7 +73,7 @@ def check_package_definitions(server: ServerUnderTest) -> str:
 @check("package-links", group="packages", source="binding, CFPckg classes", on=STANDARD)
 def check_no_container_links(server: ServerUnderTest) -> str:
     """Entities within a package have no link to the document or package that contains them."""
-    package = server.existing.package
+    package = server.existing.sample_package
     associations = package.get("CFAssociations") or ()
     entities = [package.get("CFDocument"), *package["CFItems"], *associations]
     links = {"CFPackageURI", "CFDocumentURI"}
@@ -85,8 +85,8 @@ def check_no_container_links(server: ServerUnderTest) -> str:
 @check("package-named", group="packages", source="vendor's OpenAPI; production answers", on=SDK)
 def check_package_sourced_id(server: ServerUnderTest) -> str:
     """A package has the same sourcedId as its document."""
-    own = server.existing.package.get("sourcedId")
-    expected = get_identifier(server.existing.document)
+    own = server.existing.sample_package.get("sourcedId")
+    expected = get_identifier(server.existing.sample_document)
     expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
     return expected
 
@@ -100,24 +100,24 @@ def check_package_sourced_id(server: ServerUnderTest) -> str:
 )
 def check_package_by_document(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id} accepts the identifier of the document."""
-    identifier = get_identifier(server.existing.document)
+    identifier = get_identifier(server.existing.sample_document)
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
     return identifier
 
 
 @check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
-def check_package_by_package_uri(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
-    document = server.get_entity("CFDocuments", get_identifier(server.existing.document))
+def check_package_by_package_identifier(server: ServerUnderTest) -> str:
+    """GET /CFPackages/{id} accepts the package identifier, from CFPackageURI of the document."""
+    document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
     identifier = get_identifier(document.get("CFPackageURI"))
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
     return identifier
 
 
 @check("package-items", group="packages", source=PACKAGE)
-def check_package_item(server: ServerUnderTest) -> str:
-    """GET /CFItems/{id} returns the item from the package, with a link to the document."""
-    packaged, document = server.existing.item, server.existing.document
+def check_item_of_package(server: ServerUnderTest) -> str:
+    """GET /CFItems/{id} returns an item of a package with a link to its document."""
+    packaged, document = server.existing.sample_item, server.existing.sample_document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
     expect(is_same, "fullStatement is different")
@@ -129,20 +129,20 @@ def check_package_item(server: ServerUnderTest) -> str:
 @check("groups", group="packages", source="vendor's OpenAPI, groups", on=SDK, also=PLATFORM)
 def check_groups(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
-    identifier = get_identifier(server.existing.document)
+    identifier = get_identifier(server.existing.sample_document)
     response = server.get(f"{build_entity_path('CFPackages', identifier)}/groups")
     body = read_json(response)
     package = body.get("CFPackageWithGroups", body)
     expect(
         isinstance(package.get("CFDocument"), dict), f"no CFDocument: {describe_response(response)}"
     )
-    if not server.existing.package:
+    if not server.existing.sample_package:
         raise CheckSkipped("needs a framework with items")
     return f"{_count_items(package.get('structuredContent'), 'structuredContent', 0)} items"
 
 
 def _count_items(groups: Any, field: str, depth: int) -> int:
-    """Count the items in nested groups: objects that map each item type to a list of items."""
+    """Count the items in nested groups; raise ``CheckFailed`` if the structure is invalid."""
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")
     if depth > MAX_DEPTH:
@@ -161,7 +161,7 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
 @check("not-modified", group="packages", source=SILENT, on=(), also=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
     """A package has an ETag; a request with it in If-None-Match returns 304."""
-    path = server.existing.get_package_path(server.existing.document)
+    path = server.existing.get_package_path(server.existing.sample_document)
     etag = server.get(path).headers.get("ETag")
     expect(etag, "no ETag")
     response = server.request("GET", path, headers={"If-None-Match": str(etag)})

@@ -35,7 +35,7 @@ documented = partial(check, group="writing", on=PLATFORM, also=SDK, writes=True)
 def check_put_document(server: ServerUnderTest) -> str:
     """PUT /CFDocuments/{id} creates a document: 201 without a body, readable immediately."""
     body, response = server.test_data.put_document()
-    return _expect_stored(server, "CFDocuments", body, response)
+    return _expect_created_and_stored(server, "CFDocuments", body, response)
 
 
 @documented("put-again", source=CREATE)
@@ -44,7 +44,7 @@ def check_put_existing(server: ServerUnderTest) -> str:
     body = server.test_data.get_or_create_framework().document
     changed = {**body, "title": f"{body['title']}, changed"}
     response = server.test_data.put_entity("CFDocuments", changed)
-    observed = _expect_stored(server, "CFDocuments", changed, response)
+    observed = _expect_created_and_stored(server, "CFDocuments", changed, response)
     expect_status(server.test_data.put_entity("CFDocuments", body), 201)
     return observed
 
@@ -119,11 +119,11 @@ def check_put_subjects(server: ServerUnderTest) -> str:
 
 @documented("put-item", source="guide, Create an item")
 def check_put_item(server: ServerUnderTest) -> str:
-    """PUT /CFItems/{id} with {"item": …} creates an item: 201 without a body."""
+    """PUT /CFItems/{id} with {"item": …} creates an item and returns 201 without a body."""
     parent = server.test_data.get_or_create_framework().document
     body = server.test_data.build_item(parent, humanCodingScheme="conformance.1")
     response = server.test_data.put_entity("CFItems", body, "item")
-    return _expect_stored(server, "CFItems", body, response)
+    return _expect_created_and_stored(server, "CFItems", body, response)
 
 
 @documented("put-item-type", source="guide, Create an item type")
@@ -225,7 +225,7 @@ def check_delete_association(server: ServerUnderTest) -> str:
     expect_status(response, *ACCEPTED)
     path = build_entity_path("CFItemAssociations", body["identifier"])
     expect_status(server.request("DELETE", path), 204)
-    server.test_data.record_deleted("CFAssociations", body["identifier"])
+    server.test_data.forget_deleted_entity("CFAssociations", body["identifier"])
     expect_status(server.get(build_entity_path("CFAssociations", body["identifier"])), 404)
     expect_status(server.request("DELETE", path), 404)
     return "204, then 404"
@@ -242,10 +242,10 @@ def _expect_created(response: httpx.Response) -> None:
     expect(not response.content, f"the response has a body: {describe_response(response)}")
 
 
-def _expect_stored(
+def _expect_created_and_stored(
     server: ServerUnderTest, collection: str, body: Body, response: httpx.Response
 ) -> str:
-    """Require that a PUT returned 201 without a body, and that GET returns what was sent."""
+    """Require that a PUT returned 201 without a body, and that GET returns the sent fields."""
     _expect_created(response)
     stored = server.get_entity(collection, body["identifier"])
     for name in body.keys() - {"uri", "lastChangeDateTime"}:

@@ -49,14 +49,14 @@ def check_sort(server: ServerUnderTest) -> str:
 def check_filter_equals(server: ServerUnderTest) -> str:
     """filter=title='…' returns exactly the documents with that title."""
     title = _title(server)
-    return _expect_title_filter(server, f"title={quote_filter_value(title)}", title)
+    return _expect_filter_by_title(server, f"title={quote_filter_value(title)}", title)
 
 
 @check("filter-case", group="lists", source=FILTERS)
 def check_filter_ignores_case(server: ServerUnderTest) -> str:
     """A filter compares strings case-insensitively."""
     title = _title(server)
-    return _expect_title_filter(server, f"title={quote_filter_value(title.swapcase())}", title)
+    return _expect_filter_by_title(server, f"title={quote_filter_value(title.swapcase())}", title)
 
 
 @check("filter-contains", group="lists", source=FILTERS)
@@ -88,16 +88,16 @@ def check_filter_or(server: ServerUnderTest) -> str:
     """Two predicates of a filter can be combined with OR."""
     title = _title(server)
     condition = f"title={quote_filter_value(title)} OR title='no document has this title'"
-    return _expect_title_filter(server, condition, title)
+    return _expect_filter_by_title(server, condition, title)
 
 
 @check("filter-and", group="lists", source=FILTERS)
 def check_filter_and(server: ServerUnderTest) -> str:
     """Two predicates of a filter can be combined with AND."""
     title = _title(server)
-    creator = quote_filter_value(str(server.existing.document.get("creator")))
+    creator = quote_filter_value(str(server.existing.sample_document.get("creator")))
     condition = f"title={quote_filter_value(title)} AND creator={creator}"
-    return _expect_title_filter(server, condition, title)
+    return _expect_filter_by_title(server, condition, title)
 
 
 @check("filter-in", group="lists", source="vendor's OpenAPI, filtering", on=SDK)
@@ -112,10 +112,11 @@ def check_filter_in(server: ServerUnderTest) -> str:
 
 @check("filter-shown", group="lists", source=SILENT, on=(), also=ALL)
 def check_filter_by_shown_values(server: ServerUnderTest) -> str:
-    """Filtering by any value shown in a list response, including links, finds that entity."""
+    """Filtering a list by any string field of an entity or its links returns that entity."""
     documents = server.existing.documents
     samples = {
-        get_identifier(document): document for document in (server.existing.document, documents[-1])
+        get_identifier(document): document
+        for document in (server.existing.sample_document, documents[-1])
     }
     entities = [("CFDocuments", document) for document in samples.values()]
     if server.profile.name in VENDOR:
@@ -129,7 +130,7 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
 
 
 def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted path, string) for the strings in an entity and its links, as filter values."""
+    """Yield (``prefix`` and path, string) for each string in an entity and its links."""
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
             yield from _iter_strings(value, f"{name}.")
@@ -144,7 +145,7 @@ def _expect_found(server: ServerUnderTest, collection: str, entity: Body, condit
 
 
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
-    """Require that a filtered page contains an entity, unless the list has more pages."""
+    """Require that a filtered page contains an entity, unless it may be on a later page."""
     identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
     is_found = identifier in get_identifiers(page.entities)
@@ -174,15 +175,15 @@ def quote_filter_value(value: str) -> str:
 
 
 def _title(server: ServerUnderTest) -> str:
-    return str(server.existing.document.get("title"))
+    return str(server.existing.sample_document.get("title"))
 
 
 def _has_title(document: Body, title: str) -> bool:
     return str(document.get("title")).lower() == title.lower()
 
 
-def _expect_title_filter(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that a filter returns the sample document, and only documents with that title."""
+def _expect_filter_by_title(server: ServerUnderTest, condition: str, title: str) -> str:
+    """Require that a filter returns the sample document, and only documents with its title."""
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
     expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")
@@ -198,7 +199,7 @@ def _filter_documents(
     if is_same and len(unfiltered) > 1 and server.profile.optional_lists:
         raise CheckSkipped("the server ignores filters, which are optional")
     if contains_sample:
-        _expect_contains(page, server.existing.document, condition)
+        _expect_contains(page, server.existing.sample_document, condition)
     return page.entities
 
 

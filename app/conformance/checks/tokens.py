@@ -87,7 +87,7 @@ def check_unknown_token(server: ServerUnderTest) -> str:
 
 
 @check("challenge", group="tokens", source="RFC 6750, section 3", on=(), also=ALL)
-def check_challenge(server: ServerUnderTest) -> str:
+def check_www_authenticate_header(server: ServerUnderTest) -> str:
     """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
     response = send_unauthenticated_request(server, None)
     value = response.headers.get("WWW-Authenticate", "")
@@ -99,7 +99,7 @@ def check_challenge(server: ServerUnderTest) -> str:
 def check_read_scope(server: ServerUnderTest) -> str:
     """A read with a token that lacks the case.readonly scope returns 403."""
     response = server.request(
-        "GET", "/CFDocuments", token=_request_token_with_scope(server, "delete")
+        "GET", "/CFDocuments", token=_request_token_for_scope(server, "delete")
     )
     expect_status(response, 403)
     return "403"
@@ -108,7 +108,7 @@ def check_read_scope(server: ServerUnderTest) -> str:
 @check("scope-write", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk",), writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
     """A write with a token that has only the case.readonly scope returns 403."""
-    token = _request_token_with_scope(server, "readonly")
+    token = _request_token_for_scope(server, "readonly")
     body = server.test_data.build_document()
     path = build_entity_path("CFDocuments", body["identifier"])
     response = server.request("PUT", path, body, token=token)
@@ -128,7 +128,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
 )
 def check_delete_scope(server: ServerUnderTest) -> str:
     """A DELETE of an association with a token that lacks the case.delete scope returns 403."""
-    token = _request_token_with_scope(server, "readonly")
+    token = _request_token_for_scope(server, "readonly")
     path = build_entity_path("CFItemAssociations", str(uuid.uuid4()))
     expect_status(server.request("DELETE", path, token=token), 403)
     return "403"
@@ -138,16 +138,16 @@ def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
     existing = server.existing
     paths = []
     with suppress(CheckSkipped):
-        paths.append(build_entity_path("CFDocuments", get_identifier(existing.document)))
-        paths.append(existing.get_package_path(existing.document))
-        paths.append(build_entity_path("CFItems", get_identifier(existing.item)))
+        paths.append(build_entity_path("CFDocuments", get_identifier(existing.sample_document)))
+        paths.append(existing.get_package_path(existing.sample_document))
+        paths.append(build_entity_path("CFItems", get_identifier(existing.sample_item)))
     return paths
 
 
 def send_unauthenticated_request(server: ServerUnderTest, token: str | None) -> httpx.Response:
-    """Send a request with an invalid token, or without one, and return the error response.
+    """Send a request with an invalid token, or with no token, and return the error response.
 
-    Tries several paths. Raises ``CheckSkipped`` if the server lets everyone read all of them.
+    Tries several paths. Raises ``CheckSkipped`` if all of them are public.
     """
     for path in ("/CFDocuments", *_list_existing_entity_paths(server)):
         response = server.request("GET", path, token=token)
@@ -174,8 +174,8 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
     return f"401 on {len(entities) + (not has_public_list)} paths{suffix}"
 
 
-def _request_token_with_scope(server: ServerUnderTest, scope: str) -> str:
-    """Request a token with the scope ``case.{scope}`` only; raise ``CheckSkipped`` without one."""
+def _request_token_for_scope(server: ServerUnderTest, scope: str) -> str:
+    """Return a token with only the scope ``case.{scope}``, or raise ``CheckSkipped``."""
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
         raise CheckSkipped(

@@ -30,8 +30,8 @@ extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, w
 
 
 @documented("upload", source=POST)
-def check_upload(server: ServerUnderTest) -> str:
-    """POST /CFPackages creates a framework: 201 with the document's identifier and counts."""
+def check_post_package(server: ServerUnderTest) -> str:
+    """POST /CFPackages creates a framework and returns 201 with its identifier and counts."""
     body, response = server.test_data.get_or_upload_package()
     return _expect_upload_result(body, read_json(response, 201))
 
@@ -53,7 +53,7 @@ def check_read_back(server: ServerUnderTest) -> str:
 
 
 @documented("upload-replace", source="vendor's SDK, packages.update")
-def check_replace(server: ServerUnderTest) -> str:
+def check_replace_package(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework; items omitted from it then return 404."""
     body = _upload_shared_package(server)
     remaining, left_out = get_identifiers(body["CFItems"])
@@ -69,11 +69,11 @@ def check_replace(server: ServerUnderTest) -> str:
 
 @documented("upload-unknown", source="vendor's SDK, packages.upsert")
 def check_put_unknown_package(server: ServerUnderTest) -> str:
-    """A PUT of a package with an unknown document either returns 404 or creates the package.
+    """PUT /CFPackages/{document} with an unknown document returns 404 or creates the package.
 
-    The SDK's upsert accepts both: after a 404, it creates the package with POST.
+    TimeBack's SDK accepts both: after a 404, its ``upsert`` creates the package with POST.
     """
-    body = server.test_data.build_package()
+    body = server.test_data.build_sample_package()
     response = _upload_package(server, "PUT", _package_path(body), body)
     if response.is_success:
         return _expect_upload_result(body, read_json(response, response.status_code))
@@ -84,7 +84,7 @@ def check_put_unknown_package(server: ServerUnderTest) -> str:
 @documented("upload-incomplete", source=POST)
 def check_incomplete_package(server: ServerUnderTest) -> str:
     """A package without CFItems or CFAssociations is rejected, and nothing is deleted."""
-    new, stored = server.test_data.build_package(), _upload_shared_package(server)
+    new, stored = server.test_data.build_sample_package(), _upload_shared_package(server)
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
         for method, path, body in (
             ("POST", "/CFPackages", new),
@@ -113,7 +113,7 @@ def check_post_existing_package(server: ServerUnderTest) -> str:
 @extension("upload-doubled")
 def check_duplicate_associations(server: ServerUnderTest) -> str:
     """Two associations of the same type between the same items are rejected with 422."""
-    body = server.test_data.build_package()
+    body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
     expect_status(_upload_package(server, "POST", "/CFPackages", doubled), 422)
@@ -123,7 +123,7 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
 @extension("upload-problems")
 def check_reports_all_problems(server: ServerUnderTest) -> str:
     """An invalid package returns 422 with every problem and its path."""
-    body = server.test_data.build_package()
+    body = server.test_data.build_sample_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
     response = _upload_package(server, "POST", "/CFPackages", body)
@@ -182,7 +182,7 @@ def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body)
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
-    """Require that a result states the number of sent entities and has the SDK's fields."""
+    """Require that an upload response states the identifier and item counts of ``sent``."""
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")

@@ -61,7 +61,7 @@ RULES = (
         "error",
         "The document is a child of a node, although it is the root of the tree.",
         "CFAssociation.associationType, isChildOf",
-        tree.find_documents_as_children,
+        tree.find_documents_used_as_children,
     ),
     NONSTANDARD_NAME,
     FILE_FORMAT,

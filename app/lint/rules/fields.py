@@ -160,7 +160,7 @@ def find_unknown_education_levels(index: PackageIndex) -> Iterator[Finding]:
 
 
 def _group_by_value(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
-    """Yield (first entity, value, number of entities) for each distinct value of a field."""
+    """Yield (first entity with the value, value, count) for each distinct value of a field."""
     first: dict[str, Node] = {}
     counts: Counter[str] = Counter()
     for node in index.get_nodes_by_kind("CFDocument", "CFItem"):

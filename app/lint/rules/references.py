@@ -61,7 +61,7 @@ def find_external_references(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
-    """Find links to definitions that are not in the package; report each definition once."""
+    """Find links to definitions that the package lacks; yield one finding per definition."""
     first: dict[tuple[str, str], Node] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for node in index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation"):

@@ -19,8 +19,8 @@ def find_self_associations(index: PackageIndex) -> Iterator[Finding]:
             yield Finding(edge.node, "destinationNodeURI", message)
 
 
-def find_documents_as_children(index: PackageIndex) -> Iterator[Finding]:
-    """Find isChildOf associations that make the document, which is the tree's root, a child."""
+def find_documents_used_as_children(index: PackageIndex) -> Iterator[Finding]:
+    """Find isChildOf associations whose child is the document, the root of the tree."""
     root = index.document
     for edge in index.edges_by_child.get((root and root.identifier) or "", []):
         message = (
