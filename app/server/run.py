@@ -132,7 +132,7 @@ WORKER_START_SECONDS = 60
 class _WorkerSupervisor(Multiprocess):
     """Starts the worker processes, and prints the banner once all of them are ready.
 
-    At shutdown, it stops listening at once.
+    At shutdown, it stops listening immediately.
     """
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
