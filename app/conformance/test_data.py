@@ -58,7 +58,7 @@ class TestDataWriter:
                 self.record_written(collection, {**entity, **parent})
 
     def forget_deleted_entity(self, collection: str, identifier: str) -> None:
-        """Remove an entity from the entities to delete after the run, because it is deleted."""
+        """Remove an entity that has been deleted from the list of entities to delete."""
         self._written.get(collection, {}).pop(identifier, None)
 
     def put_entity(self, collection: str, body: Body, wrapper: str | None = None) -> httpx.Response:

@@ -130,7 +130,7 @@ def _build_result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _build_uri(source: str) -> str:
-    """Return the URI of a linted file or URL; relative for files in the working directory."""
+    """Return a file or URL as a URI, which is relative for files in the working directory."""
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":

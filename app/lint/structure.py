@@ -17,7 +17,7 @@ MAX_EXAMPLES_PER_RULE = 5
 
 @dataclass(frozen=True)
 class LintWarning:
-    """A warning on import: the package violates a lint rule; with a count and examples."""
+    """An import warning: the count and first examples of the violations of one lint rule."""
 
     rule: str
     explanation: str

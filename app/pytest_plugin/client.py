@@ -183,7 +183,7 @@ class CaseTestApi:
         self._call("POST", "/faults", [fault])
 
     def list_faults(self) -> list[dict[str, Any]]:
-        """Return the faults, each with ``matched`` and ``applied``, its counts of requests."""
+        """Return the faults, each with its counts of ``matched`` and ``applied`` requests."""
         faults: list[dict[str, Any]] = self._call("GET", "/faults")
         return faults
 

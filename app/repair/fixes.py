@@ -76,7 +76,7 @@ def make_uuid_urn(identifier: str) -> str:
 
 
 def suggest_string_fix(value: Any) -> Fix | None:
-    """Return (kind, string) for a number or boolean, or None for any other value."""
+    """Return (repair kind, string) for a number or boolean, or None for any other value."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -88,7 +88,7 @@ def suggest_string_fix(value: Any) -> Fix | None:
 
 
 def suggest_identifier_fix(value: Any) -> Fix | None:
-    """Return (kind, identifier) for a number or a string with outer spaces, or None."""
+    """Return (repair kind, identifier) for a number or for surrounding white space, or None."""
     if not isinstance(value, str):
         return suggest_string_fix(value)
     stripped = value.strip()
@@ -96,7 +96,7 @@ def suggest_identifier_fix(value: Any) -> Fix | None:
 
 
 def suggest_uri_fix(value: Any) -> Fix | None:
-    """Return (kind, URI) for a URI with invalid characters or no slash before its UUID, or None."""
+    """Return (repair kind, URI) for a URI with invalid characters or a missing slash, or None."""
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
@@ -107,13 +107,13 @@ def suggest_uri_fix(value: Any) -> Fix | None:
 
 
 def suggest_date_fix(value: Any) -> Fix | None:
-    """Return (kind, date) for a timestamp in a date field, or None."""
+    """Return (repair kind, date) for a timestamp in a date field, or None."""
     date_ = _parse_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _suggest_removal(value)
 
 
 def suggest_datetime_fix(value: Any) -> Fix | None:
-    """Return (kind, timestamp) for a timestamp without time, time zone or T, or None."""
+    """Return (repair kind, timestamp) for a timestamp without time, time zone or T, or None."""
     if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
     if _parse_date(DATETIME, value) and value[10] == " ":
@@ -132,7 +132,7 @@ def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def suggest_integer_fix(value: Any) -> Fix | None:
-    """Return (kind, integer) for a string that contains a 32-bit integer, or None."""
+    """Return (repair kind, integer) for a string that contains a 32-bit integer, or None."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = int(value.strip().partition(".")[0])
@@ -140,7 +140,7 @@ def suggest_integer_fix(value: Any) -> Fix | None:
 
 
 def suggest_number_fix(value: Any) -> Fix | None:
-    """Return (kind, number) for a string with a number that a float holds exactly, or None."""
+    """Return (repair kind, number) for a string with a number that is exact as a float, or None."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = float(value.strip())

@@ -229,7 +229,7 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Replace a problem's path in the repaired package with its path in the original file.
+        """Return a problem of the repaired package with its path in the original file instead.
 
         Messages about invalid identifiers and association types also get the invalid value.
         """

@@ -26,7 +26,7 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class DatabaseProxy(Database):
-    """A ``Database`` that forwards everything to the database clone a namespace currently uses.
+    """A ``Database`` that forwards all calls to the current database clone of a namespace.
 
     Objects that outlive a clone, such as the client registry, use it as their database.
     """

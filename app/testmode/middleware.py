@@ -271,7 +271,7 @@ class RequestRecorder:
         await self._send(message)
 
     def log_body(self) -> None:
-        """Add the recorded request body to the log entry, unless this was done before."""
+        """Add the recorded request body to the log entry, unless it is there already."""
         if not self._is_body_logged:
             self._is_body_logged = True
             self._log.set_body(
@@ -283,7 +283,7 @@ class RequestRecorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _drain_body(self) -> None:
-        """Read the rest of the body, which the application may leave unread, to log it."""
+        """Read the rest of the request body into the log; the application may leave it unread."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

@@ -47,7 +47,7 @@ class Redactor:
         )
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a request body for the log with secrets removed; its headers tell how to parse it.
+        """Return a request body with secrets removed, parsed according to its content type.
 
         Returns b"" if the body may contain a secret and cannot be parsed.
         """

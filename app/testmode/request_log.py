@@ -195,7 +195,7 @@ class ExpectedRequests(BaseModel):
         return self.body is None or is_json_subset(self.body, entry.parse_json_body())
 
     def is_expected_count(self, count: int) -> bool:
-        """Return whether the number of matching requests meets this expectation.
+        """Return whether ``count`` matching requests meet this expectation.
 
         If the expectation has no ``count``, ``at_least`` or ``at_most``, at least one is expected.
         """

@@ -199,7 +199,7 @@ async def list_snapshots(request: Request) -> Response:
 
 
 async def take_snapshot(name: str, request: Request) -> Response:
-    """Save the test namespace's data as a snapshot, replacing one with the same name."""
+    """Save the test namespace's data as a snapshot, replacing any snapshot of the same name."""
     if not NAME_PATTERN.fullmatch(name):
         raise BadRequest(
             f"invalid snapshot name {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
@@ -261,7 +261,7 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 async def list_faults(request: Request) -> Response:
-    """Return the faults, each with its numbers of ``matched`` and ``applied`` requests."""
+    """Return the faults, each with its counts of ``matched`` and ``applied`` requests."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
@@ -412,7 +412,6 @@ def _list_problems(error: ValidationError, schema: TypeAdapter[Any]) -> list[Pro
 
 
 def _explain_unknown_field(name: str, schema: TypeAdapter[Any]) -> str:
-    """Return a message that suggests the most similar known field, or else lists all fields."""
     described = schema.json_schema()
     models = (described, *described.get("$defs", {}).values())
     known = [field for model in models for field in model.get("properties", ())]

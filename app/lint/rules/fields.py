@@ -88,7 +88,7 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
-    """Find associations that repeat the type, origin and destination of an earlier one.
+    """Find associations with the same type, origin and destination as an earlier one.
 
     Two associations that also share their identifier are left to ``find_duplicate_identifiers``.
     """

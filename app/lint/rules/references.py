@@ -121,7 +121,7 @@ def _format_title(definition: Node) -> str:
 
 
 def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
-    """Find items and associations whose CFDocumentURI is not that of the package's document."""
+    """Find items and associations whose CFDocumentURI refers to another document."""
     root = index.document
     for node in (
         index.get_nodes_by_kind("CFItem", "CFAssociation") if root and root.identifier else ()
