@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from .pool import Database
 
 
-class KeySummary(NamedTuple):
-    """The key ID and creation time of a signing key, for a listing; not the key itself."""
+class SigningKeySummary(NamedTuple):
+    """The key ID and creation time of a signing key, as listed for operators."""
 
     kid: str
     created_at: datetime
 
 
 class ClientCredentials(NamedTuple):
-    """The scopes of an OAuth client and the hashes of its unexpired secrets, to verify it."""
+    """The scopes of an OAuth client and the hashes of the secrets that authenticate it."""
 
     scopes: list[str]
     secret_hashes: list[str]
@@ -64,10 +64,10 @@ async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
     return [(row["kid"], row["private_pem"]) for row in await database.fetch_all(SIGNING_KEYS)]
 
 
-async def list_signing_keys(database: Database) -> list[KeySummary]:
+async def list_signing_keys(database: Database) -> list[SigningKeySummary]:
     """Return the key ID and creation time of each signing key, oldest first."""
     rows = await database.fetch_all(SIGNING_KEYS)
-    return [KeySummary(row["kid"], row["created_at"]) for row in rows]
+    return [SigningKeySummary(row["kid"], row["created_at"]) for row in rows]
 
 
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:

@@ -61,19 +61,19 @@ async def connect(
     """Connect to the first host of a URL that accepts connections and has the requested role.
 
     The URL requests a role, such as standby, with ``target_session_attrs``. ``timeout`` is in
-    seconds for each host; ``connect_timeout`` in the URL overrides it, up to ``max_timeout``.
+    seconds for each host; ``connect_timeout`` in the URL replaces it, up to ``max_timeout``.
     ``session`` contains Postgres settings, which are set by a SQL statement, because poolers reject
     them in the startup message. Other options are passed to ``asyncpg.connect``. Behind a pooler in
-    transaction mode, SQL statements are prepared only if it keeps them.
+    transaction mode, SQL statements are prepared only if the pooler supports it.
 
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host can be used.
     """
-    target = parse_database_url(url)
-    if not target.has_prepared_statements:
+    parsed_url = parse_database_url(url)
+    if not parsed_url.has_prepared_statements:
         options["statement_cache_size"] = 0
-    seconds = target.connect_timeout or timeout
+    seconds = parsed_url.connect_timeout or timeout
     options["timeout"] = seconds if max_timeout is None else min(seconds, max_timeout)
-    connection = await _connect_to_first_available(target, options)
+    connection = await _connect_to_first_available(parsed_url, options)
     if session:
         statements = [f"SET {name} = '{value}'" for name, value in session.items()]
         try:
@@ -96,26 +96,26 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 
 
 async def _connect_to_first_available(
-    target: DatabaseUrl, options: dict[str, Any]
+    parsed_url: DatabaseUrl, options: dict[str, Any]
 ) -> DirectConnection:
-    """Try the hosts of a URL in order; asyncpg itself would divide one timeout among them."""
-    _check_certificate_files(target)
-    wanted = target.target_session_attrs
+    """Try the hosts in order, each with the whole timeout, which asyncpg itself would divide."""
+    _check_certificate_files(parsed_url)
+    wanted = parsed_url.target_session_attrs
     # As in libpq, prefer-standby accepts any server if there is no standby.
     rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
     error: BaseException | None = None
     for attributes in rounds:
-        for host, port in target.list_addresses() or DEFAULT_ADDRESS:
+        for host, port in parsed_url.list_addresses() or DEFAULT_ADDRESS:
             try:
                 connection: DirectConnection = await asyncpg.connect(
-                    target.driver_dsn,
+                    parsed_url.driver_dsn,
                     host=host,
                     port=port,
-                    user=target.user,
-                    password=target.password,
-                    database=target.database,
-                    ssl=_create_system_tls_context(target),
-                    server_settings=target.server_settings,
+                    user=parsed_url.user,
+                    password=parsed_url.password,
+                    database=parsed_url.database,
+                    ssl=_create_system_tls_context(parsed_url),
+                    server_settings=parsed_url.server_settings,
                     target_session_attrs=cast("Any", attributes),
                     **options,
                 )
@@ -124,39 +124,39 @@ async def _connect_to_first_available(
                 if is_out_of_file_descriptors(host_error):
                     raise
             else:
-                _set_socket_options(connection, target)
+                _set_socket_options(connection, parsed_url)
                 return connection
     assert error
     raise error
 
 
-def _check_certificate_files(target: DatabaseUrl) -> None:
-    """Open each certificate file of a URL, because asyncpg's error would not name the file."""
+def _check_certificate_files(parsed_url: DatabaseUrl) -> None:
+    """Raise ``OSError`` for an unreadable certificate file; asyncpg's error would not name it."""
     for name in CERTIFICATE_FILES:
-        path = target.parameters.get(name)
+        path = parsed_url.parameters.get(name)
         if path and not (name == "sslrootcert" and path == "system"):
             with Path(path).open("rb"):
                 pass
 
 
-def _create_system_tls_context(target: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context with the system's root certificates if the URL asks for it, or None."""
-    if not target.uses_system_roots:
+def _create_system_tls_context(parsed_url: DatabaseUrl) -> ssl.SSLContext | None:
+    """Return a TLS context with the system's root certificates if ``sslrootcert=system`` is set."""
+    if not parsed_url.uses_system_roots:
         return None
     context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])
-    if certificate := target.parameters.get("sslcert"):
-        password = target.parameters.get("sslpassword", "")
-        context.load_cert_chain(certificate, target.parameters.get("sslkey"), lambda: password)
+    if certificate := parsed_url.parameters.get("sslcert"):
+        password = parsed_url.parameters.get("sslpassword", "")
+        context.load_cert_chain(certificate, parsed_url.parameters.get("sslkey"), lambda: password)
     return context
 
 
-def _set_socket_options(connection: DirectConnection, target: DatabaseUrl) -> None:
+def _set_socket_options(connection: DirectConnection, parsed_url: DatabaseUrl) -> None:
     transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001  not public
     endpoint = transport.get_extra_info("socket")
     if endpoint is None or endpoint.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    for option in target.socket_options:
+    for option in parsed_url.socket_options:
         endpoint.setsockopt(*option)
 
 

@@ -58,7 +58,7 @@ COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
-    """Return the mirror of the package at a source URL, or None if ``sync`` does not copy it."""
+    """Return the mirror that ``sync`` stored for a package's source URL, or None."""
     row = await database.fetch_one(_compile_find(), url=url)
     return Mirror(*row) if row else None
 
@@ -69,13 +69,13 @@ async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
 
 
 async def list_source_urls(database: Database, document_id: str) -> list[str]:
-    """Return the URLs from which ``sync`` copies a document's package; it may be none."""
+    """Return the possibly empty list of URLs from which ``sync`` copies a document's package."""
     rows = await database.fetch_all(_compile_list_source_urls(), document_identifier=document_id)
     return [row["url"] for row in rows]
 
 
 async def count_framework_entities(database: Database, document_id: str) -> int:
-    """Return how many entities a framework has with its definitions, not counting deleted ones."""
+    """Return the number of live entities of a framework, including its definitions."""
     row = await database.fetch_one(_compile_count_entities(), document_identifier=document_id)
     assert row is not None
     return int(row["entities"])

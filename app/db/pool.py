@@ -125,7 +125,7 @@ def make_unconfirmed_commit_error() -> ServiceUnavailable:
 
 
 async def _skip_reset(_: Any) -> None:
-    """Replace asyncpg's reset of a released connection, which has no session state to reset."""
+    """Do nothing instead of asyncpg's reset, because connections have no session state."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -185,10 +185,10 @@ class TimeoutSemaphore:
 
 
 class AcquireContext:
-    """Context manager that acquires a connection from the pool for a block, then releases it.
+    """Context manager that acquires a connection from the pool and releases it at the end.
 
-    Behind a pooler, the block is a transaction. ``isolation`` is set for a block that writes; its
-    transaction then also has a lock timeout.
+    Behind a pooler, the block is a transaction. Pass its ``isolation`` level for a block that
+    writes, whose transaction then also has a lock timeout.
     """
 
     # A class, because a generator would cost three times as much.
@@ -220,7 +220,7 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
-        """End the block's transaction; return the error of the block or of the commit, or None."""
+        """End the block's transaction; return the error of the block or its commit, or None."""
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
@@ -237,8 +237,8 @@ class AcquireContext:
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Release the connection to the pool.
 
-        Raises ``ServiceUnavailable`` if the block failed because the database was unavailable, or
-        because of a conflict with another write.
+        Raises ``ServiceUnavailable`` if the database was unavailable during the block, or if the
+        block's write conflicted with another write.
         """
         if self._transaction:
             block_error, error = error, await self._end_transaction(error)
@@ -267,7 +267,7 @@ class AcquireContext:
 class ReadDeadline:
     """Context manager that cancels a read after the read timeout, and raises ``QueryTimeout``.
 
-    Like ``asyncio.timeout``, but cheaper, because one task checks the deadlines of all reads.
+    It is cheaper than ``asyncio.timeout``, because one task checks the deadlines of all reads.
     """
 
     # asyncio.timeout needs a timer for each read, which took 5 of the 35 us of CPU that asyncpg
@@ -306,7 +306,8 @@ class ReadDeadline:
     def cancel_read(self, timeout: float | None = None) -> None:
         """Cancel the task that entered this context; asyncpg then cancels its SQL statement.
 
-        ``timeout`` replaces the timeout in the message of ``QueryTimeout``, in seconds.
+        ``timeout`` is the time in seconds that ``QueryTimeout`` reports, by default the read
+        timeout.
         """
         self._is_expired = True
         self._timeout = timeout or self._timeout
@@ -350,8 +351,8 @@ class Database:
     ) -> AsyncIterator[Database]:
         """Connect to the database at ``url``, and close all connections at the end of the block.
 
-        ``read_timeout`` is in seconds; None means no timeout, as commands of the CLI need it.
-        Raises ``ServiceUnavailable``.
+        ``read_timeout`` is in seconds; None means no timeout, for CLI commands. Raises
+        ``ServiceUnavailable``.
         """
         is_pooled = parse_database_url(url).is_pooled
         session = SESSION
@@ -374,7 +375,7 @@ class Database:
             asyncio.create_task(monitor)
             for monitor in (
                 database._monitor_timeouts(),
-                database._monitor_server(),
+                database._monitor_responsiveness(),
                 database._monitor_commits(),
             )
         ]
@@ -416,7 +417,7 @@ class Database:
         await self._semaphore.acquire()
         try:
             self._require_reachable()
-            connection = await self._pop_idle_or_open(is_heavy=is_heavy)
+            connection = await self._take_connection(is_heavy=is_heavy)
         except BaseException as error:
             self._semaphore.release()
             is_silent = time.monotonic() - self._last_answer > STALLED_TIMEOUT_SECONDS
@@ -430,8 +431,8 @@ class Database:
         if self._is_unreachable:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
-    async def _pop_idle_or_open(self, *, is_heavy: bool) -> Connection:
-        """Return an idle connection, or one from asyncpg's pool, which takes longer."""
+    async def _take_connection(self, *, is_heavy: bool) -> Connection:
+        """Return an idle connection, or one from asyncpg's pool, which may have to open it."""
         # While the pool can open another connection, a heavy read leaves one idle for quick ones,
         # because connecting takes longer than a client waits while heavy reads use all processors.
         can_open = len(self._idle) <= self._semaphore.free
@@ -445,9 +446,9 @@ class Database:
         return await self._pool.acquire()
 
     def release(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Give a connection to the next request, after its SQL statements succeeded.
+        """Return a connection to the pool once its SQL statements have succeeded.
 
-        After an error, call ``release_after_error`` instead.
+        After an error, use ``release_after_error``. Pass the same ``is_heavy`` as to ``acquire``.
         """
         self._last_answer = time.monotonic()
         del self._borrowed[connection]
@@ -455,7 +456,7 @@ class Database:
         self._release_permits(is_heavy=is_heavy)
 
     async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Return a connection to asyncpg's pool, which checks its state and may close it."""
+        """Return a connection to asyncpg's pool after an error; asyncpg may close it."""
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
@@ -499,11 +500,11 @@ class Database:
             for read in slow[self._max_slow_reads :]:
                 read.cancel_read(SLOW_READ_SECONDS)
 
-    async def _monitor_server(self) -> None:
+    async def _monitor_responsiveness(self) -> None:
         """Terminate the connections in use if Postgres accepts new connections but never replies.
 
-        A slow SQL statement alone is no sign of that, because it may take a long time. So a new
-        connection is opened to check whether Postgres replies.
+        A slow SQL statement alone does not show this, because it may take a long time. The task
+        therefore opens a new connection to check whether Postgres replies.
         """
         last_idle_release = time.monotonic()
         while True:
@@ -523,36 +524,36 @@ class Database:
     async def _monitor_commits(self) -> None:
         """Cancel commits that wait too long for a standby to confirm them.
 
-        Postgres would wait indefinitely, although the write is already stored. Behind a pooler, the
-        commit itself has a timeout.
+        Postgres would wait indefinitely, although the write is already stored. Behind a pooler,
+        this task does nothing, because ``AcquireContext`` limits the time of a commit.
         """
-        noticed: dict[int, float] = {}
+        waiting_since: dict[int, float] = {}
         while True:
             await asyncio.sleep(COMMIT_CHECK_SECONDS)
             cutoff = time.monotonic() - COMMIT_CHECK_SECONDS
-            slow = [connection for connection, since in self._borrowed.items() if since < cutoff]
-            if not slow or self.is_pooled or self.is_standby:
-                noticed.clear()
+            candidates = [each for each, since in self._borrowed.items() if since < cutoff]
+            if not candidates or self.is_pooled or self.is_standby:
+                waiting_since.clear()
                 continue
             with suppress(*CONNECT_ERRORS):
-                noticed = await self._cancel_waiting_commits(slow, noticed)
+                waiting_since = await self._cancel_waiting_commits(candidates, waiting_since)
 
     async def _cancel_waiting_commits(
-        self, slow: list[Connection], noticed: dict[int, float]
+        self, candidates: list[Connection], waiting_since: dict[int, float]
     ) -> dict[int, float]:
         """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
 
-        ``slow`` are the connections whose commits may be waiting. ``noticed`` maps process IDs of
-        commits to the time when they were first seen to wait. Returns it updated, for the next
-        call.
+        ``candidates`` are the connections whose commits may be waiting. ``waiting_since`` maps the
+        process IDs of backends to the time when their commit was first seen waiting. Returns the
+        new ``waiting_since`` for the next call.
         """
-        by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
+        by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
         async with open_connection(
             self._url, timeout=timeout, max_timeout=timeout, statement_cache_size=0
         ) as observer:
             rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
-            waiting = {row["pid"]: noticed.get(row["pid"], now) for row in rows}
+            waiting = {row["pid"]: waiting_since.get(row["pid"], now) for row in rows}
             for pid, since in list(waiting.items()):
                 if now - since >= COMMIT_TIMEOUT_SECONDS and by_pid[pid] in self._borrowed:
                     self.unconfirmed.add(by_pid[pid])
@@ -561,7 +562,7 @@ class Database:
         return waiting
 
     def require_standby_confirmation(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if no standby has confirmed a connection's last commit."""
+        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit of a connection."""
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
             raise make_unconfirmed_commit_error()
@@ -582,9 +583,9 @@ class Database:
 
     @asynccontextmanager
     async def open_snapshot(self, *, is_heavy: bool = False) -> AsyncIterator[Connection]:
-        """Open a read-only transaction in which all SQL statements see the same state of the data.
+        """Open a read-only transaction whose SQL statements all see one consistent snapshot.
 
-        Set ``is_heavy`` if they may take a long time; see ``acquire``.
+        Set ``is_heavy`` if the statements may take a long time; see ``acquire``.
         """
         async with (
             AcquireContext(self, is_heavy=is_heavy) as connection,
@@ -609,9 +610,9 @@ class Database:
     ) -> list[asyncpg.Record]:
         """Run a query that may take a long time, such as a list, filter or search; return its rows.
 
-        At most half of the pool runs such queries, so that the other half can answer requests for
-        single entities. At most a quarter of the pool runs queries that take over
-        ``SLOW_READ_SECONDS``, so that quick lists do not wait for them. Raises ``QueryTimeout``.
+        Such queries use at most half of the connections, so that the other half can answer requests
+        for single entities. Queries that take longer than ``SLOW_READ_SECONDS`` use at most a
+        quarter, so that quick lists do not wait for them. Raises ``QueryTimeout``.
         """
         return await self._fetch(statement, values, is_heavy=True)
 
@@ -630,9 +631,9 @@ class Database:
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
     def read_deadline(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
-        """Return a context manager that raises ``QueryTimeout`` if its block takes too long.
+        """Return a context manager that raises ``QueryTimeout`` after the read timeout.
 
-        Set ``is_heavy`` for a block that may take a long time, such as a list.
+        Set ``is_heavy`` if the block may take a long time; see ``acquire``.
         """
         if self._read_timeout is None:
             return nullcontext()
@@ -681,7 +682,7 @@ class Database:
         lock_name: str,
         isolation: Isolation,
     ) -> Result:
-        """Run a write behind a pooler; after a conflict, each attempt also locks ``lock_name``."""
+        """Run a write behind a connection pooler; a retry after a conflict locks ``lock_name``."""
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):
@@ -702,7 +703,7 @@ class Database:
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Return a context manager during which new writes with this lock name lock at once."""
+        """Return a context manager during which first attempts also lock ``lock_name``."""
         self._contended[lock_name] += 1
         try:
             yield

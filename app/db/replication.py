@@ -60,7 +60,7 @@ class ReplicationMonitor:
 
     @property
     def has_lost_primary(self) -> bool:
-        """Whether the database is a standby that has heard nothing of its primary for two seconds.
+        """Whether the database is a standby that received nothing from its primary for two seconds.
 
         Its data may then be out of date.
         """
@@ -77,7 +77,7 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh(self) -> None:
-        """Ask Postgres whether it is a primary or a standby; store a primary's WAL timeline."""
+        """Read whether Postgres is a primary or a standby; store the WAL timeline of a primary."""
         status = await self._database.fetch_one(STATUS)
         assert status is not None
         if status["receiver_silence"] is not None:

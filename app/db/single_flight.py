@@ -22,7 +22,7 @@ MAX_WAIT_SECONDS = 0.2
 class SingleFlight(Generic[Key, Result]):
     """Lets concurrent calls for the same key share one query instead of running one each.
 
-    At most one query runs per key at a time, unless it takes over ``MAX_WAIT_SECONDS``.
+    At most one query per key runs at a time, unless it takes longer than ``MAX_WAIT_SECONDS``.
     """
 
     def __init__(self, query: Callable[[Key], Awaitable[Result]]) -> None:

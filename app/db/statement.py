@@ -17,7 +17,7 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 # The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A SQL compiler that hides parameter values from Postgres, so that it reuses query plans."""
+    """A SQL compiler that hides parameter values from Postgres, which then uses generic plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, whose value the planner does not see."""
@@ -29,7 +29,7 @@ class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-def
 class CompiledStatement:
     """A SQL statement compiled once, with the names and default values of its parameters.
 
-    Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached. Set
+    Compiling can take milliseconds, so statements are module constants or cached. Set
     ``has_generic_plan`` for a statement whose best query plan is the same for all values, such as a
     lookup by identifier: Postgres then stops planning it for each execution.
     """

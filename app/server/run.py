@@ -20,7 +20,7 @@ from .. import __version__, log_config
 from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
 from ..database_url import parse_database_url
-from ..db.postgres.clones import require_clonable
+from ..db.postgres.clones import require_clonable_database
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import ConnectionLimiter, HttpConnection, ServerConfig
 from .startup import ACCEPT_BACKLOG
@@ -39,7 +39,7 @@ def run_server(settings: Settings, banner_settings: Settings, listener: socket.s
     not contain the database URL of an embedded Postgres.
     """
     if settings.test_mode:
-        asyncio.run(require_clonable(settings.database_url))
+        asyncio.run(require_clonable_database(settings.database_url))
     if settings.workers == 1:
         _ServerWithBanner(_create_server_config(settings), banner_settings).run([listener])
     else:

@@ -72,9 +72,9 @@ def prepare_database(
 
 def _require_postgres() -> None:
     """Raise ``CommandError`` if Postgres is not installed, before a data directory is created."""
-    from ..db.postgres.embedded import require_postgres  # noqa: PLC0415  Windows does not have it
+    from ..db.postgres.embedded import require_postgres_installation  # noqa: PLC0415  Windows does not have it
 
-    require_postgres()
+    require_postgres_installation()
 
 
 def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> str:

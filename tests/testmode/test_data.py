@@ -18,7 +18,7 @@ from support.test_mode_client import DOCUMENTS, NamespaceClient, list_idle_clone
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.baseline import save_baseline
-from case_server.db.postgres.clones import DatabaseCloner, require_clonable
+from case_server.db.postgres.clones import DatabaseCloner, require_clonable_database
 from case_server.exceptions import CommandError
 from case_server.settings import Settings
 
@@ -260,17 +260,17 @@ async def test_role_without_createdb_fails_with_remedy(
         with pytest.raises(
             CommandError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
         ):
-            await require_clonable(address)
+            await require_clonable_database(address)
         await connection.execute("ALTER ROLE case_test_poor CREATEDB")
         admin = await connection.fetchval("SELECT quote_ident(current_user)")
         member = f'GRANT {admin} TO "case_test_poor"'
         with pytest.raises(CommandError, match=f"run {owner} and {member} as"):
-            await require_clonable(address)
+            await require_clonable_database(address)
         await connection.execute(owner)
         with pytest.raises(CommandError, match=f"run {member} as"):
-            await require_clonable(address)
+            await require_clonable_database(address)
         await connection.execute(member)
-        await require_clonable(address)
+        await require_clonable_database(address)
         async with DatabaseCloner.open(address) as cloner:
             clone_url = cloner.get_url(await cloner.clone(cloner.main))
             async with Database.open(clone_url, testmode_settings) as database:
@@ -289,10 +289,10 @@ async def test_database_with_other_connections_fails(
     connection = await asyncpg.connect(to_asyncpg_url(url))
     try:
         with pytest.raises(CommandError, match="other clients are connected"):
-            await require_clonable(url)
+            await require_clonable_database(url)
     finally:
         await connection.close()
-    await require_clonable(url)
+    await require_clonable_database(url)
 
 
 async def test_document_and_item_are_soft_deleted_and_undeleted(namespace: NamespaceClient) -> None:

@@ -98,7 +98,7 @@ def restore_backup(
                 report_progress(f"migrating from schema {revision}")
                 alembic_runner.migrate(restored.render_as_string(hide_password=False))
             asyncio.run(_reset_change_feed(restored))
-            asyncio.run(_replace_database(current))
+            asyncio.run(_swap_in_restored_database(current))
         finally:
             asyncio.run(_administer(current, *DROP_STATEMENTS))
         return revision
@@ -137,8 +137,8 @@ async def _administer(url: URL, *statements: str) -> None:
             await connection.execute(statement)
 
 
-async def _replace_database(url: URL) -> None:
-    """Replace the current database with the restored one, by renaming both in one transaction."""
+async def _swap_in_restored_database(url: URL) -> None:
+    """Rename the current database out of the way and the restored one to its name, atomically."""
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")

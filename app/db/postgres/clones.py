@@ -59,8 +59,11 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 """Tables that ``delete_all_frameworks`` keeps, so that clients and their tokens stay valid."""
 
 
-async def require_clonable(url: str) -> None:
-    """Raise ``CommandError``, with instructions, unless test mode can clone the database."""
+async def require_clonable_database(url: str) -> None:
+    """Raise ``CommandError``, with instructions, unless test mode can clone the database.
+
+    This needs a role that owns the database and has CREATEDB, and no other connected client.
+    """
     async with open_connection(url) as connection:
         await _require_clonable(connection)
 
@@ -106,10 +109,10 @@ class DatabaseCloner:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
-        """Return a context manager that connects to the main database and yields its cloner.
+        """Return a context manager that yields a ``DatabaseCloner`` of the database at ``url``.
 
-        All clones are dropped at the end of the block; clones left by a killed server are dropped
-        at its start. Raises ``CommandError`` if the database cannot be cloned.
+        On entry, it drops clones left by a killed server; on exit, it drops all clones. Raises
+        ``CommandError`` if the database cannot be cloned.
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:

@@ -101,7 +101,7 @@ def _restart(cluster: _Cluster, settings: str) -> str:
 
 @contextmanager
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
-    """Start the embedded Postgres of a data directory for this process alone, and yield its URL.
+    """Start the Postgres of a data directory for this process alone, and yield its URL.
 
     Other processes that want to use it wait until the block ends. Raises ``CommandError`` if
     another process already uses it.
@@ -131,8 +131,8 @@ def add_port_file_parameter(url: str, data_dir: Path) -> str:
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
-def require_postgres() -> None:
-    """Raise ``CommandError`` unless a Postgres installation can be used as the embedded one."""
+def require_postgres_installation() -> None:
+    """Raise ``CommandError`` unless a Postgres installation for the embedded server exists."""
     if next(_iter_binary_directories(), None) is None:
         raise CommandError(
             "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
@@ -141,10 +141,10 @@ def require_postgres() -> None:
 
 
 def find_cluster_bin_dir(data_dir: Path) -> Path:
-    """Return the directory of the Postgres programs that fit a data directory's cluster.
+    """Return the directory of the Postgres programs that can run a data directory's cluster.
 
     An existing cluster needs the major version that created it; otherwise any supported version
-    will do. Raises ``CommandError``.
+    will do. Raises ``CommandError`` if no such version is installed.
     """
     version = data_dir / "postgres" / "PG_VERSION"
     return find_postgres_bin_dir(int(version.read_text()) if version.exists() else None)
@@ -206,7 +206,7 @@ class _Cluster:
             self._create()
 
     def _choose_postgres_account(self) -> None:
-        """Choose an account or user namespace for Postgres, which refuses to run as root."""
+        """Choose an account or user namespace for Postgres, because it refuses to run as root."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"
@@ -216,7 +216,9 @@ class _Cluster:
         if owner.st_uid != 0:
             choices = [((), (owner.st_uid, owner.st_gid))]
         for self.prefix, self.account in choices:
-            if self._run("test", "-d", self.data_dir, "-a", "-x", self.binaries / "postgres"):
+            if self._run_as_account(
+                "test", "-d", self.data_dir, "-a", "-x", self.binaries / "postgres"
+            ):
                 return self._change_owner()
         raise CommandError(
             "Postgres refuses to run as root, and no user namespace or account (owner, postgres, "
@@ -249,11 +251,14 @@ class _Cluster:
         initdb = (self.binaries / "initdb", "-D", new, "--data-checksums", "--encoding=UTF8")
         access = (f"--username={NAME}", f"--pwfile={password}", "--auth=scram-sha-256")
         single = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
-        is_created = any(self._run(*initdb, *access, *locale) for locale in LOCALES)
-        if not is_created or not self._run(*single, "template1", stdin=f"CREATE DATABASE {NAME}\n"):
+        is_created = any(self._run_as_account(*initdb, *access, *locale) for locale in LOCALES)
+        if not is_created or not self._run_as_account(
+            *single, "template1", stdin=f"CREATE DATABASE {NAME}\n"
+        ):
             raise self._make_startup_error("could not be created")
         new.rename(self.pgdata)
-        self._run("sync", password, self.data_dir)  # a power cut could lose them otherwise
+        # A power cut could lose them otherwise.
+        self._run_as_account("sync", password, self.data_dir)
 
     def ensure_running(self, settings: str = SETTINGS) -> str:
         """Start the Postgres server unless it is already running, and return its URL."""
@@ -268,17 +273,19 @@ class _Cluster:
         raise self._make_startup_error("did not start")
 
     def stop(self) -> None:
-        """Stop the Postgres server. If it keeps running, ``ensure_running`` will use it again."""
+        """Stop the Postgres server; if it does not stop in time, no error is raised."""
         if self._read_pid_file():
             timeout = str(START_TIMEOUT_SECONDS)
-            self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast")
+            self._run_as_account(
+                self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast"
+            )
 
     def is_running(self) -> bool:
         """Return whether the server process exists, even if it does not accept connections yet."""
         return self._read_pid_file() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server on its previous port or another one; return the port, or None."""
+        """Start the server, if possible on its previous port; return the port, or None."""
         file = self.data_dir / "postgres.port"
         try:
             listener = socket.create_server((HOST, int(file.read_text())))
@@ -297,7 +304,7 @@ class _Cluster:
             # The server and its children inherit the lock; it ends when the last of them exits.
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return port if self._run(*start, inherited_fds=(lock.fileno(),)) else None
+            return port if self._run_as_account(*start, inherited_fds=(lock.fileno(),)) else None
 
     def _wait_for_port(self) -> str | None:
         """Return the server's port once it accepts connections, or None if no server is running.
@@ -309,7 +316,7 @@ class _Cluster:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
             if postmaster := self._read_pid_file():
                 port = postmaster[1]
-                probe_timeout = _probe_port(port)
+                probe_timeout = _probe_wait_seconds(port)
                 if probe_timeout == 0:
                     return str(port)
                 timeout = max(timeout, probe_timeout)
@@ -325,7 +332,7 @@ class _Cluster:
             time.sleep(0.02)
 
     def _read_pid_file(self) -> tuple[int, int] | None:
-        """Return the server's process ID and port, or None if no such process is visible."""
+        """Return the server's process ID and port, or None if no such process is found."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
@@ -353,10 +360,10 @@ class _Cluster:
             os.kill(int(pid_file.read_text().splitlines()[0]), 0)
             pid_file.unlink(missing_ok=True)
 
-    def _run(
+    def _run_as_account(
         self, *command: str | Path, stdin: str = "", inherited_fds: tuple[int, ...] = ()
     ) -> bool:
-        """Run a program as the account chosen for Postgres; return whether it succeeded."""
+        """Run a program as the user that Postgres runs as; return whether it succeeded."""
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -381,10 +388,9 @@ class _Cluster:
 
 
 def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
-    """Return whether the process ``pid`` runs the Postgres cluster in the directory ``pgdata``.
+    """Return whether the process ``pid`` runs the cluster in ``pgdata``, or may run it.
 
-    The working directory of a Postgres server is its cluster's directory, even if its container has
-    it at another path. Also returns True if the system hides the working directory.
+    The working directory of a Postgres server is its cluster's directory; the system may hide it.
     """
     try:
         os.kill(pid, 0)
@@ -407,8 +413,8 @@ def _is_named_postgres(pid: int) -> bool:
     return "postgres" in name
 
 
-def _probe_port(port: int) -> int:
-    """Return how many seconds to wait for Postgres on a port; 0 if it accepts connections."""
+def _probe_wait_seconds(port: int) -> int:
+    """Return how long to wait for Postgres on a port, in seconds; 0 if it accepts connections."""
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:

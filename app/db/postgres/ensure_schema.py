@@ -42,8 +42,8 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
-class DatabaseState(NamedTuple):
-    """Whether to migrate a database, and whether a connection pooler is in front of it."""
+class DatabaseInspection(NamedTuple):
+    """Whether a database needs a migration, and whether a connection pooler is in front of it."""
 
     should_migrate: bool
     pooler: str
@@ -62,8 +62,8 @@ def ensure_schema(
 
     ``may_migrate`` allows a migration. ``is_migration_requested`` means that the user ran
     ``case-server migrate``. ``will_write`` means that the caller writes to the database.
-    ``accepts_standby`` means that the caller also works with a standby, which it only reads. If a
-    connection pooler is in front of Postgres, the returned URL has a parameter that says so.
+    ``accepts_standby`` means that the caller also accepts a standby, to which it does not write. If
+    a connection pooler is in front of Postgres, the returned URL has a parameter that says so.
 
     Raises ``CommandError`` with one line that says what to do.
     """
@@ -101,10 +101,10 @@ async def _inspect_database(
     is_migration_requested: bool,
     will_write: bool,
     accepts_standby: bool,
-) -> DatabaseState:
+) -> DatabaseInspection:
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
-        pooler = await _detect_pooler(connection, parse_database_url(url).is_pooled)
+        pooler = await _get_pooler_parameter(connection, parse_database_url(url).is_pooled)
         await _require_schema(connection)
         revision = await version.get_schema_version(connection)
         required = version.get_required_schema_version()
@@ -114,20 +114,20 @@ async def _inspect_database(
         if is_outdated:
             _require_migratable(revision, required, may_migrate=may_migrate)
         if will_write or is_outdated:
-            await _require_privileges(connection, will_create=is_outdated)
+            await _require_privileges(connection, will_migrate=is_outdated)
         # A requested migration also creates the trigram index that was not possible before.
         if is_migration_requested or is_outdated:
-            return DatabaseState(should_migrate=True, pooler=pooler)
+            return DatabaseInspection(should_migrate=True, pooler=pooler)
         if will_write:
             await reset_change_feed_if_restored(connection)
-        return DatabaseState(should_migrate=False, pooler=pooler)
+        return DatabaseInspection(should_migrate=False, pooler=pooler)
 
 
-async def _detect_pooler(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
-    """Return the URL parameter ``pgbouncer`` for a connection, or an empty string without a pooler.
+async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
+    """Return the value of the URL parameter ``pgbouncer``, or "" without a pooler.
 
-    A pooler that keeps the prepared statements of its clients, such as PgBouncer from 1.21, gives
-    them other names in Postgres, because several clients use a session there.
+    ``is_pooled`` is the setting in the URL, or None to detect a pooler. The value is "prepared" if
+    the pooler supports prepared statements, as PgBouncer does from 1.21, otherwise "true".
     """
     if is_pooled is None:
         # A pooler tells each client another process ID than that of the server process.
@@ -179,18 +179,18 @@ async def _require_schema(connection: DirectConnection) -> None:
     )
 
 
-async def _require_privileges(connection: DirectConnection, *, will_create: bool) -> None:
-    """Raise ``CommandError`` unless the database role may read and write the server's tables.
+async def _require_privileges(connection: DirectConnection, *, will_migrate: bool) -> None:
+    """Raise ``CommandError`` unless the database role has the privileges that the server needs.
 
-    It must also be allowed to create temporary tables and, if ``will_create``, tables for a
-    migration.
+    It must be allowed to read and write the server's tables and to create temporary tables. With
+    ``will_migrate``, it must also be allowed to create tables.
     """
     row = await connection.fetchrow(PRIVILEGES, [*tables.metadata.tables])
     assert row is not None
     role, name = f'"{row["role"]}"', f'"{row["schema"]}"'
     if row["read_only"]:
         raise CommandError(READ_ONLY)
-    if will_create and not row["can_create"]:
+    if will_migrate and not row["can_create"]:
         raise CommandError(
             f"the role {role} may not create tables in the schema {name}: as an administrator, "
             f"run: GRANT CREATE ON SCHEMA {name} TO {role}"

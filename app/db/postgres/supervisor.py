@@ -24,11 +24,11 @@ MAX_RETRY_DELAY_SECONDS = 8.0
 def restart_on_crash(
     is_running: Callable[[], bool], start: Callable[[], str], url: str
 ) -> Iterator[None]:
-    """Restart Postgres whenever it stops running during the block.
+    """Return a context manager during which Postgres is restarted whenever it stops running.
 
     About once a second, ``is_running`` is called. If it returns False, ``start`` is called, which
-    returns the URL of the restarted Postgres. If that differs from ``url``, the previous URL, the
-    change of the port is logged.
+    returns the URL of the restarted Postgres. ``url`` is the previous URL; a change of the port is
+    logged.
     """
     stop = threading.Event()
 

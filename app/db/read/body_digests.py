@@ -37,12 +37,10 @@ def build_digest_column(table: Table) -> ColumnElement[str]:
     return func.md5(cast(table.c.body, Text)).label("digest")
 
 
-def is_stored_unchanged(row: EntityRow, digest: str) -> bool:
-    """Return whether a row's entity equals the stored one, whose body has the MD5 ``digest``.
+def matches_stored_entity(row: EntityRow, digest: str) -> bool:
+    """Return whether an entity equals the stored one, whose body has the MD5 ``digest``.
 
-    An association that was PUT without CFDocumentURI is stored without it. In a package, its
-    CFDocumentURI is derived from the package. So the row is compared both with and without a
-    derived CFDocumentURI.
+    A derived CFDocumentURI may be missing in the stored body: an association can be PUT without it.
     """
     if _digest(row.body) == digest:
         return True
@@ -54,10 +52,10 @@ def is_stored_unchanged(row: EntityRow, digest: str) -> bool:
 def build_container_link_column(table: Table) -> ColumnElement[str]:
     """Build the column with an entity's stored link to the document or package that contains it.
 
-    ``add_container_link`` adds this link to entities that were sent without it. For a document, the
-    link is its CFPackageURI. For an item or association, it is the CFDocumentURI. The column is
-    NULL if that is the usual link, with which most bodies end; the parameter ``link_suffix`` is the
-    result of ``build_document_link_suffix``.
+    The link is the CFPackageURI of a document and the CFDocumentURI of an item or association. It
+    is NULL for entities whose body ends with the SQL parameter ``link_suffix``, the usual link
+    returned by ``build_document_link_suffix``. Use ``add_container_link`` to add the link to an
+    uploaded entity.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -76,10 +74,10 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the JSON text with which the bodies of most items of a document end.
+    """Return the end of most item bodies of a document: ``,"CFDocumentURI":{…}}``.
 
-    ``document`` is the document's JSON body. The text starts with ``,"CFDocumentURI":`` and
-    contains the link to the document with its current title, identifier and uri.
+    ``document`` is the JSON body of the document. The link contains its current title, identifier
+    and uri. Comparing the ends of bodies is faster than parsing the bodies.
     """
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
@@ -87,10 +85,10 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return the row with the stored link to its document or package if the sender omitted it.
+    """Return the row of an entity with its stored link if the sender omitted the link.
 
-    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes). ``link`` is a
-    value of ``build_container_link_column``.
+    Packages of the standard omit the links of their entities to the document or package (CASE 1.1
+    binding, CFPckg classes). ``link`` is the JSON of the stored link, or None for the usual link.
     """
     if link is None or not row.is_home_derived:
         return row
@@ -100,7 +98,7 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
 
 
 def _strip_document_link(body: str) -> str:
-    """Remove the last field, CFDocumentURI, and the closing brace from a JSON body."""
+    """Remove the last field, CFDocumentURI, and the closing brace of a JSON body."""
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

@@ -47,7 +47,7 @@ RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 class ChangePeriod(NamedTuple):
-    """A document and the period in which changes are listed: after ``since``, up to ``until``."""
+    """A document, and the period whose changes are listed: after ``since``, up to ``until``."""
 
     document: str
     since: datetime
@@ -59,8 +59,8 @@ async def list_write_transactions(
 ) -> list[asyncpg.Record]:
     """Return the latest ``limit`` transactions that changed a framework, newest first.
 
-    ``document`` is the identifier of its document. Each row is (written_at, changes): the time of
-    the last change and the number of changes. Raises ``QueryTimeout``.
+    ``document`` is the identifier of the framework's document. Each row is (written_at, changes),
+    where ``changes`` is the number of changes in the transaction. Raises ``QueryTimeout``.
     """
     return await database.run_heavy_read(
         _compile_write_transactions(), document=document, limit=limit
@@ -85,11 +85,11 @@ async def list_changed_entities(
 ) -> list[asyncpg.Record]:
     """Return a page of the entities that were added, changed or deleted in a period.
 
-    ``change`` selects one of the three. Documents come first, then items, associations and others.
-    Each row is (kind, identifier, changed_at, is_live, body). ``is_live`` is whether the entity is
-    in the document now. ``body`` is its current body, or its last body if it was deleted. It is
-    None if the entity was deleted permanently, or is not one of ``RESOURCES_WITH_BODY``. Raises
-    ``QueryTimeout``.
+    ``change`` is "added", "changed" or "deleted". Documents come first, then items, associations
+    and others. Each row is (kind, identifier, changed_at, is_live, body). ``is_live`` is whether
+    the entity is still in the document. ``body`` is its current body, or its last body if it was
+    deleted. It is None if the entity was deleted permanently, or is not one of
+    ``RESOURCES_WITH_BODY``. Raises ``QueryTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
     return await database.run_heavy_read(_compile_changed_entities(), **period._asdict(), **page)

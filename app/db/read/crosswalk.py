@@ -33,15 +33,15 @@ Side = Literal["left", "right"]
 async def list_related_items(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return a page of the pairs of items of two frameworks that an association relates.
+    """Return a page of the associations that relate an item of one framework to one of another.
 
     ``left`` and ``right`` are the identifiers of the frameworks' documents. Associations of the
-    type isChildOf do not count. Each row is (association_type, left_is_origin, left, left_code,
+    type isChildOf are left out. Each row is (association_type, left_is_origin, left, left_code,
     left_statement, right, right_code, right_statement, total), in the order of the left document.
-    ``total`` is the number of all pairs. Raises ``QueryTimeout``.
+    ``total`` is the number of all such associations. Raises ``QueryTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
-    return await database.run_heavy_read(_compile_related_items(), **values)
+    return await database.run_heavy_read(_compile_related_items_query(), **values)
 
 
 async def list_unrelated_items(
@@ -51,7 +51,7 @@ async def list_unrelated_items(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """Return a page of the items of one framework that no association relates to the other one.
+    """Return a page of the items of one framework that have no related item in the other one.
 
     ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``
     selects the framework whose items are returned. Each row is (identifier, code, statement,
@@ -59,12 +59,12 @@ async def list_unrelated_items(
     """
     values = dict(zip(("left", "right"), documents, strict=True))
     return await database.run_heavy_read(
-        _compile_unrelated_items(side), **values, limit=limit, offset=offset
+        _compile_unrelated_items_query(side), **values, limit=limit, offset=offset
     )
 
 
 def _build_item_pairs_cte() -> CTE:
-    """Build a CTE of the associations between two documents, each with its left and right item."""
+    """Build a CTE of associations between the documents, with their ``left`` and ``right`` item."""
     return union_all(
         _build_item_pairs_query(left_is_origin=True),
         _build_item_pairs_query(left_is_origin=False),
@@ -96,9 +96,9 @@ def _build_item_pairs_query(*, left_is_origin: bool) -> Select[Any]:
 
 
 @cache
-def _compile_related_items() -> CompiledStatement:
-    """Compile the query for a page of related items; texts are read after the page is selected."""
+def _compile_related_items_query() -> CompiledStatement:
     pairs = _build_item_pairs_cte()
+    # The texts of the items are read for the rows of the page only.
     left, right = tables.items.alias("l"), tables.items.alias("r")
     page = (
         select(pairs, left.c.ordinal, func.count().over().label("total"))
@@ -127,7 +127,7 @@ def _compile_related_items() -> CompiledStatement:
 
 
 @cache
-def _compile_unrelated_items(side: Side) -> CompiledStatement:
+def _compile_unrelated_items_query(side: Side) -> CompiledStatement:
     pairs, items = _build_item_pairs_cte(), tables.items
     return CompiledStatement(
         select(

@@ -49,7 +49,7 @@ class DerivedFields(NamedTuple):
 
 
 class ResourceView(NamedTuple):
-    """A resource type, such as CFItem, and the values that one API profile adds to its entities."""
+    """A resource type, such as CFItem, as one API profile shows it in responses."""
 
     resource: ResourceType
     derived_fields: DerivedFields
@@ -60,8 +60,8 @@ class ResourceView(NamedTuple):
         return get_table(self.resource)
 
 
-def build_displayed_text(view: ResourceView, path: Path) -> ColumnElement[str]:
-    """Build the SQL for the value of a field as text, as clients of an API profile see it.
+def build_response_text(view: ResourceView, path: Path) -> ColumnElement[str]:
+    """Build the SQL for the text of a field as it appears in responses of an API profile.
 
     ``path`` is the field's name, followed by the names of nested fields, if any. The value is NULL
     if the field is absent.
@@ -69,28 +69,28 @@ def build_displayed_text(view: ResourceView, path: Path) -> ColumnElement[str]:
     table = view.table
     if path == ("identifier",):
         return table.c.identifier
-    if (collection := find_url_collection(view, path)) is not None:
+    if (collection := get_rewritten_uri_collection(view, path)) is not None:
         return build_entity_url_expression(
-            collection, build_displayed_text(view, (*path[:-1], "identifier"))
+            collection, build_response_text(view, (*path[:-1], "identifier"))
         )
     stored = build_json_text(table.c.body, *path)
-    default = _build_default(view, path)
+    default = _build_default_expression(view, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def find_url_collection(view: ResourceView, path: Path) -> str | None:
-    """Return the collection in the URL that replaces a ``uri`` in responses, such as ``CFItems``.
+def get_rewritten_uri_collection(view: ResourceView, path: Path) -> str | None:
+    """Return the collection, such as ``CFItems``, of the URL that responses show as a ``uri``.
 
-    Returns None if the field at ``path`` is not a ``uri``, or if the API profile shows the stored
-    ``uri``.
+    Some API profiles show an entity's URL on this server instead of its stored ``uri``. Returns
+    None if the profile does not, or if the field at ``path`` is not a ``uri``.
     """
     if not view.derived_fields.rewrites_uris or path[-1] != "uri":
         return None
     return view.resource.collection if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
-def _build_default(view: ResourceView, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for the value that responses show for an absent field, or return None."""
+def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[str] | None:
+    """Build the SQL for the default that responses contain for an absent field, or return None."""
     resource, body, name = view.resource, view.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = view.table.c.identifier
@@ -106,7 +106,7 @@ def _build_default(view: ResourceView, path: Path) -> ColumnElement[str] | None:
         if not resource.schema.model_fields[name].is_required():
             return None
         source = REQUIRED_DEFAULTS[name]
-        return literal_column("''") if source is None else build_displayed_text(view, (source,))
+        return literal_column("''") if source is None else build_response_text(view, (source,))
     return None
 
 
@@ -115,7 +115,7 @@ def build_entity_url_expression(
 ) -> ColumnElement[str]:
     """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID."""
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{collection}/'"))
-    return prefix.op("||", return_type=Text())(_build_percent_encoded(identifier))
+    return prefix.op("||", return_type=Text())(_build_percent_encoding_expression(identifier))
 
 
 def parse_entity_url(url: str, base_url: str, collection: str) -> str:
@@ -130,8 +130,8 @@ def parse_entity_url(url: str, base_url: str, collection: str) -> str:
     return "" if "\0" in identifier else identifier
 
 
-def _build_percent_encoded(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Build the SQL that percent-encodes a text like ``urllib.parse.quote(text, safe="")``."""
+def _build_percent_encoding_expression(text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Build the SQL that percent-encodes a string like ``urllib.parse.quote(text, safe="")``."""
     character = column("character", Text)
     characters = (
         func.regexp_split_to_table(text, literal_column("''"))
@@ -148,18 +148,18 @@ def _build_percent_encoded(text: ColumnElement[str]) -> ColumnElement[Any]:
         literal_column("'g'"),
     )
     escaped = case(
-        (_build_is_unreserved(characters.c.character), characters.c.character), else_=encoded
+        (_build_unreserved_condition(characters.c.character), characters.c.character), else_=encoded
     )
     joined = func.string_agg(
         escaped, aggregate_order_by(literal_column("''"), characters.c.position)
     )
     # Most identifiers are UUIDs, which need no encoding, and the test is cheaper than encoding.
     return case(
-        (_build_is_unreserved(text), text),
+        (_build_unreserved_condition(text), text),
         else_=select(joined).select_from(characters).scalar_subquery(),
     )
 
 
-def _build_is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Build the SQL that tests that a text needs no percent-encoding (RFC 3986, section 2.3)."""
+def _build_unreserved_condition(text: ColumnElement[str]) -> ColumnElement[bool]:
+    """Build the SQL condition that a string needs no percent-encoding (RFC 3986, section 2.3)."""
     return text.collate("C").op("~", is_comparison=True)(literal_column("'^[A-Za-z0-9_.~-]*$'"))

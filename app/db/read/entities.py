@@ -19,7 +19,7 @@ from .visibility import (
     compile_entity_query,
     compile_item_association_ids_query,
     compile_item_associations_query,
-    compile_nodes_query,
+    compile_live_nodes_query,
 )
 
 if TYPE_CHECKING:
@@ -82,15 +82,15 @@ async def iter_association_batches(
 
 
 async def find_node_collections(database: Database, identifiers: Collection[str]) -> dict[str, str]:
-    """Return "CFItems" or "CFDocuments" for each identifier of a live item or document."""
-    rows = await database.fetch_all(compile_nodes_query(), identifiers=list(identifiers))
+    """Map identifiers of live items to "CFItems", and of live documents to "CFDocuments"."""
+    rows = await database.fetch_all(compile_live_nodes_query(), identifiers=list(identifiers))
     return {row["identifier"]: row["collection"] for row in rows}
 
 
 async def fetch_node_details(
     database: Database, identifiers: Collection[str]
 ) -> dict[str, asyncpg.Record]:
-    """Return details of each live item or document with one of these identifiers, by identifier.
+    """Return details of the live items and documents among ``identifiers``, by identifier.
 
     Each row is (identifier, is_item, document, title, code, statement). ``document`` and ``title``
     are the identifier and title of the framework. ``code`` and ``statement`` are None for

@@ -55,7 +55,7 @@ EMPTY_SNAPSHOT = "1:1:"
 
 
 class PgSnapshot(UserDefinedType[str]):
-    """The SQLAlchemy type of a Postgres ``pg_snapshot``: the transactions that a reader sees."""
+    """The SQLAlchemy type of a Postgres ``pg_snapshot``, a set of visible transactions."""
 
     cache_ok = True
 
@@ -67,9 +67,9 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    The client has read all changes that are visible in the snapshot ``since``. If the last page did
-    not contain all further changes, ``until`` is the snapshot of that page, and the client has also
-    read the changes visible in ``until`` up to ``sequence``. Otherwise ``until`` is empty.
+    ``since`` is a Postgres snapshot; the client has read all changes visible in it. While the
+    client is reading several pages of newer changes, ``until`` is the snapshot of these pages and
+    ``sequence`` the last change read. After the last page, ``until`` is empty.
     """
 
     history: str
@@ -124,10 +124,10 @@ class FeedPage(NamedTuple):
 async def fetch_changes(database: Database, cursor: str | None, limit: int) -> FeedPage:
     """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
-    Deleting an item or document hides its associations, and undeleting it shows them. The page
-    therefore ends with additional entries for these associations, which contain their current
-    state. Raises ``BadRequest`` for an invalid cursor, ``Gone`` if the database was restored or
-    failed over after the cursor was issued, and ``QueryTimeout``.
+    Deleting an item or document hides its associations, and undeleting it makes them visible again.
+    The page therefore ends with entries for the current state of these associations. Raises
+    ``BadRequest`` for an invalid cursor, ``Gone`` if the database was restored or failed over after
+    the cursor was issued, and ``QueryTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
     try:
@@ -164,7 +164,7 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         if nodes := [change.identifier for change in changes if _affects_associations(change)]:
             with database.read_deadline():
-                affected = await _compile_affected_associations().fetch_all(
+                affected = await _compile_affected_associations_query().fetch_all(
                     connection, identifiers=nodes
                 )
             changes += _exclude_listed_associations(
@@ -194,7 +194,7 @@ def _affects_associations(change: ChangeFeedEntry) -> bool:
 def _exclude_listed_associations(
     associations: list[ChangeFeedEntry], changes: list[ChangeFeedEntry]
 ) -> list[ChangeFeedEntry]:
-    """Leave out associations whose last entry in ``changes`` already shows their current state."""
+    """Return the associations without those whose current state is already in ``changes``."""
     last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
     def is_listed(association: ChangeFeedEntry) -> bool:
@@ -223,8 +223,8 @@ def _compile_feed_state() -> CompiledStatement:
     )
 
 
-def _build_is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that the transaction of a change is committed in a snapshot."""
+def _build_visibility_condition(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the SQL condition that a snapshot contains the transaction of a change."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
@@ -246,8 +246,8 @@ def _compile_page() -> CompiledStatement:
         )
         .where(
             table.c.transaction_id >= oldest,
-            not_(_build_is_visible_in(since)),
-            _build_is_visible_in(until),
+            not_(_build_visibility_condition(since)),
+            _build_visibility_condition(until),
         )
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
@@ -256,10 +256,10 @@ def _compile_page() -> CompiledStatement:
 
 
 @cache
-def _compile_affected_associations() -> CompiledStatement:
-    """Compile the query for the associations of deleted and undeleted nodes, as feed entries.
+def _compile_affected_associations_query() -> CompiledStatement:
+    """Compile the query for the associations of nodes that were deleted or undeleted.
 
-    A visible association becomes an update, a hidden one a deletion.
+    Each row is a feed entry: an update if the association is visible, otherwise a deletion.
     """
     table = tables.associations
     nodes = bindparam("identifiers", type_=ARRAY(Text))

@@ -44,9 +44,9 @@ from ..schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
     BASE_URL,
     ResourceView,
-    build_displayed_text,
     build_entity_url_expression,
-    find_url_collection,
+    build_response_text,
+    get_rewritten_uri_collection,
     parse_entity_url,
 )
 
@@ -83,7 +83,7 @@ def parameterize_filter(view: ResourceView, node: Node, values: Values) -> Node:
         return type(node)(tuple(parameterize_filter(view, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    collection = find_url_collection(view, field.path)
+    collection = get_rewritten_uri_collection(view, field.path)
     if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
         values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], collection)
     if (
@@ -114,7 +114,7 @@ def _to_parameter(field: QueryableField, value: Any) -> Any:
 
 
 def _split_array_value(value: str) -> tuple[list[str], list[str]]:
-    """Return the two arrays that the value of a filter may mean.
+    """Return the two possible interpretations of a filter's value as an array.
 
     ``"a,b"`` may mean the two members ``a`` and ``b``, or the single member ``a,b``.
     """
@@ -123,7 +123,7 @@ def _split_array_value(value: str) -> tuple[list[str], list[str]]:
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return a substring of the JSON of every array that the value matches, for a cheap search.
+    """Return a substring of the JSON of all arrays that match the value, for the prefilter.
 
     With ``is_part``, the value is only a part of a member.
     """
@@ -167,17 +167,17 @@ def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
 def build_sort_key(view: ResourceView, field: QueryableField) -> Expression:
     """Build the SQL for the value by which a list is sorted: the field's value in lower case.
 
-    The value is the one that clients see. Only the beginning of a humanCodingScheme is used,
-    because its index contains no more.
+    The value is the one that responses contain. A humanCodingScheme is shortened to its prefix,
+    because only the prefix is indexed.
     """
     if (prefix_column := PREFIX_COLUMNS.get((view.table, field.path))) is not None:
         return prefix_column
-    value = _build_field_value(view, field)
+    value = _build_field_value_expression(view, field)
     return func.lower(value).collate(SORT_COLLATION) if field.type is FieldType.STRING else value
 
 
-def _build_field_value(view: ResourceView, field: QueryableField) -> Expression:
-    """Build the SQL for a field's value as clients see it, with the SQL type of the comparison."""
+def _build_field_value_expression(view: ResourceView, field: QueryableField) -> Expression:
+    """Build the SQL for a field's value in responses, cast to the type in which it is compared."""
     table = view.table
     if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
@@ -188,25 +188,25 @@ def _build_field_value(view: ResourceView, field: QueryableField) -> Expression:
     if field.type is FieldType.EXTENSION:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
-    text = build_displayed_text(view, field.path)
+    text = build_response_text(view, field.path)
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
 def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the SQL of a comparison such as ``title='Maths'``; an absent field equals no value."""
+    """Build the SQL condition that compares a field with a value; NULL differs from any value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    value = _build_field_value(view, field)
+    value = _build_field_value_expression(view, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
         value = func.lower(value)
     prefix_column = PREFIX_COLUMNS.get((view.table, field.path))
     if operator == "@":
         is_member = _build_is_any_of(field, value, prefix_column, name)
-        return and_(_build_identifier_condition(view, comparison), is_member)
+        return and_(_build_uri_prefilter(view, comparison), is_member)
     operand = _normalize_operand(field, bindparam(name, type_=_sql_type(field)))
     if operator == "=":
-        has_identifier = _build_identifier_condition(view, comparison)
+        has_identifier = _build_uri_prefilter(view, comparison)
         return and_(
-            has_identifier, _build_prefix_condition(prefix_column, operand), value == operand
+            has_identifier, _build_prefix_prefilter(prefix_column, operand), value == operand
         )
     if operator == "!=":
         return value.is_distinct_from(operand)
@@ -219,20 +219,20 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
     return ORDERING[operator](value, operand)
 
 
-def _build_identifier_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
+def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
     """Build an indexed condition that speeds up a filter by ``uri``.
 
     If responses show URLs of this server as ``uri``, the condition compares the identifier at the
-    end of the URL with the stored identifier. Rows that meet it may still not match, so the caller
-    must also compare the whole ``uri``. For other fields, the condition is true.
+    end of the URL with the stored identifier. The caller must also compare the whole ``uri``,
+    because other URLs may match. For other fields, the condition is true.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
-    if find_url_collection(view, path) is None:
+    if get_rewritten_uri_collection(view, path) is None:
         return true()
-    identifier = func.lower(build_displayed_text(view, (*path[:-1], "identifier")))
+    identifier = func.lower(build_response_text(view, (*path[:-1], "identifier")))
     if comparison.operator == "=":
         return identifier == func.lower(bindparam(name, type_=Text()))
-    rows = _build_parameter_rows(name, Text())
+    rows = _build_unnest(name, Text())
     identifiers = select(func.lower(rows.c.value)).select_from(rows).scalar_subquery()
     return identifier == any_(func.array(identifiers, type_=ARRAY(Text)))
 
@@ -240,7 +240,7 @@ def _build_identifier_condition(view: ResourceView, comparison: Comparison) -> C
 def _build_is_any_of(
     field: QueryableField, value: Expression, prefix_column: Expression | None, name: str
 ) -> ColumnElement[bool]:
-    rows = _build_parameter_rows(name, _sql_type(field))
+    rows = _build_unnest(name, _sql_type(field))
     member = _normalize_operand(field, rows.c.value)
     is_member = value.in_(select(member).select_from(rows))
     if prefix_column is None:
@@ -250,13 +250,10 @@ def _build_is_any_of(
     return and_(prefix_column == any_(func.array(prefixes, type_=ARRAY(Text))), is_member)
 
 
-def _build_prefix_condition(
+def _build_prefix_prefilter(
     prefix_column: Expression | None, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build a condition on the indexed beginning of a value, so that few whole values are compared.
-
-    The condition is true for fields without such an index.
-    """
+    """Build the condition that an indexed prefix matches ``operand``, or true without an index."""
     return true() if prefix_column is None else prefix_column == _build_prefix(operand)
 
 
@@ -287,16 +284,16 @@ def _build_contains(value: Expression, part: Expression) -> ColumnElement[bool]:
     return func.strpos(value, part) > literal_column("0")
 
 
-def _build_parameter_rows(name: str, member_type: TypeEngine[Any]) -> FromClause:
-    """Build the SQL that turns an array parameter into rows with the column ``value``."""
+def _build_unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
+    """Build the SQL ``unnest`` of an array parameter, with its members in the column ``value``."""
     members = func.unnest(bindparam(name, type_=ARRAY(member_type)))
     return members.table_valued("value").render_derived("parameter")
 
 
 def _build_array_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the SQL condition of a comparison with an array field.
+    """Build the SQL condition for a filter of an array field.
 
-    ``=`` requires the same members in any order. ``~`` and ``@`` require one matching member.
+    ``=`` compares all members in any order. ``~`` and ``@`` require one matching member.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     elements = func.json_array_elements(build_json_value(view.table.c.body, field.path[0]))
@@ -305,7 +302,7 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
     )
     member = func.lower(_build_member_text(view, field, rows.c.value))
     if operator in {"~", "@"}:
-        operands = _build_parameter_rows(name, Text())
+        operands = _build_unnest(name, Text())
         is_match = (
             member.in_(select(func.lower(operands.c.value)).select_from(operands))
             if operator == "@"
@@ -326,12 +323,12 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
 
 
 def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> ColumnElement[bool]:
-    """Build a cheap condition that is false for most arrays that do not contain the value.
+    """Build a cheap condition that is false for most arrays without the value of ``name``.
 
-    Postgres evaluates the condition before the exact one, because it has no subquery. With it, a
-    filter by educationLevel='05' among a million items takes a third of the time.
+    Postgres evaluates it before the exact condition, because it has no subquery. It cuts the time
+    of a filter by educationLevel='05' among a million items to a third.
     """
-    if find_url_collection(view, field.path) is not None:
+    if get_rewritten_uri_collection(view, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
     array = cast(cast(build_json_value(view.table.c.body, field.path[0]), JSONB), Text)
@@ -340,10 +337,10 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
 
 
 def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
-    """Build the SQL for an array member, or for the field of it that the filter names, as text."""
+    """Build the SQL for the text of an array member, or of its field that the filter names."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
-    if (collection := find_url_collection(view, field.path)) is not None:
+    if (collection := get_rewritten_uri_collection(view, field.path)) is not None:
         return build_entity_url_expression(collection, build_json_text(member, "identifier"))
     return build_json_text(member, field.path[1])
 
@@ -355,7 +352,7 @@ def _build_joined_members(member: Expression, rows: FromClause) -> Expression:
 
 
 def _build_sorted_parameter(name: str) -> Expression:
-    rows = _build_parameter_rows(name, Text())
+    rows = _build_unnest(name, Text())
     return _build_sorted_members(func.lower(rows.c.value), rows)
 
 

@@ -45,28 +45,30 @@ class FrameworkSummary:
 
 
 async def list_frameworks(
-    database: Database, contains: str, limit: int, offset: int
+    database: Database, text: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return a page of frameworks whose title, creator or publisher contains a text, by title.
+    """Return a page of frameworks whose title, creator or publisher contains ``text``.
 
-    Each row is (identifier, body, total, items). ``body`` is the JSON body of the document,
-    ``total`` the number of matching frameworks, ``items`` the number of items in the framework.
-    Raises ``QueryTimeout``.
+    The frameworks are sorted by title. Each row is (identifier, body, total, items). ``body`` is
+    the JSON body of the document, ``total`` the number of matching frameworks, ``items`` the number
+    of items in the framework. Raises ``QueryTimeout``.
     """
     return await database.run_heavy_read(
-        _compile_frameworks(), contains=contains, limit=limit, offset=offset
+        _compile_frameworks(), contains=text, limit=limit, offset=offset
     )
 
 
 async def list_framework_summaries(
-    database: Database, prefix: str = "", *, only_deleted: bool = False
+    database: Database, identifier_prefix: str = "", *, only_deleted: bool = False
 ) -> list[FrameworkSummary]:
-    """Return the frameworks whose document's or package's identifier starts with ``prefix``.
+    """Return summaries of the frameworks whose identifiers start with a prefix, sorted by title.
 
-    The summaries are sorted by title. With ``only_deleted``, only soft-deleted documents and items
-    are returned and counted, otherwise only live ones.
+    The prefix is that of the document's or the package's identifier. With ``only_deleted``, only
+    soft-deleted documents and items are returned and counted, otherwise only live ones.
     """
-    rows = await database.fetch_all(_compile_summaries(only_deleted=only_deleted), prefix=prefix)
+    rows = await database.fetch_all(
+        _compile_summaries(only_deleted=only_deleted), prefix=identifier_prefix
+    )
     return [FrameworkSummary(**row) for row in rows]
 
 

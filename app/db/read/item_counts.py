@@ -30,9 +30,9 @@ def _build_total() -> ColumnElement[int]:
 
 
 def build_total_count_query() -> Select[int, int]:
-    """Build the query for the number of all live items and the number of rows not yet compacted.
+    """Build the query for the number of all live items.
 
-    Many such rows are a reason to call ``compact_item_counts``.
+    The column ``not_compacted`` is the number of rows that ``compact_item_counts`` would merge.
     """
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
     return select(_build_total().label("total"), not_compacted)

@@ -34,7 +34,7 @@ from ..statement import CompiledStatement
 from . import item_counts
 from .derived_fields import BASE_URL, DerivedFields, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
-from .search import SearchQuery, build_match_condition, build_relevance_score, parse_search
+from .search import SearchQuery, build_relevance_score, build_search_condition, parse_search
 from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
@@ -79,9 +79,9 @@ async def fetch_page(
 ) -> ListPage:
     """Return the page of entities that a list request asks for. Raises ``QueryTimeout``.
 
-    Filters and sorting use the values that clients see. These include ``derived_fields``, the
-    values that the client's API profile adds, with URLs that start with ``base_url``. Entities with
-    equal sort keys are sorted by identifier.
+    ``query`` contains the filter, search, order, limit and offset. Filters and sorting use the
+    values in responses of the client's API profile, which adds ``derived_fields`` and URLs that
+    start with ``base_url``. Entities with equal sort keys are sorted by identifier.
     """
     statement, values = prepare_list_statement(resource, query, derived_fields, base_url)
     rows = await database.run_heavy_read(statement, **values)
@@ -115,9 +115,9 @@ def prepare_list_statement(
 
 @lru_cache(STATEMENT_CACHE_SIZE)
 def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
-    """Compile the SQL statement for all list requests that differ only in values.
+    """Compile the SQL statement for all list requests of one shape.
 
-    1. ``matches`` selects the identifiers and sort keys of all entities in the list.
+    1. ``matches`` (a CTE or subquery) selects the identifiers and sort keys of all listed entities.
     2. ``page`` sorts them and selects the page.
     3. ``counted`` counts them, so that a page beyond the end still has the total. For an unfiltered
        list of items, it reads the total from the table ``item_counts``.
@@ -137,7 +137,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
         build_visible_condition(table)
     )
     if shape.has_search:
-        rows = rows.where(build_match_condition(*SEARCH_PARAMETERS))
+        rows = rows.where(build_search_condition(*SEARCH_PARAMETERS))
     if shape.where is not None:
         rows = rows.where(build_where_clause(view, shape.where))
     is_filtered = shape.has_search or shape.where is not None
@@ -149,7 +149,9 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     totals = select(func.count().label("total"), none).select_from(matching)
     if is_filtered:
         counted = totals.cte("counted")
-        page = select(matching).order_by(*_build_order(matching, shape)).limit(LIMIT).offset(OFFSET)
+        page = (
+            select(matching).order_by(*_build_order_by(matching, shape)).limit(LIMIT).offset(OFFSET)
+        )
     else:
         counted = (item_counts.build_total_count_query() if table is items else totals).cte(
             "counted"
@@ -164,17 +166,17 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     return CompiledStatement(
         select(counted.c.total, counted.c.not_compacted, body.scalar_subquery().label("body"))
         .select_from(counted.outerjoin(page_rows, true()))
-        .order_by(*_build_order(page_rows, shape))
+        .order_by(*_build_order_by(page_rows, shape))
     )
 
 
 def _build_page_from_nearer_end(
     rows: Select[Any], total: ColumnElement[int], shape: ListQueryShape
 ) -> Select[Any]:
-    """Build the query for a page of rows, counted from the end of the list if that is nearer.
+    """Build the query for a page of ``rows``, counted from the nearer end of the list.
 
     The last page of a million items then takes as long as the first. There is one SELECT for each
-    end; the other one gets the limit 0, so Postgres does not run it.
+    end. The SELECT that is not needed has LIMIT 0, so Postgres does not run it.
     """
     no_rows: ColumnElement[int] = literal_column("0")
     is_near_start = total >= OFFSET * 2
@@ -188,7 +190,7 @@ def _build_page_from_nearer_end(
     pages = []
     for is_backward, limit, offset in slices:
         listed = rows.subquery("backward" if is_backward else "forward")
-        order = _build_order(listed, shape, is_backward=is_backward)
+        order = _build_order_by(listed, shape, is_backward=is_backward)
         pages.append(
             select(listed)
             .order_by(*order)
@@ -198,7 +200,7 @@ def _build_page_from_nearer_end(
     return select(union_all(*pages).subquery("pages"))
 
 
-def _build_order(
+def _build_order_by(
     rows: FromClause, shape: ListQueryShape, *, is_backward: bool = False
 ) -> tuple[ColumnElement[Any], ...]:
     """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.

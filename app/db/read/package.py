@@ -32,7 +32,7 @@ from .visibility import (
     build_body_expression,
     build_live_condition,
     build_visible_condition,
-    compile_nodes_query,
+    compile_live_nodes_query,
 )
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class FrameworkSnapshot:
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
-        """Return "CFItems" or "CFDocuments" for each identifier of a live item or document."""
+        """Map identifiers of live items to "CFItems", and of live documents to "CFDocuments"."""
         with self.database.read_deadline():
-            rows = await compile_nodes_query().fetch_all(
+            rows = await compile_live_nodes_query().fetch_all(
                 self.connection, identifiers=list(identifiers)
             )
         return {row["identifier"]: row["collection"] for row in rows}
@@ -136,10 +136,10 @@ async def find_document_id(database: Database, identifier: str) -> str | None:
 
 
 def build_package_query(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Build the query for columns of the package with a package or document identifier.
+    """Build the query that selects ``columns`` for one package.
 
-    The identifier is the parameter ``identifier``. There is at most one row, because packages and
-    documents share one set of identifiers.
+    The SQL parameter ``identifier`` is the identifier of the package or of its document. There is
+    at most one row, because packages and documents share one set of identifiers.
     """
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
     has_name = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
@@ -182,14 +182,14 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_definition_ids_query(resource: ResourceType) -> Any:
-    """Build the query for the definitions sent with the package or used by its entities."""
+    """Build the query for the definitions that a package lists or its entities refer to."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _build_item_column_query(column: ColumnElement[Any]) -> Select[Any]:
-    """Build the query for a column of a framework's items, or of a link table of its items."""
+    """Build the query for a column of ``items``, or of a link table, for a framework's items."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
     if column.table is items:

@@ -28,7 +28,7 @@ from .body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
-    is_stored_unchanged,
+    matches_stored_entity,
 )
 from .visibility import build_live_condition
 
@@ -93,7 +93,7 @@ def _compare(package: PreparedPackage, stored: dict[Key, tuple[str, str | None]]
             diff.added.append(key)
             continue
         digest, container_link = entry
-        if not is_stored_unchanged(add_container_link(row, container_link), digest):
+        if not matches_stored_entity(add_container_link(row, container_link), digest):
             diff.changed.append(key)
     diff.deleted.extend(missing)
     return diff

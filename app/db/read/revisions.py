@@ -63,8 +63,9 @@ SCOPE = bindparam("scope", type_=Text)
 class Revision(NamedTuple):
     """The version of a package, from which its ETag is made.
 
-    It consists of counters of the writes to the document, to definitions and to nodes, and the time
-    of the last write. Any two readers that see the same revision see the same package.
+    ``document`` counts writes to the framework, ``definitions`` writes to definitions, and
+    ``nodes`` items and documents created or deleted anywhere. The same revision means the same
+    package.
     """
 
     document_identifier: str
@@ -79,8 +80,8 @@ class Revision(NamedTuple):
 class RevisionCache:
     """Reads the current revisions of packages, so that cached responses can be checked cheaply.
 
-    It caches the last revision of each package: while the document's counter is unchanged, a
-    cheaper query suffices.
+    It caches the latest known revision of each package. While no write to the framework has been
+    counted, a cheaper query suffices.
     """
 
     def __init__(self, database: Database) -> None:
@@ -92,13 +93,13 @@ class RevisionCache:
     async def get_current_revision(self, identifier: str) -> Revision:
         """Return the current revision of the package or document with this identifier.
 
-        Concurrent calls for the same identifier share one query. Raises ``NotFound``.
+        Concurrent calls for one identifier share a query. Raises ``NotFound`` if there is none.
         """
         return await self._single_flight.fetch(identifier)
 
     async def _load(self, identifier: str) -> Revision:
         last = self._last.get(identifier)
-        if last and (current := await self._update_counters(last)):
+        if last and (current := await self._refresh_revision(last)):
             return current
         self._last.pop(identifier, None)
         row = await self.database.fetch_one(_compile_revision_query(), identifier=identifier)
@@ -114,11 +115,10 @@ class RevisionCache:
             await compact_revisions(self.database, current.document_identifier)
         return current
 
-    async def _update_counters(self, last: Revision) -> Revision | None:
-        """Return the cached revision with current counters, or None if the document has changed.
+    async def _refresh_revision(self, last: Revision) -> Revision | None:
+        """Return the current revision if the document has not changed since ``last``, else None.
 
-        While the counter of the document is unchanged, the document still exists and its package
-        has the same identifier, so only the counters must be read.
+        In that case its package has the same identifier, so it is enough to read the counters.
         """
         # For one client this takes 114 us, the full query 147 us.
         document = last.document_identifier
@@ -139,10 +139,10 @@ class RevisionCache:
         )
 
     async def is_package_unchanged(self, old: Revision, current: Revision) -> bool:
-        """Return whether a package is the same at two revisions.
+        """Return whether a package has the same content at two of its revisions.
 
-        The counter of nodes, which counts created and deleted items and documents, is compared only
-        if associations of the package refer to items or documents of other frameworks.
+        Items and documents created or deleted in other frameworks matter only if associations of
+        the package refer to other frameworks, so ``nodes`` is compared only in this case.
         """
         if old._replace(nodes=current.nodes, changed_at=current.changed_at) != current:
             return False
@@ -194,10 +194,10 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _compile_revision_query() -> CompiledStatement:
-    """Compile the query for a ``Revision`` and the number of its increments not yet compacted."""
+    """Compile the query for a ``Revision`` and the number of its uncompacted increments."""
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
-    counters = _build_counters_subquery(document)
+    counters = _build_revision_counters_subquery(document)
     row = (
         build_package_query(document, _build_history_subquery(), *counters.c)
         .join(documents)
@@ -212,7 +212,7 @@ def _build_history_subquery() -> ColumnElement[str]:
 
 @cache
 def _compile_counters_query() -> CompiledStatement:
-    """Compile the query for rows (history, scope, version, changed_at) of revision counters."""
+    """Compile the query for revision counters, as rows (history, scope, version, changed_at)."""
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -234,8 +234,8 @@ def _compile_counters_query() -> CompiledStatement:
     )
 
 
-def _build_counters_subquery(document: ColumnElement[str]) -> FromClause:
-    """Build the subquery for the counters of a document's revision and its last change."""
+def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClause:
+    """Build the subquery for the counters and the latest change of a document's revision."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")

@@ -60,7 +60,7 @@ class SearchQuery(NamedTuple):
 
 
 def parse_search(search: str) -> SearchQuery:
-    """Parse a search that a user typed; a search without words matches nothing."""
+    """Parse a user's search for use in SQL; a search without words matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
@@ -73,7 +73,8 @@ def parse_search(search: str) -> SearchQuery:
 def _build_operand(word: str, *, is_last: bool) -> str:
     """Return the tsquery for one word of a search: its parts in sequence, or the whole word.
 
-    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word.
+    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word. If
+    ``is_last``, the word is also a prefix.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -88,10 +89,10 @@ def _quote(text: str) -> str:
     return f"'{escaped}'"
 
 
-def build_match_condition(
+def build_search_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item matches the code or the text of a ``SearchQuery``."""
+    """Build the SQL condition that an item matches a search by its ``code`` or ``text``."""
     return or_(_build_code_prefix_condition(code), _build_text_condition(text))
 
 
@@ -100,8 +101,8 @@ def build_relevance_score(
 ) -> ColumnElement[float]:
     """Build the SQL for a score by which search results are sorted.
 
-    Exact matches of the code have the highest scores, then codes that begin with the search, then
-    matches of words. The parameters are those of ``build_match_condition``.
+    Exact matches of the code have the highest scores, then codes that begin with the search text,
+    then matches of words. ``code`` and ``text`` are the SQL for the fields of a ``SearchQuery``.
     """
     # 1 divides by 1 + log(length), because a word says more in a short statement.
     rank = func.ts_rank(items.c.search, _build_text_query(text), literal_column("1"))

@@ -106,7 +106,7 @@ async def fetch_ancestors(
 
 
 def _build_parent_link_condition(link: FromClause) -> ColumnElement[bool]:
-    """Build the SQL condition that an association is an isChildOf whose two ends differ."""
+    """Build the SQL condition that an association links an item to a parent other than itself."""
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
@@ -146,8 +146,8 @@ def _build_child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
     )
 
 
-def _build_selected_condition(rows: FromClause) -> ColumnElement[bool]:
-    """Build the SQL condition that a row is on the requested page, or in ``always_include``."""
+def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
+    """Build the SQL condition that a row is on the page, or in the parameter ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -156,7 +156,6 @@ def _build_selected_condition(rows: FromClause) -> ColumnElement[bool]:
 
 @cache
 def _compile_children_query() -> CompiledStatement:
-    """Compile the query for a page of the children of each parent, with their child counts."""
     item, link = tables.items.alias("child"), tables.associations.alias("link")
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
@@ -185,7 +184,7 @@ def _compile_children_query() -> CompiledStatement:
     )
     page = select(rows, _build_child_count(rows.c.identifier).label("child_count"))
     return CompiledStatement(
-        page.where(_build_selected_condition(rows)).order_by(rows.c.parent, rows.c.position)
+        page.where(_build_page_condition(rows)).order_by(rows.c.parent, rows.c.position)
     )
 
 
@@ -194,8 +193,8 @@ def _compile_roots_query() -> CompiledStatement:
     """Compile the query for a page of the roots of a document's tree.
 
     1. ``own_items``: identifier and ordinal of all live items of the document.
-    2. ``roots``: the items without a parent among ``own_items``, numbered in order. An isChildOf to
-       the document itself does not make an item a child, but its sequenceNumber orders the roots.
+    2. ``roots``: the items without a parent among ``own_items``, numbered in order. An item whose
+       only parent is the document is a root, ordered by the sequenceNumber of its isChildOf.
     3. The rows of the page, with the text of the items and the number of their children.
     """
     items = tables.items
@@ -244,7 +243,7 @@ def _compile_roots_query() -> CompiledStatement:
         )
         .select_from(roots)
         .join(item, item.c.identifier == roots.c.identifier)
-        .where(_build_selected_condition(roots))
+        .where(_build_page_condition(roots))
         .order_by(roots.c.position)
     )
 
@@ -254,7 +253,7 @@ def _compile_ancestors_query() -> CompiledStatement:
     """Compile a recursive CTE that follows the first parent of each item up to its root.
 
     Each row of ``path`` is a node on the way from ``start`` to its root. ``trail`` lists the nodes
-    up to that node, so that a cycle ends and the rows can be ordered by depth.
+    up to that node, which stops the recursion at a cycle and gives the depth.
     """
     items = tables.items
     path = (
@@ -294,7 +293,7 @@ def _compile_ancestors_query() -> CompiledStatement:
 
 
 def _build_first_parent_subquery(path: CTE) -> FromClause:
-    """Build the subquery for the first parent, in package order, of the item in ``path``."""
+    """Build the subquery for the first parent, in package order, of a row in the CTE ``path``."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)

@@ -46,7 +46,7 @@ def build_live_condition(table: FromClause) -> ColumnElement[bool]:
 
 
 def build_visible_condition(table: Table) -> ColumnElement[bool]:
-    """Build the SQL condition for whether readers may see a row of an entity table.
+    """Build the SQL condition that a row of an entity table is visible to readers.
 
     Soft-deleted rows are hidden. An association is also hidden while its document, or an item or
     document that it relates, is deleted.
@@ -64,7 +64,7 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
 
 
 def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that an identifier belongs to deleted nodes and to no live one."""
+    """Build the SQL condition that an identifier belongs only to deleted items or documents."""
     node_tables = (tables.items, tables.documents)
     is_deleted = or_(*(_build_row_exists(table, node, deleted=True) for table in node_tables))
     is_live = or_(*(_build_row_exists(table, node, deleted=False) for table in node_tables))
@@ -80,7 +80,7 @@ def _build_row_exists(
 
 
 def build_body_expression(resource: ResourceType) -> ColumnElement[Any]:
-    """Build the SQL for an entity's JSON body as responses contain it.
+    """Build the SQL for an entity's JSON body as it appears in responses.
 
     For most entities, it is the column ``body``. Rubrics also need their criteria and levels, which
     are stored in other tables.
@@ -113,7 +113,7 @@ def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> C
 def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Build the SQL that appends a JSON list to a body as the field ``name``, unless it is NULL."""
+    """Build the SQL that appends the JSON list ``parts``, unless NULL, as the field ``name``."""
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
         without_brace.op("||")(literal_column(f"',\"{name}\":'"))
@@ -181,7 +181,7 @@ def compile_item_associations_query() -> CompiledStatement:
 
 @cache
 def compile_item_association_ids_query() -> CompiledStatement:
-    """Compile the query for the identifiers of an item's visible associations, one per line."""
+    """Compile the query for an item's visible association identifiers, as lines of one string."""
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
@@ -207,7 +207,7 @@ def compile_associations_by_id_query() -> CompiledStatement:
 
 
 def _build_item_association_condition() -> ColumnElement[bool]:
-    """Build the SQL condition that an association has the item ``identifier`` at either end."""
+    """Build the SQL condition that an association starts or ends at the item ``identifier``."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -218,7 +218,7 @@ def _build_item_association_condition() -> ColumnElement[bool]:
 
 
 @cache
-def compile_nodes_query() -> CompiledStatement:
+def compile_live_nodes_query() -> CompiledStatement:
     """Compile the query for the live items and documents among the given identifiers.
 
     Each row is (identifier, collection), where ``collection`` is "CFItems" or "CFDocuments".

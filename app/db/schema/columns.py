@@ -167,11 +167,11 @@ def build_link_table(
     owner_key: str = "identifier",
     comment: str,
 ) -> Table:
-    """Build a many-to-many table, whose rows link a row of ``owner`` to a row of ``target``.
+    """Build a many-to-many table whose rows link a row of ``owner`` to a row of ``target``.
 
-    ``owner`` and ``target`` are pairs such as ``("item", "items")``: the noun for the column name
-    and the table. The links refer to the column ``identifier`` of the target's table, and to
-    ``owner_key`` of the owner's table.
+    ``owner`` and ``target`` are pairs such as ``("item", "items")``: the start of the column's
+    name, and the linked table. The links refer to the column ``identifier`` of the target's table,
+    and to ``owner_key`` of the owner's table.
     """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [

@@ -18,15 +18,15 @@ REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 class QueryExecutor(Protocol):
-    """The protocol of a connection that ``get_schema_version`` needs: any asyncpg connection."""
+    """Protocol for a database connection that can run a query, such as any asyncpg connection."""
 
     async def fetchval(self, query: str) -> Any:
         """Run a query and return the first value of the first row."""
 
 
 @cache
-def _read_migration_revisions() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and the revisions that have a successor."""
+def _read_revisions_and_parents() -> tuple[set[str], set[str]]:
+    """Return the revisions of all migrations, and of those that are no head (have a successor)."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}
@@ -37,7 +37,7 @@ def get_required_schema_version() -> str:
 
     Raises ``ValueError`` unless the migrations have exactly one head.
     """
-    revisions, followed = _read_migration_revisions()
+    revisions, followed = _read_revisions_and_parents()
     (head,) = revisions - followed
     return head
 
@@ -47,7 +47,7 @@ def is_known_revision(revision: str) -> bool:
 
     A database with an unknown revision was migrated by a newer release.
     """
-    return revision in _read_migration_revisions()[0]
+    return revision in _read_revisions_and_parents()[0]
 
 
 async def get_schema_version(connection: QueryExecutor) -> str | None:

@@ -40,10 +40,10 @@ def compute_change_counts(
     definition_changes: Counter[tuple[str, str]],
     sent_counts: Counter[str],
 ) -> ChangeCounts:
-    """Return the counts to report for a package write.
+    """Return the ``ChangeCounts`` of a package write.
 
-    ``changes`` is the number of changed entities by (kind, operation), ``definition_changes`` the
-    same for definitions in CFDefinitions, ``sent_counts`` the number of sent entities by kind.
+    ``changes`` counts changed entities by (kind, operation), ``definition_changes`` only those of
+    definitions in CFDefinitions. ``sent_counts`` counts the entities of the package by kind.
     """
     created = updated = deleted = 0
     for resource, counter in (

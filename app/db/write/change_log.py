@@ -44,7 +44,7 @@ from ..statement import CompiledStatement
 
 
 class EntityWrite(NamedTuple):
-    """A write to entities of one class that has to be logged."""
+    """A write to entities of one class, to be logged in the change feed."""
 
     cte: CTE
     """The CTE of ``build_write_cte`` or ``build_delete_cte``; ``previous_document`` is optional."""
@@ -54,11 +54,11 @@ class EntityWrite(NamedTuple):
 
 
 def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
-    """Build a CTE that writes to a table and returns the operation on each written entity.
+    """Build a CTE that runs ``writes`` to a table and returns the operation on each entity.
 
-    Its columns are (identifier, operation, previous_document). The operation is create, update, or
-    revive for an entity that was soft-deleted. ``previous_document`` is the identifier of the
-    document that the entity belonged to; tables of documents and definitions have no such column.
+    Each row is (identifier, operation, previous_document). The operation is "create", "update" or,
+    for a soft-deleted entity, "revive". ``previous_document`` is the identifier of the document
+    that the entity belonged to; it is absent for documents and definitions.
     """
     ctes = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
@@ -85,9 +85,9 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
 
 
 def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
-    """Build a CTE that runs a hard or soft deletion and returns a row for each deleted entity.
+    """Build a CTE that runs a hard or soft ``deletion`` and returns a row for each entity.
 
-    Its columns are (identifier, operation, previous_document), as in ``build_write_cte``.
+    Each row is (identifier, operation, previous_document), as in ``build_write_cte``.
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
@@ -100,8 +100,8 @@ def build_log_ctes(
 ) -> list[CTE]:
     """Build the CTEs that log writes in the change feed, the revisions and the item counts.
 
-    ``scopes`` are queries for further revision scopes, such as documents, to increment.
-    ``distinct`` is passed on to ``build_revision_increment``.
+    ``scopes`` are queries for further revision scopes to increment: document identifiers or names
+    of global counters. ``distinct`` is whether to remove duplicate scopes first.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
     changes = _union_all([_build_change_query(write) for write in writes])
@@ -119,7 +119,7 @@ def _build_change_query(write: EntityWrite) -> Select[Any]:
 
 
 def _build_scope_query(write: EntityWrite) -> Select[Any]:
-    """Build the query for revision scopes, such as documents, to increment; a row may be NULL."""
+    """Build the query for the revision scopes that a write increments; NULL rows are ignored."""
     written, resource, document = write
     operation = written.c.operation
     if document is None:
@@ -140,8 +140,8 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
 def build_revision_increment(*scopes: Select[Any], distinct: bool = True) -> CTE:
     """Build a CTE that increments the revisions, and so changes the ETags, of written packages.
 
-    ``scopes`` are queries for revision scopes, such as documents. With ``distinct=False``, a scope
-    is incremented once for each of its rows; this is faster than removing duplicates of few rows.
+    ``scopes`` are as in ``build_log_ctes``. Set ``distinct`` to False if there are few duplicates,
+    because incrementing a scope twice is faster than removing its duplicate.
     """
     touched = _union_all(scopes).subquery("touched")
     rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
@@ -175,10 +175,10 @@ def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[A
 
 
 def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a SQL statement that runs CTEs and counts the entities written by each operation.
+    """Compile a SQL statement that runs CTEs and returns the number of written entities.
 
     ``written`` is the CTE of the writes to entities of the class ``kind``; ``ctes`` are the other
-    CTEs to run. Each row is (kind, operation, changed): ``changed`` is the number of entities.
+    CTEs to run. Each returned row is (kind, operation, changed), where ``changed`` is the number.
     """
     columns = (literal(kind).label("kind"), written.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(written.c.operation).add_cte(*ctes))
@@ -187,10 +187,10 @@ def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatem
 def compile_logged_write(
     written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> CompiledStatement:
-    """Compile a SQL statement that runs a write, logs it and counts the entities by operation.
+    """Compile a SQL statement that runs a write, logs it and counts the written entities.
 
-    ``document`` is the SQL for the entities' document, or None for definitions. Each row is (kind,
-    operation, changed), where ``changed`` is the number of entities.
+    ``written`` is the CTE of the write to log in the change feed; ``document`` is the SQL for the
+    entities' document, or None for definitions. The rows are those of ``compile_counted_write``.
     """
     ctes = build_log_ctes(EntityWrite(written, resource, document))
     return compile_counted_write(written, resource.name, *ctes)
@@ -202,9 +202,9 @@ def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:
 
 
 def build_wait_condition(*ctes: CTE) -> ColumnElement[bool]:
-    """Build a condition that is always true, but makes Postgres run ``ctes`` first.
+    """Build a condition that is always true, but delays its query until ``ctes`` have finished.
 
-    A query with this condition sees no row before the data-modifying CTEs have finished.
+    ``ctes`` are data-modifying CTEs, which Postgres would otherwise run in any order.
     """
     # Postgres runs data-modifying CTEs in no fixed order, but completes a CTE before it counts the
     # rows of the CTE. The planner does not know that a count is never negative.

@@ -43,11 +43,10 @@ class StoredEntity(NamedTuple):
 
 
 class DerivedValueReplacer:
-    """Replaces values that were derived from a spreadsheet with the values in the database.
+    """Replaces values that a spreadsheet reader derived with the stored values, if unchanged.
 
-    The values are the change times of entities that are otherwise unchanged, and the sequence
-    numbers of associations whose order is unchanged. Importing the same spreadsheet again therefore
-    changes nothing.
+    These are the modification timestamps of entities and the sequence numbers of associations.
+    Without this, importing the same spreadsheet again would change them.
     """
 
     def __init__(self, package: PreparedPackage) -> None:
@@ -60,9 +59,9 @@ class DerivedValueReplacer:
     async def load(
         cls, connection: Connection, package: PreparedPackage
     ) -> DerivedValueReplacer | None:
-        """Return a replacer that has loaded the stored entities of a package.
+        """Return a replacer with the stored entities of a package.
 
-        Returns None if the package has no derived change times or sequence numbers.
+        Returns None if the reader of the package derived no timestamps or sequence numbers.
         """
         if not (package.derived_times or package.derived_order):
             return None
@@ -89,11 +88,11 @@ class DerivedValueReplacer:
         number = FIELDS.decode(stored.body).get(NUMBER_FIELD) if stored else None
         return int(bytes(number)) if number else None
 
-    def replace(self, row: EntityRow) -> EntityRow:
-        """Return the row of an entity with the stored values in place of unchanged derived values.
+    def restore_stored_values(self, row: EntityRow) -> EntityRow:
+        """Return the row of an entity with stored values in place of derived values.
 
-        The sequence number stays as stored while the order of the siblings is unchanged. The change
-        time stays as stored if no other value of the entity has changed.
+        The sequence number stays as stored while the order of the siblings is unchanged. The
+        modification timestamp stays as stored if no other value of the entity has changed.
         """
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times

@@ -56,7 +56,7 @@ from .change_log import build_has_rows_condition
 class DefinitionReference:
     """A field that links entities of a class to definitions, such as ``subjectURI`` of items.
 
-    If the definition of a link is not stored, it is created from the title and URI of the link.
+    If a linked definition is not stored, it is created from the title and URI of the link.
     """
 
     field: str
@@ -99,8 +99,8 @@ def build_upsert(
 ) -> Insert:
     """Build a SQL statement that inserts the rows of ``source`` or replaces rows that differ.
 
-    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Soft-deleted
-    rows are undeleted.
+    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``;
+    ``insert_only`` are written to new rows only. Soft-deleted rows are undeleted.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -112,11 +112,11 @@ def build_upsert(
     )
 
 
-def build_changed_row_update(source: FromClause, table: Table, *columns: str) -> Update:
+def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> Update:
     """Build a SQL statement that replaces existing rows that differ from the rows of ``source``.
 
-    ``columns`` are written in addition to the body. For a single row that probably exists, this
-    statement and ``build_missing_row_insert`` are faster than ``build_upsert``.
+    ``columns`` are the columns to write besides ``body``. For a single row that probably exists,
+    this statement and ``build_insert_if_missing`` are faster than ``build_upsert``.
     """
     # ON CONFLICT would first build a new row with all its generated columns.
     values, is_changed = _build_update_clauses(table, source.c, *columns)
@@ -124,11 +124,11 @@ def build_changed_row_update(source: FromClause, table: Table, *columns: str) ->
     return update(table).where(is_same, is_changed).values(values)
 
 
-def build_missing_row_insert(source: FromClause, table: Table, *columns: str) -> Insert:
+def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> Insert:
     """Build a SQL statement that inserts the rows of ``source`` that are not in the table yet.
 
-    ``columns`` are written in addition to the body. The statement raises ``UniqueViolationError``
-    if another transaction inserted the identifier first.
+    ``columns`` are the columns to write besides ``body``. The statement raises
+    ``UniqueViolationError`` if another transaction inserted the identifier first.
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
@@ -140,7 +140,7 @@ def build_missing_row_insert(source: FromClause, table: Table, *columns: str) ->
 def _build_update_clauses(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the SET values and the WHERE condition of an update of rows that differ."""
+    """Return the SET values, and the WHERE condition that a row differs from ``source``."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
         build_body_changed_condition(table, values["body"]),
@@ -159,8 +159,8 @@ def _build_update_clauses(
 def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
     """Build the SQL condition that a JSON body differs from the body stored in ``table``.
 
-    A body that only adds defaults for required fields counts as the same: responses add them to a
-    definition that was created from a link, and a client may send the response back.
+    For definitions, defaults of missing required fields make no difference. Responses add them to
+    definitions created from a link, and a client may send such a response back.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
@@ -177,7 +177,7 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
 
 
 def build_links_query(source: FromClause, reference: DefinitionReference) -> Select[Any]:
-    """Build the query for the links in the field ``reference`` of the bodies in ``source``.
+    """Build the query for the links in the field ``reference`` of JSON bodies (``source``).
 
     Each row is (owner, link). ``owner`` is the identifier of the entity that contains the link.
     """
@@ -192,11 +192,11 @@ def build_links_query(source: FromClause, reference: DefinitionReference) -> Sel
 
 
 def build_missing_definition_insert(source: FromClause, reference: DefinitionReference) -> Insert:
-    """Build a SQL statement that creates the definitions that links refer to, if they are missing.
+    """Build a SQL statement that creates missing definitions to which links refer.
 
-    The links are those in the field ``reference`` of the bodies in ``source``. Soft-deleted
-    definitions are undeleted. Existing definitions are neither changed nor locked, because all
-    items of a framework may have the same item type.
+    The links are those of ``build_links_query``. Soft-deleted definitions are undeleted. Existing
+    ones are neither changed nor locked, because all items of a framework may have the same item
+    type.
     """
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
@@ -226,7 +226,7 @@ def _build_current_timestamp() -> ColumnElement[str]:
 
 
 def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
-    """Build a SQL statement that adds missing links in the bodies of ``source`` to a link table."""
+    """Build a SQL statement that inserts the missing links of ``build_links_query``."""
     links = build_links_query(source, reference).subquery("linked")
     pairs = select(links.c.owner, build_json_text(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
@@ -234,9 +234,9 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
 
 
 def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
-    """Build a SQL statement that deletes all links of the entity ``owner`` from a link table.
+    """Build a SQL statement that deletes all links of an entity from a link table.
 
-    The statement deletes nothing unless the CTE ``written`` has written the entity.
+    The statement deletes nothing unless the CTE ``written`` has written the entity ``owner``.
     """
     return delete(table).where(next(iter(table.c)) == owner, build_has_rows_condition(written))
 
@@ -244,7 +244,7 @@ def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> 
 def build_stale_link_delete(
     source: FromClause, reference: DefinitionReference, table: Table
 ) -> Delete:
-    """Build a SQL statement that deletes stored links that are not in the bodies of ``source``."""
+    """Build a SQL statement that deletes links that the bodies in ``source`` no longer contain."""
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = build_exists(

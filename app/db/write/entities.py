@@ -37,9 +37,9 @@ async def put_document(
 ) -> None:
     """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
-    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
-    from a response, so that they are not stored. Raises ``Conflict`` if another live document or
-    its package already has the identifier of this document or package.
+    ``path_prefix`` is prepended to paths in reported problems. ``echoed`` describes values that the
+    client may have copied from a response; they are not stored. Raises ``Conflict`` if another live
+    document or its package already has the identifier of this document or package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
@@ -66,8 +66,7 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
-    from a response, so that they are not stored.
+    The other parameters are those of ``put_document``.
     """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -92,7 +91,7 @@ async def put_item_type(
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    ``echoed`` says which values may come from a response, so that they are not stored.
+    The other parameters are those of ``put_document``.
     """
     await _run_put_statements(
         database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), echoed
@@ -107,10 +106,9 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    ``path_prefix`` starts the paths in reported problems; ``echoed`` says which values may come
-    from a response, so that they are not stored. Raises ``UnprocessableContent`` if the document
-    does not exist, or if the origin or destination is of type CASE and not a live item or document;
-    ``Conflict`` if another association has the same origin, destination and type.
+    The other parameters are those of ``put_document``. Raises ``UnprocessableContent`` if the
+    document does not exist, or if the origin or destination is of type CASE and not a live item or
+    document. Raises ``Conflict`` if another association has the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -167,7 +165,7 @@ async def _run_put_statements(
     echoed: EchoedValues,
     **values: Any,
 ) -> asyncpg.Record:
-    """Run the fast SQL statement of a PUT, or also the slow one if linked definitions are missing.
+    """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
 
     Returns the row of the last statement, whose columns say which conditions were met.
     """
@@ -177,7 +175,7 @@ async def _run_put_statements(
 
     async def transaction(connection: Connection) -> asyncpg.Record | None:
         converter = await StoredFormConverter.load(connection, [row], echoed)
-        stored = converter.convert(row)
+        stored = converter.to_stored_row(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
         outcome: asyncpg.Record | None = None
         for strategy in choose_link_strategies(resource, link_fields):

@@ -47,7 +47,7 @@ def raise_for_data_loss(result: UploadResult) -> None:
 
 
 def describe_data_loss(result: UploadResult) -> str | None:
-    """Describe what a write would lose, as the end of a sentence "it would …".
+    """Return what a write would lose, for example "delete 60 of the 100 items stored".
 
     Returns None unless the write
 

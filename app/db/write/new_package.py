@@ -26,7 +26,7 @@ from .package_statements import (
     build_prerequisite_statements,
     compile_link_insert,
     compile_missing_definition_insert,
-    compile_rubric_write,
+    compile_rubric_upsert,
 )
 from .staging import (
     DOCUMENT,
@@ -60,8 +60,7 @@ async def insert_new_package(
     """Insert a package whose document does not exist, and return the number of entities by kind.
 
     ``converter`` converts the entities to their stored form. Raises ``PackageNotNewError`` or
-    ``asyncpg.UniqueViolationError`` if an entity of the package exists already. Errors while
-    reading the package are raised too.
+    ``asyncpg.UniqueViolationError`` if an entity of the package already exists.
     """
     stager, keyword_rows = RowStager(package, converter), list[StagedRow]()
     await create_staging_table(upload.connection)
@@ -90,7 +89,7 @@ async def insert_new_package(
 async def _iter_copy_records(
     stager: RowStager, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the rows of a class as tuples for COPY; append rows with keywords to a list."""
+    """Yield the rows of a class as COPY tuples; append rows with keywords to ``keyword_rows``."""
     # The stored body contains only the last keyword.
     async for row in stager.iter_rows((resource.name,)):
         if row.keywords is not None:
@@ -105,7 +104,7 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 @cache
 def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
-    """Return the SQL statements to run after a new package's items and associations were copied.
+    """Return the SQL statements that follow the COPY of a new package's items and associations.
 
     ``fields`` are the names of the fields that contain links to definitions.
     """
@@ -124,11 +123,11 @@ def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
                 links = compile_link_insert(source, reference, reference.link_table)
                 statements.append(("recording", links))
         statements.append(("recording", _compile_creation_log(resource)))
-    return [*statements, ("rubrics", compile_rubric_write())]
+    return [*statements, ("rubrics", compile_rubric_upsert())]
 
 
 def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
-    """Build a CTE that selects the rows of a new document whose links may lack a definition.
+    """Build a CTE that selects rows of a new document that may link to missing definitions.
 
     ``reference`` is the field with the links. If it has a foreign key, the CTE returns only the
     rows whose definition is missing; otherwise, it returns all rows.

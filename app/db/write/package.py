@@ -107,14 +107,14 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 ) -> UploadResult:
     """Replace a stored framework with a package, in one transaction.
 
-    ``progress`` is called with the name of each stage, such as "items". ``echoed`` says which
-    values may come from a response, so that they are not stored. ``guard`` is called with the
-    result before the commit, and can raise an error to prevent it. After such an error or a dry
-    run, the database is unchanged, including the change feed and the revisions.
+    ``mode`` is "upsert", "create" (the document must not exist) or "replace" (it must have
+    existed). ``progress`` is called with the name of each stage, such as "items". ``echoed``
+    describes values that the client may have copied from a response; they are not stored. ``guard``
+    is called with the result before the commit, and can raise an error to prevent it. After such an
+    error or a dry run, nothing in the database has changed.
 
-    Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` is
-    "create" and the document exists; ``NotFound`` if ``mode`` is "replace" and the document has
-    never existed.
+    Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` forbids
+    an existing document, and ``NotFound`` if ``mode`` requires one.
     """
 
     async def transaction(connection: Connection) -> UploadResult:
@@ -171,7 +171,7 @@ async def _write_in_transaction(
         if package.derived_items:
             upload.parameters["derived_items"] = package.derived_items
             ((matched_count, changed_count),) = await upload.fetch_all(
-                _compile_matched_item_counts()
+                _compile_matched_item_counts_query()
             )
         await upload.execute_and_count(partial(build_upload_statements, summary))
     revision = await fetch_revision(upload.connection, package.document_identifier)
@@ -189,7 +189,6 @@ async def _stage_and_check_conflicts(
     *,
     is_document_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
-    """Run ``stage_package``, and raise ``Conflict`` if entities belong to other documents."""
     upload.progress("staging")
     summary, sent_counts = await stage_package(
         upload.connection, package, converter, is_document_stored=is_document_stored
@@ -216,7 +215,7 @@ def _get_parameters(package: PreparedPackage) -> dict[str, Any]:
 
 
 def _creates_document(package: PreparedPackage, mode: Mode, document: Any) -> bool:
-    """Return whether an upload creates its document, which has no row or is soft-deleted.
+    """Return whether an upload creates its document: it does not exist, or is soft-deleted.
 
     ``document`` is its row or None. Raises ``Conflict`` or ``NotFound`` as in ``write_package``.
     """
@@ -241,8 +240,8 @@ def _compile_document_state_query() -> CompiledStatement:
 
 
 @cache
-def _compile_matched_item_counts() -> CompiledStatement:
-    """Compile the query for the number of live items that a file matched by code or statement.
+def _compile_matched_item_counts_query() -> CompiledStatement:
+    """Compile the query for the number of live items that rows of a spreadsheet matched.
 
     Its row is (matched, changed), where ``changed`` counts matched items whose statement changes.
     """

@@ -24,10 +24,10 @@ def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
     )
 
 
-def build_identifier_release(
+def build_free_identifiers_cte(
     *identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]
 ) -> CTE:
-    """Build a CTE that frees package identifiers of deleted documents for another document.
+    """Build a CTE that takes package identifiers from deleted documents, to reuse them.
 
     ``new_owner`` is the document that will use the identifiers; its own package is not changed.
     """

@@ -69,7 +69,7 @@ def build_upload_statements(summary: StagingSummary) -> NamedStatements:
         *(deletions if summary.is_document_stored else ()),
         *(("items", statement) for statement in upsert(ITEMS, *columns)),
         *(("associations", statement) for statement in upsert(ASSOCIATIONS, *columns)),
-        ("rubrics", compile_rubric_write()),
+        ("rubrics", compile_rubric_upsert()),
         *(
             ("rubrics", _compile_ordinal_update(resource))
             for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
@@ -80,10 +80,10 @@ def build_upload_statements(summary: StagingSummary) -> NamedStatements:
 
 @cache
 def build_prerequisite_statements(summary: StagingSummary) -> NamedStatements:
-    """Return an upload's SQL statements for definitions, document and package, in this order.
+    """Return an upload's SQL statements for definitions, document and package, in that order.
 
-    They run before the other statements, because items, associations and rubrics refer to the
-    definitions and the document.
+    ``summary`` describes the staged package. These statements run first, because items,
+    associations and rubrics refer to the definitions and the document.
     """
     upsert = partial(_compile_upserts, summary)
     return [
@@ -102,8 +102,8 @@ def _compile_upserts(
 ) -> list[CompiledStatement]:
     """Compile the SQL statements that write the entities of one class from the staging table.
 
-    They create missing definitions that the entities link to, write the entities that differ, then
-    write the links. ``columns`` are written in addition to the body and the time of the change.
+    They create missing linked definitions, write new and changed entities, then write the links.
+    ``columns`` are the columns to write besides the body and the time of the change.
     """
     table, source = tables.get_table(resource), build_staged_rows_cte(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
@@ -135,7 +135,7 @@ def _compile_upserts(
 def compile_missing_definition_insert(
     source: FromClause, reference: dml.DefinitionReference
 ) -> CompiledStatement:
-    """Compile a SQL statement that creates definitions that links refer to, if they are missing.
+    """Compile a SQL statement that creates missing definitions to which links refer.
 
     ``source`` selects the entities with the links, and ``reference`` is the field with the links.
     """
@@ -148,17 +148,16 @@ def compile_missing_definition_insert(
 def compile_link_insert(
     source: FromClause, reference: dml.DefinitionReference, table: Table
 ) -> CompiledStatement:
-    """Compile a SQL statement that inserts links to definitions into a link table.
+    """Compile a SQL statement that inserts links to definitions into the link table ``table``.
 
-    It increments the revision of the package if it inserts a link, because the link may add a
-    definition to the package even if no entity changed.
+    If it inserts a link, it increments the package's revision: the package may have a new
+    definition.
     """
     insertion = dml.build_link_insert(source, reference, table)
     return _compile_revision_increment(insertion.returning(literal_column("1")).cte("linked"))
 
 
 def _compile_revision_increment(cte: CTE) -> CompiledStatement:
-    """Compile a SQL statement that increments the document's revision if ``cte`` returns rows."""
     scope = select(DOCUMENT.label("scope")).where(change_log.build_has_rows_condition(cte))
     bumped = change_log.build_revision_increment(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
@@ -179,14 +178,14 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
 
 
 def _compile_package_upsert() -> CompiledStatement:
-    """Compile a SQL statement that writes the package's own row.
+    """Compile a SQL statement that writes the uploaded package's row in the table of packages.
 
-    It logs an update of the document if the row has changed and no change is logged yet.
+    If the row has changed, it logs an update of the document, unless the transaction already has.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    released = package_identifiers.build_identifier_release(
+    released = package_identifiers.build_free_identifiers_cte(
         identifier, DOCUMENT, new_owner=DOCUMENT
     )
     row = (
@@ -220,10 +219,10 @@ def _compile_package_upsert() -> CompiledStatement:
 
 
 def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that stores which definitions of a class the package contains.
+    """Compile a SQL statement that stores which definitions of a class the package lists.
 
-    The list is stored because a package may contain definitions that no entity refers to. If such a
-    definition is added to or removed from a stored package, an update of the document is logged.
+    The list is stored because a package may list definitions to which no entity refers. If it is
+    changed for such a definition, the statement logs an update of the document.
     """
     table = tables.package_definitions[resource.name]
     removed = (
@@ -249,7 +248,7 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
-    """Build the SQL condition that ``change`` has a definition that no entity refers to."""
+    """Build the SQL condition that ``change`` returns a definition to which no entity refers."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return build_exists(change.c.definition_identifier.not_in(referenced))
 
@@ -291,11 +290,11 @@ def _compile_soft_deletion(resource: ResourceType) -> CompiledStatement:
 
 
 @cache
-def compile_rubric_write() -> CompiledStatement:
+def compile_rubric_upsert() -> CompiledStatement:
     """Compile a SQL statement that writes rubrics with their criteria and levels.
 
-    It deletes criteria and levels that the package lacks. A change of a criterion or level is
-    logged as an update of its rubric.
+    It deletes criteria and levels that are missing from the package. A change of a criterion or
+    level is logged as an update of its rubric.
     """
     rubrics, criteria, levels = (
         tables.rubrics,
@@ -305,10 +304,10 @@ def compile_rubric_write() -> CompiledStatement:
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source = build_staged_rows_cte(RUBRICS.name)
     written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
-    criteria_written, criteria_deleted = _build_rubric_part_writes(
+    criteria_written, criteria_deleted = _build_criterion_write_ctes(
         "CFRubricCriterion", criteria, RUBRICS.name
     )
-    levels_written, levels_deleted = _build_rubric_part_writes(
+    levels_written, levels_deleted = _build_criterion_write_ctes(
         "CFRubricCriterionLevel", levels, "CFRubricCriterion"
     )
     rubrics_of_levels = select(STAGED.c.parent).where(
@@ -327,8 +326,8 @@ def compile_rubric_write() -> CompiledStatement:
     return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 
 
-def _build_rubric_part_writes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Build a CTE that writes staged criteria or levels, and a CTE that deletes the missing rows.
+def _build_criterion_write_ctes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
+    """Build the CTEs that write the package's criteria or levels, and delete all others.
 
     Both return the column ``parent``: the rubric or criterion that each row belongs to.
     """

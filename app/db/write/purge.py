@@ -113,12 +113,12 @@ def _build_purge_statements() -> list[CompiledStatement]:
         ),
         _compile_entity_deletion(DOCUMENTS),
         _compile_item_recount(),
-        _compile_change_deletion(),
+        _compile_superseded_change_deletion(),
     ]
 
 
 def _build_purged_entity_insert(resource: ResourceType) -> Any:
-    """Build a SQL statement that adds the entities of a class to the table ``PURGED``."""
+    """Build a SQL statement that lists the entities to purge of a class in the table ``PURGED``."""
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
@@ -190,7 +190,7 @@ def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
 def _compile_item_recount() -> CompiledStatement:
     """Compile a SQL statement that recounts all items and replaces the rows of ``item_counts``.
 
-    This corrects the numbers after items were changed by SQL that is not from this server.
+    This corrects the counts after SQL run outside this server has changed items.
     """
     # Rows that other transactions append in the meantime stay, because the snapshot has neither
     # these rows nor their items.
@@ -210,8 +210,8 @@ def _compile_item_recount() -> CompiledStatement:
     return CompiledStatement(no_row.add_cte(deleted, counted))
 
 
-def _compile_change_deletion() -> CompiledStatement:
-    """Compile a SQL statement that deletes old changes that a later change has superseded."""
+def _compile_superseded_change_deletion() -> CompiledStatement:
+    """Compile a SQL statement that deletes old changes if the same entity has a later change."""
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

@@ -40,10 +40,10 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkStrategy(NamedTuple):
-    """How a PUT statement handles links to definitions: it checks or resolves them.
+    """How a PUT statement handles links to definitions.
 
-    Links are resolved if all linked definitions exist and no stored link has to be deleted.
-    Checking is faster, and nearly always enough.
+    With ``is_check_only``, it writes only if all linked definitions exist and no stored link has to
+    be deleted, which is fast and nearly always true. Otherwise it writes definitions and links.
     """
 
     fields: frozenset[str]
@@ -64,7 +64,7 @@ NODE_COLUMNS = {
 
 
 def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> list[LinkStrategy]:
-    """Return the strategies for the links of a PUT entity, in the order to try them.
+    """Return the ``LinkStrategy`` values to try for a PUT entity, fastest first.
 
     ``fields`` are the fields of the entity that contain links to definitions. The caller runs the
     statement of each strategy until its row has ``links_resolved``.
@@ -81,7 +81,7 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that links are resolved, which is true if the strategy does that."""
+    """Build the SQL condition that no link needs a write, always true unless ``is_check_only``."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
         if reference.field in strategy.fields:
@@ -93,8 +93,7 @@ def _build_links_resolved_condition(
     return and_(*conditions)
 
 
-def _build_input_cte(*parameters: BindParameter[Any]) -> CTE:
-    """Build a CTE whose only row has the parameters of a PUT statement, such as the body."""
+def _build_parameters_cte(*parameters: BindParameter[Any]) -> CTE:
     columns = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
@@ -113,7 +112,7 @@ def _build_entity_write_ctes(
     document: Any = None,
     strategy: LinkStrategy = NO_LINKS,
 ) -> tuple[CTE, list[CTE]]:
-    """Build the CTE that writes the row of ``source``, and a list of all other CTEs of the PUT.
+    """Return the CTE that writes the row of ``source``, and a list of all other CTEs of the PUT.
 
     1. Create missing definitions that the row links to, unless the strategy only checks links.
     2. Update the row if it exists and differs, or insert it if it does not exist.
@@ -140,8 +139,8 @@ def _build_entity_write_ctes(
     names = ("last_change_date_time", *columns)
     written = change_log.build_write_cte(
         table,
-        dml.build_changed_row_update(source, table, *names),
-        dml.build_missing_row_insert(source, table, *names),
+        dml.build_update_if_changed(source, table, *names),
+        dml.build_insert_if_missing(source, table, *names),
     )
     linked, unlinked = _build_link_write_ctes(references, definition_writes, source, written)
 
@@ -164,7 +163,7 @@ def _build_link_write_ctes(
     source: FromClause,
     written: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
-    """Build the CTEs that insert links into link tables, and the CTEs that delete links.
+    """Return the CTEs that insert links into link tables, and the CTEs that delete old links.
 
     ``references`` are the link fields of the class, ``present`` the fields that the entity has.
     """
@@ -195,20 +194,20 @@ def _build_link_write_ctes(
 
 
 @cache
-def _compile_put_item_type(_: LinkStrategy) -> CompiledStatement:
-    ctes = _build_entity_write_ctes(ITEM_TYPES, _build_input_cte())[1]
+def _compile_item_type_put(_: LinkStrategy) -> CompiledStatement:
+    ctes = _build_entity_write_ctes(ITEM_TYPES, _build_parameters_cte())[1]
     checks = select(true().label("links_resolved"))
     return CompiledStatement(checks.add_cte(*ctes), has_generic_plan=True)
 
 
 @cache
-def _compile_put_document(strategy: LinkStrategy) -> CompiledStatement:
+def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes a document and its package.
 
-    It writes nothing if another live document or its package has one of the two identifiers.
+    It writes nothing if the identifier of either belongs to another live document or its package.
     """
     package = bindparam("package", type_=Text)
-    row = _build_input_cte(package)
+    row = _build_parameters_cte(package)
     identifier = build_json_text(row.c.body, "identifier")
     claimed_by = _build_min_query(
         tables.packages.c.document_identifier,
@@ -233,7 +232,7 @@ def _compile_put_document(strategy: LinkStrategy) -> CompiledStatement:
 def _build_package_upsert(source: CTE, written: CTE) -> CTE:
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
-    released = package_identifiers.build_identifier_release(*wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_free_identifiers_cte(*wanted, new_owner=IDENTIFIER)
     row = select(build_json_text(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
@@ -247,9 +246,9 @@ def _build_package_upsert(source: CTE, written: CTE) -> CTE:
 
 
 @cache
-def _compile_put_item(strategy: LinkStrategy) -> CompiledStatement:
+def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
-    row = _build_input_cte(document)
+    row = _build_parameters_cte(document)
     document_exists = _build_live_row_condition(tables.documents, row.c.document_identifier)
     checked = select(
         row,
@@ -265,18 +264,18 @@ def _compile_put_item(strategy: LinkStrategy) -> CompiledStatement:
 
 
 @cache
-def _compile_put_association(strategy: LinkStrategy) -> CompiledStatement:
+def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes an association if its nodes and its document exist.
 
-    It writes nothing if another association has the same origin, destination and type. Without a
-    CFDocumentURI, it gets the document of its origin, or else the document of its destination.
+    It writes nothing if another association has the same origin, destination and type. The default
+    document of an association is the document of its origin, or else of its destination.
     """
     document = bindparam("document_identifier", type_=Text)
-    row = _build_input_cte(document)
+    row = _build_parameters_cte(document)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
     origin, destination = (build_json_text(row.c.body, end, "identifier") for end in ends)
     home = func.coalesce(
-        document, _build_document_of_node(origin), _build_document_of_node(destination)
+        document, _build_node_document_id(origin), _build_node_document_id(destination)
     )
     document_exists = or_(document.is_(None), _build_live_row_condition(tables.documents, document))
     duplicate = _build_min_query(
@@ -318,8 +317,7 @@ def _build_live_row_condition(table: Table, identifier: ColumnElement[Any]) -> C
     return build_exists(table.c.identifier == identifier, build_live_condition(table))
 
 
-def _build_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Build the SQL for the document of ``node``, the identifier of an item or document."""
+def _build_node_document_id(node: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.coalesce(
         _build_min_query(tables.items.c.document_identifier, tables.items.c.identifier == node),
         _build_min_query(tables.documents.c.identifier, tables.documents.c.identifier == node),
@@ -327,10 +325,10 @@ def _build_document_of_node(node: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _build_valid_node_condition(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Build the SQL condition that an association may have its origin or destination node.
+    """Build the SQL condition that the origin or destination of an association is valid.
 
     ``end`` is the field of the node, such as originNodeURI. A node is valid if its ``targetType``
-    is not CASE, if it is a live item or document, or if the stored association has the same node.
+    is not CASE, if it is a live item or document, or if the stored association already has it.
     """
     identifier = build_json_text(body, end, "identifier")
     return or_(
@@ -345,10 +343,10 @@ def _build_valid_node_condition(body: ColumnElement[Any], end: str) -> ColumnEle
 
 
 PUT_STATEMENTS: dict[str, Callable[[LinkStrategy], CompiledStatement]] = {
-    DOCUMENTS.name: _compile_put_document,
-    ITEMS.name: _compile_put_item,
-    ITEM_TYPES.name: _compile_put_item_type,
-    ASSOCIATIONS.name: _compile_put_association,
+    DOCUMENTS.name: _compile_document_put,
+    ITEMS.name: _compile_item_put,
+    ITEM_TYPES.name: _compile_item_type_put,
+    ASSOCIATIONS.name: _compile_association_put,
 }
 """The functions that compile the PUT statement of a class for a ``LinkStrategy``.
 

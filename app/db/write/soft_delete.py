@@ -81,8 +81,8 @@ async def undelete_entity(
 ) -> UndeleteResult:
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
-    Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
-    item is deleted, or if another document's package now has the identifier of this document.
+    Raises ``NotFound`` if no deleted entity has this identifier. Raises ``Conflict`` if an item's
+    document is deleted, or if the package of another document now has this identifier.
     """
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     if state is None or not state["deleted"]:
@@ -220,15 +220,15 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
     is_deleted = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
     statements.append(_compile_deleted_at_update(resource, is_deleted, None))
     if resource is DOCUMENTS:
-        statements.append(_compile_identifier_restoration())
-        statements.append(_compile_lost_identifier_replacement())
+        statements.append(_compile_package_identifier_restoration())
+        statements.append(_compile_package_identifier_replacement())
         statements.append(_compile_association_log(tables.REVIVE))
     return statements
 
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
-    """Compile the query for another live document whose package has a document's identifier."""
+    """Compile the query for a live document whose package took the identifier of a deleted one."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -239,19 +239,19 @@ def _compile_identifier_owner_query() -> CompiledStatement:
     )
 
 
-def _compile_identifier_restoration() -> CompiledStatement:
-    """Compile a SQL statement that gives an undeleted document's package its former identifier.
+def _compile_package_identifier_restoration() -> CompiledStatement:
+    """Compile a SQL statement that restores the package identifier of an undeleted document.
 
     It changes nothing if another live document or package now has this identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_original_package_identifier()
+    wanted = _build_original_identifier_expression()
     is_taken = build_exists(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.build_deleted_document_condition(others),
     )
-    released = package_identifiers.build_identifier_release(wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_free_identifiers_cte(wanted, new_owner=IDENTIFIER)
     restored = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
@@ -262,12 +262,12 @@ def _compile_identifier_restoration() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(restored))
 
 
-def _compile_lost_identifier_replacement() -> CompiledStatement:
-    """Compile a SQL statement that gives a package the identifier of its document.
+def _compile_package_identifier_replacement() -> CompiledStatement:
+    """Compile a SQL statement that replaces a lost package identifier of an undeleted document.
 
-    It applies to an undeleted document if another document has taken the former identifier of its
-    package. The statement also removes the CFPackageURI from the document, because this link would
-    refer to the package of the other document.
+    If the package of another document now has the identifier, the undeleted document's package gets
+    the identifier of the document. The statement also removes the CFPackageURI from the document,
+    because this link would refer to the other package.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -277,7 +277,7 @@ def _compile_lost_identifier_replacement() -> CompiledStatement:
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
     is_lost = build_exists(
         packages.c.document_identifier == IDENTIFIER,
-        packages.c.identifier != _build_original_package_identifier(),
+        packages.c.identifier != _build_original_identifier_expression(),
     )
     removed = (
         update(documents)
@@ -295,8 +295,8 @@ def _compile_lost_identifier_replacement() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
 
 
-def _build_original_package_identifier() -> ColumnElement[str]:
-    """Build the SQL for the package identifier in a document's body, or else the document's own."""
+def _build_original_identifier_expression() -> ColumnElement[str]:
+    """Build the SQL for the identifier in CFPackageURI, or the document's if it has no link."""
     table = tables.documents.alias("named")
     named = func.coalesce(build_json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -313,7 +313,7 @@ def _compile_not_restored_query(resource: ResourceType) -> CompiledStatement:
 @cache
 def _compile_lost_identifier_query() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_original_package_identifier()
+    wanted = _build_original_identifier_expression()
     message = (
         "its package identifier %s belongs to document %s now; the package has the identifier of "
         "its document, %s, instead"
@@ -373,7 +373,7 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
 def _compile_deleted_at_update(
     resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a SQL statement that soft-deletes or undeletes entities, logs and counts them."""
+    """Compile a SQL statement that soft-deletes entities, or undeletes them, and logs it."""
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (

@@ -34,7 +34,7 @@ from ..read.body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
-    is_stored_unchanged,
+    matches_stored_entity,
 )
 from ..read.visibility import build_live_condition
 from ..schema import tables
@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class StagingSummary(NamedTuple):
-    """Facts about the staged rows that determine which SQL statements an upload runs."""
+    """A description of the staging table, on which the SQL statements of an upload depend."""
 
     is_document_stored: bool
     """Whether the document was stored before, live or deleted."""
@@ -107,12 +107,12 @@ async def stage_package(
     *,
     is_document_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
-    """Copy a package to the staging table, and return a summary and the number of rows by kind.
+    """Copy a package to the staging table; return its summary and the number of rows by kind.
 
     ``converter`` converts the entities to their stored form. ``is_document_stored`` says whether
     the package's document is stored, live or deleted. Items and associations that are stored
-    unchanged are copied without their body: they need no write, but must not be deleted either.
-    Errors while reading the package are raised.
+    unchanged are staged without their body, so that they are neither written nor deleted as
+    missing. Errors while reading the package are raised.
     """
     await create_staging_table(connection)
     stored = await _fetch_stored_rows(connection, package) if is_document_stored else {}
@@ -138,7 +138,7 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table with COPY. Errors of ``rows`` are raised after the COPY has ended."""
+    """Copy rows to a table with COPY. Raises errors of the iterator ``rows`` after the COPY."""
     # If the iterator raised an error during COPY, asyncpg would cancel the COPY. It would wait
     # forever for that if the COPY had already failed.
     errors: list[BaseException] = []
@@ -178,8 +178,8 @@ class StagedRow(NamedTuple):
 class RowStager:
     """Converts the entities of a package to rows of the staging table, and counts them.
 
-    ``fields`` and ``reordered_kinds`` are those of ``StagingSummary``. They are complete when all
-    rows have been read.
+    ``fields`` (with links to definitions) and ``reordered_kinds`` (whose stored rows may need new
+    ordinals) are complete when all rows have been read.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class RowStager:
         return self._next_row is None
 
     async def iter_rows(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Yield the next rows of the package while their kind, such as CFItem, is in ``kinds``."""
+        """Yield the next rows of the package, until one has a kind that is not in ``kinds``."""
         # In a worker thread, because parsing would block the event loop.
         while batch := await to_thread.run_sync(self._read_batch, kinds):
             for row in batch:
@@ -219,14 +219,14 @@ class RowStager:
         return batch
 
     def _stage(self, row: EntityRow) -> StagedRow:
-        row = self._converter.convert(row)
+        row = self._converter.to_stored_row(row)
         place = self.counts[row.kind]
         self.counts[row.kind] += 1
         stored = self._stored.get((row.kind, row.identifier), (None, None, None))
         stored_ordinal, digest, container_link = stored
         row = add_container_link(row, container_link)
         body: str | None = row.body
-        if digest and row.keywords is None and is_stored_unchanged(row, digest):
+        if digest and row.keywords is None and matches_stored_entity(row, digest):
             body = None
         else:
             for name in [name for name in self._unseen_fields if name in row.body]:
@@ -243,10 +243,10 @@ class RowStager:
         )
 
     def _choose_ordinal(self, row: EntityRow, stored: int | None) -> int:
-        """Return the number by which entities are sorted, if possible the ``stored`` number.
+        """Return the ordinal by which an entity is sorted.
 
-        Stored numbers stay while the order is unchanged, so inserting an entity near the front does
-        not rewrite all entities after it.
+        The ``stored`` ordinal is kept while the order is unchanged, so that inserting an entity
+        near the front does not rewrite all entities after it.
         """
         if row.kind not in LARGE_TABLES:
             self.reordered_kinds.update({row.kind} & {RUBRICS.name})
@@ -265,7 +265,7 @@ class RowStager:
 
 
 async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -> StoredRows:
-    """Fetch ordinals, digests and document links of a package's stored items and associations."""
+    """Return the ordinals, body digests and links of the items and associations in the database."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
@@ -309,5 +309,5 @@ def build_staged_rows_cte(kind: str) -> CTE:
 
 
 def build_staged_identifiers_query(kind: str) -> Select[Any]:
-    """Build the query for the identifiers of all staged rows of a kind, such as CFItem."""
+    """Build the query for the identifiers of one kind, such as CFItem, in the staging table."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

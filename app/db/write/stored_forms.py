@@ -35,9 +35,9 @@ DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 
 
 class StoredFormConverter:
-    """Removes values that responses of this server had added from entities that a client sends.
+    """Converts uploaded entities to the form in which they are stored.
 
-    ``echoed`` says which values a body may contain that a response added.
+    It removes values that a client echoes from a response; ``echoed`` says which there may be.
     """
 
     def __init__(self, echoed: EchoedValues = NO_ECHOED_VALUES) -> None:
@@ -53,9 +53,9 @@ class StoredFormConverter:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], echoed: EchoedValues
     ) -> StoredFormConverter:
-        """Return a converter that has loaded the stored bodies and URIs for these rows.
+        """Return a converter with the stored bodies and URIs for these rows.
 
-        It loads nothing unless the rows may contain URLs or default item types of responses.
+        It reads nothing unless the rows may contain echoed URLs or default item types.
         """
         converter = cls(echoed)
         if echoed.server_urls:
@@ -64,8 +64,8 @@ class StoredFormConverter:
             await converter._load(connection, await to_thread.run_sync(_select_default_types, rows))
         return converter
 
-    def convert(self, row: EntityRow) -> EntityRow:
-        """Return the row of an entity without values that responses of this server had added.
+    def to_stored_row(self, row: EntityRow) -> EntityRow:
+        """Return the row of an entity without values that responses of this server add.
 
         Unchanged values that a spreadsheet reader derived are replaced with the stored values.
         """
@@ -73,13 +73,13 @@ class StoredFormConverter:
             row = add_container_link(row, self.package_link)
         if self._may_differ(row):
             row = self._remove_added_values(row)
-        return self.derived_values.replace(row) if self.derived_values else row
+        return self.derived_values.restore_stored_values(row) if self.derived_values else row
 
     def _remove_added_values(self, row: EntityRow) -> EntityRow:
         submitted = self._submitted_body(row)
-        body, keywords = submitted.restore_stored_body(self._find_uri), row.keywords
+        body, keywords = submitted.restore_stored_body(self._resolve_target_uri), row.keywords
         if keywords and self.echoed.server_urls:
-            keywords = submitted.restore_concept_links(keywords, self._find_uri)
+            keywords = submitted.restore_concept_links(keywords, self._resolve_target_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
@@ -93,8 +93,8 @@ class StoredFormConverter:
         stored = self._bodies.get((row.kind, row.identifier))
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.echoed)
 
-    def _find_uri(self, target: Target) -> str | None:
-        """Return the URI of a linked entity, from the package or else the database, or None."""
+    def _resolve_target_uri(self, target: Target) -> str | None:
+        """Return the URI of a linked entity from the package or the database, or None."""
         collection, identifier = target
         if uri := self._sent_uris.get(target):
             return uri
@@ -122,7 +122,7 @@ class StoredFormConverter:
     def _group_unresolved_targets(
         self, rows: Iterable[EntityRow]
     ) -> Mapping[ResourceType, list[str]]:
-        """Return the linked entities whose URI is in neither the package nor a stored body."""
+        """Return identifiers of linked entities with unknown URIs, by resource type."""
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:

@@ -28,7 +28,7 @@ NamedStatements: TypeAlias = list[tuple[str, CompiledStatement]]
 
 @dataclass
 class UploadTransaction:
-    """The connection and SQL parameters of one upload, and the number of entities it changed."""
+    """The state of one upload's transaction, including the number of changed entities."""
 
     connection: Connection
     parameters: dict[str, Any]
@@ -47,7 +47,7 @@ class UploadTransaction:
         """Run the SQL statements that ``build_statements`` returns, and count what they change.
 
         Each statement returns rows (kind, operation, changed), where ``changed`` is a number of
-        entities. The numbers are added to ``changes`` and ``definition_changes``.
+        entities to add to ``changes``, and to ``definition_changes`` in the stage of definitions.
         """
         # In a worker thread, because compiling SQL that is not cached would block the event loop.
         for stage, statement in await to_thread.run_sync(build_statements):
