@@ -105,6 +105,7 @@ async def test_libpq_parameters_apply_to_the_session_and_the_socket(postgres: st
         assert await connection.fetchval("SHOW application_name") == "case-server"
 
 
+@pytest.mark.slow
 async def test_every_command_accepts_every_parameter(
     empty_database: EmptyDatabase, tmp_path: Path, closed_port: int
 ) -> None:

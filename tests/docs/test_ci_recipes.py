@@ -137,6 +137,7 @@ def test_pip_recipe_runs_user_tests_and_stops_the_server(job: Job) -> None:
     job.assert_server_stops()
 
 
+@pytest.mark.slow
 def test_github_actions_steps_run_user_tests(job: Job, database: str) -> None:
     recipe = ACTIONS["jobs"]["test"]
     job.set_variables(recipe["env"])

@@ -42,7 +42,7 @@ def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str)
 
 
 def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Path) -> None:
-    for form in ("csv", "xlsx", "jsonl"):
+    for form in ("xlsx", "jsonl"):
         exported = subprocess.run(
             [*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", form],
             env=build_environment(data_dir),

@@ -205,6 +205,7 @@ def test_guide_example_without_plugin_passes(tmp_path: Path, database: str) -> N
     assert "1 passed" in output
 
 
+@pytest.mark.slow
 def test_single_process_uses_default_namespace(tmp_path: Path, database: str) -> None:
     (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
     variables = {"CASE_SERVER_DATABASE_URL": database}
@@ -220,7 +221,14 @@ def expect_one_server(output: str) -> None:
     assert len(urls) == 1, "all workers share one server"
 
 
-@pytest.mark.parametrize(("seed", "expected"), [("sample", 1), ("empty", 0), ("framework.json", 1)])
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        pytest.param("sample", 1, marks=pytest.mark.slow),
+        ("empty", 0),
+        ("framework.json", 1),
+    ],
+)
 def test_seed_option_sets_data(
     tmp_path: Path, elsewhere: dict[str, str], seed: str, expected: int
 ) -> None:
@@ -255,7 +263,6 @@ def test_external_server_is_used_without_seeding(
     seeded = SEEDED.replace("EXPECTED", "1")
     arguments = ("-n", "2", "--case-seed=sample")
     assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=elsewhere)
-    assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
     assert namespaces(external) == ["default"], "the namespaces of the workers are dropped"
     without = {**elsewhere, "CASE_SERVER_TEST_API_TOKEN": "x"}
     assert "requires the test API token" in pytest_run(tmp_path, code, variables=without)

@@ -39,7 +39,7 @@ def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServe
     return replace(live, base_url=f"http://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("mode", ["direct", "pooled"])
+@pytest.mark.parametrize("mode", mark_slow_except(["direct"], ["direct", "pooled"]))
 async def test_commit_without_its_standby_gets_503_within_a_bound(
     tmp_path: Path, mode: str
 ) -> None:

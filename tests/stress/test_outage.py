@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from stress import outage
 from stress.faults import FAULTS
 
 
+@pytest.mark.slow
 def test_outage_returns_503_and_server_recovers() -> None:
     report = asyncio.run(outage.run_outages(requests_per_fault=8))
     assert report.violations == []
