@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from support.interpreters import WANTED, is_usable, iter_interpreters, skip_or_fail
 
@@ -44,9 +45,9 @@ def run_successfully(*command: str | Path, folder: Path, **variables: str) -> st
 
 
 def find_sdk_python(run_dir: Path) -> Path:
-    """Return a Python with the TimeBack SDK and the other dependencies of the sample project.
+    """Return a Python with the TimeBack SDK.
 
-    They are installed once per test run, whose processes share ``run_dir``.
+    It is installed once per test run, whose processes share ``run_dir``.
     """
     folder, is_installed = run_dir / "sdk", run_dir / "sdk.installed"
     with (run_dir / "sdk.lock").open("w") as lock:
@@ -57,9 +58,14 @@ def find_sdk_python(run_dir: Path) -> Path:
                 skip_or_fail(
                     f"the TimeBack SDK needs {WANTED}: there is none on PATH, of uv or of pyenv"
                 )
-            create_project_environment(interpreter, folder, run_dir)
+            create_environment(interpreter, folder, *read_project()["project"]["dependencies"])
             is_installed.touch()
     return folder / "bin" / "python"
+
+
+def read_project() -> dict[str, Any]:
+    """Return the pyproject.toml of the sample project."""
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
 def create_project_environment(interpreter: Path, folder: Path, run_dir: Path) -> Path:
@@ -67,7 +73,7 @@ def create_project_environment(interpreter: Path, folder: Path, run_dir: Path) -
 
     Returns the path of its Python.
     """
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    project = read_project()
     requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
     assert requirements[2] == "case-server[embedded]"
     requirements[2] = f"{build_wheel(run_dir)}[embedded]"
