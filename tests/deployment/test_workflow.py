@@ -21,7 +21,7 @@ def test_slow_and_stress_tests_run_each_night_and_before_a_release() -> None:
     )
     assert nightly["permissions"] == {"contents": "read"}
     commands = [step.get("run") for step in nightly["jobs"]["all"]["steps"]]
-    assert commands[-2:] == ["make test-all", "make stress"]
+    assert {"make test-all", "make stress"} <= {*commands}
     assert release["jobs"]["sbom"]["needs"] == "tests"
     assert release["jobs"]["tests"]["uses"] == "./.github/workflows/nightly.yml"
 
