@@ -33,6 +33,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("case_seed", help=SEED_HELP, default="")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Ignore a checkout of case-server, whose tests need packages that the project lacks.
+
+    pytest does not ask for a path on the command line. A checkout that is the rootdir is collected.
+    """
+    project = collection_path / "pyproject.toml"
+    plugin = collection_path / "app" / "pytest_plugin" / "plugin.py"
+    # os.path.isfile returns False where Path.is_file raises PermissionError.
+    is_checkout = (
+        all(map(os.path.isfile, (plugin, project)))
+        and b'name = "case-server"' in project.read_bytes()
+    )
+    return True if is_checkout and collection_path != config.rootpath else None
+
+
 @pytest.fixture(scope="session")
 def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
     """Run a CASE server in test mode, or use the one at CASE_SERVER_URL.

@@ -168,6 +168,29 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
     assert is_removed(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "passed"),
+    [
+        ((), 1),
+        (("test_it.py", "case-server"), 2),
+        (("test_it.py", "case-server/tests/test_own.py"), 2),
+        (("--rootdir=case-server",), 2),
+    ],
+    ids=["below", "named", "file named", "rootdir"],
+)
+def test_checkout_is_collected_only_if_named(
+    tmp_path: Path, arguments: tuple[str, ...], passed: int
+) -> None:
+    repository, checkout = Path(__file__).parents[2], tmp_path / "case-server"
+    for name in ("pyproject.toml", "app/pytest_plugin/plugin.py"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes((repository / name).read_bytes())
+    (checkout / "tests").mkdir()
+    (checkout / "tests" / "test_own.py").write_text("def test_own():\n    pass\n")
+    output = pytest_run(tmp_path, "def test_it():\n    pass\n", *arguments)
+    assert f"{passed} passed" in output, output
+
+
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "test-mode.md").read_text()
 
 
