@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -40,6 +41,22 @@ def run_behind_tls(
         run_haproxy([f"http://127.0.0.1:{port}"] * 3, certificate) as url,
     ):
         yield url, ssl.create_default_context(cafile=str(folder / "root.crt"))
+
+
+def test_the_service_redirects_http_to_https(tmp_path: Path) -> None:
+    write_certificate(tmp_path, "server", write_certificate(tmp_path, "root", None))
+    certificate = tmp_path / "case.pem"
+    certificate.write_bytes(
+        (tmp_path / "server.crt").read_bytes() + (tmp_path / "server.key").read_bytes()
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    nodes = ["http://127.0.0.1:9"] * 3
+    variables = {"CASE_USER": getpass.getuser(), "CASE_REDIRECT_BIND": f"127.0.0.1:{port}"}
+    with run_haproxy(nodes, certificate, **variables):
+        response = httpx.get(f"http://127.0.0.1:{port}/a?b=c", headers={"Host": "case.test"})
+    assert response.status_code == 301
+    assert response.headers["Location"] == "https://case.test/a?b=c"
 
 
 @pytest.mark.parametrize(

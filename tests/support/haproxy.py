@@ -19,10 +19,13 @@ CHECKED_SECONDS = 2.5
 
 
 @contextmanager
-def run_haproxy(nodes: Sequence[str], certificate: Path | None = None) -> Iterator[str]:
+def run_haproxy(
+    nodes: Sequence[str], certificate: Path | None = None, **more_variables: str
+) -> Iterator[str]:
     """Run HAProxy in front of three nodes, given by their base URLs; yield its base URL.
 
     ``certificate`` is a PEM file with a certificate and its key; without it, TLS is off.
+    ``more_variables`` are further variables of the configuration.
     """
     program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     if not program:
@@ -36,7 +39,7 @@ def run_haproxy(nodes: Sequence[str], certificate: Path | None = None) -> Iterat
         variables["CASE_CERTIFICATE"] = str(certificate)
     process = subprocess.Popen(
         [program, "-db", "-f", str(CONFIGURATION)],
-        env=os.environ | variables,
+        env=os.environ | variables | more_variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
