@@ -206,26 +206,29 @@ def documented(file: str) -> list[str]:
     (block,) = [
         one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "_restored" in one
     ]
-    lines: list[str] = block.splitlines()
-    return lines
+    (dump,) = re.findall(r"^pg_dump .*--format.*$", text, re.MULTILINE)
+    return [dump, *block.splitlines()]
 
 
 def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
-    with embedded_postgres(tmp_path / "own") as url:
+    with embedded_postgres(tmp_path / "own") as superuser_url:
+        own = urlsplit(superuser_url)
+        host = f"@127.0.0.1:{own.port}/"
+        url = f"postgresql://case_owner:SECRET-1{host}frameworks"
+        restored = f"{url}_restored"
+        ask(superuser_url, "CREATE ROLE case_owner LOGIN PASSWORD 'SECRET-1'")
+        ask(superuser_url, "CREATE DATABASE frameworks OWNER case_owner")
         alembic_runner.migrate(url, INITIAL)
         ask(url, insert, json.dumps(body))
-        own = urlsplit(url)
-        restored = url.rpartition("/")[0] + "/frameworks_restored"
         lines = [
-            re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
+            line.replace("@127.0.0.1/", host).replace("case-server", "$CASE_SERVER")
             for line in documented("guides/backup.md")
         ]
         outcome = find_postgres_bin_dir(None)
         environment = os.environ | {
             "PATH": f"{outcome}{os.pathsep}{os.environ['PATH']}",
-            "CASE_SERVER_DATABASE_URL": url,
             "CASE_SERVER": shlex.join(COMMAND),
             "PGHOST": str(own.hostname),
             "PGPORT": str(own.port),

@@ -131,8 +131,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_guides_install_a_server_and_restore_its_database_under_other_roles(
     machine: Machine,
 ) -> None:
-    create_roles, grant_privileges = read_blocks("databases.md", "sql")
-    machine.run_sql(create_roles)
+    create_roles, grant_privileges, grant_statistics = read_blocks("databases.md", "sql")
+    machine.run_sql(create_roles, grant_statistics)
     program, settings, script, start, client, upgrade, logs = read_blocks("installation.md", "sh")
     output = machine.run(program, settings, script, start, client, upgrade, logs)
     assert '"status":"ready"' in output.replace(" ", "")
