@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
 MIN_MONTH_CHARS = 3
+FEBRUARY = 2
 
 YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
 YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
@@ -21,13 +23,19 @@ MONTH_NAME_AND_DAY = re.compile(
     r"([a-z]+)\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})", re.IGNORECASE
 )
 SHORT_YEAR = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}")
+ISO_START = re.compile(r"\d{4}-\d\d-\d\d")
+EXCEL_NUMBER = re.compile(r"([1-9]\d{4})(?:\.\d*)?")
+"""What a cell with a date contains if its format is that of a number: days since 1899-12-30."""
+
+EXCEL_EPOCH = date(1899, 12, 30)
 
 
 def normalize_date(text: str) -> str | None:
-    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it is not a date.
+    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it may be a date-time.
 
-    In a date with dots, the day comes before the month. Raises ``ValueError`` for a two-digit year,
-    and for an ambiguous date such as 3/4/2026; the message then contains both dates.
+    In a date with dots, the day comes before the month. Raises ``ValueError`` for a text that is no
+    date, for a two-digit year, and for an ambiguous date such as 3/4/2026; the message then
+    contains both dates.
     """
     if SHORT_YEAR.fullmatch(text):
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")
@@ -35,7 +43,23 @@ def normalize_date(text: str) -> str | None:
     if len(readings) > 1:
         first, second = (f"{one} ({one:%B} {one.day}, {one.year})" for one in readings)
         raise ValueError(f"{text!r} has two readings: write {first} or {second}")
-    return readings[0].isoformat() if readings else None
+    if readings:
+        return readings[0].isoformat()
+    if text and (not ISO_START.match(text) or YEAR_FIRST.fullmatch(text)):
+        raise ValueError(_explain_invalid_date(text))
+    return None
+
+
+def _explain_invalid_date(text: str) -> str:
+    """Return the error message for a text that is no date, and for Excel's number of a date."""
+    if match := EXCEL_NUMBER.fullmatch(text):
+        day = EXCEL_EPOCH + timedelta(int(match[1]))
+        return f"{text!r} looks like Excel's number for {day}: format the cell as a date"
+    for year, month, day_of_month in _iter_year_month_day(text):
+        if 1 <= month <= len(MONTHS) and day_of_month > (days := monthrange(year, month)[1]):
+            name = MONTHS[month - 1].capitalize() + (f" {year}" if month == FEBRUARY else "")
+            return f"{text!r} is no date: {name} has {days} days"
+    return f"{text!r} is no date: write it as 2026-08-13"
 
 
 def _iter_possible_dates(text: str) -> Iterator[date]:

@@ -467,8 +467,9 @@ class RowReader:
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
             self._report_numeric_code(row, cell)
         try:
-            if self.can_repair and isinstance(cell, str) and column.codec in {DATE, DATE_TIME}:
-                cell = self._normalize_date(row, column, cell)
+            is_text = isinstance(cell, str) or is_number(cell)
+            if self.can_repair and is_text and column.codec in {DATE, DATE_TIME}:
+                cell = self._normalize_date(row, column, format_cell(cell))
             set_nested(
                 row.metadata if column.metadata else row.entity,
                 column.path,

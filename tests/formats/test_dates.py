@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.dates import normalize_date
 from case_server.formats.reader import read_framework
+from case_server.formats.xlsx import write_workbook
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
@@ -34,9 +36,32 @@ def test_date_with_one_reading_is_read(text: str, date: str) -> None:
     assert normalize_date(text) == date
 
 
-@pytest.mark.parametrize("text", ["", "2026", "spring 2026", "30/2/2026", "Mayor 1 2026", "46235"])
-def test_other_text_is_no_date(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "2026-08-01T09:30:00Z", "2026-08-01 09:30"])
+def test_date_time_and_empty_text_are_left_to_the_model(text: str) -> None:
     assert normalize_date(text) is None
+
+
+WRITE_ISO = "is no date: write it as 2026-08-13"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("30.2.2026", "is no date: February 2026 has 28 days"),
+        ("2/30/2028", "is no date: February 2028 has 29 days"),
+        ("31/11/2026", "is no date: November has 30 days"),
+        ("September 31, 2026", "is no date: September has 30 days"),
+        ("2026-08-32", "is no date: August has 31 days"),
+        ("46235", "looks like Excel's number for 2026-08-01: format the cell as a date"),
+        ("46235.5", "looks like Excel's number for 2026-08-01: format the cell as a date"),
+        *((text, WRITE_ISO) for text in ("2026", "spring 2026", "Mayor 1 2026", "next year")),
+        *((text, WRITE_ISO) for text in ("2026-13-01", "13/13/2026", "0.5.2026", "31.1.0000")),
+    ],
+)
+def test_text_that_is_no_date_is_refused_with_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="date") as refused:
+        normalize_date(text)
+    assert str(refused.value) == f"{text!r} {reason}"
 
 
 @pytest.mark.parametrize("text", ["3/4/2026", "03-04-2026"])
@@ -69,3 +94,14 @@ def test_ambiguous_date_of_a_sheet_is_refused_with_its_cell() -> None:
     (problem,) = refused.value.problems
     assert problem["path"] == "row 2, column C (statusStartDate)"
     assert "2026-03-04 (March 4, 2026) or 2026-04-03" in problem["message"]
+
+
+def test_number_in_a_date_column_of_a_workbook_is_refused_as_excel_number() -> None:
+    book = io.BytesIO()
+    headings = ["code", "statement", "statusStartDate"]
+    write_workbook(book, [("CFItems", headings, [["A", "Algebra", 46235]])])
+    with pytest.raises(UnprocessableContent) as refused:
+        read_framework(book.getvalue(), "xlsx", DEFAULTS)
+    (problem,) = refused.value.problems
+    assert problem["path"] == "sheet CFItems, row 2, column C (statusStartDate)"
+    assert problem["message"].startswith("'46235' looks like Excel's number for 2026-08-01")

@@ -222,10 +222,10 @@ def test_problems_are_in_the_order_of_rows_with_their_values() -> None:
         read_framework(text.encode(), "csv", DEFAULTS)
     problems = [(one["path"], one["message"]) for one in refused.value.problems]
     assert [(path, message[:24]) for path, message in problems] == [
-        ("row 2, column D (statusStartDate)", "'next spring' must be a "),
-        ("row 2, column E (lastChangeDateTime)", "'yesterday' must be an I"),
+        ("row 2, column D (statusStartDate)", "'next spring' is no date"),
+        ("row 2, column E (lastChangeDateTime)", "'yesterday' is no date: "),
         ("row 3, column B (parent)", "no item has the identifi"),
-        ("row 3, column D (statusStartDate)", "'2026-13-01' must be a v"),
+        ("row 3, column D (statusStartDate)", "'2026-13-01' is no date:"),
         ("row 4, column C (fullStatement)", "required"),
         ("row 5, column D (statusStartDate)", "'3/4/2026' has two readi"),
     ]
