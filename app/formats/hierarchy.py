@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -337,12 +338,24 @@ class HierarchyBuilder:
                 message = f"{len(coded)} items have the code {name}; name the identifier of one"
                 self._add_problem(row, "parent", message)
             elif not (parent := self._find_by_identifier_ignoring_case(row, "parent", name)):
-                message = f"no item has the identifier or code {name!r}"
+                message = f"no item has the identifier or code {name!r}{self._suggest_code(name)}"
                 self._add_problem(row, "parent", message)
         if parent is row.entity:
             self._add_problem(row, "parent", "an item cannot be its own parent")
             return None
         return parent
+
+    def _suggest_code(self, name: str) -> str:
+        """Return ": did you mean 'A.1'?" for an unknown code such as a.1 or A-1, or ""."""
+        folded = _fold_code(name)
+        close = self._folded_codes.get(folded) if folded else None
+        return f": did you mean {close!r}?" if close else ""
+
+    @cached_property
+    def _folded_codes(self) -> dict[str, str]:
+        # A dictionary, because difflib takes 20 ms to compare an unknown code with 5,000 codes, and
+        # each row can have one.
+        return {_fold_code(code): code for code in reversed(self.codes)}
 
     def _find_by_identifier_ignoring_case(
         self, row: Row, column: str, name: str
@@ -414,6 +427,11 @@ class HierarchyBuilder:
 
     def _add_problem(self, row: Row, name: str, message: str) -> None:
         self.problems.append(Problem(path=row.place.describe_location(name), message=message))
+
+
+def _fold_code(code: str) -> str:
+    """Return a code in lower case with a dot for punctuation and spaces, to compare codes."""
+    return re.sub(r"[\W_]+", ".", code).strip(".").casefold()
 
 
 def _has_sequence_number(row: Row) -> bool:

@@ -152,6 +152,24 @@ def test_every_problem_is_reported_with_its_cell() -> None:
     assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
 
 
+@pytest.mark.parametrize(
+    ("parent", "suggestion"),
+    [
+        *(("a", ": did you mean 'A'?"), ("a.1", ": did you mean 'A.1'?")),
+        *(("A-1", ": did you mean 'A.1'?"), ("A 1.", ": did you mean 'A.1'?")),
+        *(("A1", ""), ("A.2", ""), ("-", "")),
+    ],
+)
+def test_unknown_parent_is_answered_with_code_of_other_spelling(
+    parent: str, suggestion: str
+) -> None:
+    text = f"code,parent,statement\nA,,Algebra\nA.1,A,Linear\n*,A,Note\nB,{parent},Graphs\n"
+    (problem,) = problems_of(text.encode())
+    assert problem["path"] == "row 5, column B (parent)"
+    expected = f"no item has the identifier or code {parent!r}{suggestion}"
+    assert problem["message"].endswith(expected)
+
+
 def test_missing_title_and_creator_are_reported() -> None:
     problems = problems_of(SHEET.encode(), defaults=Defaults())
     assert [one["path"] for one in problems] == ["title", "creator"]
