@@ -115,7 +115,9 @@ def test_sdk_guide_snippet_prints_what_it_uploaded(
         assert run_snippet(sdk_python, live, tmp_path, "docs/guides/sdk.md") == [
             "documents=1 items=1 associations=0",
             "Standard 3.OA.1: Interpret products of whole numbers",
+            "Interpret products of whole numbers",
             f"no CFItem has the identifier '3-oa-2': {advice}",
+            "CFDocument Field required",
         ]
 
 
