@@ -22,6 +22,8 @@ from pydantic_core import PydanticUndefined
 
 from case_server.cli import main as cli_main
 from case_server.conformance.checks import CHECKS
+from case_server.formats import template
+from case_server.formats.columns import Column, SheetLayout
 from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
 from case_server.settings import Settings, get_environment_variable
@@ -51,6 +53,24 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None
     print("|" + "---|" * len(columns))
     for row in rows:
         print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+
+
+def print_spreadsheet_columns() -> None:
+    """Print a table of the columns, aliases and values of each sheet of a template."""
+    for layout in template.TEMPLATE_LAYOUTS:
+        print(f"\n### {layout.sheet}")
+        print_table(
+            ("column", "also", "write", "for"),
+            (_column_row(layout, column) for column in layout.columns.values()),
+        )
+    print()
+
+
+def _column_row(layout: SheetLayout, column: Column) -> tuple[str, ...]:
+    names = {column.name, column.path[0]} if column.path[-1] == "title" else {column.name}
+    also = ", ".join(f"`{alias}`" for alias, name in layout.aliases.items() if name in names)
+    description = template.describe_column(layout, column)
+    return f"`{column.name}`", also, column.codec.about, description
 
 
 def print_behaviour() -> None:
