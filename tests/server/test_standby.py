@@ -27,7 +27,8 @@ from case_server.settings import Settings
 
 PREFIX = "/case/1.1"
 PRIMARY_URL = "https://primary.example.org"
-CONFLICT = "canceling statement due to conflict with recovery"
+CONFLICT = "due to conflict with recovery"
+"""Part of the message with which Postgres cancels a statement, or ends an idle transaction."""
 
 
 @dataclass
