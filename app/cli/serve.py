@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 from pydantic import SecretStr
 
 from ..exceptions import CommandError
@@ -94,17 +95,21 @@ def run_server(**flags: Any) -> None:
 
 @click.command("migrate")
 @add_database_option
-def migrate_schema(database_url: str | None) -> None:
+@click.pass_context
+def migrate_schema(context: click.Context, database_url: str | None) -> None:
     """Migrate the database schema to this release's version.
 
-    It connects with CASE_SERVER_MIGRATION_URL if that is set, otherwise with the database URL. Set
-    it if the database URL leads to a connection pooler such as PgBouncer in transaction mode: a
-    migration needs a direct connection to Postgres.
+    It connects with --database-url if that is given, otherwise with CASE_SERVER_MIGRATION_URL,
+    otherwise with CASE_SERVER_DATABASE_URL. Set CASE_SERVER_MIGRATION_URL if the database URL leads
+    to a connection pooler such as PgBouncer in transaction mode: a migration needs a direct
+    connection to Postgres.
 
     \b
     Example: case-server migrate --database-url postgresql://case@db.example.org/case
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = load_settings(database_url=database_url)
+    if context.get_parameter_source("database_url") is ParameterSource.COMMANDLINE:
+        settings = settings.model_copy(update={"migration_url": ""})
     with prepare_database(settings, migrate=True):
         click.echo(f"the schema is current in {settings.database_display_name}")
 

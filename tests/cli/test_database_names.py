@@ -46,6 +46,21 @@ def test_every_command_names_its_database_and_never_the_password(
         assert str(parts.password) not in server.banner
 
 
+def test_migrate_prefers_its_option_to_the_migration_url_and_that_to_the_database_url(
+    migrated_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, unreachable = migrated_database("chosen"), "postgresql://nobody@127.0.0.1:1/none"
+    variables = {"CASE_SERVER_DATABASE_URL": unreachable, "CASE_SERVER_MIGRATION_URL": url}
+    assert run_command_in_process("migrate", data_dir=tmp_path, **variables).returncode == 0
+    variables = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_MIGRATION_URL": unreachable}
+    refused = run_command_in_process("migrate", data_dir=tmp_path, **variables)
+    assert "127.0.0.1:1" in refused.stderr
+    option = ("--database-url", url)
+    assert (
+        run_command_in_process("migrate", *option, data_dir=tmp_path, **variables).returncode == 0
+    )
+
+
 def _document(output: tuple[str, str]) -> str:
     """Return the document identifier in the output of an import."""
     match = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "".join(output))
