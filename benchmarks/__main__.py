@@ -1,7 +1,5 @@
 """The command ``python -m benchmarks``, which ``make bench`` runs."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import tempfile

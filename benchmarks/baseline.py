@@ -4,8 +4,6 @@ It uses Starlette and asyncpg with the server's pool settings, but no authentica
 API profiles. uvicorn runs it with the options of the server.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,19 +1,15 @@
 """Insert many frameworks directly into the tables, because uploads would take longer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import orjson
 
 from . import data
-
-if TYPE_CHECKING:
-    from .postgres import Connection
+from .postgres import Connection
 
 TIMESTAMP = datetime.fromisoformat(data.TIMESTAMP)
 BATCH_ROWS = 20_000

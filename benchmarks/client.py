@@ -1,7 +1,5 @@
 """A minimal HTTP client on one connection, so that it adds little to the measured times."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The environment of a benchmark run: databases, servers and interleaved measurements."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 The same seed always gives the same framework, and different seeds share no identifiers.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Filtered and sorted lists of a million items, compared with Postgres' time for the best plan."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import median

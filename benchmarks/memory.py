@@ -1,7 +1,5 @@
 """Memory of a server's processes, as Linux reports it in ``/proc``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

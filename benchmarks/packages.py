@@ -1,7 +1,5 @@
 """Reads of whole packages: cold, warm and compressed, unchanged, and as a tree."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import median

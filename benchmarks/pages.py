@@ -1,7 +1,5 @@
 """Response times of the web UI in a browser: find a code, show it in the tree, show its JSON."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Compare another CASE server with this one, with reads that every CASE server supports."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Plans of the server's own statements, which auto_explain writes to the log of Postgres."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """The Postgres server of a run: databases with the server's schema, pgbench and EXPLAIN."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -22,9 +20,7 @@ from case_server.db.postgres.embedded import _Cluster, find_postgres_bin_dir
 
 from .errors import BenchmarkError
 
-if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 TEMPLATE = "benchmark_template"
 
 

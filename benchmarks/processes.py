@@ -1,7 +1,5 @@
 """Run case-server and the bare application of ``baseline.py`` as processes."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """Small reads: one item, an item with its associations, a page of documents."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import replace

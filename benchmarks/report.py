@@ -1,7 +1,5 @@
 """The Markdown report of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from .results import ResultRow

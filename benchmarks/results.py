@@ -1,7 +1,5 @@
 """Rows of the results table: a measurement, its baseline and whether it meets its target."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median

@@ -1,7 +1,5 @@
 """Reads by the TimeBack SDK: a package, and a hundred items."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ Arguments: base URL, document identifier, rounds, identifiers of items. The SDK 
 credentials from the environment.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

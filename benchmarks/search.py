@@ -1,7 +1,5 @@
 """Full-text searches in many synthetic items, as a user types them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reads of a single item while many slow filters read all items."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Reads from servers on standbys: how they scale, and how far they are behind the primary."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Startup time, and memory when idle and after large reads."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Reset and restore of a server in test mode after a write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median, quantiles

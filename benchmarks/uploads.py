@@ -1,7 +1,5 @@
 """Uploads of packages: new, unchanged and with few changes, compared with COPY of their rows."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """PUT one item over many connections, into one document and into several."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import orjson

@@ -1,7 +1,5 @@
 """Generate load with wrk: different requests over many connections."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -4,8 +4,6 @@ Each scenario has its own Postgres and server, and a share of the time, after wh
 time goes to the following scenarios. A scenario fails if it did not reach its minimum counts.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import sys

@@ -1,7 +1,5 @@
 """Writers that record which writes were acknowledged, for ``durability``."""
 
-from __future__ import annotations
-
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field

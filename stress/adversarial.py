@@ -4,8 +4,6 @@ Each must be rejected with a response body that names the problem, and must not 
 than the largest allowed body.
 """
 
-from __future__ import annotations
-
 import re
 
 import httpx

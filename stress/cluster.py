@@ -1,7 +1,5 @@
 """A private Postgres cluster that can be crashed, frozen and restarted."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -4,8 +4,6 @@ Every response must be a success, a real conflict, or 503 with Retry-After, and 
 must be one that the server acknowledged.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable

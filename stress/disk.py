@@ -5,8 +5,6 @@ In both cases, once there is space, the server must recover by itself and all ac
 must be stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time

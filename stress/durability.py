@@ -5,8 +5,6 @@ or not. This does not cover the loss of a disk's write cache at a power failure,
 protects; fsync is always on here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import tempfile

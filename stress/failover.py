@@ -4,8 +4,6 @@ Prints for each event how long no write was acknowledged, and what clients saw. 
 failover may lose acknowledged writes; responses that contradict each other are always violations.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import tempfile

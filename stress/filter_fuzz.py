@@ -1,7 +1,5 @@
 """Fuzzing of the ``filter`` parameter with a grammar of valid and almost valid filters."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 from urllib.parse import urlencode

@@ -1,7 +1,5 @@
 """Hostile request bodies for ``adversarial``."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

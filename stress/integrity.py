@@ -1,7 +1,5 @@
 """Invariants of the tables, checked with SQL."""
 
-from __future__ import annotations
-
 from stress.cluster import RunSql
 
 RULES = {

@@ -3,8 +3,6 @@
 ``python -m stress.large_bodies 100`` sends them to a server with the default limit of 100 MB.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import json

@@ -5,8 +5,6 @@ single items, whose latency is measured. Afterwards, clients read one byte per s
 during an upload, or never complete a request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -3,8 +3,6 @@
 It has no SQL, transactions, revisions or caches, and derives every response from the whole state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias

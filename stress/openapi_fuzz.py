@@ -3,8 +3,6 @@
 Every response must conform to the OpenAPI document, and none may be a server error.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import schemathesis

@@ -3,8 +3,6 @@
 The outages of ``faults`` are caused in a private Postgres cluster.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import tempfile

@@ -4,8 +4,6 @@ They listen on loopback. Needs Debian's postgresql, patroni and etcd-server. As 
 runs as ``postgres``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Random sequences of requests whose responses are compared with a reference model."""
 
-from __future__ import annotations
-
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 

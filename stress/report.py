@@ -1,7 +1,5 @@
 """The report of a scenario: counts, durations, memory and violations."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Container
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A server process under stress, with monitors of its memory and of its latency."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator

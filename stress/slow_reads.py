@@ -4,8 +4,6 @@ The filters have no index, so each reads every item. Single items and ``/ready``
 meanwhile, because lists use at most half of the database connections.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 

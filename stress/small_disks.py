@@ -1,7 +1,5 @@
 """Mount small disks in memory (tmpfs) and fill them."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ It uses few identifiers, because most errors occur when an entity is written aga
 framework, or after it was deleted.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """The time limit of a scenario, and progress messages at intervals."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

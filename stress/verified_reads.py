@@ -1,7 +1,5 @@
 """Run all reads of the API and compare the responses with the reference model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fixtures: a Postgres server, the application, and HTTP clients with access tokens."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

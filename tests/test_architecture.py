@@ -1,7 +1,5 @@
 """Imports: the contracts of pyproject.toml, what a start imports, and what the wheel contains."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Benchmarks: valid data, correct figures, and one case that runs completely."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

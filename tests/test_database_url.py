@@ -1,7 +1,5 @@
 """Postgres URLs are parsed as libpq does; error messages never contain the password."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

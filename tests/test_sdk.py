@@ -3,8 +3,6 @@
 The SDK runs in a process of its own, because it needs a newer Python than the server.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Authorization of every route: each scope, no token, and tokens of external issuers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any

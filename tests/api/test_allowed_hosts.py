@@ -1,7 +1,5 @@
 """Allowed and rejected Host headers (DNS rebinding)."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import httpx

@@ -1,7 +1,5 @@
 """Reads without an access token over HTTP, as public CASE consumers send them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

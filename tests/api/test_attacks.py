@@ -1,7 +1,5 @@
 """Forged access tokens are rejected with 401, and URLs in them are not fetched."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

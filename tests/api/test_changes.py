@@ -1,7 +1,5 @@
 """Change feed: complete, in order and without duplicates, also with concurrent writers."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable

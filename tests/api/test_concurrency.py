@@ -1,7 +1,5 @@
 """Concurrent writes: one succeeds, conflicting ones get 409, and none is half-done."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable

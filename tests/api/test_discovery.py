@@ -1,7 +1,5 @@
 """Discovery documents of the standard profiles, compared with the standard's own documents."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

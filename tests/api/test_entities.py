@@ -1,7 +1,5 @@
 """GET of one entity: the same contract for every resource type, on every profile."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Any
 

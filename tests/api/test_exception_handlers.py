@@ -1,7 +1,5 @@
 """Error responses as imsx_StatusInfo, request IDs, health and readiness."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

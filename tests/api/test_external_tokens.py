@@ -1,7 +1,5 @@
 """Tokens in the formats of Cognito, Okta, Entra ID and Keycloak, from a real issuer."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Filters and sorting use the values that responses of the same profile contain."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice

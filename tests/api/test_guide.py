@@ -1,7 +1,5 @@
 """The guide's own flow over HTTP, against `make serve`."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

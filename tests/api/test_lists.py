@@ -1,7 +1,5 @@
 """Lists: filter, sort, fields, paging and invalid parameters (CASE binding, section 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Error messages of the API; each ends in what to do."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

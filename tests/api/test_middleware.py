@@ -1,7 +1,5 @@
 """Security headers, CORS and the access log."""
 
-from __future__ import annotations
-
 import logging
 
 import httpx

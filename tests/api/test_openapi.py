@@ -1,7 +1,5 @@
 """The OpenAPI document: whole, consistent, and with examples that the server accepts."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Package trees (CFPackageWithGroups): grouping, order, cycles and depth."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

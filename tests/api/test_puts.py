@@ -1,7 +1,5 @@
 """PUT of documents, items, item types and associations (curriculum guide)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Awaitable, Callable

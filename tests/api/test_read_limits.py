@@ -1,7 +1,5 @@
 """Slow lists are answered with 503 in time, and leave connections for single entities."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Rejected writes change no table, whatever the reason of the rejection."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cached packages: freshness after writes, conditional requests, encodings and limits."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import sys

@@ -1,7 +1,5 @@
 """PUT of a GET response changes nothing, and a real change in it is stored."""
 
-from __future__ import annotations
-
 import json
 import urllib.parse
 from collections.abc import Awaitable, Callable

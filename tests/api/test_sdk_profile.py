@@ -1,7 +1,5 @@
 """SDK profile: the format of captured production responses, and uploads as the SDK sends them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Search of items by words: matches, order and combination with other parameters."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

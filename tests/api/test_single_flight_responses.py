@@ -1,7 +1,5 @@
 """Concurrent requests for one package: shared productions, failures and encodings."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import sys

@@ -1,7 +1,5 @@
 """Standard profiles: responses of the 12 operations are valid in CASE 1.1 and 1.0."""
 
-from __future__ import annotations
-
 import copy
 import json
 import os

@@ -1,8 +1,7 @@
-from __future__ import annotations
-
 import base64
 import json
 import logging
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote_plus
 
@@ -23,15 +22,13 @@ from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import decode_unverified, generate_signing_key, get_public_jwk
 from case_server.auth.verifier import TokenVerifier
 from case_server.db.auth_store import add_client
+from case_server.db.pool import Database
 from case_server.db.replication import ReplicationMonitor
 from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
 from case_server.state import AppState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from case_server.db.pool import Database
     from case_server.db.read.revisions import RevisionCache
 
 PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")

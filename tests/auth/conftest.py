@@ -1,7 +1,5 @@
 """Fixtures of the tests of authentication."""
 
-from __future__ import annotations
-
 import pytest
 from support.clock import FixedClock
 

@@ -1,10 +1,9 @@
 """Clients in the database: authentication, secret rotation and removal; signing keys."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -19,13 +18,9 @@ from case_server.auth.scopes import Scope
 from case_server.auth.tokens import generate_signing_key
 from case_server.auth.verifier import TokenVerifier
 from case_server.db import auth_store
+from case_server.db.pool import Database
 from case_server.exceptions import Conflict, NotFound, Unauthorized
 from case_server.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from case_server.db.pool import Database
 
 HERE = "10.0.0.1"
 SECRET, OTHER = generate_secret(), generate_secret()

@@ -1,13 +1,12 @@
-from __future__ import annotations
-
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from support.clock import FixedClock
+from support.external_issuer import ExternalIssuer
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
@@ -21,11 +20,6 @@ from case_server.auth.tokens import (
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import CommandError, ServiceUnavailable
 from case_server.net.ssrf import create_public_only_client
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from support.external_issuer import ExternalIssuer
 
 OLD, NEW = generate_signing_key(), generate_signing_key()
 

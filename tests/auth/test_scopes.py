@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from case_server.auth.scopes import DESCRIPTIONS, Scope, format_scopes, parse_scopes

@@ -1,11 +1,10 @@
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,9 +22,6 @@ from case_server.auth.tokens import (
     generate_signing_key,
     get_public_jwk,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ISSUER = "https://issuer.test"
 KEY = generate_signing_key()

@@ -1,12 +1,12 @@
-from __future__ import annotations
-
 import time
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 from support.clock import FixedClock
+from support.external_issuer import ExternalIssuer
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
@@ -15,14 +15,8 @@ from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, TokenVerifier
+from case_server.db.pool import Database
 from case_server.exceptions import ServiceUnavailable, Unauthorized
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from support.external_issuer import ExternalIssuer
-
-    from case_server.db.pool import Database
 
 HERE = "http://here.test"
 OLD, NEW = generate_signing_key(), generate_signing_key()

@@ -1,7 +1,5 @@
 """Limits on the number of JSON values per byte of a body, counted for each entity."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Numbers are stored with their exact value, or rejected with their path."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime

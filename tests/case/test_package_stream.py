@@ -1,7 +1,5 @@
 """The streaming parser of packages agrees with the parser of whole bodies, and costs less."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The sample framework uses every class and field of the standard, and is valid."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Sequence numbers made from the order of siblings."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

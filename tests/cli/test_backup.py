@@ -1,7 +1,5 @@
 """Backups of the embedded database: written under load, restored, migrated."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """`case-server check`: reports, formats and exit codes."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json

@@ -1,7 +1,5 @@
 """`case-server client` and `case-server keys` while a server runs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path

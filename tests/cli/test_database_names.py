@@ -1,7 +1,5 @@
 """Commands print the database they use, and warn about unknown settings."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``case-server list``; identifiers and files given to ``export``, ``delete``, ``undelete``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Error messages of the command line, as printed."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """`case-server import` and `export`: round trips, refusals and repairs."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import shlex

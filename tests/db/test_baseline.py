@@ -1,7 +1,5 @@
 """Restoring a baseline brings back every row of every table and every sequence."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Counts of a package write, dry runs and the guard against data loss."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

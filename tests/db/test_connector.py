@@ -1,7 +1,5 @@
 """Connections by URL: libpq's parameters, several hosts, TLS, and messages for failures."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import socket

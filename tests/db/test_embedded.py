@@ -1,7 +1,5 @@
 """The embedded Postgres: joining, stopping, crashes, namespaces, accounts and error messages."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """After a failover that lost a write, all responses agree, and none repeats the lost write."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from typing import Any

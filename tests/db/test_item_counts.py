@@ -1,7 +1,5 @@
 """Numbers of items: equal to count(*) after any sequence of writes, also concurrent ones."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

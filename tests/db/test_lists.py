@@ -1,7 +1,5 @@
 """Lists: results compared with a Python implementation, use of indexes, shared statements."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable

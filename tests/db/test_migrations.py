@@ -1,7 +1,5 @@
 """The migrations build the schema that the tables describe, and can be undone."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import subprocess

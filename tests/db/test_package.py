@@ -1,7 +1,5 @@
 """Reading a framework in batches, with and without prefetching."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

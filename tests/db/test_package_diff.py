@@ -1,7 +1,5 @@
 """A package write writes differences only: unchanged entities log no change and no revision."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """Package writes: new frameworks are inserted directly, known ones are staged and compared."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

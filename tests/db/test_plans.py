@@ -1,7 +1,5 @@
 """Plans: hot statements are not planned again and again, and lists parse no bodies."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable

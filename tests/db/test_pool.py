@@ -1,7 +1,5 @@
 """The pool: prepared statements, timeouts, connections in a bad state, and retried writes."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import resource

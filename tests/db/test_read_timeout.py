@@ -1,7 +1,5 @@
 """Statements that read are cancelled after a timeout, and take at most half of the pool."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

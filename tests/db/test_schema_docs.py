@@ -1,7 +1,5 @@
 """docs/reference/schema.md agrees with the database; UPDATE_DOCS=1 regenerates the page."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Soft deletion, undeletion and purging by operators."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,7 +1,5 @@
 """The SQL views show what the standard profile answers, one typed column per field."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator

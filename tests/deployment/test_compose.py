@@ -1,7 +1,5 @@
 """Check the compose file and the Dockerfile against the settings and pyproject.toml."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

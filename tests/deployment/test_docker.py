@@ -1,7 +1,5 @@
 """The images and the compose file in a real Docker engine."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

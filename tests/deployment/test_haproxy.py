@@ -1,7 +1,5 @@
 """HAProxy with docs/guides/haproxy.cfg: TLS, and the addresses of clients."""
 
-from __future__ import annotations
-
 import getpass
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """The guides for an own server: installation.md, and the roles of databases.md and backup.md."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """docs/guides/patroni.yml contains what scaling.md requires, and Patroni accepts it."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Dependencies are pinned, audited and listed, and no vulnerable part of them is used."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

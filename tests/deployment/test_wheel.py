@@ -1,7 +1,5 @@
 """The built wheel: what it contains, and servers that run from nothing else."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import zipfile

@@ -1,7 +1,5 @@
 """The CI workflow and pre-commit use the versions that the project declares."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

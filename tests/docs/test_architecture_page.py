@@ -1,7 +1,5 @@
 """The names in docs/architecture.md exist, and its call sequences match real requests."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import importlib

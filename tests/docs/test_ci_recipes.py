@@ -1,7 +1,5 @@
 """Run the recipes of docs/guides/ci.md, and compare their YAML with this repository."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

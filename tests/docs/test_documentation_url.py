@@ -1,7 +1,5 @@
 """Messages that refer to the documentation give its address on the web, which is in one place."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The README and CONTRIBUTING.md: commands run as pasted, links and names are valid."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

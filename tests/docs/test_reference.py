@@ -1,7 +1,5 @@
 """Pages generated from the code and from tests/behaviour.yaml are up to date."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

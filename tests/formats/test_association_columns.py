@@ -1,7 +1,5 @@
 """OpenSALT's tables of items, with a column for each association type."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Cells as users type them: numbers used as codes, and whitespace around strings."""
 
-from __future__ import annotations
-
 import io
 import json
 from typing import Any

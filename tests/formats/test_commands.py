@@ -1,7 +1,5 @@
 """`case-server import`, `export` and `template` with files of every form."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """Dates of spreadsheets: usual forms are read, and a date with two readings is refused."""
 
-from __future__ import annotations
-
 import io
 import json
 

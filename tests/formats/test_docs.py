@@ -1,7 +1,5 @@
 """docs/guides/spreadsheets.md names every format, and headings are found by all aliases."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The row of headings: found below titles, and explained in one message if it does not suffice."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables of Learning Commons' knowledge graph: their headings, lists and two identifiers."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

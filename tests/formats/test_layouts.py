@@ -1,7 +1,5 @@
 """The table of layouts in docs/guides/import.md: a small file of each is read or refused."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

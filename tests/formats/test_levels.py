@@ -1,7 +1,5 @@
 """OpenCASE's spreadsheets: the level of a row gives its parent."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

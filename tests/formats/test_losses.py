@@ -1,7 +1,5 @@
 """Random sheets: what goes in comes out in the framework, or is named in the report."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

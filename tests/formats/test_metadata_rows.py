@@ -1,7 +1,5 @@
 """Tables of compeito: rows such as ``#title,Mathematics``, and the framework in ``Is Part Of``."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

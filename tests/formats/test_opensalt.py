@@ -1,7 +1,5 @@
 """OpenSALT's layout: what OpenSALT and compeito read from it, and what import reads again."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

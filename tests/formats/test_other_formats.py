@@ -1,7 +1,5 @@
 """Formats of other programs that are refused by name, with what to do instead."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

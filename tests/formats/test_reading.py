@@ -1,7 +1,5 @@
 """Spreadsheets as users make them: tolerant parsing, and errors for every invalid cell."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """A package written in any file format is read again as the same package."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import AsyncIterator, Iterator

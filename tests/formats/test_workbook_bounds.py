@@ -1,7 +1,5 @@
 """Limits on the cells, tags and size of workbooks, and the messages about them."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from datetime import UTC, datetime

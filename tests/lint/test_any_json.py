@@ -1,7 +1,5 @@
 """The linter accepts any bytes without an exception, and its result is deterministic."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

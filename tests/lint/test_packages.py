@@ -1,7 +1,5 @@
 """The linter on whole packages, including real frameworks."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 from pathlib import Path

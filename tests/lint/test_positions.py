@@ -1,7 +1,5 @@
 """Lines and columns of paths in JSON texts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

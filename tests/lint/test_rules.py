@@ -1,7 +1,5 @@
 """Each linter rule on the smallest package that violates it."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple

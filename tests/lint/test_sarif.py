@@ -1,7 +1,5 @@
 """SARIF output: structure, the limit of results, and stable fingerprints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The structural rules on a parsed package, as import applies them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Downloads of packages: tokens, client credentials, limits, retries and error messages."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import tracemalloc

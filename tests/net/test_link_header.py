@@ -1,7 +1,5 @@
 """Link header fields as RFC 8288 has them."""
 
-from __future__ import annotations
-
 import pytest
 
 from case_server.net.link_header import Link, find_link, parse_links

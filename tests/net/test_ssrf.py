@@ -1,7 +1,5 @@
 """The SSRF guard for URLs that others name, against a real server that records requests."""
 
-from __future__ import annotations
-
 import datetime as dt
 import gzip
 import ipaddress

@@ -1,7 +1,5 @@
 """The SSRF guard for URLs that the operator typed, against real servers and proxies."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fields of the model by name, their types, operators and values."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest

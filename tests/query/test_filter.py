@@ -1,7 +1,5 @@
 """Parsing of filters into trees, and the error messages with their positions."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """Selection of fields, and the headers X-Total-Count and Link."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import parse_qsl, urlsplit
 

@@ -1,7 +1,5 @@
 """Parsing of the query parameters of lists, and their error messages."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Repair of references in another spelling, external nodes, and optional repairs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

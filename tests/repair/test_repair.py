@@ -1,7 +1,5 @@
 """The tolerant reader: repairs, values that it leaves unchanged, and reports."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator

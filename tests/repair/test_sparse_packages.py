@@ -1,7 +1,5 @@
 """Trees of items, packages that lack identifiers or times, and names of older programs."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Print one line for each check, and collect the names of those that failed."""
 
-from __future__ import annotations
-
 import sys
 import time
 import traceback

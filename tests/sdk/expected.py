@@ -1,7 +1,5 @@
 """Compute the responses expected for a package sent with the SDK, in either API profile."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

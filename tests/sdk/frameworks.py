@@ -1,7 +1,5 @@
 """Upload a whole framework with the SDK, and read it back with every method."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Check lists with the SDK: pagination, order, fields, and filters of ``where_to_filter``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Generated packages with unique identifiers, for cases that real frameworks rarely contain."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Check errors as the SDK reports them: error classes, minor codes and details."""
 
-from __future__ import annotations
-
 import time
 
 import made

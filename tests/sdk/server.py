@@ -1,7 +1,5 @@
 """The server under test, and the SDK's clients for it."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -5,8 +5,6 @@
 Needs Python 3.12 or newer with timeback-core, CASE_CLIENT_ID and CASE_CLIENT_SECRET.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -8,8 +8,6 @@ with timeback-case, CASE_CLIENT_ID and CASE_CLIENT_SECRET, and a server without 
 frameworks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import json

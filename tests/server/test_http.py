@@ -1,7 +1,5 @@
 """HTTP/1.1 over sockets to a running server, as RFC 9110 and RFC 9112 require."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """Log lines as text and as JSON: complete, in order, and one record per line."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """Limits on connections and incomplete requests: size, time and number."""
 
-from __future__ import annotations
-
 import json
 import signal
 import socket

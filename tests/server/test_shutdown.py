@@ -1,7 +1,5 @@
 """Graceful shutdown: running requests complete, new ones are rejected, within a timeout."""
 
-from __future__ import annotations
-
 import json
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Responses with very many associations, read by stalled clients."""
 
-from __future__ import annotations
-
 import json
 import socket
 import time

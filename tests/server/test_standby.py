@@ -1,7 +1,5 @@
 """A server on a standby answers reads as the primary's does, and refuses writes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket

@@ -1,7 +1,5 @@
 """Commits wait for standbys, so that every server shows what any of them has acknowledged."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import socket

@@ -1,7 +1,5 @@
 """Short runs of concurrent writers and of large reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A full disk under the server's Postgres."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

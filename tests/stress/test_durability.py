@@ -1,7 +1,5 @@
 """A few kills of the server and of Postgres; ``make stress`` kills each thirty times."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

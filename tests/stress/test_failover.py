@@ -1,7 +1,5 @@
 """The failover scenario runs, and finds nothing wrong."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

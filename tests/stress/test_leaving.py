@@ -1,7 +1,5 @@
 """Clients that disconnect early: the server frees their resources."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket

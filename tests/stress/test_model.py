@@ -1,7 +1,5 @@
 """A few short random histories; ``make stress`` runs more and longer ones."""
 
-from __future__ import annotations
-
 import os
 
 from stress import random_histories

@@ -1,7 +1,5 @@
 """A short run of the Postgres outages; ``make stress`` sends a thousand requests."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

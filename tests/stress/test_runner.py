@@ -1,7 +1,5 @@
 """``python -m stress``: time limits, minimum counts and exit codes."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """A short run of slow filters; ``make stress`` runs them over 100,000 items."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from support.databases import to_asyncpg_url

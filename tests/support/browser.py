@@ -1,7 +1,5 @@
 """Chromium, controlled by Playwright, and checks that apply to every page."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

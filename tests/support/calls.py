@@ -1,7 +1,5 @@
 """A client of one API profile for tests, which asserts the status of every response."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Certificates for servers that tests start."""
 
-from __future__ import annotations
-
 import datetime as dt
 from ipaddress import IPv4Address
 from pathlib import Path

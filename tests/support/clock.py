@@ -1,7 +1,5 @@
 """A clock whose time tests set."""
 
-from __future__ import annotations
-
 import time
 
 

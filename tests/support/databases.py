@@ -1,7 +1,5 @@
 """Databases for tests: created empty or from a migrated template, and emptied between tests."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import shutil

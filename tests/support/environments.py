@@ -1,7 +1,5 @@
 """Virtual environments with what users install: the TimeBack SDK and the built wheel."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

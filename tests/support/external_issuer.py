@@ -1,25 +1,20 @@
 """An OAuth issuer for tests: an HTTP server with its own signing keys, which the app trusts."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key, get_public_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.requests import Request
 
 
 def encode_base64url(data: bytes) -> str:

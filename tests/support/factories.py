@@ -1,7 +1,5 @@
 """Factories of request bodies, with default fields and random identifiers."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

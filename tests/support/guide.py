@@ -5,8 +5,6 @@
 ClientCredentials come from CASE_CLIENT_ID and CASE_CLIENT_SECRET, as the SDK reads them.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import uuid

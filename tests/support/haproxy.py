@@ -1,7 +1,5 @@
 """HAProxy with the configuration of the documentation."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """The Python interpreters of this machine that TimeBack's SDK can run on."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """CFPackages for tests of the linter, and a function that lints them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

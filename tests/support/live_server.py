@@ -1,7 +1,5 @@
 """Run ``case-server`` commands and servers in processes of their own, as users do."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

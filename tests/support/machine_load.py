@@ -1,7 +1,5 @@
 """Measure how much other processes slow this machine down, for tests of durations."""
 
-from __future__ import annotations
-
 import time
 
 CPU_SECONDS = 0.2

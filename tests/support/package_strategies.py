@@ -1,7 +1,5 @@
 """Hypothesis strategies for CFPackages with all fields of the standard and hostile strings."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

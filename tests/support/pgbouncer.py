@@ -1,7 +1,5 @@
 """PgBouncer in its default configuration, in front of a Postgres server."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

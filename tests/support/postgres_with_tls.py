@@ -1,7 +1,5 @@
 """A Postgres server with TLS and certificates created for it."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The directory in RAM that holds the files of a test run, above all those of Postgres."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -4,8 +4,6 @@ Pages in docs/ call these functions from cog blocks; ``make reference`` rewrites
 ``tests/docs/test_reference.py`` fails if one of them is out of date.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A primary Postgres server and a standby that replicates from it, to cut off and to promote."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """An HTTP server with scripted responses, which can be invalid, truncated or reset."""
 
-from __future__ import annotations
-
 import json
 import socket
 import struct

@@ -1,7 +1,5 @@
 """What ``make test`` runs of many parameters and examples; ``make test-all`` runs all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

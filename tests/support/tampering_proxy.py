@@ -1,7 +1,5 @@
 """A reverse proxy that modifies requests and responses."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

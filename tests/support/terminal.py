@@ -1,7 +1,5 @@
 """Run ``case-server`` commands in a terminal."""
 
-from __future__ import annotations
-
 import os
 import pty
 import shlex

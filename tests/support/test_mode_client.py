@@ -1,7 +1,5 @@
 """A client of one namespace of a server in test mode."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

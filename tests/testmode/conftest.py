@@ -1,7 +1,5 @@
 """Fixtures: the application in test mode, with a database of its own."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg

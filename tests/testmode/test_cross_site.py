@@ -1,7 +1,5 @@
 """The test API rejects requests that browsers send from web pages of other sites."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx

@@ -1,7 +1,5 @@
 """Reset, seed and snapshots of the data of a namespace."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any

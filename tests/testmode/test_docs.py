@@ -1,7 +1,5 @@
 """docs/guides/test-mode.md agrees with the code."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

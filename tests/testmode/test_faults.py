@@ -1,7 +1,5 @@
 """Faults: which requests they select and which responses they cause."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

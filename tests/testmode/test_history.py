@@ -1,7 +1,5 @@
 """A reset or restore invalidates the ETags and change-feed cursors that clients have."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Enabling and disabling test mode, its settings, and the database after it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import httpx

@@ -1,7 +1,5 @@
 """Namespaces isolate data, keys, faults, request logs and caches."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

@@ -1,7 +1,5 @@
 """The page /test-mode: faults and requests of a namespace, and who may see it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from html import unescape

@@ -1,7 +1,5 @@
 """Links, forms, redirects, static files and /docs of a namespace stay within it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from html import unescape

@@ -1,7 +1,5 @@
 """The request log: entries, filters, redaction and verification."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

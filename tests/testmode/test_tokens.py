@@ -1,7 +1,5 @@
 """Tokens with defects, token lifetimes, key rotation and failed logins."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Lists of CFDocuments with the pagination of various servers."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from typing import Any

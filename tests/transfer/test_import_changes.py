@@ -1,7 +1,5 @@
 """Changes that `case-server import` reports, and losses that it refuses."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """Progress bars are shown on terminals only."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from support.live_server import run_command_in_process

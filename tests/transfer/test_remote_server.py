@@ -1,7 +1,5 @@
 """`import` of URLs that are not packages: documents lead to their package, others are errors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

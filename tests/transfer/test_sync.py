@@ -1,7 +1,5 @@
 """`case-server sync` with a second server: updates, deletions and outages."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`case-server sync` of lists never deletes a framework that the source still serves."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import uuid
@@ -59,7 +57,7 @@ class Hub:
     unlisted: set[str] = field(default_factory=set)
     faults: dict[str, ScriptedAnswer] = field(default_factory=dict)
     """Responses that replace the package, by its identifier."""
-    listing: Callable[[Hub, str], ScriptedAnswer | None] = lambda *_: None
+    listing: Callable[["Hub", str], ScriptedAnswer | None] = lambda *_: None
     """Returns a response that replaces a page of the list, or None for the page itself."""
 
     def __post_init__(self) -> None:
@@ -199,7 +197,7 @@ async def test_list_that_is_not_known_to_be_complete_drops_nothing(
     source: ScriptedSource,
     sync: Sync,
     live: Live,
-    listing: Callable[[Hub, str], ScriptedAnswer | None],
+    listing: Callable[["Hub", str], ScriptedAnswer | None],
 ) -> None:
     hub = Hub(source, 3)
     await sync(hub.url)

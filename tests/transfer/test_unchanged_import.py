@@ -1,7 +1,5 @@
 """Importing a stored framework again writes nothing, in every file format."""
 
-from __future__ import annotations
-
 import io
 import json
 from datetime import UTC, datetime
