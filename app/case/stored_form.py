@@ -7,6 +7,7 @@ the stored ones. All other JSON of a body stays byte for byte the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -30,6 +31,8 @@ STRING = msgspec.json.Decoder(str)
 
 EMPTY_LIST = msgspec.Raw(b"[]")
 DEFAULT_TYPE = msgspec.Raw(msgspec.json.encode(UNKNOWN_ITEM_TYPE))
+DEFAULT_TYPE_FIELD = re.compile(rf'ItemType"\s*:\s*"{UNKNOWN_ITEM_TYPE}"'.encode())
+"""A CFItemType with the default value, or cfItemType as the SDK writes it."""
 
 LIST_FIELDS = {
     DOCUMENTS: ("subject", "subjectURI"),
@@ -63,6 +66,14 @@ class EchoedValues:
 
 NO_ECHOED_VALUES = EchoedValues()
 """For a package that is not a request body."""
+
+
+def may_have_default_types(raw: bytes) -> bool:
+    """Return whether a JSON body may contain an item whose CFItemType a response had added.
+
+    The entities of such a body are compared with the stored ones, which takes another parse.
+    """
+    return DEFAULT_TYPE_FIELD.search(raw) is not None and b'"CFItemTypeURI"' in raw
 
 
 GetStoredUri: TypeAlias = Callable[[Target], str | None]

@@ -17,9 +17,8 @@ from ..api.profiles import PROFILES, SDK
 from ..case.entity_urls import get_server_url_matcher
 from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues
+from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues, may_have_default_types
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
-from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossError, raise_for_data_loss
@@ -48,7 +47,6 @@ MISSING_IN_DOCUMENT = [
     Problem(path=f"CFDocument.{name}", message="required") for name in ("title", "creator")
 ]
 
-DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 
@@ -192,7 +190,7 @@ def _detect_echoed_values(
     with URLs of the server: URLs below the public URL or, for requests from the same machine, below
     a loopback address.
     """
-    has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
+    has_default_types = may_have_default_types(raw)
     if not WRAPPED_PACKAGE.match(raw):
         return replace(NO_ECHOED_VALUES, has_default_types=has_default_types)
     urls = [base_url] if base_url else []
