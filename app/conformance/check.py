@@ -56,10 +56,10 @@ class Check:
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the group in which reports list this check for an API profile.
+        """Return the group that lists this check in reports for an API profile, or None.
 
-        The group is ``extensions`` if only this project defines the behaviour for the profile.
-        Returns None if the check does not apply to the profile.
+        This is ``group`` if the profile's documents define the behaviour, ``extensions`` if only
+        this project does, and None if the check does not apply to the profile.
         """
         if profile in self.profiles:
             return self.group
@@ -92,8 +92,8 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     """Register the decorated function as a check; its docstring states the expected behaviour.
 
     ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
-    ``on`` lists the API profiles whose documents define it; ``also`` lists the profiles for which
-    only this project does. A check with ``writes`` runs only if ``--write`` is given.
+    ``on`` lists the API profiles whose documents define the behaviour; ``also`` lists profiles
+    for which only this project defines it. A check with ``writes`` runs only with ``--write``.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
@@ -104,7 +104,10 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 
 
 def run_check(check: Check, group: str, server: ServerUnderTest) -> CheckResult:
-    """Run a check on a server and return the result; an unexpected response is a failed check."""
+    """Run a check on a server and return the result, with ``group`` as its section in reports.
+
+    An unexpected response is a failed check, not an exception.
+    """
     try:
         return CheckResult(check, group, "passed", check.run(server))
     except CheckSkipped as reason:

@@ -51,7 +51,7 @@ class ListPage(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """An access token or the credentials to request one; without both, requests are anonymous."""
+    """An access token or the credentials to request one; with neither, requests are anonymous."""
 
     token: str | None = None
     credentials: ClientCredentials | None = None
@@ -123,10 +123,10 @@ class ServerUnderTest:
     ) -> httpx.Response:
         """Send a request to a path below the base URL and return the response.
 
-        ``token`` defaults to the configured access token; None sends no token. On 429 or 503,
-        retries up to twice if ``Retry-After`` is at most 30 seconds. GET and HEAD follow
-        redirects. Raises ``CheckFailed`` if the token endpoint issues no token,
-        ``httpx.HTTPError`` if the server cannot be reached.
+        ``token`` defaults to the configured access token; None sends no token. After 429 or 503
+        with a ``Retry-After`` of at most 30 seconds, the client retries up to twice. It follows
+        redirects of GET and HEAD. Raises ``CheckFailed`` if the token endpoint issues no token,
+        and ``httpx.HTTPError`` if the server cannot be reached.
         """
         return self._request(method, f"{self.base_url}{path}", body, token, headers)
 
@@ -138,11 +138,11 @@ class ServerUnderTest:
         return self._request("GET", url, None, DEFAULT_TOKEN, None)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        """Send a GET request with query parameters to a path below the base URL."""
+        """GET a path below the base URL with query parameters ``params``; return the response."""
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
     def get_page(self, collection: str, **params: Any) -> ListPage:
-        """Fetch one page of a list, such as the collection ``CFDocuments``.
+        """Return one page of a collection such as ``CFDocuments``, with its entities and response.
 
         ``params`` are query parameters. Raises ``CheckFailed`` unless the response contains a list
         of JSON objects under the name of the collection.
@@ -157,7 +157,7 @@ class ServerUnderTest:
         return ListPage(entities, body, response)
 
     def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
-        """Fetch one entity from a collection such as ``CFItems`` and return its JSON object.
+        """Return the JSON object of one entity of a collection such as ``CFItems``.
 
         Some profiles wrap the entity in an object such as ``{"CFItem": …}``; the wrapper is
         removed. Raises ``CheckFailed`` unless the response is an object.
@@ -166,7 +166,7 @@ class ServerUnderTest:
         return _unwrap(body, collection.removesuffix("s"))
 
     def get_package(self, path: str) -> Body:
-        """Fetch the package at a path and return its JSON object, unwrapped from ``CFPackage``."""
+        """Return the package at a URL path below the base URL, without a ``CFPackage`` wrapper."""
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request(
@@ -226,7 +226,7 @@ def build_entity_path(collection: str, identifier: str) -> str:
 def read_json(response: httpx.Response, *statuses: int) -> Body:
     """Return the JSON object in a response with one of the expected statuses, by default 200.
 
-    Raises ``CheckFailed`` if the status is another or the body is not a JSON object.
+    Raises ``CheckFailed`` if the status is unexpected or the body is not a JSON object.
     """
     expect_status(response, *(statuses or (200,)))
     try:

@@ -22,8 +22,8 @@ def format_text(
 ) -> bytes:
     """Format a report as text, wrapped at ``width`` columns unless ``width`` is None.
 
-    ``only_failed`` leaves out the checks that passed or were skipped, ``quiet`` leaves out all
-    checks. The first line always states how many checks passed, failed and were skipped.
+    The first line states how many checks passed, failed and were skipped. ``only_failed`` leaves
+    out the checks that passed or were skipped, and ``quiet`` leaves out all checks.
     """
     lines = [_summary(report)]
     if not quiet:

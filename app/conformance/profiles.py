@@ -15,7 +15,7 @@ from ..exceptions import CommandError
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """The documented properties of an API profile: base path, limits, field names and codes."""
+    """The documented properties of an API profile: base path, limits, fields and error codes."""
 
     name: str
     path: str

@@ -100,7 +100,7 @@ def run_conformance_tests(
 def select_checks(
     profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return the checks to run, each with its group in the profile, ordered by group.
+    """Return the checks that the user selected, each with its group in the profile, by group.
 
     With ``include_extensions``, this includes checks of behaviour that only this project defines.
     """
@@ -154,7 +154,7 @@ def check_connection(server: ServerUnderTest) -> None:
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
-    """Change the base URL if a read was redirected; the client follows no redirects of writes."""
+    """Use the base URL to which a read was redirected, because writes do not follow redirects."""
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):

@@ -44,18 +44,18 @@ class TestDataWriter:
         self._package: tuple[Body, httpx.Response] | None = None
         self._failure = ""
 
-    def record_written(self, collection: str, body: Body) -> None:
-        """Record an entity of a collection such as ``CFItems``, to delete it after the run."""
+    def record_written_entity(self, collection: str, body: Body) -> None:
+        """Record an entity written to a collection, so that it is deleted after the run."""
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
         """Record all entities of an uploaded package, so that they are deleted after the run."""
         document = body["CFDocument"]
-        self.record_written("CFDocuments", document)
+        self.record_written_entity("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
         for collection in ("CFItems", "CFAssociations"):
             for entity in body[collection]:
-                self.record_written(collection, {**entity, **parent})
+                self.record_written_entity(collection, {**entity, **parent})
 
     def forget_deleted_entity(self, collection: str, identifier: str) -> None:
         """Remove an entity that has been deleted from the list of entities to delete."""
@@ -70,7 +70,7 @@ class TestDataWriter:
         path = build_entity_path(collection, str(body["identifier"]))
         response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
         if response.is_success:
-            self.record_written(
+            self.record_written_entity(
                 "CFAssociations" if collection == "CFItemAssociations" else collection, body
             )
         return response
@@ -96,7 +96,7 @@ class TestDataWriter:
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
     def get_or_create_framework(self) -> WrittenFramework:
-        """Return a document with two items, created on first use, or raise ``CheckSkipped``."""
+        """Return a framework written on first use; raise ``CheckSkipped`` if it was rejected."""
         if self._failure:
             raise CheckSkipped(f"could not write a framework: {self._failure}")
         if self._framework is None:
@@ -113,20 +113,20 @@ class TestDataWriter:
         return self._framework
 
     def get_or_upload_package(self) -> tuple[Body, httpx.Response]:
-        """Return the package that all upload checks share, and the response to its first upload."""
+        """Return (package, response to its upload); the first call uploads it for all checks."""
         if self._package is None:
             body = self.build_sample_package()
             self._package = body, self.post_package(body)
         return self._package
 
     def build_document(self, **fields: Any) -> Body:
-        """Return the JSON of a document with a new identifier; ``fields`` override its values."""
+        """Return the JSON of a new document; keyword arguments override its fields."""
         title = f"{TITLE_PREFIX} {self.run}"
         body = self._entity(title=title, creator=TITLE_PREFIX, caseVersion="1.1")
         return {**body, "CFPackageURI": make_link(str(uuid.uuid4()), title), **fields}
 
     def build_item(self, document: Body, **fields: Any) -> Body:
-        """Return the JSON of an item with a new identifier; ``fields`` override its values."""
+        """Return the JSON of a new item of ``document``; keyword arguments override its fields."""
         statement = f"{TITLE_PREFIX} {self.run}: an item"
         body = self._entity(fullStatement=statement, educationLevel=["05"])
         return {

@@ -36,8 +36,8 @@ class ResponseDocument(CFPckgDocument):
     CFPackageURI: LinkURI
 
 
-class SdkItem(CFPckgItem):
-    """An item for which ``CFItemType`` is required, as TimeBack's client library (SDK) does."""
+class ItemWithType(CFPckgItem):
+    """An item that must have a ``CFItemType``, as in TimeBack's client library (SDK)."""
 
     CFItemType: str
 
@@ -74,7 +74,7 @@ def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
 
 
 def find_problems(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
-    """Yield each violation of the schema in an entity, as "path message".
+    """Yield each violation of the schema in an entity, as a JSON path, a space and a message.
 
     ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
@@ -86,7 +86,7 @@ def find_problems(profile: ProfileSpec, class_name: str, entity: Any) -> Iterato
             f"{path} is not a field of the standard" for path in _find_vendor_fields(entity)
         )
         yield from (f"{path} {NULL}" for path in _find_nulls(entity))
-    model = SdkItem if (profile.name, class_name) == ("sdk", "CFItem") else MODELS[class_name]
+    model = ItemWithType if (profile.name, class_name) == ("sdk", "CFItem") else MODELS[class_name]
     try:
         parse_json_body(
             model, to_json(entity if profile.closed else drop_nulls_and_sourced_ids(entity))

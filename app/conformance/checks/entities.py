@@ -117,7 +117,7 @@ for _id, _collection in (
 
 @check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
-    """A document in a list has the same fields and values as at GET /CFDocuments/{id}."""
+    """A document in a list has the same fields and values as GET /CFDocuments/{id} returns."""
     listed = server.existing.sample_document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -223,7 +223,7 @@ def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
 
 
 def _expect_fields_are_equal(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that the fields ``names`` are equal in each object of a document and an item."""
+    """Require that in each object of a document and an item, all ``names`` have the same value."""
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))]
     with suppress(CheckSkipped):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", get_identifier(server.existing.sample_item)))

@@ -124,7 +124,7 @@ def check_offset_parameter(server: ServerUnderTest) -> str:
 
 @check("list-each-once", group="lists", source=CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
-    """Paging through a list returns each entity once, and in the same order when repeated."""
+    """Paging through a list returns each entity once, and each time in the same order."""
     first, first_total = _read_pages(server)
     second, second_total = _read_pages(server)
     expect(len(set(first)) == len(first), f"a document is on two pages: {first}")

@@ -86,7 +86,7 @@ def _get_local_address(response: httpx.Response) -> object:
 
 
 def _find_methods_besides_get(server: ServerUnderTest, path: str) -> set[str]:
-    """Return the methods besides GET that a path supports, and so must list in ``Allow``."""
+    """Return the methods besides GET that the ``Allow`` header of a path must list."""
     has_head = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
     has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
     return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}

@@ -52,7 +52,7 @@ def check_package_valid(server: ServerUnderTest) -> str:
     on=(*PLATFORM, *STANDARD),
     also=SDK,
 )
-def check_package_arrays(server: ServerUnderTest) -> str:
+def check_package_contents(server: ServerUnderTest) -> str:
     """A package contains its items and associations in the arrays CFItems and CFAssociations."""
     package = server.existing.sample_package
     names = ("CFItems", "CFAssociations")
@@ -107,7 +107,7 @@ def check_package_by_document(server: ServerUnderTest) -> str:
 
 @check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_package_by_package_identifier(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id} accepts the package identifier, from CFPackageURI of the document."""
+    """GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
     identifier = get_identifier(document.get("CFPackageURI"))
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
@@ -115,8 +115,8 @@ def check_package_by_package_identifier(server: ServerUnderTest) -> str:
 
 
 @check("package-items", group="packages", source=PACKAGE)
-def check_item_of_package(server: ServerUnderTest) -> str:
-    """GET /CFItems/{id} returns an item of a package with a link to its document."""
+def check_item_links_to_document(server: ServerUnderTest) -> str:
+    """GET /CFItems/{id} returns an item, with a link to the document of its package."""
     packaged, document = server.existing.sample_item, server.existing.sample_document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
@@ -142,7 +142,10 @@ def check_groups(server: ServerUnderTest) -> str:
 
 
 def _count_items(groups: Any, field: str, depth: int) -> int:
-    """Count the items in nested groups; raise ``CheckFailed`` if the structure is invalid."""
+    """Count the items in a dict of lists by item type, and in their ``childGroups``.
+
+    Raises ``CheckFailed`` if the structure of ``field`` is invalid or its ``depth`` too large.
+    """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")
     if depth > MAX_DEPTH:

@@ -51,7 +51,7 @@ def check_put_existing(server: ServerUnderTest) -> str:
 
 @documented("put-package-born", source=CREATE)
 def check_document_creates_package(server: ServerUnderTest) -> str:
-    """Creating a document also creates its package, under the identifier in its CFPackageURI."""
+    """Creating a document also creates a package, with the identifier in the CFPackageURI."""
     body = server.test_data.get_or_create_framework().document
     package = server.get_package(
         build_entity_path("CFPackages", body["CFPackageURI"]["identifier"])
@@ -263,9 +263,9 @@ def _is_same(sent: object, stored: object) -> bool:
 def _expect_rejected(
     server: ServerUnderTest, response: httpx.Response, collection: str, *bodies: Body
 ) -> str:
-    """Require that a write got a 4xx status; if it succeeded, record ``bodies`` for deletion."""
+    """Require a 4xx response to a write; if it succeeded, have ``bodies`` deleted after the run."""
     if response.is_success:
         for body in bodies:
-            server.test_data.record_written(collection, body)
+            server.test_data.record_written_entity(collection, body)
     expect(response.is_client_error, f"it was not rejected: {describe_response(response)}")
     return str(response.status_code)

@@ -111,7 +111,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
 
 
 @check("filter-shown", group="lists", source=SILENT, on=(), also=ALL)
-def check_filter_by_shown_values(server: ServerUnderTest) -> str:
+def check_filter_by_string_fields(server: ServerUnderTest) -> str:
     """Filtering a list by any string field of an entity or its links returns that entity."""
     documents = server.existing.documents
     samples = {
@@ -130,7 +130,7 @@ def check_filter_by_shown_values(server: ServerUnderTest) -> str:
 
 
 def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (``prefix`` and path, string) for each string in an entity and its links."""
+    """Yield (``prefix`` + path, string) for each string in an entity and its links."""
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
             yield from _iter_strings(value, f"{name}.")
@@ -145,7 +145,7 @@ def _expect_found(server: ServerUnderTest, collection: str, entity: Body, condit
 
 
 def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
-    """Require that a filtered page contains an entity, unless it may be on a later page."""
+    """Require that a page filtered by ``condition`` contains an entity, or that a later one may."""
     identifier, total = get_identifier(entity), get_total_count(page)
     is_complete = total is None or total <= len(page.entities)
     is_found = identifier in get_identifiers(page.entities)
@@ -153,7 +153,7 @@ def _expect_contains(page: ListPage, entity: Body, condition: str) -> None:
 
 
 @check("fields", group="lists", source="vendor's list conventions; binding, section 3.4")
-def check_fields(server: ServerUnderTest) -> str:
+def check_fields_parameter(server: ServerUnderTest) -> str:
     """With the `fields` parameter, the entities of a list contain exactly the requested fields."""
     requested = {"title", server.profile.id_key}
     documents = server.get_page("CFDocuments", fields=",".join(sorted(requested))).entities

@@ -113,7 +113,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
     path = build_entity_path("CFDocuments", body["identifier"])
     response = server.request("PUT", path, body, token=token)
     if response.is_success:
-        server.test_data.record_written("CFDocuments", body)
+        server.test_data.record_written_entity("CFDocuments", body)
     expect_status(response, 403)
     return "403"
 

@@ -37,7 +37,7 @@ def check_post_package(server: ServerUnderTest) -> str:
 
 
 @documented("upload-read", source=POST)
-def check_read_back(server: ServerUnderTest) -> str:
+def check_uploaded_package_is_returned(server: ServerUnderTest) -> str:
     """An uploaded package is returned with its document, items and associations."""
     body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
@@ -112,7 +112,7 @@ def check_post_existing_package(server: ServerUnderTest) -> str:
 
 @extension("upload-doubled")
 def check_duplicate_associations(server: ServerUnderTest) -> str:
-    """Two associations of the same type between the same items are rejected with 422."""
+    """A second association of the same type between the same items is rejected with 422."""
     body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
@@ -182,7 +182,7 @@ def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body)
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
-    """Require that an upload response states the identifier and item counts of ``sent``."""
+    """Raise ``CheckFailed`` unless a response states the identifier and counts of ``sent``."""
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
