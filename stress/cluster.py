@@ -32,7 +32,7 @@ class Cluster:
         start.
         """
         # It may already have stopped by itself.
-        self._own._run_as_account(self._own.binaries / "pg_ctl", "stop", "-s", "-m", mode)
+        self._own._run_unprivileged(self._own.binaries / "pg_ctl", "stop", "-s", "-m", mode)
 
     def start(self) -> None:
         """Start Postgres after ``stop``; its URL stays the same."""

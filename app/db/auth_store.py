@@ -160,7 +160,7 @@ async def rotate_client_secret(
 
 async def delete_client(database: Database, identifier: str) -> None:
     """Delete an OAuth client and its secrets. Raises ``NotFound`` if there is no such client."""
-    if not await database.execute(DELETE_CLIENT, identifier=identifier):
+    if not await database.run_write(DELETE_CLIENT, identifier=identifier):
         raise _client_not_found(identifier)
 
 

@@ -83,12 +83,12 @@ async def count_framework_entities(database: Database, document_id: str) -> int:
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
     """Store a mirror, replacing the stored state of the last sync with the same source URL."""
-    await database.execute(_compile_upsert(), **mirror._asdict())
+    await database.run_write(_compile_upsert(), **mirror._asdict())
 
 
 async def stop_mirroring(database: Database, url: str) -> None:
     """Stop mirroring the package at a source URL; the local copy is not deleted."""
-    await database.execute(_compile_delete(), url=url)
+    await database.run_write(_compile_delete(), url=url)
 
 
 @cache

@@ -138,10 +138,9 @@ def _is_open(connection: Connection) -> bool:
 class TimeoutSemaphore:
     """A fair semaphore that limits how many requests use a connection; waiting has a timeout.
 
-    While other requests release permits, a request may wait ``ACQUIRE_TIMEOUT_SECONDS``. If no
-    permit is released, it fails after ``STALLED_TIMEOUT_SECONDS``, so that a stalled pool returns
-    503 within two seconds. Waiters have no timers of their own; ``expire_waiters`` must be called
-    periodically.
+    As long as permits are being released, a request waits up to ``ACQUIRE_TIMEOUT_SECONDS``. If
+    none is released, it fails after ``STALLED_TIMEOUT_SECONDS``, so that the client gets 503 within
+    two seconds. Waiters have no timers of their own; call ``expire_waiters`` periodically.
     """
 
     def __init__(self, size: int) -> None:
@@ -165,7 +164,7 @@ class TimeoutSemaphore:
             raise
 
     def release(self) -> None:
-        """Return a permit, which goes to the longest-waiting caller, if any."""
+        """Give back a permit, which goes to the longest-waiting caller, if any."""
         self._last_release = time.monotonic()
         while self._waiters:
             _, waiter = self._waiters.popleft()
@@ -185,10 +184,10 @@ class TimeoutSemaphore:
 
 
 class AcquireContext:
-    """Context manager that acquires a connection from the pool and releases it at the end.
+    """Context manager that acquires a connection from the pool and releases it on exit.
 
-    Behind a pooler, the block is a transaction. Pass its ``isolation`` level for a block that
-    writes, whose transaction then also has a lock timeout.
+    Behind a pooler, the block is a transaction. A block that writes must pass ``isolation``, the
+    isolation level of this transaction, which then also has a lock timeout.
     """
 
     # A class, because a generator would cost three times as much.
@@ -220,7 +219,7 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
-        """End the block's transaction; return the error of the block or its commit, or None."""
+        """Commit, or roll back after ``error``; return it, an error of the commit, or None."""
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
@@ -303,14 +302,14 @@ class ReadDeadline:
             log.warning("a read exceeded the timeout of %g s and is cancelled", self._timeout)
             raise QueryTimeout(self._timeout) from error
 
-    def cancel_read(self, timeout: float | None = None) -> None:
+    def cancel_read(self, reported_timeout: float | None = None) -> None:
         """Cancel the task that entered this context; asyncpg then cancels its SQL statement.
 
-        ``timeout`` is the time in seconds that ``QueryTimeout`` reports, by default the read
-        timeout.
+        ``reported_timeout`` is the time in seconds that ``QueryTimeout`` reports, by default the
+        read timeout.
         """
         self._is_expired = True
-        self._timeout = timeout or self._timeout
+        self._timeout = reported_timeout or self._timeout
         self._deadlines.discard(self)
         self._task.cancel()
 
@@ -349,10 +348,10 @@ class Database:
     async def open(
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
-        """Connect to the database at ``url``, and close all connections at the end of the block.
+        """Return a context manager that connects to the database at ``url`` and yields the pool.
 
-        ``read_timeout`` is in seconds; None means no timeout, for CLI commands. Raises
-        ``ServiceUnavailable``.
+        On exit, it closes all connections. ``read_timeout`` is in seconds; None means no timeout,
+        for CLI commands. Raises ``ServiceUnavailable`` if it cannot connect.
         """
         is_pooled = parse_database_url(url).is_pooled
         session = SESSION
@@ -374,7 +373,7 @@ class Database:
         monitors = [
             asyncio.create_task(monitor)
             for monitor in (
-                database._monitor_timeouts(),
+                database._enforce_timeouts(),
                 database._monitor_responsiveness(),
                 database._monitor_commits(),
             )
@@ -456,7 +455,7 @@ class Database:
         self._release_permits(is_heavy=is_heavy)
 
     async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Return a connection to asyncpg's pool after an error; asyncpg may close it."""
+        """Return a connection to asyncpg's pool after an error; ``is_heavy`` as in ``release``."""
         del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
@@ -483,7 +482,7 @@ class Database:
         while self._idle:
             await self._pool.release(self._idle.pop())
 
-    async def _monitor_timeouts(self) -> None:
+    async def _enforce_timeouts(self) -> None:
         """Periodically cancel the waiters and reads whose timeout has passed."""
         while True:
             await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
@@ -541,11 +540,11 @@ class Database:
     async def _cancel_waiting_commits(
         self, candidates: list[Connection], waiting_since: dict[int, float]
     ) -> dict[int, float]:
-        """Cancel the commits that have waited for a standby for ``COMMIT_TIMEOUT_SECONDS``.
+        """Cancel commits that have waited at least ``COMMIT_TIMEOUT_SECONDS`` for a standby.
 
-        ``candidates`` are the connections whose commits may be waiting. ``waiting_since`` maps the
-        process IDs of backends to the time when their commit was first seen waiting. Returns the
-        new ``waiting_since`` for the next call.
+        ``candidates`` are the connections that may be committing. ``waiting_since`` maps process
+        IDs of backends to the time when their commit was first seen waiting. Returns the
+        ``waiting_since`` to pass to the next call.
         """
         by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
         now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
@@ -622,25 +621,25 @@ class Database:
         for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
             try:
                 async with AcquireContext(self, is_heavy=is_heavy) as connection:
-                    with self.read_deadline(is_heavy=is_heavy):
+                    with self.limit_read_time(is_heavy=is_heavy):
                         return await connection.fetch(statement.sql, *statement.bind(values))
             except RecoveryConflict:
                 await asyncio.sleep(pause)
         async with AcquireContext(self, is_heavy=is_heavy) as connection:
-            with self.read_deadline(is_heavy=is_heavy):
+            with self.limit_read_time(is_heavy=is_heavy):
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
-    def read_deadline(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
+    def limit_read_time(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
         """Return a context manager that raises ``QueryTimeout`` after the read timeout.
 
-        Set ``is_heavy`` if the block may take a long time; see ``acquire``.
+        Set ``is_heavy`` if the connection was acquired with it.
         """
         if self._read_timeout is None:
             return nullcontext()
         deadlines = self._heavy_read_deadlines if is_heavy else self._read_deadlines
         return ReadDeadline(deadlines, self._read_timeout)
 
-    async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
+    async def run_write(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a SQL statement that writes, without a timeout; return its first row or None."""
         async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
@@ -682,7 +681,7 @@ class Database:
         lock_name: str,
         isolation: Isolation,
     ) -> Result:
-        """Run a write behind a connection pooler; a retry after a conflict locks ``lock_name``."""
+        """Run ``write`` behind a pooler; a retry after a conflict holds the lock ``lock_name``."""
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):
@@ -703,7 +702,10 @@ class Database:
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Return a context manager during which first attempts also lock ``lock_name``."""
+        """Return a context manager during which other writes lock ``lock_name`` from the start.
+
+        Otherwise, a write takes the lock only when it is retried after a conflict.
+        """
         self._contended[lock_name] += 1
         try:
             yield

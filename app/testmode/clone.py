@@ -151,4 +151,4 @@ class DatabaseClone:
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self.close_connections(), CLOSE_TIMEOUT_SECONDS)
-        self._cloner.drop_later(self.name)
+        self._cloner.drop_in_background(self.name)

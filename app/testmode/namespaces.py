@@ -149,7 +149,7 @@ class Namespace:
         async with self._change_lock, self._pause_and_disconnect():
             database = await self._cloner.clone(self.current.name)
         if former := self.snapshots.get(name):
-            self._cloner.drop_later(former)
+            self._cloner.drop_in_background(former)
         self.snapshots[name] = database
 
     @asynccontextmanager
@@ -177,7 +177,7 @@ class Namespace:
         database = self._snapshot_database(name)
         del self.snapshots[name]
         async with self._change_lock:
-            self._cloner.drop_later(database)
+            self._cloner.drop_in_background(database)
 
     def _snapshot_database(self, name: str) -> str:
         if name not in self.snapshots:
@@ -207,7 +207,7 @@ class Namespace:
         async with self._change_lock:
             self._drop_previous_clone()
             for database in self.snapshots.values():
-                self._cloner.drop_later(database)
+                self._cloner.drop_in_background(database)
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
@@ -382,7 +382,7 @@ class NamespaceRegistry:
     def _drop_unused_seed(self, name: str) -> None:
         seeds = {self._seed, *(namespace.seed for namespace in self._namespaces.values())}
         if name not in seeds:
-            self._cloner.drop_later(name)
+            self._cloner.drop_in_background(name)
 
     async def _close(self, name: str) -> None:
         await self._namespaces.pop(name).close()

@@ -399,7 +399,7 @@ def test_server_with_an_unreachable_port_keeps_running(
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_probe_wait_seconds", lambda _: 1)
+            patch.setattr(embedded, "_get_wait_seconds", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             with (
                 pytest.raises(CommandError, match="cannot be reached"),

@@ -81,7 +81,7 @@ async def test_slow_heavy_reads_leave_connections_to_quick_ones(
 
 async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=0.05) as database:
-        assert await database.execute(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
+        assert await database.run_write(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
 
 
 async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:

@@ -80,7 +80,7 @@ def restore_backup(
     _verify_backup_digest(source)
     with exclusive_postgres(data_dir) as url:
         current = make_url(url)
-        if not force and (contents := asyncio.run(_describe_contents(url))):
+        if not force and (contents := asyncio.run(_describe_database(url))):
             raise CommandError(
                 f"the database in {data_dir} has data ({contents}): --force replaces all of it; "
                 "case-server backup FILE makes a copy first"
@@ -138,14 +138,14 @@ async def _administer(url: URL, *statements: str) -> None:
 
 
 async def _swap_in_restored_database(url: URL) -> None:
-    """Rename the current database out of the way and the restored one to its name, atomically."""
+    """Rename the current database and give its name to the restored one, in one transaction."""
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
 
 
-async def _describe_contents(url: str) -> str:
-    """Return text such as "2 documents, 1 client", or "" if the database has neither."""
+async def _describe_database(url: str) -> str:
+    """Return what a database contains, such as "2 documents, 1 client", or "" if it has neither."""
     async with open_connection(url) as connection:
         counts = []
         for table in ("documents", "clients"):
@@ -156,7 +156,7 @@ async def _describe_contents(url: str) -> str:
 
 
 async def _reset_change_feed(url: URL) -> None:
-    """Reset the change feed, because a restored database lacks changes its clients already read."""
+    """Reset the change feed, because the backup lacks changes that clients have already read."""
     async with open_connection(_to_string(url, RESTORED)) as connection:
         await reset_change_feed(connection)
 
@@ -179,7 +179,10 @@ def _to_string(url: URL, database: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program such as ``pg_dump`` on a database. Raises ``CommandError`` if it fails."""
+    """Run a program such as ``pg_dump``, in the version of the data directory, on a database.
+
+    Raises ``CommandError`` if it fails.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {

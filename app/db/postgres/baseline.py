@@ -116,7 +116,7 @@ def _build_restore_statements() -> str:
 
 @cache
 def _build_baseline_table(table: Table) -> FromClause:
-    """Return the table with the saved rows: the primary key and all non-generated columns."""
+    """Return the baseline table with the saved primary key and stored columns of ``table``."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns

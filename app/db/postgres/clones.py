@@ -62,7 +62,7 @@ PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets
 async def require_clonable_database(url: str) -> None:
     """Raise ``CommandError``, with instructions, unless test mode can clone the database.
 
-    This needs a role that owns the database and has CREATEDB, and no other connected client.
+    Cloning needs a role that owns the database and has CREATEDB, and no other connected client.
     """
     async with open_connection(url) as connection:
         await _require_clonable(connection)
@@ -144,19 +144,19 @@ class DatabaseCloner:
             await self._pool.execute(f"ALTER DATABASE {_quote(name)} SET synchronous_commit = off")
         return name
 
-    def drop_later(self, name: str) -> None:
+    def drop_in_background(self, name: str) -> None:
         """Terminate all connections to the clone ``name`` and drop it, both in the background."""
         # DROP DATABASE waits for a checkpoint, which writes every clone created since the last one
         # to disk: with fsync on, 7 s after four clones, 26 s after more.
-        task = asyncio.create_task(self._drop_in_background(name))
+        task = asyncio.create_task(self._drop_with_limit(name))
         self._drops.add(task)
         task.add_done_callback(self._drops.discard)
 
     async def wait_for_drops(self) -> None:
-        """Wait until all clones passed to ``drop_later`` are dropped."""
+        """Wait until all clones passed to ``drop_in_background`` are dropped."""
         await asyncio.gather(*self._drops)
 
-    async def _drop_in_background(self, name: str) -> None:
+    async def _drop_with_limit(self, name: str) -> None:
         async with self._drop_slots:
             try:
                 await self._drop(name)

@@ -41,10 +41,10 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 @contextmanager
 def map_to_command_error(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Return a context manager that turns database errors into ``CommandError`` with a diagnosis.
+    """Return a context manager that turns database errors into an explanatory ``CommandError``.
 
-    ``url`` is the URL of the database. By default, all errors of connecting to Postgres are turned
-    into ``CommandError``; other error types can be given instead.
+    ``url`` is the URL of the database. ``errors`` are the types that are turned into it, by default
+    all that connecting to Postgres may raise.
     """
     handled = errors or CONNECT_ERRORS
     try:
@@ -100,7 +100,7 @@ MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
 
 
 def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
-    """Explain an error that Postgres reported while connecting, for the operator.
+    """Return the cause and remedy of an error that the Postgres server at ``target`` reported.
 
     Returns an empty string if Postgres is still starting up or shutting down.
     """
@@ -196,7 +196,7 @@ def _suggest_admission(message: str) -> str:
 
 
 def _suggest_grant(message: str, target: DatabaseUrl) -> str:
-    """Return advice on how an administrator can grant the missing privilege."""
+    """Return how to grant the role of ``target`` the privilege missing in the error ``message``."""
     role = _format_role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

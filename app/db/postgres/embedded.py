@@ -67,8 +67,8 @@ def embedded_postgres(
 
     If another process already runs this Postgres, both share it; the last process that uses it
     stops it. Without ``fsync``, writes do not wait for the disk; this has no effect if Postgres
-    already runs. With ``supervise``, Postgres is restarted when it crashes. Raises
-    ``CommandError``.
+    already runs. With ``supervise``, Postgres is restarted when it crashes. Raises ``CommandError``
+    if it cannot be started or reached.
     """
     data_dir = data_dir.resolve()
     settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
@@ -151,9 +151,9 @@ def find_cluster_bin_dir(data_dir: Path) -> Path:
 
 
 def find_postgres_bin_dir(major: int | None) -> Path:
-    """Return the program directory of the first Postgres installation with a major version.
+    """Return the bin directory of the first Postgres installation with a major version.
 
-    If ``major`` is None, any supported version will do. Raises ``CommandError``.
+    If ``major`` is None, any supported version will do. Raises ``CommandError`` if there is none.
     """
     other_versions: list[int] = []
     for directory in _iter_binary_directories():
@@ -182,7 +182,7 @@ def _iter_binary_directories() -> Iterator[Path]:
 
 
 def _read_major_version(directory: Path) -> int:
-    """Return the major version of the ``postgres`` program in a directory, or 0 if it fails."""
+    """Return the major version of a directory's ``postgres`` program, or 0 if running it fails."""
     with suppress(OSError, subprocess.CalledProcessError, IndexError, ValueError):
         output = subprocess.check_output((directory / "postgres", "--version"), text=True)  # noqa: S603  no shell
         return int(output.split()[2].split(".")[0])
@@ -203,10 +203,10 @@ class _Cluster:
         if os.geteuid() == 0:
             self._choose_postgres_account()
         if not (self.pgdata / "PG_VERSION").exists():
-            self._create()
+            self._create_cluster()
 
     def _choose_postgres_account(self) -> None:
-        """Choose an account or user namespace for Postgres, because it refuses to run as root."""
+        """Set ``account`` or ``prefix`` to a way to run Postgres, which refuses to run as root."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"
@@ -216,7 +216,7 @@ class _Cluster:
         if owner.st_uid != 0:
             choices = [((), (owner.st_uid, owner.st_gid))]
         for self.prefix, self.account in choices:
-            if self._run_as_account(
+            if self._run_unprivileged(
                 "test", "-d", self.data_dir, "-a", "-x", self.binaries / "postgres"
             ):
                 return self._change_owner()
@@ -235,8 +235,8 @@ class _Cluster:
                 with suppress(FileNotFoundError):  # the running server's files come and go
                     os.chown(path, *self.account, follow_symlinks=False)
 
-    def _create(self) -> None:
-        """Create the cluster under a temporary name and rename it once it is complete."""
+    def _create_cluster(self) -> None:
+        """Create ``pgdata`` under a temporary name and rename it once it is complete."""
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
             raise CommandError(
                 f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}."
@@ -251,14 +251,14 @@ class _Cluster:
         initdb = (self.binaries / "initdb", "-D", new, "--data-checksums", "--encoding=UTF8")
         access = (f"--username={NAME}", f"--pwfile={password}", "--auth=scram-sha-256")
         single = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
-        is_created = any(self._run_as_account(*initdb, *access, *locale) for locale in LOCALES)
-        if not is_created or not self._run_as_account(
+        is_created = any(self._run_unprivileged(*initdb, *access, *locale) for locale in LOCALES)
+        if not is_created or not self._run_unprivileged(
             *single, "template1", stdin=f"CREATE DATABASE {NAME}\n"
         ):
             raise self._make_startup_error("could not be created")
         new.rename(self.pgdata)
         # A power cut could lose them otherwise.
-        self._run_as_account("sync", password, self.data_dir)
+        self._run_unprivileged("sync", password, self.data_dir)
 
     def ensure_running(self, settings: str = SETTINGS) -> str:
         """Start the Postgres server unless it is already running, and return its URL."""
@@ -276,7 +276,7 @@ class _Cluster:
         """Stop the Postgres server; if it does not stop in time, no error is raised."""
         if self._read_pid_file():
             timeout = str(START_TIMEOUT_SECONDS)
-            self._run_as_account(
+            self._run_unprivileged(
                 self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast"
             )
 
@@ -285,7 +285,7 @@ class _Cluster:
         return self._read_pid_file() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server, if possible on its previous port; return the port, or None."""
+        """Start the server, on its previous port if possible; return the port, None on failure."""
         file = self.data_dir / "postgres.port"
         try:
             listener = socket.create_server((HOST, int(file.read_text())))
@@ -304,7 +304,7 @@ class _Cluster:
             # The server and its children inherit the lock; it ends when the last of them exits.
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return port if self._run_as_account(*start, inherited_fds=(lock.fileno(),)) else None
+            return port if self._run_unprivileged(*start, inherited_fds=(lock.fileno(),)) else None
 
     def _wait_for_port(self) -> str | None:
         """Return the server's port once it accepts connections, or None if no server is running.
@@ -316,7 +316,7 @@ class _Cluster:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
             if postmaster := self._read_pid_file():
                 port = postmaster[1]
-                probe_timeout = _probe_wait_seconds(port)
+                probe_timeout = _get_wait_seconds(port)
                 if probe_timeout == 0:
                     return str(port)
                 timeout = max(timeout, probe_timeout)
@@ -360,10 +360,10 @@ class _Cluster:
             os.kill(int(pid_file.read_text().splitlines()[0]), 0)
             pid_file.unlink(missing_ok=True)
 
-    def _run_as_account(
+    def _run_unprivileged(
         self, *command: str | Path, stdin: str = "", inherited_fds: tuple[int, ...] = ()
     ) -> bool:
-        """Run a program as the user that Postgres runs as; return whether it succeeded."""
+        """Run ``command`` as the account that runs Postgres; return whether it succeeded."""
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -388,9 +388,9 @@ class _Cluster:
 
 
 def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
-    """Return whether the process ``pid`` runs the cluster in ``pgdata``, or may run it.
+    """Return whether the process ``pid`` is the Postgres server that runs in ``pgdata``.
 
-    The working directory of a Postgres server is its cluster's directory; the system may hide it.
+    The working directory of a server is its data directory. If it is not readable, return True.
     """
     try:
         os.kill(pid, 0)
@@ -413,8 +413,8 @@ def _is_named_postgres(pid: int) -> bool:
     return "postgres" in name
 
 
-def _probe_wait_seconds(port: int) -> int:
-    """Return how long to wait for Postgres on a port, in seconds; 0 if it accepts connections."""
+def _get_wait_seconds(port: int) -> int:
+    """Connect to Postgres on a port; return the seconds to wait for it, or 0 if it is ready."""
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:

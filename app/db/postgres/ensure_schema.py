@@ -42,7 +42,7 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
-class DatabaseInspection(NamedTuple):
+class InspectionResult(NamedTuple):
     """Whether a database needs a migration, and whether a connection pooler is in front of it."""
 
     should_migrate: bool
@@ -60,10 +60,10 @@ def ensure_schema(
 ) -> str:
     """Check that a database can be used, migrate it if necessary and allowed; return its URL.
 
-    ``may_migrate`` allows a migration. ``is_migration_requested`` means that the user ran
-    ``case-server migrate``. ``will_write`` means that the caller writes to the database.
-    ``accepts_standby`` means that the caller also accepts a standby, to which it does not write. If
-    a connection pooler is in front of Postgres, the returned URL has a parameter that says so.
+    ``may_migrate`` allows a migration. ``is_migration_requested`` also runs it if the schema is up
+    to date, to create optional indexes. ``will_write`` checks the privileges for writing.
+    ``accepts_standby`` allows a standby, which is not checked for writing. If a connection pooler
+    is in front of Postgres, the returned URL has a parameter that says so.
 
     Raises ``CommandError`` with one line that says what to do.
     """
@@ -101,11 +101,11 @@ async def _inspect_database(
     is_migration_requested: bool,
     will_write: bool,
     accepts_standby: bool,
-) -> DatabaseInspection:
+) -> InspectionResult:
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
         pooler = await _get_pooler_parameter(connection, parse_database_url(url).is_pooled)
-        await _require_schema(connection)
+        await _require_usable_schema(connection)
         revision = await version.get_schema_version(connection)
         required = version.get_required_schema_version()
         is_outdated = revision != required
@@ -117,17 +117,17 @@ async def _inspect_database(
             await _require_privileges(connection, will_migrate=is_outdated)
         # A requested migration also creates the trigram index that was not possible before.
         if is_migration_requested or is_outdated:
-            return DatabaseInspection(should_migrate=True, pooler=pooler)
+            return InspectionResult(should_migrate=True, pooler=pooler)
         if will_write:
             await reset_change_feed_if_restored(connection)
-        return DatabaseInspection(should_migrate=False, pooler=pooler)
+        return InspectionResult(should_migrate=False, pooler=pooler)
 
 
 async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
-    """Return the value of the URL parameter ``pgbouncer``, or "" without a pooler.
+    """Return the value for the parameter ``pgbouncer`` of the database URL; "" without a pooler.
 
-    ``is_pooled`` is the setting in the URL, or None to detect a pooler. The value is "prepared" if
-    the pooler supports prepared statements, as PgBouncer does from 1.21, otherwise "true".
+    ``is_pooled`` says whether there is a pooler, or is None to detect it. The value is "prepared"
+    if the pooler supports prepared statements, as PgBouncer does from 1.21, otherwise "true".
     """
     if is_pooled is None:
         # A pooler tells each client another process ID than that of the server process.
@@ -162,7 +162,7 @@ def _require_migratable(revision: str | None, required: str, *, may_migrate: boo
         )
 
 
-async def _require_schema(connection: DirectConnection) -> None:
+async def _require_usable_schema(connection: DirectConnection) -> None:
     """Raise ``CommandError`` unless the role has USAGE on a schema in its search path."""
     row = await connection.fetchrow(NO_SCHEMA)
     if row is None:

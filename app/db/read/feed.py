@@ -156,14 +156,14 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
             )
         values = {"since": position.since, "until": until, "after": position.sequence}
         try:
-            with database.read_deadline():
+            with database.limit_read_time():
                 rows = await _compile_page().fetch_all(connection, **values, limit=limit + 1)
         except asyncpg.DataError as error:
             raise BadRequest(INVALID_CURSOR) from error
         has_more = len(rows) > limit
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         if nodes := [change.identifier for change in changes if _affects_associations(change)]:
-            with database.read_deadline():
+            with database.limit_read_time():
                 affected = await _compile_affected_associations_query().fetch_all(
                     connection, identifiers=nodes
                 )
@@ -288,7 +288,7 @@ async def record_timeline(database: Database) -> None:
     Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
     Does nothing if the timeline is already stored.
     """
-    await database.execute(_compile_record_timeline())
+    await database.run_write(_compile_record_timeline())
 
 
 @cache

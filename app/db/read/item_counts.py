@@ -54,7 +54,7 @@ async def compact_item_counts(database: Database) -> None:
     if database.is_standby:
         return
     with suppress(ServiceUnavailable):
-        await database.execute(_compile_compaction())
+        await database.run_write(_compile_compaction())
 
 
 @cache

@@ -95,12 +95,12 @@ class FrameworkSnapshot:
 
     async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
         # A deadline for each batch, because a large package may take longer than one allows.
-        with self.database.read_deadline():
+        with self.database.limit_read_time():
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
         """Map identifiers of live items to "CFItems", and of live documents to "CFDocuments"."""
-        with self.database.read_deadline():
+        with self.database.limit_read_time():
             rows = await compile_live_nodes_query().fetch_all(
                 self.connection, identifiers=list(identifiers)
             )
@@ -117,7 +117,7 @@ async def open_framework_snapshot(
     raises ``NotFound`` if there is no live framework with this identifier.
     """
     async with database.open_snapshot() as connection:
-        with database.read_deadline():
+        with database.limit_read_time():
             row = await _compile_snapshot().fetch_one(connection, identifier=identifier)
         if not row:
             raise NotFound(

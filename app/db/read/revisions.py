@@ -187,7 +187,7 @@ async def compact_revisions(database: Database, document: str) -> None:
         return
     for scope in (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
         try:
-            await database.execute(_compile_compaction(), scope=scope)
+            await database.run_write(_compile_compaction(), scope=scope)
         except ServiceUnavailable:
             return
 

@@ -153,7 +153,7 @@ def _make_not_found_problem(path: str, kind: str, identifier: str) -> Problem:
 
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound`` if it does not exist."""
-    if not await database.execute(_compile_association_delete(), identifier=identifier):
+    if not await database.run_write(_compile_association_delete(), identifier=identifier):
         raise ASSOCIATIONS.create_not_found_error(identifier)
 
 
