@@ -8,6 +8,7 @@ the stored ones. All other JSON of a body stays byte for byte the same.
 from __future__ import annotations
 
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -105,9 +106,10 @@ class SubmittedBody:
     def iter_unresolved_targets(self) -> Iterator[Target]:
         """Yield the linked entities of this server whose stored URI must be looked up."""
         for name in self._list_link_fields():
-            for link in _decode_links(self.fields[name]):
+            links = _decode_links(self.fields[name])
+            for link, stored in zip(links, self._match_stored_links(name, links), strict=True):
                 target = self._find_link_target(name, link)
-                if target and self._find_stored_link(name, link) is None:
+                if target and stored is None:
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
@@ -122,8 +124,7 @@ class SubmittedBody:
             )
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])
-            for link in links:
-                self._restore_stored_uri(name, link, get_stored_uri)
+            self._restore_stored_uris(name, links, get_stored_uri)
             self.fields[name] = _encode_links(self.fields[name], links)
         self._drop_empty_lists()
         name = "CFItemType"
@@ -138,8 +139,7 @@ class SubmittedBody:
         an entity.
         """
         links = LINKS.decode(keywords)
-        for link in links:
-            self._restore_stored_uri("conceptKeywordsURI", link, get_stored_uri)
+        self._restore_stored_uris("conceptKeywordsURI", links, get_stored_uri)
         return _encode_array(links).decode()
 
     def _list_link_fields(self) -> list[str]:
@@ -159,23 +159,36 @@ class SubmittedBody:
             return None
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
-    def _find_stored_link(self, field: str, link: Fields) -> Fields | None:
-        """Return the link with the same identifier in this field of the stored body, or None."""
-        stored = _decode_links(self.stored[field]) if field in self.stored else []
-        same = (each for each in stored if each["identifier"] == link["identifier"])
-        return next(same, None)
+    def _match_stored_links(self, field: str, links: list[Fields]) -> list[Fields | None]:
+        """Return for each link the one with its identifier in this field of the stored body.
 
-    def _restore_stored_uri(self, field: str, link: Fields, get_stored_uri: GetStoredUri) -> None:
-        """Replace this server's URL in a link with the stored URI of the linked entity."""
-        target = self._find_link_target(field, link)
-        if target is None:
-            return
-        stored = self._find_stored_link(field, link)
-        link["uri"] = (
-            stored["uri"]
-            if stored
-            else _encode_string(get_stored_uri(target) or make_uuid_urn(target[1]))
-        )
+        Several stored links may have one identifier. Each is then matched once, if possible by a
+        link with its title, because their URIs may differ.
+        """
+        remaining: dict[tuple[bytes, ...], deque[Fields]] = defaultdict(deque)
+        for link in _decode_links(self.stored[field]) if field in self.stored else ():
+            identifier, title = bytes(link["identifier"]), bytes(link["title"])
+            remaining[identifier, title].append(link)
+            remaining[(identifier,)].append(link)
+        matches: list[Fields | None] = []
+        for link in links:
+            identifier, title = bytes(link["identifier"]), bytes(link["title"])
+            same = remaining.get((identifier, title)) or remaining.get((identifier,))
+            # The last one also matches all further links.
+            matches.append((same.popleft() if len(same) > 1 else same[0]) if same else None)
+        return matches
+
+    def _restore_stored_uris(
+        self, field: str, links: list[Fields], get_stored_uri: GetStoredUri
+    ) -> None:
+        """Replace this server's URLs in the links of a field with the stored URIs."""
+        for link, stored in zip(links, self._match_stored_links(field, links), strict=True):
+            if target := self._find_link_target(field, link):
+                link["uri"] = (
+                    stored["uri"]
+                    if stored
+                    else _encode_string(get_stored_uri(target) or make_uuid_urn(target[1]))
+                )
 
     def _drop_package_link(self) -> None:
         """Remove a document's CFPackageURI if the client echoed it from a response."""
