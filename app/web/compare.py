@@ -59,7 +59,7 @@ async def show_comparison(
     titles = await _fetch_titles(database, left, right)
     part = part if part in PARTS else "related"
     offsets = {name: offset if part == name else 0 for name in PARTS}
-    related = await crosswalk.list_related_items(
+    related = await crosswalk.list_crosswalk_associations(
         database, left, right, PAGE_SIZE, offsets["related"]
     )
     unrelated = {
@@ -107,7 +107,7 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
 
 
 async def _fetch_csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
-    related = await crosswalk.list_related_items(database, left, right)
+    related = await crosswalk.list_crosswalk_associations(database, left, right)
     only_left, only_right = [
         await crosswalk.list_unrelated_items(database, (left, right), side)
         for side in ("left", "right")

@@ -271,7 +271,7 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     for (index, parameters), derived_fields in product(INDEXED.items(), DERIVED_FIELDS):
         if "uri" in index and not derived_fields.rewrites_uris:
             continue
-        statement, values = lists.prepare_list_statement(
+        statement, values = lists.build_list_statement(
             ITEMS, query(**parameters), derived_fields, ADDRESS
         )
         async with database.connection() as connection:
@@ -286,7 +286,7 @@ def test_values_and_extension_names_share_one_statement() -> None:
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.prepare_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
+        lists.build_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
     assert lists._compile_list_statement.cache_info().misses == 1
 
 
@@ -294,7 +294,7 @@ def test_statement_cache_is_bounded() -> None:
     for number in range(lists.STATEMENT_CACHE_SIZE + 5):
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(number % 50 + 1))
-        lists.prepare_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
+        lists.build_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
     assert lists._compile_list_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 

@@ -40,22 +40,22 @@ def build_digest_column(table: Table) -> ColumnElement[str]:
 def matches_stored_entity(row: EntityRow, digest: str) -> bool:
     """Return whether an entity equals the stored one, whose body has the MD5 ``digest``.
 
-    A derived CFDocumentURI may be missing in the stored body: an association can be PUT without it.
+    A CFDocumentURI that was derived for ``row`` may be missing from the stored body, because an
+    association can be PUT without it.
     """
     if _digest(row.body) == digest:
         return True
     if not row.is_home_derived or row.kind == DOCUMENTS.name:
         return False
-    return _digest(_strip_document_link(row.body) + "}") == digest
+    return _digest(_cut_document_link(row.body) + "}") == digest
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
     """Build the column with an entity's stored link to the document or package that contains it.
 
-    The link is the CFPackageURI of a document and the CFDocumentURI of an item or association. It
-    is NULL for entities whose body ends with the SQL parameter ``link_suffix``, the usual link
-    returned by ``build_document_link_suffix``. Use ``add_container_link`` to add the link to an
-    uploaded entity.
+    For a document, this is the CFPackageURI. For an item or association, it is the CFDocumentURI,
+    or NULL if the body ends with the usual link: the SQL parameter ``link_suffix``, as returned by
+    ``build_document_link_suffix``. ``add_container_link`` adds the link to an uploaded entity.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -74,10 +74,10 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the end of most item bodies of a document: ``,"CFDocumentURI":{…}}``.
+    """Return the usual end of the item bodies of a document: ``,"CFDocumentURI":{…}}``.
 
-    ``document`` is the JSON body of the document. The link contains its current title, identifier
-    and uri. Comparing the ends of bodies is faster than parsing the bodies.
+    The link has the title, identifier and uri in ``document``, the JSON body of the document. Only
+    bodies that end differently, for example with a former title, have to be parsed.
     """
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
@@ -85,20 +85,20 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return the row of an entity with its stored link if the sender omitted the link.
+    """Add the stored link to the document or package to an uploaded entity that omitted it.
 
-    Packages of the standard omit the links of their entities to the document or package (CASE 1.1
-    binding, CFPckg classes). ``link`` is the JSON of the stored link, or None for the usual link.
+    Packages of the standard omit these links (CASE 1.1 binding, CFPckg classes). ``link`` is the
+    JSON of the stored link; None leaves the row as it is.
     """
     if link is None or not row.is_home_derived:
         return row
     if row.kind == DOCUMENTS.name:
         return row._replace(body=f"{row.body[:-1]},{PACKAGE_LINK_FIELD}{link}}}")
-    return row._replace(body=f"{_strip_document_link(row.body)},{DOCUMENT_LINK_FIELD}{link}}}")
+    return row._replace(body=f"{_cut_document_link(row.body)},{DOCUMENT_LINK_FIELD}{link}}}")
 
 
-def _strip_document_link(body: str) -> str:
-    """Remove the last field, CFDocumentURI, and the closing brace of a JSON body."""
+def _cut_document_link(body: str) -> str:
+    """Cut a JSON body before its last field, CFDocumentURI, so that another field can follow."""
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Side = Literal["left", "right"]
 
 
-async def list_related_items(
+async def list_crosswalk_associations(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
 ) -> list[asyncpg.Record]:
     """Return a page of the associations that relate an item of one framework to one of another.
@@ -41,7 +41,7 @@ async def list_related_items(
     ``total`` is the number of all such associations. Raises ``QueryTimeout``.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
-    return await database.run_heavy_read(_compile_related_items_query(), **values)
+    return await database.run_heavy_read(_compile_crosswalk_query(), **values)
 
 
 async def list_unrelated_items(
@@ -64,7 +64,7 @@ async def list_unrelated_items(
 
 
 def _build_item_pairs_cte() -> CTE:
-    """Build a CTE of associations between the documents, with their ``left`` and ``right`` item."""
+    """Build a CTE of the associations between items of the documents ``left`` and ``right``."""
     return union_all(
         _build_item_pairs_query(left_is_origin=True),
         _build_item_pairs_query(left_is_origin=False),
@@ -96,7 +96,7 @@ def _build_item_pairs_query(*, left_is_origin: bool) -> Select[Any]:
 
 
 @cache
-def _compile_related_items_query() -> CompiledStatement:
+def _compile_crosswalk_query() -> CompiledStatement:
     pairs = _build_item_pairs_cte()
     # The texts of the items are read for the rows of the page only.
     left, right = tables.items.alias("l"), tables.items.alias("r")

@@ -49,7 +49,7 @@ class DerivedFields(NamedTuple):
 
 
 class ResourceView(NamedTuple):
-    """A resource type, such as CFItem, as one API profile shows it in responses."""
+    """A resource type, such as CFItem, with the values that one API profile shows in responses."""
 
     resource: ResourceType
     derived_fields: DerivedFields
@@ -60,7 +60,7 @@ class ResourceView(NamedTuple):
         return get_table(self.resource)
 
 
-def build_response_text(view: ResourceView, path: Path) -> ColumnElement[str]:
+def build_text_expression(view: ResourceView, path: Path) -> ColumnElement[str]:
     """Build the SQL for the text of a field as it appears in responses of an API profile.
 
     ``path`` is the field's name, followed by the names of nested fields, if any. The value is NULL
@@ -69,17 +69,17 @@ def build_response_text(view: ResourceView, path: Path) -> ColumnElement[str]:
     table = view.table
     if path == ("identifier",):
         return table.c.identifier
-    if (collection := get_rewritten_uri_collection(view, path)) is not None:
+    if (collection := get_server_url_collection(view, path)) is not None:
         return build_entity_url_expression(
-            collection, build_response_text(view, (*path[:-1], "identifier"))
+            collection, build_text_expression(view, (*path[:-1], "identifier"))
         )
     stored = build_json_text(table.c.body, *path)
     default = _build_default_expression(view, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def get_rewritten_uri_collection(view: ResourceView, path: Path) -> str | None:
-    """Return the collection, such as ``CFItems``, of the URL that responses show as a ``uri``.
+def get_server_url_collection(view: ResourceView, path: Path) -> str | None:
+    """Return the collection, such as ``CFItems``, in the server URL that replaces a ``uri``.
 
     Some API profiles show an entity's URL on this server instead of its stored ``uri``. Returns
     None if the profile does not, or if the field at ``path`` is not a ``uri``.
@@ -90,7 +90,7 @@ def get_rewritten_uri_collection(view: ResourceView, path: Path) -> str | None:
 
 
 def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for the default that responses contain for an absent field, or return None."""
+    """Build the SQL for the default value that responses show for an absent field, or None."""
     resource, body, name = view.resource, view.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = view.table.c.identifier
@@ -106,7 +106,7 @@ def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[s
         if not resource.schema.model_fields[name].is_required():
             return None
         source = REQUIRED_DEFAULTS[name]
-        return literal_column("''") if source is None else build_response_text(view, (source,))
+        return literal_column("''") if source is None else build_text_expression(view, (source,))
     return None
 
 
@@ -131,7 +131,7 @@ def parse_entity_url(url: str, base_url: str, collection: str) -> str:
 
 
 def _build_percent_encoding_expression(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Build the SQL that percent-encodes a string like ``urllib.parse.quote(text, safe="")``."""
+    """Build the SQL that encodes ``text`` in the same way as ``urllib.parse.quote(…, safe="")``."""
     character = column("character", Text)
     characters = (
         func.regexp_split_to_table(text, literal_column("''"))

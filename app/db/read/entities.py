@@ -90,10 +90,10 @@ async def find_node_collections(database: Database, identifiers: Collection[str]
 async def fetch_node_details(
     database: Database, identifiers: Collection[str]
 ) -> dict[str, asyncpg.Record]:
-    """Return details of the live items and documents among ``identifiers``, by identifier.
+    """Return a dict with the live items and documents among ``identifiers``, by identifier.
 
-    Each row is (identifier, is_item, document, title, code, statement). ``document`` and ``title``
-    are the identifier and title of the framework. ``code`` and ``statement`` are None for
+    Each value is a row (identifier, is_item, document, title, code, statement). ``document`` and
+    ``title`` are the identifier and title of the framework. ``code`` and ``statement`` are None for
     documents.
     """
     rows = await database.fetch_all(_compile_node_details(), identifiers=list(identifiers))

@@ -55,7 +55,7 @@ EMPTY_SNAPSHOT = "1:1:"
 
 
 class PgSnapshot(UserDefinedType[str]):
-    """The SQLAlchemy type of a Postgres ``pg_snapshot``, a set of visible transactions."""
+    """The SQLAlchemy column type for a Postgres ``pg_snapshot``, a set of visible transactions."""
 
     cache_ok = True
 
@@ -67,9 +67,9 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    ``since`` is a Postgres snapshot; the client has read all changes visible in it. While the
-    client is reading several pages of newer changes, ``until`` is the snapshot of these pages and
-    ``sequence`` the last change read. After the last page, ``until`` is empty.
+    ``since`` is a Postgres snapshot; the client has read all changes visible in it. If newer
+    changes need several pages, ``until`` is the snapshot from which all these pages are read, and
+    ``sequence`` is the number of the last change read. After the last page, ``until`` is empty.
     """
 
     history: str
@@ -91,7 +91,7 @@ CURSOR_PATTERN = re.compile(
 
 
 def parse_cursor(cursor: str) -> FeedCursor:
-    """Parse a cursor that a client sent. Raises ``BadRequest`` if it is malformed."""
+    """Return the ``FeedCursor`` in a string from a client. Raises ``BadRequest`` if malformed."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
@@ -114,7 +114,7 @@ class ChangeFeedEntry(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """A page of the change feed, the cursor after it, and whether the next page has changes."""
+    """A page of the change feed, the cursor for the next page, and whether that has changes."""
 
     changes: list[ChangeFeedEntry]
     next_cursor: FeedCursor
@@ -164,7 +164,7 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         if nodes := [change.identifier for change in changes if _affects_associations(change)]:
             with database.limit_read_time():
-                affected = await _compile_affected_associations_query().fetch_all(
+                affected = await _compile_node_associations_query().fetch_all(
                     connection, identifiers=nodes
                 )
             changes += _exclude_listed_associations(
@@ -194,7 +194,7 @@ def _affects_associations(change: ChangeFeedEntry) -> bool:
 def _exclude_listed_associations(
     associations: list[ChangeFeedEntry], changes: list[ChangeFeedEntry]
 ) -> list[ChangeFeedEntry]:
-    """Return the associations without those whose current state is already in ``changes``."""
+    """Return ``associations`` except those whose current state is already in ``changes``."""
     last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
     def is_listed(association: ChangeFeedEntry) -> bool:
@@ -224,7 +224,7 @@ def _compile_feed_state() -> CompiledStatement:
 
 
 def _build_visibility_condition(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that a snapshot contains the transaction of a change."""
+    """Build the SQL condition that the transaction of a change is visible in a snapshot."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
@@ -256,10 +256,11 @@ def _compile_page() -> CompiledStatement:
 
 
 @cache
-def _compile_affected_associations_query() -> CompiledStatement:
+def _compile_node_associations_query() -> CompiledStatement:
     """Compile the query for the associations of nodes that were deleted or undeleted.
 
-    Each row is a feed entry: an update if the association is visible, otherwise a deletion.
+    The parameter ``identifiers`` lists these nodes. Each row is a feed entry: an update if the
+    association is visible, otherwise a deletion.
     """
     table = tables.associations
     nodes = bindparam("identifiers", type_=ARRAY(Text))
@@ -301,8 +302,8 @@ def _compile_record_timeline() -> CompiledStatement:
 async def reset_change_feed(connection: AnyConnection) -> None:
     """Start a new history of the change feed, so that its clients read everything again.
 
-    Old cursors and package revisions become invalid. All existing changes get transaction ID 1,
-    which every snapshot includes except the empty one, from which new clients start.
+    Old cursors and package revisions become invalid. New clients start from an empty snapshot. All
+    existing changes get transaction ID 1, which is visible in every other snapshot.
     """
     changes = tables.changes
     statements = (

@@ -45,8 +45,8 @@ from .derived_fields import (
     BASE_URL,
     ResourceView,
     build_entity_url_expression,
-    build_response_text,
-    get_rewritten_uri_collection,
+    build_text_expression,
+    get_server_url_collection,
     parse_entity_url,
 )
 
@@ -74,16 +74,16 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 
 
 def parameterize_filter(view: ResourceView, node: Node, values: Values) -> Node:
-    """Replace the values in a filter with parameter names, and add the values to ``values``.
+    """Return a filter with parameter names for its values, and add the values to ``values``.
 
     Filters that differ only in values thus share one compiled SQL statement. ``view`` is the
-    filtered resource type; ``node`` is the root of the parsed filter.
+    filtered resource type in the client's API profile; ``node`` is the root of the parsed filter.
     """
     if not isinstance(node, Comparison):
         return type(node)(tuple(parameterize_filter(view, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    collection = get_rewritten_uri_collection(view, field.path)
+    collection = get_server_url_collection(view, field.path)
     if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
         values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], collection)
     if (
@@ -123,7 +123,7 @@ def _split_array_value(value: str) -> tuple[list[str], list[str]]:
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return a substring of the JSON of all arrays that match the value, for the prefilter.
+    """Return a string that is part of the JSON of every array that matches ``value``.
 
     With ``is_part``, the value is only a part of a member.
     """
@@ -154,7 +154,7 @@ def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | 
 
 
 def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
-    """Build the SQL condition for a filter that ``parameterize_filter`` returned."""
+    """Build the SQL condition for a filter of ``view`` that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
         compare = (
             _build_array_condition if node.field.type in ARRAYS else _build_comparison_condition
@@ -177,7 +177,7 @@ def build_sort_key(view: ResourceView, field: QueryableField) -> Expression:
 
 
 def _build_field_value_expression(view: ResourceView, field: QueryableField) -> Expression:
-    """Build the SQL for a field's value in responses, cast to the type in which it is compared."""
+    """Build the SQL for a field's value in responses, cast to the type used for comparisons."""
     table = view.table
     if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
@@ -188,7 +188,7 @@ def _build_field_value_expression(view: ResourceView, field: QueryableField) -> 
     if field.type is FieldType.EXTENSION:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
-    text = build_response_text(view, field.path)
+    text = build_text_expression(view, field.path)
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
@@ -206,7 +206,7 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
     if operator == "=":
         has_identifier = _build_uri_prefilter(view, comparison)
         return and_(
-            has_identifier, _build_prefix_prefilter(prefix_column, operand), value == operand
+            has_identifier, _build_prefix_condition(prefix_column, operand), value == operand
         )
     if operator == "!=":
         return value.is_distinct_from(operand)
@@ -220,16 +220,16 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
 
 
 def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    """Build an indexed condition that speeds up a filter by ``uri``.
+    """Build a condition that can use an index, which speeds up a filter by ``uri``.
 
     If responses show URLs of this server as ``uri``, the condition compares the identifier at the
     end of the URL with the stored identifier. The caller must also compare the whole ``uri``,
     because other URLs may match. For other fields, the condition is true.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
-    if get_rewritten_uri_collection(view, path) is None:
+    if get_server_url_collection(view, path) is None:
         return true()
-    identifier = func.lower(build_response_text(view, (*path[:-1], "identifier")))
+    identifier = func.lower(build_text_expression(view, (*path[:-1], "identifier")))
     if comparison.operator == "=":
         return identifier == func.lower(bindparam(name, type_=Text()))
     rows = _build_unnest(name, Text())
@@ -250,10 +250,10 @@ def _build_is_any_of(
     return and_(prefix_column == any_(func.array(prefixes, type_=ARRAY(Text))), is_member)
 
 
-def _build_prefix_prefilter(
+def _build_prefix_condition(
     prefix_column: Expression | None, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build the condition that an indexed prefix matches ``operand``, or true without an index."""
+    """Build the condition that ``prefix_column``, if any, equals the prefix of ``operand``."""
     return true() if prefix_column is None else prefix_column == _build_prefix(operand)
 
 
@@ -291,7 +291,7 @@ def _build_unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
 
 
 def _build_array_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    """Build the SQL condition for a filter of an array field.
+    """Build the SQL condition for a filter on an array field.
 
     ``=`` compares all members in any order. ``~`` and ``@`` require one matching member.
     """
@@ -323,12 +323,12 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
 
 
 def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> ColumnElement[bool]:
-    """Build a cheap condition that is false for most arrays without the value of ``name``.
+    """Build a cheap condition that excludes most arrays without the value of parameter ``name``.
 
     Postgres evaluates it before the exact condition, because it has no subquery. It cuts the time
     of a filter by educationLevel='05' among a million items to a third.
     """
-    if get_rewritten_uri_collection(view, field.path) is not None:
+    if get_server_url_collection(view, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
     array = cast(cast(build_json_value(view.table.c.body, field.path[0]), JSONB), Text)
@@ -337,10 +337,10 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
 
 
 def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
-    """Build the SQL for the text of an array member, or of its field that the filter names."""
+    """Build the SQL for the text of an array member, or of the filtered field in this member."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
-    if (collection := get_rewritten_uri_collection(view, field.path)) is not None:
+    if (collection := get_server_url_collection(view, field.path)) is not None:
         return build_entity_url_expression(collection, build_json_text(member, "identifier"))
     return build_json_text(member, field.path[1])
 

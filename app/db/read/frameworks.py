@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameworkSummary:
-    """A row of a list of frameworks: identifiers, title and creator of the document, item count."""
+    """A framework in a list: its identifiers, title, creator and number of items."""
 
     identifier: str
     package_identifier: str
@@ -63,8 +63,8 @@ async def list_framework_summaries(
 ) -> list[FrameworkSummary]:
     """Return summaries of the frameworks whose identifiers start with a prefix, sorted by title.
 
-    The prefix is that of the document's or the package's identifier. With ``only_deleted``, only
-    soft-deleted documents and items are returned and counted, otherwise only live ones.
+    The prefix may match the identifier of the document or of the package. With ``only_deleted``,
+    only soft-deleted documents and items are returned and counted, otherwise only live ones.
     """
     rows = await database.fetch_all(
         _compile_summaries(only_deleted=only_deleted), prefix=identifier_prefix

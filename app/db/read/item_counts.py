@@ -29,10 +29,10 @@ def _build_total() -> ColumnElement[int]:
     return func.coalesce(func.sum(_table.c.live_items), literal_column("0")).cast(BigInteger)
 
 
-def build_total_count_query() -> Select[int, int]:
+def build_item_count_query() -> Select[int, int]:
     """Build the query for the number of all live items.
 
-    The column ``not_compacted`` is the number of rows that ``compact_item_counts`` would merge.
+    The column ``not_compacted`` is the number of rows that ``compact_item_counts`` can merge.
     """
     not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
     return select(_build_total().label("total"), not_compacted)

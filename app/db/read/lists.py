@@ -34,7 +34,7 @@ from ..statement import CompiledStatement
 from . import item_counts
 from .derived_fields import BASE_URL, DerivedFields, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
-from .search import SearchQuery, build_relevance_score, build_search_condition, parse_search
+from .search import SearchQuery, build_relevance_score, build_search_condition, parse_search_query
 from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
@@ -77,13 +77,14 @@ async def fetch_page(
     derived_fields: DerivedFields = STORED,
     base_url: str = "",
 ) -> ListPage:
-    """Return the page of entities that a list request asks for. Raises ``QueryTimeout``.
+    """Return the page of entities that a list request asks for, and the length of the list.
 
     ``query`` contains the filter, search, order, limit and offset. Filters and sorting use the
-    values in responses of the client's API profile, which adds ``derived_fields`` and URLs that
-    start with ``base_url``. Entities with equal sort keys are sorted by identifier.
+    values that the client sees in its API profile, including ``derived_fields`` and URLs that start
+    with ``base_url``. Entities with equal sort keys are sorted by identifier. Raises
+    ``QueryTimeout``.
     """
-    statement, values = prepare_list_statement(resource, query, derived_fields, base_url)
+    statement, values = build_list_statement(resource, query, derived_fields, base_url)
     rows = await database.run_heavy_read(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
@@ -91,7 +92,7 @@ async def fetch_page(
     return ListPage(rows[0]["total"], bodies)
 
 
-def prepare_list_statement(
+def build_list_statement(
     resource: ResourceType,
     query: ListQuery,
     derived_fields: DerivedFields = STORED,
@@ -99,14 +100,14 @@ def prepare_list_statement(
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
-    The parameters are those of ``fetch_page``. Requests that differ only in values share the
+    It takes the same arguments as ``fetch_page``. Requests that differ only in values share the
     statement.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     view = ResourceView(resource, derived_fields)
     where = parameterize_filter(view, query.where, values) if query.where else None
     if query.search:
-        values |= parse_search(query.search)._asdict()
+        values |= parse_search_query(query.search)._asdict()
     shape = ListQueryShape(
         resource, where, query.sort, query.descending, bool(query.search), derived_fields
     )
@@ -115,7 +116,7 @@ def prepare_list_statement(
 
 @lru_cache(STATEMENT_CACHE_SIZE)
 def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
-    """Compile the SQL statement for all list requests of one shape.
+    """Compile the SQL statement for all list requests that differ only in values.
 
     1. ``matches`` (a CTE or subquery) selects the identifiers and sort keys of all listed entities.
     2. ``page`` sorts them and selects the page.
@@ -153,7 +154,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
             select(matching).order_by(*_build_order_by(matching, shape)).limit(LIMIT).offset(OFFSET)
         )
     else:
-        counted = (item_counts.build_total_count_query() if table is items else totals).cte(
+        counted = (item_counts.build_item_count_query() if table is items else totals).cte(
             "counted"
         )
         page = _build_page_from_nearer_end(rows, counted.c.total, shape)
@@ -203,9 +204,9 @@ def _build_page_from_nearer_end(
 def _build_order_by(
     rows: FromClause, shape: ListQueryShape, *, is_backward: bool = False
 ) -> tuple[ColumnElement[Any], ...]:
-    """Return the ORDER BY columns: the sort key with NULLs always last, then the identifier.
+    """Return the ORDER BY columns for ``rows``: the sort key, NULLs last, then the identifier.
 
-    With ``is_backward``, return the opposite order, which begins with the last entity.
+    With ``is_backward``, return the opposite order: the last entity first, and NULLs before others.
     """
     key = rows.c.key if "key" in rows.c else rows.c.identifier
     first = key.desc() if shape.is_descending != is_backward else key.asc()

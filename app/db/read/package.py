@@ -182,14 +182,14 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_definition_ids_query(resource: ResourceType) -> Any:
-    """Build the query for the definitions that a package lists or its entities refer to."""
+    """Build the query for the identifiers of definitions that a package lists or links to."""
     table = tables.package_definitions[resource.name]
     brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
     return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _build_item_column_query(column: ColumnElement[Any]) -> Select[Any]:
-    """Build the query for a column of ``items``, or of a link table, for a framework's items."""
+    """Build a query that selects ``column``, of ``items`` or a link table, for a framework."""
     items = tables.items
     in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
     if column.table is items:

@@ -71,7 +71,7 @@ async def diff_package(database: Database, package: PreparedPackage) -> PackageD
 
 
 async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
-    """Return the stored JSON bodies of the entities with these keys (kind, identifier).
+    """Return the stored JSON bodies of entities, as a dict by key: (kind, identifier).
 
     Soft-deleted entities are included.
     """

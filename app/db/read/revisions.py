@@ -63,9 +63,9 @@ SCOPE = bindparam("scope", type_=Text)
 class Revision(NamedTuple):
     """The version of a package, from which its ETag is made.
 
-    ``document`` counts writes to the framework, ``definitions`` writes to definitions, and
-    ``nodes`` items and documents created or deleted anywhere. The same revision means the same
-    package.
+    ``document`` counts writes to the framework, ``definitions`` counts writes to definitions, and
+    ``nodes`` counts items and documents created or deleted anywhere. The same revision means the
+    same package.
     """
 
     document_identifier: str
@@ -80,8 +80,8 @@ class Revision(NamedTuple):
 class RevisionCache:
     """Reads the current revisions of packages, so that cached responses can be checked cheaply.
 
-    It caches the latest known revision of each package. While no write to the framework has been
-    counted, a cheaper query suffices.
+    It caches the last revision of each package. While the framework itself does not change, a
+    cheaper query can update this revision.
     """
 
     def __init__(self, database: Database) -> None:
@@ -118,12 +118,12 @@ class RevisionCache:
     async def _refresh_revision(self, last: Revision) -> Revision | None:
         """Return the current revision if the document has not changed since ``last``, else None.
 
-        In that case its package has the same identifier, so it is enough to read the counters.
+        It reads only the counters, because an unchanged document has the same package identifier.
         """
         # For one client this takes 114 us, the full query 147 us.
         document = last.document_identifier
         scopes = (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
-        rows = await self.database.fetch_all(_compile_counters_query(), scopes=scopes)
+        rows = await self.database.fetch_all(_compile_revision_counters_query(), scopes=scopes)
         counters: dict[str, int] = dict.fromkeys(scopes, 0)
         for history, scope, version, _ in rows:
             counters[scope] += version
@@ -141,8 +141,8 @@ class RevisionCache:
     async def is_package_unchanged(self, old: Revision, current: Revision) -> bool:
         """Return whether a package has the same content at two of its revisions.
 
-        Items and documents created or deleted in other frameworks matter only if associations of
-        the package refer to other frameworks, so ``nodes`` is compared only in this case.
+        Items and documents created or deleted in other frameworks (``nodes``) matter only if an
+        association of the package refers to another framework.
         """
         if old._replace(nodes=current.nodes, changed_at=current.changed_at) != current:
             return False
@@ -178,7 +178,7 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Merge the revision rows of a document, so that reading its revision stays quick.
+    """Merge the rows that count changes of a document, so that reading its revision stays quick.
 
     One row for each counter remains. Returns without an error if the database is unavailable,
     because a later reader will merge the rows. Does nothing on a standby.
@@ -194,7 +194,7 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _compile_revision_query() -> CompiledStatement:
-    """Compile the query for a ``Revision`` and the number of its uncompacted increments."""
+    """Compile the query for a ``Revision`` and the number of rows that can still be merged."""
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     counters = _build_revision_counters_subquery(document)
@@ -211,8 +211,11 @@ def _build_history_subquery() -> ColumnElement[str]:
 
 
 @cache
-def _compile_counters_query() -> CompiledStatement:
-    """Compile the query for revision counters, as rows (history, scope, version, changed_at)."""
+def _compile_revision_counters_query() -> CompiledStatement:
+    """Compile the query for revision counters, as rows (history, scope, version, changed_at).
+
+    The counter of a ``scope`` is the sum of ``version`` over its rows.
+    """
     compacted, increments = tables.revisions, tables.revision_marks
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
@@ -235,7 +238,7 @@ def _compile_counters_query() -> CompiledStatement:
 
 
 def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClause:
-    """Build the subquery for the counters and the latest change of a document's revision."""
+    """Build the subquery for the counters of a ``Revision`` of ``document`` and its last change."""
     compacted, increments = tables.revisions, tables.revision_marks
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")

@@ -59,22 +59,22 @@ class SearchQuery(NamedTuple):
     """The Postgres tsquery with every word of the search as the beginning of a word."""
 
 
-def parse_search(search: str) -> SearchQuery:
-    """Parse a user's search for use in SQL; a search without words matches nothing."""
+def parse_search_query(search: str) -> SearchQuery:
+    """Return the ``SearchQuery`` for a user's search; one without words matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
-        _build_operand(word, is_last=position == len(words))
+        _build_tsquery_operand(word, is_last=position == len(words))
         for position, word in enumerate(words, 1)
     ]
     return SearchQuery(search, " & ".join(operand for operand in operands if operand))
 
 
-def _build_operand(word: str, *, is_last: bool) -> str:
-    """Return the tsquery for one word of a search: its parts in sequence, or the whole word.
+def _build_tsquery_operand(word: str, *, is_last: bool) -> str:
+    """Return the tsquery that matches a word of a search, either whole or as parts in sequence.
 
     Codes are indexed in parts, but a number with a dot in a statement is indexed as one word. If
-    ``is_last``, the word is also a prefix.
+    ``is_last``, the word also matches as a prefix.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -92,7 +92,7 @@ def _quote(text: str) -> str:
 def build_search_condition(
     code: ColumnElement[str], text: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item matches a search by its ``code`` or ``text``."""
+    """Build the condition that an item's code starts with ``code`` or its words match ``text``."""
     return or_(_build_code_prefix_condition(code), _build_text_condition(text))
 
 
@@ -140,7 +140,7 @@ async def search_items(
     is (identifier, document_identifier, document_title, code, statement, item_type). Raises
     ``QueryTimeout``.
     """
-    values = {**parse_search(search)._asdict(), "document": document}
+    values = {**parse_search_query(search)._asdict(), "document": document}
     return await database.run_heavy_read(
         _compile_search(document is not None), **values, limit=limit, offset=offset
     )

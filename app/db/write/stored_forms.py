@@ -37,7 +37,7 @@ DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 class StoredFormConverter:
     """Converts uploaded entities to the form in which they are stored.
 
-    It removes values that a client echoes from a response; ``echoed`` says which there may be.
+    It removes values that a client copied from a response; ``echoed`` says which may occur.
     """
 
     def __init__(self, echoed: EchoedValues = NO_ECHOED_VALUES) -> None:
@@ -53,9 +53,10 @@ class StoredFormConverter:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], echoed: EchoedValues
     ) -> StoredFormConverter:
-        """Return a converter with the stored bodies and URIs for these rows.
+        """Return a converter that has read the stored bodies and URIs needed to convert ``rows``.
 
-        It reads nothing unless the rows may contain echoed URLs or default item types.
+        It reads nothing unless the rows may contain URLs of this server, or default item types,
+        that were copied from a response (``echoed``).
         """
         converter = cls(echoed)
         if echoed.server_urls:
@@ -65,9 +66,9 @@ class StoredFormConverter:
         return converter
 
     def to_stored_row(self, row: EntityRow) -> EntityRow:
-        """Return the row of an entity without values that responses of this server add.
+        """Return an entity's row in stored form, without the values that only responses contain.
 
-        Unchanged values that a spreadsheet reader derived are replaced with the stored values.
+        Values that a spreadsheet reader derived are replaced as ``DerivedValueReplacer`` describes.
         """
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
@@ -122,7 +123,7 @@ class StoredFormConverter:
     def _group_unresolved_targets(
         self, rows: Iterable[EntityRow]
     ) -> Mapping[ResourceType, list[str]]:
-        """Return identifiers of linked entities with unknown URIs, by resource type."""
+        """Return the linked entities whose URIs must be read, as identifiers by resource type."""
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
