@@ -1,16 +1,12 @@
 """OpenSALT's tables of items, with a column for each association type."""
 
-import json
-
 import pytest
+from support.packages import list_entities
+from support.tables import DEFAULTS, find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
 from case_server.repair.reader import RepairSummary
-
-DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 Triple = tuple[str, str, str]
 
@@ -18,17 +14,15 @@ Triple = tuple[str, str, str]
 def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[RepairSummary]]:
     """Return the associations of a CSV file by the titles of their nodes, its items and repairs."""
     package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
-    rows = [(row.kind, json.loads(row.body)) for row in package.rows]
     triples = [
         (
             body["originNodeURI"]["title"],
             body["associationType"],
             body["destinationNodeURI"]["title"],
         )
-        for kind, body in rows
-        if kind == "CFAssociation"
+        for body in list_entities(package, "CFAssociation")
     ]
-    return triples, [body for kind, body in rows if kind == "CFItem"], repairs
+    return triples, list_entities(package, "CFItem"), repairs
 
 
 @pytest.mark.parametrize("heading", ["IsChildOf", "Is Child Of", "isChildOf"])
@@ -66,10 +60,7 @@ def test_destination_outside_of_the_file_is_reported() -> None:
 
 
 def test_code_of_several_items_is_refused() -> None:
-    text = b"Code,Statement,IsRelatedTo\nA,Algebra,B\nB,one,\nB,two,\n"
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(text, "csv", DEFAULTS)
-    (problem,) = refused.value.problems
+    (problem,) = find_problems("Code,Statement,IsRelatedTo\nA,Algebra,B\nB,one,\nB,two,\n")
     assert problem["path"] == "row 2, column C (isRelatedTo)"
     assert "2 items have the code B" in problem["message"]
 

@@ -1,6 +1,5 @@
 """Cells as users type them: numbers used as codes, and whitespace around strings."""
 
-import io
 import json
 from typing import Any
 
@@ -8,6 +7,8 @@ import pytest
 from openpyxl import Workbook
 from support import factories
 from support.factories import Body
+from support.packages import list_entities
+from support.tables import DEFAULTS, read_items, save_workbook, write_package
 
 from case_server.case.package import parse_package
 from case_server.formats.assembly import Defaults
@@ -15,10 +16,7 @@ from case_server.formats.cells import get_column_letters, get_column_number
 from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
-from case_server.formats.writer import TableWriter
 from case_server.repair.reader import RepairSummary
-
-DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 
 def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], list[RepairSummary]]:
@@ -30,10 +28,7 @@ def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], li
         sheet.append(row)
     for cell, code in formats.items():
         sheet[cell].number_format = code
-    file = io.BytesIO()
-    book.save(file)
-    package, repairs = read_framework(file.getvalue(), "xlsx", DEFAULTS)
-    return [json.loads(row.body) for row in package.rows if row.kind == "CFItem"], repairs
+    return read_items(save_workbook(book), "xlsx")
 
 
 @pytest.mark.parametrize(
@@ -104,21 +99,14 @@ def test_whitespace_in_an_export_is_not_repaired(form: FileFormat) -> None:
     body = factories.package()
     body["CFDocument"]["title"] = " A title\u00a0"
     body["CFItems"][0]["fullStatement"] = " Algebra "
-    file = io.BytesIO()
-    with TableWriter(file, form) as tables:
-        tables.add("CFDocument", body["CFDocument"])
-        for collection in ("CFItems", "CFAssociations"):
-            for entity in body[collection]:
-                tables.add(collection[:-1], entity)
-        tables.finish()
-    package, repairs = read_framework(file.getvalue(), form, Defaults())
+    package, repairs = read_framework(write_package(body, form), form, Defaults())
     assert repairs == []
     assert package == parse_package(json.dumps(body).encode())
 
 
 def test_strict_reading_keeps_whitespace() -> None:
     package, repairs = read_framework(b"code,statement\nA, x \n", "csv", DEFAULTS, strict=True)
-    assert json.loads(list(package.rows)[1].body)["fullStatement"] == " x "
+    assert list_entities(package, "CFItem")[0]["fullStatement"] == " x "
     assert repairs == []
 
 

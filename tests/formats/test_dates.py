@@ -1,17 +1,9 @@
 """Dates of spreadsheets: usual forms are read, and a date with two readings is refused."""
 
-import io
-import json
-
 import pytest
+from support.tables import build_workbook, find_problems, read_items
 
-from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.dates import normalize_date
-from case_server.formats.reader import read_framework
-from case_server.formats.xlsx import write_workbook
-
-DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 
 @pytest.mark.parametrize(
@@ -78,28 +70,21 @@ def test_year_of_two_digits_is_refused() -> None:
 
 def test_dates_of_a_sheet_are_read_and_reported() -> None:
     text = "code,statement,statusStartDate,statusEndDate\nA,Algebra,8/13/2026,1 Sep 2027\n"
-    package, (repair,) = read_framework(text.encode(), "csv", DEFAULTS)
-    (item,) = [json.loads(row.body) for row in package.rows if row.kind == "CFItem"]
+    (item,), (repair,) = read_items(text)
     assert (item["statusStartDate"], item["statusEndDate"]) == ("2026-08-13", "2027-09-01")
     assert (repair.kind, repair.count, repair.before) == ("date-form", 2, "8/13/2026")
     assert repair.path == "row 2, column C (statusStartDate)"
 
 
 def test_ambiguous_date_of_a_sheet_is_refused_with_its_cell() -> None:
-    text = b"code,statement,statusStartDate\nA,Algebra,3/4/2026\n"
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(text, "csv", DEFAULTS)
-    (problem,) = refused.value.problems
+    (problem,) = find_problems("code,statement,statusStartDate\nA,Algebra,3/4/2026\n")
     assert problem["path"] == "row 2, column C (statusStartDate)"
     assert "2026-03-04 (March 4, 2026) or 2026-04-03" in problem["message"]
 
 
 def test_number_in_a_date_column_of_a_workbook_is_refused_as_excel_number() -> None:
-    book = io.BytesIO()
     headings = ["code", "statement", "statusStartDate"]
-    write_workbook(book, [("CFItems", headings, [["A", "Algebra", 46235]])])
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(book.getvalue(), "xlsx", DEFAULTS)
-    (problem,) = refused.value.problems
+    book = build_workbook(CFItems=[headings, ["A", "Algebra", 46235]])
+    (problem,) = find_problems(book, "xlsx")
     assert problem["path"] == "sheet CFItems, row 2, column C (statusStartDate)"
     assert problem["message"].startswith("'46235' looks like Excel's number for 2026-08-01")

@@ -1,31 +1,23 @@
 """The row of headings: found below titles, and explained in one message if it does not suffice."""
 
-import json
 from typing import Any
 
 import pytest
+from support.tables import find_problems, read_items
 
-from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.headings import NumberedRow, find_heading_row
-from case_server.formats.reader import read_framework
-
-DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
 KNOWN = {"Code", "Parent", "Statement", "Standard"}
 
 
 def read_codes(text: str) -> tuple[list[str], list[str]]:
     """Return the codes of the items of a CSV file, and the repairs as they are reported."""
-    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
-    items = [json.loads(row.body) for row in package.rows if row.kind == "CFItem"]
+    items, repairs = read_items(text)
     return [item["humanCodingScheme"] for item in items], [str(one) for one in repairs]
 
 
 def messages_of(text: str) -> list[tuple[str, str]]:
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(text.encode(), "csv", DEFAULTS)
-    return [(problem["path"], problem["message"]) for problem in refused.value.problems]
+    return [(problem["path"], problem["message"]) for problem in find_problems(text)]
 
 
 @pytest.mark.parametrize(

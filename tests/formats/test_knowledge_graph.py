@@ -1,13 +1,7 @@
 """Tables of Learning Commons' knowledge graph: their headings, lists and two identifiers."""
 
-import json
-from typing import Any
+from support.tables import read_items
 
-from case_server.formats.assembly import Defaults
-from case_server.formats.reader import read_framework
-from case_server.repair.reader import RepairSummary
-
-DEFAULTS = Defaults(title="Kites", creator="a club", identifier="kites")
 CASE_IDENTIFIER = "1c000000-0000-4000-8000-00000000000a"
 CASE_URI = f"https://kites.example/ims/case/v1p0/CFItems/{CASE_IDENTIFIER}"
 HEADINGS = (
@@ -20,13 +14,8 @@ ROW = (
 )
 
 
-def read(text: str) -> tuple[list[dict[str, Any]], list[RepairSummary]]:
-    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
-    return [json.loads(row.body) for row in package.rows if row.kind == "CFItem"], repairs
-
-
 def test_headings_of_the_knowledge_graph_are_fields() -> None:
-    (item,), repairs = read(HEADINGS + ROW)
+    (item,), repairs = read_items(HEADINGS + ROW)
     del item["CFDocumentURI"]
     assert item == {
         "identifier": CASE_IDENTIFIER,
@@ -46,18 +35,20 @@ def test_headings_of_the_knowledge_graph_are_fields() -> None:
 
 def test_item_without_case_identifier_keeps_that_of_the_graph() -> None:
     text = HEADINGS + ROW + "graph-2,,,K.2,Fly a kite,Standard,,,,,\n"
-    items, _ = read(text)
+    items, _ = read_items(text)
     assert [item["identifier"] for item in items] == [CASE_IDENTIFIER, "graph-2"]
     assert "extensions" not in items[1]
 
 
 def test_graph_without_case_identifiers_uses_its_own() -> None:
-    (item,), repairs = read("identifier,statementCode,description\ngraph-1,K.1,Tie a knot\n")
+    (item,), repairs = read_items("identifier,statementCode,description\ngraph-1,K.1,Tie a knot\n")
     assert (item["identifier"], item["fullStatement"]) == ("graph-1", "Tie a knot")
     assert repairs == []
 
 
 def test_description_beside_a_statement_is_no_statement() -> None:
-    (item,), (repair,) = read("statementCode,Full Statement,description\nK.1,Tie a knot,How to\n")
+    (item,), (repair,) = read_items(
+        "statementCode,Full Statement,description\nK.1,Tie a knot,How to\n"
+    )
     assert (item["fullStatement"], item["extensions"]) == ("Tie a knot", {"description": "How to"})
     assert repair.fields == {"description": 1}

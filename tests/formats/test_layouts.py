@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from openpyxl import Workbook
+from support.tables import DEFAULTS, build_workbook
 
 from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
 from case_server.transfer.sources import reject_non_package_json
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "import.md"
-DEFAULTS = Defaults(title="Bread", creator="a bakery", identifier="bread")
 CHANGED = "2026-05-05T05:05:05Z"
 DOCUMENT = {"identifier": "bread", "title": "Bread", "creator": "x", "lastChangeDateTime": CHANGED}
 KNEAD = {"identifier": "b1", "fullStatement": "Knead", "lastChangeDateTime": CHANGED}
@@ -33,17 +31,6 @@ class File(NamedTuple):
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def workbook(**sheets: list[list[Any]]) -> bytes:
-    book = Workbook(write_only=True)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name.replace("_", " "))
-        for row in rows:
-            sheet.append(row)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
 
 
 def exported() -> bytes:
@@ -83,7 +70,7 @@ FILES = {
     ),
     "exported table": File("csv", exported(), 1),
     "table of items": File("csv", b"Code,Parent,Statement\nB,,Bread\nB.1,B,Knead\n", 2),
-    "OpenSALT workbook": File("xlsx", workbook(**OPENSALT), 1),
+    "OpenSALT workbook": File("xlsx", build_workbook(**OPENSALT), 1),
     "OpenSALT table": File("csv", b"Identifier,Statement,Is Related To\nb1,Knead,b2\n", 1),
     "compeito table": File("csv", COMPEITO.encode(), 1),
     "OpenCASE spreadsheet": File(

@@ -1,15 +1,12 @@
 """OpenCASE's spreadsheets: the level of a row gives its parent."""
 
-import json
-from typing import Any
-
 import pytest
+from support.factories import Body
+from support.packages import list_entities
+from support.tables import DEFAULTS, find_problems
 
-from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
 
-DEFAULTS = Defaults(title="Paper", creator="a studio", identifier="paper")
 HEADINGS = "Level,Human Coding Scheme,Full Statement,Education Level,Subject\n"
 ROWS = (
     '1,P,Fold,Grade 3; Grade 4,"Art; Craft"\n2,P.1,Valley fold,,\n3,P.1.1,Crease,,\n'
@@ -17,11 +14,10 @@ ROWS = (
 )
 
 
-def read(text: str) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]], list[str]]:
+def read(text: str) -> tuple[list[Body], list[tuple[str, str, int]], list[str]]:
     """Return the items, each (code, code of the parent, number), and the kinds of repairs."""
     package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
-    bodies = [(row.kind, json.loads(row.body)) for row in package.rows]
-    items = [body for kind, body in bodies if kind == "CFItem"]
+    items = list_entities(package, "CFItem")
     codes = {one["identifier"]: one.get("humanCodingScheme", "") for one in items}
     tree = [
         (
@@ -29,8 +25,7 @@ def read(text: str) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]], l
             codes.get(one["destinationNodeURI"]["identifier"], "the framework"),
             one["sequenceNumber"],
         )
-        for kind, one in bodies
-        if kind == "CFAssociation"
+        for one in list_entities(package, "CFAssociation")
     ]
     return items, tree, [one.kind for one in repairs]
 
@@ -58,9 +53,7 @@ def test_level_alone_is_a_grade() -> None:
 
 @pytest.mark.parametrize("level", ["3", "0", "x", "1.5", ""])
 def test_level_without_one_above_is_refused(level: str) -> None:
-    with pytest.raises(UnprocessableContent) as refused:
-        read(f"Depth,Code,Statement\n1,P,Fold\n{level},P.1,Crease\n")
-    (problem,) = refused.value.problems
+    (problem,) = find_problems(f"Depth,Code,Statement\n1,P,Fold\n{level},P.1,Crease\n")
     assert problem["path"] == "row 3, column A (depth)"
     assert "level" in problem["message"]
     assert "use a number from 1 to 2" in problem["message"]

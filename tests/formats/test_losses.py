@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
+from support.packages import list_entities
+from support.tables import DEFAULTS, build_workbook, read_items, save_workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.formats.assembly import Defaults
 from case_server.formats.cells import get_column_letters, strip_invisible
 from case_server.formats.reader import read_framework
 
-DEFAULTS = Defaults(title="Knots", creator="a guild", identifier="knots")
 Value: TypeAlias = str | int | float | bool | date | None
 
 KNOWN = {
@@ -123,9 +123,7 @@ def to_workbook(table: Table) -> bytes:
         table.rows[index + 1][column] = None
         letter = get_column_letters(column)
         sheet.merge_cells(f"{letter}{index + 2}:{letter}{index + 3}")
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
+    return save_workbook(book)
 
 
 def is_blank(value: Value) -> bool:
@@ -151,7 +149,7 @@ def check_report(table: Table, raw: bytes, form: Any) -> None:
         package, repairs = read_framework(raw, form, DEFAULTS)
     except UnprocessableContent as refused:
         pytest.fail(f"refused: {refused.problems}")
-    items = [json.loads(row.body) for row in package.rows if row.kind == "CFItem"]
+    items = list_entities(package, "CFItem")
     assert len(items) == len(table.rows)
     expected: Counter[str] = Counter()
     for row, item in zip(table.rows, items, strict=True):
@@ -255,9 +253,7 @@ def test_merged_cells_and_formulas_without_result_are_reported() -> None:
     for row in (["Code", "Statement", "Grade"], ["A", "Tie", "6"], ["B", "Untie", "=1+1"]):
         sheet.append(row)
     sheet.merge_cells("A2:A3")
-    file = io.BytesIO()
-    book.save(file)
-    _, repairs = read_framework(file.getvalue(), "xlsx", DEFAULTS)
+    _, repairs = read_items(save_workbook(book), "xlsx")
     assert {one.kind: one.path for one in repairs} == {
         "merged-cells": "sheet Sheet, cell A2:A3",
         "formula-without-result": "sheet Sheet, cell C3",
@@ -266,11 +262,6 @@ def test_merged_cells_and_formulas_without_result_are_reported() -> None:
 
 
 def test_code_that_became_a_date_is_reported() -> None:
-    book = Workbook()
-    sheet = book.worksheets[0]
-    for row in (["Code", "Statement"], [date(2026, 1, 2), "Tie"]):
-        sheet.append(row)
-    file = io.BytesIO()
-    book.save(file)
-    _, (repair,) = read_framework(file.getvalue(), "xlsx", DEFAULTS)
+    rows: list[list[Any]] = [["Code", "Statement"], [date(2026, 1, 2), "Tie"]]
+    _, (repair,) = read_items(build_workbook(Sheet=rows), "xlsx")
     assert (repair.kind, repair.after) == ("code-from-date", "2026-01-02")

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from support.tables import find_problems
 
-from case_server.exceptions import BadRequest, UnprocessableContent
+from case_server.exceptions import BadRequest
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
 from case_server.repair.reader import RepairSummary
@@ -49,17 +50,14 @@ def test_unknown_metadata_rows_are_left_out_and_reported() -> None:
 
 
 def test_repeated_metadata_row_is_refused() -> None:
-    with pytest.raises(UnprocessableContent) as refused:
-        read("#title,Sailing\n#creator,x\n#Title,Rowing\nCode,Statement\nA,Boats\n")
-    assert refused.value.problems == [
-        {"path": "row 3", "message": "#Title is also in row 1; remove one"}
-    ]
+    text = "#title,Sailing\n#creator,x\n#Title,Rowing\nCode,Statement\nA,Boats\n"
+    (problem,) = find_problems(text, defaults=Defaults())
+    assert problem == {"path": "row 3", "message": "#Title is also in row 1; remove one"}
 
 
 def test_invalid_value_is_located_in_its_row() -> None:
-    with pytest.raises(UnprocessableContent) as refused:
-        read("#title,x\n#creator,x\n#status_start_date,3/4/2026\nCode,Statement\nA,Boats\n")
-    (problem,) = refused.value.problems
+    text = "#title,x\n#creator,x\n#status_start_date,3/4/2026\nCode,Statement\nA,Boats\n"
+    (problem,) = find_problems(text, defaults=Defaults())
     assert problem["path"] == "row 3 (statusStartDate)"
 
 

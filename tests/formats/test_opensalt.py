@@ -2,16 +2,18 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openpyxl import load_workbook
+from support import factories
+from support.factories import Body
 from support.live_server import run_command_in_process as run
+from support.packages import list_entities
+from support.tables import find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FileFormat
 from case_server.formats.opensalt import OpenSaltWriter
@@ -19,11 +21,8 @@ from case_server.formats.reader import read_framework
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
 FRAMEWORK = "f0000000-0000-4000-8000-000000000000"
-OTHER = "e0000000-0000-4000-8000-000000000000"
-CHANGED = "2026-05-05T05:05:05.000Z"
 DEFAULTS = Defaults(title="Bees", creator="a club", identifier=FRAMEWORK)
-
-Body = dict[str, Any]
+OTHER = "e0000000-0000-4000-8000-000000000000"
 
 
 def uuid(number: int) -> str:
@@ -32,40 +31,16 @@ def uuid(number: int) -> str:
 
 def item(number: int, code: str | None, **fields: Any) -> Body:
     codes = {"humanCodingScheme": code} if code else {}
-    return {
-        "identifier": uuid(number),
-        "uri": f"urn:uuid:{uuid(number)}",
-        "fullStatement": f"Statement {number}",
-        "lastChangeDateTime": CHANGED,
-        **codes,
-        **fields,
-    }
-
-
-def link(identifier: str) -> Body:
-    return {"identifier": identifier, "title": identifier, "uri": f"urn:uuid:{identifier}"}
+    statement = f"Statement {number}"
+    return factories.packed_item(uuid(number), fullStatement=statement, **codes, **fields)
 
 
 def association(number: int, kind: str, origin: str, destination: str, **fields: Any) -> Body:
-    return {
-        "identifier": uuid(1000 + number),
-        "uri": f"urn:uuid:{uuid(1000 + number)}",
-        "associationType": kind,
-        "lastChangeDateTime": CHANGED,
-        "originNodeURI": link(origin),
-        "destinationNodeURI": link(destination),
-        **fields,
-    }
+    fields |= {"associationType": kind}
+    return factories.association(origin, destination, uuid(1000 + number), **fields)
 
 
-DOCUMENT = {
-    "identifier": FRAMEWORK,
-    "uri": f"urn:uuid:{FRAMEWORK}",
-    "title": "Bees",
-    "creator": "a club",
-    "lastChangeDateTime": CHANGED,
-    "subject": ["Bees", "Honey"],
-}
+DOCUMENT = factories.entity(FRAMEWORK, title="Bees", creator="a club", subject=["Bees", "Honey"])
 ITEMS = [
     item(2, "H.2", conceptKeywords=["wax", "comb"], educationLevel=["03", "04"]),
     item(1, "H", CFItemType="Domain", notes="n", abbreviatedStatement="Hives"),
@@ -98,7 +73,7 @@ def written(
     return file.getvalue(), writer.notes
 
 
-def triples(bodies: list[Body], kind: str = "") -> set[tuple[str, str, str, Any]]:
+def triples(bodies: list[Body]) -> set[tuple[str, str, str, Any]]:
     return {
         (
             body["originNodeURI"]["identifier"],
@@ -107,7 +82,6 @@ def triples(bodies: list[Body], kind: str = "") -> set[tuple[str, str, str, Any]
             body.get("sequenceNumber"),
         )
         for body in bodies
-        if kind in ("", body["associationType"])
     }
 
 
@@ -115,10 +89,8 @@ def triples(bodies: list[Body], kind: str = "") -> set[tuple[str, str, str, Any]
 def test_import_reads_the_tree_and_every_association_type(form: FileFormat) -> None:
     raw, _ = written(form, ITEMS, [*TREE, *OTHERS])
     package, repairs = read_framework(raw, form, DEFAULTS)
-    rows = [(row.kind, json.loads(row.body)) for row in package.rows]
-    read = [body for kind, body in rows if kind == "CFAssociation"]
-    assert triples(read) == triples([*TREE, *OTHERS])
-    items = {body["identifier"]: body for kind, body in rows if kind == "CFItem"}
+    assert triples(list_entities(package, "CFAssociation")) == triples([*TREE, *OTHERS])
+    items = {body["identifier"]: body for body in list_entities(package, "CFItem")}
     times = {"lastChangeDateTime", "CFDocumentURI"}
     for expected in ITEMS:
         found = items[expected["identifier"]]
@@ -209,9 +181,7 @@ def test_what_the_layout_does_not_hold_is_noted() -> None:
 def test_code_and_identifier_of_different_parents_are_refused() -> None:
     raw, _ = written("csv", ITEMS, TREE)
     text = raw.decode("utf-8-sig").replace(f",H,{uuid(1)},", f",Q,{uuid(1)},")
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(text.encode(), "csv", DEFAULTS)
-    (problem,) = refused.value.problems
+    (problem,) = find_problems(text)
     assert "'Q' is not the code of the parent" in problem["message"]
 
 

@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 from support.live_server import run_command_in_process as run
+from support.tables import find_problems, read_items
 
-from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
-from case_server.formats.assembly import Defaults
-from case_server.formats.reader import read_framework
+from case_server.exceptions import BadRequest, CommandError
 from case_server.transfer.sources import reject_non_package_json
-
-DEFAULTS = Defaults(title="Baking", creator="a guild", identifier="baking")
-
-
-def statements(text: str) -> list[str]:
-    package, _ = read_framework(text.encode(), "csv", DEFAULTS)
-    return [json.loads(row.body)["fullStatement"] for row in package.rows if row.kind == "CFItem"]
 
 
 def test_canvas_table_is_refused_by_name() -> None:
@@ -26,7 +18,7 @@ def test_canvas_table_is_refused_by_name() -> None:
         "b,group,Baking,,,,\nb.1,outcome,Knead,,b,3,5\n"
     )
     with pytest.raises(BadRequest, match=r"outcomes export of Canvas.*rename vendor_guid"):
-        statements(text)
+        read_items(text)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +50,7 @@ def test_json_of_other_programs_is_refused_by_name(value: Any, name: str) -> Non
     ],
 )
 def test_indented_list_is_refused_in_one_message(text: str) -> None:
-    with pytest.raises(UnprocessableContent) as refused:
-        statements(text)
-    (problem,) = refused.value.problems
+    (problem,) = find_problems(text)
     assert problem["path"] == "row 1"
     assert problem["message"].startswith("the rows are an indented list, which is not read: put")
 
@@ -74,7 +64,8 @@ def test_indented_list_is_refused_in_one_message(text: str) -> None:
     ],
 )
 def test_table_is_no_indented_list(text: str) -> None:
-    assert statements(text)[0] == "Baking"
+    items, _ = read_items(text)
+    assert items[0]["fullStatement"] == "Baking"
 
 
 def test_folder_names_the_spreadsheets_that_are_not_read(tmp_path: Path) -> None:

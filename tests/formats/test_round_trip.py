@@ -18,13 +18,13 @@ from support.databases import Execute, delete_all_rows
 from support.factories import Body
 from support.package_strategies import HOSTILE, packages
 from support.selection import mark_slow_except, scale_examples
+from support.tables import find_problems
 
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
-from case_server.exceptions import UnprocessableContent
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FILE_FORMATS, FileFormat
@@ -284,9 +284,7 @@ def with_lone_surrogate() -> Body:
 
 def test_lone_surrogates_are_refused_in_lines() -> None:
     lines = "\n".join(json.dumps({kind: one}) for kind, one in entities(with_lone_surrogate()))
-    with pytest.raises(UnprocessableContent) as refused:
-        read_framework(lines.encode(), "jsonl", Defaults())
-    (problem,) = refused.value.problems
+    (problem,) = find_problems(lines, "jsonl", Defaults())
     assert problem["path"] == "line 2"
     assert "not JSON" in problem["message"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openpyxl import Workbook
+from support.tables import save_workbook
 
 from case_server.exceptions import BadRequest
 from case_server.formats import xlsx
@@ -23,9 +24,7 @@ def written(cells: dict[tuple[int, int], Any], sheets: int = 1) -> bytes:
         sheet = book.worksheets[0] if number == 0 else book.create_sheet()
         for (row, column), value in cells.items():
             sheet.cell(row, column, value)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
+    return save_workbook(book)
 
 
 def rows(raw: bytes) -> list[tuple[int, list[Any]]]:
@@ -47,9 +46,7 @@ def test_empty_cell_in_the_last_column_costs_nothing() -> None:
     book = Workbook()
     book.worksheets[0].cell(1, 1, "a")
     book.worksheets[0].cell(2, LAST_COLUMN).number_format = "@"
-    file = io.BytesIO()
-    book.save(file)
-    assert rows(file.getvalue()) == [(1, ["a"]), (2, [])]
+    assert rows(save_workbook(book)) == [(1, ["a"]), (2, [])]
 
 
 def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
@@ -82,9 +79,7 @@ def test_tags_are_counted_before_any_part_is_parsed(monkeypatch: pytest.MonkeyPa
     assert "shared strings" in refusal(with_part(raw, "xl/sharedStrings.xml", b"<si/>" * 1_000))
 
 
-def test_unpacked_size_is_checked_before_unpacking(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unpacked_size_is_checked_before_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = with_part(written({(1, 1): "a"}), "xl/media/image1.png", bytes(10_000_000))
     assert len(raw) < 100_000
     assert rows(raw)

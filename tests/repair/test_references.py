@@ -1,6 +1,5 @@
 """Repair of references in another spelling, external nodes, and optional repairs."""
 
-import json
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -17,28 +16,20 @@ from support.factories import (
     package_with_every_class,
     packed_item,
 )
+from support.packages import catch_problems, count_repairs, list_entities, to_json
 
-from case_server.case.package import PreparedPackage, parse_package
-from case_server.exceptions import UnprocessableContent
+from case_server.case.package import parse_package
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import RepairOptions, RepairSummary, repair_and_parse
+from case_server.repair.reader import RepairOptions, repair_and_parse
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"
 CHILD = "B2000000-0000-4000-8000-0000000000CD"
 URL = "https://maths.example/standards/a-1"
 
 
-def raw_of(body: Any) -> bytes:
-    return json.dumps(body).encode()
-
-
-def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
-    return {one.kind: one.count for one in repairs}
-
-
-def bodies(package: PreparedPackage, kind: str) -> list[Body]:
-    return [json.loads(row.body) for row in package.rows if row.kind == kind]
+def made_of(url: str) -> str:
+    return str(uuid5(NAMESPACE_URL, url))
 
 
 def with_node(node: Any, field: str = "destinationNodeURI") -> Body:
@@ -75,8 +66,8 @@ def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, sha
         "bare string": spelling,
         "uri alone": {"title": "A", "uri": spelling},
     }[shape]
-    package, repairs = repair_and_parse(raw_of(with_node(made)))
-    (found,) = bodies(package, "CFAssociation")
+    package, repairs = repair_and_parse(to_json(with_node(made)))
+    (found,) = list_entities(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"] == UPPER
     assert any(one.kind in {"reference", "link-without-identifier"} for one in repairs) or (
         shape == "bare string"
@@ -87,7 +78,7 @@ def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, sha
 
 
 def test_repaired_reference_is_reported_with_its_path() -> None:
-    _, (repair,) = repair_and_parse(raw_of(with_node(node(UPPER.lower()))))
+    _, (repair,) = repair_and_parse(to_json(with_node(node(UPPER.lower()))))
     assert (repair.kind, repair.count) == ("reference", 1)
     assert repair.path == "CFAssociations[0].destinationNodeURI.identifier"
     assert (repair.before, repair.after) == (UPPER.lower(), UPPER)
@@ -95,33 +86,33 @@ def test_repaired_reference_is_reported_with_its_path() -> None:
 
 def test_relative_uri_of_known_node_becomes_its_uri() -> None:
     made = node(UPPER, uri=f"/CFItems/{UPPER}")
-    package, repairs = repair_and_parse(raw_of(with_node(made)))
-    assert kinds(repairs) == {"relative-uri": 1}
-    (found,) = bodies(package, "CFAssociation")
+    package, repairs = repair_and_parse(to_json(with_node(made)))
+    assert count_repairs(repairs) == {"relative-uri": 1}
+    (found,) = list_entities(package, "CFAssociation")
     assert found["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
 
 
 def test_ambiguous_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER.title()))
     body["CFItems"].append(packed_item(UPPER.lower()))
-    package, repairs = repair_and_parse(raw_of(body))
+    package, repairs = repair_and_parse(to_json(body))
     assert repairs == []
-    (found,) = bodies(package, "CFAssociation")
+    (found,) = list_entities(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"] == UPPER.title()
 
 
 def test_exact_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER))
     body["CFItems"].append(packed_item(UPPER.lower()))
-    assert repair_and_parse(raw_of(body)) == (parse_package(raw_of(body)), [])
+    assert repair_and_parse(to_json(body)) == (parse_package(to_json(body)), [])
 
 
 def test_reference_is_not_matched_with_another_class() -> None:
     body = with_node(node(UPPER))
     body["CFItems"][0]["CFItemTypeURI"] = link(CHILD.lower())
-    package, repairs = repair_and_parse(raw_of(body))
+    package, repairs = repair_and_parse(to_json(body))
     assert repairs == []
-    assert bodies(package, "CFItem")[0]["CFItemTypeURI"]["identifier"] == CHILD.lower()
+    assert list_entities(package, "CFItem")[0]["CFItemTypeURI"]["identifier"] == CHILD.lower()
 
 
 def test_references_to_definitions_and_the_document_are_repaired() -> None:
@@ -133,31 +124,31 @@ def test_references_to_definitions_and_the_document_are_repaired() -> None:
     item["CFDocumentURI"] = link(document.upper())
     grouping = body["CFAssociations"][0]["CFAssociationGroupingURI"]
     grouping["identifier"] = grouping["identifier"].upper()
-    package, repairs = repair_and_parse(raw_of(body))
-    assert kinds(repairs) == {"reference": 4}
-    found = bodies(package, "CFItem")[0]
-    assert found["subjectURI"][0]["identifier"] in raw_of(body["CFDefinitions"]).decode()
+    package, repairs = repair_and_parse(to_json(body))
+    assert count_repairs(repairs) == {"reference": 4}
+    found = list_entities(package, "CFItem")[0]
+    assert found["subjectURI"][0]["identifier"] in to_json(body["CFDefinitions"]).decode()
     assert found["CFDocumentURI"]["identifier"] == document
 
 
 OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
     (
         {"title": "T", "identifier": URL, "uri": URL},
-        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
+        {"identifier": made_of(URL), "uri": URL, "title": "T"},
         {"external-node"},
     ),
     (
         {"title": "T", "uri": URL},
-        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
+        {"identifier": made_of(URL), "uri": URL, "title": "T"},
         {"external-node"},
     ),
     (
         {"uri": URL},
-        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": URL},
+        {"identifier": made_of(URL), "uri": URL, "title": URL},
         {"external-node"},
     ),
-    ({"title": "T"}, {"identifier": str(uuid5(NAMESPACE_URL, "T")), "title": "T"}, set()),
-    ({"identifier": "x" * 300}, {"identifier": str(uuid5(NAMESPACE_URL, "x" * 300))}, set()),
+    ({"title": "T"}, {"identifier": made_of("T"), "title": "T"}, set()),
+    ({"identifier": "x" * 300}, {"identifier": made_of("x" * 300)}, set()),
     (
         {"title": "T", "identifier": "elsewhere", "uri": "no uri"},
         {"identifier": "elsewhere", "uri": "urn:uuid:elsewhere"},
@@ -177,22 +168,22 @@ def test_external_node_is_never_rejected(
     made: Any, fields: dict[str, Any], expected: set[str]
 ) -> None:
     for field in ("destinationNodeURI", "originNodeURI"):
-        raw = raw_of(with_node(made, field))
+        raw = to_json(with_node(made, field))
         package, repairs = repair_and_parse(raw)
-        (found,) = bodies(package, "CFAssociation")
+        (found,) = list_entities(package, "CFAssociation")
         assert found[field].items() >= fields.items()
-        assert kinds(repairs).keys() >= expected
+        assert count_repairs(repairs).keys() >= expected
         assert repair_and_parse(raw) == (package, repairs)
 
 
 def test_identifier_of_external_node_is_unchanged() -> None:
     body = with_node(node("onet/3.1"))
-    package, repairs = repair_and_parse(raw_of(body))
-    (found,) = bodies(package, "CFAssociation")
+    package, repairs = repair_and_parse(to_json(body))
+    (found,) = list_entities(package, "CFAssociation")
     assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
-    assert kinds(repairs) == {"external-node": 1}
-    package, _ = repair_and_parse(raw_of(with_node(node(URL, uri=URL))))
-    assert "extensions" not in bodies(package, "CFAssociation")[0]
+    assert count_repairs(repairs) == {"external-node": 1}
+    package, _ = repair_and_parse(to_json(with_node(node(URL, uri=URL))))
+    assert "extensions" not in list_entities(package, "CFAssociation")[0]
 
 
 json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -205,8 +196,8 @@ json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
     ).filter(lambda made: any(made.get(name, "").strip() for name in ("identifier", "uri")))
 )
 def test_node_with_arbitrary_strings_is_accepted(made: Body) -> None:
-    package, _ = repair_and_parse(raw_of(with_node(made)))
-    (found,) = bodies(package, "CFAssociation")
+    package, _ = repair_and_parse(to_json(with_node(made)))
+    (found,) = list_entities(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"]
 
 
@@ -217,13 +208,11 @@ def test_foreign_association_types_become_extensions_on_request() -> None:
     body["CFAssociations"] = [
         {**made, "identifier": new_id(), "associationType": name} for name in types
     ]
-    with pytest.raises(UnprocessableContent) as refused:
-        repair_and_parse(raw_of(body))
-    assert len(refused.value.problems) == 3
+    assert len(catch_problems(repair_and_parse, to_json(body))) == 3
     package, repairs = repair_and_parse(
-        raw_of(body), options=RepairOptions(keep_association_types=True)
+        to_json(body), options=RepairOptions(keep_association_types=True)
     )
-    first, second, third, *others = bodies(package, "CFAssociation")
+    first, second, third, *others = list_entities(package, "CFAssociation")
     assert first["associationType"] == "ext:isFriendOf"
     assert "extensions" not in first
     assert second["associationType"] == "ext:is_friend_of"
@@ -231,7 +220,7 @@ def test_foreign_association_types_become_extensions_on_request() -> None:
     assert third["associationType"].startswith("ext:is_friend_of-")
     assert third["extensions"] == {"associationType": "is/friend/of"}
     assert [one["associationType"] for one in others] == ["ext:own", "isRelatedTo"]
-    assert kinds(repairs) == {"association-type-name": 3, "association-type": 1}
+    assert count_repairs(repairs) == {"association-type-name": 3, "association-type": 1}
 
 
 def with_urls() -> Body:
@@ -261,54 +250,48 @@ def with_urls() -> Body:
     }
 
 
-def made_of(url: str) -> str:
-    return str(uuid5(NAMESPACE_URL, url))
-
-
 def test_url_identifiers_become_uuids_on_request() -> None:
     body = with_urls()
-    with pytest.raises(UnprocessableContent):
-        repair_and_parse(raw_of(body))
+    assert catch_problems(repair_and_parse, to_json(body))
     options = RepairOptions(replace_url_identifiers=True)
-    package, repairs = repair_and_parse(raw_of(body), options=options)
+    package, repairs = repair_and_parse(to_json(body), options=options)
     document, base = body["CFDocument"]["identifier"], "https://maths.example"
     assert package.document_identifier == made_of(document)
     assert package.package_identifier == made_of(f"{base}/p")
-    first, second = bodies(package, "CFItem")
+    first, second = list_entities(package, "CFItem")
     assert (first["identifier"], first["uri"]) == (made_of(f"{base}/i/1"), f"{base}/i/1")
     assert first["CFItemTypeURI"]["identifier"] == made_of(f"{base}/types/t")
     assert first["subjectURI"][0]["identifier"] == made_of(f"{base}/s")
     assert second["uri"] == f"{base}/i/2"
     assert second["extensions"] == {"uri": f"{base}/page/2"}
     assert second["CFDocumentURI"]["identifier"] == made_of(document)
-    (kind,) = bodies(package, "CFItemType")
+    (kind,) = list_entities(package, "CFItemType")
     assert kind["identifier"] == made_of(f"{base}/types/t")
-    (made,) = bodies(package, "CFAssociation")
+    (made,) = list_entities(package, "CFAssociation")
     assert made["originNodeURI"]["identifier"] == second["identifier"]
     assert made["destinationNodeURI"]["identifier"] == first["identifier"]
-    assert kinds(repairs)["url-identifier"] >= 5
-    assert repair_and_parse(raw_of(body), options=options) == (package, repairs)
+    assert count_repairs(repairs)["url-identifier"] >= 5
+    assert repair_and_parse(to_json(body), options=options) == (package, repairs)
 
 
 def test_valid_identifiers_are_unchanged_when_urls_are_converted() -> None:
     body = with_node(node(UPPER))
     options = RepairOptions(replace_url_identifiers=True)
     body["CFItems"].append(packed_item("urn:x:1"))
-    assert repair_and_parse(raw_of(body), options=options) == (parse_package(raw_of(body)), [])
+    assert repair_and_parse(to_json(body), options=options) == (parse_package(to_json(body)), [])
 
 
 def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     sheet = f"identifier,parent,statement\n{URL},,one\n{URL}/2,{URL},two\n"
     defaults = Defaults(title="t", creator="c")
-    with pytest.raises(UnprocessableContent):
-        read_framework(sheet.encode(), "csv", defaults)
+    assert catch_problems(read_framework, sheet.encode(), "csv", defaults)
     options = RepairOptions(replace_url_identifiers=True)
     package, _ = read_framework(sheet.encode(), "csv", defaults, options=options)
-    first, second = bodies(package, "CFItem")
+    first, second = list_entities(package, "CFItem")
     assert (first["identifier"], first["uri"]) == (made_of(URL), URL)
     ends = {
         (one["originNodeURI"]["identifier"], one["destinationNodeURI"]["identifier"])
-        for one in bodies(package, "CFAssociation")
+        for one in list_entities(package, "CFAssociation")
     }
     assert (second["identifier"], first["identifier"]) in ends
 
@@ -316,8 +299,8 @@ def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
 def test_framework_with_references_in_another_case_has_a_tree(shared: Path) -> None:
     raw = (shared / "cases" / "case-of-guids-only.json").read_bytes()
     package, repairs = repair_and_parse(raw)
-    assert kinds(repairs)["reference"] == 4
+    assert count_repairs(repairs)["reference"] == 4
     names = {row.identifier for row in package.rows}
-    for made in bodies(package, "CFAssociation"):
+    for made in list_entities(package, "CFAssociation"):
         assert made["originNodeURI"]["identifier"] in names
         assert made["destinationNodeURI"]["identifier"] in names

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.factories import Body
 from support.live_server import run_command_in_process as run
+from support.packages import catch_problem_paths, catch_problems, count_repairs, to_json
 
 from case_server.case.package import PreparedPackage
-from case_server.exceptions import UnprocessableContent
 from case_server.repair.defaults import Defaults
 from case_server.repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 
 CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
 FILE_TIME = "2026-03-01T00:00:00.000Z"
 DOCUMENT_UUID = "0d0c0000-0000-4000-8000-000000000001"
+
+BOATS_FIELDS = {"title": "Boats", "creator": "x", "lastChangeDateTime": FILE_TIME}
+BOATS = {"identifier": "boats", **BOATS_FIELDS}
 
 TREE = {
     "title": "Boats",
@@ -39,17 +43,17 @@ TREE = {
 
 def read(
     body: Any, defaults: Defaults | None = None
-) -> tuple[dict[str, list[dict[str, Any]]], list[RepairSummary], PreparedPackage]:
+) -> tuple[dict[str, list[Body]], list[RepairSummary], PreparedPackage]:
     """Return the entities of a package by class, its repairs and the package."""
     options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
-    package, repairs = repair_and_parse(json.dumps(body).encode(), options=options)
-    entities: dict[str, list[dict[str, Any]]] = {}
+    package, repairs = repair_and_parse(to_json(body), options=options)
+    entities: dict[str, list[Body]] = {}
     for row in package.rows:
         entities.setdefault(row.kind, []).append(json.loads(row.body))
     return entities, repairs, package
 
 
-def tree_of(entities: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, int | None]]:
+def tree_of(entities: dict[str, list[Body]]) -> list[tuple[str, str, int | None]]:
     """Return each isChildOf as (statement of the child, that of the parent, number)."""
     names = {one["identifier"]: one["fullStatement"] for one in entities["CFItem"]}
     return [
@@ -60,10 +64,6 @@ def tree_of(entities: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, i
         )
         for one in entities.get("CFAssociation", [])
     ]
-
-
-def kinds(repairs: list[RepairSummary]) -> dict[str, int]:
-    return {one.kind: one.count for one in repairs}
 
 
 def test_tree_becomes_items_with_associations() -> None:
@@ -81,7 +81,7 @@ def test_tree_becomes_items_with_associations() -> None:
     hulls, _, steel, *_ = entities["CFItem"]
     assert (hulls["identifier"], hulls["humanCodingScheme"]) == ("b1", "B.1")
     assert steel["extensions"] == {"colour": "grey"}
-    found = kinds(repairs)
+    found = count_repairs(repairs)
     assert (found["nested-items"], found["missing-document"]) == (3, 1)
     assert (found["missing-identifier"], found["missing-time-of-document"]) == (4, 1)
     assert package.derived_items == tuple(one["identifier"] for one in entities["CFItem"][1:])
@@ -98,21 +98,14 @@ def test_tree_has_the_same_identifiers_again() -> None:
 def test_problem_in_a_tree_has_its_path_in_the_file() -> None:
     tree = json.loads(json.dumps(TREE))
     tree["children"][0]["children"][1]["statusStartDate"] = "soon"
-    with pytest.raises(UnprocessableContent) as refused:
-        read(tree, Defaults(changed=CHANGED))
-    paths = [problem["path"] for problem in refused.value.problems]
+    paths = catch_problem_paths(read, tree, Defaults(changed=CHANGED))
     assert paths == ["children[0].children[1].statusStartDate"]
 
 
 @pytest.mark.parametrize("name", ["children", "Items", "CFItems"])
 def test_items_nested_in_a_package_are_flattened(name: str) -> None:
     package = {
-        "CFDocument": {
-            "identifier": "boats",
-            "title": "Boats",
-            "creator": "x",
-            "lastChangeDateTime": FILE_TIME,
-        },
+        "CFDocument": BOATS,
         "CFItems": [
             {
                 "identifier": "b1",
@@ -136,12 +129,7 @@ def test_items_nested_in_a_package_are_flattened(name: str) -> None:
 
 def test_lists_that_are_no_children_stay_in_extensions() -> None:
     body = {
-        "CFDocument": {
-            "identifier": "boats",
-            "title": "Boats",
-            "creator": "x",
-            "lastChangeDateTime": FILE_TIME,
-        },
+        "CFDocument": BOATS,
         "CFItems": [
             {"identifier": "b1", "fullStatement": "Hulls", "items": [{"question": "?"}]},
             {"identifier": "b2", "fullStatement": "Sails", "children": ["b1"]},
@@ -172,7 +160,7 @@ def test_options_complete_a_sparse_package() -> None:
     first, second = entities["CFItem"]
     assert second["identifier"] == DOCUMENT_UUID
     assert first["identifier"] == package.derived_items[0]
-    assert kinds(repairs)["missing-identifier"] == 2
+    assert count_repairs(repairs)["missing-identifier"] == 2
 
 
 def test_options_take_precedence_over_the_file_and_references_follow() -> None:
@@ -193,9 +181,7 @@ def test_options_take_precedence_over_the_file_and_references_follow() -> None:
 
 
 def test_sparse_package_is_refused_without_defaults() -> None:
-    with pytest.raises(UnprocessableContent) as refused:
-        read(SPARSE)
-    assert {"path": "CFDocument.creator", "message": "required"} in refused.value.problems
+    assert {"path": "CFDocument.creator", "message": "required"} in catch_problems(read, SPARSE)
 
 
 def test_import_of_a_sparse_package_names_the_options_and_is_repeatable(tmp_path: Path) -> None:
@@ -211,13 +197,12 @@ def test_import_of_a_sparse_package_names_the_options_and_is_repeatable(tmp_path
 
 
 def test_names_of_older_programs_are_read() -> None:
+    precedes = {"associationType": "precedes", "originNode": "b1", "destinationNode": "b2"}
     body = {
         "CFDocument": {
+            **BOATS_FIELDS,
             "sourcedId": "boats",
-            "title": "Boats",
-            "creator": "x",
             "licenceUri": "https://licence.example/by",
-            "lastChangeDateTime": FILE_TIME,
         },
         "CFItemSet": {
             "CFItems": [
@@ -225,16 +210,7 @@ def test_names_of_older_programs_are_read() -> None:
                 {"sourcedId": "b2", "fullStatement": "Sails"},
             ]
         },
-        "CFAssociationSet": {
-            "CFAssociations": [
-                {
-                    "sourcedId": "a1",
-                    "associationType": "precedes",
-                    "originNode": "b1",
-                    "destinationNode": "b2",
-                }
-            ]
-        },
+        "CFAssociationSet": {"CFAssociations": [{"sourcedId": "a1", **precedes}]},
     }
     entities, repairs, _ = read(body)
     assert entities["CFDocument"][0]["licenseURI"]["uri"] == "https://licence.example/by"
@@ -242,4 +218,4 @@ def test_names_of_older_programs_are_read() -> None:
     (association,) = entities["CFAssociation"]
     assert association["originNodeURI"]["identifier"] == "b1"
     assert association["destinationNodeURI"]["identifier"] == "b2"
-    assert kinds(repairs)["wrapper"] == 2
+    assert count_repairs(repairs)["wrapper"] == 2

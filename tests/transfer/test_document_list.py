@@ -1,28 +1,24 @@
 """Lists of CFDocuments with the pagination of various servers."""
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.scripted_source import ScriptedAnswer, ScriptedSource, parse_page, run_scripted_source
 
-from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.transfer.document_list import DocumentList, read_document_list
 
 LIST = "/ims/case/v1p0/CFDocuments"
 
 
-@pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with run_scripted_source() as result:
-        yield result
-
-
 def read(source: ScriptedSource, query: str = "") -> DocumentList:
     return read_document_list(Fetcher(), f"{source.url}{LIST}{query}")
+
+
+def assert_complete(documents: DocumentList) -> None:
+    assert list(documents.package_urls) == IDENTIFIERS
+    assert documents.incomplete_reason is None
 
 
 def entry(number: int, **fields: Any) -> dict[str, Any]:
@@ -52,9 +48,7 @@ def test_list_of_short_pages_is_read_to_its_end(
     source: ScriptedSource, page_size: int, total: str | None
 ) -> None:
     source.respond = paged(page_size, total=total)
-    documents = read(source)
-    assert list(documents.package_urls) == IDENTIFIERS
-    assert documents.incomplete_reason is None
+    assert_complete(read(source))
 
 
 def test_pages_with_hidden_documents_do_not_end_the_list(source: ScriptedSource) -> None:
@@ -92,9 +86,7 @@ def test_next_link_is_followed(source: ScriptedSource, target: str) -> None:
     headers = {"Link": f'<{LIST}?page=1>; rel="first", <{link}>; rel="next"; title="a, b"'}
     source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[:5]}, headers=headers)
     source.answers[f"{LIST}?page=2"] = ScriptedAnswer({"CFDocuments": ENTRIES[5:]})
-    documents = read(source)
-    assert list(documents.package_urls) == IDENTIFIERS
-    assert documents.incomplete_reason is None
+    assert_complete(read(source))
     assert len(source.requests) == 2
 
 
@@ -157,9 +149,7 @@ def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
 )
 def test_list_in_another_shape_is_read(source: ScriptedSource, body: Any) -> None:
     source.answers[LIST] = ScriptedAnswer(body)
-    documents = read(source)
-    assert list(documents.package_urls) == IDENTIFIERS
-    assert documents.incomplete_reason is None
+    assert_complete(read(source))
 
 
 def test_single_document_in_place_of_a_list_is_read(source: ScriptedSource) -> None:
@@ -187,11 +177,8 @@ def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -
 def test_entry_without_an_identifier_is_an_error_that_names_its_page(
     source: ScriptedSource, bad: Any
 ) -> None:
-    def respond(target: str) -> ScriptedAnswer:
-        _, offset = parse_page(target)
-        return ScriptedAnswer([[*ENTRIES[:2], *ENTRIES[2:3]], [bad], []][min(offset // 3, 2)])
-
-    source.respond = respond
+    pages = [ENTRIES[:3], [bad], []]
+    source.respond = lambda target: ScriptedAnswer(pages[min(parse_page(target)[1] // 3, 2)])
     documents = read(source)
     assert documents.error == (
         f"page 2 ({source.url}{LIST}?limit=100&offset=3): entry 1 has no identifier; run the "

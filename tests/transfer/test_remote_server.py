@@ -1,25 +1,18 @@
 """`import` of URLs that are not packages: documents lead to their package, others are errors."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import factories
 from support.live_server import run_command_in_process as run
-from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
+from support.scripted_source import ScriptedAnswer, ScriptedSource
 
 from case_server.net.download import DownloadError, Fetcher
 from case_server.transfer.remote_server import PackageFetcher
 
 BASE = "/ims/case/v1p1"
 DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"
-
-
-@pytest.fixture
-def source() -> Iterator[ScriptedSource]:
-    with run_scripted_source() as result:
-        yield result
 
 
 def read(url: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,10 @@ from support.selection import scale_examples
 
 from case_server.db import mirrors
 from case_server.db.pool import Database
-from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.transfer.sync import Syncer, SyncResult
 
-Execute = Callable[..., Awaitable[list[Any]]]
-Sync = Callable[..., Awaitable[list[SyncResult]]]
-
-
-@pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with run_scripted_source() as result:
-        yield result
-
-
-@pytest.fixture
-def sync(database: Database, clean: None) -> Sync:
-    async def run_once(
-        url: str, *, allow_deletes: bool = False, dry_run: bool = False
-    ) -> list[SyncResult]:
-        mirroring = Syncer(database, Fetcher(), allow_deletes=allow_deletes, dry_run=dry_run)
-        return [result async for result in mirroring.sync(url)]
-
-    return run_once
+Listing = Callable[["Hub", str], ScriptedAnswer | None]
 
 
 @dataclass
@@ -53,11 +33,13 @@ class Hub:
 
     source: ScriptedSource
     count: int
+    database: Database | None = None
+    """The database into which tests sync the list."""
     name: str = field(default_factory=lambda: f"hub-{uuid.uuid4().hex[:8]}")
     unlisted: set[str] = field(default_factory=set)
     faults: dict[str, ScriptedAnswer] = field(default_factory=dict)
     """Responses that replace the package, by its identifier."""
-    listing: Callable[["Hub", str], ScriptedAnswer | None] = lambda *_: None
+    listing: Listing = lambda *_: None
     """Returns a response that replaces a page of the list, or None for the page itself."""
 
     def __post_init__(self) -> None:
@@ -98,78 +80,104 @@ class Hub:
             self.unlisted.add(identifier)
             self.faults[identifier] = ScriptedAnswer({}, status)
 
+    async def sync(self, **flags: bool) -> list[SyncResult]:
+        assert self.database
+        return await sync_url(self.database, self.url, **flags)
+
+    async def list_mirrored(self) -> set[str]:
+        """Return the identifiers of its frameworks that the database has."""
+        sql = "SELECT identifier FROM documents WHERE deleted_at IS NULL AND identifier = ANY($1)"
+        assert self.database
+        async with self.database.connection() as connection:
+            return {row["identifier"] for row in await connection.fetch(sql, self.ids)}
+
+
+async def sync_url(
+    database: Database, url: str, *, allow_deletes: bool = False, dry_run: bool = False
+) -> list[SyncResult]:
+    syncer = Syncer(database, Fetcher(), allow_deletes=allow_deletes, dry_run=dry_run)
+    return [result async for result in syncer.sync(url)]
+
+
+NewHub = Callable[[int], Hub]
+MirroredHub = Callable[[int], Awaitable[Hub]]
+
 
 @pytest.fixture
-def live(execute: Execute) -> Callable[[Hub], Awaitable[set[str]]]:
-    async def find(hub: Hub) -> set[str]:
-        sql = "SELECT identifier FROM documents WHERE deleted_at IS NULL AND identifier = ANY($1)"
-        return {row["identifier"] for row in await execute(sql, hub.ids)}
-
-    return find
+def new_hub(source: ScriptedSource, database: Database, clean: None) -> NewHub:
+    """Return a function that creates a list of so many frameworks."""
+    return lambda count: Hub(source, count, database)
 
 
-Live = Callable[[Hub], Awaitable[set[str]]]
+@pytest.fixture
+def mirrored_hub(new_hub: NewHub) -> MirroredHub:
+    """Return a function that creates a list of so many frameworks and syncs it."""
+
+    async def create(count: int) -> Hub:
+        hub = new_hub(count)
+        assert statuses(await hub.sync()) == ["created"] * count
+        return hub
+
+    return create
 
 
 def statuses(results: list[SyncResult]) -> list[str]:
     return [result.status for result in results]
 
 
+def outcomes(results: list[SyncResult]) -> list[object]:
+    return [(result.status, result.counts) for result in results]
+
+
 @pytest.mark.parametrize("status", [404, 410])
 async def test_framework_that_is_unlisted_and_gone_is_dropped(
-    source: ScriptedSource, sync: Sync, live: Live, status: int
+    mirrored_hub: MirroredHub, status: int
 ) -> None:
-    hub = Hub(source, 3)
-    assert statuses(await sync(hub.url)) == ["created"] * 3
+    hub = await mirrored_hub(3)
     hub.withdraw(hub.ids[0], status=status)
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert statuses(results) == ["unchanged", "unchanged", "dropped"]
     assert results[-1].document == hub.ids[0]
     assert results[-1].counts.deleted == 4
-    assert await live(hub) == set(hub.ids[1:])
-    assert statuses(await sync(hub.url)) == ["unchanged", "unchanged"]
+    assert await hub.list_mirrored() == set(hub.ids[1:])
+    assert statuses(await hub.sync()) == ["unchanged", "unchanged"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
 async def test_framework_whose_url_returns_another_error_remains_and_is_reported(
-    source: ScriptedSource, sync: Sync, live: Live, status: int
+    mirrored_hub: MirroredHub, status: int
 ) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+    hub = await mirrored_hub(2)
     hub.withdraw(hub.ids[0], status=status)
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert statuses(results) == ["unchanged", "failed"]
     assert f"answered {status}" in str(results[-1].reason)
     assert results[-1].notes == []
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_unlisted_framework_that_is_still_served_is_synced(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+async def test_unlisted_framework_that_is_still_served_is_synced(mirrored_hub: MirroredHub) -> None:
+    hub = await mirrored_hub(2)
     hub.unlisted.add(hub.ids[0])
     hub.packages[hub.ids[0]]["CFItems"][0]["fullStatement"] = "another statement"
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert statuses(results) == ["unchanged", "changed"]
     assert results[-1].notes == ["its list does not contain it, but its package still exists"]
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
 async def test_404_behind_a_redirect_to_another_host_does_not_drop(
-    source: ScriptedSource, sync: Sync, live: Live
+    mirrored_hub: MirroredHub,
 ) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+    hub = await mirrored_hub(2)
     with run_scripted_source() as other:
         hub.unlisted.add(hub.ids[0])
         hub.faults[hub.ids[0]] = ScriptedAnswer(
             status=302, headers={"Location": f"{other.url}/moved"}
         )
-        assert statuses(await sync(hub.url)) == ["unchanged", "failed"]
+        assert statuses(await hub.sync()) == ["unchanged", "failed"]
         assert other.requests == ["/moved"]
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
 def short(hub: Hub, _: str) -> ScriptedAnswer:
@@ -194,172 +202,145 @@ def unreadable(hub: Hub, target: str) -> ScriptedAnswer:
 
 @pytest.mark.parametrize("listing", [short, cut, failing, faulty, unreadable])
 async def test_list_that_is_not_known_to_be_complete_drops_nothing(
-    source: ScriptedSource,
-    sync: Sync,
-    live: Live,
-    listing: Callable[["Hub", str], ScriptedAnswer | None],
+    mirrored_hub: MirroredHub, listing: Listing
 ) -> None:
-    hub = Hub(source, 3)
-    await sync(hub.url)
+    hub = await mirrored_hub(3)
     hub.withdraw(hub.ids[0])
     hub.listing = listing
     for flags in ({}, {"allow_deletes": True}):
-        results = await sync(hub.url, **flags)
+        results = await hub.sync(**flags)
         assert results[-1].status == "failed"
         assert results[-1].url == hub.url
         note = "1 unlisted framework kept" if listing is short else "nothing is dropped"
         assert note in str(results[-1].reason)
         assert "dropped" not in statuses(results)
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
     hub.listing = lambda *_: None
-    assert statuses(await sync(hub.url)) == ["unchanged", "unchanged", "dropped"]
+    assert statuses(await hub.sync()) == ["unchanged", "unchanged", "dropped"]
 
 
-async def test_packages_listed_before_an_error_are_synced(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
-    hub = Hub(source, 3)
+async def test_packages_listed_before_an_error_are_synced(new_hub: NewHub) -> None:
+    hub = new_hub(3)
     hub.listing = failing
-    assert statuses(await sync(hub.url)) == ["created", "created", "created", "failed"]
-    assert await live(hub) == set(hub.ids)
+    assert statuses(await hub.sync()) == ["created", "created", "created", "failed"]
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_incomplete_list_without_anything_to_drop_is_only_noted(
-    source: ScriptedSource, sync: Sync
-) -> None:
-    hub = Hub(source, 2)
+async def test_incomplete_list_without_anything_to_drop_is_only_noted(new_hub: NewHub) -> None:
+    hub = new_hub(2)
     hub.listing = short
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert statuses(results) == ["created", "created", "noted"]
     assert "it lists 2 of the 3 documents it counts" in results[-1].notes[0]
 
 
-async def test_empty_list_drops_nothing_without_the_flag(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+async def test_empty_list_drops_nothing_without_the_flag(mirrored_hub: MirroredHub) -> None:
+    hub = await mirrored_hub(2)
     hub.withdraw(*hub.ids)
-    (refused,) = await sync(hub.url)
+    (refused,) = await hub.sync()
     assert refused.status == "failed"
     assert "the list is empty; 2 unlisted frameworks kept" in str(refused.reason)
     assert "--allow-deletes" in str(refused.reason)
-    assert await live(hub) == set(hub.ids)
-    assert statuses(await sync(hub.url, allow_deletes=True)) == ["noted", "dropped", "dropped"]
-    assert await live(hub) == set()
+    assert await hub.list_mirrored() == set(hub.ids)
+    assert statuses(await hub.sync(allow_deletes=True)) == ["noted", "dropped", "dropped"]
+    assert await hub.list_mirrored() == set()
 
 
-async def test_many_frameworks_gone_at_once_need_the_flag(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
-    hub = Hub(source, 21)
-    await sync(hub.url)
+async def test_many_frameworks_gone_at_once_need_the_flag(mirrored_hub: MirroredHub) -> None:
+    hub = await mirrored_hub(21)
     hub.withdraw(*hub.ids[:3])
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert statuses(results) == ["unchanged"] * 18 + ["failed"]
     assert "3 of the 21 frameworks" in str(results[-1].reason)
     assert "--allow-deletes" in str(results[-1].reason)
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
     del hub.faults[hub.ids[0]]
     hub.unlisted.remove(hub.ids[0])
-    assert statuses(await sync(hub.url)) == ["unchanged"] * 19 + ["dropped"] * 2
+    assert statuses(await hub.sync()) == ["unchanged"] * 19 + ["dropped"] * 2
     hub.withdraw(*hub.ids[2:6])
-    assert statuses(await sync(hub.url, allow_deletes=True))[-3:] == ["dropped"] * 3
+    assert statuses(await hub.sync(allow_deletes=True))[-3:] == ["dropped"] * 3
 
 
 async def test_dry_run_writes_nothing_and_reports_the_same(
-    source: ScriptedSource, sync: Sync, live: Live, database: Database
+    new_hub: NewHub, database: Database
 ) -> None:
-    hub = Hub(source, 2)
-    planned = await sync(hub.url, dry_run=True)
-    assert await live(hub) == set()
+    hub = new_hub(2)
+    planned = await hub.sync(dry_run=True)
+    assert await hub.list_mirrored() == set()
     assert await mirrors.list_mirrors(database, hub.url) == []
-    done = await sync(hub.url)
-    assert [(one.status, one.counts) for one in planned] == [
-        (one.status, one.counts) for one in done
-    ]
+    done = await hub.sync()
+    assert outcomes(planned) == outcomes(done)
     assert done[0].counts == (4, 0, 0, 0)
     hub.withdraw(hub.ids[0])
     hub.packages[hub.ids[1]]["CFItems"][0]["fullStatement"] = "another statement"
-    planned = await sync(hub.url, dry_run=True)
-    assert await live(hub) == set(hub.ids)
+    planned = await hub.sync(dry_run=True)
+    assert await hub.list_mirrored() == set(hub.ids)
     assert [one.counts for one in planned] == [(0, 1, 3, 0), (0, 0, 0, 4)]
-    done = await sync(hub.url)
-    assert [(one.status, one.counts) for one in planned] == [
-        (one.status, one.counts) for one in done
-    ]
+    done = await hub.sync()
+    assert outcomes(planned) == outcomes(done)
 
 
-async def test_package_that_lost_most_items_needs_the_flag(
-    source: ScriptedSource, sync: Sync, execute: Execute
-) -> None:
-    hub = Hub(source, 1)
-    await sync(hub.url)
+async def test_package_that_lost_most_items_needs_the_flag(mirrored_hub: MirroredHub) -> None:
+    hub = await mirrored_hub(1)
     body = hub.packages[hub.ids[0]]
     body["CFItems"], body["CFAssociations"] = [], []
-    (refused,) = await sync(hub.url)
+    (refused,) = await hub.sync()
     assert refused.status == "failed"
     assert "delete 2 of the 2 items" in str(refused.reason)
     assert "--allow-deletes" in str(refused.reason)
     assert refused.counts.deleted == 3
-    (dropped,) = await sync(hub.url, allow_deletes=True)
+    (dropped,) = await hub.sync(allow_deletes=True)
     assert (dropped.status, dropped.counts.deleted) == ("changed", 3)
 
 
 async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
-    source: ScriptedSource, sync: Sync, live: Live, database: Database
+    mirrored_hub: MirroredHub, database: Database
 ) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+    hub = await mirrored_hub(2)
     identifier = hub.ids[0]
     package = hub.packages[identifier]
-    source.respond = lambda target: (
+    elsewhere = f"{hub.source.url}/elsewhere/1"
+    hub.source.respond = lambda target: (
         ScriptedAnswer(package) if target == "/elsewhere/1" else hub.respond(target)
     )
-    package["CFDocument"]["CFPackageURI"] = {
-        "title": "t",
-        "identifier": identifier,
-        "uri": f"{source.url}/elsewhere/1",
-    }
+    package["CFDocument"]["CFPackageURI"] = factories.link(identifier) | {"uri": elsewhere}
     hub.faults[identifier] = ScriptedAnswer({}, 404)
-    results = await sync(hub.url)
-    assert results[0].url == f"{source.url}/elsewhere/1"
+    results = await hub.sync()
+    assert results[0].url == elsewhere
     assert {mirror.url for mirror in await mirrors.list_mirrors(database, hub.url)} == {
-        f"{source.url}/elsewhere/1",
-        f"{source.url}/{hub.name}/CFPackages/{hub.ids[1]}",
+        elsewhere,
+        f"{hub.source.url}/{hub.name}/CFPackages/{hub.ids[1]}",
     }
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
 async def test_framework_that_another_list_still_has_is_not_deleted(
-    source: ScriptedSource, sync: Sync, live: Live
+    mirrored_hub: MirroredHub, database: Database
 ) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+    hub = await mirrored_hub(2)
     identifier = hub.ids[0]
-    copy = f"{source.url}/copy/CFPackages/{identifier}"
-    source.respond = lambda target: (
+    copy = f"{hub.source.url}/copy/CFPackages/{identifier}"
+    hub.source.respond = lambda target: (
         ScriptedAnswer(hub.packages[identifier])
         if target.startswith("/copy/")
         else hub.respond(target)
     )
-    await sync(copy)
+    await sync_url(database, copy)
     hub.withdraw(identifier)
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert results[-1].notes == [f"gone from this URL, but still mirrored from {copy}"]
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
 async def test_url_that_answers_another_document_keeps_the_former(
-    source: ScriptedSource, sync: Sync, live: Live
+    mirrored_hub: MirroredHub,
 ) -> None:
-    hub = Hub(source, 2)
-    await sync(hub.url)
+    hub = await mirrored_hub(2)
     first, second = hub.ids
     hub.faults[first] = ScriptedAnswer(hub.packages[second])
-    results = await sync(hub.url)
+    results = await hub.sync()
     assert f"case-server delete document {first}" in results[0].notes[0]
-    assert await live(hub) == set(hub.ids)
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
 @pytest.mark.parametrize(
@@ -385,10 +366,10 @@ async def test_url_that_answers_another_document_keeps_the_former(
     ],
 )
 async def test_answer_that_breaks_off_is_blamed_on_the_source(
-    source: ScriptedSource, sync: Sync, answer: ScriptedAnswer, reason: str
+    source: ScriptedSource, database: Database, answer: ScriptedAnswer, reason: str
 ) -> None:
     source.answers["/CFPackages/x"] = answer
-    (failed,) = await sync(f"{source.url}/CFPackages/x")
+    (failed,) = await sync_url(database, f"{source.url}/CFPackages/x")
     assert failed.status == "failed"
     assert reason in str(failed.reason)
     assert "database" not in str(failed.reason)
@@ -396,32 +377,29 @@ async def test_answer_that_breaks_off_is_blamed_on_the_source(
 
 @pytest.mark.parametrize("wrap", [True, False])
 async def test_url_of_a_document_leads_to_its_package(
-    source: ScriptedSource, sync: Sync, live: Live, wrap: object
+    new_hub: NewHub, database: Database, wrap: object
 ) -> None:
-    hub = Hub(source, 1)
+    hub = new_hub(1)
     document = hub.documents[0]
     target = f"/{hub.name}/CFDocuments/{hub.ids[0]}"
     hub.faults[hub.ids[0]] = ScriptedAnswer({"CFDocument": document} if wrap else document)
     package = ScriptedAnswer(hub.packages[hub.ids[0]])
-    source.respond = lambda path: hub.respond(path) if path == target else package
-    (result,) = await sync(f"{source.url}{target}")
+    hub.source.respond = lambda path: hub.respond(path) if path == target else package
+    (result,) = await sync_url(database, f"{hub.source.url}{target}")
     assert result.status == "created"
-    assert result.url == f"{source.url}/{hub.name}/CFPackages/{hub.ids[0]}"
-    assert await live(hub) == set(hub.ids)
+    assert result.url == f"{hub.source.url}/{hub.name}/CFPackages/{hub.ids[0]}"
+    assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_object_without_items_is_not_an_empty_package(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
-    hub = Hub(source, 1)
-    await sync(hub.url)
+async def test_object_without_items_is_not_an_empty_package(mirrored_hub: MirroredHub) -> None:
+    hub = await mirrored_hub(1)
     for body in (
         {"CFDocument": hub.documents[0]},
         {"CFDocument": hub.documents[0], "CFAssociations": []},
         {"CFPackage": {"CFDocument": hub.documents[0], "CFItems": None}},
     ):
         hub.faults[hub.ids[0]] = ScriptedAnswer(body)
-        (result,) = await sync(hub.url, allow_deletes=True)
+        (result,) = await hub.sync(allow_deletes=True)
         assert result.status == "failed"
         assert "no CFItems" in str(result.reason)
 
@@ -442,7 +420,7 @@ def capped(hub: Hub, target: str) -> ScriptedAnswer:
     return ScriptedAnswer(hub.documents[offset : offset + 2])
 
 
-def counted(difference: int) -> Callable[[Hub, str], ScriptedAnswer]:
+def counted(difference: int) -> Listing:
     def respond(hub: Hub, target: str) -> ScriptedAnswer:
         page = capped(hub, target)
         page.headers = {"X-Total-Count": str(max(0, len(hub.documents) + difference))}
@@ -474,7 +452,7 @@ def redirected(hub: Hub, target: str) -> ScriptedAnswer | None:
     return None if "moved" in target else ScriptedAnswer(status=302, headers=location)
 
 
-LISTINGS: list[Callable[[Hub, str], ScriptedAnswer | None]] = [
+LISTINGS: list[Listing] = [
     lambda *_: None,
     capped,
     counted(0),
@@ -508,12 +486,9 @@ STEPS = st.lists(
 )
 
 
-async def test_nothing_offered_is_dropped_after_any_sequence(
-    source: ScriptedSource, sync: Sync, live: Live
-) -> None:
+async def test_nothing_offered_is_dropped_after_any_sequence(mirrored_hub: MirroredHub) -> None:
     async def once(steps: list[dict[str, Any]]) -> None:
-        hub = Hub(source, 5)
-        await sync(hub.url)
+        hub = await mirrored_hub(5)
         here = set(hub.ids)
         for step in steps:
             hub.listing = step["listing"]
@@ -521,8 +496,8 @@ async def test_nothing_offered_is_dropped_after_any_sequence(
             hub.unlisted = {hub.ids[index] for index in step["unlisted"]} | gone
             hub.faults = {hub.ids[index]: fault for index, fault in step["faults"].items()}
             hub.withdraw(*gone)
-            await sync(hub.url)
-            now = await live(hub)
+            await hub.sync()
+            now = await hub.list_mirrored()
             assert here - gone <= now, "a framework that is offered still was dropped"
             assert len(here - now) <= 1, "more than one, and more than a tenth, were dropped"
             here = now

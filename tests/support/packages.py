@@ -1,0 +1,36 @@
+"""Packages as the readers parse them: their entities, repairs and problems."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from case_server.case.package import PreparedPackage
+from case_server.exceptions import Problem, UnprocessableContent
+from case_server.repair.reader import RepairSummary
+
+from .factories import Body
+
+
+def to_json(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def list_entities(package: PreparedPackage, kind: str) -> list[Body]:
+    return [json.loads(row.body) for row in package.rows if row.kind == kind]
+
+
+def count_repairs(repairs: Iterable[RepairSummary]) -> dict[str, int]:
+    return {one.kind: one.count for one in repairs}
+
+
+def catch_problems(read: Callable[..., object], *arguments: Any, **options: Any) -> list[Problem]:
+    """Return the problems with which a function refuses its arguments."""
+    with pytest.raises(UnprocessableContent) as refused:
+        read(*arguments, **options)
+    return refused.value.problems
+
+
+def catch_problem_paths(read: Callable[..., object], *arguments: Any, **options: Any) -> list[str]:
+    return [problem["path"] for problem in catch_problems(read, *arguments, **options)]
