@@ -62,7 +62,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
     """
     async with AsyncExitStack() as stack:
         replication = ReplicationMonitor(database)
-        await replication.refresh()
+        await replication.refresh_status()
         issuer = await _create_local_issuer(database, settings) if settings.local_issuer else None
         trusted_issuers = await _create_trusted_issuers(stack, settings)
         response_cache = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))

@@ -268,10 +268,10 @@ async def run_with_open_database(
     """Connect to the configured database and return the result of the async ``work`` with it."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
-    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_to_command_error  # noqa: PLC0415  see above
+    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_errors_to_command_error  # noqa: PLC0415  see above
 
     url = settings.database_url
-    with map_to_command_error(url, MISSING_PRIVILEGE):
+    with map_errors_to_command_error(url, MISSING_PRIVILEGE):
         async with Database.open(url, settings) as database:
             return await work(database)
 

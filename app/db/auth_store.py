@@ -39,7 +39,7 @@ class SigningKeySummary(NamedTuple):
     created_at: datetime
 
 
-class ClientCredentials(NamedTuple):
+class StoredClient(NamedTuple):
     """The scopes of an OAuth client and the hashes of the secrets that authenticate it."""
 
     scopes: list[str]
@@ -96,12 +96,12 @@ async def rotate_signing_key(
         await (DELETE_OLDER_KEYS if delete_older else DELETE_SUPERSEDED_KEYS).execute(connection)
 
 
-async def find_client_credentials(database: Database, identifier: str) -> ClientCredentials | None:
+async def find_client_credentials(database: Database, identifier: str) -> StoredClient | None:
     """Return the scopes and secret hashes of the client with this ``client_id``, or None."""
     rows = await database.fetch_all(CLIENT, identifier=identifier)
     if not rows:
         return None
-    return ClientCredentials(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
+    return StoredClient(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
 
 
 async def list_clients(database: Database) -> list[ClientSummary]:

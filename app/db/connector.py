@@ -45,7 +45,7 @@ DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
 def create_pool(url: str, **options: Any) -> Pool:
     """Return an asyncpg pool that opens its connections with ``connect`` of this module.
 
-    ``options`` are passed on to ``asyncpg.create_pool`` and ``connect``.
+    The keyword arguments are passed on to ``asyncpg.create_pool`` and ``connect``.
     """
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
@@ -58,13 +58,13 @@ async def connect(
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
-    """Connect to the first host of a URL that accepts connections and has the requested role.
+    """Connect to the first host in a URL that is available and has the requested role.
 
     The URL requests a role, such as standby, with ``target_session_attrs``. ``timeout`` is in
     seconds for each host; ``connect_timeout`` in the URL replaces it, up to ``max_timeout``.
     ``session`` contains Postgres settings, which are set by a SQL statement, because poolers reject
-    them in the startup message. Other options are passed to ``asyncpg.connect``. Behind a pooler in
-    transaction mode, SQL statements are prepared only if the pooler supports it.
+    them in the startup message. All other options are passed to ``asyncpg.connect``. Behind a
+    pooler in transaction mode, SQL statements are prepared only if the pooler supports it.
 
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host can be used.
     """
@@ -86,7 +86,7 @@ async def connect(
 
 @asynccontextmanager
 async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Return a context manager that connects to a database and closes the connection at its end."""
+    """Return a context manager that connects to a database and closes the connection on exit."""
     connection = await connect(url, **options)
     try:
         yield connection
@@ -98,7 +98,10 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 async def _connect_to_first_available(
     parsed_url: DatabaseUrl, options: dict[str, Any]
 ) -> DirectConnection:
-    """Try the hosts in order, each with the whole timeout, which asyncpg itself would divide."""
+    """Connect to the first available host, with the whole timeout for each host.
+
+    asyncpg itself would divide the timeout among the hosts.
+    """
     _check_certificate_files(parsed_url)
     wanted = parsed_url.target_session_attrs
     # As in libpq, prefer-standby accepts any server if there is no standby.
@@ -140,7 +143,7 @@ def _check_certificate_files(parsed_url: DatabaseUrl) -> None:
 
 
 def _create_system_tls_context(parsed_url: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context with the system's root certificates if ``sslrootcert=system`` is set."""
+    """Return a TLS context with the system's root certificates if the URL asks for it, or None."""
     if not parsed_url.uses_system_roots:
         return None
     context = ssl.create_default_context()

@@ -59,10 +59,10 @@ CONNECT_ERRORS = (
 
 
 @contextmanager
-def map_to_unavailable(*errors: type[Exception]) -> Iterator[None]:
-    """Return a context manager that turns errors of these types into ``ServiceUnavailable`` (503).
+def map_errors_to_unavailable(*errors: type[Exception]) -> Iterator[None]:
+    """Return a context manager that turns ``errors`` into ``ServiceUnavailable`` (503).
 
-    ``asyncpg.DataError`` is not turned into it, because it means that the request was invalid.
+    ``asyncpg.DataError`` is raised unchanged, because it means that the request was invalid.
     """
     try:
         yield

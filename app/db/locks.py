@@ -29,11 +29,10 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
     taken at its first SQL statement, may be older than the lock. Raises
     ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
 
-    Behind a pooler in transaction mode, the connection must already be in a transaction, because a
-    session would lock on one server process and unlock on another. The lock is then held until the
-    end of this transaction. If the lock is not free, ``LockNotAvailableError`` is raised at once.
-    The caller then retries with a newer snapshot, and no server process of the pooler is blocked by
-    waiting.
+    Behind a pooler in transaction mode, acquire the lock inside a transaction, whose end releases
+    it, because a session could unlock on another server process. If the lock is not free,
+    ``LockNotAvailableError`` is raised at once: the caller then retries with a newer snapshot, and
+    no server process of the pooler is blocked by waiting.
     """
     if connection.is_in_transaction():
         if not await TRY_LOCK.fetch_value(connection, name=name):

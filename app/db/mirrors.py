@@ -64,7 +64,7 @@ async def find_mirror(database: Database, url: str) -> Mirror | None:
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that ``sync`` found in another server's document list."""
+    """Return the mirrors stored for another server's document list, which is at ``list_url``."""
     return [Mirror(*row) for row in await database.fetch_all(_compile_list(), list_url=list_url)]
 
 
@@ -82,7 +82,7 @@ async def count_framework_entities(database: Database, document_id: str) -> int:
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Store a mirror, replacing the stored state of the last sync with the same source URL."""
+    """Store a mirror, replacing the stored mirror with the same source URL, if any."""
     await database.run_write(_compile_upsert(), **mirror._asdict())
 
 

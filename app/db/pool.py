@@ -37,7 +37,7 @@ from .driver_errors import (
     CONNECTION_LOST,
     POOLED_RETRYABLE,
     RETRYABLE,
-    map_to_unavailable,
+    map_errors_to_unavailable,
     to_service_unavailable,
 )
 from .locks import advisory_lock
@@ -357,7 +357,7 @@ class Database:
         session = SESSION
         if settings.synchronous_commit:
             session = SESSION | {"synchronous_commit": settings.synchronous_commit}
-        with map_to_unavailable(*CONNECT_ERRORS):
+        with map_errors_to_unavailable(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
                 min_size=1,
@@ -397,7 +397,7 @@ class Database:
         half of the pool runs such reads, so that the other half can answer quick ones. Raises
         ``ServiceUnavailable`` if no connection becomes free in time, or Postgres is unreachable.
         """
-        # Not map_to_unavailable, because a generator would take a third of the time.
+        # Not map_errors_to_unavailable, because a generator would take a third of the time.
         try:
             if not is_heavy:
                 return await self._acquire(is_heavy=False)

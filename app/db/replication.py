@@ -72,12 +72,12 @@ class ReplicationMonitor:
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
-                await self.refresh()
+                await self.refresh_status()
             except Exception as error:  # noqa: BLE001  after any error, the next poll may succeed
                 log.debug("could not read the role of the database: %s", error)
 
-    async def refresh(self) -> None:
-        """Read whether Postgres is a primary or a standby; store the WAL timeline of a primary."""
+    async def refresh_status(self) -> None:
+        """Query whether Postgres is a primary or a standby; store the WAL timeline of a primary."""
         status = await self._database.fetch_one(STATUS)
         assert status is not None
         if status["receiver_silence"] is not None:

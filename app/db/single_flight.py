@@ -32,8 +32,8 @@ class SingleFlight(Generic[Key, Result]):
         self._queued: dict[Key, asyncio.Task[Result]] = {}
         """The query after it, which has not started."""
 
-    async def fetch(self, key: Key) -> Result:
-        """Return a result of the query for a key that is no older than this call.
+    async def fetch_shared(self, key: Key) -> Result:
+        """Return the result of a query for ``key``; the result is not older than this call.
 
         If a query for the key is running, this call waits for the next one and shares its result
         with other waiting calls. Raises what the query raises.

@@ -63,17 +63,17 @@ class CompiledStatement:
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
-        """Run the SQL statement with these parameter values, and return its rows."""
+        """Run the SQL statement with ``values`` as parameters, and return its rows."""
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> asyncpg.Record | None:
-        """Run the SQL statement with these parameter values, and return its first row or None."""
+        """Run the SQL statement with ``values`` as parameters; return its first row or None."""
         return await connection.fetchrow(self.sql, *self.bind(values))
 
     async def fetch_value(self, connection: AnyConnection, /, **values: Any) -> Any:
-        """Run the SQL statement with these parameter values, and return its first value or None."""
+        """Run the SQL statement with ``values`` as parameters; return its first value or None."""
         return await connection.fetchval(self.sql, *self.bind(values))
 
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
-        """Run the SQL statement with these parameter values, and discard its rows."""
+        """Run the SQL statement with ``values`` as parameters, and discard its rows."""
         await connection.execute(self.sql, *self.bind(values))

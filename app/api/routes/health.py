@@ -54,7 +54,7 @@ async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
             f"{state.schema_version}: run case-server migrate",
             headers={"Retry-After": "10"},
         )
-    await state.replication.refresh()
+    await state.replication.refresh_status()
     if not db.is_standby:
         return json_response({"status": "ready"})
     problem = ""

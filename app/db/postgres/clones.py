@@ -21,7 +21,7 @@ import asyncpg
 from ...database_url import parse_database_url
 from ...exceptions import CommandError, ServiceUnavailable
 from ..connector import create_pool, open_connection
-from ..driver_errors import CONNECT_ERRORS, map_to_unavailable
+from ..driver_errors import CONNECT_ERRORS, map_errors_to_unavailable
 from ..pool import Database
 from ..schema import tables
 
@@ -138,7 +138,7 @@ class DatabaseCloner:
         Postgres requires that nothing is connected to ``template``.
         """
         name = self._prefix + secrets.token_hex(6)
-        with map_to_unavailable(*CONNECT_ERRORS):
+        with map_errors_to_unavailable(*CONNECT_ERRORS):
             await self._pool.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}")
             # A clone is temporary, so its writes need not wait for the disk.
             await self._pool.execute(f"ALTER DATABASE {_quote(name)} SET synchronous_commit = off")
@@ -165,7 +165,7 @@ class DatabaseCloner:
                 log.warning("could not drop the database %s: %s", name, error)
 
     async def _drop(self, name: str) -> None:
-        with map_to_unavailable(*CONNECT_ERRORS):
+        with map_errors_to_unavailable(*CONNECT_ERRORS):
             await self._pool.execute(f"DROP DATABASE IF EXISTS {_quote(name)} WITH (FORCE)")
 
     async def _drop_all(self) -> None:

@@ -40,7 +40,7 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 
 @contextmanager
-def map_to_command_error(url: str, *errors: type[Exception]) -> Iterator[None]:
+def map_errors_to_command_error(url: str, *errors: type[Exception]) -> Iterator[None]:
     """Return a context manager that turns database errors into an explanatory ``CommandError``.
 
     ``url`` is the URL of the database. ``errors`` are the types that are turned into it, by default

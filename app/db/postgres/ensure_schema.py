@@ -12,7 +12,7 @@ from ...exceptions import CommandError
 from ..connector import open_connection
 from ..read.feed import reset_change_feed_if_restored
 from ..schema import tables, version
-from .diagnosis import READ_ONLY, map_to_command_error
+from .diagnosis import READ_ONLY, map_errors_to_command_error
 
 if TYPE_CHECKING:
     from ..connector import DirectConnection
@@ -67,7 +67,7 @@ def ensure_schema(
 
     Raises ``CommandError`` with one line that says what to do.
     """
-    with map_to_command_error(url):
+    with map_errors_to_command_error(url):
         state = asyncio.run(
             _inspect_database(
                 url,

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 
@@ -113,8 +113,8 @@ def _compile_crosswalk_query() -> CompiledStatement:
         for side, item in (("left", left), ("right", right))
         for column in (
             item.c.identifier.label(side),
-            build_json_text(item.c.body, "humanCodingScheme").label(f"{side}_code"),
-            build_json_text(item.c.body, "fullStatement").label(f"{side}_statement"),
+            build_text_extract(item.c.body, "humanCodingScheme").label(f"{side}_code"),
+            build_text_extract(item.c.body, "fullStatement").label(f"{side}_statement"),
         )
     ]
     return CompiledStatement(
@@ -132,8 +132,8 @@ def _compile_unrelated_items_query(side: Side) -> CompiledStatement:
     return CompiledStatement(
         select(
             items.c.identifier,
-            build_json_text(items.c.body, "humanCodingScheme").label("code"),
-            build_json_text(items.c.body, "fullStatement").label("statement"),
+            build_text_extract(items.c.body, "humanCodingScheme").label("code"),
+            build_text_extract(items.c.body, "fullStatement").label("statement"),
             func.count().over().label("total"),
         )
         .where(

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..schema.tables import get_table
 
 Path = tuple[str, ...]
@@ -73,7 +73,7 @@ def build_text_expression(view: ResourceView, path: Path) -> ColumnElement[str]:
         return build_entity_url_expression(
             collection, build_text_expression(view, (*path[:-1], "identifier"))
         )
-    stored = build_json_text(table.c.body, *path)
+    stored = build_text_extract(table.c.body, *path)
     default = _build_default_expression(view, path)
     return stored if default is None else func.coalesce(stored, default)
 
@@ -95,7 +95,7 @@ def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[s
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = view.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
-            "title": build_json_text(body, "title"),
+            "title": build_text_extract(body, "title"),
             "identifier": identifier,
             "uri": build_entity_url_expression("CFPackages", identifier),
         }

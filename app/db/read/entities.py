@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, ResourceType
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .visibility import (
     build_live_condition,
@@ -104,15 +104,15 @@ async def fetch_node_details(
 def _compile_node_details() -> CompiledStatement:
     items, documents = tables.items, tables.documents
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
-    title = build_json_text(documents.c.body, "title").label("title")
+    title = build_text_extract(documents.c.body, "title").label("title")
     item_rows = (
         select(
             items.c.identifier,
             literal_column("true").label("is_item"),
             items.c.document_identifier.label("document"),
             title,
-            build_json_text(items.c.body, "humanCodingScheme").label("code"),
-            build_json_text(items.c.body, "fullStatement").label("statement"),
+            build_text_extract(items.c.body, "humanCodingScheme").label("code"),
+            build_text_extract(items.c.body, "fullStatement").label("statement"),
         )
         .join(documents, documents.c.identifier == items.c.document_identifier)
         .where(items.c.identifier == func.any(identifiers), build_live_condition(items))

@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, FieldType, QueryableField
 from ...query.filter import And, Comparison, Node
-from ..schema.expressions import build_json_text, build_json_value
+from ..schema.expressions import build_json_extract, build_text_extract
 from ..schema.list_indexes import FOLDED_CODE_CHARS, SORT_COLLATION
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import build_like_pattern, should_use_like
@@ -296,7 +296,7 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
     ``=`` compares all members in any order. ``~`` and ``@`` require one matching member.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    elements = func.json_array_elements(build_json_value(view.table.c.body, field.path[0]))
+    elements = func.json_array_elements(build_json_extract(view.table.c.body, field.path[0]))
     rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
         "elements"
     )
@@ -331,7 +331,7 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
     if get_server_url_collection(view, field.path) is not None:
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
-    array = cast(cast(build_json_value(view.table.c.body, field.path[0]), JSONB), Text)
+    array = cast(cast(build_json_extract(view.table.c.body, field.path[0]), JSONB), Text)
     fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
     return _build_contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
@@ -341,8 +341,8 @@ def _build_member_text(view: ResourceView, field: QueryableField, member: Expres
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (collection := get_server_url_collection(view, field.path)) is not None:
-        return build_entity_url_expression(collection, build_json_text(member, "identifier"))
-    return build_json_text(member, field.path[1])
+        return build_entity_url_expression(collection, build_text_extract(member, "identifier"))
+    return build_text_extract(member, field.path[1])
 
 
 def _build_joined_members(member: Expression, rows: FromClause) -> Expression:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from . import item_counts
 from .visibility import build_live_condition
@@ -125,13 +125,13 @@ def _compile_summaries(*, only_deleted: bool) -> CompiledStatement:
         if only_deleted
         else item_counts.build_item_count_subquery(documents.c.identifier)
     )
-    title = build_json_text(documents.c.body, "title")
+    title = build_text_extract(documents.c.body, "title")
     return CompiledStatement(
         select(
             documents.c.identifier,
             packages.c.identifier.label("package_identifier"),
             title.label("title"),
-            build_json_text(documents.c.body, "creator").label("creator"),
+            build_text_extract(documents.c.body, "creator").label("creator"),
             item_count.label("item_count"),
             documents.c.last_change_date_time,
             documents.c.deleted_at,

@@ -95,7 +95,7 @@ class RevisionCache:
 
         Concurrent calls for one identifier share a query. Raises ``NotFound`` if there is none.
         """
-        return await self._single_flight.fetch(identifier)
+        return await self._single_flight.fetch_shared(identifier)
 
     async def _load(self, identifier: str) -> Revision:
         last = self._last.get(identifier)

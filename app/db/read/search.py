@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..schema.tables import documents, items
 from ..statement import CompiledStatement
 
@@ -167,15 +167,15 @@ def _compile_search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a 
         select(remaining).select_from(by_code).scalar_subquery()
     )
     candidates = select(by_code.c.identifier).union(by_text).subquery("candidates")
-    item_code = build_json_text(items.c.body, "humanCodingScheme")
+    item_code = build_text_extract(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,
-            build_json_text(documents.c.body, "title").label("document_title"),
+            build_text_extract(documents.c.body, "title").label("document_title"),
             item_code.label("code"),
-            build_json_text(items.c.body, "fullStatement").label("statement"),
-            build_json_text(items.c.body, "CFItemType").label("item_type"),
+            build_text_extract(items.c.body, "fullStatement").label("statement"),
+            build_text_extract(items.c.body, "CFItemType").label("item_type"),
         )
         .select_from(candidates)
         .join(items, items.c.identifier == candidates.c.identifier)

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..schema import tables
-from ..schema.expressions import build_exists, build_json_text
+from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 
@@ -70,7 +70,7 @@ async def fetch_children(
 async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return the next children of one item; the columns are those of ``fetch_children``."""
+    """Return up to ``limit`` children of an item from ``offset`` on, as ``fetch_children`` does."""
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.run_heavy_read(
         _compile_children_query(), document=document, **values, offset=offset
@@ -80,11 +80,11 @@ async def fetch_more_children(
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """Return a document's items without a parent, which are the roots of its tree.
+    """Return a page of the roots of a document's tree: its items without a parent item.
 
-    They are sorted by the sequenceNumber of their isChildOf to the document, then by their order in
-    the package. Items in ``always_include`` are returned even if they are not on the page. The rows
-    have the same columns as those of ``fetch_children``.
+    They are sorted by the sequenceNumber of their isChildOf association to the document, then by
+    their order in the package. Items in ``always_include`` are returned even if they are not on the
+    page. The rows have the same columns as those of ``fetch_children``.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
     return await database.run_heavy_read(_compile_roots_query(), document=document, **values)
@@ -115,18 +115,18 @@ def _build_parent_link_condition(link: FromClause) -> ColumnElement[bool]:
 
 def _build_item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     statement = func.left(
-        build_json_text(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
+        build_text_extract(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
     )
     return (
         item.c.identifier,
-        build_json_text(item.c.body, "humanCodingScheme").label("code"),
+        build_text_extract(item.c.body, "humanCodingScheme").label("code"),
         statement.label("statement"),
-        build_json_text(item.c.body, "CFItemType").label("item_type"),
+        build_text_extract(item.c.body, "CFItemType").label("item_type"),
     )
 
 
 def _build_sequence_number(link: FromClause) -> ColumnElement[Any]:
-    return cast(build_json_text(link.c.body, "sequenceNumber"), Numeric).nulls_last()
+    return cast(build_text_extract(link.c.body, "sequenceNumber"), Numeric).nulls_last()
 
 
 def _build_child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
@@ -147,7 +147,10 @@ def _build_child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
-    """Build the SQL condition that a row is on the page, or in the parameter ``always_include``."""
+    """Build the SQL condition that a row is on the page or its item must be included anyway.
+
+    The SQL parameters are ``offset``, ``limit`` (the last position) and ``always_include``.
+    """
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
@@ -161,7 +164,7 @@ def _compile_children_query() -> CompiledStatement:
     parent = link.c.destination_identifier
     order = (
         _build_sequence_number(link),
-        build_json_text(item.c.body, "humanCodingScheme"),
+        build_text_extract(item.c.body, "humanCodingScheme"),
         link.c.ordinal,
     )
     rows = (
@@ -192,10 +195,11 @@ def _compile_children_query() -> CompiledStatement:
 def _compile_roots_query() -> CompiledStatement:
     """Compile the query for a page of the roots of a document's tree.
 
-    1. ``own_items``: identifier and ordinal of all live items of the document.
-    2. ``roots``: the items without a parent among ``own_items``, numbered in order. An item whose
-       only parent is the document is a root, ordered by the sequenceNumber of its isChildOf.
-    3. The rows of the page, with the text of the items and the number of their children.
+    1. The CTE ``own_items`` has the identifier and ordinal of all live items of the document.
+    2. The subquery ``roots`` numbers, in order, those of them that have no parent among them. An
+       item whose only parent is the document is sorted by the sequenceNumber of this isChildOf
+       association.
+    3. The rows of the page have the text of the items and the number of their children.
     """
     items = tables.items
     # Materialized and without bodies, because Postgres joins it twice, and with bodies the hash
@@ -252,8 +256,9 @@ def _compile_roots_query() -> CompiledStatement:
 def _compile_ancestors_query() -> CompiledStatement:
     """Compile a recursive CTE that follows the first parent of each item up to its root.
 
-    Each row of ``path`` is a node on the way from ``start`` to its root. ``trail`` lists the nodes
-    up to that node, which stops the recursion at a cycle and gives the depth.
+    The first parent is the first in package order. Each row of ``path`` is a node on the way from
+    ``start`` to its root. ``trail`` lists the nodes up to that node, which stops the recursion at a
+    cycle and gives the depth.
     """
     items = tables.items
     path = (
@@ -293,7 +298,7 @@ def _compile_ancestors_query() -> CompiledStatement:
 
 
 def _build_first_parent_subquery(path: CTE) -> FromClause:
-    """Build the subquery for the first parent, in package order, of a row in the CTE ``path``."""
+    """Build the subquery for the first parent, in package order, of a row of the CTE ``path``."""
     link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
     return (
         select(parent.c.identifier)

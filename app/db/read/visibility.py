@@ -49,7 +49,7 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
     """Build the SQL condition that a row of an entity table is visible to readers.
 
     Soft-deleted rows are hidden. An association is also hidden while its document, or an item or
-    document that it relates, is deleted.
+    document that it connects, is deleted.
     """
     if table is not tables.associations:
         return build_live_condition(table)
@@ -113,7 +113,7 @@ def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> C
 def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Build the SQL that appends the JSON list ``parts``, unless NULL, as the field ``name``."""
+    """Build the SQL that adds ``parts`` to a JSON body as the field ``name``, unless it is NULL."""
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
         without_brace.op("||")(literal_column(f"',\"{name}\":'"))
@@ -125,11 +125,11 @@ def _build_body_with_list(
 
 @cache
 def compile_entity_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for the entity whose identifier is the parameter ``identifier``.
+    """Compile the query for the entity with the identifier in the parameter ``identifier``.
 
-    For resource types with descendants, such as CFConcept, the rows of its descendants follow, in
-    the order of their codes. A descendant's hierarchyCode starts with its ancestor's code and a
-    dot: ELA, ELA.1, ELA.1.V.
+    For resource types with descendants, such as CFConcept, the entity's descendants follow, in the
+    order of their codes. A descendant's hierarchyCode starts with its ancestor's code and a dot:
+    ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)
@@ -168,7 +168,7 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
 
 @cache
 def compile_item_associations_query() -> CompiledStatement:
-    """Compile the query for the bodies of up to ``limit`` visible associations of an item."""
+    """Compile the query for bodies of an item's visible associations; ``limit`` is a parameter."""
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
@@ -181,7 +181,7 @@ def compile_item_associations_query() -> CompiledStatement:
 
 @cache
 def compile_item_association_ids_query() -> CompiledStatement:
-    """Compile the query for an item's visible association identifiers, as lines of one string."""
+    """Compile the query for identifiers of an item's visible associations, joined by newlines."""
     table = tables.associations
     line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
@@ -207,7 +207,7 @@ def compile_associations_by_id_query() -> CompiledStatement:
 
 
 def _build_item_association_condition() -> ColumnElement[bool]:
-    """Build the SQL condition that an association starts or ends at the item ``identifier``."""
+    """Build the SQL condition that an association connects the item in parameter ``identifier``."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)

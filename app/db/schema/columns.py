@@ -44,9 +44,9 @@ def build_generated_column(
 ) -> Column[str]:
     """Build a text column that Postgres generates from a field of the entity's JSON body.
 
-    The names of nested fields are given in order, such as ``"licenseURI", "identifier"``.
-    ``references`` names the table of a foreign key. A transaction may defer its check, which
-    otherwise follows each SQL statement.
+    ``path`` is the name of the field, or the names of nested fields in order, such as
+    ``"licenseURI", "identifier"``. ``references`` names the table of a foreign key. Postgres checks
+    the key after each SQL statement, or at the end of a transaction that defers this.
     """
     steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
@@ -124,7 +124,7 @@ def build_created_at_column() -> Column[Any]:
 
 
 def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
-    """Build a table with the columns that all entities have, followed by its own columns."""
+    """Build a table with the columns that all entities have, followed by ``columns``."""
     return Table(
         name,
         metadata,
@@ -169,9 +169,9 @@ def build_link_table(
 ) -> Table:
     """Build a many-to-many table whose rows link a row of ``owner`` to a row of ``target``.
 
-    ``owner`` and ``target`` are pairs such as ``("item", "items")``: the start of the column's
-    name, and the linked table. The links refer to the column ``identifier`` of the target's table,
-    and to ``owner_key`` of the owner's table.
+    Both are pairs (start of the column's name, linked table), such as ``("item", "items")``. The
+    links refer to the column ``identifier`` of the target's table, and to the column ``owner_key``
+    of the owner's table.
     """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
@@ -206,7 +206,7 @@ def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Tab
 
 
 def build_hierarchy_code_column() -> Column[str]:
-    """Build the generated column with the hierarchyCode of a definition.
+    """Build the column with the hierarchyCode of a definition, generated from its JSON body.
 
     A child's code continues its parent's: ELA.1 is a child of ELA.
     """

@@ -41,7 +41,7 @@ def should_use_like(table: Table, field: QueryableField, text: str) -> bool:
 
 
 def build_like_pattern(text: str) -> str:
-    """Return the LIKE pattern for strings containing ``text``, whose wildcards are escaped."""
+    """Return the LIKE pattern for strings that contain ``text``, with its wildcards escaped."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 

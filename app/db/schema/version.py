@@ -26,7 +26,7 @@ class QueryExecutor(Protocol):
 
 @cache
 def _read_revisions_and_parents() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and of those that are no head (have a successor)."""
+    """Return the revisions of all migrations, and those that other migrations follow (parents)."""
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}

@@ -23,7 +23,7 @@ from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Problem
 from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from . import package_identifiers
 from .staging import DOCUMENT, STAGED
@@ -137,9 +137,10 @@ def _build_criterion_conflict_query(kind: str, table: Table) -> Select[Any]:
 def _build_duplicate_association_query() -> Select[Any]:
     table, body = tables.associations, STAGED.c.body
     is_duplicate = and_(
-        table.c.origin_identifier == build_json_text(body, "originNodeURI", "identifier"),
-        table.c.destination_identifier == build_json_text(body, "destinationNodeURI", "identifier"),
-        table.c.association_type == build_json_text(body, "associationType"),
+        table.c.origin_identifier == build_text_extract(body, "originNodeURI", "identifier"),
+        table.c.destination_identifier
+        == build_text_extract(body, "destinationNodeURI", "identifier"),
+        table.c.association_type == build_text_extract(body, "associationType"),
         table.c.identifier != STAGED.c.identifier,
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )

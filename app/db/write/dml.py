@@ -48,7 +48,7 @@ from ...case.resources import (
     ResourceType,
 )
 from ..schema import tables
-from ..schema.expressions import build_exists, build_json_text, build_json_value
+from ..schema.expressions import build_exists, build_json_extract, build_text_extract
 from .change_log import build_has_rows_condition
 
 
@@ -170,7 +170,7 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
     defaults: list[ColumnElement[Any]] = []
     for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required():
-            value = build_json_text(table.c.body, source) if source else literal_column("''")
+            value = build_text_extract(table.c.body, source) if source else literal_column("''")
             defaults += [literal_column(f"'{name}'"), value]
     completed = func.jsonb_build_object(*defaults).op("||")(cast(table.c.body, JSONB))
     return and_(differs, completed != cast(body, JSONB))
@@ -182,7 +182,7 @@ def build_links_query(source: FromClause, reference: DefinitionReference) -> Sel
     Each row is (owner, link). ``owner`` is the identifier of the entity that contains the link.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
-    value: ColumnElement[Any] = build_json_value(source.c.body, reference.field)
+    value: ColumnElement[Any] = build_json_extract(source.c.body, reference.field)
     if reference.link_table is None:
         return select(owner, value.label("link")).where(value.is_not(None))
     # The body has only the last keyword link; ``keywords`` has all of them.
@@ -200,13 +200,13 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
     """
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
-    identifier = build_json_text(links.c.link, "identifier")
+    identifier = build_text_extract(links.c.link, "identifier")
     existing = table.alias("existing")
     is_live = build_exists(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
     body = func.json_build_object(
-        *("identifier", identifier, "uri", build_json_text(links.c.link, "uri")),
+        *("identifier", identifier, "uri", build_text_extract(links.c.link, "uri")),
         *("lastChangeDateTime", _build_current_timestamp()),
-        *("title", build_json_text(links.c.link, "title")),
+        *("title", build_text_extract(links.c.link, "title")),
         type_=JSON,
     )
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -228,7 +228,7 @@ def _build_current_timestamp() -> ColumnElement[str]:
 def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
     """Build a SQL statement that inserts the missing links of ``build_links_query``."""
     links = build_links_query(source, reference).subquery("linked")
-    pairs = select(links.c.owner, build_json_text(links.c.link, "identifier")).distinct()
+    pairs = select(links.c.owner, build_text_extract(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
     return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
 
@@ -248,6 +248,6 @@ def build_stale_link_delete(
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = build_exists(
-        links.c.owner == owner, build_json_text(links.c.link, "identifier") == target
+        links.c.owner == owner, build_text_extract(links.c.link, "identifier") == target
     )
     return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

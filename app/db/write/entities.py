@@ -16,7 +16,7 @@ from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .put_statements import PUT_STATEMENTS, choose_link_strategies
@@ -202,7 +202,7 @@ async def document_lacks_case_version(database: Database, identifier: str) -> bo
 @cache
 def _compile_missing_case_version_query() -> CompiledStatement:
     table = tables.documents
-    version = build_json_text(table.c.body, "caseVersion")
+    version = build_text_extract(table.c.body, "caseVersion")
     return CompiledStatement(
         select(table.c.identifier).where(
             table.c.identifier == bindparam("identifier", type_=Text),

@@ -27,7 +27,7 @@ from ..read.body_digests import build_container_link_column
 from ..read.revisions import Revision, fetch_revision
 from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
@@ -234,7 +234,7 @@ def _compile_document_state_query() -> CompiledStatement:
     columns = (
         build_live_condition(table).label("live"),
         build_container_link_column(table).label("package_link"),
-        build_json_text(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
+        build_text_extract(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
     )
     return CompiledStatement(select(*columns).where(table.c.identifier == DOCUMENT))
 
@@ -248,7 +248,7 @@ def _compile_matched_item_counts_query() -> CompiledStatement:
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
     before, after = (
-        build_json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body)
+        build_text_extract(body, "fullStatement") for body in (table.c.body, STAGED.c.body)
     )
     # Unchanged rows are staged without a body.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import build_exists, build_json_text
+from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
@@ -54,7 +54,7 @@ class LinkStrategy(NamedTuple):
 
 NO_LINKS = LinkStrategy(frozenset(), is_check_only=True)
 
-IDENTIFIER = build_json_text(bindparam("body", type_=JSON), "identifier")
+IDENTIFIER = build_text_extract(bindparam("body", type_=JSON), "identifier")
 """The identifier of the entity that is put."""
 
 NODE_COLUMNS = {
@@ -85,7 +85,7 @@ def _build_links_resolved_condition(
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
         if reference.field in strategy.fields:
-            definition = build_json_text(body, reference.field, "identifier")
+            definition = build_text_extract(body, reference.field, "identifier")
             conditions.append(_build_live_row_condition(reference.definitions_table, definition))
         elif reference.link_table is not None and not reference.keeps_old_links:
             owner = next(iter(reference.link_table.c))
@@ -208,7 +208,7 @@ def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     """
     package = bindparam("package", type_=Text)
     row = _build_parameters_cte(package)
-    identifier = build_json_text(row.c.body, "identifier")
+    identifier = build_text_extract(row.c.body, "identifier")
     claimed_by = _build_min_query(
         tables.packages.c.document_identifier,
         # A package can be requested by the identifier of its document too, so both are checked.
@@ -233,7 +233,7 @@ def _build_package_upsert(source: CTE, written: CTE) -> CTE:
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
     released = package_identifiers.build_free_identifiers_cte(*wanted, new_owner=IDENTIFIER)
-    row = select(build_json_text(source.c.body, "identifier"), source.c.package)
+    row = select(build_text_extract(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
         row.where(change_log.build_wait_condition(written, released)),
@@ -273,7 +273,7 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     row = _build_parameters_cte(document)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
-    origin, destination = (build_json_text(row.c.body, end, "identifier") for end in ends)
+    origin, destination = (build_text_extract(row.c.body, end, "identifier") for end in ends)
     home = func.coalesce(
         document, _build_node_document_id(origin), _build_node_document_id(destination)
     )
@@ -282,8 +282,8 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
         associations.c.identifier,
         associations.c.origin_identifier == origin,
         associations.c.destination_identifier == destination,
-        associations.c.association_type == build_json_text(row.c.body, "associationType"),
-        associations.c.identifier != build_json_text(row.c.body, "identifier"),
+        associations.c.association_type == build_text_extract(row.c.body, "associationType"),
+        associations.c.identifier != build_text_extract(row.c.body, "identifier"),
     )
     checked = select(
         row.c.identifier,
@@ -330,9 +330,9 @@ def _build_valid_node_condition(body: ColumnElement[Any], end: str) -> ColumnEle
     ``end`` is the field of the node, such as originNodeURI. A node is valid if its ``targetType``
     is not CASE, if it is a live item or document, or if the stored association already has it.
     """
-    identifier = build_json_text(body, end, "identifier")
+    identifier = build_text_extract(body, end, "identifier")
     return or_(
-        func.coalesce(build_json_text(body, end, "targetType"), "CASE") != "CASE",
+        func.coalesce(build_text_extract(body, end, "targetType"), "CASE") != "CASE",
         _build_live_row_condition(tables.items, identifier),
         _build_live_row_condition(tables.documents, identifier),
         # An association to another server's node, from a package, can be put again as it is.

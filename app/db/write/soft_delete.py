@@ -36,7 +36,7 @@ from ..locks import advisory_lock
 from ..pool import Database
 from ..read.visibility import build_visible_condition
 from ..schema import tables
-from ..schema.expressions import build_exists, build_json_text
+from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 
@@ -297,9 +297,9 @@ def _compile_package_identifier_replacement() -> CompiledStatement:
 
 def _build_original_identifier_expression() -> ColumnElement[str]:
     """Build the SQL for the identifier in CFPackageURI, or the document's if it has no link."""
-    table = tables.documents.alias("named")
-    named = func.coalesce(build_json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
-    return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
+    row = tables.documents.alias("named")
+    named = func.coalesce(build_text_extract(row.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
+    return select(named).where(row.c.identifier == IDENTIFIER).scalar_subquery()
 
 
 @cache

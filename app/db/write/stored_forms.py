@@ -21,7 +21,7 @@ from ...case.stored_form import LIST_FIELDS, NO_ECHOED_VALUES, EchoedValues, Sub
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..read.body_digests import add_container_link
 from ..schema import tables
-from ..schema.expressions import build_json_text
+from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .derived_values import IDENTIFIERS, RESOURCES_BY_NAME, DerivedValueReplacer
 
@@ -165,5 +165,5 @@ def _compile_stored_bodies_query(resource: ResourceType) -> CompiledStatement:
 @cache
 def _compile_stored_uris_query(resource: ResourceType) -> CompiledStatement:
     table = tables.get_table(resource)
-    columns = (table.c.identifier, build_json_text(table.c.body, "uri").label("uri"))
+    columns = (table.c.identifier, build_text_extract(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
