@@ -54,11 +54,12 @@ class EntityWrite(NamedTuple):
 
 
 def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
-    """Build a CTE that runs ``writes`` to a table and returns the operation on each entity.
+    """Build a CTE that runs ``writes`` and returns the operation on each written entity.
 
-    Each row is (identifier, operation, previous_document). The operation is "create", "update" or,
-    for a soft-deleted entity, "revive". ``previous_document`` is the identifier of the document
-    that the entity belonged to; it is absent for documents and definitions.
+    ``writes`` insert or update rows of ``table``. Each row is (identifier, operation,
+    previous_document). The operation is "create", "update" or, for a soft-deleted entity, "revive".
+    ``previous_document`` is the identifier of the document that the entity belonged to; there is no
+    such column for documents and definitions.
     """
     ctes = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
@@ -85,9 +86,10 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
 
 
 def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
-    """Build a CTE that runs a hard or soft ``deletion`` and returns a row for each entity.
+    """Build a CTE that runs ``deletion`` and returns a row for each deleted entity.
 
-    Each row is (identifier, operation, previous_document), as in ``build_write_cte``.
+    ``deletion`` deletes rows of ``table``, or soft-deletes them. Each returned row is (identifier,
+    operation, previous_document), as in ``build_write_cte``.
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
@@ -98,16 +100,16 @@ def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
 def build_log_ctes(
     *writes: EntityWrite, scopes: Sequence[Select[Any]] = (), distinct: bool = True
 ) -> list[CTE]:
-    """Build the CTEs that log writes in the change feed, the revisions and the item counts.
+    """Build the CTEs that record writes in the change feed, revisions and numbers of items.
 
-    ``scopes`` are queries for further revision scopes to increment: document identifiers or names
-    of global counters. ``distinct`` is whether to remove duplicate scopes first.
+    ``scopes`` are queries for further scopes whose revision to increment: document identifiers, or
+    names of global counters. ``distinct`` is whether to remove duplicate scopes first.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
     changes = _union_all([_build_change_query(write) for write in writes])
     return [
         insert(tables.changes).from_select(columns, changes).cte("recorded"),
-        build_revision_increment(*map(_build_scope_query, writes), *scopes, distinct=distinct),
+        build_revision_increment_cte(*map(_build_scope_query, writes), *scopes, distinct=distinct),
         *(_build_item_count_insert(*write) for write in writes if write.resource is ITEMS),
     ]
 
@@ -119,7 +121,7 @@ def _build_change_query(write: EntityWrite) -> Select[Any]:
 
 
 def _build_scope_query(write: EntityWrite) -> Select[Any]:
-    """Build the query for the revision scopes that a write increments; NULL rows are ignored."""
+    """Build the query for the scopes whose revision a write increments; NULL stands for none."""
     written, resource, document = write
     operation = written.c.operation
     if document is None:
@@ -137,11 +139,11 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
     return select(unnested.c.scope).select_from(written.join(unnested, true()))
 
 
-def build_revision_increment(*scopes: Select[Any], distinct: bool = True) -> CTE:
-    """Build a CTE that increments the revisions, and so changes the ETags, of written packages.
+def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) -> CTE:
+    """Build a CTE that increments revisions, which changes the ETags of the written packages.
 
-    ``scopes`` are as in ``build_log_ctes``. Set ``distinct`` to False if there are few duplicates,
-    because incrementing a scope twice is faster than removing its duplicate.
+    ``scopes`` are queries for scopes, as in ``build_log_ctes``. Set ``distinct`` to False if there
+    are few duplicates, because incrementing a scope twice is faster than removing its duplicate.
     """
     touched = _union_all(scopes).subquery("touched")
     rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
@@ -174,11 +176,11 @@ def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[A
     return union_all(*queries) if len(queries) > 1 else queries[0]
 
 
-def compile_counted_write(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a SQL statement that runs CTEs and returns the number of written entities.
+def compile_write_and_count(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
+    """Compile a SQL statement that runs CTEs and counts the written entities.
 
-    ``written`` is the CTE of the writes to entities of the class ``kind``; ``ctes`` are the other
-    CTEs to run. Each returned row is (kind, operation, changed), where ``changed`` is the number.
+    ``written`` is the CTE that writes the entities, and ``kind`` their type; ``ctes`` are the other
+    CTEs to run. Each row is (kind, operation, changed), where ``changed`` is a number of entities.
     """
     columns = (literal(kind).label("kind"), written.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(written.c.operation).add_cte(*ctes))
@@ -189,11 +191,11 @@ def compile_logged_write(
 ) -> CompiledStatement:
     """Compile a SQL statement that runs a write, logs it and counts the written entities.
 
-    ``written`` is the CTE of the write to log in the change feed; ``document`` is the SQL for the
-    entities' document, or None for definitions. The rows are those of ``compile_counted_write``.
+    ``written`` is the CTE that writes the entities. ``document`` is the SQL for the identifier of
+    their document, or None for definitions. The rows are those of ``compile_write_and_count``.
     """
     ctes = build_log_ctes(EntityWrite(written, resource, document))
-    return compile_counted_write(written, resource.name, *ctes)
+    return compile_write_and_count(written, resource.name, *ctes)
 
 
 def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:

@@ -72,7 +72,7 @@ def compile_conflict_query() -> CompiledStatement:
 def compile_new_package_conflict_query() -> CompiledStatement:
     """Compile the query for the conflicts that inserting a new package does not detect.
 
-    These are rubrics and a package identifier that belong to another document. An existing item or
+    It finds rubrics and package identifiers that belong to another document. An existing item or
     association raises a unique violation when it is inserted. Each row is (path, message).
     """
     return CompiledStatement(union_all(*_build_rubric_and_package_queries()))
@@ -81,8 +81,8 @@ def compile_new_package_conflict_query() -> CompiledStatement:
 def _build_rubric_and_package_queries() -> list[Select[Any]]:
     return [
         _build_entity_conflict_query(RUBRICS),
-        _build_criterion_conflict_query("CFRubricCriterion", tables.rubric_criteria),
-        _build_criterion_conflict_query("CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _build_rubric_part_conflict_query("CFRubricCriterion", tables.rubric_criteria),
+        _build_rubric_part_conflict_query("CFRubricCriterionLevel", tables.rubric_criterion_levels),
         _build_package_identifier_conflict_query(),
     ]
 
@@ -115,7 +115,7 @@ def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:
     )
 
 
-def _build_criterion_conflict_query(kind: str, table: Table) -> Select[Any]:
+def _build_rubric_part_conflict_query(kind: str, table: Table) -> Select[Any]:
     """Build the query for staged criteria or levels that belong to another document's rubric."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     rows = _build_conflict_query(

@@ -43,7 +43,7 @@ class StoredEntity(NamedTuple):
 
 
 class DerivedValueReplacer:
-    """Replaces values that a spreadsheet reader derived with the stored values, if unchanged.
+    """Restores stored values in place of those that a spreadsheet reader derived.
 
     These are the modification timestamps of entities and the sequence numbers of associations.
     Without this, importing the same spreadsheet again would change them.
@@ -59,9 +59,9 @@ class DerivedValueReplacer:
     async def load(
         cls, connection: Connection, package: PreparedPackage
     ) -> DerivedValueReplacer | None:
-        """Return a replacer with the stored entities of a package.
+        """Return a ``DerivedValueReplacer`` that has read the stored entities of a package.
 
-        Returns None if the reader of the package derived no timestamps or sequence numbers.
+        Returns None if the package has no derived timestamps or sequence numbers.
         """
         if not (package.derived_times or package.derived_order):
             return None
@@ -89,10 +89,10 @@ class DerivedValueReplacer:
         return int(bytes(number)) if number else None
 
     def restore_stored_values(self, row: EntityRow) -> EntityRow:
-        """Return the row of an entity with stored values in place of derived values.
+        """Return the row of an entity with the stored values in place of the derived ones.
 
-        The sequence number stays as stored while the order of the siblings is unchanged. The
-        modification timestamp stays as stored if no other value of the entity has changed.
+        The stored sequence number is used as long as the order of the siblings is unchanged, and
+        the stored modification timestamp if no other value of the entity has changed.
         """
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times

@@ -68,7 +68,7 @@ class DefinitionReference:
 
     @property
     def definitions_table(self) -> Table:
-        """The table of the definitions that the field refers to."""
+        """The table of the definitions to which the links in ``field`` refer."""
         return tables.get_table(self.resource)
 
 
@@ -97,10 +97,11 @@ CONTENT_COLUMNS = {"document_identifier"}
 def build_upsert(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Build a SQL statement that inserts the rows of ``source`` or replaces rows that differ.
+    """Build a SQL statement that inserts or updates rows of ``table`` from ``source``.
 
     ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``;
-    ``insert_only`` are written to new rows only. Soft-deleted rows are undeleted.
+    ``insert_only`` are written to new rows only. Unchanged rows are not written. Soft-deleted rows
+    are undeleted.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -140,7 +141,7 @@ def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> 
 def _build_update_clauses(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the SET values, and the WHERE condition that a row differs from ``source``."""
+    """Return the SET values of an UPDATE from ``source``, and a WHERE that skips equal rows."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
         build_body_changed_condition(table, values["body"]),
@@ -159,8 +160,8 @@ def _build_update_clauses(
 def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
     """Build the SQL condition that a JSON body differs from the body stored in ``table``.
 
-    For definitions, defaults of missing required fields make no difference. Responses add them to
-    definitions created from a link, and a client may send such a response back.
+    For definitions, a missing required field counts as its default, because responses add these
+    defaults to definitions created from a link, and a client may send such a response back.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
@@ -177,9 +178,10 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
 
 
 def build_links_query(source: FromClause, reference: DefinitionReference) -> Select[Any]:
-    """Build the query for the links in the field ``reference`` of JSON bodies (``source``).
+    """Build the query for the links in one field of the JSON bodies in ``source``.
 
-    Each row is (owner, link). ``owner`` is the identifier of the entity that contains the link.
+    ``reference`` describes the field. Each row is (owner, link). ``owner`` is the identifier of the
+    entity that contains the link.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = build_json_extract(source.c.body, reference.field)
@@ -192,11 +194,11 @@ def build_links_query(source: FromClause, reference: DefinitionReference) -> Sel
 
 
 def build_missing_definition_insert(source: FromClause, reference: DefinitionReference) -> Insert:
-    """Build a SQL statement that creates missing definitions to which links refer.
+    """Build a SQL statement that creates the missing definitions to which bodies link.
 
-    The links are those of ``build_links_query``. Soft-deleted definitions are undeleted. Existing
-    ones are neither changed nor locked, because all items of a framework may have the same item
-    type.
+    The links are those in the field of ``reference`` in the bodies of ``source``. Soft-deleted
+    definitions are undeleted. Existing ones are neither changed nor locked, because all items of a
+    framework may have the same item type.
     """
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
@@ -226,14 +228,14 @@ def _build_current_timestamp() -> ColumnElement[str]:
 
 
 def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
-    """Build a SQL statement that inserts the missing links of ``build_links_query``."""
+    """Build a SQL statement that inserts the links in ``source`` that ``table`` does not have."""
     links = build_links_query(source, reference).subquery("linked")
     pairs = select(links.c.owner, build_text_extract(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
     return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
 
 
-def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
+def build_link_deletion(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
     """Build a SQL statement that deletes all links of an entity from a link table.
 
     The statement deletes nothing unless the CTE ``written`` has written the entity ``owner``.
@@ -241,10 +243,10 @@ def build_link_delete(written: CTE, owner: ColumnElement[str], table: Table) -> 
     return delete(table).where(next(iter(table.c)) == owner, build_has_rows_condition(written))
 
 
-def build_stale_link_delete(
+def build_stale_link_deletion(
     source: FromClause, reference: DefinitionReference, table: Table
 ) -> Delete:
-    """Build a SQL statement that deletes links that the bodies in ``source`` no longer contain."""
+    """Build a SQL statement that deletes links from ``table`` that bodies in ``source`` lack."""
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     is_linked = build_exists(

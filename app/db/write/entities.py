@@ -38,8 +38,8 @@ async def put_document(
     """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
     ``path_prefix`` is prepended to paths in reported problems. ``echoed`` describes values that the
-    client may have copied from a response; they are not stored. Raises ``Conflict`` if another live
-    document or its package already has the identifier of this document or package.
+    client may have copied from a response, such as URLs of this server; they are not stored. Raises
+    ``Conflict`` if another live document or its package already has one of the two identifiers.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
@@ -66,7 +66,7 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    The other parameters are those of ``put_document``.
+    ``path_prefix`` and ``echoed`` are as in ``put_document``.
     """
     document = item.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -91,7 +91,7 @@ async def put_item_type(
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    The other parameters are those of ``put_document``.
+    ``path_prefix`` and ``echoed`` are as in ``put_document``.
     """
     await _run_put_statements(
         database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), echoed
@@ -106,9 +106,10 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    The other parameters are those of ``put_document``. Raises ``UnprocessableContent`` if the
-    document does not exist, or if the origin or destination is of type CASE and not a live item or
-    document. Raises ``Conflict`` if another association has the same origin, destination and type.
+    ``path_prefix`` and ``echoed`` are as in ``put_document``. Raises ``UnprocessableContent`` if
+    the document does not exist, or if the origin or destination is of type CASE and not a live item
+    or document. Raises ``Conflict`` if another association has the same origin, destination and
+    type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     outcome = await _run_put_statements(
@@ -167,7 +168,8 @@ async def _run_put_statements(
 ) -> asyncpg.Record:
     """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
 
-    Returns the row of the last statement, whose columns say which conditions were met.
+    ``echoed`` is as in ``put_document``. Returns the row of the last statement, which contains the
+    results of its checks, such as ``document_exists``.
     """
     references = dml.REFERENCES.get(resource.name, ())
     link_fields = frozenset(each.field for each in references if getattr(entity, each.field))

@@ -30,8 +30,8 @@ MIN_MATCHED_ITEMS = 3
 class DataLossError(Conflict):
     """Raised to roll back a write that would delete or overwrite most of a framework.
 
-    ``loss`` describes the loss as in ``describe_data_loss``, and ``counts`` are the changes that
-    the write would have made.
+    ``loss`` is the text of ``describe_data_loss``, such as "delete 60 of the 100 items stored", and
+    ``counts`` are the changes that the write would have made.
     """
 
     def __init__(self, loss: str, counts: ChangeCounts) -> None:

@@ -47,7 +47,7 @@ LARGE_RESOURCES = (ITEMS, ASSOCIATIONS)
 COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifier")
 
 
-class PackageNotNewError(Exception):
+class NewPackageConflictError(Exception):
     """Raised if a package that was assumed to be new conflicts with another document.
 
     The caller then stages the package, which is slower but finds all conflicts.
@@ -57,10 +57,11 @@ class PackageNotNewError(Exception):
 async def insert_new_package(
     upload: UploadTransaction, package: PreparedPackage, converter: StoredFormConverter
 ) -> Counter[str]:
-    """Insert a package whose document does not exist, and return the number of entities by kind.
+    """Insert a package whose document does not exist yet; return numbers of entities by kind.
 
-    ``converter`` converts the entities to their stored form. Raises ``PackageNotNewError`` or
-    ``asyncpg.UniqueViolationError`` if an entity of the package already exists.
+    ``upload`` is the transaction to write in. ``converter`` converts the entities to their stored
+    form. Raises ``NewPackageConflictError`` or ``asyncpg.UniqueViolationError`` if an entity of the
+    package already exists.
     """
     stager, keyword_rows = RowStager(package, converter), list[StagedRow]()
     await create_staging_table(upload.connection)
@@ -78,10 +79,8 @@ async def insert_new_package(
     await copy_to_staging_table(upload.connection, _iter_async(keyword_rows))
     assert stager.is_exhausted, "the rows of a package are ordered by kind"
     if await upload.fetch_all(compile_new_package_conflict_query()):
-        raise PackageNotNewError
-    await upload.execute_and_count(
-        partial(_build_link_and_log_statements, frozenset(stager.fields))
-    )
+        raise NewPackageConflictError
+    await upload.execute_and_count(partial(_build_statements_after_copy, frozenset(stager.fields)))
     await upload.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return stager.counts
 
@@ -89,7 +88,7 @@ async def insert_new_package(
 async def _iter_copy_records(
     stager: RowStager, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield the rows of a class as COPY tuples; append rows with keywords to ``keyword_rows``."""
+    """Yield COPY tuples of one resource type; append rows with keywords to ``keyword_rows``."""
     # The stored body contains only the last keyword.
     async for row in stager.iter_rows((resource.name,)):
         if row.keywords is not None:
@@ -103,10 +102,11 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 
 @cache
-def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
+def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
     """Return the SQL statements that follow the COPY of a new package's items and associations.
 
-    ``fields`` are the names of the fields that contain links to definitions.
+    They write linked definitions, links and rubrics, and log the changes. ``fields`` are the names
+    of the fields that contain links to definitions.
     """
     statements: NamedStatements = []
     for resource in LARGE_RESOURCES:
@@ -127,7 +127,7 @@ def _build_link_and_log_statements(fields: frozenset[str]) -> NamedStatements:
 
 
 def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
-    """Build a CTE that selects rows of a new document that may link to missing definitions.
+    """Build a CTE of those rows of a new document that may link to missing definitions.
 
     ``reference`` is the field with the links. If it has a foreign key, the CTE returns only the
     rows whose definition is missing; otherwise, it returns all rows.

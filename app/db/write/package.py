@@ -32,7 +32,7 @@ from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
 from .derived_values import DerivedValueReplacer
-from .new_package import PackageNotNewError, insert_new_package
+from .new_package import NewPackageConflictError, insert_new_package
 from .package_statements import build_upload_statements
 from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
 from .stored_forms import StoredFormConverter
@@ -47,7 +47,7 @@ WORK_MEM = "64MB"
 """Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
 NOT_NEW_ERRORS = (
-    PackageNotNewError,
+    NewPackageConflictError,
     asyncpg.UniqueViolationError,
     asyncpg.CardinalityViolationError,
 )
@@ -105,13 +105,13 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
-    """Replace a stored framework with a package, in one transaction.
+    """Replace a stored framework with a package, in one transaction; return what it changed.
 
     ``mode`` is "upsert", "create" (the document must not exist) or "replace" (it must have
     existed). ``progress`` is called with the name of each stage, such as "items". ``echoed``
-    describes values that the client may have copied from a response; they are not stored. ``guard``
-    is called with the result before the commit, and can raise an error to prevent it. After such an
-    error or a dry run, nothing in the database has changed.
+    describes values that the client may have copied from a response, such as URLs of this server;
+    they are not stored. ``guard`` is called with the result before the commit, and can raise an
+    error to prevent it. After such an error or a dry run, nothing in the database has changed.
 
     Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` forbids
     an existing document, and ``NotFound`` if ``mode`` requires one.
@@ -153,7 +153,7 @@ async def _write_in_transaction(
     await upload.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
     rows = await upload.fetch_all(_compile_document_state_query())
     document = rows[0] if rows else None
-    is_created = _creates_document(package, mode, document)
+    is_created = _is_document_new(package, mode, document)
     upload.parameters["replaced"] = not is_created
     matched_count = changed_count = 0
     converter = await StoredFormConverter.load(upload.connection, package.rows, echoed)
@@ -214,8 +214,8 @@ def _get_parameters(package: PreparedPackage) -> dict[str, Any]:
     }
 
 
-def _creates_document(package: PreparedPackage, mode: Mode, document: Any) -> bool:
-    """Return whether an upload creates its document: it does not exist, or is soft-deleted.
+def _is_document_new(package: PreparedPackage, mode: Mode, document: Any) -> bool:
+    """Return whether the document of an upload is new, i.e. absent or soft-deleted.
 
     ``document`` is its row or None. Raises ``Conflict`` or ``NotFound`` as in ``write_package``.
     """
@@ -241,7 +241,7 @@ def _compile_document_state_query() -> CompiledStatement:
 
 @cache
 def _compile_matched_item_counts_query() -> CompiledStatement:
-    """Compile the query for the number of live items that rows of a spreadsheet matched.
+    """Compile the query for the number of live items that spreadsheet rows matched.
 
     Its row is (matched, changed), where ``changed`` counts matched items whose statement changes.
     """

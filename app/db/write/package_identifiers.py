@@ -16,7 +16,7 @@ No identifier ends in a slash, so the column stays unique."""
 
 
 def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
-    """Build the SQL condition that the document of a package is soft-deleted."""
+    """Build the SQL condition that the document of a row in ``packages`` is soft-deleted."""
     documents = tables.documents.alias("deleted_documents")
     return build_exists(
         documents.c.identifier == packages.c.document_identifier,
@@ -24,12 +24,13 @@ def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
     )
 
 
-def build_free_identifiers_cte(
+def build_identifier_release_cte(
     *identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]
 ) -> CTE:
-    """Build a CTE that takes package identifiers from deleted documents, to reuse them.
+    """Build a CTE that makes package identifiers of soft-deleted documents available again.
 
-    ``new_owner`` is the document that will use the identifiers; its own package is not changed.
+    The packages of these documents get other identifiers. ``new_owner`` is the document that will
+    use the identifiers; its own package is not changed.
     """
     table = tables.packages
     return (

@@ -42,8 +42,8 @@ from .staging import (
     DOCUMENT,
     STAGED,
     StagingSummary,
+    build_changed_rows_cte,
     build_staged_identifiers_query,
-    build_staged_rows_cte,
 )
 from .upload_transaction import DEFINITIONS_STAGE, NamedStatements
 
@@ -52,10 +52,11 @@ UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 @cache
 def build_upload_statements(summary: StagingSummary) -> NamedStatements:
-    """Return the SQL statements of an upload in execution order, with names for progress reports.
+    """Return an upload's SQL statements in execution order, with names for progress reports.
 
-    Each element is (name of the stage, such as "items", SQL statement). Deletions come first,
-    because a new association may have the origin, destination and type of a deleted association.
+    ``summary`` describes the staged rows. Each element is (name of the stage, such as "items", SQL
+    statement). Deletions come first, because a new association may have the origin, destination and
+    type of a deleted association.
     """
     upsert = partial(_compile_upserts, summary)
     deletions = [
@@ -105,7 +106,7 @@ def _compile_upserts(
     They create missing linked definitions, write new and changed entities, then write the links.
     ``columns`` are the columns to write besides the body and the time of the change.
     """
-    table, source = tables.get_table(resource), build_staged_rows_cte(resource.name)
+    table, source = tables.get_table(resource), build_changed_rows_cte(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
     present = [reference for reference in references if reference.field in summary.fields]
@@ -117,7 +118,7 @@ def _compile_upserts(
         if summary.is_document_stored:
             links.append(
                 CompiledStatement(
-                    dml.build_stale_link_delete(source, reference, reference.link_table)
+                    dml.build_stale_link_deletion(source, reference, reference.link_table)
                 )
             )
         if reference in present:
@@ -148,10 +149,10 @@ def compile_missing_definition_insert(
 def compile_link_insert(
     source: FromClause, reference: dml.DefinitionReference, table: Table
 ) -> CompiledStatement:
-    """Compile a SQL statement that inserts links to definitions into the link table ``table``.
+    """Compile a SQL statement that inserts links of the bodies in ``source`` into ``table``.
 
-    If it inserts a link, it increments the package's revision: the package may have a new
-    definition.
+    The links are those in the field of ``reference``. A statement that inserts a link also
+    increments the package's revision, because the package may have a new definition.
     """
     insertion = dml.build_link_insert(source, reference, table)
     return _compile_revision_increment(insertion.returning(literal_column("1")).cte("linked"))
@@ -159,7 +160,7 @@ def compile_link_insert(
 
 def _compile_revision_increment(cte: CTE) -> CompiledStatement:
     scope = select(DOCUMENT.label("scope")).where(change_log.build_has_rows_condition(cte))
-    bumped = change_log.build_revision_increment(scope)
+    bumped = change_log.build_revision_increment_cte(scope)
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
 
 
@@ -180,12 +181,13 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
 def _compile_package_upsert() -> CompiledStatement:
     """Compile a SQL statement that writes the uploaded package's row in the table of packages.
 
-    If the row has changed, it logs an update of the document, unless the transaction already has.
+    If the row has changed, the statement logs an update of the document, unless this transaction
+    has already logged one.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    released = package_identifiers.build_free_identifiers_cte(
+    released = package_identifiers.build_identifier_release_cte(
         identifier, DOCUMENT, new_owner=DOCUMENT
     )
     row = (
@@ -221,8 +223,8 @@ def _compile_package_upsert() -> CompiledStatement:
 def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
     """Compile a SQL statement that stores which definitions of a class the package lists.
 
-    The list is stored because a package may list definitions to which no entity refers. If it is
-    changed for such a definition, the statement logs an update of the document.
+    The list is stored because a package may list definitions to which no entity refers. If such a
+    definition is added or removed, the statement logs an update of the document.
     """
     table = tables.package_definitions[resource.name]
     removed = (
@@ -248,7 +250,7 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
-    """Build the SQL condition that ``change`` returns a definition to which no entity refers."""
+    """Build the SQL condition that the CTE ``change`` has a definition to which no entity links."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return build_exists(change.c.definition_identifier.not_in(referenced))
 
@@ -293,7 +295,7 @@ def _compile_soft_deletion(resource: ResourceType) -> CompiledStatement:
 def compile_rubric_upsert() -> CompiledStatement:
     """Compile a SQL statement that writes rubrics with their criteria and levels.
 
-    It deletes criteria and levels that are missing from the package. A change of a criterion or
+    It deletes criteria and levels that are missing from the package. A change to a criterion or
     level is logged as an update of its rubric.
     """
     rubrics, criteria, levels = (
@@ -302,12 +304,12 @@ def compile_rubric_upsert() -> CompiledStatement:
         tables.rubric_criterion_levels,
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
-    source = build_staged_rows_cte(RUBRICS.name)
+    source = build_changed_rows_cte(RUBRICS.name)
     written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
-    criteria_written, criteria_deleted = _build_criterion_write_ctes(
+    criteria_written, criteria_deleted = _build_rubric_part_write_ctes(
         "CFRubricCriterion", criteria, RUBRICS.name
     )
-    levels_written, levels_deleted = _build_criterion_write_ctes(
+    levels_written, levels_deleted = _build_rubric_part_write_ctes(
         "CFRubricCriterionLevel", levels, "CFRubricCriterion"
     )
     rubrics_of_levels = select(STAGED.c.parent).where(
@@ -326,10 +328,11 @@ def compile_rubric_upsert() -> CompiledStatement:
     return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 
 
-def _build_criterion_write_ctes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Build the CTEs that write the package's criteria or levels, and delete all others.
+def _build_rubric_part_write_ctes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
+    """Build a CTE that writes the staged criteria or levels, and one that deletes all others.
 
-    Both return the column ``parent``: the rubric or criterion that each row belongs to.
+    The others are those of the same rubrics or criteria. Both CTEs return the column ``parent``:
+    the identifier of the rubric or criterion that a row belongs to.
     """
     parent_column = next(column.name for column in table.c if column.foreign_keys)
     names = ("ordinal", "body", parent_column)

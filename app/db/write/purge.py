@@ -88,7 +88,7 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 @cache
 def _build_purge_statements() -> list[CompiledStatement]:
-    """Return the SQL statements of a purge, which delete children before their parents."""
+    """Return the SQL statements that purge deleted entities and old changes, children first."""
     # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
     analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
     entities = [
@@ -105,11 +105,11 @@ def _build_purge_statements() -> list[CompiledStatement]:
             if _is_link_table(table)
         ),
         CompiledStatement(
-            _build_purged_row_delete(tables.rubric_criteria, "rubric_identifier", RUBRICS)
+            _build_purged_row_deletion(tables.rubric_criteria, "rubric_identifier", RUBRICS)
         ),
         *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
         CompiledStatement(
-            _build_purged_row_delete(tables.packages, "document_identifier", DOCUMENTS)
+            _build_purged_row_deletion(tables.packages, "document_identifier", DOCUMENTS)
         ),
         _compile_entity_deletion(DOCUMENTS),
         _compile_item_recount(),
@@ -118,7 +118,7 @@ def _build_purge_statements() -> list[CompiledStatement]:
 
 
 def _build_purged_entity_insert(resource: ResourceType) -> Any:
-    """Build a SQL statement that lists the entities to purge of a class in the table ``PURGED``."""
+    """Build a SQL statement that adds the entities of one type to the table ``PURGED``."""
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
@@ -153,23 +153,23 @@ def _build_purged_query(*resources: ResourceType) -> Select[Any]:
 
 
 def _is_link_table(table: Table) -> bool:
-    """Return whether a table has links: pairs of identifiers with the owner's identifier first."""
+    """Return whether a table has links: pairs of identifiers, of which the owner's is first."""
     return len(table.primary_key.columns) > 1
 
 
-def _build_purged_row_delete(table: Table, column: str, resource: ResourceType) -> Any:
+def _build_purged_row_deletion(table: Table, column: str, resource: ResourceType) -> Any:
     return delete(table).where(table.c[column].in_(_build_purged_query(resource)))
 
 
 def _compile_link_deletion(table: Table) -> CompiledStatement:
     owner = next(iter(table.c))
     kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return CompiledStatement(_build_purged_row_delete(table, owner.name, kind))
+    return CompiledStatement(_build_purged_row_deletion(table, owner.name, kind))
 
 
 def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
-    deletion = _build_purged_row_delete(table, "identifier", ASSOCIATIONS)
+    deletion = _build_purged_row_deletion(table, "identifier", ASSOCIATIONS)
     deleted = change_log.build_delete_cte(deletion, table)
     return change_log.compile_logged_write(deleted, ASSOCIATIONS, deleted.c.previous_document)
 
@@ -177,14 +177,14 @@ def _compile_association_deletion() -> CompiledStatement:
 def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
     # The change feed has the deletions since the entities were soft-deleted, so only the revision
     # of the existence of items and documents changes.
-    deletion = _build_purged_row_delete(tables.get_table(resource), "identifier", resource)
+    deletion = _build_purged_row_deletion(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
-    bumped = change_log.build_revision_increment(
+    bumped = change_log.build_revision_increment_cte(
         select(literal(tables.NODES_SCOPE).label("scope"))
         .select_from(deleted)
         .where(change_log.build_has_rows_condition(deleted))
     )
-    return change_log.compile_counted_write(deleted, resource.name, bumped)
+    return change_log.compile_write_and_count(deleted, resource.name, bumped)
 
 
 def _compile_item_recount() -> CompiledStatement:
@@ -211,7 +211,7 @@ def _compile_item_recount() -> CompiledStatement:
 
 
 def _compile_superseded_change_deletion() -> CompiledStatement:
-    """Compile a SQL statement that deletes old changes if the same entity has a later change."""
+    """Compile a SQL statement that deletes changes before ``BEFORE`` that later ones supersede."""
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

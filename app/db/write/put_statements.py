@@ -42,8 +42,9 @@ from . import change_log, dml, package_identifiers
 class LinkStrategy(NamedTuple):
     """How a PUT statement handles links to definitions.
 
-    With ``is_check_only``, it writes only if all linked definitions exist and no stored link has to
-    be deleted, which is fast and nearly always true. Otherwise it writes definitions and links.
+    With ``is_check_only``, the statement writes the entity only if all linked definitions exist and
+    no stored link has to be deleted, which is fast and nearly always true. Otherwise it also writes
+    definitions and links.
     """
 
     fields: frozenset[str]
@@ -64,10 +65,10 @@ NODE_COLUMNS = {
 
 
 def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> list[LinkStrategy]:
-    """Return the ``LinkStrategy`` values to try for a PUT entity, fastest first.
+    """Return the ``LinkStrategy`` values to try when an entity is PUT, fastest first.
 
     ``fields`` are the fields of the entity that contain links to definitions. The caller runs the
-    statement of each strategy until its row has ``links_resolved``.
+    statement of each strategy until one returns a row in which ``links_resolved`` is true.
     """
     # Lists of links always have to be compared with the stored links.
     references = dml.REFERENCES.get(resource.name, ())
@@ -81,7 +82,7 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that no link needs a write, always true unless ``is_check_only``."""
+    """Build the SQL condition that links need no write; true if the strategy writes links."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
         if reference.field in strategy.fields:
@@ -114,12 +115,12 @@ def _build_entity_write_ctes(
 ) -> tuple[CTE, list[CTE]]:
     """Return the CTE that writes the row of ``source``, and a list of all other CTEs of the PUT.
 
+    All writers take these steps in this order, because other orders could deadlock:
+
     1. Create missing definitions that the row links to, unless the strategy only checks links.
     2. Update the row if it exists and differs, or insert it if it does not exist.
     3. Insert and delete links.
     4. Log the changes.
-
-    All writers take these steps in this order, because other orders could deadlock.
     """
     table = tables.get_table(resource)
     references = () if strategy.is_check_only else dml.REFERENCES.get(resource.name, ())
@@ -166,6 +167,7 @@ def _build_link_write_ctes(
     """Return the CTEs that insert links into link tables, and the CTEs that delete old links.
 
     ``references`` are the link fields of the class, ``present`` the fields that the entity has.
+    ``source`` is the CTE with the entity, ``written`` the CTE that writes it.
     """
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
@@ -185,9 +187,9 @@ def _build_link_write_ctes(
         if not reference.keeps_old_links:
             # Most items link to no subject and need no comparison.
             deletion = (
-                dml.build_stale_link_delete(own, reference, table)
+                dml.build_stale_link_deletion(own, reference, table)
                 if is_present
-                else dml.build_link_delete(written, IDENTIFIER, table)
+                else dml.build_link_deletion(written, IDENTIFIER, table)
             )
             unlinked.append(deletion.cte(f"unlinked_{name}"))
     return linked, unlinked
@@ -204,7 +206,8 @@ def _compile_item_type_put(_: LinkStrategy) -> CompiledStatement:
 def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes a document and its package.
 
-    It writes nothing if the identifier of either belongs to another live document or its package.
+    It writes nothing if another live document or its package has one of the two identifiers.
+    ``strategy`` determines how links are written.
     """
     package = bindparam("package", type_=Text)
     row = _build_parameters_cte(package)
@@ -232,7 +235,7 @@ def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
 def _build_package_upsert(source: CTE, written: CTE) -> CTE:
     table = tables.packages
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
-    released = package_identifiers.build_free_identifiers_cte(*wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_identifier_release_cte(*wanted, new_owner=IDENTIFIER)
     row = select(build_text_extract(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
@@ -267,8 +270,9 @@ def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
 def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes an association if its nodes and its document exist.
 
-    It writes nothing if another association has the same origin, destination and type. The default
-    document of an association is the document of its origin, or else of its destination.
+    It writes nothing if another association has the same origin, destination and type. An
+    association without a document gets the document of its origin, or else of its destination.
+    ``strategy`` determines how links are written.
     """
     document = bindparam("document_identifier", type_=Text)
     row = _build_parameters_cte(document)
@@ -327,8 +331,9 @@ def _build_node_document_id(node: ColumnElement[Any]) -> ColumnElement[Any]:
 def _build_valid_node_condition(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
     """Build the SQL condition that the origin or destination of an association is valid.
 
-    ``end`` is the field of the node, such as originNodeURI. A node is valid if its ``targetType``
-    is not CASE, if it is a live item or document, or if the stored association already has it.
+    ``body`` is the JSON of the association; ``end`` is the field of the node, such as
+    originNodeURI. A node is valid if its ``targetType`` is not CASE, if it is a live item or
+    document, or if the stored association already refers to it.
     """
     identifier = build_text_extract(body, end, "identifier")
     return or_(

@@ -56,8 +56,9 @@ async def delete_entity(
 ) -> Changes:
     """Soft-delete a live item, or a live document with its items and rubrics.
 
-    Returns the number of changed entities by (kind, operation). A dry run deletes nothing. Raises
-    ``NotFound`` if no live entity has this identifier.
+    ``resource`` is ``ITEMS`` or ``DOCUMENTS``. Returns the number of changed entities by (kind,
+    operation). A dry run deletes nothing. Raises ``NotFound`` if no live entity has this
+    identifier.
     """
     statements = _build_delete_statements(resource)
     changes = await _run_with_document_lock(
@@ -228,7 +229,7 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
-    """Compile the query for a live document whose package took the identifier of a deleted one."""
+    """Compile the query for a live document whose package has a deleted document's identifier."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -245,13 +246,13 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
     It changes nothing if another live document or package now has this identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_original_identifier_expression()
+    wanted = _build_package_identifier_expression()
     is_taken = build_exists(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.build_deleted_document_condition(others),
     )
-    released = package_identifiers.build_free_identifiers_cte(wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_identifier_release_cte(wanted, new_owner=IDENTIFIER)
     restored = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
@@ -263,10 +264,10 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
 
 
 def _compile_package_identifier_replacement() -> CompiledStatement:
-    """Compile a SQL statement that replaces a lost package identifier of an undeleted document.
+    """Compile a SQL statement that replaces the package identifier of an undeleted document.
 
-    If the package of another document now has the identifier, the undeleted document's package gets
-    the identifier of the document. The statement also removes the CFPackageURI from the document,
+    It does so if the package of another document now has this identifier. The undeleted document's
+    package then gets the identifier of its document, and CFPackageURI is removed from the document,
     because this link would refer to the other package.
     """
     documents, packages = tables.documents, tables.packages
@@ -277,7 +278,7 @@ def _compile_package_identifier_replacement() -> CompiledStatement:
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
     is_lost = build_exists(
         packages.c.document_identifier == IDENTIFIER,
-        packages.c.identifier != _build_original_identifier_expression(),
+        packages.c.identifier != _build_package_identifier_expression(),
     )
     removed = (
         update(documents)
@@ -295,8 +296,8 @@ def _compile_package_identifier_replacement() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
 
 
-def _build_original_identifier_expression() -> ColumnElement[str]:
-    """Build the SQL for the identifier in CFPackageURI, or the document's if it has no link."""
+def _build_package_identifier_expression() -> ColumnElement[str]:
+    """Build the SQL for the package identifier in CFPackageURI, or else that of the document."""
     row = tables.documents.alias("named")
     named = func.coalesce(build_text_extract(row.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(row.c.identifier == IDENTIFIER).scalar_subquery()
@@ -313,7 +314,7 @@ def _compile_not_restored_query(resource: ResourceType) -> CompiledStatement:
 @cache
 def _compile_lost_identifier_query() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_original_identifier_expression()
+    wanted = _build_package_identifier_expression()
     message = (
         "its package identifier %s belongs to document %s now; the package has the identifier of "
         "its document, %s, instead"
@@ -373,7 +374,7 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
 def _compile_deleted_at_update(
     resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Compile a SQL statement that soft-deletes entities, or undeletes them, and logs it."""
+    """Compile a SQL statement that soft-deletes or undeletes entities, and logs these changes."""
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (

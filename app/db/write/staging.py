@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class StagingSummary(NamedTuple):
-    """A description of the staging table, on which the SQL statements of an upload depend."""
+    """Properties of the rows in the staging table that determine an upload's SQL statements."""
 
     is_document_stored: bool
     """Whether the document was stored before, live or deleted."""
@@ -138,7 +138,7 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table with COPY. Raises errors of the iterator ``rows`` after the COPY."""
+    """Copy rows to a table with COPY, then raise the error of the iterator ``rows``, if any."""
     # If the iterator raised an error during COPY, asyncpg would cancel the COPY. It would wait
     # forever for that if the COPY had already failed.
     errors: list[BaseException] = []
@@ -178,8 +178,8 @@ class StagedRow(NamedTuple):
 class RowStager:
     """Converts the entities of a package to rows of the staging table, and counts them.
 
-    ``fields`` (with links to definitions) and ``reordered_kinds`` (whose stored rows may need new
-    ordinals) are complete when all rows have been read.
+    ``fields`` are the fields with links to definitions. ``reordered_kinds`` are the kinds whose
+    stored rows may need new ordinals. Both are complete when all rows have been read.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class RowStager:
         return self._next_row is None
 
     async def iter_rows(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Yield the next rows of the package, until one has a kind that is not in ``kinds``."""
+        """Yield the next rows of the package, stopping before a kind that is not in ``kinds``."""
         # In a worker thread, because parsing would block the event loop.
         while batch := await to_thread.run_sync(self._read_batch, kinds):
             for row in batch:
@@ -265,7 +265,7 @@ class RowStager:
 
 
 async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -> StoredRows:
-    """Return the ordinals, body digests and links of the items and associations in the database."""
+    """Return the stored ordinal, digest and link of each item and association of a package."""
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
@@ -300,7 +300,7 @@ def _compile_stored_rows_query(kind: str) -> CompiledStatement:
     )
 
 
-def build_staged_rows_cte(kind: str) -> CTE:
+def build_changed_rows_cte(kind: str) -> CTE:
     """Build a CTE that selects new and changed staged rows of a kind, such as CFItem."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)

@@ -46,8 +46,8 @@ class UploadTransaction:
     async def execute_and_count(self, build_statements: Callable[[], NamedStatements]) -> None:
         """Run the SQL statements that ``build_statements`` returns, and count what they change.
 
-        Each statement returns rows (kind, operation, changed), where ``changed`` is a number of
-        entities to add to ``changes``, and to ``definition_changes`` in the stage of definitions.
+        Each statement returns rows (kind, operation, changed). ``changed`` is a number of entities,
+        which is added to ``changes`` and, in ``DEFINITIONS_STAGE``, also to ``definition_changes``.
         """
         # In a worker thread, because compiling SQL that is not cached would block the event loop.
         for stage, statement in await to_thread.run_sync(build_statements):
