@@ -15,7 +15,7 @@ from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
 from ..repair.repair_log import EXPLANATIONS, RepairLog
 from .package_index import Node, PackageIndex, get_standard_class_name, get_string
-from .positions import JsonPositions, iter_ancestor_paths
+from .positions import JsonPositionFinder, iter_ancestor_paths
 from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
 
@@ -46,8 +46,8 @@ class UnlocatedViolation(NamedTuple):
     identifier: str | None = None
 
 
-class KindRecordingRepairLog(RepairLog):
-    """A repair log that also records the kind of the first repair at each JSON path.
+class LintRepairLog(RepairLog):
+    """A repair log that also records, in ``kinds``, the kind of the first repair at each JSON path.
 
     The linter uses these kinds to tell the user which violations an import would repair.
     """
@@ -57,7 +57,7 @@ class KindRecordingRepairLog(RepairLog):
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair at a path, and the repair's kind if it is the first repair there."""
+        """Record a repair as ``RepairLog`` does, and its kind unless the path already has one."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -70,44 +70,26 @@ def lint_package(
     options: RepairOptions = NO_OPTIONS,
     describe_path: Callable[[str], str] = lambda path: path,
 ) -> LintResult:
-    """Check a CASE package, given as JSON bytes, against the lint rules.
+    """Check a CASE package, given as JSON bytes, against lint rules; return the violations.
 
-    ``rules`` are the IDs of the rules to apply, by default all. The package is repaired before, as
-    an import with the repair ``options`` would do. ``describe_path`` converts a JSON path to the
+    ``rules`` are the IDs of the rules to apply, by default all. Most apply to the package after
+    repair, as an import with ``options`` repairs it. ``describe_path`` converts a JSON path to the
     form that messages show, for example the row of a spreadsheet.
 
-    Raises ``ContentTooLarge`` unless ``allow_dense`` if the package has so many JSON values per
-    megabyte that parsing it would need too much memory.
+    If ``allow_dense`` is False and the package has so many JSON values per megabyte that parsing it
+    would need too much memory, raises ``ContentTooLarge``.
     """
     body = raw.removeprefix(BOM_UTF8)
     if not allow_dense:
         check_density(raw, TREE_DENSITY)
     try:
         problems = _find_schema_problems(body)
-        package = RepairedPackage(
-            raw, log := KindRecordingRepairLog(), allow_dense=True, options=options
-        )
+        package = RepairedPackage(raw, log := LintRepairLog(), allow_dense=True, options=options)
     except BadRequest as error:
         return LintResult(None, None, [_build_json_violation(error)] if JSON.id in rules else [])
     problems = [*problems, *_find_ignored_nulls(log, problems)]
-    index = PackageIndex(
-        [
-            Node(get_standard_class_name(schema), describe_path(path), entity)
-            for schema, entity in package.entities
-            for path in (log.get_original_path(entity),)
-        ]
-    )
-    violations = [
-        UnlocatedViolation(
-            rule.id,
-            log.get_original_path(finding.node.body, finding.field),
-            finding.message,
-            finding.node.identifier,
-        )
-        for rule in RULES
-        if rule.find and rule.id in rules
-        for finding in rule.find(index)
-    ]
+    index = _build_index(package, describe_path)
+    violations = list(_apply_rules(rules, index, log))
     package.deduplicate()
     unrepairable = _find_unrepairable_problems(package) if problems else []
     if SCHEMA.id in rules:
@@ -119,7 +101,7 @@ def lint_package(
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _locate_violations(body.decode(), violations, repairs),
+        _complete_violations(body.decode(), violations, repairs),
     )
 
 
@@ -135,12 +117,32 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
     ]
 
 
-def _find_ignored_nulls(log: KindRecordingRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each invalid null that import ignores and that ``problems`` lacks."""
+def _find_ignored_nulls(log: LintRepairLog, problems: list[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each null that an import would remove, unless ``problems`` has it."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
             yield Problem(path=path, message=NULL)
+
+
+def _build_index(package: RepairedPackage, describe_path: Callable[[str], str]) -> PackageIndex:
+    return PackageIndex(
+        [
+            Node(get_standard_class_name(schema), describe_path(path), entity)
+            for schema, entity in package.entities
+            for path in (package.log.get_original_path(entity),)
+        ]
+    )
+
+
+def _apply_rules(
+    rules: Collection[str], index: PackageIndex, log: RepairLog
+) -> Iterator[UnlocatedViolation]:
+    for rule in RULES:
+        if rule.find and rule.id in rules:
+            for finding in rule.find(index):
+                path = log.get_original_path(finding.node.body, finding.field)
+                yield UnlocatedViolation(rule.id, path, finding.message, finding.node.identifier)
 
 
 def _find_unrepairable_problems(package: RepairedPackage) -> list[Problem]:
@@ -159,7 +161,7 @@ def _report_schema_problems(
 
 
 def _report_nonstandard_spellings(
-    log: KindRecordingRepairLog, problems: list[Problem]
+    log: LintRepairLog, problems: list[Problem]
 ) -> Iterator[UnlocatedViolation]:
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
@@ -167,11 +169,11 @@ def _report_nonstandard_spellings(
             yield UnlocatedViolation(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _locate_violations(
+def _complete_violations(
     text: str, violations: list[UnlocatedViolation], repairs: dict[UnlocatedViolation, str]
 ) -> list[Violation]:
-    """Add line, column and repair to the violations, and sort them by position in the file."""
-    positions = JsonPositions(text, {violation.path for violation in violations})
+    """Return the violations with line, column and repair, sorted by position in the file."""
+    positions = JsonPositionFinder(text, {violation.path for violation in violations})
     located = [
         Violation(
             violation.rule,
@@ -188,9 +190,12 @@ def _locate_violations(
 
 
 def _explain_repairs(
-    log: KindRecordingRepairLog, violations: list[UnlocatedViolation], unrepairable: list[Problem]
+    log: LintRepairLog, violations: list[UnlocatedViolation], unrepairable: list[Problem]
 ) -> dict[UnlocatedViolation, str]:
-    """Return, for each violation that an import would repair, an explanation of the repair."""
+    """Return a dict with an explanation of the repair for each violation that import repairs.
+
+    ``unrepairable`` are the problems that remain after an import's repairs.
+    """
     refused = {problem["path"] for problem in unrepairable}
     refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
     repairs = {}

@@ -110,7 +110,7 @@ def _format_result(result: SourceLintResult, *, show_all: bool) -> Iterator[str]
 
 
 def _format_examples(violations: list[Violation], *, show_all: bool) -> Iterator[str]:
-    """Yield a line per violation of a rule, or, unless ``show_all``, for up to five examples."""
+    """Yield a line per violation of a rule if ``show_all``, else for up to five examples."""
     if show_all:
         yield from (_format_violation(violation, 0) for violation in violations)
         return

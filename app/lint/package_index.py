@@ -142,17 +142,17 @@ class PackageIndex:
 
     @cached_property
     def tree_edges(self) -> list[Edge]:
-        """The isChildOf associations, except those that connect a node to itself."""
+        """The edges of isChildOf associations, except those that connect a node to itself."""
         return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:
-        """The isChildOf associations, grouped by the identifier of their child."""
+        """The tree edges, grouped by the identifier of their child."""
         return _group_by("origin", self.tree_edges)
 
     @cached_property
     def edges_by_parent(self) -> dict[str, list[Edge]]:
-        """The isChildOf associations, grouped by the identifier of their parent."""
+        """The tree edges, grouped by the identifier of their parent."""
         return _group_by("destination", self.tree_edges)
 
     @cached_property

@@ -25,10 +25,10 @@ def iter_ancestor_paths(path: str) -> Iterator[str]:
         yield ""
 
 
-class JsonPositions:
+class JsonPositionFinder:
     """Finds the line and column of selected paths in a JSON text, to report violations there.
 
-    The C scanner of ``json`` skips values that contain none of these paths, because it is many
+    Values that contain none of these paths are skipped by the C scanner of ``json``, which is many
     times faster than Python code.
     """
 
@@ -36,9 +36,9 @@ class JsonPositions:
         """Scan ``text``, which must be valid JSON, for the positions of ``paths``."""
         self._text = text
         self._newlines = [match.start() for match in re.finditer("\n", text)]
-        wanted = set(paths)
-        self._ancestors = {ancestor for path in wanted for ancestor in iter_ancestor_paths(path)}
-        self._wanted = wanted | self._ancestors
+        selected = set(paths)
+        self._ancestors = {ancestor for path in selected for ancestor in iter_ancestor_paths(path)}
+        self._selected = selected | self._ancestors
         self._offsets: dict[str, int] = {}
         self._scan = json.JSONDecoder().raw_decode
         start = self._skip_whitespace(0)
@@ -46,7 +46,7 @@ class JsonPositions:
         self._record_offsets("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """Return the line and column of the value at a path, or of the value enclosing it."""
+        """Return (line, column) of the value at a path, or of its enclosing value if absent."""
         candidates = (path, *iter_ancestor_paths(path))
         return self.get_line_and_column(
             next(self._offsets[p] for p in candidates if p in self._offsets)
@@ -62,7 +62,10 @@ class JsonPositions:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record the wanted offsets in the value at ``path``; return the end of the value."""
+        """Record the offsets of the selected paths in the value at ``path``; return its end.
+
+        ``start`` and the end are offsets in the text.
+        """
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":
             return self._scan(self._text, start)[1]
@@ -76,7 +79,7 @@ class JsonPositions:
             else:
                 member = f"{path}[{index}]"
                 index += 1
-            if member in self._wanted:
+            if member in self._selected:
                 self._offsets[member] = member_start
             offset = self._skip_whitespace(self._record_offsets(member, offset))
             if self._text[offset] == ",":

@@ -27,9 +27,9 @@ Json: TypeAlias = dict[str, Any]
 
 
 def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> bytes:
-    """Format a lint report as a SARIF 2.1.0 file with a single run.
+    """Return the bytes of a SARIF 2.1.0 file with the violations in a lint report.
 
-    It contains the 25,000 most severe violations, or all of them if ``show_all`` is True.
+    If there are more than 25,000, only the most severe are included, unless ``show_all`` is True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
     shown = located if show_all else _select_most_severe(located)

@@ -30,10 +30,10 @@ class _Link(msgspec.Struct, gc=False):
     identifier: str
 
 
-class _TreeFields(msgspec.Struct, gc=False):
-    """The fields of an entity's stored JSON that the lint rules about the tree need.
+class _PartialEntity(msgspec.Struct, gc=False):
+    """The part of an entity's stored JSON that the lint rules about the tree need.
 
-    Decoding only these takes a third of the time that decoding the whole entity takes.
+    Decoding only this takes a third of the time that decoding the whole entity takes.
     """
 
     humanCodingScheme: str | None = None  # noqa: N815  the standard's name
@@ -44,12 +44,12 @@ class _TreeFields(msgspec.Struct, gc=False):
     destinationNodeURI: _Link | None = None  # noqa: N815  the standard's name
 
 
-_DECODER = msgspec.json.Decoder(_TreeFields)
+_DECODER = msgspec.json.Decoder(_PartialEntity)
 
 
 def find_structural_violations(package: PreparedPackage) -> list[LintWarning]:
     """Apply the lint rules about the tree to a package; return a warning for each violated rule."""
-    index = _build_index(package)
+    index = _build_tree_index(package)
     return [warning for rule in STRUCTURAL_RULES if (warning := _apply_rule(rule, index))]
 
 
@@ -62,8 +62,8 @@ def _apply_rule(rule: Rule, index: PackageIndex) -> LintWarning | None:
     return LintWarning(rule.id, rule.explanation, len(findings), examples)
 
 
-def _build_index(package: PreparedPackage) -> PackageIndex:
-    """Index the document, items and isChildOf associations for the lint rules about the tree."""
+def _build_tree_index(package: PreparedPackage) -> PackageIndex:
+    """Return a lookup object for the document, items and isChildOf associations of a package."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

@@ -13,7 +13,7 @@ from ..formats.cells import get_column_number
 from ..formats.csv import find_row_line_numbers
 from ..formats.file_format import TABLES, FileFormat
 from ..lint.linter import REPAIRED, lint_package
-from ..lint.positions import JsonPositions
+from ..lint.positions import JsonPositionFinder
 from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
 from ..lint.violation import LintResult, Violation
 from ..repair.defaults import Defaults
@@ -109,5 +109,5 @@ def _add_line_position(violation: Violation, lines: Sequence[bytes]) -> Violatio
         line = lines[number - 1].decode()
         (kind,) = json.loads(line)
         path = f"{kind}.{place['field']}" if place["field"] else kind
-        _, column = JsonPositions(line, {path}).locate(path)
+        _, column = JsonPositionFinder(line, {path}).locate(path)
     return replace(violation, path=path, line=number, column=column)

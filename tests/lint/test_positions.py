@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.lint.positions import JsonPositions, iter_ancestor_paths
+from case_server.lint.positions import JsonPositionFinder, iter_ancestor_paths
 from case_server.repair.repair_log import join_path
 
 TEXT = """\
@@ -36,8 +36,8 @@ TEXT = """\
     ],
 )
 def test_position_of_path(path: str, position: tuple[int, int]) -> None:
-    assert JsonPositions(TEXT, {path}).locate(path) == position
-    assert JsonPositions(TEXT, {path, "a[1].b", "c"}).locate(path) == position
+    assert JsonPositionFinder(TEXT, {path}).locate(path) == position
+    assert JsonPositionFinder(TEXT, {path, "a[1].b", "c"}).locate(path) == position
 
 
 def test_ancestors_longest_first() -> None:
@@ -69,7 +69,7 @@ def test_position_points_to_the_value(value: Any, indent: int | None) -> None:
     expected: dict[str, set[str]] = {}
     for path, start in paths(value, ""):
         expected.setdefault(path, set()).add(start)  # odd names make one path of two
-    positions = JsonPositions(text, expected)
+    positions = JsonPositionFinder(text, expected)
     rows = text.split("\n")
     for path, names in expected.items():
         line, column = positions.locate(path)

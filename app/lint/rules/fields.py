@@ -77,7 +77,7 @@ def _explain_nonconformity(identifier: str) -> str:
 
 
 def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
-    """Find entities whose identifier an earlier entity of the package already has."""
+    """Find entities that reuse the identifier of an earlier entity in the package."""
     for node in index.nodes:
         if node.identifier is None:
             continue
