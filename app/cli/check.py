@@ -16,7 +16,7 @@ from ..lint.output import SourceLintResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import format_sarif
 from ..lint.violation import SEVERITIES, Severity, meets_threshold
-from ..repair.defaults import Defaults
+from ..repair.metadata_options import MetadataOptions
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
 from ..transfer.sources import PackageSource, describe_error, iter_sources
@@ -30,7 +30,7 @@ from .shared import (
     refuse_overwriting,
     write_report,
 )
-from .table_options import add_metadata_options, get_document_defaults
+from .table_options import add_metadata_options, get_metadata_options
 
 STYLES = {
     r"(?m)^  error [\w-]+": "bold red",
@@ -135,9 +135,9 @@ def check_packages(**flags: Any) -> None:
     )
     if not sources:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
-    defaults = get_document_defaults(sources, flags)
+    metadata = get_metadata_options(sources, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_lint_source(source, rules, defaults) for source in sources]
+    results = [_lint_source(source, rules, metadata) for source in sources]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
     write_report(flags["output"], _format_report(shown, flags), STYLES)
     if any(result.reason is not None for result in results):
@@ -146,14 +146,16 @@ def check_packages(**flags: Any) -> None:
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint_source(source: PackageSource, rules: set[str], defaults: Defaults) -> SourceLintResult:
+def _lint_source(
+    source: PackageSource, rules: set[str], metadata: MetadataOptions
+) -> SourceLintResult:
     show_status(f"{source.name}: checking")
     try:
         result = lint_file(
             source.read(),
             source.file_format,
             rules,
-            replace(defaults, changed=source.changed or datetime.now(UTC)),
+            replace(metadata, changed=source.changed or datetime.now(UTC)),
             allow_dense=source.allow_dense,
         )
     except (CommandError, ContentTooLarge, BadRequest) as error:

@@ -40,7 +40,7 @@ from .shared import (
     refuse_overwriting,
     run_on_database,
 )
-from .table_options import add_metadata_options, get_document_defaults
+from .table_options import add_metadata_options, get_metadata_options
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -143,7 +143,7 @@ def import_packages(**flags: Any) -> None:
         strict=flags["strict"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
-        defaults=get_document_defaults(sources, flags),
+        metadata=get_metadata_options(sources, flags),
         options=options,
         base_url=settings.base_url,
         progress_of=partial(create_progress_reporter, quiet=quiet),

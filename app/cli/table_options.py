@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..formats.file_format import TABLES
-from ..repair.defaults import Defaults
+from ..repair.metadata_options import MetadataOptions
 from ..transfer.sources import PackageSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,7 +33,9 @@ def add_metadata_options(command: Command) -> Command:
     return command
 
 
-def get_document_defaults(sources: Sequence[PackageSource], flags: dict[str, Any]) -> Defaults:
+def get_metadata_options(
+    sources: Sequence[PackageSource], flags: dict[str, Any]
+) -> MetadataOptions:
     """Return the values of --title, --creator and --document-id, which replace values of a file.
 
     Raises ``click.UsageError`` if they are given for more than one source, or with --strict for a
@@ -51,4 +53,4 @@ def get_document_defaults(sources: Sequence[PackageSource], flags: dict[str, Any
                 "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
                 "--document-id"
             )
-    return Defaults(**fields)
+    return MetadataOptions(**fields)

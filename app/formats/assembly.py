@@ -9,9 +9,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from ..case.entity_urls import make_uuid_urn
 from ..exceptions import Problem
 from ..formatting import format_timestamp
-from ..repair.defaults import Defaults
 from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
+from ..repair.metadata_options import MetadataOptions
 from ..repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,
@@ -29,7 +29,7 @@ from .columns import (
 from .hierarchy import NODE_FIELDS, HierarchyBuilder, assign_identifiers
 from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation, RowReader, Sheet
 
-__all__ = ["HELP_SHEET", "Defaults", "PackageAssembler"]
+__all__ = ["HELP_SHEET", "MetadataOptions", "PackageAssembler"]
 
 
 class PackageAssembler:
@@ -39,7 +39,7 @@ class PackageAssembler:
     """
 
     def __init__(
-        self, grids: Iterable[Sheet], defaults: Defaults, *, is_strict: bool = False
+        self, grids: Iterable[Sheet], metadata: MetadataOptions, *, is_strict: bool = False
     ) -> None:
         self.problems: list[Problem] = []
         self.repairs = RepairLog()
@@ -54,7 +54,7 @@ class PackageAssembler:
         self.derived_order: list[tuple[str, ...]] = []
         """The associations of siblings that no row numbers, in the order of their rows."""
         self.places: dict[str, RowLocation] = {}
-        self._defaults = defaults
+        self._metadata = metadata
         self._is_strict = is_strict
         self._rows: dict[SheetLayout, list[Row]] = defaultdict(list)
         self._numeric_codes: set[str] = set()
@@ -161,7 +161,7 @@ class PackageAssembler:
             self._add_problem(
                 other.place.describe_location(), "a second document: a file contains one framework"
             )
-        document, given = row.entity, self._defaults
+        document, given = row.entity, self._metadata
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
                 document[name] = flag

@@ -21,7 +21,7 @@ from ..formatting import truncate
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 from ..repair.repair_log import get_value_at
 from . import jsonl
-from .assembly import Defaults, PackageAssembler
+from .assembly import MetadataOptions, PackageAssembler
 from .cells import get_column_number
 from .csv import read_csv
 from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
@@ -63,7 +63,7 @@ class AssembledPackage:
 def read_framework(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
     file_format: FileFormat,
-    defaults: Defaults,
+    metadata: MetadataOptions,
     *,
     strict: bool = False,
     allow_dense: bool = False,
@@ -71,16 +71,16 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Read a file of any supported format; return its package and a report of the repairs.
 
-    ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
+    ``metadata`` replaces values in the file, such as a title. ``strict`` turns repairs off. Raises
     ``BadRequest`` if the file is not of this format; ``UnprocessableContent`` listing all problems;
     and, unless ``allow_dense``, ``ContentTooLarge`` for JSON with too many values for its size.
     """
     if file_format not in TABLES:
-        options = replace(options, defaults=defaults)
+        options = replace(options, metadata=metadata)
     if file_format == "case-json":
         reject_unsupported_spreadsheet(raw)
         return _parse_package_json(raw, strict=strict, allow_dense=allow_dense, options=options)
-    file = assemble_package(raw, file_format, defaults, strict=strict)
+    file = assemble_package(raw, file_format, metadata, strict=strict)
     package: PreparedPackage | None = None
     repairs: list[RepairSummary] = []
     problems = file.problems
@@ -131,11 +131,11 @@ def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def assemble_package(
-    raw: bytes, file_format: FileFormat, defaults: Defaults, *, strict: bool = False
+    raw: bytes, file_format: FileFormat, metadata: MetadataOptions, *, strict: bool = False
 ) -> AssembledPackage:
     """Build an unvalidated package from the rows of a spreadsheet or from JSON Lines.
 
-    ``defaults`` fill in what the file lacks, such as a title. ``strict`` turns repairs off. Raises
+    ``metadata`` replaces values in the file, such as a title. ``strict`` turns repairs off. Raises
     ``BadRequest`` if the file is not of this format.
     """
     reject_unsupported_spreadsheet(raw)
@@ -144,7 +144,7 @@ def assemble_package(
             *jsonl.read_json_lines(raw), is_export=jsonl.is_json_lines_export(raw)
         )
     grids = [read_csv(raw)] if file_format == "csv" else read_workbook(raw)
-    assembler = PackageAssembler(grids, defaults, is_strict=strict)
+    assembler = PackageAssembler(grids, metadata, is_strict=strict)
     if not assembler.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
     omissions = [_build_unknown_sheet_warning(assembler.left_out)] if assembler.left_out else []
@@ -190,7 +190,7 @@ def _parse_package_json(
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Parse a package; repair it unless ``strict`` is set or the package is a valid export."""
-    has_overrides = options.defaults is not None and options.defaults.has_overrides
+    has_overrides = options.metadata is not None and options.metadata.has_overrides
     if strict or (is_export and not has_overrides):
         try:
             return parse_large_package(raw, allow_dense=allow_dense), []

@@ -14,7 +14,7 @@ from .references import (
     NODE_FIELDS,
     Entities,
     ReferenceResolver,
-    repair_external_node,
+    repair_external_link,
     repair_reference,
     repair_relative_uri,
     repair_target_type,
@@ -75,8 +75,8 @@ def fill_in_full_statement(item: Json, log: RepairLog) -> None:
             _fill_missing(item, "fullStatement", label, log)
 
 
-def fill_in_required_fields(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Fill in missing required fields; return the URIs of all entities by their identifiers."""
+def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
+    """Fill in missing required fields of entities, and record each of them in ``log``."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
         _complete_uri(entity, log)
@@ -84,7 +84,6 @@ def fill_in_required_fields(entities: Entities, log: RepairLog) -> dict[str, str
             _fill_missing(entity, "lastChangeDateTime", changed, log)
         if schema in DEFINITION_CLASSES:
             _complete_definition(schema, entity, log)
-    return _map_identifiers_to_uris(entities)
 
 
 def _get_document_time(entities: Entities) -> str | None:
@@ -93,7 +92,8 @@ def _get_document_time(entities: Entities) -> str | None:
     return changed if isinstance(changed, str) else None
 
 
-def _map_identifiers_to_uris(entities: Entities) -> dict[str, str]:
+def map_identifiers_to_uris(entities: Entities) -> dict[str, str]:
+    """Return the URIs of all entities by their identifiers, except invalid ones."""
     uris: dict[str, str] = {}
     for _, entity in entities:
         identifier, uri = entity.get("identifier"), entity.get("uri")
@@ -154,7 +154,7 @@ def repair_links(
             replace_url_identifier_in_link(link, log)
         if field in NODE_FIELDS:
             if not references.has_target(field, link.get("identifier")):
-                replaced = repair_external_node(link, log)
+                replaced = repair_external_link(link, log)
                 if replaced is not None:
                     _add_to_extensions(associations[id(link)], f"{field}.identifier", replaced)
                 log.count_repaired_field("external-node", f"extensions.{field}.identifier")

@@ -11,8 +11,9 @@ from ..case.package import PreparedPackage
 class DerivedValues:
     """Values that the file reader derived because the file lacks them, such as identifiers.
 
-    If the database already has a value in place of a derived one, an import keeps it.
-    ``case.package.PreparedPackage`` describes the fields.
+    If the database already has a value in place of a derived one, an import keeps it. ``items``
+    are identifiers of items, ``times`` are (class name, identifier) of entities with a derived
+    time of change, and ``order`` are identifiers of siblings' associations in file order.
     """
 
     items: list[str] = field(default_factory=list)
@@ -25,7 +26,7 @@ class DerivedValues:
     """The identifiers that options replaced, with the new ones."""
 
     def mark_derived(self, package: PreparedPackage) -> PreparedPackage:
-        """Return a copy of a package whose fields name these values as derived."""
+        """Return a copy of a package that lists these values in its ``derived_…`` fields."""
         return replace(
             package,
             derived_items=tuple(self.items),

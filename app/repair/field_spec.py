@@ -40,7 +40,7 @@ def get_field_specs(model: type[CaseModel]) -> dict[str, FieldSpec]:
 
 
 @cache
-def get_names_by_casefold(model: type[CaseModel]) -> dict[str, str]:
+def get_field_names_by_casefold(model: type[CaseModel]) -> dict[str, str]:
     """Return the field names of a model class, keyed by their case-folded spelling.
 
     This finds the standard name of a field that a file spells with different capitalization.

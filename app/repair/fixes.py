@@ -56,13 +56,13 @@ INT32_LIMIT = 2**31
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class RawNumber(float):
-    """A float that keeps its notation in the JSON file, so that a code 1.10 stays 1.10."""
+class FloatWithNotation(float):
+    """A float that keeps its notation in the JSON file, so that a code such as 1.10 stays 1.10."""
 
-    __slots__ = ("text",)
+    __slots__ = ("notation",)
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, notation: str) -> None:
+        self.notation = notation
 
 
 def is_uri(value: object) -> bool:
@@ -70,25 +70,20 @@ def is_uri(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
 
-def make_uuid_urn(identifier: str) -> str:
-    """Return ``urn:uuid:{identifier}``, the fallback URI of an entity that has no other."""
-    return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
-
-
 def suggest_string_fix(value: Any) -> Fix | None:
     """Return (repair kind, string) for a number or boolean, or None for any other value."""
     match value:
         case bool():
             return "number-for-string", str(value).lower()
-        case RawNumber():
-            return "number-for-string", value.text
+        case FloatWithNotation():
+            return "number-for-string", value.notation
         case int() | float():
             return "number-for-string", str(value)
     return None
 
 
 def suggest_identifier_fix(value: Any) -> Fix | None:
-    """Return (repair kind, identifier) for a number or for surrounding white space, or None."""
+    """Return (repair kind, identifier) for a number or an identifier in white space, or None."""
     if not isinstance(value, str):
         return suggest_string_fix(value)
     stripped = value.strip()
@@ -107,13 +102,13 @@ def suggest_uri_fix(value: Any) -> Fix | None:
 
 
 def suggest_date_fix(value: Any) -> Fix | None:
-    """Return (repair kind, date) for a timestamp in a date field, or None."""
+    """Return (repair kind, date) for a timestamp in a date field, or None if no fix applies."""
     date_ = _parse_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _suggest_removal(value)
 
 
 def suggest_datetime_fix(value: Any) -> Fix | None:
-    """Return (repair kind, timestamp) for a timestamp without time, time zone or T, or None."""
+    """Return (repair kind, timestamp) if the time, zone or T separator is missing, or None."""
     if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
     if _parse_date(DATETIME, value) and value[10] == " ":
@@ -132,7 +127,7 @@ def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def suggest_integer_fix(value: Any) -> Fix | None:
-    """Return (repair kind, integer) for a string that contains a 32-bit integer, or None."""
+    """Return (repair kind, integer) for a string that represents a 32-bit integer, or None."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = int(value.strip().partition(".")[0])
@@ -140,7 +135,7 @@ def suggest_integer_fix(value: Any) -> Fix | None:
 
 
 def suggest_number_fix(value: Any) -> Fix | None:
-    """Return (repair kind, number) for a string with a number that is exact as a float, or None."""
+    """Return (repair kind, number) for a numeric string that is exact as a float, or None."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = float(value.strip())
@@ -153,19 +148,19 @@ def suggest_number_fix(value: Any) -> Fix | None:
 
 
 def suggest_case_version_fix(value: Any) -> Fix | None:
-    """Return the fix that makes a number a string or removes any version but 1.1, or None."""
+    """Return a fix for a wrong ``caseVersion``: a string for a number, else removal; or None."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return suggest_string_fix(value) or ("case-version", REMOVED)
 
 
-def _make_vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
-    """Return a fixer that corrects the spelling of terms, such as Is_Child_Of to isChildOf."""
-    known = {_normalize_term(name): name for name in names}
+def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
+    """Return a fixer that corrects spellings of ``terms``, such as Is_Child_Of for isChildOf."""
+    known = {_normalize_term(term): term for term in terms}
 
     def fix(value: Any) -> Fix | None:
-        name = known.get(_normalize_term(value)) if isinstance(value, str) else None
-        return (kind, name) if name and name != value else None
+        term = known.get(_normalize_term(value)) if isinstance(value, str) else None
+        return (repair_kind, term) if term and term != value else None
 
     return fix
 
@@ -176,12 +171,12 @@ def _normalize_term(name: str) -> str:
 
 
 def _suggest_removal(value: Any) -> Fix | None:
-    """Return the fix that removes a field with an empty string, or None for any other value."""
+    """Return the fix that removes a field if its value is an empty string, else None."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
 def suggest_no_fix(_: Any) -> None:
-    """Return None: the fixer for types that need no repair, such as extensions."""
+    """Return None, as the fixer for field types that need no repair, such as extensions."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -193,11 +188,11 @@ _FIXERS: list[tuple[Any, Fixer]] = [
     (Integer, suggest_integer_fix),
     (Number, suggest_number_fix),
     (Literal["1.1"], suggest_case_version_fix),
-    (AssociationType, _make_vocabulary_fixer("association-type", ASSOCIATION_TYPES)),
-    (TargetType, _make_vocabulary_fixer("target-type", TARGET_TYPES)),
+    (AssociationType, _make_spelling_fixer("association-type", ASSOCIATION_TYPES)),
+    (TargetType, _make_spelling_fixer("target-type", TARGET_TYPES)),
 ]
 
 
-def get_fixer(kind: Any) -> Fixer:
-    """Return the fixer for a field type, such as ``suggest_uri_fix`` for ``Uri``."""
-    return next((fixer for known, fixer in _FIXERS if known == kind), suggest_no_fix)
+def get_fixer(field_type: Any) -> Fixer:
+    """Return the function that fixes values of a field type: ``suggest_uri_fix`` for ``Uri``."""
+    return next((fixer for known, fixer in _FIXERS if known == field_type), suggest_no_fix)

@@ -7,7 +7,7 @@ from typing import Any
 from ..case.model import CaseModel, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
 from .completion import fill_in_full_statement, make_link_from_string
-from .field_spec import FieldSpec, get_field_specs, get_names_by_casefold
+from .field_spec import FieldSpec, get_field_names_by_casefold, get_field_specs
 from .fixes import REMOVED, suggest_string_fix
 from .references import Entities
 from .repair_log import Json, RepairLog, join_path
@@ -70,7 +70,7 @@ class PackageNormalizer:
 
     def _rename_fields(self, model: type[CaseModel], obj: Json, path: str) -> None:
         for name in _find_unknown_fields(model, obj):
-            standard, meaning = _find_standard_field(model, name, obj[name])
+            standard, meaning = _get_standard_name_and_value(model, name, obj[name])
             if standard and obj.get(standard, meaning) == meaning:
                 del obj[name]
                 obj[standard] = meaning
@@ -165,18 +165,20 @@ class PackageNormalizer:
 
 
 def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
-    """Return the names of fields that the class lacks; an empty list if there are over 1,000."""
+    """Return the fields of ``obj`` that ``model`` lacks, or none if they are too many to move."""
     names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
-def _find_standard_field(model: type[CaseModel], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return (standard name or None, converted value) of a field with a nonstandard name."""
+def _get_standard_name_and_value(
+    model: type[CaseModel], name: str, value: Any
+) -> tuple[str | None, Any]:
+    """Return the standard name of a field, or None, and the value as that field expects it."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)
     folded = name.casefold()
-    return get_names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
+    return get_field_names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
 
 
 def _split_at_commas(text: str) -> list[str]:

@@ -22,21 +22,21 @@ from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
-from .completion import fill_in_required_fields, repair_links
-from .defaults import Defaults
+from .completion import fill_in_required_fields, map_identifiers_to_uris, repair_links
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8
-from .fixes import MISSING_SLASH, RawNumber
+from .fixes import MISSING_SLASH, FloatWithNotation
+from .incomplete_packages import IncompletePackageCompleter
+from .metadata_options import MetadataOptions
 from .normalizer import PackageNormalizer
 from .references import (
     Entities,
     ReferenceResolver,
-    has_misspelled_references,
+    has_noncanonical_references,
     prefix_association_types,
     replace_url_identifiers,
 )
 from .repair_log import Json, RepairLog, RepairSummary, format_value, get_value_at, truncate_value
-from .sparse_packages import SparsePackageCompleter
 
 __all__ = ["RepairOptions", "RepairSummary", "repair_and_parse", "repair_package"]
 
@@ -61,8 +61,8 @@ class RepairOptions:
     """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
     keep_association_types: bool = False
     """Whether to keep association types of other vocabularies as ``ext:name``."""
-    defaults: Defaults | None = None
-    """Values for a package that lacks them; None to refuse it."""
+    metadata: MetadataOptions | None = None
+    """Values that replace or complete those of a package; None to refuse an incomplete one."""
 
 
 NO_OPTIONS = RepairOptions()
@@ -99,7 +99,7 @@ def repair_and_parse(
     many JSON values per megabyte that parsing it would need too much memory; ``allow_dense`` turns
     this limit off.
     """
-    has_overrides = options.defaults is not None and options.defaults.has_overrides
+    has_overrides = options.metadata is not None and options.metadata.has_overrides
     if not has_overrides and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
         return package, []
     repaired = RepairedPackage(raw, allow_dense=allow_dense, options=options)
@@ -137,11 +137,11 @@ def _read_unchanged(
         raise
     if body != raw:
         return None
-    is_suspect = SUSPECT.search(raw) or has_misspelled_references(package.rows)
-    return None if is_suspect and not is_json_export(raw, package) else package
+    is_suspect = SUSPECT.search(raw) or has_noncanonical_references(package.rows)
+    return None if is_suspect and not is_case_server_export(raw, package) else package
 
 
-def is_json_export(raw: bytes, package: PreparedPackage) -> bool:
+def is_case_server_export(raw: bytes, package: PreparedPackage) -> bool:
     """Return whether a JSON file is byte for byte what ``case-server export`` writes.
 
     ``package`` is the parsed file. An export is read without repairs, so that importing it gives
@@ -177,9 +177,9 @@ def _serialize_document_link(document: str) -> str:
 class RepairedPackage:
     """A package as a tree of JSON objects, repaired on creation, with the log of its repairs.
 
-    ``derived`` lists the values that the reader derived because the file lacks them. ``entities``
-    contains each entity of the tree with its class. ``inexact_numbers`` contains the numbers that a
-    float in the tree does not represent exactly.
+    ``derived`` contains the values that the file lacks and the reader derived, such as identifiers.
+    ``entities`` contains each entity of the tree with its class, and ``inexact_numbers`` the
+    numbers of the file that a float cannot represent exactly.
     """
 
     def __init__(
@@ -199,9 +199,9 @@ class RepairedPackage:
             Problem(path=format_location(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
-        sparse = SparsePackageCompleter(self.tree, self.root, self.log, options.defaults)
-        sparse.complete_package()
-        self.derived = sparse.derived
+        completer = IncompletePackageCompleter(self.tree, self.root, self.log, options.metadata)
+        completer.complete_package()
+        self.derived = completer.derived
         self._drop_redundant_package_identifier()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
@@ -214,7 +214,8 @@ class RepairedPackage:
             prefix_association_types(normalizer.entities, self.log)
         if self.derived.has_time_of_file:
             self.derived.times |= _find_entities_without_change_time(normalizer.entities)
-        uris = fill_in_required_fields(normalizer.entities, self.log)
+        fill_in_required_fields(normalizer.entities, self.log)
+        uris = map_identifiers_to_uris(normalizer.entities)
         references = ReferenceResolver(normalizer.entities, aliases)
         repair_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
         self.entities = normalizer.entities
@@ -229,7 +230,7 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with its path in the original file instead.
+        """Return a problem of the repaired package with its path translated to the original file.
 
         Messages about invalid identifiers and association types also get the invalid value.
         """
@@ -240,7 +241,7 @@ class RepairedPackage:
         return Problem(path=self.log.map_to_original_path(self.tree, path), message=message)
 
     def _drop_redundant_package_identifier(self) -> None:
-        """Remove the package's own identifier if the document or its CFPackageURI has the same.
+        """Remove the package's own identifier if the document or its CFPackageURI repeats it.
 
         TimeBack's APIs add this identifier, but the standard defines no such field.
         """
@@ -278,7 +279,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return (class name, identifier) of the document and of each entity without a change time."""
+    """Return {(class name, identifier)} of the document and of entities without a change time."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities
@@ -288,7 +289,7 @@ def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str
 
 def _parse_object(raw: bytes) -> Json:
     try:
-        tree: Any = json.loads(raw, parse_float=RawNumber)
+        tree: Any = json.loads(raw, parse_float=FloatWithNotation)
     except (ValueError, RecursionError) as error:
         require_utf8(raw)
         raise BadRequest(f"the body is not JSON: {error}") from None

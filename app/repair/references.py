@@ -64,7 +64,7 @@ IDENTIFIERS_IN_BODY = re.compile(r'"identifier":"((?:[^"\\]|\\.)*)"')
 
 
 def normalize_identifier(identifier: str) -> str:
-    """Return an identifier in lower case without braces and ``urn:uuid:``, for comparison."""
+    """Return an identifier in lower case, without braces or ``urn:uuid:``, for comparison."""
     bare = identifier.strip().casefold()
     while True:
         inner = bare.removeprefix(URN_PREFIX)
@@ -75,8 +75,8 @@ def normalize_identifier(identifier: str) -> str:
         bare = inner
 
 
-def has_misspelled_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether a row refers to another by a variant of its identifier, as in upper case."""
+def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
+    """Return whether a row spells the identifier of another differently, such as in upper case."""
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -112,9 +112,9 @@ class ReferenceResolver:
                     self._folded[schema][normalize_identifier(name)].add(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:
-        """Return whether a link's identifier is exactly that of an entity of the package.
+        """Return whether the package contains an entity with exactly this identifier.
 
-        ``field`` is the name of the link's field; for ``licenseURI``, only a CFLicense matches.
+        ``field`` is the name of the link's field; for ``licenseURI``, only a CFLicense counts.
         """
         if not isinstance(identifier, str):
             return False
@@ -158,11 +158,12 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
     *,
     uris: dict[str, str],
 ) -> None:
-    """Correct a link whose identifier differs in spelling from the identifier of an entity.
+    """Correct a link that spells the identifier of an entity differently, and log the repair.
 
-    ``field`` is the name of the link's field. ``source`` is the string that the file contained
-    instead of a link object, or None. If there was such a string, or if the link's URI repeats its
-    identifier, the link also gets the entity's URI from ``uris``, a dict by identifier.
+    ``references`` finds the entity for ``field``, the name of the link's field. ``source`` is the
+    string that the file contained instead of a link object, or None. The link also gets the
+    entity's URI from ``uris``, a dict by identifier, if the link was such a string, or if its URI
+    repeats its identifier.
     """
     before = link.get("identifier")
     if references.has_target(field, before):
@@ -201,7 +202,7 @@ def is_identifier(value: object) -> bool:
     )
 
 
-def repair_external_node(link: Json, log: RepairLog) -> str | None:
+def repair_external_link(link: Json, log: RepairLog) -> str | None:
     """Give a link to a node outside CASE a valid identifier: a UUID derived from the node's URL.
 
     Returns the previous identifier if the link no longer contains it, so that the caller can store
@@ -260,8 +261,8 @@ def make_extension_name(name: str) -> str:
 def prefix_association_types(entities: Entities, log: RepairLog) -> None:
     """Prefix nonstandard association types with ``ext:``, because import otherwise rejects them.
 
-    If a name contains characters that are not allowed after
-    ``ext:``, ``extensions.associationType`` keeps the original.
+    If a type contains characters that are not allowed after ``ext:``, the association keeps the
+    original type in ``extensions.associationType``. Records each repair in ``log``.
     """
     originals: dict[str, str] = {}
     for schema, association in entities:

@@ -155,7 +155,7 @@ class RepairLog:
             self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_repaired_field(self, kind: str, field: str) -> None:
-        """Count, by repair kind, a field that was dropped, or moved to or set in ``extensions``."""
+        """Count a field that a repair of a kind dropped, set, or moved to ``extensions``."""
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[RepairSummary]:

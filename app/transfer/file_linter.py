@@ -16,8 +16,8 @@ from ..lint.linter import REPAIRED, lint_package
 from ..lint.positions import JsonPositionFinder
 from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
 from ..lint.violation import LintResult, Violation
-from ..repair.defaults import Defaults
 from ..repair.encoding import convert_to_utf8, detect_encoding
+from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
 
 CELL = re.compile(
@@ -34,23 +34,23 @@ def lint_file(
     raw: bytes,
     file_format: FileFormat,
     rules: Collection[str],
-    defaults: Defaults,
+    metadata: MetadataOptions,
     *,
     allow_dense: bool = True,
 ) -> LintResult:
     """Lint a file of any format with the given rules; each violation names a row, cell or line.
 
-    ``rules`` are rule identifiers. ``defaults`` fill in what the file lacks, such as a title.
+    ``rules`` are rule identifiers. ``metadata`` replaces values in the file, such as a title.
     Raises ``ContentTooLarge`` for JSON with more values per megabyte than the limit, unless
     ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
     """
-    options = NO_OPTIONS if file_format in TABLES else RepairOptions(defaults=defaults)
+    options = NO_OPTIONS if file_format in TABLES else RepairOptions(metadata=metadata)
     if file_format == "case-json":
         return lint_package(raw, rules, allow_dense=allow_dense, options=options)
     # Imported late: openpyxl takes longer than the rest of the command.
     from ..formats.reader import assemble_package  # noqa: PLC0415  see above
 
-    file = assemble_package(raw, file_format, defaults)
+    file = assemble_package(raw, file_format, metadata)
     result = lint_package(
         to_json_bytes(file.tree),
         {*rules, SCHEMA.id},

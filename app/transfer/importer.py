@@ -24,7 +24,7 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossError, raise_for_data_loss
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, CommandError, Problem
-from ..formats.assembly import Defaults
+from ..formats.assembly import MetadataOptions
 from ..formats.reader import read_framework
 from ..lint.structure import LintWarning, find_structural_violations
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
@@ -87,7 +87,7 @@ class Importer:
     dry_run: bool = False
     allow_deletes: bool = False
     """Whether a source may delete or overwrite most of a framework."""
-    defaults: Defaults = field(default_factory=Defaults)
+    metadata: MetadataOptions = field(default_factory=MetadataOptions)
     """Values for a spreadsheet that were given as options."""
     options: RepairOptions = NO_OPTIONS
     base_url: str | None = None
@@ -169,11 +169,11 @@ class Importer:
     ) -> tuple[PreparedPackage, list[RepairSummary]]:
         if source.file_format == "case-json":
             reject_non_package_json(raw)
-        defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
+        metadata = replace(self.metadata, changed=source.changed or datetime.now(UTC))
         return read_framework(
             raw,
             source.file_format,
-            defaults,
+            metadata,
             strict=self.strict,
             allow_dense=source.allow_dense,
             options=self.options,

@@ -25,7 +25,7 @@ from ..formats.file_format import (
 from ..formats.other_formats import diagnose_foreign_json
 from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
-from ..repair.sparse_packages import find_child_lists
+from ..repair.incomplete_packages import find_child_lists
 from .remote_server import PackageFetcher
 
 GIVE_PACKAGE = (

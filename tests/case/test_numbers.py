@@ -18,7 +18,7 @@ from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework as read_file
 from case_server.repair.reader import repair_and_parse
 
@@ -73,7 +73,7 @@ def as_json_lines(raw: bytes) -> bytes:
 
 
 def read_jsonl(raw: bytes) -> Any:
-    return read_file(as_json_lines(raw), "jsonl", Defaults(changed=datetime.now(UTC)))[0]
+    return read_file(as_json_lines(raw), "jsonl", MetadataOptions(changed=datetime.now(UTC)))[0]
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {

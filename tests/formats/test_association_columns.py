@@ -2,7 +2,7 @@
 
 import pytest
 from support.packages import list_entities
-from support.tables import DEFAULTS, find_problems
+from support.tables import METADATA, find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
 from case_server.formats.reader import read_framework
@@ -13,7 +13,7 @@ Triple = tuple[str, str, str]
 
 def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[RepairSummary]]:
     """Return the associations of a CSV file by the titles of their nodes, its items and repairs."""
-    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
+    package, repairs = read_framework(text.encode(), "csv", METADATA)
     triples = [
         (
             body["originNodeURI"]["title"],

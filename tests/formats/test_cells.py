@@ -8,10 +8,10 @@ from openpyxl import Workbook
 from support import factories
 from support.factories import Body
 from support.packages import list_entities
-from support.tables import DEFAULTS, read_items, save_workbook, write_package
+from support.tables import METADATA, read_items, save_workbook, write_package
 
 from case_server.case.package import parse_package
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.cells import get_column_letters, get_column_number
 from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
@@ -99,13 +99,13 @@ def test_whitespace_in_an_export_is_not_repaired(form: FileFormat) -> None:
     body = factories.package()
     body["CFDocument"]["title"] = " A title\u00a0"
     body["CFItems"][0]["fullStatement"] = " Algebra "
-    package, repairs = read_framework(write_package(body, form), form, Defaults())
+    package, repairs = read_framework(write_package(body, form), form, MetadataOptions())
     assert repairs == []
     assert package == parse_package(json.dumps(body).encode())
 
 
 def test_strict_reading_keeps_whitespace() -> None:
-    package, repairs = read_framework(b"code,statement\nA, x \n", "csv", DEFAULTS, strict=True)
+    package, repairs = read_framework(b"code,statement\nA, x \n", "csv", METADATA, strict=True)
     assert list_entities(package, "CFItem")[0]["fullStatement"] == " x "
     assert repairs == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.tables import DEFAULTS, build_workbook
+from support.tables import METADATA, build_workbook
 
 from case_server.exceptions import BadRequest, CommandError, UnprocessableContent
 from case_server.formats.file_format import FileFormat
@@ -100,10 +100,10 @@ def test_file_of_each_layout_is_read_or_refused_as_documented(name: str) -> None
     if is_refused:
         with pytest.raises((BadRequest, CommandError, UnprocessableContent)):
             reject_non_package_json(raw) if form == "case-json" else read_framework(
-                raw, form, DEFAULTS
+                raw, form, METADATA
             )
     else:
-        package, _ = read_framework(raw, form, DEFAULTS)
+        package, _ = read_framework(raw, form, METADATA)
         assert package.count("CFItem") == items
 
 

@@ -3,7 +3,7 @@
 import pytest
 from support.factories import Body
 from support.packages import list_entities
-from support.tables import DEFAULTS, find_problems
+from support.tables import METADATA, find_problems
 
 from case_server.formats.reader import read_framework
 
@@ -16,7 +16,7 @@ ROWS = (
 
 def read(text: str) -> tuple[list[Body], list[tuple[str, str, int]], list[str]]:
     """Return the items, each (code, code of the parent, number), and the kinds of repairs."""
-    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
+    package, repairs = read_framework(text.encode(), "csv", METADATA)
     items = list_entities(package, "CFItem")
     codes = {one["identifier"]: one.get("humanCodingScheme", "") for one in items}
     tree = [

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from support.packages import list_entities
-from support.tables import DEFAULTS, build_workbook, read_items, save_workbook
+from support.tables import METADATA, build_workbook, read_items, save_workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats.cells import get_column_letters, strip_invisible
@@ -146,7 +146,7 @@ def shows(value: Value, stored: str) -> bool:
 def check_report(table: Table, raw: bytes, form: Any) -> None:
     """Assert that each cell of a table is in its item, or named in the report."""
     try:
-        package, repairs = read_framework(raw, form, DEFAULTS)
+        package, repairs = read_framework(raw, form, METADATA)
     except UnprocessableContent as refused:
         pytest.fail(f"refused: {refused.problems}")
     items = list_entities(package, "CFItem")
@@ -201,7 +201,7 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
         if is_blank(heading) and not all(is_blank(row[index]) for row in table.rows)
     }
     try:
-        package, _ = read_framework(raw, form, DEFAULTS)
+        package, _ = read_framework(raw, form, METADATA)
     except (BadRequest, UnprocessableContent) as refused:
         named = json.dumps(getattr(refused, "problems", [])) or str(refused)
         if "indented list" in named or "no rows" in str(refused):

@@ -7,7 +7,7 @@ import pytest
 from support.tables import find_problems
 
 from case_server.exceptions import BadRequest
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
 from case_server.repair.reader import RepairSummary
 
@@ -16,9 +16,11 @@ HEADINGS = "Identifier,Full Statement,Is Child Of,Is Part Of\n"
 ITEMS = f"one,Boats,,{FRAMEWORK}\ntwo,Sails,one,{FRAMEWORK}\n"
 
 
-def read(text: str, defaults: Defaults | None = None) -> tuple[list[Any], list[RepairSummary]]:
+def read(
+    text: str, metadata: MetadataOptions | None = None
+) -> tuple[list[Any], list[RepairSummary]]:
     """Return (class, entity) of a CSV file, and its repairs."""
-    package, repairs = read_framework(text.encode(), "csv", defaults or Defaults())
+    package, repairs = read_framework(text.encode(), "csv", metadata or MetadataOptions())
     return [(row.kind, json.loads(row.body)) for row in package.rows], repairs
 
 
@@ -51,13 +53,13 @@ def test_unknown_metadata_rows_are_left_out_and_reported() -> None:
 
 def test_repeated_metadata_row_is_refused() -> None:
     text = "#title,Sailing\n#creator,x\n#Title,Rowing\nCode,Statement\nA,Boats\n"
-    (problem,) = find_problems(text, defaults=Defaults())
+    (problem,) = find_problems(text, metadata=MetadataOptions())
     assert problem == {"path": "row 3", "message": "#Title is also in row 1; remove one"}
 
 
 def test_invalid_value_is_located_in_its_row() -> None:
     text = "#title,x\n#creator,x\n#status_start_date,3/4/2026\nCode,Statement\nA,Boats\n"
-    (problem,) = find_problems(text, defaults=Defaults())
+    (problem,) = find_problems(text, metadata=MetadataOptions())
     assert problem["path"] == "row 3 (statusStartDate)"
 
 
@@ -67,14 +69,14 @@ def test_metadata_rows_alone_are_no_framework() -> None:
 
 
 def test_column_named_number_sign_is_a_heading() -> None:
-    entities, _ = read("#,Code,Statement\n1,A,Boats\n", Defaults(title="x", creator="y"))
+    entities, _ = read("#,Code,Statement\n1,A,Boats\n", MetadataOptions(title="x", creator="y"))
     assert dict(entities)["CFItem"]["extensions"] == {"#": "1"}
 
 
 @pytest.mark.parametrize("rows", ["", f"#identifier,{FRAMEWORK}\n"])
 def test_framework_of_all_items_is_the_document(rows: str) -> None:
-    defaults = Defaults(title="Sailing", creator="x")
-    entities, (repair,) = read(rows + HEADINGS + ITEMS, defaults)
+    metadata = MetadataOptions(title="Sailing", creator="x")
+    entities, (repair,) = read(rows + HEADINGS + ITEMS, metadata)
     assert dict(entities)["CFDocument"]["identifier"] == FRAMEWORK
     types = [body["associationType"] for kind, body in entities if kind == "CFAssociation"]
     assert types == ["isChildOf", "isChildOf"]
@@ -83,6 +85,6 @@ def test_framework_of_all_items_is_the_document(rows: str) -> None:
 
 def test_other_framework_in_is_part_of_stays_an_association() -> None:
     text = "#identifier,other\n" + HEADINGS + ITEMS
-    entities, _ = read(text, Defaults(title="Sailing", creator="x"))
+    entities, _ = read(text, MetadataOptions(title="Sailing", creator="x"))
     types = [body["associationType"] for kind, body in entities if kind == "CFAssociation"]
     assert types.count("isPartOf") == 2

@@ -14,14 +14,14 @@ from support.packages import list_entities
 from support.tables import find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FileFormat
 from case_server.formats.opensalt import OpenSaltWriter
 from case_server.formats.reader import read_framework
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
 FRAMEWORK = "f0000000-0000-4000-8000-000000000000"
-DEFAULTS = Defaults(title="Bees", creator="a club", identifier=FRAMEWORK)
+METADATA = MetadataOptions(title="Bees", creator="a club", identifier=FRAMEWORK)
 OTHER = "e0000000-0000-4000-8000-000000000000"
 
 
@@ -88,7 +88,7 @@ def triples(bodies: list[Body]) -> set[tuple[str, str, str, Any]]:
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
 def test_import_reads_the_tree_and_every_association_type(form: FileFormat) -> None:
     raw, _ = written(form, ITEMS, [*TREE, *OTHERS])
-    package, repairs = read_framework(raw, form, DEFAULTS)
+    package, repairs = read_framework(raw, form, METADATA)
     assert triples(list_entities(package, "CFAssociation")) == triples([*TREE, *OTHERS])
     items = {body["identifier"]: body for body in list_entities(package, "CFItem")}
     times = {"lastChangeDateTime", "CFDocumentURI"}

@@ -12,13 +12,13 @@ from openpyxl import load_workbook
 from support import factories
 from support.factories import Body
 from support.packages import list_entities
-from support.tables import DEFAULTS, build_workbook, find_problems, read_items, write_package
+from support.tables import METADATA, build_workbook, find_problems, read_items, write_package
 
 from case_server.case.package import PreparedPackage
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats import csv as comma
 from case_server.formats import xlsx
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import detect_file_format
 from case_server.formats.reader import read_framework
 
@@ -29,9 +29,9 @@ A.2,A,Graph,Standard,7
 """
 
 
-def read_csv(text: str | bytes, defaults: Defaults = DEFAULTS) -> PreparedPackage:
+def read_csv(text: str | bytes, metadata: MetadataOptions = METADATA) -> PreparedPackage:
     raw = text.encode() if isinstance(text, str) else text
-    return read_framework(raw, "csv", defaults, strict=True)[0]
+    return read_framework(raw, "csv", metadata, strict=True)[0]
 
 
 def tree(package: PreparedPackage) -> list[tuple[str, str, int]]:
@@ -148,13 +148,13 @@ def test_unknown_parent_is_answered_with_code_of_other_spelling(
 
 
 def test_missing_title_and_creator_are_reported() -> None:
-    problems = find_problems(SHEET, defaults=Defaults())
+    problems = find_problems(SHEET, metadata=MetadataOptions())
     assert [one["path"] for one in problems] == ["title", "creator"]
     assert "--title" in problems[0]["message"]
     raw = build_workbook(
         CFDocument=[["title"], ["Mathematics"]], CFItems=[["code", "statement"], ["A", "B"]]
     )
-    (problem,) = find_problems(raw, "xlsx", Defaults())
+    (problem,) = find_problems(raw, "xlsx", MetadataOptions())
     assert problem["path"] == "sheet CFDocument, row 2 (creator)"
     assert "--creator" in problem["message"]
 
@@ -181,7 +181,7 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
         f"CFAssociation,two,,,{spelling},precedes,child",
     ]
     raw = "\n".join(lines).encode()
-    package, (repair,) = read_framework(raw, "csv", DEFAULTS)
+    package, (repair,) = read_framework(raw, "csv", METADATA)
     assert (repair.kind, repair.count) == ("reference", 3)
     assert (repair.before, repair.after) == (spelling, IDENTIFIER)
     assert repair.path == "row 4, column G (destinationNodeURI.identifier)"
@@ -233,7 +233,7 @@ def test_unknown_columns_go_to_extensions_and_are_reported() -> None:
 def test_first_sheet_of_a_workbook_holds_the_items() -> None:
     rows = [row.split(",") for row in SHEET.replace('"6, 7"', "6").splitlines()]
     raw = build_workbook(Tabelle1=rows, Notes=[["x"]], Draft=[["y"]])
-    package, (repair,) = read_framework(raw, "xlsx", DEFAULTS)
+    package, (repair,) = read_framework(raw, "xlsx", METADATA)
     assert tree(package) == TREE
     assert (repair.kind, repair.path, repair.count) == ("unknown-sheet", "Notes", 2)
     assert repair.explanation.endswith("left out: Notes, Draft.")
@@ -243,7 +243,7 @@ def test_number_and_date_cells_are_converted() -> None:
     header = ["code", "parent", "statement", "grade", "statusStartDate", "lastChangeDateTime"]
     day = datetime(2026, 8, 1, 9, 30)  # noqa: DTZ001  spreadsheets have no zones
     rows: list[list[Any]] = [header, [1, None, "one", 6, day, day], [1.5, 1, 2, 7.0, None, None]]
-    package, repairs = read_framework(build_workbook(Sheet1=rows), "xlsx", DEFAULTS)
+    package, repairs = read_framework(build_workbook(Sheet1=rows), "xlsx", METADATA)
     first, second = list_entities(package, "CFItem")
     assert (first["humanCodingScheme"], second["humanCodingScheme"]) == ("1", "1.5")
     assert (first["educationLevel"], second["educationLevel"]) == (["6"], ["7"])
@@ -287,7 +287,9 @@ def opensalt(*levels: str) -> bytes:
 
 
 def test_opensalt_workbook_is_read() -> None:
-    package, repairs = read_framework(opensalt("1", "1.1", "1.2"), "xlsx", Defaults(), strict=True)
+    package, repairs = read_framework(
+        opensalt("1", "1.1", "1.2"), "xlsx", MetadataOptions(), strict=True
+    )
     assert repairs == []
     assert package.document_identifier == "doc"
     assert sorted(tree(package)) == [
@@ -304,7 +306,7 @@ def test_opensalt_workbook_is_read() -> None:
 
 
 def test_unknown_smart_levels_are_reported() -> None:
-    problems = find_problems(opensalt("1", "1", "2.1"), "xlsx", Defaults())
+    problems = find_problems(opensalt("1", "1", "2.1"), "xlsx", MetadataOptions())
     assert [one["path"] for one in problems if "smartLevel" in one["path"]] == [
         "sheet CF Item, row 3, column D (smartLevel)",
         "sheet CF Item, row 4, column D (smartLevel)",
@@ -341,7 +343,7 @@ def test_items_of_an_export_can_be_moved_and_removed() -> None:
         if row["humanCodingScheme"] == "A.1":
             row |= {"parent": "B", "sequenceNumber": "7"}
 
-    package = read_csv(edited(write_package(body, "csv"), move), Defaults())
+    package = read_csv(edited(write_package(body, "csv"), move), MetadataOptions())
     assert ("A.1", "B", 7) in tree(package)
     moved = body["CFAssociations"][0]
     (same,) = [
@@ -352,7 +354,7 @@ def test_items_of_an_export_can_be_moved_and_removed() -> None:
     assert same["destinationNodeURI"]["title"] == "B"
     gone = read_csv(
         edited(write_package(body, "csv"), lambda row: row["humanCodingScheme"] != "A.1"),
-        Defaults(),
+        MetadataOptions(),
     )
     assert [code for code, _, _ in tree(gone)] == ["A", "B"]
     assert gone.count("CFAssociation") == 2
@@ -409,7 +411,7 @@ def test_string_too_long_for_a_cell_is_reported() -> None:
         "fullStatement)",
     ]
     assert "csv, jsonl or case-json" in refused.value.problems[0]["message"]
-    assert read_csv(write_package(body, "csv"), Defaults()).count("CFItem") == 2
+    assert read_csv(write_package(body, "csv"), MetadataOptions()).count("CFItem") == 2
 
 
 def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,19 +420,19 @@ def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.Monkey
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"0" * 2**21)
     with pytest.raises(BadRequest, match="unpacks to 2,097,152 bytes"):
-        read_framework(file.getvalue(), "xlsx", DEFAULTS)
+        read_framework(file.getvalue(), "xlsx", METADATA)
 
 
 def test_cell_in_the_last_row_and_column_is_read_fast() -> None:
     """The dimensions stated in the file are ignored, and the number of columns is limited."""
     raw = build_workbook(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far right"]])
-    assert read_framework(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
+    assert read_framework(raw, "xlsx", METADATA, strict=True)[0].count("CFItem") == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
 def test_file_that_is_no_workbook_is_refused(raw: bytes) -> None:
     with pytest.raises(BadRequest, match=r"XLSX|workbook"):
-        read_framework(raw, "xlsx", DEFAULTS)
+        read_framework(raw, "xlsx", METADATA)
 
 
 @pytest.mark.parametrize("form", ["case-json", "csv", "xlsx", "jsonl"])
@@ -440,15 +442,15 @@ def test_xls_and_ods_are_refused_with_what_to_do(form: Any) -> None:
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
         archive.writestr("content.xml", "<x/>")
     with pytest.raises(BadRequest, match=r"\(\.ods\): save it as an Excel workbook \(\.xlsx\)"):
-        read_framework(file.getvalue(), form, DEFAULTS)
+        read_framework(file.getvalue(), form, METADATA)
     xls = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)
     with pytest.raises(BadRequest, match=r"\(\.xls\) or has a password: save it"):
-        read_framework(xls, form, DEFAULTS)
+        read_framework(xls, form, METADATA)
 
 
 def test_file_that_is_not_json_lines_is_refused() -> None:
     with pytest.raises(BadRequest, match="not JSON Lines"):
-        read_framework(b"one\ntwo\n", "jsonl", DEFAULTS)
+        read_framework(b"one\ntwo\n", "jsonl", METADATA)
     document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
     raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
     problems = find_problems(raw, "jsonl")
@@ -475,7 +477,7 @@ def associations_book(*rows: list[Any]) -> bytes:
 
 def test_statement_in_a_column_of_nodes_is_no_identifier() -> None:
     raw = associations_book(["tie knots ", "precedes", "B"], ["B", "isPartOf", "Mathematics"])
-    package, repairs = read_framework(raw, "xlsx", DEFAULTS)
+    package, repairs = read_framework(raw, "xlsx", METADATA)
     items = list_entities(package, "CFItem")
     stated = [one for one in list_entities(package, "CFAssociation") if "isChild" not in str(one)]
     assert [one["originNodeURI"]["identifier"] for one in stated] == [

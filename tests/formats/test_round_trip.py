@@ -26,7 +26,7 @@ from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
 from case_server.formats import xlsx
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FILE_FORMATS, FileFormat
 from case_server.formats.jsonl import JsonLinesWriter
 from case_server.formats.reader import read_framework
@@ -72,7 +72,7 @@ def written(package: Body, form: FileFormat) -> bytes:
 
 def read_strictly(raw: bytes, form: FileFormat) -> PreparedPackage:
     """Parse a file in strict mode, and assert that nothing in it needs repair."""
-    package, repairs = read_framework(raw, form, Defaults(), strict=True)
+    package, repairs = read_framework(raw, form, MetadataOptions(), strict=True)
     assert repairs == []
     return package
 
@@ -184,7 +184,7 @@ async def test_exports_are_read_literally(store: Database, execute: Execute) -> 
     await write_package(store, parse_package(raw))
     first = orjson.loads(await exported(store, identifier, "case-json"))
     for form, file in (await in_every_form(store, identifier)).items():
-        package, repairs = read_framework(file, form, Defaults())
+        package, repairs = read_framework(file, form, MetadataOptions())
         assert repairs == [], form
         await delete_all_rows(execute)
         await write_package(store, package)
@@ -206,7 +206,7 @@ async def test_invalidated_exports_are_repaired(store: Database) -> None:
     for form, before, after in edits:
         file = await exported(store, identifier, form)
         assert before in file
-        _, repairs = read_framework(file.replace(before, after), form, Defaults())
+        _, repairs = read_framework(file.replace(before, after), form, MetadataOptions())
         assert "association-type" in {one.kind for one in repairs}, form
 
 
@@ -214,10 +214,10 @@ def test_files_not_written_by_export_are_repaired() -> None:
     body = odd()
     lines = "".join(f"{json.dumps({kind: one})}\n" for kind, one in entities(body))
     rows = "identifier,parent,statement\nA.1,,x\n"
-    assert read_framework(lines.encode(), "jsonl", Defaults())[1]
+    assert read_framework(lines.encode(), "jsonl", MetadataOptions())[1]
     for raw in (orjson.dumps(body), orjson.dumps(body) + b"\n", json.dumps(body).encode()):
-        assert read_framework(raw, "case-json", Defaults())[1]
-    assert read_framework(rows.encode(), "csv", Defaults(title="t", creator="c"))[1] == []
+        assert read_framework(raw, "case-json", MetadataOptions())[1]
+    assert read_framework(rows.encode(), "csv", MetadataOptions(title="t", creator="c"))[1] == []
 
 
 async def test_any_package_survives_a_round_trip_through_the_api(
@@ -284,7 +284,7 @@ def with_lone_surrogate() -> Body:
 
 def test_lone_surrogates_are_refused_in_lines() -> None:
     lines = "\n".join(json.dumps({kind: one}) for kind, one in entities(with_lone_surrogate()))
-    (problem,) = find_problems(lines, "jsonl", Defaults())
+    (problem,) = find_problems(lines, "jsonl", MetadataOptions())
     assert problem["path"] == "line 2"
     assert "not JSON" in problem["message"]
 

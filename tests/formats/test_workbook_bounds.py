@@ -11,7 +11,7 @@ from support.tables import save_workbook
 
 from case_server.exceptions import BadRequest
 from case_server.formats import xlsx
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
 from case_server.formats.xlsx import read_workbook
 
@@ -53,8 +53,8 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
     raw = written(
         {(1, 1): "code", (1, 2): "statement", (2, 1): "A", (2, 2): "B", (2, LAST_COLUMN): "x"}
     )
-    defaults = Defaults(title="a title", creator="a creator", changed=datetime.now(UTC))
-    package, repairs = read_framework(raw, "xlsx", defaults)
+    metadata = MetadataOptions(title="a title", creator="a creator", changed=datetime.now(UTC))
+    package, repairs = read_framework(raw, "xlsx", metadata)
     assert package.count("CFItem") == 1
     (repair,) = [one for one in repairs if one.kind == "cell-beyond-columns"]
     assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")

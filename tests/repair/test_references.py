@@ -19,7 +19,7 @@ from support.factories import (
 from support.packages import catch_problems, count_repairs, list_entities, to_json
 
 from case_server.case.package import parse_package
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
 from case_server.repair.reader import RepairOptions, repair_and_parse
 
@@ -283,10 +283,10 @@ def test_valid_identifiers_are_unchanged_when_urls_are_converted() -> None:
 
 def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     sheet = f"identifier,parent,statement\n{URL},,one\n{URL}/2,{URL},two\n"
-    defaults = Defaults(title="t", creator="c")
-    assert catch_problems(read_framework, sheet.encode(), "csv", defaults)
+    metadata = MetadataOptions(title="t", creator="c")
+    assert catch_problems(read_framework, sheet.encode(), "csv", metadata)
     options = RepairOptions(replace_url_identifiers=True)
-    package, _ = read_framework(sheet.encode(), "csv", defaults, options=options)
+    package, _ = read_framework(sheet.encode(), "csv", metadata, options=options)
     first, second = list_entities(package, "CFItem")
     assert (first["identifier"], first["uri"]) == (made_of(URL), URL)
     ends = {

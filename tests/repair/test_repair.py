@@ -336,7 +336,7 @@ def test_every_kind_of_repair_has_a_case() -> None:
     # Spreadsheets are tested in tests/formats.
     elsewhere |= {"code-from-number", "surrounding-space", "row-above-headings", "date-form"}
     elsewhere |= {"external-name", "document-of-items", "reference-by-title", "code-from-date"}
-    # Trees and sparse packages are tested in test_sparse_packages.py.
+    # Trees and incomplete packages are tested in test_incomplete_packages.py.
     elsewhere |= {"missing-document", "missing-time-of-document", "missing-identifier"}
     elsewhere |= {"nested-items"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in duplicates()} | elsewhere

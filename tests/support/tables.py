@@ -6,7 +6,7 @@ from typing import Any
 from openpyxl import Workbook
 
 from case_server.exceptions import Problem
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
@@ -15,7 +15,7 @@ from case_server.repair.reader import RepairSummary
 from .factories import Body
 from .packages import catch_problems, list_entities
 
-DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
+METADATA = MetadataOptions(title="Mathematics", creator="a district", identifier="maths")
 
 
 def save_workbook(book: Workbook) -> bytes:
@@ -51,17 +51,17 @@ def read_items(
 ) -> tuple[list[Body], list[RepairSummary]]:
     """Return the items of a file, and the repairs that the import reports."""
     raw = file.encode() if isinstance(file, str) else file
-    package, repairs = read_framework(raw, file_format, DEFAULTS)
+    package, repairs = read_framework(raw, file_format, METADATA)
     return list_entities(package, "CFItem"), repairs
 
 
 def find_problems(
     file: str | bytes,
     file_format: FileFormat = "csv",
-    defaults: Defaults = DEFAULTS,
+    metadata: MetadataOptions = METADATA,
     *,
     strict: bool = False,
 ) -> list[Problem]:
     """Return the problems for which a file is refused."""
     raw = file.encode() if isinstance(file, str) else file
-    return catch_problems(read_framework, raw, file_format, defaults, strict=strict)
+    return catch_problems(read_framework, raw, file_format, metadata, strict=strict)

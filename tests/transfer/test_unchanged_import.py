@@ -11,7 +11,7 @@ from support import factories
 
 from case_server.api.profiles import PROFILES, SDK, ApiProfile
 from case_server.db.pool import Database
-from case_server.formats.assembly import Defaults
+from case_server.formats.assembly import MetadataOptions
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 from case_server.transfer.exporter import export_framework
 from case_server.transfer.importer import Importer, ImportResult
@@ -100,8 +100,8 @@ def sheet(*rows: tuple[str, str]) -> bytes:
 async def run_sheet_import(database: Database, raw: bytes, day: int) -> ImportResult:
     """Import a sheet whose file was changed on that day."""
     changed = datetime(2026, 11, day, tzinfo=UTC)
-    defaults = Defaults(title="Mathematics", creator="Example District", identifier="maths")
-    importer = Importer(defaults=defaults)
+    metadata = MetadataOptions(title="Mathematics", creator="Example District", identifier="maths")
+    importer = Importer(metadata=metadata)
     source = PackageSource("a.csv", lambda: raw, "csv", changed)
     (result,) = [each async for each in importer.import_sources(database, [source])]
     assert result.status != "refused", (result.reason, result.problems)

@@ -11,7 +11,7 @@ from support.live_server import run_command_in_process as run
 from support.packages import catch_problem_paths, catch_problems, count_repairs, to_json
 
 from case_server.case.package import PreparedPackage
-from case_server.repair.defaults import Defaults
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 
 CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,10 +42,10 @@ TREE = {
 
 
 def read(
-    body: Any, defaults: Defaults | None = None
+    body: Any, metadata: MetadataOptions | None = None
 ) -> tuple[dict[str, list[Body]], list[RepairSummary], PreparedPackage]:
     """Return the entities of a package by class, its repairs and the package."""
-    options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
+    options = RepairOptions(metadata=metadata) if metadata else NO_OPTIONS
     package, repairs = repair_and_parse(to_json(body), options=options)
     entities: dict[str, list[Body]] = {}
     for row in package.rows:
@@ -67,7 +67,7 @@ def tree_of(entities: dict[str, list[Body]]) -> list[tuple[str, str, int | None]
 
 
 def test_tree_becomes_items_with_associations() -> None:
-    entities, repairs, package = read(TREE, Defaults(changed=CHANGED))
+    entities, repairs, package = read(TREE, MetadataOptions(changed=CHANGED))
     (document,) = entities["CFDocument"]
     assert (document["identifier"], document["title"]) == ("boats", "Boats")
     assert (document["subject"], document["lastChangeDateTime"]) == (["Sailing"], FILE_TIME)
@@ -90,15 +90,15 @@ def test_tree_becomes_items_with_associations() -> None:
 
 
 def test_tree_has_the_same_identifiers_again() -> None:
-    first, _, _ = read(TREE, Defaults(changed=CHANGED))
-    again, _, _ = read(TREE, Defaults(changed=CHANGED))
+    first, _, _ = read(TREE, MetadataOptions(changed=CHANGED))
+    again, _, _ = read(TREE, MetadataOptions(changed=CHANGED))
     assert first == again
 
 
 def test_problem_in_a_tree_has_its_path_in_the_file() -> None:
     tree = json.loads(json.dumps(TREE))
     tree["children"][0]["children"][1]["statusStartDate"] = "soon"
-    paths = catch_problem_paths(read, tree, Defaults(changed=CHANGED))
+    paths = catch_problem_paths(read, tree, MetadataOptions(changed=CHANGED))
     assert paths == ["children[0].children[1].statusStartDate"]
 
 
@@ -143,7 +143,7 @@ def test_lists_that_are_no_children_stay_in_extensions() -> None:
     ]
 
 
-SPARSE = {
+INCOMPLETE = {
     "CFDocument": {"title": "Boats"},
     "CFItems": [
         {"fullStatement": "Hulls", "humanCodingScheme": "B.1"},
@@ -152,8 +152,10 @@ SPARSE = {
 }
 
 
-def test_options_complete_a_sparse_package() -> None:
-    entities, repairs, package = read(SPARSE, Defaults(creator="a harbour", changed=CHANGED))
+def test_options_complete_an_incomplete_package() -> None:
+    entities, repairs, package = read(
+        INCOMPLETE, MetadataOptions(creator="a harbour", changed=CHANGED)
+    )
     (document,) = entities["CFDocument"]
     assert (document["creator"], document["lastChangeDateTime"]) == ("a harbour", FILE_TIME)
     assert package.identifier_source == "the title 'Boats' and the creator 'a harbour'"
@@ -164,14 +166,14 @@ def test_options_complete_a_sparse_package() -> None:
 
 
 def test_options_take_precedence_over_the_file_and_references_follow() -> None:
-    tree, _, _ = read(TREE, Defaults(changed=CHANGED))
+    tree, _, _ = read(TREE, MetadataOptions(changed=CHANGED))
     body = {
         "CFDocument": tree["CFDocument"][0],
         "CFItems": tree["CFItem"],
         "CFAssociations": tree["CFAssociation"],
     }
-    defaults = Defaults(title="Ships", identifier="ships", changed=CHANGED)
-    entities, _, package = read(body, defaults)
+    metadata = MetadataOptions(title="Ships", identifier="ships", changed=CHANGED)
+    entities, _, package = read(body, metadata)
     assert package.document_identifier == "ships"
     assert entities["CFDocument"][0]["title"] == "Ships"
     assert tree_of(entities) == tree_of(tree)
@@ -180,13 +182,13 @@ def test_options_take_precedence_over_the_file_and_references_follow() -> None:
     assert "boats" not in ends
 
 
-def test_sparse_package_is_refused_without_defaults() -> None:
-    assert {"path": "CFDocument.creator", "message": "required"} in catch_problems(read, SPARSE)
+def test_incomplete_package_is_refused_without_metadata() -> None:
+    assert {"path": "CFDocument.creator", "message": "required"} in catch_problems(read, INCOMPLETE)
 
 
-def test_import_of_a_sparse_package_names_the_options_and_is_repeatable(tmp_path: Path) -> None:
-    file = tmp_path / "sparse.json"
-    file.write_text(json.dumps(SPARSE))
+def test_import_of_incomplete_package_names_the_options_and_is_repeatable(tmp_path: Path) -> None:
+    file = tmp_path / "incomplete.json"
+    file.write_text(json.dumps(INCOMPLETE))
     refused = run("import", str(file), data_dir=tmp_path / "data")
     assert "--title and --creator give what the CFDocument lacks" in refused.stderr
     first = run("import", str(file), "--creator", "x", data_dir=tmp_path / "data")

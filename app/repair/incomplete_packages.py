@@ -16,8 +16,8 @@ from ..case.model import CFPackage
 from ..case.sequence import number_siblings
 from ..formatting import format_timestamp, truncate
 from .completion import find_last_uuid
-from .defaults import Defaults
 from .derived_values import DerivedValues
+from .metadata_options import MetadataOptions
 from .repair_log import Json, RepairLog, join_path
 
 CHILD_LISTS = {"children", "items", "cfitems"}
@@ -52,29 +52,31 @@ Edge = tuple[Json, Json | None]
 """An item, and its parent in the tree; None for an item at the top."""
 
 
-class SparsePackageCompleter:
+class IncompletePackageCompleter:
     """Adds missing identifiers and a missing document to a JSON package, and flattens its items.
 
     The package is edited in place. This precedes all other repairs, which expect flat lists.
     """
 
-    def __init__(self, package: Json, root: str, log: RepairLog, defaults: Defaults | None) -> None:
+    def __init__(
+        self, package: Json, root: str, log: RepairLog, metadata: MetadataOptions | None
+    ) -> None:
         self.derived = DerivedValues()
-        self._package, self._root, self._log, self._defaults = package, root, log, defaults
+        self._package, self._root, self._log, self._metadata = package, root, log, metadata
         self._unwrap_sets()
         document = _get(package, "CFDocument")
         self._document: Json | None = document if isinstance(document, dict) else None
 
     def complete_package(self) -> None:
-        """Flatten nested items, and derive the missing identifiers, times and associations.
+        """Flatten nested items, and add the missing identifiers, times and associations.
 
-        If the user gave no ``defaults``, only packages with nested items are completed.
+        If ``metadata`` is None, a package without nested items is left as it is.
         """
         edges = self._flatten_nested_items()
-        if self._document is None or not (edges or self._defaults):
+        if self._document is None or not (edges or self._metadata):
             return
-        if self._defaults:
-            self._override_metadata(self._defaults)
+        if self._metadata:
+            self._override_metadata(self._metadata)
         identifier = self._complete_document()
         if identifier is None:
             return
@@ -97,7 +99,7 @@ class SparsePackageCompleter:
         return items if isinstance(items, list) else []
 
     def _flatten_nested_items(self) -> list[Edge]:
-        """Move nested items into CFItems; return (item, parent) pairs if any are nested."""
+        """Move nested items to CFItems; return all (item, parent) pairs, none if none is nested."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -110,8 +112,8 @@ class SparsePackageCompleter:
             if holder[name] is not plain
         ]
         is_tree = bool(lists) or any(map(find_child_lists, plain))
-        if self._document is None and (is_tree or (plain and self._defaults)):
-            self._add_document({name for _, name, _ in lists})
+        if self._document is None and (is_tree or (plain and self._metadata)):
+            self._create_document({name for _, name, _ in lists})
         if not is_tree:
             return []
         plain_path = join_path(self._root, _find_key(self._package, "CFItems") or "")
@@ -151,8 +153,8 @@ class SparsePackageCompleter:
             yield item, parent, path
             stack.extend(reversed(below))
 
-    def _add_document(self, excluded: set[str]) -> None:
-        """Move the package's nonstandard fields, except ``excluded``, into a new CFDocument."""
+    def _create_document(self, excluded: set[str]) -> None:
+        """Create a CFDocument from the package's nonstandard fields, except ``excluded``."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in excluded
@@ -170,7 +172,7 @@ class SparsePackageCompleter:
                 self._log.record_rename(obj, name, standard)
                 self._log.record("field-name", join_path(path, name), name, standard)
 
-    def _override_metadata(self, options: Defaults) -> None:
+    def _override_metadata(self, options: MetadataOptions) -> None:
         assert self._document is not None
         values = {"title": options.title, "creator": options.creator}
         for name, value in values.items():
@@ -184,7 +186,10 @@ class SparsePackageCompleter:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Fill in the document's identifier and time of change; return the identifier or None."""
+        """Fill in the document's identifier and lastChangeDateTime; return the identifier.
+
+        Returns None if it has no identifier, and no title and creator to derive one from.
+        """
         document = self._document or {}
         identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))
@@ -192,17 +197,17 @@ class SparsePackageCompleter:
             identifier = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
             document["identifier"] = identifier
             self.derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
-        if self._defaults and identifier and _get(document, "lastChangeDateTime") is None:
+        if self._metadata and identifier and _get(document, "lastChangeDateTime") is None:
             name = _find_key(document, "lastChangeDateTime") or "lastChangeDateTime"
-            document[name] = format_timestamp(self._defaults.changed)
+            document[name] = format_timestamp(self._metadata.changed)
             self.derived.has_time_of_file = True
             path = join_path(join_path(self._root, "CFDocument"), name)
             self._log.record("missing-time-of-document", path, None, document[name])
         return identifier
 
-    def _assign_identifiers(self, items: list[Json], document: str) -> None:
-        """Give each item without an identifier a UUID made from its URI, code or statement."""
-        space = uuid5(NAMESPACE_URL, document)
+    def _assign_identifiers(self, items: list[Json], document_identifier: str) -> None:
+        """Give items without identifiers the UUID in their URI, or one from code or statement."""
+        space = uuid5(NAMESPACE_URL, document_identifier)
         counts: Counter[str] = Counter()
         for index, item in enumerate(items):
             name = str(_get(item, "humanCodingScheme") or _get(item, "fullStatement") or "")
@@ -221,7 +226,7 @@ class SparsePackageCompleter:
                 "missing-identifier", join_path(path, "identifier"), None, item["identifier"]
             )
 
-    def _add_missing_associations(self, edges: list[Edge], document: str) -> None:
+    def _add_missing_associations(self, edges: list[Edge], document_identifier: str) -> None:
         """Add an isChildOf association for each (item, parent) pair that does not have one yet."""
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         stated = self._package.setdefault(key, [])
@@ -229,13 +234,13 @@ class SparsePackageCompleter:
             return
         known = set(_iter_child_pairs(stated))
         origins = {origin for origin, _ in known}
-        space = uuid5(NAMESPACE_URL, document)
+        space = uuid5(NAMESPACE_URL, document_identifier)
         siblings: dict[str, list[tuple[Json, Any]]] = defaultdict(list)
         for item, parent in edges:
             number = item.pop("sequenceNumber", None)
             origin, destination = (
                 _get_identifier(item),
-                _get_identifier(parent) if parent else document,
+                _get_identifier(parent) if parent else document_identifier,
             )
             if (origin, destination) in known or (parent is None and origin in origins):
                 continue
@@ -281,7 +286,7 @@ def _find_keys(value: Any, folded: Iterable[str]) -> list[str]:
 
 
 def _find_key(obj: Json, name: str) -> str | None:
-    """Return the key of an object that equals ``name`` case-insensitively, or None."""
+    """Return the object's key that matches ``name`` in any letter case, or None."""
     if name in obj:
         return name
     return next(iter(_find_keys(obj, {name.casefold()})), None)

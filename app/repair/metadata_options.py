@@ -1,4 +1,4 @@
-"""Values that complete a framework whose file lacks them."""
+"""Metadata of a framework that the user gives in place of, or in addition to, that of its file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """Framework metadata from command-line options and the file's modification time.
+class MetadataOptions:
+    """The title, creator and identifier that the user gives a framework, and the time of its file.
 
-    It supplies values that the file lacks. The user's ``title``, ``creator`` and ``identifier``
-    also override the values in the file.
+    The title, creator and identifier replace those in the file, if any; None leaves them as they
+    are.
     """
 
     title: str | None = None
     creator: str | None = None
     identifier: str | None = None
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """The time of change of entities without one: the modification time of the file, if any."""
+    """The ``lastChangeDateTime`` for entities without one: when the file was modified, or now."""
 
     @property
     def has_overrides(self) -> bool:
