@@ -12,9 +12,13 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import make_url
+from support.applications import create_client, run_app
 from support.calls import Api
 from support.databases import (
+    EmptyDatabase,
     Execute,
+    MigratedDatabase,
+    NewDataDir,
     copy_data_dir,
     create_database,
     create_template,
@@ -31,7 +35,6 @@ from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.db.postgres.ensure_schema import ensure_schema
-from case_server.main import create_app
 from case_server.settings import Settings
 
 CLIENT = ("test-client", "test-secret")
@@ -144,7 +147,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 @pytest.fixture(scope="session")
-def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
+def empty_database(postgres: str) -> EmptyDatabase:
     """Return a function that creates an empty database for a purpose and returns its URL.
 
     Each test process has databases of its own.
@@ -157,7 +160,7 @@ def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
+def migrated_database(postgres: str, run_dir: Path) -> MigratedDatabase:
     """Return a function that creates a migrated database for a purpose and returns its URL.
 
     Each test process has databases of its own. The function runs an event loop, so async tests must
@@ -173,7 +176,7 @@ def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def new_data_dir(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def new_data_dir(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> NewDataDir:
     """Return a function that creates a data directory with a migrated, empty database."""
     return lambda: copy_data_dir(tmp_path_factory.mktemp("cluster") / "data", run_dir)
 
@@ -185,7 +188,7 @@ def data_dir(tmp_path: Path, run_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def database_url(migrated_database: Callable[[str], str]) -> str:
+def database_url(migrated_database: MigratedDatabase) -> str:
     """The URL of the database that the application under test uses."""
     return migrated_database("app")
 
@@ -233,8 +236,7 @@ def settings(pooled_url: str, _external_issuer: ExternalIssuer) -> Settings:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    application = create_app(settings)
-    async with application.router.lifespan_context(application):
+    async with run_app(settings) as (application, _):
         yield application
 
 
@@ -263,14 +265,10 @@ async def clean(execute: Execute) -> None:
     await delete_all_rows(execute)
 
 
-def _client(app: FastAPI) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://case.test")
-
-
 @pytest.fixture
 async def anonymous(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the application that sends no token."""
-    async with _client(app) as client:
+    async with create_client(app) as client:
         yield client
 
 
@@ -293,7 +291,7 @@ async def client(
     app: FastAPI, token: Callable[..., Awaitable[str]]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the application that sends a token for all scopes."""
-    async with _client(app) as client:
+    async with create_client(app) as client:
         client.headers["Authorization"] = f"Bearer {await token()}"
         yield client
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import ValidationError
+from support.applications import create_client
 
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
@@ -21,8 +22,7 @@ def app_with(**changes: object) -> FastAPI:
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    return create_client(app, "http://localhost", raise_app_exceptions=False)
 
 
 async def is_rejected(name: str, **changes: object) -> bool:

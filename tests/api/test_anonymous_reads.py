@@ -1,19 +1,19 @@
 """Reads without an access token over HTTP, as public CASE consumers send them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from support import factories
+from support.applications import create_client, run_app
+from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
 
 from case_server.api.anonymous_reads import AnonymousReadLimiter
 from case_server.api.profiles import PROFILES
 from case_server.auth.scopes import Scope
 from case_server.exceptions import TooManyRequests
-from case_server.main import create_app
 from case_server.settings import Settings
 
 STANDARD = [profile.prefix for profile in PROFILES if not profile.writes]
@@ -26,7 +26,7 @@ CASS = {"Accept": "application/json"}
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[LiveServer]:
     """Run a server with public reads and one framework."""
     settings = {
@@ -166,11 +166,10 @@ async def test_public_read_is_off_by_default(anonymous: httpx.AsyncClient) -> No
 
 async def test_too_many_reads_from_an_address_return_429(settings: Settings, clean: None) -> None:
     changes = {"public_read": "standard", "public_read_per_minute": 3}
-    app = create_app(settings.model_copy(update=changes))
     async with (
-        app.router.lifespan_context(app),
-        client_at(app, "10.0.0.1") as first,
-        client_at(app, "10.0.0.2") as second,
+        run_app(settings.model_copy(update=changes)) as (app, _),
+        create_client(app, client=("10.0.0.1", 1)) as first,
+        create_client(app, client=("10.0.0.2", 1)) as second,
     ):
         path = f"{ALIAS}/CFDocuments"
         statuses = [(await first.get(path)).status_code for _ in range(3)]
@@ -182,11 +181,6 @@ async def test_too_many_reads_from_an_address_return_429(settings: Settings, cle
         forwarded = await first.get(path, headers={"X-Forwarded-For": "10.9.9.9"})
         assert forwarded.status_code == 429
         assert (await second.get(path)).status_code == 200
-
-
-def client_at(app: FastAPI, address: str) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, client=(address, 1))
-    return httpx.AsyncClient(transport=transport, base_url="http://case.test")
 
 
 def test_token_bucket_refills_and_the_number_of_buckets_is_limited(

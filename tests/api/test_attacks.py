@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from support import factories
 from support.external_issuer import ExternalIssuer
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
+from support.signing import Sign, get_rsa_signer, sign_jwt
 
 from case_server.auth.tokens import generate_signing_key, get_public_jwk
 
@@ -26,27 +27,16 @@ SKEW = 60
 Token = Callable[..., Awaitable[str]]
 
 
-def encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def decoded(part: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
     return content
 
 
-def forged(
-    header: dict[str, Any], claims: dict[str, Any], by: Callable[[bytes], bytes] | None = None
-) -> str:
-    """Forge a token, signed with the attacker's key or by ``by``."""
-    text = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
-    return f"{text}.{encoded((by or attacker)(text.encode()))}"
+attacker = get_rsa_signer(ATTACKER)
 
 
-def attacker(text: bytes) -> bytes:
-    private = serialization.load_pem_private_key(ATTACKER.private_pem.encode(), None)
-    assert isinstance(private, rsa.RSAPrivateKey)
-    return private.sign(text, padding.PKCS1v15(), hashes.SHA256())
+def forged(header: dict[str, Any], claims: dict[str, Any], sign: Sign = attacker) -> str:
+    return sign_jwt(header, claims, sign)
 
 
 def unsigned(_: bytes) -> bytes:
@@ -126,9 +116,8 @@ async def test_hmac_with_the_public_key_is_rejected(
         def by(text: bytes, secret: bytes = secret) -> bytes:
             return hmac.digest(secret, text, getattr(hashlib, f"sha{bits}"))
 
-        assert "algorithm" in await rejection_message(
-            anonymous, forged({**header, "alg": f"HS{bits}"}, claims, by)
-        )
+        text = forged({**header, "alg": f"HS{bits}"}, claims, by)
+        assert "algorithm" in await rejection_message(anonymous, text)
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "ES256", "EdDSA", "RSA1_5"])
@@ -147,9 +136,8 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
     own = {"jwk": get_public_jwk(ATTACKER), "jku": url, "x5u": url, "x5c": ["MIIB"]}
     for kid in (header["kid"], ATTACKER.kid, url):
         for name, value in own.items():
-            assert await rejection_message(
-                anonymous, forged({**header, "kid": kid, name: value}, claims)
-            )
+            text = forged({**header, "kid": kid, name: value}, claims)
+            assert await rejection_message(anonymous, text)
         assert await rejection_message(anonymous, forged({**header, "kid": kid, **own}, claims))
     for issuer in (url, attacker_server.url):
         assert await rejection_message(anonymous, forged(header, {**claims, "iss": issuer}))
@@ -197,9 +185,8 @@ async def test_clock_skew_of_up_to_a_minute_is_accepted(
 ) -> None:
     now = int(time.time())
     assert await status(anonymous, external_issuer.create_token(**{claim: now + accepted})) == 200
-    assert await rejection_message(
-        anonymous, external_issuer.create_token(**{claim: now + too_far})
-    )
+    text = external_issuer.create_token(**{claim: now + too_far})
+    assert await rejection_message(anonymous, text)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +9,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import to_asyncpg_url
+from support.databases import Execute, to_asyncpg_url
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database
@@ -18,8 +17,6 @@ from case_server.db.read.feed import parse_cursor, reset_change_feed, reset_chan
 from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
-
-Execute = Callable[..., Awaitable[Any]]
 
 
 async def read_all(api: Api, since: str = "", **params: Any) -> tuple[list[Any], str]:

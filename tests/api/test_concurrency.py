@@ -2,13 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from support import factories
 from support.calls import Api
-
-Execute = Callable[..., Awaitable[Any]]
+from support.databases import Execute
 
 
 async def send_concurrently(api: Api, *requests: tuple[str, str, Any]) -> Counter[int]:

@@ -1,12 +1,12 @@
 """GET of one entity: the same contract for every resource type, on every profile."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 
 from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.case.resources import RESOURCES, ResourceType
@@ -127,7 +127,7 @@ async def test_second_trailing_slash_is_part_of_the_identifier(
 
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
 async def test_deleted_entity_returns_404(
-    api: Api, stored: factories.Body, resource: ResourceType, execute: Callable[..., Awaitable[Any]]
+    api: Api, stored: factories.Body, resource: ResourceType, execute: Execute
 ) -> None:
     identifier = factories.get_first_entity(stored, resource.name)["identifier"]
     await execute(

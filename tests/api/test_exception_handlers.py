@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.applications import authorize, run_app
+from support.databases import MigratedDatabase
 
 from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.db.connector import connect
 from case_server.db.pool import Database
 from case_server.db.schema import version
-from case_server.main import create_app
 from case_server.settings import Settings
 
 
@@ -124,20 +125,12 @@ async def test_health_and_readiness_need_no_token(anonymous: httpx.AsyncClient) 
 
 
 async def test_unavailable_database_returns_503(
-    migrated_database: Callable[[str], str], settings: Settings, profile: ApiProfile
+    migrated_database: MigratedDatabase, settings: Settings, profile: ApiProfile
 ) -> None:
     """Requests and /ready return 503, /health 200, until the database is back."""
     url = await asyncio.to_thread(migrated_database, "away")
-    app = create_app(settings.model_copy(update={"database_url": url}))
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://case.test") as client,
-    ):
-        form = {"grant_type": "client_credentials"}
-        credentials = (settings.client_id, settings.client_secret.get_secret_value())
-        token = (await client.post("/oauth2/token", data=form, auth=credentials)).json()
-        client.headers["Authorization"] = f"Bearer {token['access_token']}"
+    async with run_app(settings.model_copy(update={"database_url": url})) as (_, client):
+        await authorize(client, (settings.client_id, settings.client_secret.get_secret_value()))
         path = f"{profile.prefix}/CFItems/x"
         assert (await client.get(path)).status_code == 404
         server = await connect(settings.database_url)

@@ -3,20 +3,20 @@
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from support.external_issuer import ExternalIssuer, encode_base64url
+from support.applications import run_app
+from support.external_issuer import ExternalIssuer
 from support.live_server import run_command
+from support.signing import Sign, create_ec_key, encode_base64url, get_rsa_signer
 
 from case_server.auth.scopes import Scope
-from case_server.main import create_app
 from case_server.settings import Settings
 
 READONLY = Scope.READONLY.value
@@ -26,17 +26,21 @@ MAPPED = (
 )
 
 
-@asynccontextmanager
-async def serving(settings: Settings, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Run an application with changed settings and return a client of it."""
-    parsed = Settings(**changes)  # validated and parsed like the environment
-    update = {name: getattr(parsed, name) for name in changes}
-    app = create_app(settings.model_copy(update=update))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://case.test") as http,
-    ):
-        yield http
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def serve(settings: Settings, clean: None) -> Serve:
+    """Return a function that runs an application with changed settings, for a client of it."""
+
+    @asynccontextmanager
+    async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+        parsed = Settings(**changes)  # validated and parsed like the environment
+        update = {name: getattr(parsed, name) for name in changes}
+        async with run_app(settings.model_copy(update=update)) as (_, http):
+            yield http
+
+    return run
 
 
 async def status(http: httpx.AsyncClient, token: str, method: str = "GET") -> int:
@@ -79,9 +83,8 @@ async def test_token_without_a_client_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
 ) -> None:
     claims = {"sub": None, "client_id": None, name: value}
-    assert "names no client" in await rejection_message(
-        anonymous, external_issuer.create_token(**claims)
-    )
+    token = external_issuer.create_token(**claims)
+    assert "names no client" in await rejection_message(anonymous, token)
 
 
 # Scopes
@@ -111,14 +114,14 @@ async def test_scp_is_read_like_scope(
         {"roles": [READONLY]},
         {"scope": "case-api/case.readonly"},
         {"roles": ["Case.Editor"]},
+        {"scope": "openid"},
     ],
 )
 async def test_unmapped_scope_grants_nothing(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
-    assert (
-        await status(anonymous, external_issuer.create_token(**({"scope": None} | claims))) == 403
-    )
+    token = external_issuer.create_token(**({"scope": None} | claims))
+    assert await status(anonymous, token) == 403
 
 
 @pytest.mark.parametrize(
@@ -137,15 +140,14 @@ async def test_unmapped_scope_grants_nothing(
     ],
 )
 async def test_mapped_scope_grants_the_configured_scopes(
-    settings: Settings,
+    serve: Serve,
     external_issuer: ExternalIssuer,
-    clean: None,
     claims: dict[str, Any],
     reads: object,
     writes: object,
 ) -> None:
     token = external_issuer.create_token(**({"scope": None} | claims))
-    async with serving(settings, scope_map=MAPPED) as http:
+    async with serve(scope_map=MAPPED) as http:
         assert await status(http, token) == (200 if reads else 403)
         # The scope is checked first, then the body, which is missing here.
         assert await status(http, token, "PUT") == (400 if writes else 403)
@@ -170,14 +172,10 @@ async def test_mapped_scope_grants_the_configured_scopes(
     ],
 )
 async def test_audience_is_aud_or_else_client_id(
-    settings: Settings,
-    external_issuer: ExternalIssuer,
-    clean: None,
-    claims: dict[str, Any],
-    accepted: object,
+    serve: Serve, external_issuer: ExternalIssuer, claims: dict[str, Any], accepted: object
 ) -> None:
     token = external_issuer.create_token(**claims)
-    async with serving(settings, audience="case") as http:
+    async with serve(audience="case") as http:
         if accepted:
             assert await status(http, token) == 200
         else:
@@ -187,7 +185,7 @@ async def test_audience_is_aud_or_else_client_id(
 # Keys
 
 
-def rsa_key(bits: int) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
+def rsa_key(bits: int) -> tuple[dict[str, Any], Sign]:
     private = rsa.generate_private_key(65537, bits)
     numbers = private.public_key().public_numbers()
     n, e = (
@@ -198,24 +196,12 @@ def rsa_key(bits: int) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
     return jwk, lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
-def ec_key(curve: ec.EllipticCurve) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
-    private = ec.generate_private_key(curve)
-    size = (curve.key_size + 7) // 8
-    point = private.public_key().public_numbers()
-    x, y = (encode_base64url(number.to_bytes(size, "big")) for number in (point.x, point.y))
-
-    def sign_bytes(data: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
-
-    return {"kty": "EC", "crv": f"P-{curve.key_size}", "x": x, "y": y}, sign_bytes
-
-
 STRONG, STRONG_SIGN = rsa_key(2048)
 WEAK, WEAK_SIGN = rsa_key(1024)
-P256, P256_SIGN = ec_key(ec.SECP256R1())
-P384, P384_SIGN = ec_key(ec.SECP384R1())
+P256, P256_SIGN = create_ec_key(ec.SECP256R1(), hashes.SHA256())
+P384, P384_SIGN = create_ec_key(ec.SECP384R1(), hashes.SHA256())
 SHARED = b"s" * 64
+OCTETS = {"kty": "oct", "k": encode_base64url(SHARED)}
 
 
 def hmac_sign(data: bytes) -> bytes:
@@ -223,7 +209,7 @@ def hmac_sign(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("jwk", "sign_bytes", "algorithm"),
+    ("jwk", "sign", "algorithm"),
     [
         (STRONG, STRONG_SIGN, "RS256"),
         (STRONG | {"use": "sig", "key_ops": ["verify"], "alg": "RS256"}, STRONG_SIGN, "RS256"),
@@ -232,21 +218,16 @@ def hmac_sign(data: bytes) -> bytes:
     ],
 )
 async def test_signature_key_is_accepted(
-    settings: Settings,
-    external_issuer: ExternalIssuer,
-    clean: None,
-    jwk: dict[str, Any],
-    sign_bytes: Callable[[bytes], bytes],
-    algorithm: str,
+    serve: Serve, external_issuer: ExternalIssuer, jwk: dict[str, Any], sign: Sign, algorithm: str
 ) -> None:
     external_issuer.published = [jwk | {"kid": "k"}]
-    token = external_issuer.create_forged_token(sign_bytes, {"alg": algorithm, "kid": "k"})
-    async with serving(settings) as http:
+    token = external_issuer.create_forged_token(sign, {"alg": algorithm, "kid": "k"})
+    async with serve() as http:
         assert await status(http, token) == 200
 
 
 @pytest.mark.parametrize(
-    ("jwk", "sign_bytes", "algorithm", "reason"),
+    ("jwk", "sign", "algorithm", "reason"),
     [
         (WEAK, WEAK_SIGN, "RS256", "shorter than 2048 bits"),
         (STRONG | {"use": "enc"}, STRONG_SIGN, "RS256", "not for signatures"),
@@ -261,42 +242,25 @@ async def test_signature_key_is_accepted(
         (P256 | {"crv": "P-384"}, P256_SIGN, "ES384", "unusable"),
         (P256 | {"y": P256["x"]}, P256_SIGN, "ES256", "unusable"),
         (P256 | {"kty": "RSA"}, P256_SIGN, "ES256", "not the one of the key"),
-        (
-            {"kty": "oct", "k": encode_base64url(SHARED)},
-            hmac_sign,
-            "HS256",
-            "its algorithm is not one",
-        ),
-        (
-            {"kty": "oct", "k": encode_base64url(SHARED)},
-            hmac_sign,
-            "RS256",
-            "not the one of the key",
-        ),
+        (OCTETS, hmac_sign, "HS256", "its algorithm is not one"),
+        (OCTETS, hmac_sign, "RS256", "not the one of the key"),
     ],
 )
 async def test_unsuitable_key_is_rejected(
-    settings: Settings,
+    serve: Serve,
     external_issuer: ExternalIssuer,
-    clean: None,
     jwk: dict[str, Any],
-    sign_bytes: Callable[[bytes], bytes],
+    sign: Sign,
     algorithm: str,
     reason: str,
 ) -> None:
     external_issuer.published = [jwk | {"kid": "k"}]
-    token = external_issuer.create_forged_token(sign_bytes, {"alg": algorithm, "kid": "k"})
-    async with serving(settings) as http:
+    token = external_issuer.create_forged_token(sign, {"alg": algorithm, "kid": "k"})
+    async with serve() as http:
         assert reason in await rejection_message(http, token)
 
 
 # Token type
-
-
-def issuer_sign(issuer: ExternalIssuer) -> Callable[[bytes], bytes]:
-    private = serialization.load_pem_private_key(issuer.key.private_pem.encode(), None)
-    assert isinstance(private, rsa.RSAPrivateKey)
-    return lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
 @pytest.mark.parametrize(
@@ -304,6 +268,8 @@ def issuer_sign(issuer: ExternalIssuer) -> Callable[[bytes], bytes]:
     [
         ({}, {"token_use": "id"}),
         ({}, {"nonce": "n"}),
+        ({}, {"at_hash": "h"}),
+        ({}, {"typ": "ID"}),
         ({}, {"nonce": "n", "token_use": None}),
         ({}, {"at_hash": "h", "token_use": None}),
         ({}, {"c_hash": "h", "token_use": None}),
@@ -323,7 +289,9 @@ async def test_id_token_is_rejected(
     header: dict[str, Any],
     claims: dict[str, Any],
 ) -> None:
-    token = external_issuer.create_forged_token(issuer_sign(external_issuer), header, **claims)
+    token = external_issuer.create_forged_token(
+        get_rsa_signer(external_issuer.key), header, **claims
+    )
     reason = await rejection_message(anonymous, token)
     assert "not an access token" in reason
     assert next(iter([*claims, *header])) in reason or "(typ)" in reason
@@ -346,7 +314,9 @@ async def test_access_token_of_a_common_issuer_is_accepted(
     header: dict[str, Any],
     claims: dict[str, Any],
 ) -> None:
-    token = external_issuer.create_forged_token(issuer_sign(external_issuer), header, **claims)
+    token = external_issuer.create_forged_token(
+        get_rsa_signer(external_issuer.key), header, **claims
+    )
     assert await status(anonymous, token) == 200
 
 
@@ -354,12 +324,12 @@ async def test_access_token_of_a_common_issuer_is_accepted(
 
 
 async def test_maximum_token_length_is_configurable(
-    settings: Settings, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
+    serve: Serve, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
 ) -> None:
     long = external_issuer.create_token(groups=["x" * 100] * 80)
     assert 8192 < len(long) < 12_000
     assert "longer than 8192 characters" in await rejection_message(anonymous, long)
-    async with serving(settings, max_token_chars=12_000) as http:
+    async with serve(max_token_chars=12_000) as http:
         assert await status(http, long) == 200
         longer = external_issuer.create_token(groups=["x" * 100] * 120)
         assert "longer than 12000 characters" in await rejection_message(http, longer)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 from support.selection import mark_slow_except
 
 from case_server.api.openapi import examples
@@ -19,7 +20,6 @@ from case_server.case.resources import RESOURCES
 from case_server.query.fields import SCALARS, FieldType, list_fields, resolve_field
 from case_server.repair.reader import repair_package
 
-Execute = Callable[..., Awaitable[list[Any]]]
 Body = factories.Body
 
 MAX_VALUES = 20

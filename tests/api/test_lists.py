@@ -1,13 +1,12 @@
 """Lists: filter, sort, fields, paging and invalid parameters (CASE binding, section 3)."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import store_item_counts
+from support.databases import Execute, store_item_counts
 
 from case_server.api.profiles import STANDARD_1_1, ApiProfile
 
@@ -90,9 +89,7 @@ async def test_offset_beyond_the_end_returns_an_empty_page(api: Api, collection:
 
 
 @each
-async def test_deleted_entities_are_not_listed(
-    api: Api, collection: str, execute: Callable[..., Awaitable[Any]]
-) -> None:
+async def test_deleted_entities_are_not_listed(api: Api, collection: str, execute: Execute) -> None:
     deleted, remaining = await fill(api, collection, {}, {})
     table = collection.removeprefix("CF").lower()
     await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", deleted)

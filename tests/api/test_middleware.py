@@ -6,6 +6,7 @@ import httpx
 import pytest
 from conftest import CLIENT
 from pydantic import ValidationError
+from support.applications import create_client
 
 from case_server.api.middleware import SECURITY_HEADERS
 from case_server.log_config import REQUEST_LOGGER
@@ -20,8 +21,7 @@ def client_for(**changes: object) -> httpx.AsyncClient:
     settings = Settings.model_validate(
         {"database_url": "postgresql://user@127.0.0.1:9/x"} | changes
     )
-    transport = httpx.ASGITransport(create_app(settings))
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    return create_client(create_app(settings), "http://localhost")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 
 from case_server.case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
 
@@ -29,8 +29,6 @@ PUTS = (
 )
 
 each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.collection)
-
-Execute = Callable[..., Awaitable[Any]]
 
 
 async def body_for(api: Api, put: Put) -> factories.Body:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
+from support.applications import run_app
 
 from case_server.db.connector import connect
-from case_server.main import create_app
 from case_server.settings import Settings
 
 LISTS = {"filter": "language='en'", "search": "fractions", "sort": "notes"}
@@ -33,15 +33,8 @@ async def limited(
     settings: Settings, client: httpx.AsyncClient, **changes: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Start another application over the same database, and a client of it."""
-    app = create_app(settings.model_copy(update=changes))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://case.test",
-            headers={"Authorization": client.headers["Authorization"]},
-        ) as other,
-    ):
+    async with run_app(settings.model_copy(update=changes)) as (_, other):
+        other.headers["Authorization"] = client.headers["Authorization"]
         yield other
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from support import factories
 from support.calls import Api, get_identifier
+from support.databases import Execute
 
 from case_server.db.schema import tables
 
-Execute = Callable[..., Awaitable[list[Any]]]
 RejectedWrite = Callable[[Api, factories.Body], Awaitable[Any]]
 
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from support import factories
+from support.applications import create_client, run_app
 from support.calls import Api
+from support.databases import Execute
 
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
@@ -20,7 +21,6 @@ from case_server.db.pool import Database
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import COMPACT_AT
 from case_server.db.write import soft_delete
-from case_server.main import create_app
 from case_server.settings import Settings
 
 if sys.version_info >= (3, 14):
@@ -28,22 +28,18 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-Execute = Callable[..., Awaitable[Any]]
-
 
 @pytest.fixture(scope="module")
 async def other_worker(settings: Settings, app: FastAPI) -> AsyncIterator[FastAPI]:
     """Start a second application over the same database, like another worker."""
-    application = create_app(settings)
-    async with application.router.lifespan_context(application):
+    async with run_app(settings) as (application, _):
         yield application
 
 
 @pytest.fixture
 async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
     """Return the same client for the other worker."""
-    transport = httpx.ASGITransport(other_worker)
-    async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+    async with create_client(other_worker) as client:
         client.headers = api.client.headers
         yield Api(client, api.profile)
 

@@ -23,6 +23,7 @@ from fastapi import (
 from fastapi.routing import iter_route_contexts
 from fastapi.security import SecurityScopes
 from pydantic import AfterValidator
+from support.applications import create_client
 from support.calls import Api
 
 from case_server.api import dependencies
@@ -83,7 +84,7 @@ async def test_dependency_overrides_replace_a_dependency(api: Api, app: FastAPI)
     async def override() -> Caller:
         return Caller("override", frozenset({Scope.READONLY}))
 
-    anonymous = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://case.test")
+    anonymous = create_client(app)
     app.dependency_overrides[dependencies.get_caller] = override
     try:
         response = await anonymous.get(path)
@@ -174,9 +175,7 @@ async def things() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.include_router(router)
     app.add_middleware(RouteTable, routers=[("", router)])
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://things.test"
-    ) as client:
+    async with create_client(app, "http://things.test") as client:
         client.headers["app"] = "things"
         yield client
 
@@ -245,9 +244,7 @@ async def test_endpoints_with_other_kinds_of_dependencies_are_left_to_fastapi() 
     app = FastAPI()
     app.include_router(other)
     app.add_middleware(RouteTable, routers=[("", other)])
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://things.test"
-    ) as client:
+    async with create_client(app, "http://things.test") as client:
         for route in other.routes:
             assert isinstance(route, CompiledRoute)
             assert route.compiled_handler is None, route.path

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import to_asyncpg_url
+from support.databases import Execute, to_asyncpg_url
 
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
@@ -24,7 +24,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-Execute = Callable[..., Awaitable[list[Any]]]
 READERS = 20
 
 WAITING = """

@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
+from support.applications import create_client
 
 from case_server.api.dependencies import DeleteAccess, ReadAccess, WriteAccess
 from case_server.api.response_cache import ResponseCache
@@ -80,8 +81,7 @@ def application(database: Database) -> FastAPI:
 
 @pytest.fixture
 async def http(database: Database, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=application(database))
-    async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+    async with create_client(application(database)) as client:
         yield client
 
 
@@ -361,8 +361,7 @@ async def test_other_address_is_not_throttled(database: Database, clean: None) -
     app = application(database)
 
     async def ask(address: str, secret: str) -> int:
-        transport = httpx.ASGITransport(app=app, client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+        async with create_client(app, client=(address, 1)) as client:
             return (await client.post(PATH, data={**SENT, "client_secret": secret})).status_code
 
     assert [await ask("10.0.0.1", "guess") for _ in range(6)] == [401] * 5 + [429]

@@ -1,13 +1,14 @@
 """Clients in the database: authentication, secret rotation and removal; signing keys."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from support.clock import FixedClock
+from support.databases import Execute
 
 from case_server.auth import clients as module
 from case_server.auth.clients import AuthenticatedClient, ClientAuthenticator
@@ -66,7 +67,7 @@ async def test_configured_client_has_all_scopes(clients: ClientAuthenticator) ->
 
 
 async def test_stored_secrets_are_hashes(
-    clients: ClientAuthenticator, robot: str, execute: Callable[..., Awaitable[Any]]
+    clients: ClientAuthenticator, robot: str, execute: Execute
 ) -> None:
     await clients.authenticate([(robot, SECRET)], HERE)
     rows = await execute("SELECT c::text || s::text FROM clients c, client_secrets s")
@@ -113,10 +114,7 @@ async def test_event_loop_runs_while_secret_is_hashed(
 
 
 async def test_both_secrets_work_during_rotation(
-    clients: ClientAuthenticator,
-    database: Database,
-    robot: str,
-    execute: Callable[..., Awaitable[Any]],
+    clients: ClientAuthenticator, database: Database, robot: str, execute: Execute
 ) -> None:
     await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
@@ -154,9 +152,7 @@ async def test_invalid_client_operations_raise(database: Database, robot: str) -
 
 
 @pytest.fixture
-async def issuer(
-    database: Database, execute: Callable[..., Awaitable[Any]]
-) -> AsyncIterator[LocalIssuer]:
+async def issuer(database: Database, execute: Execute) -> AsyncIterator[LocalIssuer]:
     before = {kid for kid, _ in await auth_store.load_signing_keys(database)}
 
     async def reload() -> Any:
@@ -211,10 +207,7 @@ async def test_new_key_is_loaded_by_other_process(
 
 
 async def test_tokens_of_deleted_key_are_rejected(
-    clients: ClientAuthenticator,
-    database: Database,
-    issuer: LocalIssuer,
-    execute: Callable[..., Awaitable[Any]],
+    clients: ClientAuthenticator, database: Database, issuer: LocalIssuer, execute: Execute
 ) -> None:
     rows = await execute("SELECT * FROM signing_keys")
     verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
@@ -234,7 +227,7 @@ async def test_tokens_of_deleted_key_are_rejected(
 
 
 async def test_expired_keys_are_deleted(
-    database: Database, issuer: LocalIssuer, execute: Callable[..., Awaitable[Any]]
+    database: Database, issuer: LocalIssuer, execute: Execute
 ) -> None:
     made = [generate_signing_key() for _ in range(4)]
     for key, age in zip(made[:3], ("90", "60", "20"), strict=True):

@@ -3,13 +3,12 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import ec
+from support.signing import Sign, create_ec_key, encode_base64url, get_rsa_signer, sign_jwt
 
 from case_server.auth import tokens
 from case_server.auth.tokens import (
@@ -44,39 +43,6 @@ def refusal(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> s
     return str(caught.value)
 
 
-def encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def forge(header: dict[str, Any], content: dict[str, Any], by: Callable[[bytes], bytes]) -> str:
-    """A token made without the library under test."""
-    text = ".".join(encode(json.dumps(part).encode()) for part in (header, content))
-    return f"{text}.{encode(by(text.encode()))}"
-
-
-def rsa_signer(
-    key: SigningKey, hasher: type[hashes.HashAlgorithm] = hashes.SHA256
-) -> Callable[[bytes], bytes]:
-    private = serialization.load_pem_private_key(key.private_pem.encode(), None)
-    assert isinstance(private, rsa.RSAPrivateKey)
-    return lambda text: private.sign(text, padding.PKCS1v15(), hasher())
-
-
-def ec_pair(
-    curve: ec.EllipticCurve, hasher: hashes.HashAlgorithm
-) -> tuple[dict[str, str], Callable[[bytes], bytes]]:
-    private = ec.generate_private_key(curve)
-    size = curve.key_size // 8
-    point = private.public_key().public_numbers()
-
-    def signer(text: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(text, ec.ECDSA(hasher)))
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
-
-    x, y = (encode(number.to_bytes(size, "big")) for number in (point.x, point.y))
-    return {"kty": "EC", "crv": f"P-{curve.key_size}", "x": x, "y": y}, signer
-
-
 def test_encoded_token_is_decoded() -> None:
     stated = claims(scope="a b")
 
@@ -101,7 +67,7 @@ def test_foreign_rsa_signature_is_verified(
     algorithm: str, hasher: type[hashes.HashAlgorithm]
 ) -> None:
     jwk = {name: get_public_jwk(KEY)[name] for name in ("kty", "n", "e")}
-    token = forge({"alg": algorithm}, claims(), rsa_signer(KEY, hasher))
+    token = sign_jwt({"alg": algorithm}, claims(), get_rsa_signer(KEY, hasher))
 
     assert check(token, jwk)["sub"] == "robot"
     assert "algorithm" in refusal(token, {**jwk, "alg": "PS256"})
@@ -114,24 +80,24 @@ def test_foreign_rsa_signature_is_verified(
 def test_foreign_elliptic_curve_signature_is_verified(
     algorithm: str, curve: ec.EllipticCurve, hasher: hashes.HashAlgorithm
 ) -> None:
-    jwk, signer = ec_pair(curve, hasher)
-    other, _ = ec_pair(curve, hasher)
-    token = forge({"alg": algorithm}, claims(), signer)
+    jwk, signer = create_ec_key(curve, hasher)
+    other, _ = create_ec_key(curve, hasher)
+    token = sign_jwt({"alg": algorithm}, claims(), signer)
 
     assert check(token, jwk)["sub"] == "robot"
     assert refusal(token, other) == "its signature does not match"
 
 
 def test_curve_of_other_algorithm_is_rejected() -> None:
-    jwk, signer = ec_pair(ec.SECP384R1(), hashes.SHA256())
+    jwk, signer = create_ec_key(ec.SECP384R1(), hashes.SHA256())
 
-    assert "not the one of the key" in refusal(forge({"alg": "ES256"}, claims(), signer), jwk)
+    assert "not the one of the key" in refusal(sign_jwt({"alg": "ES256"}, claims(), signer), jwk)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 7, ["RS256"]])
-@pytest.mark.parametrize("by", [lambda _: b"", rsa_signer(KEY)])
-def test_unsigned_token_is_rejected(algorithm: object, by: Callable[[bytes], bytes]) -> None:
-    token = forge({"alg": algorithm, "kid": KEY.kid}, claims(), by)
+@pytest.mark.parametrize("sign", [lambda _: b"", get_rsa_signer(KEY)])
+def test_unsigned_token_is_rejected(algorithm: object, sign: Sign) -> None:
+    token = sign_jwt({"alg": algorithm, "kid": KEY.kid}, claims(), sign)
 
     assert "its algorithm is not one of RS256" in refusal(token)
 
@@ -146,7 +112,7 @@ def test_public_key_as_shared_secret_is_rejected(algorithm: str, secret: str) ->
     jwk = get_public_jwk(KEY)
     bytes_of = {"pem": pem, "jwk": json.dumps(jwk).encode(), "modulus": jwk["n"].encode()}
     hasher = getattr(hashlib, f"sha{algorithm[2:]}")
-    token = forge(
+    token = sign_jwt(
         {"alg": algorithm, "kid": KEY.kid},
         claims(),
         lambda text: hmac.digest(bytes_of[secret], text, hasher),
@@ -154,7 +120,7 @@ def test_public_key_as_shared_secret_is_rejected(algorithm: str, secret: str) ->
 
     assert "its algorithm is not one of RS256" in refusal(token)
     assert "its algorithm is not one of RS256" in refusal(
-        token, {"kty": "oct", "k": encode(bytes_of[secret]), "alg": algorithm}
+        token, {"kty": "oct", "k": encode_base64url(bytes_of[secret]), "alg": algorithm}
     )
 
 
@@ -181,7 +147,7 @@ def test_foreign_key_with_same_id_is_rejected() -> None:
 
 def test_changed_claims_are_rejected() -> None:
     header, _, signature = encode_token(KEY, claims()).split(".")
-    body = encode(json.dumps(claims(sub="root")).encode())
+    body = encode_base64url(json.dumps(claims(sub="root")).encode())
 
     assert refusal(f"{header}.{body}.{signature}") == "its signature does not match"
 
@@ -196,12 +162,15 @@ def test_key_in_header_is_ignored(place: str) -> None:
     }
     header = {"alg": "RS256", "kid": KEY.kid, place: own[place]}
 
-    assert refusal(forge(header, claims(), rsa_signer(FOREIGN))) == "its signature does not match"
-    assert check(forge(header, claims(), rsa_signer(KEY)))["sub"] == "robot"
+    assert (
+        refusal(sign_jwt(header, claims(), get_rsa_signer(FOREIGN)))
+        == "its signature does not match"
+    )
+    assert check(sign_jwt(header, claims(), get_rsa_signer(KEY)))["sub"] == "robot"
 
 
 def test_critical_header_is_rejected() -> None:
-    token = forge({"alg": "RS256", "crit": ["b64"], "b64": False}, claims(), rsa_signer(KEY))
+    token = sign_jwt({"alg": "RS256", "crit": ["b64"], "b64": False}, claims(), get_rsa_signer(KEY))
 
     assert "extensions" in refusal(token)
 
@@ -270,12 +239,12 @@ def test_token_length_limit() -> None:
         "....",
         "é.é.é",
         "\x00.\n.\x7f",
-        f"{encode(b'[]')}.{encode(b'{}')}.",
-        f"{encode(b'{}')}.{encode(b'[]')}.",
-        f"{encode(b'{}')}.{encode(b'{')}.",
-        f"{encode(b'{}')}.{encode(b'[' * 5000)}.",
-        f"{encode(b'[' * 5000)}.{encode(b'{}')}.",
-        f"{encode(b'{}')}.{encode(bytes([0xFF]))}.",
+        f"{encode_base64url(b'[]')}.{encode_base64url(b'{}')}.",
+        f"{encode_base64url(b'{}')}.{encode_base64url(b'[]')}.",
+        f"{encode_base64url(b'{}')}.{encode_base64url(b'{')}.",
+        f"{encode_base64url(b'{}')}.{encode_base64url(b'[' * 5000)}.",
+        f"{encode_base64url(b'[' * 5000)}.{encode_base64url(b'{}')}.",
+        f"{encode_base64url(b'{}')}.{encode_base64url(bytes([0xFF]))}.",
     ],
 )
 def test_malformed_token_is_rejected(token: str) -> None:

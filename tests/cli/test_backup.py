@@ -9,7 +9,6 @@ import shlex
 import stat
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support import factories
-from support.databases import to_asyncpg_url
+from support.databases import NewDataDir, to_asyncpg_url
 from support.live_server import COMMAND, LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
 
@@ -72,7 +71,7 @@ def refusal(*arguments: str, data_dir: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(new_data_dir: Callable[[], Path]) -> Path:
+def folder(new_data_dir: NewDataDir) -> Path:
     return new_data_dir().parent
 
 

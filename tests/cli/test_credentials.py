@@ -1,12 +1,13 @@
 """`case-server client` and `case-server keys` while a server runs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
+from support.databases import NewDataDir
 from support.live_server import LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
 from support.terminal import BOLD, run_in_terminal
@@ -17,7 +18,7 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+def data_dir(new_data_dir: NewDataDir) -> Path:
     return new_data_dir()
 
 

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.databases import MigratedDatabase
 from support.live_server import run_command_in_process, run_live_server
 
 from case_server.cli.shared import warn_about_unknown_variables
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_command_names_its_database_and_never_the_password(
-    migrated_database: Callable[[str], str], tmp_path: Path
+    migrated_database: MigratedDatabase, tmp_path: Path
 ) -> None:
     url = migrated_database("named")
     parts = urlsplit(url)
@@ -45,7 +45,7 @@ def test_every_command_names_its_database_and_never_the_password(
 
 
 def test_migrate_prefers_its_option_to_the_migration_url_and_that_to_the_database_url(
-    migrated_database: Callable[[str], str], tmp_path: Path
+    migrated_database: MigratedDatabase, tmp_path: Path
 ) -> None:
     url, unreachable = migrated_database("chosen"), "postgresql://nobody@127.0.0.1:1/none"
     variables = {"CASE_SERVER_DATABASE_URL": unreachable, "CASE_SERVER_MIGRATION_URL": url}

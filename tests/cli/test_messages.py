@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support import factories
+from support.databases import MigratedDatabase
 from support.live_server import COMMAND, build_environment
 
 from case_server.cli import COMMANDS, main
@@ -215,7 +216,7 @@ def test_refusal_is_one_line_with_the_prefix(command_line: Run, command: str, er
 
 
 @pytest.fixture(scope="module")
-def database_url(migrated_database: Callable[[str], str]) -> str:
+def database_url(migrated_database: MigratedDatabase) -> str:
     return migrated_database("messages")
 
 

@@ -4,13 +4,13 @@ import gzip
 import json
 import shlex
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import factories
+from support.databases import NewDataDir
 from support.live_server import COMMAND, build_environment, run_live_server
 from support.live_server import run_command_in_process as run
 from support.selection import mark_slow_except
@@ -19,7 +19,7 @@ from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+def data_dir(new_data_dir: NewDataDir) -> Path:
     return new_data_dir()
 
 
@@ -50,7 +50,7 @@ def with_utc_timestamps(node: Any) -> Any:
     ],
 )
 def test_real_framework_survives_import_and_export(
-    shared: Path, new_data_dir: Callable[[], Path], name: str, items: int, associations: int
+    shared: Path, new_data_dir: NewDataDir, name: str, items: int, associations: int
 ) -> None:
     source, data_dir = shared / "frameworks" / f"{name}.json", new_data_dir()
     ran = run("import", str(source), data_dir=data_dir)
@@ -160,7 +160,7 @@ def test_repeated_import_changes_nothing(data_dir: Path, tmp_path: Path) -> None
 
 
 def test_repeated_import_replaces_the_tree(
-    data_dir: Path, new_data_dir: Callable[[], Path], tmp_path: Path
+    data_dir: Path, new_data_dir: NewDataDir, tmp_path: Path
 ) -> None:
     empty = new_data_dir()
     items = [factories.packed_item() for _ in range(6)]
@@ -228,7 +228,7 @@ def in_order(part: Any) -> Any:
     return part
 
 
-def test_second_server_reads_from_the_first(new_data_dir: Callable[[], Path]) -> None:
+def test_second_server_reads_from_the_first(new_data_dir: NewDataDir) -> None:
     """Both servers have the same framework after an import by URL."""
     first, second = new_data_dir(), new_data_dir()
     assert run("import", "--sample", data_dir=first).returncode == 0
@@ -270,11 +270,7 @@ def repairable() -> factories.Body:
 def test_repairs_are_reported_once_and_stored(data_dir: Path, tmp_path: Path) -> None:
     body, report = repairable(), tmp_path / "report.json"
     ran = run(
-        "import",
-        write(tmp_path, "one.json", body),
-        "--report",
-        str(report),
-        data_dir=data_dir,
+        "import", write(tmp_path, "one.json", body), "--report", str(report), data_dir=data_dir
     )
     assert ran.returncode == 0, ran.stderr
     assert "string-for-list (2)" in ran.stdout
@@ -351,7 +347,7 @@ REAL = (
 
 @pytest.mark.parametrize("name", mark_slow_except(["opensalt-2017-sample"], REAL))
 def test_export_of_real_file_is_valid_and_unchanged(
-    shared: Path, new_data_dir: Callable[[], Path], tmp_path: Path, name: str
+    shared: Path, new_data_dir: NewDataDir, tmp_path: Path, name: str
 ) -> None:
     """Import each real framework, most of which need repair, and import its export strictly."""
     data_dir, output = new_data_dir(), str(tmp_path / "exported.json")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 from support import factories
+from support.databases import EmptyDatabase
 
 from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS, ITEMS
@@ -37,9 +38,7 @@ CLIENTS = (
 
 
 @pytest.fixture(scope="module")
-async def database(
-    empty_database: Callable[[str], Awaitable[str]], settings: Settings
-) -> AsyncIterator[Database]:
+async def database(empty_database: EmptyDatabase, settings: Settings) -> AsyncIterator[Database]:
     """Yield a database with rows in every table and a baseline of them."""
     url = await empty_database("baseline")
     await to_thread.run_sync(alembic_runner.migrate, url)

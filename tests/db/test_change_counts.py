@@ -1,7 +1,6 @@
 """Counts of a package write, dry runs and the guard against data loss."""
 
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import factories
+from support.databases import Execute
 from support.factories import Body
 from support.selection import scale_examples
 
@@ -19,8 +19,6 @@ from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
 from case_server.db.write.package import UploadResult, write_package
-
-Execute = Callable[..., Awaitable[Any]]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

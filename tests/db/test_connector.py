@@ -3,13 +3,14 @@
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
+from support.databases import EmptyDatabase
 from support.live_server import run_command
 from support.pgbouncer import run_pgbouncer
 from support.postgres_with_tls import TlsServer, find_binaries_with_tls, run_tls_server
@@ -24,8 +25,6 @@ from case_server.exceptions import CommandError
 from case_server.settings import Settings
 
 PASSWORD = "Hunter2"
-
-EmptyDatabase = Callable[[str], Awaitable[str]]
 
 
 async def value(url: str, sql: str, *arguments: Any, **options: Any) -> Any:

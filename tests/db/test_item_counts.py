@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support import factories
+from support.databases import Execute
 
 from case_server.case.model import CFItem
 from case_server.case.package import parse_package
@@ -25,8 +26,6 @@ from case_server.exceptions import CaseServerError
 from case_server.query import filter as filters
 from case_server.query import params
 from case_server.settings import Settings
-
-Execute = Callable[..., Awaitable[Any]]
 
 DOCUMENT_IDENTIFIERS = [f"document-{number}" for number in range(3)]
 ITEM_IDENTIFIERS = [f"item-{number}" for number in range(12)]

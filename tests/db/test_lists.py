@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from operator import contains, eq, ge, gt, le, lt, ne
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.databases import store_item_counts
+from support.databases import Execute, store_item_counts
 
 from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
@@ -22,7 +22,6 @@ from case_server.query.filter import EXTENDED, And, Comparison, Node
 from case_server.query.params import ListQuery
 from case_server.settings import Settings
 
-Execute = Callable[..., Awaitable[list[Any]]]
 Body = factories.Body
 
 START = datetime(2026, 1, 15, tzinfo=UTC)

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from support.databases import to_asyncpg_url
+from support.databases import EmptyDatabase, Execute, to_asyncpg_url
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
 from case_server.migrations import view_columns
 
 ROOT = Path(__file__).parents[2]
-Database = Callable[[str], Awaitable[str]]
 
 CATALOGUE = {
     "columns": """
@@ -60,7 +59,7 @@ async def catalogue(url: str, **extra_queries: str) -> dict[str, set[tuple[Any, 
         await connection.close()
 
 
-async def test_migrations_build_the_schema_of_the_tables(empty_database: Database) -> None:
+async def test_migrations_build_the_schema_of_the_tables(empty_database: EmptyDatabase) -> None:
     migrated, created = await empty_database("migrated"), await empty_database("created")
     await asyncio.to_thread(alembic_runner.migrate, migrated)
     engine = create_async_engine(make_url(created).set(drivername="postgresql+asyncpg"))
@@ -72,13 +71,15 @@ async def test_migrations_build_the_schema_of_the_tables(empty_database: Databas
         assert migrated_schema[kind] == created_schema[kind]
 
 
-async def test_alembic_detects_no_differences(empty_database: Database) -> None:
+async def test_alembic_detects_no_differences(empty_database: EmptyDatabase) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.check_migrations, url)
 
 
-async def test_downgrade_removes_the_schema_and_migrate_rebuilds(empty_database: Database) -> None:
+async def test_downgrade_removes_the_schema_and_migrate_rebuilds(
+    empty_database: EmptyDatabase,
+) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
@@ -92,7 +93,7 @@ EVERYONE_MAY_READ = "SELECT has_table_privilege('pg_monitor', 'cf_items', 'SELEC
 
 
 async def test_view_columns_are_added_with_grants_and_dropped_without(
-    empty_database: Database,
+    empty_database: EmptyDatabase,
 ) -> None:
     url = await empty_database("views")
     await asyncio.to_thread(alembic_runner.migrate, url)
@@ -157,7 +158,7 @@ def test_new_revision_passes_ruff(tmp_path: Path, kind: str) -> None:
     assert kind == "empty" or 'op.drop_column("items", "colour")' in file.read_text()
 
 
-async def test_concurrent_migrations_run_once(empty_database: Database) -> None:
+async def test_concurrent_migrations_run_once(empty_database: EmptyDatabase) -> None:
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
     connection = await asyncpg.connect(to_asyncpg_url(url))
@@ -171,7 +172,9 @@ def run_migrate(url: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-async def test_schema_version_of_a_database_and_known_revisions(empty_database: Database) -> None:
+async def test_schema_version_of_a_database_and_known_revisions(
+    empty_database: EmptyDatabase,
+) -> None:
     url = await empty_database("states")
     connection = await asyncpg.connect(to_asyncpg_url(url))
     assert await version.get_schema_version(connection) is None
@@ -192,16 +195,12 @@ INSERTS = {
 
 
 @pytest.mark.parametrize("insert", INSERTS.values(), ids=INSERTS)
-async def test_database_enforces_foreign_keys(
-    execute: Callable[..., Awaitable[Any]], clean: None, insert: str
-) -> None:
+async def test_database_enforces_foreign_keys(execute: Execute, clean: None, insert: str) -> None:
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await execute(insert)
 
 
-async def test_database_enforces_unique_triples(
-    execute: Callable[..., Awaitable[Any]], clean: None
-) -> None:
+async def test_database_enforces_unique_triples(execute: Execute, clean: None) -> None:
     body = """{"identifier": "%s", "associationType": "isChildOf",
                "originNodeURI": {"identifier": "a"}, "destinationNodeURI": {"identifier": "b"}}"""
     insert = "INSERT INTO associations (body, last_change_date_time) VALUES ($1, now())"
@@ -221,7 +220,9 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
     "associationType": "isChildOf", "originNodeURI": {"identifier": "a"}%s}', now())"""
 
 
-async def test_migration_to_not_null_triples_with_existing_rows(empty_database: Database) -> None:
+async def test_migration_to_not_null_triples_with_existing_rows(
+    empty_database: EmptyDatabase,
+) -> None:
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")

@@ -2,12 +2,12 @@
 
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 from support.factories import Body
 
 from case_server.case.package import parse_package
@@ -20,7 +20,6 @@ from case_server.repair.reader import repair_and_parse
 from case_server.settings import Settings
 from case_server.transfer.exporter import export_framework
 
-Execute = Callable[..., Awaitable[Any]]
 Entry = tuple[str, str, str]
 
 pytestmark = pytest.mark.usefixtures("clean")

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from support import factories
+from support.databases import Execute
 
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.package_stream import parse_package_lazily
@@ -16,8 +16,6 @@ from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableCo
 from case_server.settings import Settings
 from case_server.transfer.console import STAGES
 from stress.cluster import wait_until
-
-Execute = Callable[..., Awaitable[Any]]
 
 OPEN_TRANSACTIONS = """
 SELECT 1 FROM pg_stat_activity
@@ -57,7 +55,7 @@ async def test_new_framework_creates_all_entities(database: Database, execute: E
         kind: written.sent_counts[kind] for kind in own
     }
     rows = await execute("SELECT kind, count(*) FROM changes GROUP BY kind")
-    logged = dict(rows)
+    logged = {row["kind"]: row["count"] for row in rows}
     assert {kind: logged[kind] for kind in own} == {kind: written.sent_counts[kind] for kind in own}
     again = await write(database, body)
     assert (again.is_created, again.changed_count) == (False, 0)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
 from support import factories
+from support.databases import MigratedDatabase
 
 from case_server.case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument
 from case_server.case.package import parse_package
@@ -47,7 +48,7 @@ def framework(items: int) -> factories.Body:
 
 @pytest.fixture
 async def database(
-    settings: Settings, migrated_database: Callable[[str], str]
+    settings: Settings, migrated_database: MigratedDatabase
 ) -> AsyncIterator[Database]:
     """A pool of one connection to a database of its own, whose statistics no other test changes."""
     url = await asyncio.to_thread(migrated_database, "plans")

@@ -6,13 +6,14 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import make_url, text
 from support import factories
+from support.databases import EmptyDatabase, MigratedDatabase
 from support.live_server import run_command, run_live_server
 from support.pgbouncer import has_prepared_statements, run_pgbouncer
 
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
+def url(postgres: str, migrated_database: MigratedDatabase, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database through PgBouncer, without a hint that it pools."""
     direct = make_url(migrated_database("pooler"))
     with run_pgbouncer(postgres, tmp_path, "transaction") as port:
@@ -118,7 +119,7 @@ def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:
 
 
 async def test_migration_needs_a_direct_url(
-    url: str, postgres: str, tmp_path: Path, empty_database: Callable[[str], Awaitable[str]]
+    url: str, postgres: str, tmp_path: Path, empty_database: EmptyDatabase
 ) -> None:
     direct = await empty_database("unmigrated")
     parts = make_url(url)

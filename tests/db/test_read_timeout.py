@@ -1,13 +1,14 @@
 """Statements that read are cancelled after a timeout, and take at most half of the pool."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
 from support import factories
+from support.databases import Execute
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database, ReadDeadline
@@ -22,8 +23,6 @@ SLEEPING = (
     "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
 )
 BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
-
-Execute = Callable[..., Awaitable[list[Any]]]
 
 
 @asynccontextmanager

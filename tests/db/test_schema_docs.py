@@ -2,15 +2,12 @@
 
 import os
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-
-Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
+from support.databases import Execute
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "schema.md"
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
@@ -21,8 +22,6 @@ from case_server.exceptions import Conflict, NotFound
 from case_server.repair.reader import repair_and_parse
 from case_server.settings import Settings
 from case_server.transfer.exporter import export_framework
-
-Execute = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture

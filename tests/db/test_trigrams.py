@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
-from support.databases import to_asyncpg_url
+from support.databases import EmptyDatabase, to_asyncpg_url
 from support.live_server import run_command
 
 from case_server.db.postgres import alembic_runner
@@ -18,12 +18,10 @@ from case_server.db.schema import trigrams, version
 from case_server.db.schema.tables import items
 from case_server.query.fields import FieldType, QueryableField
 
-Database = Callable[[str], Awaitable[str]]
-
 
 @pytest.fixture
 async def unprivileged(
-    empty_database: Database,
+    empty_database: EmptyDatabase,
 ) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
     """Yield a superuser's connection to a database, and its URL for an unprivileged role."""
     url = await empty_database("unprivileged")
@@ -44,7 +42,7 @@ async def has_index(connection: asyncpg.Connection[Any]) -> bool:
     return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX_NAME) is not None
 
 
-async def test_migration_creates_the_index(empty_database: Database) -> None:
+async def test_migration_creates_the_index(empty_database: EmptyDatabase) -> None:
     url = await empty_database("words")
     await asyncio.to_thread(alembic_runner.migrate, url)
     connection = await asyncpg.connect(to_asyncpg_url(url))
@@ -73,7 +71,7 @@ async def test_index_is_created_once_the_extension_is_installed(
     assert await has_index(connection)
 
 
-async def test_downgrade_drops_the_index(empty_database: Database) -> None:
+async def test_downgrade_drops_the_index(empty_database: EmptyDatabase) -> None:
     url = await empty_database("unlisted")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_21_changes_feed")

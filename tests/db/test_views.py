@@ -2,18 +2,18 @@
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-import asyncpg
 import httpx
 import pytest
 from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
 from support import factories
+from support.databases import Execute
 
 from case_server.api.profiles import PLATFORM, STANDARD_1_1
 from case_server.case import model
@@ -21,8 +21,6 @@ from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES, RUBRICS, Res
 from case_server.db.pool import Database
 from case_server.db.schema import tables
 from case_server.db.write import soft_delete
-
-Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 NESTED = {"CFRubricCriteria", "CFRubricCriterionLevels"}
 """Lists of entities that have a view of their own."""

@@ -3,13 +3,14 @@
 import getpass
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from support.certificates import write_certificate
+from support.databases import MigratedDatabase
 from support.haproxy import run_haproxy
 from support.live_server import run_live_server
 
@@ -63,10 +64,7 @@ def test_the_service_redirects_http_to_https(tmp_path: Path) -> None:
     ids=["this-machine", "another-machine"],
 )
 def test_clients_have_own_login_limits_only_if_the_proxy_is_trusted(
-    tmp_path: Path,
-    migrated_database: Callable[[str], str],
-    trusted: dict[str, str],
-    expected: set[int],
+    tmp_path: Path, migrated_database: MigratedDatabase, trusted: dict[str, str], expected: set[int]
 ) -> None:
     with run_behind_tls(tmp_path, migrated_database("haproxy"), **trusted) as (url, context):
         first, second = (

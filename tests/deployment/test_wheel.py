@@ -3,10 +3,10 @@
 import shutil
 import sys
 import zipfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from support.databases import EmptyDatabase
 from support.environments import IGNORED, ROOT, build_wheel, create_environment, run_successfully
 from support.live_server import run_live_server
 
@@ -45,7 +45,7 @@ def test_wheel_with_embedded_serves_without_a_database(wheel: Path, tmp_path: Pa
 
 @pytest.mark.slow
 async def test_wheel_alone_serves_a_database(
-    wheel: Path, tmp_path: Path, empty_database: Callable[[str], Awaitable[str]]
+    wheel: Path, tmp_path: Path, empty_database: EmptyDatabase
 ) -> None:
     python = create_environment(sys.executable, tmp_path / "venv", str(wheel))
     url = await empty_database("wheel")

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
+from support.applications import authorize, run_app
+from support.databases import MigratedDatabase
 
 import case_server
-from case_server.main import create_app
 from case_server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -161,15 +162,8 @@ async def send_traced(settings: Settings, heading: str, tracer: Tracer) -> None:
     identifier = document["CFDocument"]["identifier"]
     item = factories.item(identifier, CFItemType="Standard")
     item_path, package_path = f"/CFItems/{item['identifier']}", f"/CFPackages/{identifier}"
-    app = create_app(settings)
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://case.test") as client,
-    ):
-        form = {"grant_type": "client_credentials"}
-        response = await client.post("/oauth2/token", data=form, auth=CLIENT)
-        client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+    async with run_app(settings) as (_, client):
+        await authorize(client, CLIENT)
         await send(client, "POST", "/CFPackages", document)
         await send(client, "PUT", item_path, {"item": item})
         requests: dict[str, tuple[Any, ...]] = {
@@ -186,7 +180,7 @@ async def send_traced(settings: Settings, heading: str, tracer: Tracer) -> None:
 
 @pytest.mark.parametrize("heading", ["A read", "A write", "An upload"])
 def test_walk_names_the_calls_of_the_request_in_order(
-    heading: str, migrated_database: Callable[[str], str]
+    heading: str, migrated_database: MigratedDatabase
 ) -> None:
     settings = Settings(
         database_url=migrated_database("architecture"),

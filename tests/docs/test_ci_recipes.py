@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import yaml
 from deployment.test_compose import image_instructions, settings_variables
 from deployment.test_compose import service as compose_service
 from sqlalchemy import make_url
+from support.databases import EmptyDatabase
 from support.live_server import build_environment, run_command, run_live_server
 
 from case_server.api.profiles import PROFILES
@@ -118,12 +119,12 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 
 @pytest.fixture
-def database(empty_database: Callable[[str], Awaitable[str]]) -> str:
+def database(empty_database: EmptyDatabase) -> str:
     """Create an empty database, as a Postgres service provides one."""
     return asyncio.run(_create_database(empty_database))
 
 
-async def _create_database(empty_database: Callable[[str], Awaitable[str]]) -> str:
+async def _create_database(empty_database: EmptyDatabase) -> str:
     return await empty_database("ci")
 
 

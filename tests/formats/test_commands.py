@@ -4,11 +4,11 @@ import gzip
 import json
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
+from support.databases import NewDataDir
 from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
 
@@ -20,7 +20,7 @@ FLAGS = ("--title", "Mathematics", "--creator", "a district", "--document-id", "
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+def data_dir(new_data_dir: NewDataDir) -> Path:
     data_dir = new_data_dir()
     ran = run("import", "--sample", data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr

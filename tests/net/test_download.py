@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from support.databases import NewDataDir
 from support.lintable_package import build_clean_package
 from support.live_server import LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
@@ -25,7 +26,7 @@ SECRET = "local-secret"
 
 
 @pytest.fixture(scope="module")
-def live(new_data_dir: Callable[[], Path]) -> Iterator[LiveServer]:
+def live(new_data_dir: NewDataDir) -> Iterator[LiveServer]:
     with run_live_server(new_data_dir()) as running:
         yield running
 

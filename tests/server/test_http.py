@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 import requests
 from api.test_access import list_routes
 from support import factories
+from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
 
 from case_server.api.profiles import PROFILES
@@ -85,7 +86,7 @@ def running(folder: Path, database_url: str, *arguments: str, **settings: str) -
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("http")
     with running(folder, migrated_database("http")) as started:
@@ -94,7 +95,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def test_server(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[Server]:
     """Start a server in test mode."""
     folder = tmp_path_factory.mktemp("http-test-mode")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from support.databases import MigratedDatabase, NewDataDir
 from support.live_server import COMMAND, LiveServer, run_live_server
 
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
@@ -26,7 +27,7 @@ TIMEOUT_SECONDS = 1
 
 
 @pytest.fixture(scope="module")
-def live(new_data_dir: Callable[[], Path]) -> Iterator[LiveServer]:
+def live(new_data_dir: NewDataDir) -> Iterator[LiveServer]:
     settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS)}
     with run_live_server(new_data_dir(), settings=settings) as server:
         yield server
@@ -163,7 +164,7 @@ MAX_WAITING = 75
 
 @pytest.fixture(scope="module")
 def limited(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[LiveServer]:
     """Start a server in test mode with a low connection limit and a long request timeout."""
     folder = tmp_path_factory.mktemp("connections-limited")
@@ -278,7 +279,7 @@ def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
 def test_low_file_limit_lowers_connection_limit_with_warning(
-    tmp_path: Path, migrated_database: Callable[[str], str]
+    tmp_path: Path, migrated_database: MigratedDatabase
 ) -> None:
     start = 'ulimit -n 200; exec "$0" "$@"'
     command = ("sh", "-c", start, *COMMAND, "serve", "--port", "0")

@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from support import factories
-from support.databases import to_asyncpg_url
+from support.databases import MigratedDatabase, to_asyncpg_url
 from support.live_server import LiveServer, run_live_server
 
 ASSOCIATIONS = 50_000
@@ -31,7 +31,7 @@ INSERT = """
 
 @pytest.fixture(scope="module")
 def live(
-    migrated_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+    migrated_database: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LiveServer, str]]:
     """Start a server with two connections; yield it and its item with many associations."""
     url = migrated_database("stalled")

@@ -15,6 +15,11 @@ from case_server.db.postgres.embedded import embedded_postgres
 from case_server.db.schema import tables
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
+EmptyDatabase = Callable[[str], Awaitable[str]]
+MigratedDatabase = Callable[[str], str]
+NewDataDir = Callable[[], Path]
+"""The types of the fixtures ``execute``, ``empty_database``, ``migrated_database`` and
+``new_data_dir``."""
 
 PERSISTENT_TABLES = {"signing_keys", "feed_history", "revisions", "revision_marks"}
 """Tables filled once, by the migrations or at start-up, and revisions, which must only increase

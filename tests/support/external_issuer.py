@@ -1,11 +1,8 @@
 """An OAuth issuer for tests: an HTTP server with its own signing keys, which the app trusts."""
 
 import asyncio
-import base64
-import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -16,10 +13,7 @@ from starlette.routing import Route
 
 from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key, get_public_jwk
 
-
-def encode_base64url(data: bytes) -> str:
-    """Encode bytes as base64url without padding (RFC 7515, section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+from .signing import Sign, sign_jwt
 
 
 class ExternalIssuer:
@@ -69,14 +63,10 @@ class ExternalIssuer:
         """Create a valid token with some claims changed; None leaves a claim out."""
         return encode_token(self.key, self.build_claims(**changes))
 
-    def create_forged_token(
-        self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any
-    ) -> str:
-        """Create a token with any header, signed by ``sign_bytes`` instead of the JWT library."""
+    def create_forged_token(self, sign: Sign, header: dict[str, Any], **changes: Any) -> str:
+        """Create a token with any header, signed by ``sign`` instead of the JWT library."""
         header = {"alg": "RS256", "kid": self.key.kid, **header}
-        parts = (json.dumps(part).encode() for part in (header, self.build_claims(**changes)))
-        signed = ".".join(map(encode_base64url, parts))
-        return f"{signed}.{encode_base64url(sign_bytes(signed.encode()))}"
+        return sign_jwt(header, self.build_claims(**changes), sign)
 
     def build_claims(self, **changes: Any) -> dict[str, Any]:
         """Return the claims of a valid access token with some changed; None leaves a claim out."""

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import httpx
 import yaml
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from support.applications import create_client
 
 from case_server.cli import main as cli_main
 from case_server.conformance.checks import CHECKS
@@ -188,9 +188,8 @@ async def _fetch_openapi_documents() -> dict[str, dict[str, Any]]:
     app = create_app(settings)
     # The documents need the settings only, so the application is not started.
     app.state.app_state = SimpleNamespace(settings=settings)
-    transport = httpx.ASGITransport(app)
     documents = {}
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+    async with create_client(app, "http://localhost:8000") as client:
         for profile, url in OPENAPI_DOCUMENTS.items():
             response = await client.get(url)
             response.raise_for_status()

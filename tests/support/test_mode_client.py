@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from support import factories
+from support.applications import BASE_URL, authorize
 
-BASE = "http://case.test"
+BASE = BASE_URL
 TEST_API_TOKEN = "a test API token"
 DOCUMENTS = "/case/1.1/CFDocuments"
 
@@ -33,11 +34,8 @@ class NamespaceClient:
         return answer.json() if answer.content else None
 
     async def login(self) -> None:
-        form = {"grant_type": "client_credentials"}
-        pair = ("local-client", "local-secret")
-        answer = await self.http.post(f"{self.prefix}/oauth2/token", data=form, auth=pair)
-        assert answer.status_code == 200, answer.text
-        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        credentials = ("local-client", "local-secret")
+        await authorize(self.http, credentials, f"{self.prefix}/oauth2/token")
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         return await self.http.request(method, f"{self.prefix}{path}", **options)
@@ -52,10 +50,6 @@ class NamespaceClient:
         answer = await self.call("GET", DOCUMENTS)
         assert answer.status_code == 200, answer.text
         return int(answer.json()["total"])
-
-
-def create_client(app: FastAPI) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE)
 
 
 async def list_idle_clones(app: FastAPI, clones: Callable[[], Awaitable[set[str]]]) -> set[str]:

@@ -6,15 +6,15 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
-from support.databases import to_asyncpg_url
-from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient, create_client
+from support.applications import create_client, run_app
+from support.databases import MigratedDatabase, to_asyncpg_url
+from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient
 
-from case_server.main import create_app
 from case_server.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def testmode_url(migrated_database: Callable[[str], str]) -> str:
+def testmode_url(migrated_database: MigratedDatabase) -> str:
     """A migrated database that has no connections."""
     return migrated_database("test_mode")
 
@@ -28,8 +28,7 @@ def testmode_settings(testmode_url: str) -> Settings:
 
 @pytest.fixture(scope="session")
 async def testmode_app(testmode_settings: Settings) -> AsyncIterator[FastAPI]:
-    application = create_app(testmode_settings)
-    async with application.router.lifespan_context(application):
+    async with run_app(testmode_settings) as (application, _):
         yield application
 
 

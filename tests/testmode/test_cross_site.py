@@ -1,14 +1,15 @@
 """The test API rejects requests that browsers send from web pages of other sites."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from anyio import to_thread
+from support.applications import run_app
+from support.databases import EmptyDatabase
 from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient
 
 from case_server.db.postgres import alembic_runner
-from case_server.main import create_app
 from case_server.settings import Settings
 
 FOREIGN = "http://evil.test"
@@ -79,20 +80,13 @@ async def test_request_from_tool_or_own_page_is_accepted(
 
 
 @pytest.fixture
-async def client_of_open_server(
-    empty_database: Callable[[str], Awaitable[str]],
-) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of_open_server(empty_database: EmptyDatabase) -> AsyncIterator[httpx.AsyncClient]:
     """A server without a test API token that allows the pages of one origin."""
     url = await empty_database("cross_site")
     await to_thread.run_sync(alembic_runner.migrate, url)
     origins = ("http://app.test", "*")
-    app = create_app(
-        Settings(database_url=url, public_url=BASE, test_mode=True, cors_origins=origins)
-    )
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as http,
-    ):
+    settings = Settings(database_url=url, public_url=BASE, test_mode=True, cors_origins=origins)
+    async with run_app(settings) as (_, http):
         yield http
 
 

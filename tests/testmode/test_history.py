@@ -1,11 +1,11 @@
 """A reset or restore invalidates the ETags and change-feed cursors that clients have."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from anyio import to_thread
 from support import factories
+from support.databases import MigratedDatabase
 from support.test_mode_client import NamespaceClient
 
 from case_server.api.conditional import LAST_MODIFIED_MIN_AGE_SECONDS
@@ -160,7 +160,7 @@ async def test_namespaces_do_not_share_caches(
 
 
 async def test_truncate_keeps_clients_and_keys(
-    migrated_database: Callable[[str], str], settings: Settings
+    migrated_database: MigratedDatabase, settings: Settings
 ) -> None:
     """Only entities are deleted."""
     url = await to_thread.run_sync(migrated_database, "emptied")

@@ -5,8 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.applications import create_client
 from support.live_server import LiveServer, run_command_in_process, run_live_server
-from support.test_mode_client import DOCUMENTS, NamespaceClient, create_client
+from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 TEST_MODE_ROUTES = (
     ("GET", "/_test"),

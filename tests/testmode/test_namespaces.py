@@ -7,13 +7,13 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.applications import create_client
 from support.databases import to_asyncpg_url
 from support.test_mode_client import (
     BASE,
     DOCUMENTS,
     TEST_API_TOKEN,
     NamespaceClient,
-    create_client,
     list_idle_clones,
 )
 

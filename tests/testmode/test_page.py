@@ -7,6 +7,7 @@ from html import unescape
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.applications import create_client
 from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, NamespaceClient
 
 LOCAL = "http://127.0.0.1"
@@ -17,8 +18,7 @@ async def browser(
     testmode_app: FastAPI, namespace: NamespaceClient
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A browser on this machine, which needs no sign-in."""
-    transport = httpx.ASGITransport(testmode_app)
-    async with httpx.AsyncClient(transport=transport, base_url=LOCAL) as client:
+    async with create_client(testmode_app, LOCAL) as client:
         yield client
 
 
@@ -120,7 +120,7 @@ async def test_link_to_the_page_appears_only_in_test_mode(
     browser: httpx.AsyncClient, app: FastAPI
 ) -> None:
     assert 'href="/test-mode"' in (await browser.get("/")).text
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as plain:
+    async with create_client(app, LOCAL) as plain:
         page = await plain.get("/sign-in")
         assert page.status_code == 200
         assert 'href="/test-mode"' not in page.text

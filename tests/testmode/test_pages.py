@@ -8,7 +8,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.test_mode_client import BASE, NamespaceClient, create_client
+from support.applications import create_client
+from support.test_mode_client import BASE, NamespaceClient
 
 ADDRESS = re.compile(r'\s(?:href|src|action|formaction|data-children)="([^"]*)"')
 OWN = ("local-client", "local-secret")

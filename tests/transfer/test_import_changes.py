@@ -4,12 +4,12 @@ import json
 import os
 import pty
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import factories
+from support.databases import NewDataDir
 from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
 
@@ -20,7 +20,7 @@ TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+def data_dir(new_data_dir: NewDataDir) -> Path:
     return new_data_dir()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
+from support.databases import NewDataDir
 from support.live_server import LiveServer, run_command, run_command_in_process, run_live_server
 from support.scripted_source import ScriptedAnswer, run_scripted_source
 
@@ -24,7 +25,7 @@ STANDARD = "/1edtech/ims/case/v1p1"
 
 
 @pytest.fixture(scope="module")
-def source_dir(new_data_dir: Callable[[], Path]) -> Path:
+def source_dir(new_data_dir: NewDataDir) -> Path:
     return new_data_dir()
 
 
