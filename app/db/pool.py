@@ -469,7 +469,7 @@ class Database:
             self._heavy_read_semaphore.release()
 
     def release_after_cancel(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Release a connection in the background, once Postgres has cancelled its SQL statement."""
+        """Run ``release_after_error`` in the background; it waits for the cancelled statement."""
         task = asyncio.create_task(self._release_quietly(connection, is_heavy=is_heavy))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)

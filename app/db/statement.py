@@ -20,7 +20,7 @@ class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-def
     """A SQL compiler that hides parameter values from Postgres, which then uses generic plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
-        """Render a parameter as a scalar subquery, whose value the planner does not see."""
+        """Render a parameter as a scalar subquery, so that the plan cannot depend on its value."""
         parameter = super().render_bind_cast(type_, dbapi_type, sqltext)
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"

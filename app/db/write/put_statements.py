@@ -42,18 +42,18 @@ from . import change_log, dml, package_identifiers
 class LinkStrategy(NamedTuple):
     """How a PUT statement handles links to definitions.
 
-    With ``is_check_only``, the statement writes the entity only if all linked definitions exist and
-    no stored link has to be deleted, which is fast and nearly always true. Otherwise it also writes
-    definitions and links.
+    With ``is_link_check_only``, the statement writes the entity only if all linked definitions
+    exist and no stored link has to be deleted, which is fast and nearly always true. Otherwise it
+    also writes definitions and links.
     """
 
     fields: frozenset[str]
     """The fields of the entity that contain links to definitions."""
-    is_check_only: bool
+    is_link_check_only: bool
     """Whether the statement only checks the links, and writes nothing unless they are resolved."""
 
 
-NO_LINKS = LinkStrategy(frozenset(), is_check_only=True)
+NO_LINKS = LinkStrategy(frozenset(), is_link_check_only=True)
 
 IDENTIFIER = build_text_extract(bindparam("body", type_=JSON), "identifier")
 """The identifier of the entity that is put."""
@@ -73,10 +73,10 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
     # Lists of links always have to be compared with the stored links.
     references = dml.REFERENCES.get(resource.name, ())
     has_list = any(each.link_table is not None and each.field in fields for each in references)
-    full = LinkStrategy(fields, is_check_only=False)
+    full = LinkStrategy(fields, is_link_check_only=False)
     if has_list or not references:
         return [full]
-    return [LinkStrategy(fields, is_check_only=True), full]
+    return [LinkStrategy(fields, is_link_check_only=True), full]
 
 
 def _build_links_resolved_condition(
@@ -84,7 +84,7 @@ def _build_links_resolved_condition(
 ) -> ColumnElement[bool]:
     """Build the SQL condition that links need no write; true if the strategy writes links."""
     conditions: list[ColumnElement[bool]] = [true()]
-    for reference in dml.REFERENCES[resource.name] if strategy.is_check_only else ():
+    for reference in dml.REFERENCES[resource.name] if strategy.is_link_check_only else ():
         if reference.field in strategy.fields:
             definition = build_text_extract(body, reference.field, "identifier")
             conditions.append(_build_live_row_condition(reference.definitions_table, definition))
@@ -123,7 +123,7 @@ def _build_entity_write_ctes(
     4. Log the changes.
     """
     table = tables.get_table(resource)
-    references = () if strategy.is_check_only else dml.REFERENCES.get(resource.name, ())
+    references = () if strategy.is_link_check_only else dml.REFERENCES.get(resource.name, ())
     definition_writes = {
         reference: change_log.build_write_cte(
             reference.definitions_table, dml.build_missing_definition_insert(source, reference)
