@@ -20,8 +20,10 @@ PARENT_PID_VARIABLE = "CASE_SERVER_PARENT"
 
 PARENT_CHECK_INTERVAL_SECONDS = 1
 
-M_ARENA_MAX = -8
-"""The parameter of glibc's ``mallopt`` for the number of arenas (malloc.h)."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""Parameters of glibc's ``mallopt`` (malloc.h)."""
+
+LARGE_ALLOCATION_BYTES = 4 * 1024 * 1024
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """Python's default of 5 ms would delay requests while a thread parses a large body."""
@@ -55,15 +57,20 @@ def _tune_process() -> None:
     # would scan them and delay requests by a quarter of a second.
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    _limit_malloc_arenas()
+    _limit_malloc_retention()
 
 
-def _limit_malloc_arenas() -> None:
-    """Limit glibc to one malloc arena, so that memory freed by one thread can be reused by others.
+def _limit_malloc_retention() -> None:
+    """Make glibc return freed memory: one arena for all threads, a mapping for each large block.
 
-    Otherwise each thread that ever parsed a large body keeps an arena of that size.
+    Otherwise each thread that ever parsed a large body keeps an arena of that size, and once a
+    large block was freed, all later ones stay: 16 MB after the first token request, and 43 MB more
+    after two uploads of 24 MB.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(M_ARENA_MAX, 1)
+            # By default, both thresholds grow to the size of each large block that is freed.
+            libc.mallopt(M_MMAP_THRESHOLD, LARGE_ALLOCATION_BYTES)
+            libc.mallopt(M_TRIM_THRESHOLD, LARGE_ALLOCATION_BYTES)
