@@ -12,16 +12,22 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from support import factories
-from support.browser import launch_chromium, open_page
+from support.browser import (
+    DEFAULT_VIEWPORT,
+    launch_chromium,
+    new_page,
+    open_page,
+    reuse_page,
+    run_axe,
+)
 from support.live_server import LiveServer, run_live_server
 from support.selection import mark_slow_except
 
 Opened = Callable[..., AbstractContextManager[Page]]
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 DEEPEST = 7
 
 HOSTILE = {
@@ -103,9 +109,21 @@ def framework(title: str, letter: str) -> factories.Body:
     return body
 
 
+@pytest.fixture(scope="module")
+def shared_page(live: LiveServer, chromium: Browser) -> Iterator[Page]:
+    with new_page(chromium, live.base_url) as page:
+        yield page
+
+
 @pytest.fixture
-def visit(live: LiveServer, chromium: Browser, frameworks: Any) -> Opened:
+def visit(live: LiveServer, shared_page: Page, frameworks: Any) -> Opened:
     """Return a function that opens a page; see ``PageMonitor`` for what must not happen on it."""
+    return partial(reuse_page, shared_page, live.base_url)
+
+
+@pytest.fixture
+def visit_anew(live: LiveServer, chromium: Browser, frameworks: Any) -> Opened:
+    """Return a function that opens a page in a browser context of its own, with any options."""
     return partial(open_page, chromium, live.base_url)
 
 
@@ -232,8 +250,8 @@ def test_framework_pages_load_in_place(visit: Opened, frameworks: Any) -> None:
         assert page.evaluate("window.marker") is None
 
 
-def test_prefetch_requests_page_once(visit: Opened) -> None:
-    with visit() as page:
+def test_prefetch_requests_page_once(visit_anew: Opened) -> None:
+    with visit_anew() as page:
         # The lifetime of a prefetched page could end before a click on a busy machine.
         page.add_init_script("performance.now = () => 0")
         page.goto("/")
@@ -378,12 +396,12 @@ def test_upload_of_valid_and_invalid_file(visit: Opened, live: LiveServer, tmp_p
         expect(line(page, "F1.1")).to_be_visible()
 
 
-def test_upload_shows_progress(visit: Opened, tmp_path: Path) -> None:
+def test_upload_shows_progress(visit_anew: Opened, tmp_path: Path) -> None:
     body = framework("Slow rivers", "S")
     body["CFDocument"]["notes"] = "x" * 100_000
     file = tmp_path / "slow.json"
     file.write_bytes(orjson.dumps(body))
-    with visit() as page:
+    with visit_anew() as page:
         page.goto("/upload")
         line_speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
         slow = {**line_speed, "uploadThroughput": 60_000}
@@ -455,8 +473,8 @@ def test_hostile_statements_are_inert(visit: Opened, frameworks: Any) -> None:
         assert page.evaluate("window.taken") is None
 
 
-def test_pages_are_readable_without_javascript(visit: Opened) -> None:
-    with visit(java_script_enabled=False) as page:
+def test_pages_are_readable_without_javascript(visit_anew: Opened) -> None:
+    with visit_anew(java_script_enabled=False) as page:
         page.goto("/")
         page.get_by_role("link", name="Deep waters").click()
         for depth in range(1, 7):
@@ -496,25 +514,20 @@ def list_paths(frameworks: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("options", SCREENS.values(), ids=SCREENS)
-def test_no_page_is_wider_than_the_screen(
-    visit: Opened, frameworks: Any, options: dict[str, Any]
-) -> None:
-    with visit(**options) as page:
-        for path in list_paths(frameworks):
-            page.goto(path)
-            width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert width <= 0, f"{path} is wider than the screen by {width}"
-
-
 @pytest.mark.parametrize(
     "options", mark_slow_except([SCREENS["desktop"]], SCREENS.values()), ids=SCREENS
 )
-def test_axe_reports_no_violations(visit: Opened, frameworks: Any, options: dict[str, Any]) -> None:
-    with visit(**options) as page:
+def test_pages_fit_the_screen_and_axe_reports_no_violations(
+    visit_anew: Opened, frameworks: Any, options: dict[str, Any]
+) -> None:
+    with visit_anew(**options) as page:
         for path in list_paths(frameworks):
             page.goto(path)
             assert_accessible(page)
+            for size in (PHONE, options.get("viewport", DEFAULT_VIEWPORT)):
+                page.set_viewport_size(size)
+                width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert width <= 0, f"{path} is wider than {size['width']} pixels by {width}"
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("statement")
         expect(page.locator("#suggestions li").first).to_be_visible()
@@ -524,9 +537,9 @@ def test_axe_reports_no_violations(visit: Opened, frameworks: Any, options: dict
 def assert_accessible(page: Page, part: str | None = None) -> None:
     """Run axe in both colour schemes; only the contrast differs between them."""
     page.emulate_media(color_scheme="dark")
-    dark = Axe().run(page, context=part, options={"runOnly": ["color-contrast"]})
+    dark = run_axe(page, part, "color-contrast")
     page.emulate_media(color_scheme="light")
-    light = Axe().run(page, context=part, options={"runOnly": RULES})
+    light = run_axe(page, part, *RULES)
     for results in (dark, light):
         assert results.violations_count == 0, f"{page.url}\n{results.generate_report()}"
 
@@ -536,11 +549,11 @@ def test_dark_color_scheme_has_dark_background(visit: Opened) -> None:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
 
-    with visit(color_scheme="dark") as dark, visit(color_scheme="light") as light:
-        dark.goto("/")
-        light.goto("/")
-        assert lightness(dark) < 150
-        assert lightness(light) > 600
+    with visit(color_scheme="dark") as page:
+        page.goto("/")
+        assert lightness(page) < 150
+        page.emulate_media(color_scheme="light")
+        assert lightness(page) > 600
 
 
 def test_item_precedes_tree_on_narrow_screen(visit: Opened, frameworks: Any) -> None:
@@ -556,31 +569,28 @@ def test_item_precedes_tree_on_narrow_screen(visit: Opened, frameworks: Any) -> 
         expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
 
 
-def test_swagger_ui_sends_no_foreign_requests(visit: Opened) -> None:
-    with visit() as page:
-        page.goto("/docs")
+def test_swagger_ui_is_one_of_the_pages_and_sends_no_foreign_requests(visit: Opened) -> None:
+    with visit(color_scheme="dark") as page:
+        page.goto("/")
+        page.get_by_role("link", name="API", exact=True).click()
+        expect(page.get_by_role("link", name="API", exact=True)).to_have_attribute(
+            "aria-current", "page"
+        )
+        title = page.locator(".swagger-ui .info .title")
+        for color_scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=color_scheme)
+            shade = title.evaluate(
+                "title => getComputedStyle(title).color.match(/[\\d.]+/g).slice(0, 3).map(Number)"
+            )
+            assert (sum(shade) > 380) == (color_scheme == "dark")
+        assert_accessible(page, "header.top")
         alive = page.locator(".opblock").filter(has_text="Check that the process is alive")
         alive.locator(".opblock-summary").click()
         alive.get_by_role("button", name="Try it out").click()
         alive.get_by_role("button", name="Execute").click()
         expect(alive.locator(".live-responses-table")).to_contain_text('"status": "alive"')
-
-
-def test_swagger_ui_is_one_of_the_pages(visit: Opened) -> None:
-    for color_scheme in ("light", "dark"):
-        with visit(color_scheme=color_scheme) as page:
-            page.goto("/")
-            page.get_by_role("link", name="API", exact=True).click()
-            expect(page.get_by_role("link", name="API", exact=True)).to_have_attribute(
-                "aria-current", "page"
-            )
-            shade = page.locator(".swagger-ui .info .title").evaluate(
-                "title => getComputedStyle(title).color.match(/[\\d.]+/g).slice(0, 3).map(Number)"
-            )
-            assert (sum(shade) > 380) == (color_scheme == "dark")
-            assert_accessible(page, "header.top")
-            page.get_by_role("link", name="Frameworks", exact=True).click()
-            expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
+        page.get_by_role("link", name="Frameworks", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
 
 
 def test_unknown_path_is_shown_as_a_page(chromium: Browser, live: LiveServer) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
-from support.browser import launch_chromium, open_page
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+from support.browser import launch_chromium, new_page, open_page, reuse_page, run_axe
 from support.live_server import LiveServer, run_live_server
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -35,6 +34,12 @@ def chromium(database: str) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def shared_page(server: LiveServer, chromium: Browser) -> Iterator[Page]:
+    with new_page(chromium, server.base_url) as page:
+        yield page
+
+
 @pytest.fixture
 def client(server: LiveServer) -> Iterator[httpx.Client]:
     """A client of the server, whose request log and faults are empty."""
@@ -45,9 +50,9 @@ def client(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 def test_page_updates_until_paused(
-    chromium: Browser, server: LiveServer, client: httpx.Client
+    shared_page: Page, server: LiveServer, client: httpx.Client
 ) -> None:
-    with open_page(chromium, server.base_url) as page:
+    with reuse_page(shared_page, server.base_url) as page:
         page.goto("/")
         page.get_by_role("navigation").get_by_role("link", name="Test mode").click()
         live = page.locator("#live")
@@ -65,9 +70,9 @@ def test_page_updates_until_paused(
         expect(live).to_contain_text("limit=7")
 
 
-def test_update_keeps_focus(chromium: Browser, server: LiveServer, client: httpx.Client) -> None:
+def test_update_keeps_focus(shared_page: Page, server: LiveServer, client: httpx.Client) -> None:
     client.get(DOCUMENTS)
-    with open_page(chromium, server.base_url) as page:
+    with reuse_page(shared_page, server.base_url) as page:
         page.goto("/test-mode")
         requests = page.get_by_role("region", name="Requests")
         requests.focus()
@@ -76,17 +81,18 @@ def test_update_keeps_focus(chromium: Browser, server: LiveServer, client: httpx
         expect(requests).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_reports_no_violations(
-    chromium: Browser, server: LiveServer, client: httpx.Client, scheme: str
+    shared_page: Page, server: LiveServer, client: httpx.Client
 ) -> None:
     client.get(DOCUMENTS)
     client.put("/_test/faults", json=[FAULT]).raise_for_status()
-    size = {"width": 390, "height": 844}
-    with open_page(chromium, server.base_url, color_scheme=scheme, viewport=size) as page:
+    size: ViewportSize = {"width": 390, "height": 844}
+    with reuse_page(shared_page, server.base_url, size) as page:
         page.goto("/test-mode")
-        result = Axe().run(page)
-        assert result.violations_count == 0, result.generate_report()
+        for color_scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=color_scheme)
+            result = run_axe(page)
+            assert result.violations_count == 0, result.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
