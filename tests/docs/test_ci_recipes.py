@@ -21,6 +21,7 @@ from deployment.test_compose import image_instructions, settings_variables
 from deployment.test_compose import service as compose_service
 from sqlalchemy import make_url
 from support.databases import EmptyDatabase
+from support.environments import PYTEST_OPTIONS
 from support.live_server import build_environment, run_command, run_live_server
 
 from case_server.api.profiles import PROFILES
@@ -66,6 +67,7 @@ class Job:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         # The installed packages satisfy pip: a test must not download anything.
         self.environment = build_environment(folder / "data", PATH=path, PIP_NO_INDEX="1")
+        self.environment |= PYTEST_OPTIONS
         del self.environment["CASE_SERVER_DATA_DIR"]
 
     def localize(self, text: str) -> str:
