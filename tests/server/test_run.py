@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,7 +13,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -177,17 +180,36 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
     assert "CASE_CLIENT_SECRET" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "settings", [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}]
-)
-def test_listens_beyond_loopback_if_allowed(
-    live: LiveServer, data_dir: Path, settings: dict[str, str]
+@pytest.fixture(scope="module")
+def configured(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
+    """A second server on the data of ``live``, without a web UI and with its own client."""
+    foreign = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "127.0.0.1", "PORT": "1"}
+    settings = {**foreign, "CASE_CLIENT_ID": "mine", "CASE_CLIENT_SECRET": "s3cret"}
+    with run_live_server(data_dir, "--host", "0.0.0.0", "--no-web", settings=settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def with_two_workers(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
+    """A second server on the data of ``live``, with the default client on all addresses."""
+    settings = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
+    with run_live_server(
+        data_dir, "--host", "0.0.0.0", "--workers", "2", settings=settings
+    ) as server:
+        yield server
+
+
+def test_listens_beyond_loopback_with_a_secret(configured: LiveServer) -> None:
+    assert configured.base_url.startswith("http://localhost:")
+    assert configured.token("mine", "s3cret")
+    assert "s3cret" not in configured.banner
+
+
+def test_listens_beyond_loopback_with_default_secret_if_allowed(
+    with_two_workers: LiveServer,
 ) -> None:
-    with run_live_server(data_dir, "--host", "0.0.0.0", settings=settings) as server:
-        assert server.base_url.startswith("http://localhost:")
-        secret = settings.get("CASE_CLIENT_SECRET", "local-secret")
-        assert server.token(secret=secret)
-        assert "s3cret" not in server.banner
+    assert with_two_workers.base_url.startswith("http://localhost:")
+    assert with_two_workers.token(secret="local-secret")
 
 
 def test_invalid_settings_are_reported(data_dir: Path) -> None:
@@ -199,17 +221,17 @@ def test_invalid_settings_are_reported(data_dir: Path) -> None:
     assert "CASE_SERVER_POOL_SIZE" in result.stderr
 
 
-def test_foreign_variables_are_ignored(live: LiveServer, data_dir: Path) -> None:
-    stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
-    with run_live_server(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
-        assert server.token("mine", "local-secret")
+def test_foreign_variables_are_ignored(configured: LiveServer) -> None:
+    assert not configured.base_url.endswith(":1")
+    assert configured.token("mine", "s3cret")
+    form = {"grant_type": "client_credentials"}
+    answer = httpx.post(f"{configured.base_url}/oauth2/token", data=form, auth=("stray", "stray"))
+    assert answer.status_code == 401
 
 
-def test_requests_are_logged_but_probes_are_not(new_data_dir: Callable[[], Path]) -> None:
-    data_dir = new_data_dir()
-    with run_live_server(data_dir) as server:
-        for path in ("/health", "/ready", "/case/1.1/CFItems"):
-            httpx.get(server.base_url + path)
+def test_requests_are_logged_but_probes_are_not(live: LiveServer, data_dir: Path) -> None:
+    for path in ("/health", "/ready", "/case/1.1/CFItems"):
+        httpx.get(live.base_url + path)
     log = (data_dir.parent / "data.log").read_text()
     assert "GET /case/1.1/CFItems" in log
     assert "/health" not in log
@@ -230,18 +252,17 @@ def test_imported_objects_are_frozen() -> None:
     assert frozen > 20 * looked_through
 
 
-def test_web_ui_can_be_disabled(live: LiveServer, data_dir: Path) -> None:
+def test_web_ui_can_be_disabled(live: LiveServer, configured: LiveServer) -> None:
     assert f"{live.base_url}/\n" in live.banner
     assert httpx.get(f"{live.base_url}/").status_code == 200
-    with run_live_server(data_dir, "--no-web") as server:
-        assert "web UI" not in server.banner
-        for path in ("/", "/search", "/static/style.css"):
-            assert httpx.get(server.base_url + path).status_code == 404
-        assert httpx.get(f"{server.base_url}/docs").status_code == 200
+    assert "web UI" not in configured.banner
+    for path in ("/", "/search", "/static/style.css"):
+        assert httpx.get(configured.base_url + path).status_code == 404
+    assert httpx.get(f"{configured.base_url}/docs").status_code == 200
 
 
-def test_second_server_with_two_workers_serves_requests(live: LiveServer, data_dir: Path) -> None:
-    with run_live_server(data_dir, "--workers", "2") as server, server.client() as client:
+def test_second_server_with_two_workers_serves_requests(with_two_workers: LiveServer) -> None:
+    with with_two_workers.client() as client:
         for _ in range(20):
             assert client.get(DOCUMENTS).status_code == 200
 
@@ -406,24 +427,39 @@ def postmaster_lives(data_dir: Path) -> bool:
     return (data_dir / "postgres" / "postmaster.pid").exists()
 
 
-async def test_external_database_is_not_migrated_by_serve(
+def test_external_database_is_not_migrated_by_serve(
     empty_database: Callable[[str], Awaitable[str]], tmp_path: Path
 ) -> None:
-    url = await empty_database("by_url")
-    for command in (("serve", "--port", "0"), ("import", "-"), ("export", "x")):
-        result = run_command(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
+    async def run_sql(function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+        connection = await asyncpg.connect(to_asyncpg_url(url))
+        try:
+            return await function(connection)
+        finally:
+            await connection.close()
+
+    async def create() -> str:
+        return await empty_database("by_url")
+
+    url = asyncio.run(create())
+    in_process = partial(run_command_in_process, data_dir=tmp_path)
+    for run, *command in (
+        (partial(run_command, data_dir=tmp_path), "serve", "--port", "0"),
+        (in_process, "import", "-"),
+        (in_process, "export", "x"),
+    ):
+        result = run(*command, stdin="{}", CASE_SERVER_DATABASE_URL=url)
         assert result.returncode == 1
         assert "run: case-server migrate" in result.stderr
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    assert await version.get_schema_version(connection) is None
-    result = run_command("migrate", "--database-url", url, data_dir=tmp_path)
+    assert asyncio.run(run_sql(version.get_schema_version)) is None
+    result = in_process("migrate", "--database-url", url)
     assert result.returncode == 0, result.stderr
-    assert await version.get_schema_version(connection) == version.get_required_schema_version()
+    required = version.get_required_schema_version()
+    assert asyncio.run(run_sql(version.get_schema_version)) == required
     with run_live_server(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner
-    await connection.execute("UPDATE alembic_version SET version_num = '2099_unheard_of'")
-    await connection.close()
+    newer = "UPDATE alembic_version SET version_num = '2099_unheard_of'"
+    asyncio.run(run_sql(lambda connection: connection.execute(newer)))
     result = run_command("serve", "--database-url", url, data_dir=tmp_path)
     assert result.returncode == 1
     assert "newer" in result.stderr
