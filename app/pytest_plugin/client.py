@@ -20,10 +20,10 @@ REQUEST_TIMEOUT_SECONDS = 120
 
 
 class CaseTestApiError(Exception):
-    """The server could not be reached or rejected a request; the message says what to do."""
+    """The server is unreachable, or it rejected a request; the message says what to do."""
 
 
-class FaultFields(TypedDict, total=False):
+class FaultOptions(TypedDict, total=False):
     """The keyword arguments of ``CaseTestApi.add_fault``, which describe a fault to inject.
 
     They select requests and say how the server responds to them. They mirror the server's
@@ -159,7 +159,7 @@ class CaseTestApi:
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete the document or item with an identifier; a document's items are also deleted.
+        """Soft-delete the document or item with this identifier, and the items of a document.
 
         ``kind`` is ``"document"`` or ``"item"``.
         """
@@ -174,10 +174,10 @@ class CaseTestApi:
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
-    def add_fault(self, **fault: Unpack[FaultFields]) -> None:
+    def add_fault(self, **fault: Unpack[FaultOptions]) -> None:
         """Add a fault, such as ``path="*/CFItems", status=503``, that the server injects.
 
-        It applies to requests that match its criteria; ``FaultFields`` lists the arguments. Faults
+        It applies to requests that match its criteria; ``FaultOptions`` lists the arguments. Faults
         that were added earlier take precedence.
         """
         self._call("POST", "/faults", [fault])
@@ -194,8 +194,8 @@ class CaseTestApi:
     def list_requests(self, **filters: str | int | bool) -> list[dict[str, Any]]:
         """Return the requests that the server received, oldest first.
 
-        ``filters`` can be ``method``, ``path``, ``client``, ``status`` and ``since``. ``body=True``
-        adds the request bodies.
+        Keyword arguments select requests: ``method``, ``path``, ``client``, ``status`` and
+        ``since``. ``body=True`` adds the request bodies.
         """
         query = urlencode({name: str(value) for name, value in filters.items()})
         requests: list[dict[str, Any]] = self._call("GET", f"/requests?{query}")

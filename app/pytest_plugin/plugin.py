@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Ignore a checkout of case-server, whose tests need packages that the project lacks.
 
-    pytest does not ask for a path on the command line. A checkout that is the rootdir is collected.
+    pytest does not call this for paths on the command line, and a checkout as rootdir is collected.
     """
     project = collection_path / "pyproject.toml"
     plugin = collection_path / "app" / "pytest_plugin" / "plugin.py"
@@ -118,7 +118,7 @@ def case_test_api(
 
 @pytest.fixture
 def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
-    """Reset the server to its seed data, then provide ``case_test_api`` to the test.
+    """Provide ``case_test_api`` to the test, after resetting the server to its seed data.
 
     def test_publish_creates_items(case_reset):
         publish_items(3)
@@ -156,7 +156,10 @@ def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Yield the server at ``url``, after seeding it if ``seed`` is not empty."""
+    """Yield the ``CaseServer`` at ``url``, seeded unless ``seed`` is an empty string.
+
+    A pytest-xdist worker uses a test namespace of its own, named after ``run_id``.
+    """
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     worker, environment = os.environ.get(WORKER_VARIABLE), os.environ

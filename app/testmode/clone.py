@@ -68,28 +68,28 @@ class DatabaseClone:
         ``template`` must have no connections while Postgres copies it.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
-        await clone.connect()
+        await clone.open()
         return clone
 
     @classmethod
-    async def create_restorable(
+    async def create_with_baseline(
         cls, cloner: DatabaseCloner, settings: Settings, template: str
     ) -> DatabaseClone:
-        """Copy a database as ``create`` does, and save a baseline for ``restore_baseline``."""
+        """Return a clone of the database ``template`` whose writes can later be undone."""
         clone = await cls.create(cloner, settings, template)
         await baseline.save_baseline(clone.database)
         return clone
 
     @property
     def database(self) -> Database:
-        """Return the database with its connection pool; ``connect`` must have been called."""
-        assert self._database, "connect() precedes every use"
+        """Return the database with its connection pool; ``open`` must have been called."""
+        assert self._database, "open() precedes every use"
         return self._database
 
-    async def connect(self) -> None:
+    async def open(self) -> None:
         """Open the connection pool, load the signing keys and create empty caches.
 
-        May be called again after ``close_connections``, which also closes the response cache.
+        May be called again after ``close``.
         """
         settings = self._settings
         pool = Database.open(
@@ -111,7 +111,7 @@ class DatabaseClone:
         await self.response_cache.close()
 
     async def restore_baseline(self) -> None:
-        """Undo all writes since the clone was created; no request may use the clone meanwhile.
+        """Undo all writes since the database was copied; no request may use it meanwhile.
 
         ETags and change-feed cursors that clients received earlier become invalid.
         """
@@ -120,8 +120,8 @@ class DatabaseClone:
         await self._load()
         self.is_written = False
 
-    async def close_connections(self) -> None:
-        """Close all connections, because Postgres copies only databases without connections."""
+    async def close(self) -> None:
+        """Close the cache and all connections, because Postgres copies no database in use."""
         await self._stack.aclose()
 
     def begin_request(self) -> None:
@@ -150,5 +150,5 @@ class DatabaseClone:
         Requests that still use the clone fail.
         """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.close_connections(), CLOSE_TIMEOUT_SECONDS)
+            await asyncio.wait_for(self.close(), CLOSE_TIMEOUT_SECONDS)
         self._cloner.drop_in_background(self.name)

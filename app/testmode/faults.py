@@ -145,13 +145,13 @@ class FaultRule:
         return is_selected and (fault.times is None or self.applied < fault.times)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault for the test API, with the counts ``matched`` and ``applied``."""
+        """Return the fault as the test API shows it, with its counts of matches and injections."""
         fields = self.fault.model_dump(exclude_defaults=True)
         return {**fields, "matched": self.matched, "applied": self.applied}
 
 
 class FaultList:
-    """The faults of a test namespace; of several that apply to a request, the first is injected."""
+    """The faults of a test namespace; if several apply to a request, the first is injected."""
 
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
@@ -182,7 +182,8 @@ async def inject_fault(
     """Inject a fault into a request: a delay, an error, an altered body or a reset connection.
 
     This is an ASGI application with two additional arguments. It calls ``app`` only if the fault
-    delays or alters the normal response, or has ``apply_request``.
+    delays or alters the normal response, or has ``apply_request``: then the request takes effect,
+    although the client gets an error.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -270,7 +271,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
-    """Return an error in the format of the API profile, or of OAuth 2 for the token endpoint."""
+    """Return an error in the format of the API profile or, at the token endpoint, of OAuth 2."""
     description = fault.description or f"injected fault: {status} (test mode)"
     headers = {}
     retry_after = fault.retry_after

@@ -178,7 +178,11 @@ def _bypasses_log_and_faults(path: str) -> bool:
 
 
 def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
-    """Remove ``/ns/{name}`` from the path of a request; return the name of its test namespace."""
+    """Return the test namespace of a request, and remove ``/ns/{name}`` from its path.
+
+    Without this prefix, the X-CASE-Namespace header names the namespace, or it is the default one.
+    Raises ``BadRequest`` if the prefix and the header name different namespaces.
+    """
     header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
         return header or DEFAULT_NAMESPACE
@@ -223,7 +227,7 @@ def _digest(token: str) -> bytes:
 
 
 class RequestRecorder:
-    """Wraps the ASGI ``receive`` and ``send`` of a request to log request and response."""
+    """Wraps the ASGI ``receive`` and ``send`` of a request to log the request and its response."""
 
     def __init__(
         self, log: RequestLog, entry: LoggedRequest, receive: Receive, send: Send, headers: Headers
@@ -283,7 +287,7 @@ class RequestRecorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _drain_body(self) -> None:
-        """Read the rest of the request body into the log; the application may leave it unread."""
+        """Read any part of the request body that the application left unread into the log."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

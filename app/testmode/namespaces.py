@@ -93,7 +93,7 @@ class Namespace:
 
     @asynccontextmanager
     async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
-        """Yield the application state for one request; its database is not dropped meanwhile.
+        """Yield the application state for a request, and keep its database from being dropped.
 
         ``writes`` tells whether the request may change data that the next reset must restore.
         """
@@ -120,11 +120,11 @@ class Namespace:
             self.app_state.issuer.lifetimes.clear()
 
     async def replace_seed(self, empty_template: str, packages: Sequence[PreparedPackage]) -> str:
-        """Replace the seed data with packages and reset; return the old seed's database name.
+        """Replace the seed data with packages and reset; return the name of the old seed database.
 
-        The caller drops the old database if no namespace uses it. The packages are written to a
-        copy of the database ``empty_template``. If a package cannot be stored, raises the same
-        error as an upload and changes nothing.
+        The packages are written to a copy of the database ``empty_template``. If one cannot be
+        stored, raises the same error as an upload, and nothing changes. The caller drops the old
+        database unless a namespace still uses it.
         """
         async with self._change_lock:
             clone = await DatabaseClone.create(
@@ -133,7 +133,7 @@ class Namespace:
             try:
                 for package in packages:
                     await write_package(clone.database, package)
-                await clone.close_connections()
+                await clone.close()
             except BaseException:
                 await clone.drop()
                 raise
@@ -158,11 +158,11 @@ class Namespace:
         self._is_available.clear()
         try:
             await self.current.wait_until_idle()
-            await self.current.close_connections()
+            await self.current.close()
             try:
                 yield
             finally:
-                await self.current.connect()
+                await self.current.open()
                 self._update_app_state()
         finally:
             self._is_available.set()
@@ -230,14 +230,14 @@ class Namespace:
             self._drop_previous_clone()
 
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
-        """Return an existing copy of the database ``template``, restored, or else a new copy."""
+        """Reuse a copy of the database ``template`` after undoing all writes, or make a new one."""
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):
                     await clone.wait_until_idle(RESET_TIMEOUT_SECONDS)
                     await clone.restore_baseline()
                     return clone
-        return await DatabaseClone.create_restorable(
+        return await DatabaseClone.create_with_baseline(
             self._cloner, self.app_state.settings, template
         )
 
@@ -298,7 +298,7 @@ class NamespaceRegistry:
             # Creating the state creates the signing keys. As they are part of the seed, all clones
             # have the same ones.
             async with create_state(settings, seed.database):
-                await seed.close_connections()
+                await seed.close()
             namespaces = cls(settings, cloner, create_state, seed.name)
             await namespaces.get_or_create(DEFAULT_NAMESPACE)
             try:
@@ -345,7 +345,7 @@ class NamespaceRegistry:
             }
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        clone = await DatabaseClone.create_restorable(self._cloner, settings, seed)
+        clone = await DatabaseClone.create_with_baseline(self._cloner, settings, seed)
         proxy = DatabaseProxy(clone.database)
         app_state = await stack.enter_async_context(self._create_state(settings, proxy))
         namespace = Namespace(name, app_state, proxy, self._cloner, clone)
@@ -375,7 +375,7 @@ class NamespaceRegistry:
             if self._empty is None:
                 clone = await DatabaseClone.create(self._cloner, self._settings, self._seed)
                 await clones.delete_all_frameworks(clone.database)
-                await clone.close_connections()
+                await clone.close()
                 self._empty = clone.name
         return self._empty
 

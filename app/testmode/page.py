@@ -13,7 +13,7 @@ from ..web.pages import PageRoute, render_page
 from .faults import SELECTION_FIELDS, FaultRule
 from .middleware import PAGE_PATH
 from .request_log import LoggedRequest
-from .routes import get_namespace, get_namespaces
+from .routes import get_namespace, get_namespace_registry
 
 MAX_SHOWN_REQUESTS = 200
 
@@ -26,12 +26,13 @@ def create_test_mode_page_router() -> APIRouter:
 
 
 async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
-    """Show the faults and newest requests of a namespace; the default is the request's namespace.
+    """Show the faults and newest requests of a test namespace.
 
-    Raises ``NotFound`` for an unknown namespace; a name in the query does not create one.
+    The query parameter ``namespace`` selects another one than that of the request. Raises
+    ``NotFound`` if it does not exist; the parameter creates none.
     """
     name = namespace or get_namespace(request).name
-    namespaces = {namespace.name: namespace for namespace in get_namespaces(request).list_all()}
+    namespaces = {each.name: each for each in get_namespace_registry(request).list_all()}
     if name not in namespaces:
         raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
     shown = namespaces[name]

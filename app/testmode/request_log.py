@@ -38,7 +38,7 @@ RequestCount = Annotated[int, Field(ge=0)]
 
 @dataclass
 class LoggedRequest:
-    """A logged request: the start of the request's body, and the status of the response."""
+    """An entry of the request log: a request, the start of its body, and its response's status."""
 
     number: int
     method: str

@@ -150,7 +150,7 @@ async def describe_namespace(request: Request) -> Response:
 
 
 async def reset_namespace(request: Request) -> Response:
-    """Restore the seed data; clear faults, request log, token lifetimes and failed logins."""
+    """Restore the seed data; clear the faults, request log, token lifetimes and failed logins."""
     started, namespace = time.perf_counter(), get_namespace(request)
     await namespace.reset()
     return json_response(
@@ -166,7 +166,7 @@ async def seed_namespace(request: Request) -> Response:
     namespace, repair = get_namespace(request), _parse_flag(request.query_params, "repair")
     body = await _parse_body(request, SEED, default_body="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
-    await get_namespaces(request).replace_seed(namespace, packages)
+    await get_namespace_registry(request).replace_seed(namespace, packages)
     counts = {
         "documents": len(packages),
         "items": sum(package.count(ITEMS.name) for package in packages),
@@ -176,7 +176,7 @@ async def seed_namespace(request: Request) -> Response:
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
-    """Yield the parsed packages of a seed; raise ``UnprocessableContent`` with all problems."""
+    """Yield the packages of a seed; raise ``UnprocessableContent`` with all problems, if any."""
     if seed.sample:
         yield parse_package(read_sample())
     problems: list[Problem] = []
@@ -227,13 +227,13 @@ async def delete_snapshot(name: str, request: Request) -> Response:
 async def list_namespaces(request: Request) -> Response:
     """Return the name, base URL, snapshots and number of faults of every test namespace."""
     return json_response(
-        [_namespace_to_dict(namespace) for namespace in get_namespaces(request).list_all()]
+        [_namespace_to_dict(namespace) for namespace in get_namespace_registry(request).list_all()]
     )
 
 
 async def drop_namespace(name: str, request: Request) -> Response:
     """Drop a test namespace with its data; the next request that names it creates it again."""
-    await get_namespaces(request).drop(name)
+    await get_namespace_registry(request).drop(name)
     return Response(status_code=204)
 
 
@@ -299,14 +299,14 @@ async def clear_request_log(request: Request) -> Response:
 
 
 async def verify_requests(request: Request) -> Response:
-    """Compare the request log with expectations; return whether all are met, or the differences."""
+    """Compare the request log with expectations; return ``met`` and a list of ``differences``."""
     expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_unmet_expectations(get_namespace(request).request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
 
 
 async def create_token(request: Request) -> Response:
-    """Create an access token, possibly a defective one, without using the token endpoint."""
+    """Create an access token with the client, scopes and defect (``expired``, …) in the body."""
     issuer, token = (
         _get_issuer(request),
         await _parse_body(request, TOKEN_REQUEST, default_body="{}"),
@@ -322,7 +322,7 @@ async def get_token_lifetimes(request: Request) -> Response:
 
 
 async def set_token_lifetimes(request: Request) -> Response:
-    """Set the token lifetimes in the body (client ID: seconds); clear those of other clients."""
+    """Replace all token lifetimes with those given in the body, in seconds by client ID."""
     issuer = _get_issuer(request)
     issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)
@@ -358,8 +358,8 @@ def get_namespace(request: Request) -> Namespace:
     return namespace
 
 
-def get_namespaces(request: Request) -> NamespaceRegistry:
-    """Return the registry of all test namespaces of the server."""
+def get_namespace_registry(request: Request) -> NamespaceRegistry:
+    """Return the registry of the server's test namespaces."""
     namespaces: NamespaceRegistry = request.app.state.namespaces
     return namespaces
 

@@ -35,7 +35,7 @@ def test_docs_list_every_route() -> None:
 def test_docs_list_every_fault_field() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
     assert documented == list(Fault.model_fields)
-    assert list(client.FaultFields.__annotations__) == list(Fault.model_fields)
+    assert list(client.FaultOptions.__annotations__) == list(Fault.model_fields)
 
 
 def test_docs_list_every_expectation_field() -> None:
