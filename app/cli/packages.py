@@ -44,6 +44,8 @@ from .table_options import add_metadata_options, get_metadata_options
 
 if TYPE_CHECKING:
     from ..db.pool import Database
+    from ..settings import Settings
+    from ..transfer.importer import Importer, ImportResult
 
 BINARY_FORMATS = ("xlsx",)
 
@@ -120,7 +122,6 @@ def import_packages(**flags: Any) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     # Imported late: the check of the arguments does not need the database code.
     from ..transfer import importer  # noqa: PLC0415  see above
-    from .import_output import print_import_result  # noqa: PLC0415  see above
 
     quiet = flags["quiet"]
     options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
@@ -132,12 +133,7 @@ def import_packages(**flags: Any) -> None:
     report: Path | None = flags["report"]
     if report:
         importer.require_writable_path(report)
-    fetcher, dense = create_fetcher(flags), flags["allow_dense"]
-    sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
-    if flags["sample"]:
-        sources.append(PackageSource("the sample", read_sample))
-    if not sources:
-        raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
+    sources = _list_sources(flags)
     settings = load_settings(database_url=flags["database_url"])
     loader = importer.Importer(
         strict=flags["strict"],
@@ -148,8 +144,32 @@ def import_packages(**flags: Any) -> None:
         base_url=settings.base_url,
         progress_of=partial(create_progress_reporter, quiet=quiet),
     )
+    results = _import_sources(loader, sources, settings, quiet=quiet)
+    if report:
+        message = "replaced the report in" if report.exists() else "wrote the report to"
+        importer.write_import_report(report, results)
+        if not quiet:
+            click.echo(f"{message} {report}", err=True)
+    sys.exit(1 if any(result.status == "refused" for result in results) else 0)
 
-    async def load(database: Database | None) -> list[importer.ImportResult]:
+
+def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
+    fetcher, dense = create_fetcher(flags), flags["allow_dense"]
+    sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
+    if flags["sample"]:
+        sources.append(PackageSource("the sample", read_sample))
+    if not sources:
+        raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
+    return sources
+
+
+def _import_sources(
+    loader: Importer, sources: list[PackageSource], settings: Settings, *, quiet: bool
+) -> list[ImportResult]:
+    """Import the sources, print each result as soon as it is known, and return all of them."""
+    from .import_output import print_import_result  # noqa: PLC0415  as in import_packages
+
+    async def run(database: Database | None) -> list[ImportResult]:
         # Imported modules are permanent: without this, full collections scan them repeatedly.
         gc.freeze()
         results = []
@@ -158,18 +178,11 @@ def import_packages(**flags: Any) -> None:
             results.append(result)
         return results
 
-    if flags["dry_run"] and not has_database(settings):
+    if loader.dry_run and not has_database(settings):
         # A dry run must not leave a database behind.
-        results = asyncio.run(load(None))
-    else:
-        use: DatabaseUse = "compare" if flags["dry_run"] else "write"
-        results = run_on_database(settings, use, load, quiet=quiet)
-    if report:
-        message = "replaced the report in" if report.exists() else "wrote the report to"
-        importer.write_import_report(report, results)
-        if not quiet:
-            click.echo(f"{message} {report}", err=True)
-    sys.exit(1 if any(result.status == "refused" for result in results) else 0)
+        return asyncio.run(run(None))
+    use: DatabaseUse = "compare" if loader.dry_run else "write"
+    return run_on_database(settings, use, run, quiet=quiet)
 
 
 @click.command("export")

@@ -67,16 +67,11 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     fetcher = create_fetcher(flags)
-    all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
-    invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
-    if invalid:
-        raise click.UsageError(f"invalid URL {', '.join(invalid)}: use http:// or https://")
-    if not all_urls:
-        raise click.UsageError("missing URL: name one, or a file of URLs with --from")
+    all_urls = _list_urls(urls, listed)
 
     async def work(database: Database) -> list[SyncResult]:
         results = []
-        for url in dict.fromkeys(all_urls):
+        for url in all_urls:
             progress = create_progress_reporter(url, quiet=flags["quiet"])
             syncer = Syncer(
                 database,
@@ -102,6 +97,17 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     if not flags["quiet"]:
         click.echo(_format_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
+
+
+def _list_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
+    """Return each URL of the command line and of the file ``listed`` once; they must be HTTP."""
+    all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
+    invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
+    if invalid:
+        raise click.UsageError(f"invalid URL {', '.join(invalid)}: use http:// or https://")
+    if not all_urls:
+        raise click.UsageError("missing URL: name one, or a file of URLs with --from")
+    return list(dict.fromkeys(all_urls))
 
 
 @contextmanager

@@ -127,20 +127,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     A single SQL statement sees one snapshot, so total and page agree.
     """
     view = ResourceView(shape.resource, shape.derived_fields)
-    table = view.table
-    columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
-    if shape.sort:
-        columns["key"] = build_sort_key(view, shape.sort)
-    elif shape.has_search:
-        # Negated, because lists are ascending and the best match comes first.
-        columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
-    rows = select(*(column.label(name) for name, column in columns.items())).where(
-        build_visible_condition(table)
-    )
-    if shape.has_search:
-        rows = rows.where(build_search_condition(*SEARCH_PARAMETERS))
-    if shape.where is not None:
-        rows = rows.where(build_where_clause(view, shape.where))
+    table, rows = view.table, _select_matches(view, shape)
     is_filtered = shape.has_search or shape.where is not None
     # A CTE, because matches of a filter are needed twice, for the count and for the page. Without a
     # filter a subquery is faster: one index gives the page without reading the bodies before the
@@ -169,6 +156,25 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
         .select_from(counted.outerjoin(page_rows, true()))
         .order_by(*_build_order_by(page_rows, shape))
     )
+
+
+def _select_matches(view: ResourceView, shape: ListQueryShape) -> Select[Any]:
+    """Build the query for the identifiers and sort keys of all listed entities, not yet sorted."""
+    table = view.table
+    columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
+    if shape.sort:
+        columns["key"] = build_sort_key(view, shape.sort)
+    elif shape.has_search:
+        # Negated, because lists are ascending and the best match comes first.
+        columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
+    rows = select(*(column.label(name) for name, column in columns.items())).where(
+        build_visible_condition(table)
+    )
+    if shape.has_search:
+        rows = rows.where(build_search_condition(*SEARCH_PARAMETERS))
+    if shape.where is not None:
+        rows = rows.where(build_where_clause(view, shape.where))
+    return rows
 
 
 def _build_page_from_nearer_end(
