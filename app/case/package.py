@@ -147,7 +147,7 @@ def prepare_package(package: CFPackage) -> PreparedPackage:
 def _iter_rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
     is_home_derived = document.CFPackageURI is None
-    yield make_entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
+    yield make_entity_row("CFDocument", document, is_home_derived=is_home_derived)
     link = make_document_link(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.collection):
@@ -174,10 +174,17 @@ def iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
             yield make_entity_row("CFRubricCriterionLevel", level, parent=criterion.identifier)
 
 
-def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
+def make_entity_row(
+    kind: str,
+    entity: Entity,
+    *,
+    keywords: str | None = None,
+    parent: str | None = None,
+    is_home_derived: bool = False,
+) -> EntityRow:
     """Create the database row of an entity, without nested entities, which have their own rows.
 
-    ``kind`` is the class; ``parent`` is the identifier of the entity in which this one is nested.
+    ``kind`` is the class; the other arguments are fields of the row.
     """
     excluded = set()
     for name in _get_child_and_keyword_fields(type(entity)):
@@ -186,7 +193,9 @@ def make_entity_row(kind: str, entity: Entity, parent: str | None = None) -> Ent
         if value if name in CHILDREN else value == []:
             excluded.add(name)
     body = entity.model_dump_json(exclude_none=True, exclude=excluded or None)
-    return EntityRow(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
+    return EntityRow(
+        kind, entity.identifier, body, entity.lastChangeDateTime, keywords, parent, is_home_derived
+    )
 
 
 @cache
@@ -202,19 +211,17 @@ def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> Ent
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
-    is_home_derived = item.CFDocumentURI is None
-    item.CFDocumentURI = item.CFDocumentURI or document_link
+    if is_home_derived := item.CFDocumentURI is None:
+        item.CFDocumentURI = document_link
     keywords = _to_json(item.conceptKeywordsURI)
-    return make_entity_row("CFItem", item)._replace(
-        keywords=keywords, is_home_derived=is_home_derived
-    )
+    return make_entity_row("CFItem", item, keywords=keywords, is_home_derived=is_home_derived)
 
 
 def make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
     """Create the row of an association, adding ``document_link`` if it lacks a document."""
-    is_home_derived = association.CFDocumentURI is None
-    association.CFDocumentURI = association.CFDocumentURI or document_link
-    return make_entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
+    if is_home_derived := association.CFDocumentURI is None:
+        association.CFDocumentURI = document_link
+    return make_entity_row("CFAssociation", association, is_home_derived=is_home_derived)
 
 
 def _to_json(value: object) -> str | None:
