@@ -83,7 +83,7 @@ def suggest_string_fix(value: Any) -> Fix | None:
 
 
 def suggest_identifier_fix(value: Any) -> Fix | None:
-    """Return (repair kind, identifier) for a number or an identifier in white space, or None."""
+    """Return (repair kind, identifier) for a number or a string with spaces around it, or None."""
     if not isinstance(value, str):
         return suggest_string_fix(value)
     stripped = value.strip()
@@ -148,7 +148,7 @@ def suggest_number_fix(value: Any) -> Fix | None:
 
 
 def suggest_case_version_fix(value: Any) -> Fix | None:
-    """Return a fix for a wrong ``caseVersion``: a string for a number, else removal; or None."""
+    """Return a string for a number in ``caseVersion``, removal for any value but 1.1, or None."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return suggest_string_fix(value) or ("case-version", REMOVED)

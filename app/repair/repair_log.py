@@ -140,7 +140,7 @@ class RepairLog:
         self._first: dict[str, RepairSummary] = {}
         self._fields: dict[str, Counter[str]] = defaultdict(Counter)
         self._paths: dict[int, str] = {}
-        self._kept_paths: dict[int, str] = {}
+        self._paths_before_move: dict[int, str] = {}
         self._original_names: dict[tuple[int, str], str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
@@ -155,7 +155,7 @@ class RepairLog:
             self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_repaired_field(self, kind: str, field: str) -> None:
-        """Count a field that a repair of a kind dropped, set, or moved to ``extensions``."""
+        """Count a field that repairs of a kind moved to ``extensions``, set there, or dropped."""
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[RepairSummary]:
@@ -171,16 +171,16 @@ class RepairLog:
         ``path`` is the object's current path. If a repair has moved the object, the path given to
         ``record_path_before_move`` is recorded and returned instead.
         """
-        path = self._paths[id(obj)] = self._kept_paths.get(id(obj), path)
+        path = self._paths[id(obj)] = self._paths_before_move.get(id(obj), path)
         return path
 
     def record_path_before_move(self, obj: Json, path: str) -> None:
         """Record the path of an object in the original file before a repair moves the object."""
-        self._kept_paths[id(obj)] = path
+        self._paths_before_move[id(obj)] = path
 
     def get_path_before_move(self, obj: Json) -> str | None:
         """Return the path of an object before a repair moved it, or None if it was not moved."""
-        return self._kept_paths.get(id(obj))
+        return self._paths_before_move.get(id(obj))
 
     def get_original_path(self, obj: Json, field: str = "") -> str:
         """Return the path of an object, or of one of its fields, in the original file."""

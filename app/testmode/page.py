@@ -28,8 +28,8 @@ def create_test_mode_page_router() -> APIRouter:
 async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
     """Show the faults and newest requests of a test namespace.
 
-    The query parameter ``namespace`` selects another one than that of the request. Raises
-    ``NotFound`` if it does not exist; the parameter creates none.
+    The query parameter ``namespace`` names it; the default is the namespace of the request.
+    Raises ``NotFound`` if there is no such namespace; unlike other requests, this creates none.
     """
     name = namespace or get_namespace(request).name
     namespaces = {each.name: each for each in get_namespace_registry(request).list_all()}

@@ -306,7 +306,7 @@ async def verify_requests(request: Request) -> Response:
 
 
 async def create_token(request: Request) -> Response:
-    """Create an access token with the client, scopes and defect (``expired``, …) in the body."""
+    """Create an access token with the client, scopes and defect that the request body names."""
     issuer, token = (
         _get_issuer(request),
         await _parse_body(request, TOKEN_REQUEST, default_body="{}"),
