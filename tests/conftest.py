@@ -85,6 +85,7 @@ SLOWEST_FIRST = (
     "formats/test_commands.py",
     "server/test_shutdown.py",
     "db/test_failover.py",
+    "db/test_slow_postgres.py",
     "server/test_standby.py",
     "server/test_protocol.py",
     "web/test_test_mode_page.py",

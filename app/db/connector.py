@@ -18,6 +18,7 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from ..database_url import DatabaseUrl, parse_database_url
+from .timeouts import loop_timeout
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -72,12 +73,13 @@ async def connect(
     if not parsed_url.has_prepared_statements:
         options["statement_cache_size"] = 0
     seconds = parsed_url.connect_timeout or timeout
-    options["timeout"] = seconds if max_timeout is None else min(seconds, max_timeout)
-    connection = await _connect_to_first_available(parsed_url, options)
+    seconds = seconds if max_timeout is None else min(seconds, max_timeout)
+    connection = await _connect_to_first_available(parsed_url, seconds, options)
     if session:
         statements = [f"SET {name} = '{value}'" for name, value in session.items()]
         try:
-            await connection.execute("; ".join(statements), timeout=timeout)
+            async with loop_timeout(timeout):
+                await connection.execute("; ".join(statements))
         except BaseException:
             connection.terminate()
             raise
@@ -96,9 +98,9 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 
 
 async def _connect_to_first_available(
-    parsed_url: DatabaseUrl, options: dict[str, Any]
+    parsed_url: DatabaseUrl, seconds: float, options: dict[str, Any]
 ) -> DirectConnection:
-    """Connect to the first available host, with the whole timeout for each host.
+    """Connect to the first available host, with ``seconds`` for each host.
 
     asyncpg itself would divide the timeout among the hosts.
     """
@@ -110,18 +112,20 @@ async def _connect_to_first_available(
     for attributes in rounds:
         for host, port in parsed_url.list_addresses() or DEFAULT_ADDRESS:
             try:
-                connection: DirectConnection = await asyncpg.connect(
-                    parsed_url.driver_dsn,
-                    host=host,
-                    port=port,
-                    user=parsed_url.user,
-                    password=parsed_url.password,
-                    database=parsed_url.database,
-                    ssl=_create_system_tls_context(parsed_url),
-                    server_settings=parsed_url.server_settings,
-                    target_session_attrs=cast("Any", attributes),
-                    **options,
-                )
+                async with loop_timeout(seconds):
+                    connection: DirectConnection = await asyncpg.connect(
+                        parsed_url.driver_dsn,
+                        host=host,
+                        port=port,
+                        user=parsed_url.user,
+                        password=parsed_url.password,
+                        database=parsed_url.database,
+                        ssl=_create_system_tls_context(parsed_url),
+                        server_settings=parsed_url.server_settings,
+                        target_session_attrs=cast("Any", attributes),
+                        timeout=cast("Any", None),
+                        **options,
+                    )
             except TRY_NEXT_HOST as host_error:
                 error = host_error
                 if is_out_of_file_descriptors(host_error):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import random
 import time
 from collections import Counter, deque
@@ -41,6 +42,7 @@ from .driver_errors import (
     to_service_unavailable,
 )
 from .locks import advisory_lock
+from .timeouts import TICK_SECONDS, LoopClock, loop_timeout
 
 if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
@@ -59,9 +61,6 @@ STALLED_TIMEOUT_SECONDS = 1.75
 ACQUIRE_TIMEOUT_SECONDS = 15.0
 """Maximum wait while others are released, because a burst of large reads is not a failure."""
 
-TIMEOUT_CHECK_SECONDS = 0.1
-"""Interval of the check for waiters and reads that exceeded their timeout."""
-
 SLOW_READ_SECONDS = 1.0
 """Duration from which a heavy read counts as slow. While a quarter of the pool runs slow reads,
 further ones are cancelled when they become slow: with a million items and four slow filters at
@@ -70,7 +69,15 @@ once, none of them ended within the read timeout, and all other lists got 503.""
 SILENCE_SECONDS = 0.5
 """If no statement has returned for this time, check whether Postgres responds at all."""
 
-PING_TIMEOUT_SECONDS = 1.0
+CHECK_TIMEOUT_SECONDS = 2.0
+"""Time that Postgres has to respond to this check. A Postgres that is only slow may need more than
+one second: a new connection did on two cores with a load of 15."""
+
+POOLER_CHECK_TIMEOUT_SECONDS = 6.0
+"""The same behind a pooler, where the check may have to wait for a free connection, too."""
+
+OBSERVER_TIMEOUT_SECONDS = 1.0
+"""Time to connect for a look at the waiting commits, which is repeated if it fails."""
 
 MAX_IDLE_SECONDS = 60.0
 """Interval at which idle connections return to asyncpg's pool, which closes unused ones."""
@@ -140,14 +147,16 @@ class TimeoutSemaphore:
 
     As long as permits are being released, a request waits up to ``ACQUIRE_TIMEOUT_SECONDS``. If
     none is released, it fails after ``STALLED_TIMEOUT_SECONDS``, so that the client gets 503 within
-    two seconds. Waiters have no timers of their own; call ``expire_waiters`` periodically.
+    two seconds. Waiters have no timers of their own; call ``expire_waiters`` periodically. All
+    times are those of ``clock``.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, clock: LoopClock) -> None:
+        self._clock = clock
         self.free = size
         """Number of permits that can be acquired without waiting."""
         self._waiters: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._last_release = 0.0
+        self._last_release = -math.inf
 
     async def acquire(self) -> None:
         """Take a permit, waiting for one if necessary; raise ``TimeoutError`` after the timeout."""
@@ -155,7 +164,7 @@ class TimeoutSemaphore:
             self.free -= 1
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((time.monotonic(), waiter))
+        self._waiters.append((self._clock.time(), waiter))
         try:
             await waiter
         except asyncio.CancelledError:
@@ -165,7 +174,7 @@ class TimeoutSemaphore:
 
     def release(self) -> None:
         """Give back a permit, which goes to the longest-waiting caller, if any."""
-        self._last_release = time.monotonic()
+        self._last_release = self._clock.time()
         while self._waiters:
             _, waiter = self._waiters.popleft()
             if not waiter.done():
@@ -173,8 +182,9 @@ class TimeoutSemaphore:
                 return
         self.free += 1
 
-    def expire_waiters(self, now: float) -> None:
-        """Fail all waiters whose timeout has passed at ``now``, a time on the monotonic clock."""
+    def expire_waiters(self) -> None:
+        """Fail all waiters whose timeout has passed."""
+        now = self._clock.time()
         is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
         timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
         while self._waiters and now - self._waiters[0][0] > timeout:
@@ -225,7 +235,7 @@ class AcquireContext:
             self._connection.terminate()  # because a rollback would wait for the statement
             return error
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+            async with loop_timeout(COMMIT_TIMEOUT_SECONDS):
                 await (self._transaction.rollback() if error else self._transaction.commit())
         except TimeoutError:
             return error or make_unconfirmed_commit_error()
@@ -273,6 +283,7 @@ class ReadDeadline:
     # needs for a small read.
     __slots__ = (
         "_cancel_requests",
+        "_clock",
         "_deadlines",
         "_is_expired",
         "_task",
@@ -281,15 +292,15 @@ class ReadDeadline:
         "started_at",
     )
 
-    def __init__(self, deadlines: set[ReadDeadline], timeout: float) -> None:
-        self._deadlines, self._timeout = deadlines, timeout
+    def __init__(self, deadlines: set[ReadDeadline], timeout: float, clock: LoopClock) -> None:
+        self._deadlines, self._timeout, self._clock = deadlines, timeout, clock
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task
         self._task, self._cancel_requests = task, task.cancelling()
         self._is_expired = False
-        self.started_at = time.monotonic()
+        self.started_at = self._clock.time()
         self.expires_at = self.started_at + self._timeout
         self._deadlines.add(self)
 
@@ -329,8 +340,9 @@ class Database:
         self.is_pooled = parse_database_url(url).is_pooled is True
         self.is_standby = False
         """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
-        self._semaphore = TimeoutSemaphore(size)
-        self._heavy_read_semaphore = TimeoutSemaphore(max(1, size // 2))
+        self._clock = LoopClock()
+        self._semaphore = TimeoutSemaphore(size, self._clock)
+        self._heavy_read_semaphore = TimeoutSemaphore(max(1, size // 2), self._clock)
         self._read_timeout = read_timeout
         self._read_deadlines: set[ReadDeadline] = set()
         self._heavy_read_deadlines: set[ReadDeadline] = set()
@@ -338,9 +350,9 @@ class Database:
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
         self._borrowed: dict[Connection, float] = {}
-        """The start of use of each acquired connection, on the monotonic clock."""
+        """The start of use of each acquired connection, on the clock of the event loop."""
         self._contended: Counter[str] = Counter()
-        self._last_answer = 0.0
+        self._last_answer = -math.inf
         self._is_unreachable = False
 
     @classmethod
@@ -419,11 +431,11 @@ class Database:
             connection = await self._take_connection(is_heavy=is_heavy)
         except BaseException as error:
             self._semaphore.release()
-            is_silent = time.monotonic() - self._last_answer > STALLED_TIMEOUT_SECONDS
+            is_silent = self._clock.time() - self._last_answer > STALLED_TIMEOUT_SECONDS
             if isinstance(error, TimeoutError) and is_silent:
                 self._is_unreachable = True  # so that the other waiters fail at once
             raise
-        self._borrowed[connection] = time.monotonic()
+        self._borrowed[connection] = self._clock.time()
         return connection
 
     def _require_reachable(self) -> None:
@@ -449,7 +461,7 @@ class Database:
 
         After an error, use ``release_after_error``. Pass the same ``is_heavy`` as to ``acquire``.
         """
-        self._last_answer = time.monotonic()
+        self._last_answer = self._clock.time()
         del self._borrowed[connection]
         self._idle.append(connection)
         self._release_permits(is_heavy=is_heavy)
@@ -485,10 +497,11 @@ class Database:
     async def _enforce_timeouts(self) -> None:
         """Periodically cancel the waiters and reads whose timeout has passed."""
         while True:
-            await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
-            now = time.monotonic()
-            self._semaphore.expire_waiters(now)
-            self._heavy_read_semaphore.expire_waiters(now)
+            await asyncio.sleep(TICK_SECONDS)
+            self._clock.advance()
+            now = self._clock.time()
+            self._semaphore.expire_waiters()
+            self._heavy_read_semaphore.expire_waiters()
             for deadline in [*self._read_deadlines, *self._heavy_read_deadlines]:
                 if deadline.expires_at < now:
                     deadline.cancel_read()
@@ -511,13 +524,15 @@ class Database:
             if time.monotonic() - last_idle_release > MAX_IDLE_SECONDS:
                 await self._release_idle()
                 last_idle_release = time.monotonic()
-            cutoff = time.monotonic() - SILENCE_SECONDS
+            cutoff = self._clock.time() - SILENCE_SECONDS
             waiting = [connection for connection, since in self._borrowed.items() if since < cutoff]
             if self._is_unreachable or (waiting and self._last_answer < cutoff):
                 is_responding = await self._is_server_responding()
                 self._is_unreachable = not is_responding and self._last_answer < cutoff
-            for connection in waiting if self._is_unreachable else ():
-                if connection in self._borrowed:
+            if self._is_unreachable:
+                waiting = [connection for connection in waiting if connection in self._borrowed]
+                # Idle ones, too: after a failover, they would lead to a server without an answer.
+                for connection in filter(_is_open, (*waiting, *self._idle)):
                     connection.terminate()
 
     async def _monitor_commits(self) -> None:
@@ -529,7 +544,7 @@ class Database:
         waiting_since: dict[int, float] = {}
         while True:
             await asyncio.sleep(COMMIT_CHECK_SECONDS)
-            cutoff = time.monotonic() - COMMIT_CHECK_SECONDS
+            cutoff = self._clock.time() - COMMIT_CHECK_SECONDS
             candidates = [each for each, since in self._borrowed.items() if since < cutoff]
             if not candidates or self.is_pooled or self.is_standby:
                 waiting_since.clear()
@@ -547,7 +562,7 @@ class Database:
         ``waiting_since`` to pass to the next call.
         """
         by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
-        now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
+        now, timeout = time.monotonic(), OBSERVER_TIMEOUT_SECONDS
         async with open_connection(
             self._url, timeout=timeout, max_timeout=timeout, statement_cache_size=0
         ) as observer:
@@ -568,16 +583,21 @@ class Database:
 
     async def _is_server_responding(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""
+        timeout = CHECK_TIMEOUT_SECONDS
         try:
-            connection = await connect(
-                self._url, timeout=PING_TIMEOUT_SECONDS, max_timeout=PING_TIMEOUT_SECONDS
-            )
+            connection = await connect(self._url, timeout=timeout, max_timeout=timeout)
+            try:
+                if self.is_pooled:
+                    # The pooler itself accepts connections, even if Postgres does not respond.
+                    async with loop_timeout(POOLER_CHECK_TIMEOUT_SECONDS):
+                        await connection.execute("SELECT 1")
+            finally:
+                connection.terminate()
         except asyncpg.PostgresError:
             return True
         except CONNECT_ERRORS as error:
             # Without a file descriptor to connect with, the state of Postgres is unknown.
             return is_out_of_file_descriptors(error)
-        connection.terminate()
         return True
 
     @asynccontextmanager
@@ -637,7 +657,7 @@ class Database:
         if self._read_timeout is None:
             return nullcontext()
         deadlines = self._heavy_read_deadlines if is_heavy else self._read_deadlines
-        return ReadDeadline(deadlines, self._read_timeout)
+        return ReadDeadline(deadlines, self._read_timeout, self._clock)
 
     async def run_write(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a SQL statement that writes, without a timeout; return its first row or None."""

@@ -78,6 +78,34 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                     assert {response.status_code for response in responses} == {410}
 
 
+async def test_requests_after_a_failover_use_no_connection_to_a_frozen_primary(
+    tmp_path: Path,
+) -> None:
+    document = factories.document()
+    items = [factories.item(document["identifier"]) for _ in range(8)]
+
+    async def put_item(http: httpx.AsyncClient, item: Any) -> None:
+        await put(http, f"/CFItems/{item['identifier']}", item)
+
+    async with run_replicated_postgres(tmp_path) as postgres:
+        settings = {"CASE_SERVER_DATABASE_URL": postgres.url}
+        with run_live_server(tmp_path / "server", settings=settings) as live:
+            authorization = {"Authorization": f"Bearer {live.token()}"}
+            async with httpx.AsyncClient(
+                base_url=live.base_url, headers=authorization, timeout=5
+            ) as http:
+                await put(http, f"/CFDocuments/{document['identifier']}", document)
+                # As many connections as there are items.
+                await asyncio.gather(*(put_item(http, item) for item in items))
+                await postgres.catch_up()
+                with postgres.primary.freeze():
+                    assert (await http.get("/ready")).status_code == 503
+                    await postgres.standby.execute("SELECT pg_promote()")
+                    await asyncio.gather(*(put_item(http, item) for item in items))
+                    response = await http.get(f"{PREFIX}/CFPackages/{document['identifier']}")
+                    assert len(response.json()["CFItems"]) == len(items)
+
+
 async def expect(
     base_url: str,
     paths: dict[str, Any],

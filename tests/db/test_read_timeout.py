@@ -15,6 +15,7 @@ from case_server.db.pool import Database, ReadDeadline
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
+from case_server.db.timeouts import LoopClock
 from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
 
@@ -95,7 +96,7 @@ async def test_expired_deadline_raises_timeout_unless_its_task_is_cancelled_too(
     deadlines: set[ReadDeadline] = set()
 
     async def read() -> int:
-        with pytest.raises(QueryTimeout), ReadDeadline(deadlines, 1):
+        with pytest.raises(QueryTimeout), ReadDeadline(deadlines, 1, LoopClock()):
             await asyncio.sleep(600)
         await asyncio.sleep(0)  # a cancellation that was left behind would end the task here
         task = asyncio.current_task()

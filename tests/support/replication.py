@@ -71,6 +71,19 @@ class ReplicatedServer:
         for process in self.list_processes():
             os.kill(process.pid, signal.SIGKILL)
 
+    @contextmanager
+    def freeze(self) -> Iterator[None]:
+        """Suspend all processes of the server; its connections stay open but silent."""
+        processes = self.list_processes()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                if process.is_running():
+                    process.resume()
+
 
 class Replication:
     """A primary and its standbys; tests that need one standby use the first."""

@@ -1,0 +1,97 @@
+"""A Postgres that answers late keeps its connections; one that does not answer gets 503 soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+from support.pgbouncer import run_pgbouncer
+
+from case_server.db.pool import Database
+from case_server.db.statement import CompiledStatement
+from case_server.exceptions import ServiceUnavailable
+from case_server.settings import Settings
+from stress.cluster import Cluster, run_private_cluster
+
+BACKEND = CompiledStatement(text("SELECT pg_backend_pid()"))
+SLOW = CompiledStatement(text("SELECT pg_backend_pid(), pg_sleep(6)"))
+
+MAX_SILENCE_SECONDS = 2.0
+"""A Postgres that is silent for this time is only slow."""
+
+MAX_503_SECONDS = {"direct": 4.0, "pooled": 8.0}
+"""Time until the first 503, including a second for a busy machine."""
+
+
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with run_private_cluster(tmp_path_factory.mktemp("postgres") / "data") as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["direct", "pooled"])
+def route(request: pytest.FixtureRequest) -> str:
+    """How the server reaches Postgres: without or with PgBouncer in transaction mode."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def database(
+    cluster: Cluster, route: str, settings: Settings, tmp_path: Path
+) -> AsyncIterator[Database]:
+    with ExitStack() as stack:
+        url = cluster.url
+        if route == "pooled":
+            port = stack.enter_context(run_pgbouncer(url, tmp_path, "transaction"))
+            pooled = make_url(url).set(host="127.0.0.1", port=port)
+            url = pooled.update_query_dict({"pgbouncer": "true"}).render_as_string(
+                hide_password=False
+            )
+        async with Database.open(url, settings) as database:
+            await database.fetch_one(BACKEND)
+            yield database
+
+
+async def test_postgres_that_answers_late_is_not_taken_for_dead(
+    cluster: Cluster, database: Database
+) -> None:
+    with cluster.freeze():
+        read = asyncio.create_task(database.fetch_one(BACKEND))
+        await asyncio.sleep(MAX_SILENCE_SECONDS)
+    assert await read
+
+
+async def test_time_in_which_the_server_did_not_run_does_not_count(
+    cluster: Cluster, database: Database
+) -> None:
+    """The check of Postgres is delayed by the server itself, while a statement is slow."""
+    read = asyncio.create_task(database.fetch_one(SLOW))
+    await asyncio.sleep(0.3)
+    with cluster.freeze():
+        await asyncio.sleep(1)  # the check has begun, and waits
+    time.sleep(3)  # noqa: ASYNC251  the event loop is starved
+    assert await read
+
+
+async def test_frozen_postgres_gets_503_soon_and_then_at_once(
+    cluster: Cluster, database: Database, route: str
+) -> None:
+    with cluster.freeze():
+        for seconds in (MAX_503_SECONDS[route], 0.5):
+            start = time.monotonic()
+            with pytest.raises(ServiceUnavailable) as raised:
+                await database.fetch_one(BACKEND)
+            assert time.monotonic() - start < seconds
+            assert raised.value.headers["Retry-After"]
+    async with asyncio.timeout(MAX_503_SECONDS[route]):
+        while True:
+            try:
+                assert await database.fetch_one(BACKEND)
+                break
+            except ServiceUnavailable:
+                await asyncio.sleep(0.1)
