@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ class ExistingEntities:
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
-        self._packages: list[tuple[Body, Body]] = []
+        self._packages: dict[str, Body] = {}
+        """Packages by path; empty for those that the server does not return."""
 
     @cached_property
     def documents(self) -> list[Body]:
@@ -94,6 +96,11 @@ class ExistingEntities:
                 return association, origin
         raise CheckSkipped("no association of the package starts at one of its items")
 
+    def require_documents(self, minimum: int) -> None:
+        """Raise ``CheckSkipped`` if the list has fewer documents than a check needs."""
+        if len(self.documents) < minimum:
+            raise CheckSkipped(f"the server has fewer than {minimum} documents")
+
     def find_definition(self, collection: str) -> Body:
         """Return the first definition or rubric in a collection such as ``CFSubjects``.
 
@@ -116,24 +123,15 @@ class ExistingEntities:
         return build_entity_path("CFPackages", (is_platform and own) or get_identifier(document))
 
     def _iter_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
-        """Yield each document with its package, which is fetched only when it is needed."""
-        yield from self._packages
-        for pair in self._unread_documents_with_packages:
-            self._packages.append(pair)
-            yield pair
-
-    @cached_property
-    def _unread_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
-        return self._fetch_packages()
-
-    def _fetch_packages(self) -> Iterator[tuple[Body, Body]]:
+        """Yield each document whose package has items, and this package, fetched when needed."""
         for document in self.documents[:MAX_PACKAGES]:
-            try:
-                package = self.server.get_package(self.get_package_path(document))
-            except CheckFailed:
-                continue  # the check of packages reports it
-            if package.get("CFItems"):
-                yield document, package
+            path = self.get_package_path(document)
+            if path not in self._packages:
+                self._packages[path] = {}
+                with suppress(CheckFailed):  # the check of packages reports it
+                    self._packages[path] = self.server.get_package(path)
+            if self._packages[path].get("CFItems"):
+                yield document, self._packages[path]
 
     @staticmethod
     def _first_entity(parent: Body, collection: str) -> Body:

@@ -6,7 +6,7 @@ project decided where they are silent is in the checks that are registered as ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,30 +24,25 @@ class ProfileSpec:
     max_limit: int | None
     id_key: str = "identifier"
     """The field with the identifier of an entity in responses."""
-    wraps: bool = False
-    """Whether a single entity is wrapped in an object under its class name."""
     closed: bool = False
     """Whether responses have no fields beyond the standard's and no nulls."""
-    version: str = "1.1"
     minor_key: str = "imsx_codeMinor"
-    minor_codes: dict[str, str] = field(default_factory=dict)
-    """The code-minor value of each kind of error."""
-    total_key: str | None = None
-    """The field with the total count in the body of a list."""
+    unauthorized_code: str = "unauthorisedrequest"
+    """The minor code of a response 401."""
+    malformed_code: str = "unknownobject"
+    """The minor code of a response to an identifier that is no UUID."""
     optional_lists: bool = False
     """Whether a conformant server may lack filters, sorting and field selection."""
 
 
-PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100, total_key="total")
+PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100)
 SDK = ProfileSpec(
     "sdk",
     "/ims/case/v1p1",
     default_limit=100,
     max_limit=3000,
     id_key="sourcedId",
-    wraps=True,
     minor_key="imsx_CodeMinor",
-    minor_codes={"unknown": "unknownobject", "unauthorised": "unauthorisedrequest"},
 )
 STANDARD = ProfileSpec(
     "standard",
@@ -55,11 +50,8 @@ STANDARD = ProfileSpec(
     default_limit=100,
     max_limit=None,
     closed=True,
-    minor_codes={
-        "unknown": "unknownobject",
-        "unauthorised": "unauthorised_request",
-        "malformed": "invalid_uuid",
-    },
+    unauthorized_code="unauthorised_request",
+    malformed_code="invalid_uuid",
     optional_lists=True,
 )
 STANDARD_1_0 = ProfileSpec(
@@ -68,12 +60,7 @@ STANDARD_1_0 = ProfileSpec(
     default_limit=100,
     max_limit=None,
     closed=True,
-    version="1.0",
-    minor_codes={
-        "unknown": "unknownobject",
-        "unauthorised": "unauthorisedrequest",
-        "malformed": "invaliduuid",
-    },
+    malformed_code="invaliduuid",
     optional_lists=True,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import httpx
@@ -38,10 +39,7 @@ class TestDataWriter:
         self.server = server
         self.run = uuid.uuid4().hex[:8]
         self._written: dict[str, dict[str, Body]] = {}
-        self._document: Body | None = None
-        self._item_type: Body | None = None
         self._framework: WrittenFramework | None = None
-        self._package: tuple[Body, httpx.Response] | None = None
         self._failure = ""
 
     def record_written_entity(self, collection: str, body: Body) -> None:
@@ -49,12 +47,12 @@ class TestDataWriter:
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def record_written_package(self, body: Body) -> None:
-        """Record all entities of an uploaded package, so that they are deleted after the run."""
+        """Record the entities of an uploaded package, so that they are deleted after the run."""
         document = body["CFDocument"]
         self.record_written_entity("CFDocuments", document)
         parent = {"CFDocumentURI": {"identifier": document["identifier"]}}
         for collection in ("CFItems", "CFAssociations"):
-            for entity in body[collection]:
+            for entity in body.get(collection, ()):
                 self.record_written_entity(collection, {**entity, **parent})
 
     def forget_deleted_entity(self, collection: str, identifier: str) -> None:
@@ -75,25 +73,33 @@ class TestDataWriter:
             )
         return response
 
-    def post_package(self, body: Body) -> httpx.Response:
-        """POST a package; if the server accepts it, record its entities for deletion."""
-        response = self.server.request("POST", "/CFPackages", body)
+    def upload_package(
+        self, body: Body, method: str = "POST", path: str = "/CFPackages"
+    ) -> httpx.Response:
+        """Upload a package; if the server accepts it, record its entities for deletion."""
+        response = self.server.request(method, path, body)
         if response.is_success:
             self.record_written_package(body)
         return response
 
     def put_document(self) -> tuple[Body, httpx.Response]:
         """Create or replace the test document with PUT; return its JSON and the response."""
-        self._document = self._document or self.build_document()
         return self._document, self.put_entity("CFDocuments", self._document)
+
+    @cached_property
+    def _document(self) -> Body:
+        return self.build_document()
 
     def put_item_type(self) -> tuple[Body, httpx.Response]:
         """Create or replace the shared item type with PUT; return its JSON and the response.
 
         All checks share one item type, because no public API deletes item types.
         """
-        self._item_type = self._item_type or self.build_item_type()
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
+
+    @cached_property
+    def _item_type(self) -> Body:
+        return self.build_item_type()
 
     def get_or_create_framework(self) -> WrittenFramework:
         """Return a framework written on first use; raise ``CheckSkipped`` if it was rejected."""
@@ -112,12 +118,11 @@ class TestDataWriter:
             self._framework = WrittenFramework(document, items)
         return self._framework
 
-    def get_or_upload_package(self) -> tuple[Body, httpx.Response]:
-        """Return (package, response to its upload); the first call uploads it for all checks."""
-        if self._package is None:
-            body = self.build_sample_package()
-            self._package = body, self.post_package(body)
-        return self._package
+    @cached_property
+    def uploaded_package(self) -> tuple[Body, httpx.Response]:
+        """The package that all checks share, uploaded on first use, and the response to that."""
+        body = self.build_sample_package()
+        return body, self.upload_package(body)
 
     def build_document(self, **fields: Any) -> Body:
         """Return the JSON of a new document; keyword arguments override its fields."""

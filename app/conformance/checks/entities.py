@@ -8,6 +8,7 @@ from contextlib import suppress
 from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
 from ..client import (
     Body,
+    CheckFailed,
     CheckSkipped,
     ServerUnderTest,
     build_entity_path,
@@ -76,8 +77,7 @@ def _check_definition_set(collection: str) -> Callable[[ServerUnderTest], str]:
         response = server.get(build_entity_path(collection, requested))
         definitions = read_json(response).get(collection)
         if not isinstance(definitions, list) or not definitions:
-            expect(None, f"no list under {collection}: {describe_response(response)}")
-            return ""
+            raise CheckFailed(f"no list under {collection}: {describe_response(response)}")
         first = get_identifier(definitions[0])
         expect(first == requested, f"requested {requested}, but the first is {first!r}")
         for definition in definitions:

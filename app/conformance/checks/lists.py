@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
 from ..client import (
-    Body,
     CheckSkipped,
     ServerUnderTest,
     expect,
@@ -106,7 +105,7 @@ def check_max_limit(server: ServerUnderTest) -> str:
 @check("list-limit", group="lists", source=CONVENTIONS)
 def check_limit_parameter(server: ServerUnderTest) -> str:
     """A list returns at most as many entities as the `limit` parameter allows."""
-    _require_documents(server, 1)
+    server.existing.require_documents(1)
     count = len(server.get_page("CFDocuments", limit=1).entities)
     expect(count == 1, f"{count} documents with limit=1")
     return "1 document with limit=1"
@@ -115,7 +114,7 @@ def check_limit_parameter(server: ServerUnderTest) -> str:
 @check("list-offset", group="lists", source=CONVENTIONS)
 def check_offset_parameter(server: ServerUnderTest) -> str:
     """A list skips the number of entities given by the `offset` parameter."""
-    _require_documents(server, 2)
+    server.existing.require_documents(2)
     both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
     second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
     expect(second == both[1:2], f"limit=2 returns {both}; limit=1, offset=1 returns {second}")
@@ -155,9 +154,3 @@ def _check_list(server: ServerUnderTest, collection: str) -> str:
         not unidentified, f"{len(unidentified)} of {len(entities)} {collection} lack an identifier"
     )
     return f"{len(entities)} {collection}"
-
-
-def _require_documents(server: ServerUnderTest, minimum: int) -> list[Body]:
-    if len(server.existing.documents) < minimum:
-        raise CheckSkipped(f"the server has fewer than {minimum} documents")
-    return server.existing.documents

@@ -29,8 +29,7 @@ FILTERS = "vendor's list conventions; binding, section 3.3"
 @check("sort", group="lists", source="vendor's list conventions; binding, section 3.2")
 def check_sort(server: ServerUnderTest) -> str:
     """The `sort` and `orderBy` parameters sort a list by a field in the given direction."""
-    if len(server.existing.documents) < 2:  # noqa: PLR2004  two are needed for an order
-        raise CheckSkipped("the server has fewer than 2 documents")
+    server.existing.require_documents(2)
     field = "lastChangeDateTime"
     ascending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="asc"))
     descending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="desc"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import httpx
-
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import (
     Body,
@@ -32,7 +30,7 @@ extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, w
 @documented("upload", source=POST)
 def check_post_package(server: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework and returns 201 with its identifier and counts."""
-    body, response = server.test_data.get_or_upload_package()
+    body, response = server.test_data.uploaded_package
     return _expect_upload_result(body, read_json(response, 201))
 
 
@@ -74,7 +72,7 @@ def check_put_unknown_package(server: ServerUnderTest) -> str:
     TimeBack's SDK accepts both: after a 404, its ``upsert`` creates the package with POST.
     """
     body = server.test_data.build_sample_package()
-    response = _upload_package(server, "PUT", _package_path(body), body)
+    response = server.test_data.upload_package(body, "PUT", _package_path(body))
     if response.is_success:
         return _expect_upload_result(body, read_json(response, response.status_code))
     expect_status(response, 404)
@@ -91,9 +89,7 @@ def check_incomplete_package(server: ServerUnderTest) -> str:
             ("PUT", _package_path(stored), stored),
         ):
             incomplete = {name: value for name, value in body.items() if name not in names}
-            response = server.request(method, path, incomplete)
-            if response.is_success:
-                server.test_data.record_written_package(body)
+            response = server.test_data.upload_package(incomplete, method, path)
             request = f"{method} without {' and '.join(names)}"
             expect(
                 response.is_client_error, f"{request} was accepted: {describe_response(response)}"
@@ -116,7 +112,7 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
     body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
-    expect_status(_upload_package(server, "POST", "/CFPackages", doubled), 422)
+    expect_status(server.test_data.upload_package(doubled), 422)
     return "422"
 
 
@@ -126,7 +122,7 @@ def check_reports_all_problems(server: ServerUnderTest) -> str:
     body = server.test_data.build_sample_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
-    response = _upload_package(server, "POST", "/CFPackages", body)
+    response = server.test_data.upload_package(body)
     details: Any = read_json(response, 422).get("imsx_error_details") or []
     paths = {detail.get("path") for detail in details}
     expected = {"CFDocument.title", "CFItems[0].fullStatement"}
@@ -158,11 +154,10 @@ def check_non_object_body(server: ServerUnderTest) -> str:
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
     """Upload and return the package that these checks share; raise ``CheckSkipped`` if rejected."""
-    body, first = server.test_data.get_or_upload_package()
+    body, first = server.test_data.uploaded_package
     if not first.is_success:
         raise CheckSkipped(f"could not upload a package: POST {describe_response(first)}")
-    if server.request("PUT", _package_path(body), body).is_success:
-        server.test_data.record_written_package(body)
+    server.test_data.upload_package(body, "PUT", _package_path(body))
     return body
 
 
@@ -172,13 +167,6 @@ def _package_path(body: Body) -> str:
 
 def _without_second_item(body: Body) -> Body:
     return {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
-
-
-def _upload_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    response = server.request(method, path, body)
-    if response.is_success:
-        server.test_data.record_written_package(body)
-    return response
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
