@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import math
 import random
@@ -634,6 +635,14 @@ class Database:
         quarter, so that quick lists do not wait for them. Raises ``QueryTimeout``.
         """
         return await self._fetch(statement, values, is_heavy=True)
+
+    async def estimate_cost(self, statement: CompiledStatement, **values: Any) -> float:
+        """Return the cost of a query with these values as Postgres' planner estimates it.
+
+        The query is not run. Raises ``QueryTimeout``.
+        """
+        ((plan,),) = await self._fetch(statement.build_explain(), values)
+        return float(json.loads(plan)[0]["Plan"]["Total Cost"])
 
     async def _fetch(
         self, statement: CompiledStatement, values: dict[str, Any], *, is_heavy: bool = False

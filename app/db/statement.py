@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ClauseElement, make_url
@@ -61,6 +62,12 @@ class CompiledStatement:
         Missing values get their defaults.
         """
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
+
+    def build_explain(self) -> CompiledStatement:
+        """Return the statement that explains how Postgres would run this one, as JSON."""
+        explain = copy(self)
+        explain.sql = f"EXPLAIN (FORMAT JSON) {self.sql}"
+        return explain
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
         """Run the SQL statement with ``values`` as parameters, and return its rows."""

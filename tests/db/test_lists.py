@@ -16,6 +16,7 @@ from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
 from case_server.db.read import lists
+from case_server.db.read.derived_fields import DerivedFields
 from case_server.query import params
 from case_server.query.fields import ARRAYS, FieldType, QueryableField
 from case_server.query.filter import EXTENDED, And, Comparison, Node
@@ -54,6 +55,7 @@ FIELDS: dict[str, Callable[[random.Random], str]] = {
     "humanCodingScheme": code,
     "fullStatement": lambda rng: rng.choice(WORDS),
     "language": lambda rng: rng.choice(["en", "EN", "e", "no"]),
+    "CFItemType": lambda rng: rng.choice(["É type", "é TYPE", "unknown", "a"]),
     "identifier": lambda rng: rng.choice(["Item-07", "item-1", "nothing"]),
     "CFDocumentURI.identifier": lambda rng: rng.choice(["DOCUMENT-a", "document-b", "document"]),
     "CFDocumentURI.title": lambda rng: rng.choice(["a title", "title"]),
@@ -73,6 +75,7 @@ def random_item(rng: random.Random, number: int) -> Body:
     optional: Body = {
         "humanCodingScheme": rng.choice([None, code(rng)]),
         "language": rng.choice([None, "en", "EN", "no"]),
+        "CFItemType": rng.choice([None, "É Type", "a", "A"]),
         "statusStartDate": rng.choice([None, f"2020-01-0{rng.randint(1, 4)}"]),
         "educationLevel": rng.choice(LISTS),
         "extensions": rng.choice([None, {}, {"level": "high"}, {"level": 3}]),
@@ -243,19 +246,33 @@ INDEXED = {
     "ix_items_changed (sorted)": {"sort": "lastChangeDateTime"},
     "ix_items_code_descending": {"sort": "humanCodingScheme", "orderBy": "desc", "offset": "100"},
     "ix_items_changed_descending": {"sort": "lastChangeDateTime", "orderBy": "desc"},
-    "ix_items_document_link": {"filter": "CFDocumentURI.identifier='document-7'"},
+    "ix_items_filter_keys": {"filter": "CFDocumentURI.identifier='document-7'"},
+    "ix_items_filter_keys (unique)": {"filter": "notes='Note 7'"},
+    "ix_items_filter_keys (and)": {"filter": "language='ES' AND notes~'x'"},
+    "ix_items_filter_keys (or)": {"filter": "language='es' OR CFItemType@'unit,Strand'"},
+    "ix_items_start_date": {"filter": "statusStartDate>='2026-02-01'"},
+    "ix_items_end_date": {"filter": "statusEndDate='2027-01-01'"},
+    "ix_items_code (range)": {"filter": "humanCodingScheme>'A.9998'"},
     "ix_items_live": {"offset": "100"},
-    "ix_items_document_link (by uri)": {
+    "ix_items_filter_keys (by uri)": {
         "filter": f"CFDocumentURI.uri='{ADDRESS}/CFDocuments/document-7'"
+    },
+    "ix_items_filter_keys (by several uris)": {
+        "filter": f"uri@'{ADDRESS}/CFItems/item-7,{ADDRESS}/CFItems/item-8'"
     },
 }
 
 MANY = """
     INSERT INTO items (document_identifier, last_change_date_time, body)
-    SELECT 'document-a', timestamptz '2025-01-01' + number * interval '1 hour', json_build_object(
+    SELECT 'document-a', timestamptz '2025-01-01' + number * interval '1 hour',
+        json_strip_nulls(json_build_object(
         'identifier', 'item-' || number, 'fullStatement', 'statement ' || md5(number::text),
-        'humanCodingScheme', 'A.' || number,
-        'CFDocumentURI', json_build_object('identifier', 'document-' || number % 200))
+        'humanCodingScheme', 'A.' || number, 'notes', 'note ' || number,
+        'language', CASE number % 500 WHEN 0 THEN 'es' ELSE 'en' END,
+        'CFItemType', CASE number % 400 WHEN 0 THEN 'Unit' END,
+        'statusStartDate', CASE WHEN number % 100 = 0 THEN '2026-01-15'::date + number / 500 END,
+        'statusEndDate', CASE WHEN number % 100 = 0 THEN '2026-12-15'::date + number / 500 END,
+        'CFDocumentURI', json_build_object('identifier', 'document-' || number % 200)))
     FROM generate_series(1, 20000) AS number"""
 
 
@@ -270,14 +287,48 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     for (index, parameters), derived_fields in product(INDEXED.items(), DERIVED_FIELDS):
         if "uri" in index and not derived_fields.rewrites_uris:
             continue
-        statement, values = lists.build_list_statement(
-            ITEMS, query(**parameters), derived_fields, ADDRESS
-        )
-        async with database.connection() as connection:
-            explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
-        plan = "\n".join(line for (line,) in explained)
+        plan = await explain(database, query(**parameters), derived_fields)
         assert index.split()[0] in plan, f"{index}:\n{plan}"
         assert "Seq Scan on items" not in plan, f"{index}:\n{plan}"
+    # With the keys that most items have, Postgres would compute the keys of all items.
+    assert "item_filter_keys" not in await explain(database, query(filter="language='EN'"))
+    assert "item_filter_keys" not in await explain(
+        database, query(filter="humanCodingScheme='A.1' AND language='en'")
+    )
+
+
+async def explain(
+    database: Database, query: ListQuery, derived_fields: DerivedFields = lists.STORED
+) -> str:
+    """Return the plan of the statement that the server runs for a list of items."""
+    statement, values = await lists.choose_list_statement(
+        database, ITEMS, query, derived_fields, ADDRESS
+    )
+    async with database.connection() as connection:
+        lines = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
+    return "\n".join(line for (line,) in lines)
+
+
+async def test_filter_keys_match_values_that_the_sdk_profile_adds(
+    database: Database, execute: Execute
+) -> None:
+    items = [
+        factories.item("document-a", "Item 1"),
+        factories.item("document-a", "Item 2", CFItemType="Unit"),
+    ]
+    await insert_rows(execute, items)
+    filters = {
+        "CFItemType='UNKNOWN'": ["Item 1"],
+        "CFItemType@'unit,Strand'": ["Item 2"],
+        f"uri='{ADDRESS}/CFItems/item%202'": ["Item 2"],
+        f"uri@'{ADDRESS}/CFItems/Item%202,{ADDRESS}/CFItems/x'": ["Item 2"],
+        f"CFDocumentURI.uri='{ADDRESS}/CFDocuments/document-a'": ["Item 1", "Item 2"],
+    }
+    for text, identifiers in filters.items():
+        page = await lists.fetch_page(
+            database, ITEMS, query(filter=text), SDK.derived_fields, ADDRESS
+        )
+        assert [json.loads(body)["identifier"] for body in page.bodies] == identifiers, text
 
 
 def test_values_and_extension_names_share_one_statement() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     ColumnElement,
     FromClause,
     Numeric,
@@ -36,9 +37,15 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, FieldType, QueryableField
-from ...query.filter import And, Comparison, Node
+from ...query.filter import And, Comparison, Node, Or
 from ..schema.expressions import build_json_extract, build_text_extract
-from ..schema.list_indexes import FOLDED_CODE_CHARS, SORT_COLLATION
+from ..schema.filter_keys import KEYED_FIELDS, build_key_condition
+from ..schema.list_indexes import (
+    DATE_INDEXES,
+    FOLDED_CODE_CHARS,
+    SORT_COLLATION,
+    build_field_name_test,
+)
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
@@ -67,20 +74,65 @@ LIKE = "like"
 
 Postgres can estimate how many rows a pattern matches, but not how many ``strpos`` matches."""
 
+HAS_KEY = "has key"
+"""An operator that no client sends: an item has the filter key of a value."""
+
+MAX_KEYED_MEMBERS = 20
+"""Maximum number of values of an ``@`` for which filter keys are used."""
+
 PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
     (items, ("humanCodingScheme",)): items.c.folded_code
 }
 """Indexed columns with the beginning of a field's value in lower case."""
 
 
-def parameterize_filter(view: ResourceView, node: Node, values: Values) -> Node:
+def parameterize_filter(
+    view: ResourceView, node: Node, values: Values, *, use_keys: bool = False
+) -> Node:
     """Return a filter with parameter names for its values, and add the values to ``values``.
 
     Filters that differ only in values thus share one compiled SQL statement. ``view`` is the
     filtered resource type in the client's API profile; ``node`` is the root of the parsed filter.
+    With ``use_keys``, conditions are added that the index of filter keys can serve.
     """
     if not isinstance(node, Comparison):
-        return type(node)(tuple(parameterize_filter(view, part, values) for part in node.parts))
+        parts = (parameterize_filter(view, part, values, use_keys=use_keys) for part in node.parts)
+        return type(node)(tuple(parts))
+    comparison = _parameterize_comparison(view, node, values)
+    keys = _parameterize_keys(view, node, values) if use_keys else ()
+    return And((Or(keys), comparison)) if keys else comparison
+
+
+def _parameterize_keys(
+    view: ResourceView, node: Comparison, values: Values
+) -> tuple[Comparison, ...]:
+    """Return ``HAS_KEY`` comparisons, one of which is true for each match of a comparison.
+
+    There are none if the index of filter keys cannot serve the comparison.
+    """
+    path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
+    if (
+        view.table is not items
+        or node.operator not in {"=", "@"}
+        or len(members) > MAX_KEYED_MEMBERS
+    ):
+        return ()
+    collection = get_server_url_collection(view, path)
+    if collection is not None:
+        # Responses show another uri than the stored one. The identifier in it is stored.
+        path = (*path[:-1], "identifier")
+        members = tuple(parse_entity_url(str(url), values[BASE_URL], collection) for url in members)
+    if path not in KEYED_FIELDS:
+        return ()
+    keys = []
+    for member in members:
+        name = f"key{len(values)}"
+        values[name] = str(member)
+        keys.append(Comparison(QueryableField(path, FieldType.STRING), HAS_KEY, name))
+    return tuple(keys)
+
+
+def _parameterize_comparison(view: ResourceView, node: Comparison, values: Values) -> Comparison:
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
     collection = get_server_url_collection(view, field.path)
@@ -156,6 +208,8 @@ def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | 
 def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
     """Build the SQL condition for a filter of ``view`` that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
+        if node.operator == HAS_KEY:
+            return _build_has_key(view, node)
         compare = (
             _build_array_condition if node.field.type in ARRAYS else _build_comparison_condition
         )
@@ -189,6 +243,8 @@ def _build_field_value_expression(view: ResourceView, field: QueryableField) -> 
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
     text = build_text_expression(view, field.path)
+    if field.type is FieldType.DATE:
+        return text.collate(SORT_COLLATION)  # as in the index
     return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
@@ -204,9 +260,11 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
         return and_(_build_uri_prefilter(view, comparison), is_member)
     operand = _normalize_operand(field, bindparam(name, type_=_sql_type(field)))
     if operator == "=":
-        has_identifier = _build_uri_prefilter(view, comparison)
         return and_(
-            has_identifier, _build_prefix_condition(prefix_column, operand), value == operand
+            _build_uri_prefilter(view, comparison),
+            _build_date_prefilter(view, field),
+            _build_prefix_condition(prefix_column, operand),
+            value == operand,
         )
     if operator == "!=":
         return value.is_distinct_from(operand)
@@ -214,9 +272,35 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
         return value.like(operand)
     if operator == "~":
         return _build_contains(cast(value, Text), cast(operand, Text))
-    if isinstance(value.type, Text):
+    return _build_range_condition(view, comparison, value, operand)
+
+
+def _build_has_key(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
+    value = func.lower(bindparam(str(comparison.value), type_=Text()))
+    return build_key_condition(view.table.c.body, comparison.field.path, value)
+
+
+def _build_range_condition(
+    view: ResourceView, comparison: Comparison, value: Expression, operand: Expression
+) -> ColumnElement[bool]:
+    """Build the SQL condition for one of the operators ``>``, ``>=``, ``<`` and ``<=``."""
+    field, operator = comparison.field, comparison.operator
+    if field.type not in {FieldType.DATE, FieldType.DATETIME, FieldType.NUMBER}:
         value = value.collate(SORT_COLLATION)
-    return ORDERING[operator](value, operand)
+    is_in_range = ORDERING[operator](value, operand)
+    prefix_column = PREFIX_COLUMNS.get((view.table, field.path))
+    if prefix_column is None:
+        return and_(_build_date_prefilter(view, field), is_in_range)
+    # Or equal, because two codes with the same prefix may differ.
+    compare_prefixes = ORDERING[f"{operator[0]}="]
+    return and_(compare_prefixes(prefix_column, _build_prefix(operand)), is_in_range)
+
+
+def _build_date_prefilter(view: ResourceView, field: QueryableField) -> ColumnElement[bool]:
+    """Build the condition of the partial index of a date field, or true without one."""
+    if view.table is items and field.name in DATE_INDEXES:
+        return literal_column(build_field_name_test(field.name), Boolean)
+    return true()
 
 
 def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:

@@ -84,7 +84,9 @@ async def fetch_page(
     with ``base_url``. Entities with equal sort keys are sorted by identifier. Raises
     ``QueryTimeout``.
     """
-    statement, values = build_list_statement(resource, query, derived_fields, base_url)
+    statement, values = await choose_list_statement(
+        database, resource, query, derived_fields, base_url
+    )
     rows = await database.run_heavy_read(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
@@ -92,20 +94,44 @@ async def fetch_page(
     return ListPage(rows[0]["total"], bodies)
 
 
-def build_list_statement(
+async def choose_list_statement(
+    database: Database,
     resource: ResourceType,
     query: ListQuery,
     derived_fields: DerivedFields = STORED,
     base_url: str = "",
 ) -> tuple[CompiledStatement, Values]:
+    """Return the statement of a list request with filter keys, or without if that costs less.
+
+    Conditions on filter keys cost more than they save if many items have the key: a million items
+    with language='en' were counted in 13 s with and in 3 s without. Postgres estimates both costs.
+    """
+    plain = build_list_statement(resource, query, derived_fields, base_url)
+    keyed = build_list_statement(resource, query, derived_fields, base_url, use_keys=True)
+    if keyed[0] is plain[0]:
+        return plain
+    costs = [
+        await database.estimate_cost(statement, **values) for statement, values in (keyed, plain)
+    ]
+    return keyed if costs[0] < costs[1] else plain
+
+
+def build_list_statement(
+    resource: ResourceType,
+    query: ListQuery,
+    derived_fields: DerivedFields = STORED,
+    base_url: str = "",
+    *,
+    use_keys: bool = False,
+) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
-    It takes the same arguments as ``fetch_page``. Requests that differ only in values share the
-    statement.
+    It takes the same arguments as ``fetch_page``, and ``use_keys`` as ``parameterize_filter``.
+    Requests that differ only in values share the statement.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     view = ResourceView(resource, derived_fields)
-    where = parameterize_filter(view, query.where, values) if query.where else None
+    where = query.where and parameterize_filter(view, query.where, values, use_keys=use_keys)
     if query.search:
         values |= parse_search_query(query.search)._asdict()
     shape = ListQueryShape(
