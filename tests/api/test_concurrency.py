@@ -33,6 +33,21 @@ async def test_same_association_put_with_several_identifiers(api: Api, execute: 
     assert len(await execute("SELECT 1 FROM associations")) == 3
 
 
+async def test_association_is_deleted_beside_other_writes_of_it(api: Api) -> None:
+    _, child, parent = await api.create_two_items()
+    for _ in range(5):
+        body = await api.create_association(child, parent)
+        path = f"/CFItemAssociations/{body['identifier']}"
+        bodies = [{**body, "sequenceNumber": number} for number in range(4)]
+        statuses = await send_concurrently(
+            api, *(("PUT", path, each) for each in bodies), ("DELETE", path, None)
+        )
+        assert statuses == {201: 4, 204: 1}
+        await api.put("/CFItemAssociations", body)
+        statuses = await send_concurrently(api, *([("DELETE", path, None)] * 5))
+        assert statuses == {204: 1, 404: 4}
+
+
 async def test_several_documents_put_with_the_same_package(api: Api) -> None:
     for _ in range(3):
         link = factories.link()

@@ -5,7 +5,7 @@ A PUT replaces the whole entity and undeletes it if it was soft-deleted.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, bindparam, delete, select
@@ -154,7 +154,8 @@ def _make_not_found_problem(path: str, kind: str, identifier: str) -> Problem:
 
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound`` if it does not exist."""
-    if not await database.run_write(_compile_association_delete(), identifier=identifier):
+    statement = partial(_compile_association_delete().fetch_one, identifier=identifier)
+    if not await database.run_write_with_retry(statement, f"{ASSOCIATIONS.name} {identifier}"):
         raise ASSOCIATIONS.create_not_found_error(identifier)
 
 
