@@ -469,11 +469,12 @@ class Database:
 
     async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
         """Return a connection to asyncpg's pool after an error; ``is_heavy`` as in ``release``."""
-        del self._borrowed[connection]
         self.unconfirmed.discard(connection)
         try:
+            # This waits for a cancelled statement, during which Postgres may stop responding.
             await self._pool.release(connection)
         finally:
+            del self._borrowed[connection]
             self._release_permits(is_heavy=is_heavy)
 
     def _release_permits(self, *, is_heavy: bool) -> None:

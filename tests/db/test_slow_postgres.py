@@ -14,7 +14,7 @@ from support.pgbouncer import run_pgbouncer
 
 from case_server.db.pool import Database
 from case_server.db.statement import CompiledStatement
-from case_server.exceptions import ServiceUnavailable
+from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
 from stress.cluster import Cluster, run_private_cluster
 
@@ -76,6 +76,20 @@ async def test_time_in_which_the_server_did_not_run_does_not_count(
         await asyncio.sleep(1)  # the check has begun, and waits
     time.sleep(3)  # noqa: ASYNC251  the event loop is starved
     assert await read
+
+
+async def test_read_that_timed_out_keeps_no_connection_to_a_frozen_postgres(
+    cluster: Cluster, settings: Settings
+) -> None:
+    """Postgres cannot cancel its statement, so that the connection must be closed."""
+    one = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(cluster.url, one, read_timeout=0.5) as database:
+        with cluster.freeze():
+            with pytest.raises(QueryTimeout):
+                await database.fetch_one(BACKEND)
+            async with asyncio.timeout(MAX_503_SECONDS["direct"] + 1):
+                while not database._semaphore.free:  # noqa: ASYNC110  no event
+                    await asyncio.sleep(0.1)
 
 
 async def test_frozen_postgres_gets_503_soon_and_then_at_once(
