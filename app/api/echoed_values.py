@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from ..case.entity_urls import ServerUrlMatcher, get_server_url_matcher
-from ..case.stored_form import EchoedValues, may_have_default_types
+from ..case.stored_form import EchoedValues, may_have_default_item_types
 from .dependencies import ProfileDep, get_app_state
 from .profiles import PROFILES, ApiProfile
 from .request_body import RawBody
@@ -25,7 +25,7 @@ def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> E
     urls = _match_server_urls(request)
     return EchoedValues(
         urls if urls.mentions_host(raw) else None,
-        has_default_types=may_have_default_types(raw),
+        has_default_item_types=may_have_default_item_types(raw),
         has_empty_lists=profile.empty_lists,
     )
 

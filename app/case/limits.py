@@ -34,7 +34,7 @@ MIN_ALLOWED_VALUES = 5000
 """Number of values that an entity of any size may contain."""
 
 BYTES_PER_VALUE = 20
-BYTES_PER_GROUP = 60
+BYTES_PER_CONTAINER = 60
 """Bytes per allowed object or array; real packages have a value every 40 bytes, one of these
 every 200."""
 
@@ -60,14 +60,14 @@ SLICE_BYTES = 1_000_000
 class DensityLimit(NamedTuple):
     """A limit on the number of JSON values in a body, relative to the body's size.
 
-    A body of any size may contain ``base_values`` values, among them ``base_groups`` objects and
-    arrays. A larger body may contain one more value per ``BYTES_PER_VALUE`` bytes, and one more
-    object or array per ``bytes_per_group`` bytes.
+    A body may contain ``base_values`` values plus one per ``BYTES_PER_VALUE`` bytes of its size. Of
+    these values, ``base_containers`` plus one per ``bytes_per_container`` bytes may be objects and
+    arrays.
     """
 
     base_values: int
-    base_groups: int
-    bytes_per_group: int = BYTES_PER_GROUP
+    base_containers: int
+    bytes_per_container: int = BYTES_PER_CONTAINER
 
 
 ENTITY_DENSITY = DensityLimit(MIN_ALLOWED_VALUES, MIN_ALLOWED_VALUES)
@@ -88,18 +88,18 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
     Once parsed, such a body would take far more memory than its size suggests. ``part`` names the
     checked part of the body in the error message.
     """
-    groups = _count_byte(raw, b"[") + _count_byte(raw, b"{")
-    values = groups + _count_byte(raw, b",")
-    max_groups = limit.base_groups + len(raw) // limit.bytes_per_group
+    containers = _count_byte(raw, b"[") + _count_byte(raw, b"{")
+    values = containers + _count_byte(raw, b",")
+    max_containers = limit.base_containers + len(raw) // limit.bytes_per_container
     max_values = limit.base_values + len(raw) // BYTES_PER_VALUE
-    if groups <= max_groups and values <= max_values:
+    if containers <= max_containers and values <= max_values:
         return
     # Strings contain commas and brackets, too. Counting without strings takes ten times as long, so
     # it is done only now.
-    groups, commas = _count_groups_and_commas(raw)
+    containers, commas = _count_containers_and_commas(raw)
     for count, noun, max_count in (
-        (groups, "objects and arrays", max_groups),
-        (groups + commas, "values", max_values),
+        (containers, "objects and arrays", max_containers),
+        (containers + commas, "values", max_values),
     ):
         if count > max_count:
             raise ContentTooLarge(
@@ -109,8 +109,8 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
 
 
 def has_too_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has more members than entities fit into its size."""
-    limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
+    """Return whether a JSON array has more members than valid entities would fit into its size."""
+    limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_CONTAINER
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
         character = token[0]
@@ -141,9 +141,9 @@ def _iter_slice_starts(raw: bytes) -> range:
 NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 
 
-def _count_groups_and_commas(raw: bytes) -> tuple[int, int]:
-    """Count the objects and arrays, and the commas, of a JSON body, ignoring strings."""
-    groups = commas = 0
+def _count_containers_and_commas(raw: bytes) -> tuple[int, int]:
+    """Return the numbers of (objects and arrays, commas) in a JSON body, ignoring strings."""
+    containers = commas = 0
     is_in_string, carried = False, b""
     for start in _iter_slice_starts(raw):
         part = carried + raw[start : start + SLICE_BYTES]
@@ -155,10 +155,10 @@ def _count_groups_and_commas(raw: bytes) -> tuple[int, int]:
             part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = part.translate(None, NOT_STRUCTURE).split(b'"')
         outside = b"".join(parts[is_in_string::2])
-        groups += outside.count(b"[") + outside.count(b"{")
+        containers += outside.count(b"[") + outside.count(b"{")
         commas += outside.count(b",")
         is_in_string ^= len(parts) % 2 == 0
-    return groups, commas
+    return containers, commas
 
 
 class UnknownFieldError(Exception):
@@ -169,10 +169,10 @@ class UnknownFieldError(Exception):
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body against a model class; stop validating a list at its first error.
+    """Validate a JSON body as a model class; stop validating each list at its first error.
 
-    An invalid body is thus rejected fast; ``collect_errors_in_chunks`` can then list all errors.
-    Raises pydantic's ``ValidationError`` with at most one error per list, or ``UnknownFieldError``.
+    It rejects an invalid body quickly; ``collect_errors_in_chunks`` can then list all errors.
+    Raises ``UnknownFieldError`` for an unknown field, and pydantic's ``ValidationError`` otherwise.
     """
     entity = _get_fail_fast_validator(schema).validate_json(raw)
     assert isinstance(entity, schema)
@@ -212,10 +212,10 @@ def collect_errors(
     problems: ProblemCollector,
     location: Location = (),
 ) -> None:
-    """Validate a small JSON body against a model class and add all its errors to ``problems``.
+    """Validate a small JSON body as a model class and add all its errors to ``problems``.
 
-    ``raw`` is the body as JSON, and ``body`` is the same body parsed. ``location`` is its location
-    if it is part of a larger body.
+    ``raw`` is the body as JSON, and ``body`` is the same body parsed. If it is part of a larger
+    body, ``location`` is its path in that body.
     """
     for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*location, *error["loc"]), body)
@@ -224,10 +224,10 @@ def collect_errors(
 def collect_errors_in_chunks(
     schema: type[BaseModel], body: Any, problems: ProblemCollector, location: Location = ()
 ) -> None:
-    """Validate a large parsed body in chunks of its lists, and add its errors to ``problems``.
+    """Validate a large body a few list members at a time, and add its errors to ``problems``.
 
     Only the beginning of long strings is validated, so a body without errors here may still be
-    invalid. ``location`` is the location of the body if it is part of a larger body.
+    invalid. If ``body`` is part of a larger body, ``location`` is its path in that body.
     """
     # Each error of pydantic contains a copy of the values around it; chunks keep the copies small.
     known = list_model_field_names()
@@ -238,7 +238,7 @@ def collect_errors_in_chunks(
             if problems.is_limit_reached:
                 return
             problems.chunks += 1
-            chunk, inner = _nest_list(
+            chunk, inner = _wrap_list_members(
                 _truncate(members[start : start + CHUNK_MEMBERS], known), path
             )
             errors = _find_errors(schema, to_json_bytes(chunk))
@@ -257,10 +257,10 @@ def collect_errors_in_chunks(
             problems.add_problem(format_location((*location, *path)), message)
 
 
-def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
-    """Wrap a chunk of a list in empty objects and lists, so that it can be validated on its own.
+def _wrap_list_members(members: list[Any], path: Location) -> tuple[Any, Location]:
+    """Wrap some members of a list in the objects and lists around it, so they can be validated.
 
-    ``path`` is the path of the list. Returns the wrapped chunk and its new path, in which every
+    ``path`` is the path of the list. Returns the wrapped members and their new path, in which every
     index is 0: ``(members, ("a", 7))`` gives ``{"a": [members]}`` and ``("a", 0)``.
     """
     tree: Any = members
@@ -270,7 +270,7 @@ def _nest_list(members: list[Any], path: Location) -> tuple[Any, Location]:
 
 
 def to_json_bytes(tree: Any) -> bytes:
-    """Convert a parsed value to JSON, because pydantic accepts strings as dates only in JSON."""
+    """Convert a parsed value to JSON, because strict models accept dates as strings only there."""
     return to_json(tree, inf_nan_mode="constants")
 
 
@@ -337,7 +337,7 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _subtract_value_count(value: Any, limit: int) -> int:
-    """Subtract the number of JSON values in ``value`` from ``limit``, but stop counting at 0.
+    """Return ``limit`` minus the number of JSON values in ``value``; stop counting at 0 or less.
 
     A string counts as an additional value for every ``MAX_STRING_CHARS`` characters.
     """

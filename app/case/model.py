@@ -29,13 +29,13 @@ from .types import (
 
 
 class CaseModel(BaseModel):
-    """The base class of all models, with strict types and without unknown fields."""
+    """The base class of all models; it does not convert types and rejects unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class LinkURI(CaseModel):
-    """The standard's link to another entity: the entity's title, identifier and URI."""
+    """A link to another entity: its title, identifier and URI."""
 
     title: Text
     identifier: Identifier
@@ -43,7 +43,7 @@ class LinkURI(CaseModel):
 
 
 class LinkGenURI(LinkURI):
-    """The standard's link to an association's origin or destination, in CASE or elsewhere."""
+    """A link to the origin or destination of an association, which need not be a CASE entity."""
 
     targetType: Omittable[TargetType] = None
 

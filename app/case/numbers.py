@@ -20,9 +20,10 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the class of a byte, so that a fast search for long numbers has few cases.
+    """Map a byte to one of five classes, so that a fast search for long numbers has few cases.
 
-    The class is 0 for a digit or point, e, - for a sign, comma for the end of a number, or else x.
+    ``0`` is a digit or point, ``e`` an exponent, ``-`` a sign, ``,`` the end of a number, ``x`` the
+    rest.
     """
     sign = chr(byte)
     if sign in "0123456789.":
@@ -53,7 +54,7 @@ MAX_QUOTED_CHARS = 60
 
 
 class _InexactNumber(NamedTuple):
-    """A JSON number that double precision would round, as written in the body."""
+    """A JSON number that double precision would round, with its text in the body."""
 
     text: str
     is_integer: bool
@@ -80,8 +81,8 @@ def may_hold_inexact_numbers(raw: bytes) -> bool:
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     """Yield (location, message) for each number of a JSON body that a double would round.
 
-    Ignores numbers that overflow a double and numbers in fields of another type, because validation
-    rejects them. Yields nothing if the body is not JSON.
+    Ignores numbers that validation rejects: those that overflow a double, and those in fields that
+    are not numeric. Yields nothing if the body is not JSON.
     """
     if not may_hold_inexact_numbers(raw):
         return
@@ -125,8 +126,8 @@ def _find_inexact_numbers(
 ) -> Iterator[tuple[Location, str]]:
     """Yield (location, message) for each ``_InexactNumber`` in a parsed value.
 
-    ``field`` is the name of the field that contains the value. Everything inside ``extensions``
-    belongs to the field ``extensions``.
+    ``field`` is the name of the field that contains the value, or ``extensions`` for everything
+    inside ``extensions``, which may contain any numbers.
     """
     if isinstance(value, _InexactNumber):
         is_numeric = field in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}

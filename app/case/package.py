@@ -57,7 +57,7 @@ class EntityRow(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparedPackage:
-    """A package ready to be stored: its rows, and which of their values a spreadsheet lacked."""
+    """A package ready to be stored: its rows, and which values its spreadsheet did not contain."""
 
     document_identifier: str
     package_identifier: str
@@ -110,9 +110,9 @@ def parse_package(
 ) -> PreparedPackage:
     """Parse and validate an uploaded CFPackage in JSON, and return the rows to store.
 
-    It may be wrapped in an object: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if it is not JSON,
-    ``UnprocessableContent`` listing its errors, and, unless ``allow_dense``, ``ContentTooLarge`` if
-    it has too many values for its size.
+    The package may be wrapped: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if it is not JSON,
+    ``UnprocessableContent`` listing all validation errors, and ``ContentTooLarge`` if it contains
+    more values than its size allows (see ``DensityLimit``), unless ``allow_dense``.
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     keys = ((each.identifier, get_association_key(each)) for each in package.CFAssociations)
@@ -130,7 +130,7 @@ def parse_package(
 def prepare_package(package: CFPackage) -> PreparedPackage:
     """Convert a validated CFPackage to the rows to store.
 
-    The JSON in the rows has no nulls. Items and associations that omit their CFDocumentURI get it.
+    The JSON in the rows has no nulls. A missing CFDocumentURI is added to items and associations.
     """
     document = package.CFDocument
     link = document.CFPackageURI
@@ -184,7 +184,7 @@ def make_entity_row(
 ) -> EntityRow:
     """Create the database row of an entity, without nested entities, which have their own rows.
 
-    ``kind`` is the class; the other arguments are fields of the row.
+    ``kind`` is the name of the entity's class; see ``EntityRow`` for the other arguments.
     """
     excluded = set()
     for name in _get_child_and_keyword_fields(type(entity)):
@@ -204,7 +204,7 @@ def _get_child_and_keyword_fields(model: type[Entity]) -> tuple[str, ...]:
 
 
 def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> EntityRow:
-    """Create the database row of an item, including all links to concepts.
+    """Create the database row of an item; all its links to concepts are in ``keywords``.
 
     An item without a link to its document gets ``document_link``. The type "unknown" is dropped,
     because some profiles return it for an item without a type.
@@ -229,10 +229,9 @@ def _to_json(value: object) -> str | None:
 
 
 def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
-    """Yield an error if a package's ``identifier`` is not valid.
+    """Yield an error if a package's ``identifier`` is not that of its CFPackageURI or its document.
 
-    It may be the identifier of its CFPackageURI or the identifier of its document. Responses of
-    this server contain one or the other.
+    Responses of this server contain one or the other.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
@@ -253,10 +252,10 @@ def get_association_key(association: CFAssociation) -> AssociationKey:
 def find_duplicates_in_package(
     namespaces: Iterable[IdentifierNamespace], keys: Iterable[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
-    """Yield an error for each identifier, and each association, that occurs twice in a package.
+    """Yield an error for each identifier and each association that a package contains repeatedly.
 
-    ``namespaces`` is the result of ``iter_identifier_namespaces``. ``keys`` contains each
-    association's identifier with its (origin, destination, type), in package order.
+    ``namespaces`` is the result of ``iter_identifier_namespaces``. ``keys`` are pairs of an
+    association's identifier and its (origin, destination, type), in package order.
     """
     for namespace in namespaces:
         yield from _find_duplicate_identifiers(namespace)
@@ -264,7 +263,7 @@ def find_duplicates_in_package(
 
 
 def iter_identifier_namespaces(package: CFPackage) -> Iterator[IdentifierNamespace]:
-    """Yield the identifiers of a package by namespace, in which each may occur only once.
+    """Yield the identifiers in each namespace of a package; a namespace permits no duplicates.
 
     For example, ``[("CFItems", ["id-1", "id-2"])]`` is the namespace of all items.
     """
@@ -290,7 +289,7 @@ def get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifier
 def iter_rubric_identifier_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierNamespace]:
-    """Yield the namespace of all criteria and the namespace of all levels of a package.
+    """Yield the namespace of all criteria, then that of all levels, of a package's rubrics.
 
     ``rubrics`` contains the result of ``get_criterion_and_level_identifiers`` for each rubric. The
     first namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1"]), …]``.

@@ -87,8 +87,8 @@ def parse_large_package(
     """Parse a large package as ``parse_package`` does, but entity by entity, to save memory.
 
     Validation stops after ``max_problems`` errors. ``schema`` is the model class of the package.
-    Raises ``ContentTooLarge`` if an entity has too many values for its size, unless
-    ``allow_dense``.
+    Raises ``ContentTooLarge`` if an entity contains more values than its size allows (see
+    ``DensityLimit``), unless ``allow_dense``.
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
@@ -99,10 +99,9 @@ def parse_large_package(
 
 
 def parse_package_lazily(raw: bytes) -> PreparedPackage:
-    """Parse an uploaded package's document now, and its other entities as its rows are iterated.
+    """Parse an uploaded package's document; return a package that parses other entities later.
 
-    Errors of these entities are therefore raised during the iteration. A second iteration parses
-    the entities again.
+    They are parsed, and their errors raised, whenever the ``rows`` of the package are iterated.
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
@@ -137,10 +136,10 @@ class _PackageParser:
                 self.dense = error
 
     def parse_document(self) -> tuple[PreparedPackage, _LazyRows]:
-        """Parse the document; return a package with only its row, and the rows of all entities.
+        """Parse the document; return a package with its row alone, and the rows of all entities.
 
-        The rows of other entities are parsed as they are iterated. If the document is invalid,
-        raises ``UnprocessableContent`` with the errors of all entities.
+        The latter are parsed while they are iterated. If the document is invalid, raises
+        ``UnprocessableContent`` with the errors of all entities.
         """
         split, problems = self._split(), ProblemCollector(self.max_problems)
         head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
@@ -155,8 +154,8 @@ class _PackageParser:
     def reparse_whole(self, error: Exception) -> PreparedPackage:
         """Parse the package as a whole after parsing entity by entity failed with ``error``.
 
-        Error messages then contain a line and column. If the package would take too much memory as
-        a whole, raises ``ContentTooLarge`` or ``BadRequest`` instead.
+        Returns the package or raises its errors, now with line and column. If the package would
+        take too much memory as a whole, raises ``ContentTooLarge`` or ``BadRequest`` instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
@@ -214,7 +213,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package, split into the package with empty lists and the members of lists."""
+    """The JSON of a package whose lists are emptied, and the members of these lists."""
 
     at: Location
     """The location of the package in the body."""
@@ -229,7 +228,7 @@ def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str,
 
 
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
-    """Create a decoder for JSON objects with members of these names and no others.
+    """Create a decoder for JSON objects that may have only the members ``names``.
 
     It raises an error on any other member, without storing its value.
     """
@@ -254,8 +253,8 @@ class _LazyRows:
     def __iter__(self) -> Iterator[EntityRow]:
         """Parse and yield the rows.
 
-        Raises ``BadRequest`` for invalid JSON, and after the last row ``UnprocessableContent`` with
-        the errors of all entities.
+        Raises ``BadRequest`` for invalid JSON and, after the last row, ``UnprocessableContent``
+        with the errors of all entities.
         """
         try:
             yield from self.parse()
@@ -264,7 +263,7 @@ class _LazyRows:
             raise
 
     def parse(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows as ``__iter__`` does, but let ``INVALID_JSON_ERRORS`` pass."""
+        """Parse and yield the rows as ``__iter__`` does, but without catching its errors."""
         problems, link = (
             ProblemCollector(self.parser.max_problems),
             make_document_link(self.head.CFDocument),
@@ -298,7 +297,7 @@ class _LazyRows:
     def _reject_duplicates(
         self, namespaces: list[IdentifierNamespace], keys: list[tuple[str, AssociationKey]]
     ) -> None:
-        """Raise ``UnprocessableContent`` if entities share an identifier, or associations a key.
+        """Raise ``UnprocessableContent`` for duplicate identifiers, and for duplicate associations.
 
         The arguments are those of ``find_duplicates_in_package``.
         """

@@ -53,7 +53,7 @@ SHORT.maxstring = 300
 
 @dataclass(frozen=True)
 class ParsedBody(Generic[Model]):
-    """A parsed body and the prefix of error paths, such as ``item.`` if the body was wrapped."""
+    """A parsed body, and the prefix of its error paths, such as ``item.`` for a wrapped body."""
 
     entity: Model
     path_prefix: str
@@ -97,10 +97,10 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 def parse_or_collect_errors(
     schema: type[Model], raw: bytes, problems: ProblemCollector, location: Location = ()
 ) -> Model | None:
-    """Parse JSON as a model class, or add its errors to ``problems`` and return None.
+    """Parse JSON as a model class and return the entity, or add its errors to ``problems``.
 
-    ``location`` is the location of ``raw`` if it is part of a larger body. Raises ``BadRequest``
-    for invalid JSON, and for a whole body that is not an object.
+    Returns None after errors. If ``raw`` is part of a larger body, ``location`` is its path there.
+    Raises ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
@@ -130,7 +130,7 @@ def parse_or_collect_errors(
 
 
 def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return whether a valid entity with the JSON ``raw`` may contain more than small integers."""
+    """Return False if a valid entity, with the JSON ``raw``, has only small integers as numbers."""
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -147,7 +147,7 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_completely(
     schema: type[Model], body: Any, problems: ProblemCollector, location: Location
 ) -> Model | None:
-    """Validate a parsed body with the ends of long strings, or add an error and return None."""
+    """Validate a parsed body without truncation and return it, or add errors to ``problems``."""
     try:
         return validate_fail_fast(schema, to_json_bytes(body))
     except ValidationError as error:
@@ -174,7 +174,7 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a license given as a string to a link, with an identifier derived from the string."""
+    """Convert a license string to a LinkURI with an identifier derived from the string."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -194,10 +194,10 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 
 def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) -> bool:
-    """Replace the SDK's field names with those of the standard in a parsed body, in place.
+    """Replace the field names of TimeBack's SDK with those of CASE in a parsed body, in place.
 
-    Returns False, and adds errors to ``problems``, if an object has both names with different
-    values.
+    Returns True, or False after adding errors to ``problems`` if an object has both names with
+    different values.
     """
     conflicts = [*islice(_rename_aliases(body, format_location(location)), MAX_LISTED_PROBLEMS)]
     for problem in conflicts:
@@ -206,7 +206,7 @@ def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) 
 
 
 def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names recursively; yield an error for each conflict in an object."""
+    """Rename the SDK's fields as in CASE, recursively and in place; yield an error per conflict."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -220,7 +220,7 @@ def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the SDK's field names in one object; yield an error if both names' values differ."""
+    """Rename the SDK's fields of one object; yield an error if both names have different values."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))
@@ -235,7 +235,7 @@ def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterato
 
 
 def _get_standard_name(schema: type[CaseModel]) -> str:
-    """Return the standard's name of a model class: CFItem for CFPckgItem."""
+    """Return the name that CASE gives a model class, for example CFItem for CFPckgItem."""
     name = schema.__name__.removeprefix("Wrapped")
     for prefix in ("Identified", "Uploaded"):
         name = name.removeprefix(prefix)

@@ -35,7 +35,7 @@ NULL_MEMBER = "null is not allowed; leave the element out"
 class ProblemCollector:
     """Collects the validation errors of a body, each with its path and message.
 
-    It lists the first errors and only counts the others.
+    It keeps the first ``MAX_LISTED_PROBLEMS`` errors and only counts the others.
     """
 
     def __init__(self, max_count: int = MAX_COUNTED_PROBLEMS) -> None:
@@ -49,11 +49,11 @@ class ProblemCollector:
 
     @property
     def is_limit_reached(self) -> bool:
-        """Whether the error limit is reached, so that the search should end."""
+        """Whether the error limit is reached and the search should stop."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add_problem(self, path: str, message: str) -> None:
-        """Count an error; also list it with its path while fewer than 50,000 are listed."""
+        """Count an error; also keep it with its path while fewer than 50,000 are kept."""
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.listed.append(Problem(path=path, message=message))
@@ -70,7 +70,7 @@ class ProblemCollector:
     def to_exception(self, class_name: str) -> UnprocessableContent:
         """Return an exception that contains the errors, to reject the body.
 
-        ``class_name`` is the class of the body in the message, such as "CFItem".
+        ``class_name`` is the name of the body's class for the message, such as "CFItem".
         """
         omitted = self.count - len(self.listed)
         return create_validation_error(
@@ -81,11 +81,11 @@ class ProblemCollector:
 def create_validation_error(
     class_name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
-    """Return the exception for an invalid body, with a message about its first problem.
+    """Return the exception for an invalid body, with a message about its first error.
 
-    The message also gives the number of other problems. ``class_name`` is the class of the body.
-    ``omitted`` is the number of errors that are not in ``problems``; ``exhaustive`` is False if
-    validation ended early, so that there may be more.
+    The message also gives the number of other errors. ``class_name`` is the name of the body's
+    class. ``omitted`` is the number of errors that are not in ``problems``; ``exhaustive`` is False
+    if validation ended early, so that there may be more.
     """
     first, others = problems[0], len(problems) - 1 + omitted
     suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""

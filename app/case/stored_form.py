@@ -52,14 +52,14 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class EchoedValues:
-    """Says which values in a body may be echoed from an earlier response of this server.
+    """The values in a body that a client may only be sending back from an earlier response.
 
-    A client may send a response back. Values that the server added to the response are not stored.
+    The server added them to that response; they must not be stored.
     """
 
     server_urls: ServerUrlMatcher | None = None
     """The URLs of this server, if the body may contain any."""
-    has_default_types: bool = False
+    has_default_item_types: bool = False
     """Whether the body may contain a CFItemType that a response added to a CFItemTypeURI."""
     has_empty_lists: bool = False
     """Whether responses of the profile contain empty lists that are not stored."""
@@ -69,8 +69,8 @@ NO_ECHOED_VALUES = EchoedValues()
 """For a package that is not a request body."""
 
 
-def may_have_default_types(raw: bytes) -> bool:
-    """Return whether a JSON body may contain an item whose CFItemType a response had added.
+def may_have_default_item_types(raw: bytes) -> bool:
+    """Return whether a JSON body may contain an item whose CFItemType is the server's default.
 
     The entities of such a body are compared with the stored ones, which takes another parse.
     """
@@ -82,7 +82,7 @@ GetStoredUri: TypeAlias = Callable[[Target], str | None]
 
 
 class SubmittedBody:
-    """An entity that a client sent, which may contain values that a response had added to it.
+    """An entity that a client sent, which may contain echoed values of an earlier response.
 
     ``stored`` is the JSON of the entity in the database, or None for a new entity.
     """
@@ -97,14 +97,14 @@ class SubmittedBody:
 
     @property
     def client_uri(self) -> str | None:
-        """The URI that the client sent, or None if it is the entity's URL on this server."""
+        """The entity's URI as the client sent it, or None if it is only its URL on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.collection, self.identifier)
         urls = self.echoed.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the linked entities of this server whose stored URI must be looked up."""
+        """Yield the entities on this server that the body links to, whose stored URI is unknown."""
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])
             for link, stored in zip(links, self._match_stored_links(name, links), strict=True):
@@ -113,7 +113,7 @@ class SubmittedBody:
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
-        """Return the JSON to store: echoed values are replaced with the stored ones.
+        """Return the JSON to store, in which values that a response added are replaced or removed.
 
         ``get_stored_uri`` returns the stored URI of another entity.
         """
@@ -160,7 +160,7 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _match_stored_links(self, field: str, links: list[Fields]) -> list[Fields | None]:
-        """Return for each link the one with its identifier in this field of the stored body.
+        """Return for each link the stored link with the same identifier in this field, or None.
 
         Several stored links may have one identifier. Each is then matched once, if possible by a
         link with its title, because their URIs may differ.

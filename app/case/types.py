@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullAsDefault:
-    """Annotation of an optional field: null in a request becomes ``default()``, or None."""
+    """Annotation of an optional field: null becomes ``default()``, or None without a default."""
 
     default: Callable[[], Any] | None = None
 
@@ -61,7 +61,7 @@ class NullAsDefault:
 if not TYPE_CHECKING:
 
     class Omittable:
-        """The type of a field that may be omitted, written ``Omittable[T]``. Null omits it, too."""
+        """The type of a field that may be omitted or null, written ``Omittable[T]``."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
             return Annotated[kind, NullAsDefault()]

@@ -17,7 +17,7 @@ from ..api.profiles import PROFILES, SDK
 from ..case.entity_urls import get_server_url_matcher
 from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues, may_have_default_types
+from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues, may_have_default_item_types
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
@@ -190,14 +190,14 @@ def _detect_echoed_values(
     with URLs of the server: URLs below the public URL or, for requests from the same machine, below
     a loopback address.
     """
-    has_default_types = may_have_default_types(raw)
+    has_default_item_types = may_have_default_item_types(raw)
     if not WRAPPED_PACKAGE.match(raw):
-        return replace(NO_ECHOED_VALUES, has_default_types=has_default_types)
+        return replace(NO_ECHOED_VALUES, has_default_item_types=has_default_item_types)
     urls = [base_url] if base_url else []
     if url := _find_loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
         urls.append(url)
     addresses = get_server_url_matcher(tuple(urls), tuple(profile.prefix for profile in PROFILES))
-    return EchoedValues(addresses if addresses.mentions_host(raw) else None, has_default_types)
+    return EchoedValues(addresses if addresses.mentions_host(raw) else None, has_default_item_types)
 
 
 def _find_loopback_url(uri: str) -> str | None:

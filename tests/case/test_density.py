@@ -127,7 +127,7 @@ def test_values_are_counted_across_slices(monkeypatch: pytest.MonkeyPatch) -> No
     expected = (5, 1 + 5 + 3)
     for size in (1, 2, 3, 4, 5, 7, 11, SLICE_BYTES):
         monkeypatch.setattr(limits, "SLICE_BYTES", size)
-        assert limits._count_groups_and_commas(raw) == expected, size
+        assert limits._count_containers_and_commas(raw) == expected, size
 
 
 def test_dense_package_is_parsed_with_allow_dense() -> None:

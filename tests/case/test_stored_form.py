@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from case_server.case.stored_form import may_have_default_types
+from case_server.case.stored_form import may_have_default_item_types
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from case_server.case.stored_form import may_have_default_types
     ],
 )
 def test_default_type_with_a_type_link_may_be_echoed(body: bytes) -> None:
-    assert may_have_default_types(body)
+    assert may_have_default_item_types(body)
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_default_type_with_a_type_link_may_be_echoed(body: bytes) -> None:
     ],
 )
 def test_other_types_cannot_be_echoed(body: bytes) -> None:
-    assert not may_have_default_types(body)
+    assert not may_have_default_item_types(body)

@@ -61,7 +61,7 @@ class StoredFormConverter:
         converter = cls(echoed)
         if echoed.server_urls:
             await converter._load(connection, rows)
-        elif echoed.has_default_types:
+        elif echoed.has_default_item_types:
             await converter._load(connection, await to_thread.run_sync(_select_default_types, rows))
         return converter
 
@@ -86,7 +86,7 @@ class StoredFormConverter:
     def _may_differ(self, row: EntityRow) -> bool:
         if self.echoed.server_urls:
             return row.kind in RESOURCES_BY_NAME
-        if self.echoed.has_default_types and _has_default_type(row):
+        if self.echoed.has_default_item_types and _has_default_type(row):
             return True
         return self.echoed.has_empty_lists and row.kind in KINDS_WITH_LISTS and "[]" in row.body
 
