@@ -26,7 +26,7 @@ from .api.routes import (
     rubrics,
     token,
 )
-from .api.routing import RouteTable
+from .api.routing import RoutingMiddleware
 from .background import background_task, warm_up
 from .db.pool import Database
 from .settings import Settings
@@ -106,7 +106,7 @@ def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, ApiProfile | 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """Add the middleware; the one that is added last runs first."""
     app.add_middleware(
-        RouteTable,
+        RoutingMiddleware,
         routers=[
             (profile.prefix if profile else "", router)
             for router, profile in _iter_routers(settings)

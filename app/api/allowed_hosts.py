@@ -58,10 +58,10 @@ class HostValidator:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HostValidator:
-        """Create a validator for the host names in the settings.
+        """Create a validator that allows the configured host names, or all if none are configured.
 
-        Without configured host names, every host is allowed, unless the server listens on loopback
-        with the default client secret or an open test API. Any web page could read its data then.
+        With the default client secret or an open test API, a server on loopback allows only its own
+        host name instead, because DNS rebinding would let any web page read its data.
         """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())

@@ -29,7 +29,7 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 
 @lru_cache(CACHE_SIZE)
-def hash_representation(*parts: object) -> str:
+def hash_representation_key(*parts: object) -> str:
     """Hash the parts of a request that select the representation, such as profile and fields.
 
     Returns 12 hexadecimal digits for the entity tag, so that two representations of the same data
@@ -39,10 +39,10 @@ def hash_representation(*parts: object) -> str:
 
 
 def build_validator_headers(revision: Revision, representation: str) -> dict[str, str]:
-    """Return the validators of a response as headers: ETag and Last-Modified.
+    """Return the headers ETag and Last-Modified of a response with the data of ``revision``.
 
-    ``representation`` is the result of ``hash_representation``. ``Last-Modified`` is left out for 2
-    seconds after a change, because another change may follow within the same second.
+    ``representation`` is the result of ``hash_representation_key``. ``Last-Modified`` is left out
+    for 2 seconds after a change, because another change may follow within the same second.
     """
     headers = {"ETag": _entity_tag(revision, representation)}
     changed_at = revision.changed_at
@@ -66,8 +66,9 @@ async def is_not_modified(
 ) -> bool:
     """Return whether the client's cached copy is current, so that the response can be 304.
 
-    Evaluates ``If-None-Match`` or, if it is missing, ``If-Modified-Since``. ``current`` is the
-    current revision of the package; ``representation`` is the result of ``hash_representation``.
+    Evaluates ``If-None-Match``, or else ``If-Modified-Since``. ``current`` is the revision of the
+    package, which ``revisions`` can compare with that of the client's copy. ``representation`` is
+    the result of ``hash_representation_key``.
     """
     if tags := request.headers.get("if-none-match"):
         if tags.strip() in ("*", _entity_tag(current, representation)):

@@ -133,9 +133,9 @@ async def get_caller(
     state: StateDep,
     profile: ProfileDep,
 ) -> Caller:
-    """Return the authenticated caller of a request.
+    """Return the authenticated caller of a request, or raise ``Unauthorized`` or ``Forbidden``.
 
-    If the server allows reads without a token, a request without a token gets the anonymous caller.
+    If the server allows reads without a token, a request without one has the anonymous caller.
     """
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers
@@ -153,7 +153,7 @@ async def get_caller(
 def require_primary(state: AppState, path: str) -> None:
     """Raise ``MethodNotAllowed`` if the database is a read-only standby.
 
-    ``path`` is the path of the write, which the response names on the primary server.
+    ``path`` is the path of the request, for the URL on the primary server in ``Location``.
     """
     if not state.database.is_standby:
         return

@@ -17,12 +17,12 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
 def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> EchoedValues:
-    """Detect which values in a request body may be echoed from a response of this server.
+    """Return which values in a request body may only be echoed from a response of this server.
 
     A client that edits a response and sends it back also sends what the server had added to it:
     URLs of this server, the default item type, empty lists. They must not be stored.
     """
-    urls = _match_server_urls(request)
+    urls = _create_server_url_matcher(request)
     return EchoedValues(
         urls if urls.mentions_host(raw) else None,
         has_default_item_types=may_have_default_item_types(raw),
@@ -30,8 +30,8 @@ def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> E
     )
 
 
-def _match_server_urls(request: Request) -> ServerUrlMatcher:
-    """Return a matcher for URLs below the public URL, or with the host of the request."""
+def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
+    """Create a matcher of URLs below the public URL, or with the host of the request."""
     settings = get_app_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

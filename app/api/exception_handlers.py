@@ -105,6 +105,6 @@ def list_allowed_methods(request: Request) -> list[str]:
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """Register the handlers that answer errors and unknown routes with ``imsx_StatusInfo``."""
+    """Register the handlers that respond to errors and unknown routes with ``imsx_StatusInfo``."""
     app.add_exception_handler(CaseServerError, handle_case_error)
     app.add_exception_handler(HTTPException, handle_http_exception)

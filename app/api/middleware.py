@@ -131,7 +131,7 @@ class RequestMiddleware:
 def _drop_response_body(send: Send) -> Send:
     """Wrap an ASGI ``send`` function so that it sends only the headers, as HEAD requires.
 
-    The response ends after its headers, so that the server does not have to read a whole package.
+    Later messages are ignored: the response is complete, and the package need not be read.
     """
 
     async def send_headers(message: Message) -> None:

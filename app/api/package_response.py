@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
 from ..db.read.revisions import Revision, RevisionCache, fetch_revision
 from ..exceptions import CaseServerError, RecoveryConflict
-from .conditional import build_validator_headers, hash_representation, is_not_modified
+from .conditional import build_validator_headers, hash_representation_key, is_not_modified
 from .rendering.renderer import Renderer
 from .response_cache import CachedResponse, Key, Producer, ResponseCache
 from .responses import JSON, negotiate_encoding
@@ -28,8 +28,8 @@ Fields: TypeAlias = tuple[str, ...] | None
 class PackageFormat:
     """A JSON format for a whole framework: a flat package or a tree of items.
 
-    ``iter_chunks`` yields the JSON of a framework in chunks. ``fields`` are the top-level members
-    that the request selects.
+    ``iter_chunks(renderer, framework, fields)`` yields the JSON of a framework in chunks;
+    ``fields`` are the top-level members that the request selects.
     """
 
     name: str
@@ -48,7 +48,7 @@ async def respond_with_package(
 
     ``identifier`` is the identifier of the package or of its document. The response is 304 if the
     client's copy is current, or else the cached response if it is current. Otherwise a new response
-    is rendered and cached. Raises ``NotFound``.
+    is rendered and cached. Raises ``NotFound`` if there is no such package.
     """
     current = await state.revisions.get_current_revision(identifier)
     representation = (
@@ -58,7 +58,7 @@ async def respond_with_package(
         renderer.include_extensions,
         package_format.fields,
     )
-    tag = hash_representation(*representation)
+    tag = hash_representation_key(*representation)
     if await is_not_modified(request, state.revisions, current, tag):
         return Response(None, 304, build_validator_headers(current, tag))
 
@@ -83,10 +83,10 @@ async def respond_with_package(
 async def _start_or_share_response(
     cache: ResponseCache, key: Key, producer: Producer, outdated: CachedResponse | None
 ) -> CachedResponse:
-    """Return a response that is newer than ``outdated``, once its first chunk is available.
+    """Render a response to replace ``outdated`` and return it once its first chunk is available.
 
-    Requests that find the same outdated response share the new one, which starts after all of them
-    have arrived.
+    Requests that find the same ``outdated`` response share the new one, whose data is read after
+    they arrived. ``producer`` yields its chunks, and ``key`` is its key in the cache.
     """
     newer = cache.get(key)
     is_shared = newer and newer is not outdated and not newer.error
@@ -119,7 +119,7 @@ async def _is_cached_response_current(
 async def _build_encoded_response(request: Request, cached: CachedResponse, tag: str) -> Response:
     """Build the HTTP response from a cached one, in the encoding that the client prefers.
 
-    ``tag`` is the result of ``hash_representation``.
+    ``tag`` is the result of ``hash_representation_key``.
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
     headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}

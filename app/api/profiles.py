@@ -85,9 +85,10 @@ class ApiProfile:
 
     @property
     def derived_fields(self) -> DerivedFields:
-        """The values that responses contain instead of the stored ones, such as a computed ``uri``.
+        """The fields for which responses compute a value instead of showing the stored one.
 
-        Filters and sorting must compare the computed values, because clients see them.
+        Filters and sorting must compare the computed values, such as ``uri``, because clients see
+        them.
         """
         return DerivedFields(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
@@ -96,7 +97,7 @@ class ApiProfile:
     def get_query_rules(self, resource: ResourceType | None = None) -> QueryRules:
         """Return the rules for the query parameters of a list of ``resource``.
 
-        None means responses without a resource type, such as packages.
+        For responses without a resource type, such as packages, ``resource`` is None.
         """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:

@@ -69,7 +69,7 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
     """Call ``parse`` and return its result, in a worker thread if the body is large.
 
     Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
-    if too many large bodies are parsed already.
+    if too many large bodies are already being parsed.
     """
     if len(raw_body) <= LARGE_BODY_BYTES:
         return parse()

@@ -60,7 +60,7 @@ class CachedResponse:
     async def produce(self, producer: Producer) -> None:
         """Compress and store each chunk of the body that ``producer`` yields.
 
-        If the producer raises an error, the error is stored and re-raised in the readers.
+        Stores the producer's error, which is then raised for each request that reads the response.
         """
         self.has_started = True
         compressor = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)

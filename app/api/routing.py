@@ -6,9 +6,9 @@ time that way, 29 µs when the dependencies are resolved once, and 7 µs when a 
 endpoint. Nothing in this module but the alias paths is specific to CASE.
 
 ``CompiledRoute`` is the ``route_class`` of the routers: an ordinary route that also holds its
-endpoint as one compiled handler. ``RouteTable`` is the middleware that calls compiled handlers. All
-other requests take FastAPI's own way: unknown paths and methods, paths with a parameter before
-their last segment, routes that could not be compiled, and every request of an application with
+endpoint as one compiled handler, which ``RoutingMiddleware`` calls. All other requests take
+FastAPI's own way: unknown paths and methods, paths with a parameter before their last segment,
+routes that could not be compiled, and every request of an application with
 ``dependency_overrides``.
 """
 
@@ -51,9 +51,11 @@ class CompiledRoute(APIRoute):
 def compile_endpoint(dependant: Dependant) -> Handler | None:
     """Combine an endpoint and its dependencies into one fast function.
 
-    Returns None if FastAPI must call the endpoint: if it is not annotated to return a ``Response``,
-    if any of the functions is not ``async def`` or is a dependency with ``use_cache=False``, or if
-    one has parameters other than ``Request``, path parameters and ``SecurityScopes``.
+    Returns None if FastAPI must call the endpoint, because one of these does not hold:
+
+    * The endpoint is annotated to return a ``Response``.
+    * All functions are ``async def``, and no dependency has ``use_cache=False``.
+    * All parameters are ``Request``, path parameters and ``SecurityScopes``.
     """
     endpoint = dependant.call
     if endpoint is None or not _returns_response(endpoint):
@@ -83,8 +85,8 @@ def _returns_response(endpoint: Callable[..., Any]) -> bool:
 class _DependencyFlattener:
     """Flattens an endpoint's dependency tree into a list of calls, in FastAPI's order.
 
-    The arguments of a call are indices in a list of values. It contains the request, then
-    ``constants``, then the results of earlier calls.
+    The arguments of a call are indices in a list of values: first the request, then ``constants``,
+    then the results of earlier calls.
     """
 
     def __init__(self, dependant: Dependant) -> None:
@@ -106,7 +108,7 @@ class _DependencyFlattener:
             self._collect_constants(child)
 
     def _add_calls(self, dependant: Dependant) -> int:
-        """Add calls for a function's dependencies and then for the function; return its index.
+        """Add calls for a function's dependencies, then the function; return its result's index.
 
         A function that is used twice with the same arguments is called only once.
         """
@@ -151,18 +153,18 @@ def _scopes(dependant: Dependant) -> tuple[str, ...]:
 
 
 def _get_positional_parameter_names(
-    call: Callable[..., Any], arguments: Iterable[str]
+    call: Callable[..., Any], expected_names: Iterable[str]
 ) -> list[str]:
     """Return the names of a function's parameters in their order.
 
-    Raises ``UncompilableEndpointError`` unless they are exactly ``arguments``, in any order, and
+    Raises ``UncompilableEndpointError`` unless they are the ``expected_names``, in any order, and
     can all be passed by position.
     """
     parameters = inspect.signature(call).parameters.values()
     if any(parameter.kind is not parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
         raise UncompilableEndpointError
     names = [parameter.name for parameter in parameters]
-    if set(names) != set(arguments):
+    if set(names) != set(expected_names):
         raise UncompilableEndpointError
     return names
 
@@ -184,12 +186,12 @@ def _is_supported(dependant: Dependant) -> bool:
     )
 
 
-class RouteTable:
+class RoutingMiddleware:
     """Middleware that finds the compiled handler of a route by one or two dictionary look-ups.
 
-    ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``. Add this
-    middleware first, so that it runs last. It also replaces an alias of a profile's prefix in the
-    path, because all later code compares paths with these prefixes.
+    ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``. Add it
+    first, so that it is the innermost middleware. It also replaces an alias of a profile's prefix
+    in the path, because all later code expects the prefix.
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:
@@ -213,7 +215,7 @@ class RouteTable:
                 self.parameter_handlers[method, parent] = (handler, last[1:-1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the compiled handler of a request, or FastAPI if there is none (ASGI)."""
+        """Handle an ASGI request: call its compiled handler, or FastAPI if there is none."""
         if scope["type"] == "http":
             scope["path"] = resolve_path_alias(scope["path"])
             handler = self._find_handler(scope)

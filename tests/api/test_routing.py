@@ -29,17 +29,17 @@ from support.calls import Api
 from case_server.api import dependencies
 from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.api.routes import items
-from case_server.api.routing import CompiledRoute, RouteTable
+from case_server.api.routing import CompiledRoute, RoutingMiddleware
 from case_server.auth.scopes import Scope
 from case_server.auth.verifier import Caller
 
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 
 
-def route_table(app: FastAPI) -> RouteTable:
+def route_table(app: FastAPI) -> RoutingMiddleware:
     (arguments,) = (entry.kwargs for entry in app.user_middleware if "routers" in entry.kwargs)
     routers: Any = arguments["routers"]
-    return RouteTable(app, routers)
+    return RoutingMiddleware(app, routers)
 
 
 async def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastAPI) -> None:
@@ -174,7 +174,7 @@ async def get_missing() -> Response:
 async def things() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.include_router(router)
-    app.add_middleware(RouteTable, routers=[("", router)])
+    app.add_middleware(RoutingMiddleware, routers=[("", router)])
     async with create_client(app, "http://things.test") as client:
         client.headers["app"] = "things"
         yield client
@@ -243,7 +243,7 @@ async def test_endpoints_with_other_kinds_of_dependencies_are_left_to_fastapi() 
 
     app = FastAPI()
     app.include_router(other)
-    app.add_middleware(RouteTable, routers=[("", other)])
+    app.add_middleware(RoutingMiddleware, routers=[("", other)])
     async with create_client(app, "http://things.test") as client:
         for route in other.routes:
             assert isinstance(route, CompiledRoute)

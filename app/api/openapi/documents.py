@@ -112,7 +112,7 @@ def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
 
 
 def _generate_application_openapi(app: FastAPI) -> Document:
-    """Generate ``/openapi.json``: the platform profile and all routes that have no profile."""
+    """Generate ``/openapi.json``, for the platform profile and all routes without a profile."""
     others = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route
@@ -137,7 +137,7 @@ def _generate_document(routes: list[RouteContext], profile: ApiProfile) -> Docum
     # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
     schemas: dict[str, Schema] = components["schemas"] | build_all_schemas(profile)
     if profile.wraps:
-        for content in _iter_success_contents(document):
+        for content in _iter_success_media_types(document):
             name = content["schema"]["$ref"].removeprefix(PREFIX)
             if name in WRAPPED_CLASSES:
                 schemas[f"Wrapped{name}"] = build_closed_object_schema({name: content["schema"]})
@@ -178,7 +178,7 @@ def _iter_references(node: Any) -> Iterator[str]:
                 yield from _iter_references(part)
 
 
-def _iter_success_contents(document: Document) -> Iterator[Schema]:
+def _iter_success_media_types(document: Document) -> Iterator[Schema]:
     """Yield the media type object of each operation's 200 JSON response in an OpenAPI document."""
     for operations in document["paths"].values():
         for operation in operations.values():

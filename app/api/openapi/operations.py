@@ -45,7 +45,7 @@ def describe_success(
 ) -> dict[int | str, Schema]:
     """Describe a success response, for the ``responses`` argument of a route decorator.
 
-    ``class_name`` is the schema of the JSON body; None means that there is no body.
+    ``class_name`` names the schema of the JSON body; None means that there is no body.
     """
     response: Schema = {"description": description}
     if class_name is not None:
@@ -56,7 +56,7 @@ def describe_success(
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
     """Describe the error responses of an operation, for the ``responses`` argument of a decorator.
 
-    Every operation also has the error responses 401, 403, 429, 500 and 503.
+    401, 403, 429, 500 and 503 are always included; ``statuses`` are the others.
     """
     content = describe_json_content(make_ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
@@ -72,8 +72,8 @@ def describe_request_body(
 ) -> dict[str, Any]:
     """Describe a JSON request body, for the ``openapi_extra`` argument of a route decorator.
 
-    ``class_name`` is the schema of the body. If ``wrapper`` is given, it is the schema of the only
-    member of the body, which has that name.
+    ``class_name`` names the schema of the body. With ``wrapper``, the body is ``{wrapper: …}`` and
+    the schema applies to that member.
     """
     schema = make_ref(class_name + INPUT)
     if wrapper:
@@ -82,10 +82,10 @@ def describe_request_body(
 
 
 def describe_list_response(resource: ResourceType) -> dict[int | str, Schema]:
-    """Describe the response of a list: one page of entities, and its headers.
+    """Describe the response of a list for OpenAPI: one page of entities, and its headers.
 
-    Paging fields such as ``total`` differ between the API profiles, so they are only inserted when
-    the OpenAPI document of a profile is generated, by ``resolve_profile_components``.
+    ``resolve_profile_components`` later inserts the schema of the page, because paging fields such
+    as ``total`` differ between the API profiles.
     """
     headers = {
         "X-Total-Count": _header("The total number of entities.", type="integer"),
@@ -100,7 +100,7 @@ def _header(description: str, **schema: Any) -> Schema:
 
 
 def describe_query_parameters(*names: str) -> dict[str, Any]:
-    """Describe query parameters by name, for the ``openapi_extra`` argument of a decorator."""
+    """Describe the query parameters ``names``, for the ``openapi_extra`` of a route decorator."""
     return {"parameters": [_profile_ref(name) for name in names]}
 
 
@@ -148,7 +148,7 @@ LINK_EXAMPLES = {
 
 
 def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
-    """Build the query parameters and schemas that differ between API profiles, for one profile.
+    """Build the OpenAPI parameters and schemas of one API profile that differ between profiles.
 
     They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
     """
@@ -247,10 +247,10 @@ def _parameter(name: str, description: str, *, example: Any = None, **schema: An
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Inline the references to profile components in ``node``, a part of an OpenAPI document.
+    """Return a copy of part of an OpenAPI document, with a profile's own components inserted.
 
-    ``components`` is the result of ``build_profile_components``. References to components that the
-    profile lacks are dropped from arrays.
+    ``components`` is the result of ``build_profile_components`` and replaces the references to it
+    in ``node``. Array members that refer to components that the profile lacks are dropped.
     """
     if isinstance(node, list):
         return [

@@ -36,7 +36,7 @@ class _SchemaGenerator(GenerateJsonSchema):
     """Generates JSON Schemas of responses with pydantic; fields may be absent, but never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """Override pydantic to leave out null, because responses omit fields without a value."""
+        """Return the schema of a nullable field without null, because responses omit the field."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
@@ -60,7 +60,7 @@ MODELS: list[type[BaseModel]] = [
 
 
 def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
-    """Build the schema of a JSON object that has these properties and no others."""
+    """Build the JSON Schema of an object with these properties and no others."""
     return {
         "type": "object",
         "required": [name for name in properties if name not in optional],
@@ -103,8 +103,7 @@ def build_model_schemas(profile: ApiProfile) -> dict[str, Schema]:
 def _remove_package_links(schemas: dict[str, Schema]) -> None:
     """Remove CFDocumentURI and CFPackageURI from the schemas of entities inside a package.
 
-    Changes ``schemas`` in place, and adds a schema for associations inside a package,
-    CFPckgAssociation.
+    Changes ``schemas`` in place. Adds CFPckgAssociation, the schema of associations in a package.
     """
     association = schemas["CFAssociation"]
     schemas["CFPckgAssociation"] = {
@@ -345,7 +344,7 @@ CHANGES = build_closed_object_schema(
 
 
 def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of a framework as a tree of items, from the schemas of responses."""
+    """Derive the schemas of the package tree from the schemas of other responses."""
     item = response_schemas["CFPckgItem"]
     groups = {
         "type": "object",
@@ -381,7 +380,7 @@ BINDING = "DType"
 
 
 def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Rename schemas as in the standard's own OpenAPI document: CFItem becomes CFItemDType.
+    """Return the schemas as the standard's own OpenAPI document names them: CFItem is CFItemDType.
 
     As in that document, the ``extensions`` of each class become a separate schema.
     """

@@ -22,10 +22,10 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 """The key that an entity must contain, because the renderer would add it otherwise."""
 
 
-def needs_only_sourced_ids(profile: ApiProfile) -> bool:
-    """Return whether a profile only adds members to stored entities, above all ``sourcedId``.
+def can_insert_sourced_ids(profile: ApiProfile) -> bool:
+    """Return whether responses of a profile differ from stored entities only by added members.
 
-    Most entities lack nothing else, and can be rendered by editing the stored JSON text.
+    Most entities lack only ``sourcedId``, so editing the stored JSON text then renders them.
     """
     has_changes = (
         profile.rewrites_uris
@@ -41,9 +41,8 @@ def join_with_sourced_ids(
 ) -> str | None:
     """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
 
-    Returns None if the text cannot be edited safely: an entity has extensions or lacks a member
-    that the profile adds, or an identifier contains an escape sequence. The caller must then parse
-    and render the entities.
+    Returns None if the caller must parse and render the entities: if one of them has extensions or
+    lacks the member in ``REQUIRED_KEYS``, or if an identifier contains an escape sequence.
     """
     if resource not in REQUIRED_KEYS:
         return None
@@ -61,9 +60,9 @@ def join_with_sourced_ids(
 
 
 def build_unclosed_objects(resource: ResourceType, bodies: Sequence[str]) -> list[bytes] | None:
-    """Return stored objects as JSON with ``sourcedId``, each without its closing brace.
+    """Return stored objects as JSON with ``sourcedId``, without the closing brace, for extension.
 
-    The caller appends members and the brace. Returns None if ``join_with_sourced_ids`` does.
+    Returns None if the caller must parse and render the objects (see ``join_with_sourced_ids``).
     """
     # Stored JSON contains no line feeds; those in strings are escaped.
     text = join_with_sourced_ids(resource, bodies, "\n")

@@ -74,8 +74,8 @@ _ASSOCIATION_DECODER = msgspec.json.Decoder(TreeAssociation)
 def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
     """Parse a stored item for the package tree; return its identifier and its ``TreeItem``.
 
-    ``body`` is the stored JSON. ``unclosed_json`` is the JSON of the response without its closing
-    brace, so that ``childGroups`` can be appended.
+    ``body`` is the stored JSON. ``unclosed_json`` is the item's JSON as the API profile returns it,
+    without its closing brace, so that ``childGroups`` can be appended.
     """
     fields = _ITEM_DECODER.decode(body)
     return fields.identifier, TreeItem(fields.code, fields.item_type, unclosed_json)
@@ -89,7 +89,7 @@ def parse_tree_association(body: str) -> TreeAssociation:
 def iter_tree_json(
     items: dict[str, TreeItem], associations: Iterable[TreeAssociation]
 ) -> Iterator[bytes]:
-    """Yield the JSON of the package tree in chunks: an array of root items for each CFItemType.
+    """Yield the JSON object of the package tree in chunks: by CFItemType, an array of root items.
 
     The children of each item are nested in the same form under ``childGroups``. ``items`` are keyed
     by identifier; ``associations`` are in the order in which the framework lists them.
@@ -119,12 +119,12 @@ class _ItemTree:
 
     def __init__(self, items: dict[str, TreeItem], associations: Iterable[TreeAssociation]) -> None:
         self.items = items
-        self.children = self._sort_children_by_parent(associations)
+        self.children = self._group_children_by_parent(associations)
 
-    def _sort_children_by_parent(
+    def _group_children_by_parent(
         self, associations: Iterable[TreeAssociation]
     ) -> dict[str, list[str]]:
-        """Return the children of each parent, sorted by sequenceNumber, then humanCodingScheme."""
+        """Map each parent to its children, sorted by sequenceNumber, then humanCodingScheme."""
         children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
         for index, association in enumerate(associations):
             child, parent = association.origin.identifier, association.destination.identifier
@@ -161,8 +161,8 @@ class _ItemTree:
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
         """Render items as a JSON object with an array of items for each CFItemType.
 
-        The result is a list of bytes to write and, for each item with children, ``(identifier,)``,
-        which the caller must replace with the JSON of this item.
+        Returns a list of bytes to write, with ``(identifier,)`` in place of each item with
+        children; the caller replaces it with the JSON of this item.
         """
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:

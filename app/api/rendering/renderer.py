@@ -42,7 +42,7 @@ class Renderer:
 
     async def to_comma_separated_json(self, resource: ResourceType, bodies: Sequence[str]) -> bytes:
         """Render stored entities as JSON objects separated by commas, without array brackets."""
-        if fast_json.needs_only_sourced_ids(self.profile):
+        if fast_json.can_insert_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
                 return text.encode()
@@ -58,9 +58,9 @@ class Renderer:
     ) -> list[JsonObject]:
         """Parse stored entities and convert them to the objects that a package contains.
 
-        Unless the profile has ``package_links``, the links to the document and the package are
-        removed. A profile with ``foreign_links`` keeps links that differ from ``document_link``,
-        the link to the package's own document.
+        Removes links to the document and the package, unless the profile has ``package_links``.
+        With ``foreign_links``, it removes only ``document_link``, that to the package's own
+        document.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
@@ -80,7 +80,7 @@ class Renderer:
 
         The package tree appends ``childGroups`` and the brace to each item.
         """
-        if fast_json.needs_only_sourced_ids(self.profile):
+        if fast_json.can_insert_sourced_ids(self.profile):
             prefixes = fast_json.build_unclosed_objects(resource, bodies)
             if prefixes is not None:
                 return prefixes
@@ -99,9 +99,9 @@ class Renderer:
     async def _apply_profile(
         self, resource: ResourceType, entities: list[JsonObject]
     ) -> list[JsonObject]:
-        """Return parsed entities as the profile shows them, for example with rewritten URIs.
+        """Return parsed entities as the profile returns them, for example with rewritten URIs.
 
-        The given entities are changed, too, and must not be used afterwards.
+        Modifies ``entities`` in place, so the caller must not use them afterwards.
         """
         profile, local_nodes = self.profile, await self._find_local_nodes(resource, entities)
         for entity in entities:
@@ -133,7 +133,7 @@ class Renderer:
         return await self.find_local_nodes(identifiers)
 
     def _add_package_link(self, resource: ResourceType, entity: JsonObject) -> None:
-        """Add a package link to a document that was uploaded without one."""
+        """Add a CFPackageURI to a document that was uploaded without one."""
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
             uri = f"{self.profile_base_url}/CFPackages/{quote(identifier, safe='')}"
@@ -141,7 +141,7 @@ class Renderer:
             entity["CFPackageURI"] = link
 
     def get_package_identifier(self, framework: FrameworkSnapshot) -> str:
-        """Return the package's identifier, or with ``package_is_document`` its document's."""
+        """Return the package's identifier, or its document's if ``package_is_document`` is set."""
         if self.profile.package_is_document:
             return framework.document_identifier
         return framework.package_identifier
@@ -193,7 +193,7 @@ class Renderer:
     async def iter_entity_batches(
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[list[JsonObject]]:
-        """Yield all entities of one resource type in a framework, in batches of objects."""
+        """Yield all entities of one resource type in a framework, as lists of JSON objects."""
         document = orjson.loads(framework.document)
         document_link = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.iter_bodies(resource):
@@ -212,7 +212,7 @@ class Renderer:
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[bytes]:
         """Yield batches of entities as JSON objects separated by commas, for a JSON array."""
-        if fast_json.needs_only_sourced_ids(self.profile):
+        if fast_json.can_insert_sourced_ids(self.profile):
             async for bodies in framework.iter_bodies(resource, prefetch=True):
                 yield await self.to_comma_separated_json(resource, bodies)
         else:
@@ -236,8 +236,8 @@ class Renderer:
     ) -> AsyncIterator[bytes]:
         """Yield the JSON of a CFPackageWithGroups in chunks: first ``members``, then the tree.
 
-        ``tree`` yields the JSON of the member ``structuredContent``. ``fields`` are the members to
-        include; None means all.
+        ``members`` is an object of the other members, and ``tree`` yields the JSON of
+        ``structuredContent``. ``fields`` are the members to include; None means all.
         """
         selected = {name: members[name] for name in members if fields is None or name in fields}
         yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"

@@ -27,7 +27,7 @@ NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
 def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
-    """Add the fields to a definition that CASE 1.1 requires and the stored definition lacks."""
+    """Add to a stored definition the fields that CASE 1.1 requires but the definition lacks."""
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
@@ -48,7 +48,7 @@ def set_default_item_type(
 
 
 def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
-    """Set every list field that a document or an item lacks to an empty list."""
+    """Set the missing list fields of a document or an item to an empty list."""
     for name in LIST_FIELDS.get(resource, ()):
         entity.setdefault(name, [])
 
@@ -56,10 +56,10 @@ def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
 def rewrite_uris(
     resource: ResourceType, entity: JsonObject, base: str, local_nodes: Mapping[str, str]
 ) -> None:
-    """Replace the ``uri`` of an entity and of its links with URLs on this server.
+    """Replace the ``uri`` of an entity and of its links with URLs on this server, in place.
 
-    ``base`` is the URL of the profile. ``local_nodes`` maps each association node stored on this
-    server to its collection, such as ``CFItems``; other nodes keep their ``uri``.
+    ``base`` is the URL of the profile. ``local_nodes`` maps the identifier of each association node
+    on this server to its collection, such as ``CFItems``; other nodes keep their ``uri``.
     """
 
     def entity_url(collection: str, identifier: str) -> str:
@@ -77,12 +77,12 @@ def rewrite_uris(
 
 
 def iter_node_identifiers(association: JsonObject) -> Iterator[str]:
-    """Yield the identifiers of an association's origin and destination."""
+    """Yield the identifiers of an association's nodes: its origin and its destination."""
     yield from (association[name]["identifier"] for name in NODE_FIELDS if name in association)
 
 
 def strip_extensions(value: Any) -> None:
-    """Remove every ``extensions`` member from a JSON value, at any depth."""
+    """Remove every ``extensions`` member from a JSON value in place, at any depth."""
     if isinstance(value, dict):
         value.pop("extensions", None)
         for part in value.values():
@@ -105,7 +105,7 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 
 
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
-    """Return a copy in which each ``identifier`` is repeated as ``sourcedId``, for TimeBack."""
+    """Return a copy of an entity with ``sourcedId`` after each ``identifier``, for TimeBack."""
     copy: JsonObject = {}
     if "identifier" in entity:
         copy["identifier"] = copy["sourcedId"] = entity["identifier"]

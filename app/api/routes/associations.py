@@ -106,7 +106,7 @@ async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIte
 
 
 async def _render_associations(renderer: Renderer, associations: list[str]) -> bytes:
-    """Render stored associations, as in a package, as JSON objects separated by commas."""
+    """Render stored associations as in a package, as comma-separated JSON objects."""
     if renderer.profile.package_links:
         # This profile keeps the links inside a package, so the faster method gives the same.
         return await renderer.to_comma_separated_json(ASSOCIATIONS, associations)

@@ -49,7 +49,7 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
 async def list_changes(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
-    """List the changes since a cursor.
+    """List the changes since a cursor, which an earlier response contained, or all changes.
 
     Raises ``Gone`` if the cursor is from before a restore or a failover of the database.
     """

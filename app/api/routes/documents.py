@@ -23,7 +23,7 @@ WRAPPERS = ("document", "CFDocument")
 
 
 class _LenientDocumentBody(CFPckgDocument):
-    """The body of a PUT of a document whose stored form lacks ``caseVersion``.
+    """The body of a PUT of a document whose stored form lacks ``caseVersion``: it may be absent.
 
     Packages may contain such documents, and a client must be able to send back what it read.
     """
@@ -80,7 +80,7 @@ async def put_document(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace a document."""
+    """Create or replace a document, without storing ``echoed`` values. Returns 201."""
     body: ParsedBody[CFPckgDocument]
     try:
         body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)

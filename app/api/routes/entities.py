@@ -23,7 +23,7 @@ async def respond_with_entity(
 ) -> Response:
     """Respond with one entity, reduced to the fields in the query parameter ``fields``, if any.
 
-    Raises ``NotFound``.
+    Raises ``NotFound`` if it does not exist.
     """
     fields = _selected_fields(resource, request, renderer)
     bodies = await entities.get_entity_with_descendants(db, resource, identifier)
@@ -39,7 +39,7 @@ async def respond_with_definition_hierarchy(
     """Respond with a definition and its descendants, such as a subject and its subtopics.
 
     The ``hierarchyCode`` of a descendant begins with the ``hierarchyCode`` of the definition.
-    Raises ``NotFound``.
+    Raises ``NotFound`` if there is no such definition.
     """
     fields = _selected_fields(resource, request, renderer)
     objects = await renderer.to_response_objects(
@@ -63,7 +63,7 @@ async def respond_with_list_page(
 ) -> Response:
     """Respond with the page of a list that the query selects (CASE 1.1 binding, section 3).
 
-    Raises ``BadRequest`` for invalid parameters, ``QueryTimeout`` if the query takes too long.
+    Raises ``BadRequest`` for invalid parameters and ``QueryTimeout`` if the query takes too long.
     """
     profile, raw_query = renderer.profile, request.query_params.multi_items()
     query = params.parse_list_query(

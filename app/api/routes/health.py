@@ -41,10 +41,10 @@ async def health() -> Response:
     responses=operations.describe_success(503, operations.ERRORS[503], "imsx_StatusInfo"),
 )
 async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
-    """Return 200 if the database responds and has the schema version of this release.
+    """Return 200 if the database responds and has the schema version of this release, else 503.
 
-    The status of a standby is ``read-only``. A standby must also receive the WAL of its primary
-    server, and returns 503 to ``?write``.
+    A standby has the status ``read-only``, and returns 503 if it does not receive the WAL of its
+    primary server, or if the request has the query parameter ``write``.
     """
     async with db.connection() as connection:
         schema_version = await version.get_schema_version(connection)

@@ -105,7 +105,7 @@ async def get_package_tree(
     state: StateDep,
     renderer: RendererDep,
 ) -> Response:
-    """Return a whole framework as a tree."""
+    """Return a package as a tree of items."""
     fields = _selected_fields(request, renderer, TREE_FIELDS)
     view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
@@ -136,12 +136,12 @@ async def _iter_tree_chunks(
     associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
     identifier = renderer.get_package_identifier(framework)
     head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
-    content = _iter_tree_content(items, associations)
+    content = _iter_tree_json_in_thread(items, associations)
     async for chunk in renderer.iter_tree_package_json(head, content, fields):
         yield chunk
 
 
-async def _iter_tree_content(
+async def _iter_tree_json_in_thread(
     items: dict[str, TreeItem], associations: list[TreeAssociation]
 ) -> AsyncIterator[bytes]:
     """Yield the JSON of the package tree in chunks.
@@ -210,8 +210,8 @@ async def _parse_upload(
 ) -> tuple[PreparedPackage, list[RepairSummary] | None]:
     """Parse an uploaded package in a thread; with ``?repair=true``, also repair it.
 
-    Returns the package and the repairs, or None instead of repairs without ``repair``. In this
-    case, most entities are parsed later, while they are written to the database.
+    Returns (package, repairs). Without repair, ``repairs`` is None, and most entities are parsed
+    later, while they are written to the database.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(

@@ -73,7 +73,7 @@ class OAuthProblem(BaseModel):
 
 
 class JsonWebKey(BaseModel):
-    """An RSA key that verifies tokens (RFC 7517)."""
+    """A public RSA key for verifying tokens (RFC 7517)."""
 
     kty: Literal["RSA"]
     kid: str
@@ -190,16 +190,16 @@ async def parse_token_request(request: Request) -> OAuthTokenRequest:
     body = await _read_body(request)
     if media_type == "application/json":
         # Clients that send JSON, which OAuth does not define, often leave out the grant type, too.
-        fields = {"grant_type": "client_credentials", **_parse_fields(_parse_json(body))}
+        fields = {"grant_type": "client_credentials", **_parse_request_fields(_parse_json(body))}
     elif media_type in {"application/x-www-form-urlencoded", ""}:
-        fields = _parse_fields(_parse_form(body))
+        fields = _parse_request_fields(_parse_form(body))
     else:
         raise OAuthError(
             "invalid_request",
             "The body must be application/x-www-form-urlencoded or application/json.",
         )
     _check_grant_type(fields.get("grant_type"))
-    basic = _parse_basic(request.headers.get("authorization"))
+    basic = _parse_basic_credentials(request.headers.get("authorization"))
     return OAuthTokenRequest(_choose_credentials(basic, fields), fields.get("scope", ""))
 
 
@@ -237,7 +237,7 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
         ) from error
 
 
-def _parse_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
+def _parse_request_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
     """Return the known fields of a token request by name, without empty ones.
 
     Raises ``OAuthError`` if a field is repeated or is not a string.
@@ -261,11 +261,11 @@ def _check_grant_type(grant_type: str | None) -> None:
         raise OAuthError("unsupported_grant_type", "Unknown grant_type: send client_credentials.")
 
 
-def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
+def _parse_basic_credentials(authorization: str | None) -> list[tuple[str, str]]:
     """Parse a Basic Authorization header into (ID, secret) pairs to try.
 
-    OAuth requires clients to percent-encode ID and secret, but most HTTP libraries do not. The
-    pairs are therefore the received one and the decoded one. Returns [] without such a header.
+    OAuth requires clients to percent-encode ID and secret, but most HTTP libraries do not. Returns
+    the pair as received and the same pair decoded, or [] without such a header.
     """
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -293,8 +293,8 @@ def _choose_credentials(
 ) -> list[tuple[str, str]]:
     """Return the (ID, secret) pairs to try, from the Basic header or else from the body.
 
-    ``basic`` is the result of ``_parse_basic``. Raises ``OAuthError`` if header and body contain
-    different credentials.
+    ``basic`` is the result of ``_parse_basic_credentials``, and ``fields`` are those of the body.
+    Raises ``OAuthError`` if header and body contain different credentials.
     """
     in_body = {name: value for name, value in fields.items() if name in _CREDENTIALS}
     if not basic:
@@ -342,8 +342,8 @@ def _grant_scopes(
 ) -> frozenset[Scope]:
     """Return the scopes to grant, ignoring unknown requested ones (RFC 6749, section 3.3).
 
-    Raises ``OAuthError`` if no requested scope is a CASE scope, or if the client lacks any of them.
-    A token with fewer scopes would only make later requests fail.
+    Raises ``OAuthError`` if no requested scope is a CASE scope, or if the client does not have all
+    of them: a token with fewer scopes would only make later requests fail.
     """
     if not token_request.scope.split():
         return client.scopes
