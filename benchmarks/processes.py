@@ -51,6 +51,18 @@ def run_case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Ben
         )
 
 
+def run_command(*arguments: str, database_url: str) -> None:
+    """Run a case-server command on a database; raise ``BenchmarkError`` if it fails."""
+    process = subprocess.run(
+        [sys.executable, "-m", "case_server", *arguments, "--database-url", database_url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        raise BenchmarkError(f"case-server {arguments[0]} failed: {process.stderr[-1000:]}")
+
+
 @contextmanager
 def run_bare_application(log: Path, database_url: str, static_folder: Path) -> Iterator[str]:
     """Run the bare Starlette application of ``baseline.py`` on a free port, as a baseline.

@@ -1,7 +1,7 @@
 """Small reads: one item, an item with its associations, a page of documents."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -14,6 +14,8 @@ from .results import ResultRow, compare_rates
 
 MAX_IDENTIFIERS = 10_000
 """Maximum number of different items to read; more would only cost memory of the load generator."""
+PGBENCH_STATEMENTS = 100
+"""Number of statements in a transaction of pgbench, each of which reads another item."""
 MIN_CORES = 4
 """With fewer cores, two workers, Postgres and the load generator slow each other down."""
 
@@ -40,13 +42,31 @@ def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
             build_wrk_requests(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
             build_wrk_requests(many, [f"/CFItems/{identifier}" for identifier in others]),
         )
+    in_pgbench = _measure_item_query(context, identifiers[:PGBENCH_STATEMENTS])
     yield compare_rates("GET one item", baseline, measured, 0.7)
+    yield compare_rates(
+        "GET one item, compared with its statement in pgbench", in_pgbench, measured, None
+    )
     yield compare_rates(
         f"GET one item of {sizes.many_item_count:,}, compared with 1 framework",
         measured,
         of_many,
         0.9,
     )
+
+
+def _measure_item_query(context: BenchmarkContext, identifiers: Sequence[str]) -> list[float]:
+    """Measure how many reads of one item per second pgbench makes, in each round."""
+    url = context.postgres.databases[context.ensure_framework_database()]
+    script = "\n".join(
+        f"SELECT body FROM items WHERE identifier = '{identifier}' AND deleted_at IS NULL;"
+        for identifier in identifiers
+    )
+    return [
+        len(identifiers)
+        * run_pgbench(url, script, context.folder, context.seconds, wrk.CONNECTIONS)
+        for _ in range(context.rounds)
+    ]
 
 
 def measure_associations(context: BenchmarkContext) -> Iterator[ResultRow]:

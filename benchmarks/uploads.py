@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from .context import (
     PREFIX,
     BenchmarkContext,
     build_package_path,
+    measure_seconds,
     report_progress,
     upload_package,
 )
 from .packages import measure_small_reads
 from .postgres import execute_sql
-from .processes import BenchmarkedServer
+from .processes import BenchmarkedServer, run_command
 from .results import (
     ResultRow,
     compare_durations,
@@ -37,6 +39,8 @@ from .results import (
 NAME = "uploads"
 MAX_ADDED_MEMORY_BYTES = 60e6
 CHANGED_ITEMS = 10
+LONG_STATEMENT_CHARS = 3500
+DELETION_COMMANDS = ("delete document ID", "undelete document ID", "purge --older-than 0h --yes")
 TABLES = {"CFItem": "baseline_items", "CFAssociation": "baseline_associations"}
 """Copies of the server's tables with all indexes. COPY fills them with the frameworks that are
 uploaded to the server, so that both have the same size."""
@@ -63,6 +67,8 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
             yield from _measure_uploads(context, server, client, url)
             if context.sizes.item_count >= FULL_ITEMS:  # it would take too long in a quick run
                 yield from _measure_real_framework(context, client, url)
+                yield from _measure_deletion(context, client, url)
+            yield _measure_long_statements(context, client, url)
         bodies = cycle(
             [
                 _generate_changed_package(context.sizes.item_count, "upload0", f"edition {number}")
@@ -151,6 +157,48 @@ def measure_copy_insert(url: str, rows: Records) -> float:
 
     seconds: float = asyncio.run(work())
     return seconds
+
+
+def _measure_long_statements(context: BenchmarkContext, client: TimedClient, url: str) -> ResultRow:
+    count = context.sizes.item_count * 2 // 3
+    report_progress(f"uploading {count:,} long statements")
+    copies, new = [], []
+    for number in range(context.rounds):
+        raw = _generate_long_statements(count, f"long{number}")
+        copies.append(measure_copy_insert(url, build_copy_rows(raw)))
+        new.append(upload_package(client, raw))
+    title = f"upload of {count:,} statements of {LONG_STATEMENT_CHARS:,} characters, new"
+    return compare_durations(title, copies, new, 1.5)
+
+
+def _generate_long_statements(item_count: int, seed: str) -> bytes:
+    body = data.generate_package(item_count, seed)
+    for index, item in enumerate(body["CFItems"]):
+        texts = (data.generate_item_text(seed, 31 * index + part) for part in range(31))
+        item["fullStatement"] = " ".join(texts)[:LONG_STATEMENT_CHARS]
+    return orjson.dumps(body)
+
+
+def _measure_deletion(
+    context: BenchmarkContext, client: TimedClient, url: str
+) -> Iterator[ResultRow]:
+    """Measure the commands that delete, restore and remove a framework, each as a whole process."""
+    uploads: list[float] = []
+    seconds: dict[str, list[float]] = {command: [] for command in DELETION_COMMANDS}
+    for number in range(context.rounds):
+        seed = f"deleted{number}"
+        uploads.append(
+            upload_package(client, data.generate_package_json(context.sizes.item_count, seed))
+        )
+        document = data.build_uuid(seed, "document")
+        for command in (*DELETION_COMMANDS[:2], DELETION_COMMANDS[0], DELETION_COMMANDS[2]):
+            arguments = command.replace("ID", document).split()
+            seconds[command].append(
+                measure_seconds(partial(run_command, *arguments, database_url=url))
+            )
+    for command, times in seconds.items():
+        title = f"case-server {command.split()[0]} of {context.sizes.item_count:,}"
+        yield compare_durations(f"{title}, compared with its upload", uploads, times, 2)
 
 
 def _measure_real_framework(
