@@ -27,7 +27,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -324,6 +324,13 @@ class ReadDeadline:
         self._timeout = reported_timeout or self._timeout
         self._deadlines.discard(self)
         self._task.cancel()
+
+
+class QueryEstimate(NamedTuple):
+    """What Postgres' planner estimates for a query from its statistics."""
+
+    cost: float
+    rows: int
 
 
 class Database:
@@ -637,13 +644,14 @@ class Database:
         """
         return await self._fetch(statement, values, is_heavy=True)
 
-    async def estimate_cost(self, statement: CompiledStatement, **values: Any) -> float:
-        """Return the cost of a query with these values as Postgres' planner estimates it.
+    async def estimate(self, statement: CompiledStatement, **values: Any) -> QueryEstimate:
+        """Return what Postgres' planner estimates for a query with these values.
 
         The query is not run. Raises ``QueryTimeout``.
         """
         ((plan,),) = await self._fetch(statement.build_explain(), values)
-        return float(json.loads(plan)[0]["Plan"]["Total Cost"])
+        node = json.loads(plan)[0]["Plan"]
+        return QueryEstimate(node["Total Cost"], node["Plan Rows"])
 
     async def _fetch(
         self, statement: CompiledStatement, values: dict[str, Any], *, is_heavy: bool = False

@@ -111,7 +111,7 @@ async def choose_list_statement(
     if keyed[0] is plain[0]:
         return plain
     costs = [
-        await database.estimate_cost(statement, **values) for statement, values in (keyed, plain)
+        (await database.estimate(statement, **values)).cost for statement, values in (keyed, plain)
     ]
     return keyed if costs[0] < costs[1] else plain
 

@@ -12,8 +12,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
+    Boolean,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     Text,
@@ -22,8 +25,11 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    not_,
     or_,
     select,
+    true,
+    union,
 )
 
 from ..schema.expressions import build_text_extract
@@ -36,7 +42,15 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 MAX_CANDIDATES = 1000
-"""Number of items ranked for one search: those whose code matches, then an arbitrary subset."""
+"""Number of items ranked for one search: those whose code matches, then those with the words, in
+the order of the table."""
+
+START_PAGES = 4000
+"""Number of pages (of 8 kB) at the start of the table in which common words are looked for first.
+
+For a word that 400,000 of a million items have, reading the index takes 60 ms of CPU, and finding
+1,000 of them in these pages 6 ms; reading all these pages takes 20 ms. If they are expected to have
+fewer matches, the index is faster."""
 
 MIN_PREFIX_CHARS = 3
 """Length from which a word matches as a prefix; the last word always does, as it may be partial."""
@@ -140,10 +154,25 @@ async def search_items(
     is (identifier, document_identifier, document_title, code, statement, item_type). Raises
     ``QueryTimeout``.
     """
-    values = {**parse_search_query(search)._asdict(), "document": document}
+    query = parse_search_query(search)
+    statement = await choose_search_statement(database, query, document)
     return await database.run_heavy_read(
-        _compile_search(document is not None), **values, limit=limit, offset=offset
+        statement, **query._asdict(), document=document, limit=limit, offset=offset
     )
+
+
+async def choose_search_statement(
+    database: Database, query: SearchQuery, document: str | None
+) -> CompiledStatement:
+    """Return the statement of a search, which depends on how common its words are.
+
+    Words that Postgres expects to find often enough at the start of the table are looked for there
+    first. Both statements return the same items.
+    """
+    if document is not None:
+        return _compile_search(in_document=True)
+    estimate = await database.estimate(_compile_start_matches(), **query._asdict())
+    return _compile_search(start_pages=START_PAGES if estimate.rows >= MAX_CANDIDATES else None)
 
 
 def _bound(name: str) -> BindParameter[str]:
@@ -151,46 +180,90 @@ def _bound(name: str) -> BindParameter[str]:
 
 
 @cache
-def _compile_search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
+def _compile_start_matches() -> CompiledStatement:
+    """Compile the query whose estimate tells whether the start of the table has enough matches."""
+    condition = and_(_build_start_condition(START_PAGES), _build_text_condition(_bound("text")))
+    return CompiledStatement(_build_candidates(condition))
+
+
+def _build_start_condition(pages: int) -> ColumnElement[bool]:
+    return literal_column(f"items.ctid < '({pages},0)'::tid", Boolean)
+
+
+@cache
+def _compile_search(
+    *, in_document: bool = False, start_pages: int | None = None
+) -> CompiledStatement:
+    """Compile the query for a page of search results.
+
+    1. ``by_code`` has the items whose code begins with the search. They are better than those found
+       by words, so words are searched only if codes leave room.
+    2. ``from_start`` has items with the words in the first ``start_pages`` pages of the table.
+    3. Items with the words from the rest of the table, or from all of it without ``start_pages``,
+       fill up the candidates. The order is that of the table as well, because a bitmap of the index
+       is read in this order.
+    4. ``best`` is the page of the candidates, and the rest of the fields is read for it only.
+    """
     code, text = _bound("code"), _bound("text")
-    # A union instead of an OR, so that each half stops after enough candidates. Items found by code
-    # are better than those found by words, so words are searched only if codes leave room.
+    scope = items.c.document_identifier == _bound("document") if in_document else true()
+    has_words = and_(_build_text_condition(text), scope)
     by_code = (
-        _build_candidates(_build_code_prefix_condition(code), in_document)
+        _build_candidates(and_(_build_code_prefix_condition(code), scope))
         .order_by(items.c.folded_code)
         .limit(literal_column(str(MAX_CANDIDATES)))
         .cte("by_code")
     )
-    remaining: ColumnElement[int] = literal_column(str(MAX_CANDIDATES)) - func.count()
-    # Unsorted, because sorting would read every match before the limit applies.
-    by_text = _build_candidates(_build_text_condition(text), in_document).limit(
-        select(remaining).select_from(by_code).scalar_subquery()
+    parts = [by_code]
+    if start_pages is not None:
+        is_at_start = _build_start_condition(start_pages)
+        from_start = _build_candidates(and_(has_words, is_at_start))
+        parts.append(from_start.limit(_build_remaining(by_code)).cte("from_start"))
+        has_words = and_(has_words, not_(is_at_start))
+    # A union instead of an OR, so that each part stops after enough candidates. Unsorted, because
+    # sorting would read every match before the limit applies.
+    candidates = union(
+        *(select(part) for part in parts),
+        _build_candidates(has_words).limit(_build_remaining(*parts)),
+    ).subquery("candidates")
+    best = (
+        select(candidates)
+        .order_by(*_build_search_order(candidates))
+        .limit(bindparam("limit", type_=Integer))
+        .offset(bindparam("offset", type_=Integer))
+        .subquery("best")
     )
-    candidates = select(by_code.c.identifier).union(by_text).subquery("candidates")
-    item_code = build_text_extract(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,
             build_text_extract(documents.c.body, "title").label("document_title"),
-            item_code.label("code"),
+            best.c.code,
             build_text_extract(items.c.body, "fullStatement").label("statement"),
             build_text_extract(items.c.body, "CFItemType").label("item_type"),
         )
-        .select_from(candidates)
-        .join(items, items.c.identifier == candidates.c.identifier)
+        .select_from(best)
+        .join(items, items.c.identifier == best.c.identifier)
         .join(documents, documents.c.identifier == items.c.document_identifier)
-        .order_by(
-            build_relevance_score(code, text).desc(),
-            func.length(item_code),
-            item_code,
-            items.c.identifier,
-        )
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .order_by(*_build_search_order(best))
     )
 
 
-def _build_candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  one caller
-    scope = [items.c.document_identifier == _bound("document")] if in_document else []
-    return select(items.c.identifier).where(condition, items.c.deleted_at.is_(None), *scope)
+def _build_candidates(condition: ColumnElement[bool]) -> Select[Any]:
+    """Build the query for the live items that match a condition, with what their order needs."""
+    return select(
+        items.c.identifier,
+        build_relevance_score(_bound("code"), _bound("text")).label("score"),
+        build_text_extract(items.c.body, "humanCodingScheme").label("code"),
+    ).where(condition, items.c.deleted_at.is_(None))
+
+
+def _build_remaining(*parts: CTE) -> ColumnElement[int]:
+    """Build the SQL for how many candidates are missing besides those in ``parts``."""
+    remaining: ColumnElement[int] = literal_column(str(MAX_CANDIDATES))
+    for part in parts:
+        remaining -= select(func.count()).select_from(part).scalar_subquery()
+    return select(remaining).scalar_subquery()
+
+
+def _build_search_order(rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return rows.c.score.desc(), func.length(rows.c.code), rows.c.code, rows.c.identifier
