@@ -39,15 +39,17 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
             raise asyncpg.LockNotAvailableError(f"another transaction has locked {name!r}")
         yield
         return
-    await LOCK.execute(connection, name=name)
     try:
-        yield
+        await LOCK.execute(connection, name=name)
+        try:
+            yield
+        except Exception:
+            await UNLOCK.execute(connection, name=name)
+            raise
+        else:
+            await UNLOCK.execute(connection, name=name)
     except asyncio.CancelledError:
-        # A cancelled task should not wait; Postgres releases the lock when the connection ends.
+        # A cancelled task should not wait, and the lock may have been granted to it meanwhile.
+        # Postgres releases the lock when the connection ends.
         connection.terminate()
         raise
-    except Exception:
-        await UNLOCK.execute(connection, name=name)
-        raise
-    else:
-        await UNLOCK.execute(connection, name=name)

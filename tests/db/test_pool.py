@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from support.databases import Execute
 
 from case_server.case.resources import ITEMS
+from case_server.db.locks import advisory_lock
 from case_server.db.pool import MAX_WRITE_ATTEMPTS, STALLED_TIMEOUT_SECONDS, Database
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
@@ -190,6 +193,54 @@ async def test_slow_statement_is_not_terminated_for_lack_of_file_descriptors(
                 CompiledStatement(text("SELECT pg_sleep(3)::text AS pid"))
             )
     assert row is not None
+
+
+LOCK_NAME = "a lock"
+
+
+def hold_lock(settings: Settings, is_locked: threading.Event, is_done: threading.Event) -> None:
+    """Hold an advisory lock until ``is_done`` is set, in an event loop of its own."""
+
+    async def hold() -> None:
+        async with (
+            Database.open(settings.database_url, settings) as database,
+            database.connection() as connection,
+            advisory_lock(connection, LOCK_NAME),
+        ):
+            is_locked.set()
+            is_done.wait()
+
+    asyncio.run(hold())
+
+
+async def test_lock_granted_to_a_cancelled_task_is_released(
+    settings: Settings, database_url: str, execute: Execute
+) -> None:
+    direct = settings.model_copy(update={"database_url": database_url})
+    is_locked, is_done = threading.Event(), threading.Event()
+    holder = threading.Thread(target=hold_lock, args=(direct, is_locked, is_done))
+    holder.start()
+    is_locked.wait()
+
+    async with Database.open(database_url, direct) as database:
+
+        async def wait_for_lock() -> None:
+            async with database.connection() as connection, advisory_lock(connection, LOCK_NAME):
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(wait_for_lock())
+        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not await execute(waiting):  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.01)
+        is_done.set()
+        # The event loop does not read the response of Postgres before the task is cancelled.
+        holder.join()
+        time.sleep(0.2)  # noqa: ASYNC251
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while await execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 CONFLICT = """
