@@ -25,7 +25,7 @@ from support.databases import to_asyncpg_url
 from support.live_server import (
     LiveServer,
     build_environment,
-    run_command,
+    run_command_in_new_interpreter,
     run_command_in_process,
     run_live_server,
 )
@@ -47,7 +47,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def live(data_dir: Path) -> Iterator[LiveServer]:
     """Start a server with an empty data directory."""
-    with run_live_server(data_dir) as server:
+    with run_live_server(data_dir, is_forked=False) as server:
         yield server
 
 
@@ -443,7 +443,7 @@ def test_external_database_is_not_migrated_by_serve(
     url = asyncio.run(create())
     in_process = partial(run_command_in_process, data_dir=tmp_path)
     for run, *command in (
-        (partial(run_command, data_dir=tmp_path), "serve", "--port", "0"),
+        (partial(run_command_in_new_interpreter, data_dir=tmp_path), "serve", "--port", "0"),
         (in_process, "import", "-"),
         (in_process, "export", "x"),
     ):
@@ -455,12 +455,13 @@ def test_external_database_is_not_migrated_by_serve(
     assert result.returncode == 0, result.stderr
     required = version.get_required_schema_version()
     assert asyncio.run(run_sql(version.get_schema_version)) == required
-    with run_live_server(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
+    settings = {"CASE_SERVER_DATABASE_URL": url}
+    with run_live_server(tmp_path, settings=settings, is_forked=False) as server:
         assert total(server) == 0
         assert url not in server.banner
     newer = "UPDATE alembic_version SET version_num = '2099_unheard_of'"
     asyncio.run(run_sql(lambda connection: connection.execute(newer)))
-    result = run_command("serve", "--database-url", url, data_dir=tmp_path)
+    result = run_command_in_new_interpreter("serve", "--database-url", url, data_dir=tmp_path)
     assert result.returncode == 1
     assert "newer" in result.stderr
     assert not (tmp_path / "postgres").exists()
@@ -468,7 +469,9 @@ def test_external_database_is_not_migrated_by_serve(
 
 def test_unreachable_database_is_reported(tmp_path: Path) -> None:
     url = "postgresql://a:b@127.0.0.1:9/c"
-    result = run_command("serve", "--port", "0", "--database-url", url, data_dir=tmp_path)
+    result = run_command_in_new_interpreter(
+        "serve", "--port", "0", "--database-url", url, data_dir=tmp_path
+    )
     assert result.returncode == 1
     assert "CASE_SERVER_DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr

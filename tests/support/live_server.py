@@ -14,10 +14,12 @@ from typing import IO
 
 import httpx
 from click.testing import CliRunner
+from support.fork_server import ForkedProcess, get_fork_server, is_fork_server_usable
 
 from case_server.cli import main
 
 COMMAND = (sys.executable, "-m", "case_server")
+COMMAND_TIMEOUT_SECONDS = 120
 READY = re.compile(r"is ready at (\S+)")
 LAST_BANNER_LINE = "Ctrl+C stops"
 
@@ -32,16 +34,31 @@ def build_environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
+    *arguments: str, data_dir: Path, stdin: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a ``case-server`` command in a process of its own and return its result."""
+    """Run a ``case-server`` command in a process of its own and return its result.
+
+    The process is forked from one that has imported the modules of case-server, if possible.
+    """
+    if not is_fork_server_usable():
+        return run_command_in_new_interpreter(
+            *arguments, data_dir=data_dir, stdin=stdin, **settings
+        )
+    variables = build_environment(data_dir, **settings)
+    return get_fork_server().run(arguments, variables, stdin, COMMAND_TIMEOUT_SECONDS)
+
+
+def run_command_in_new_interpreter(
+    *arguments: str, data_dir: Path, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a ``case-server`` command as users do, for tests of the start; see ``run_command``."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env=build_environment(data_dir, **settings),
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_TIMEOUT_SECONDS,
         check=False,
     )
 
@@ -51,7 +68,7 @@ def run_command_in_process(
 ) -> subprocess.CompletedProcess[str]:
     """Run a ``case-server`` command in this process and return the same as ``run_command``.
 
-    It takes a third of the CPU time of a process, most of which is spent on imports.
+    It takes a third of the CPU time of a new interpreter, most of which is spent on imports.
     ``run_command`` is for tests of what only a process has: exit codes of signals, pipes and
     terminals.
     """
@@ -93,7 +110,7 @@ def preserve_logging() -> Iterator[None]:
 class LiveServer:
     """A running ``case-server serve`` process, its start-up banner and its base URL."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
     banner: str
     base_url: str
 
@@ -119,20 +136,30 @@ def run_live_server(
     *arguments: str,
     command: tuple[str, ...] | None = None,
     settings: Mapping[str, str] | None = None,
+    is_forked: bool = True,
 ) -> Iterator[LiveServer]:
     """Run ``case-server serve`` on a free port for the duration of a block.
 
-    ``command`` replaces the command line, and ``settings`` are environment variables.
+    ``command`` replaces the command line, and ``settings`` are environment variables. If
+    ``is_forked``, a server of one process is forked from one that has imported its modules, which
+    takes half of the CPU time of a start; ``is_forked=False`` is for tests of the start itself.
     """
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
-    process = subprocess.Popen(
-        command or (*COMMAND, "serve", "--port", "0", *arguments),
-        env=build_environment(data_dir, **(settings or {})),
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,
-    )
+    variables = build_environment(data_dir, **(settings or {}))
+    has_workers = "--workers" in arguments or "CASE_SERVER_WORKERS" in variables
+    serve = ["serve", "--port", "0", *arguments]
+    process: subprocess.Popen[str] | ForkedProcess
+    if is_forked and not command and not has_workers and is_fork_server_usable():
+        process = get_fork_server().start_with_pipe(serve, variables, log)
+    else:
+        process = subprocess.Popen(
+            command or (*COMMAND, *serve),
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
     try:
         assert process.stdout
         banner = _read_banner(process.stdout)
