@@ -1,8 +1,11 @@
 """Fixtures: a Postgres server, the application, and HTTP clients with access tokens."""
 
 import asyncio
+import gc
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import make_url
-from support.applications import create_client, run_app
+from support.applications import authorize, create_client, run_app
 from support.calls import Api
 from support.databases import (
     EmptyDatabase,
@@ -45,6 +48,16 @@ os.environ.setdefault("PGSSLMODE", "disable")
 # Without this, the servers and commands that tests start may compile the application each time,
 # which takes 0.2 of the 1.3 CPU seconds of a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# An HTTP client that is given no certificates loads those of all authorities, which takes 25 ms of
+# CPU time. Nearly all clients of the tests are short-lived and never use TLS.
+pytest.MonkeyPatch().setattr(
+    "httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context)
+)
+
+# httpx tries to import it for each request, and pytest makes an import that fails slow. It belongs
+# to trio, which is not installed. None makes the import fail at once, as Python documents.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 # In RAM, test modules that start or clone many databases take a quarter less CPU time.
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ and is_ram_disk_usable(RAM_DISK):
@@ -110,6 +123,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.path.relative_to(Path(__file__).parent).as_posix(), len(rank)
         )
     )
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was imported and collected from garbage collection, because it is permanent."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -287,13 +306,19 @@ async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
     return get
 
 
+@pytest.fixture(scope="module")
+async def authorization(app: FastAPI) -> str:
+    """The Authorization field of a token for all scopes, which the tests of a module share."""
+    async with create_client(app) as client:
+        await authorize(client, CLIENT)
+        return client.headers["Authorization"]
+
+
 @pytest.fixture
-async def client(
-    app: FastAPI, token: Callable[..., Awaitable[str]]
-) -> AsyncIterator[httpx.AsyncClient]:
+async def client(app: FastAPI, clean: None, authorization: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the application that sends a token for all scopes."""
     async with create_client(app) as client:
-        client.headers["Authorization"] = f"Bearer {await token()}"
+        client.headers["Authorization"] = authorization
         yield client
 
 

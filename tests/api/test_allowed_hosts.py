@@ -1,6 +1,7 @@
 """Allowed and rejected Host headers (DNS rebinding)."""
 
 from collections.abc import AsyncIterator
+from functools import cache
 
 import httpx
 import pytest
@@ -15,8 +16,9 @@ from case_server.settings import Settings
 DEFAULT_CLIENT = {"client_id": "local-client", "client_secret": "local-secret"}
 
 
+@cache
 def app_with(**changes: object) -> FastAPI:
-    """Return an application without a database."""
+    """Return an application without a database, the same for the same settings."""
     defaults = {"database_url": "postgresql://user@127.0.0.1:9/x", "client_secret": "own"}
     return create_app(Settings.model_validate(defaults | changes))
 
