@@ -91,18 +91,21 @@ async def send_hostile_requests(server: LiveServer, max_body_mb: int) -> Scenari
         monitor_memory(server) as report.memory[SERVER],
         send_background_requests(server) as report.seconds[BACKGROUND],
     ):
+        bodies = {what: make() for what, make in BODIES.items()}
         for prefix in PROFILES:
-            await _send_bodies(report, http, prefix)
+            await _send_bodies(report, http, prefix, bodies)
             await _send_reads(report, http, prefix)
-        await _send_token_requests(report, http)
+        await _send_token_requests(report, http, bodies)
         await large_bodies.send_large_bodies(report, http, max_body_mb)
     return report
 
 
-async def _send_bodies(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
+async def _send_bodies(
+    report: ScenarioReport, http: httpx.AsyncClient, prefix: str, bodies: dict[str, bytes]
+) -> None:
     for method, path in OPERATIONS:
-        for what, make in BODIES.items():
-            response = await http.request(method, prefix + path, content=make())
+        for what, body in bodies.items():
+            response = await http.request(method, prefix + path, content=body)
             report.record_timed_response(
                 HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
             )
@@ -137,13 +140,15 @@ async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: s
         report.record_timed_response(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
-async def _send_token_requests(report: ScenarioReport, http: httpx.AsyncClient) -> None:
+async def _send_token_requests(
+    report: ScenarioReport, http: httpx.AsyncClient, bodies: dict[str, bytes]
+) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
     for path in TOKEN_PATHS:
-        for what, make in BODIES.items():
+        for what, body in bodies.items():
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
-                response = await http.post(path, content=make(), headers=headers)
+                response = await http.post(path, content=body, headers=headers)
                 report.record_timed_response(
                     HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS
                 )

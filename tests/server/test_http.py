@@ -18,13 +18,14 @@ from api.test_access import list_routes
 from support import factories
 from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
+from support.selection import mark_slow_except
 
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
 from case_server.settings import Settings
 from stress.server import open_connection
 
-ROUNDS = 60
+REPEATED = pytest.mark.parametrize("rounds", mark_slow_except([10], [10, 60]))
 MAX_BODY_MB = 1
 LARGE_BODY = bytes(16_000_000)
 """More than the buffers of both sockets hold, so that its sender sees how the server closes."""
@@ -206,13 +207,16 @@ def head_and_get_paths(server: Server) -> list[str]:
     ]
 
 
-def test_head_then_get_60_times_with_httpx_keeps_the_connection(server: Server) -> None:
+@REPEATED
+def test_repeated_head_then_get_with_httpx_keeps_the_connection(
+    server: Server, rounds: int
+) -> None:
     limits = httpx.Limits(max_connections=1)
     options: dict[str, Any] = {"headers": server.authorization, "base_url": server.live.base_url}
     with httpx.Client(**options, limits=limits, timeout=30) as client:
         for path in head_and_get_paths(server):
             local_ports = set()
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 head = client.head(path)
                 assert (head.status_code, head.content) == (200, b"")
                 get = client.get(path)
@@ -223,11 +227,12 @@ def test_head_then_get_60_times_with_httpx_keeps_the_connection(server: Server) 
     assert server.log_above_info() == []
 
 
-def test_head_then_get_60_times_with_requests_raises_no_error(server: Server) -> None:
+@REPEATED
+def test_repeated_head_then_get_with_requests_raises_no_error(server: Server, rounds: int) -> None:
     with requests.Session() as session:
         session.headers.update(server.authorization)
         for path in head_and_get_paths(server):
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 head = session.head(server.live.base_url + path, timeout=30)
                 assert (head.status_code, head.content) == (200, b"")
                 get = session.get(server.live.base_url + path, timeout=30)
@@ -235,12 +240,15 @@ def test_head_then_get_60_times_with_requests_raises_no_error(server: Server) ->
     assert server.log_above_info() == []
 
 
-def test_head_then_get_60_times_with_http_client_keeps_the_connection(server: Server) -> None:
+@REPEATED
+def test_repeated_head_then_get_with_http_client_keeps_the_connection(
+    server: Server, rounds: int
+) -> None:
     with server.connection() as connection:
         connection.connect()
         first = connection.sock
         for path in head_and_get_paths(server):
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 for method in ("HEAD", "GET"):
                     connection.request(method, path, headers=server.authorization)
                     answer = connection.getresponse()

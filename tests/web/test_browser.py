@@ -506,7 +506,7 @@ def list_paths(frameworks: Any) -> list[str]:
         f"/documents/{document}/changes?since=start",
         f"/documents/{document}/items/{item}",
         f"/documents/{document}/items/{item}/json?profile=sdk",
-        "/search?q=statement",
+        "/search?q=depth+3",
         "/search?q=unheard",
         f"/compare?{both}",
         f"/compare?{both}&part=left",
