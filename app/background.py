@@ -23,7 +23,7 @@ async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterat
         task.cancel()
 
 
-async def warm_up(work: Callable[[], None]) -> None:
+async def run_warm_up(work: Callable[[], None]) -> None:
     """Run ``work`` in a thread shortly after start-up, so that no request has to wait for it."""
     await asyncio.sleep(WARM_UP_DELAY_SECONDS)
     await asyncio.to_thread(work)

@@ -145,10 +145,10 @@ class DatabaseUrl:
         return None if value is None else value != "false"
 
     @property
-    def has_prepared_statements(self) -> bool:
+    def can_use_prepared_statements(self) -> bool:
         """Whether connections can use prepared statements.
 
-        Those of a transaction pooler can only if it keeps them for its clients.
+        All can, except those of a transaction pooler that does not support them.
         """
         return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
 
@@ -300,7 +300,7 @@ def _split_credentials(text: str) -> tuple[str, str]:
 def _require_escaped_password(credentials: str, hosts: str, path: str, query: str) -> None:
     """Raise ``ValueError`` if the password seems to contain unescaped reserved characters.
 
-    Such a character, for example ``/``, moves the end of the password into another part of the URL.
+    Part of such a password, for example after ``/``, is parsed as another part of the URL.
     """
     unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
@@ -366,7 +366,7 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
 
 
 def _require_supported_parameters(url: DatabaseUrl) -> None:
-    """Raise ``ValueError`` if a parameter is not supported; the message says what to do."""
+    """Raise ``ValueError``, which says what to do, if a URL parameter is not supported."""
     checks: list[Callable[[str, str], str]] = [
         _describe_unsupported_parameter,
         _describe_misspelt_parameter,
@@ -387,7 +387,7 @@ def _require_supported_parameters(url: DatabaseUrl) -> None:
 
 
 def _describe_unsupported_parameter(name: str, value: str) -> str:
-    """Return an error message if a parameter is recognized but not usable, or ""."""
+    """Return an error message if a URL parameter is known but not supported, else ""."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
     if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
@@ -396,7 +396,7 @@ def _describe_unsupported_parameter(name: str, value: str) -> str:
 
 
 def _describe_misspelt_parameter(name: str, _: str) -> str:
-    """Return an error message if a name is misspelt or no possible Postgres setting, or ""."""
+    """Return an error message if a name is misspelt or cannot be a Postgres setting, else ""."""
     if name in KNOWN_PARAMETERS:
         return ""
     near = find_nearest_parameter(name)
@@ -408,7 +408,7 @@ def _describe_misspelt_parameter(name: str, _: str) -> str:
 
 
 def find_nearest_parameter(name: str) -> str:
-    """Return the known parameter with the most similar name, to suggest it, or ""."""
+    """Return the known parameter with the most similar name, or "" if none is similar."""
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""
 

@@ -90,7 +90,7 @@ class Forbidden(CaseServerError):
 
 
 class NotFound(CaseServerError):
-    """Raised (404) if no entity of the requested type has the identifier, or it was deleted.
+    """Raised (404) if no entity of the requested type has the identifier, or it has been deleted.
 
     The code is ``invalid_id`` if the standard does not permit identifiers of that form.
     """
@@ -204,7 +204,7 @@ class ServiceUnavailable(CaseServerError):
 
 
 class RecoveryConflict(ServiceUnavailable):
-    """Raised (503) when a standby cancelled a read because the primary removed rows it needed."""
+    """Raised (503) when a standby cancels a read because the primary removed rows that it needs."""
 
 
 class QueryTimeout(ServiceUnavailable):

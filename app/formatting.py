@@ -13,7 +13,7 @@ def format_timestamp(timestamp: datetime) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a duration of whole seconds in the form that commands accept: 90s, 15m, 24h or 7d."""
+    """Format a timedelta of whole seconds in the form that commands accept: 90s, 15m, 24h or 7d."""
     for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, rest = divmod(int(duration.total_seconds()), size)
         if number >= least and not rest:

@@ -49,7 +49,7 @@ class JsonFormatter(logging.Formatter):
     """Formats each log record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as JSON; a request's ``REQUEST_FIELDS`` are separate fields."""
+        """Return a record as JSON, in which a logged request's ``REQUEST_FIELDS`` are members."""
         fields: dict[str, Any] = {
             "time": _timestamp(record),
             "level": record.levelname,

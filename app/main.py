@@ -27,7 +27,7 @@ from .api.routes import (
     token,
 )
 from .api.routing import RoutingMiddleware
-from .background import background_task, warm_up
+from .background import background_task, run_warm_up
 from .db.pool import Database
 from .settings import Settings
 from .state import open_app_state
@@ -135,7 +135,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 def _install_test_mode(app: FastAPI, settings: Settings) -> None:
-    """Add the routes, the page and the middleware of test mode."""
+    """Add the routes, the web page and the middleware of test mode."""
     # Imported late, because only servers in test mode need it.
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  see above
     from .testmode.page import create_test_mode_page_router  # noqa: PLC0415  see above
@@ -154,13 +154,13 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Open the database and the shared state, or in test mode all namespaces.
+    """Open the database and the shared state or, in test mode, those of every namespace.
 
     They are closed when the application shuts down.
     """
     async with AsyncExitStack() as stack:
         if settings.web:
-            await stack.enter_async_context(background_task(warm_up(web.load_templates)))
+            await stack.enter_async_context(background_task(run_warm_up(web.load_templates)))
         if settings.test_mode:
             from .testmode.namespaces import NamespaceRegistry  # noqa: PLC0415  only test mode needs it
 

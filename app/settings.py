@@ -26,7 +26,7 @@ DEFAULT_CLIENT_SECRET = "local-secret"  # noqa: S105  the documented default, re
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is ``localhost`` or a loopback IP address; resolve no other name."""
+    """Return whether a host is ``localhost`` or a loopback IP address, without resolving names."""
     if host == "localhost":
         return True
     try:
@@ -88,12 +88,12 @@ PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
 
 
 def list_setting_variables() -> list[str]:
-    """Return the names of all settings' environment variables."""
+    """Return the names of the environment variables of all settings."""
     return [get_environment_variable(name) for name in Settings.model_fields]
 
 
 def is_unknown_variable(name: str) -> bool:
-    """Return whether an environment variable looks like a setting, but is none: a misspelling."""
+    """Return whether an environment variable looks like a setting but is not one (misspelt)."""
     variable = name.upper()
     return (
         variable.startswith(PREFIX)
@@ -356,7 +356,7 @@ class Settings(BaseSettings):
 
     @property
     def database_display_name(self) -> str:
-        """The database for messages: its URL without the password, or the data directory."""
+        """The database's name in messages: its URL without the password, or the data directory."""
         if self.database_url:
             return parse_database_url(self.database_url).to_redacted_url()
         return f"the embedded Postgres in {self.data_dir}"

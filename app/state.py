@@ -17,7 +17,7 @@ from .auth.local_issuer import LocalIssuer
 from .auth.refresh import CredentialRefresher, load_or_create_signing_keys, load_signing_keys
 from .auth.scopes import resolve_scope_names
 from .auth.verifier import TokenPolicy, TokenVerifier
-from .background import background_task, warm_up
+from .background import background_task, run_warm_up
 from .db import auth_store
 from .db.pool import Database
 from .db.read.revisions import RevisionCache
@@ -37,7 +37,7 @@ the size of its body in memory."""
 class AppState:
     """Holds what all requests share: settings, database, credentials, limits and caches.
 
-    Each process has one; in test mode, each namespace has one.
+    Each process has one; in test mode, each namespace (an independent copy of the data) has one.
     """
 
     settings: Settings
@@ -72,8 +72,8 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
             issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=_token_policy(settings)
         )
         if issuer:
-            await stack.enter_async_context(background_task(warm_up(issuer.warm_up)))
-        verifier.set_revoked_ids(await auth_store.list_revoked_token_ids(database))
+            await stack.enter_async_context(background_task(run_warm_up(issuer.warm_up)))
+        verifier.set_revoked_token_ids(await auth_store.list_revoked_token_ids(database))
         if not settings.test_mode:  # no other process writes to the clones of a server in test mode
             refresher = CredentialRefresher(database, issuer, verifier)
             await stack.enter_async_context(background_task(refresher.run()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ..case.resources import ITEMS, ResourceType
 from ..db.read.derived_fields import DerivedFields
 from ..exceptions import ErrorCode
-from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
+from ..query.filter import EXTENDED, PAIR, STANDARD, FilterGrammar
 from ..query.params import PageLimits, QueryRules
 from .rendering.transforms import NEW_IN_1_1
 
@@ -74,7 +74,7 @@ class ApiProfile:
     paging_fields: tuple[str, ...] = ()
     """The paging fields of a list response."""
     limits: PageLimits = field(default_factory=lambda: PageLimits(default=100, maximum=3000))
-    grammar: Grammar = STANDARD
+    grammar: FilterGrammar = STANDARD
     rejects_empty_fields: bool = False
     """Reject an empty ``fields`` instead of ignoring it."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
@@ -87,8 +87,7 @@ class ApiProfile:
     def derived_fields(self) -> DerivedFields:
         """The fields for which responses compute a value instead of showing the stored one.
 
-        Filters and sorting must compare the computed values, such as ``uri``, because clients see
-        them.
+        Filters and sorting must compare computed values, such as ``uri``, because clients see them.
         """
         return DerivedFields(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type

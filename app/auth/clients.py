@@ -79,7 +79,7 @@ class ClientAuthenticator:
     async def authenticate(
         self, credentials: Sequence[Credentials], address: str
     ) -> AuthenticatedClient | None:
-        """Return the client that a token request authenticates, or None.
+        """Return the client with one of these credentials, or None if all of them are wrong.
 
         ``credentials`` are (ID, secret) pairs, because a request can be decoded in more than one
         way. A failure takes the same time whatever the reason. Raises ``TooManyAttempts`` if this

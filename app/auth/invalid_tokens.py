@@ -22,10 +22,10 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 """A URL that no server can have (RFC 2606)."""
 
 
-def make_invalid_token(
+def make_test_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Make an access token with a ``defect``, such as ``expired``, for testing clients.
+    """Make an access token for testing clients, with a ``defect`` such as ``expired``.
 
     Everything else about the token is valid. If ``defect`` is None, the whole token is valid.
     """

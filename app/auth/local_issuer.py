@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalIssuer:
-    """The issuer of this server's own access tokens, which signs them with its newest key.
+    """Issues this server's own access tokens, signed with its newest key.
 
     It also verifies tokens that were signed with its older keys.
     """
@@ -84,7 +84,7 @@ class LocalIssuer:
         return encode_token(self._newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """Build the claims of a new access token; they have the same names as Amazon Cognito's."""
+        """Build the claims of a new access token, named as in the tokens of Amazon Cognito."""
         now = int(time.time())
         return {
             "sub": client_id,

@@ -53,7 +53,7 @@ class CredentialRefresher:
         self._last_state: object = None
 
     async def run(self) -> None:
-        """Poll the database until cancelled; after an error, log it and continue."""
+        """Refresh at regular intervals until cancelled; after an error, log it and continue."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -63,7 +63,9 @@ class CredentialRefresher:
 
     async def refresh(self) -> None:
         """Load keys, clients and revoked tokens, and apply what changed since the last poll."""
-        self._verifier.set_revoked_ids(await auth_store.list_revoked_token_ids(self._database))
+        self._verifier.set_revoked_token_ids(
+            await auth_store.list_revoked_token_ids(self._database)
+        )
         if self._issuer is None:
             return
         stored = await load_or_create_signing_keys(self._database)

@@ -50,7 +50,7 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
     """Return all scopes that a token grants through its claims ``scope``, ``scp`` and ``roles``.
 
     Okta and Entra ID use ``scp`` (a string or an array) instead of ``scope`` (RFC 8693, section
-    4.2). Roles have names that the operator chose, so they count only if ``scope_map`` maps them.
+    4.2). Operators choose the names of roles, so ``scope_map`` maps these names to scopes.
     """
     names_to_scopes = {**STANDARD_NAMES, **scope_map}
     return frozenset().union(
@@ -61,7 +61,7 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
 
 
 def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Convert a configured scope map, in which scopes have short names such as ``readonly``."""
+    """Return a configured scope map with ``Scope`` members instead of names like ``readonly``."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 

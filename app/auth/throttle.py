@@ -47,8 +47,7 @@ class _Counter:
 class LoginThrottle:
     """Limits failed logins: counts them per client and IP address, and delays further logins.
 
-    Each process has its own counters. Of more than ``MAX_COUNTERS``, the least recently updated
-    are dropped.
+    Each process has its own counters. Beyond ``MAX_COUNTERS``, it drops the least recently updated.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -76,7 +75,7 @@ class LoginThrottle:
             raise TooManyAttempts(math.ceil(wait))
 
     def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failed login of a client from an address; too many delay the next login."""
+        """Count a failed login of a client from an address, which may delay the next login."""
         now = self._clock()
         for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)

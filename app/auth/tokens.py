@@ -56,7 +56,7 @@ MAX_TIMESTAMP = 2**63
 
 
 class TokenError(Exception):
-    """Raised for a token that is not accepted; the message states the reason: "it has expired".
+    """Raised for a token that is not accepted, with a reason such as "it has expired".
 
     The message becomes part of a header, so it contains no quotes and no text from the token.
     """
@@ -113,8 +113,8 @@ def decode_token(
 ) -> Claims:
     """Verify a token with the public key ``jwk`` and return its claims.
 
-    The token must come from ``issuer``, be valid now and have at most ``max_chars`` characters.
-    ``leeway`` is the tolerated clock difference in seconds. Raises ``TokenError`` otherwise.
+    Raises ``TokenError`` unless the token comes from ``issuer``, is valid now and has at most
+    ``max_chars`` characters. ``leeway`` is the tolerated clock difference in seconds.
     """
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
@@ -142,7 +142,7 @@ def _algorithm(algorithm: object, jwk: Jwk) -> str:
 
 
 def _can_verify_signatures(jwk: Jwk) -> bool:
-    """Return whether a key may verify signatures (``use``, ``key_ops``: RFC 7517, 4.2 and 4.3)."""
+    """Return whether ``use`` and ``key_ops`` of a key allow verifying (RFC 7517, 4.2 and 4.3)."""
     operations = jwk.get("key_ops", ["verify"])
     return (
         jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations

@@ -80,7 +80,7 @@ class TokenVerifier:
     """Verifies access tokens of the trusted issuers, and caches the caller of each valid token.
 
     ``find_scopes`` returns the current scopes of a local issuer's client. If it is given, a token
-    does not grant a scope that was taken from its client since.
+    does not grant scopes that its client lost after the token was issued.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TokenVerifier:
             issuer.on_key_change = self.clear_cache
 
     async def verify(self, token: str) -> Caller:
-        """Verify an access token and return its caller. Raises ``Unauthorized``."""
+        """Return the caller of an access token, or raise ``Unauthorized`` if it is not accepted."""
         if (cached := self.get_cached_caller(token)) is not None:
             return cached
         try:
@@ -130,10 +130,10 @@ class TokenVerifier:
         self._generation += 1
         self._cache.clear()
 
-    def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
+    def set_revoked_token_ids(self, token_ids: frozenset[str]) -> None:
         """Replace the IDs of revoked tokens; these tokens are rejected from now on.
 
-        ``get_token_id_and_expiry`` returns the ID of a token.
+        The IDs are those that ``get_token_id_and_expiry`` returns.
         """
         if token_ids != self._revoked:
             self._revoked = token_ids
@@ -153,7 +153,7 @@ class TokenVerifier:
 
     def revoke(self, token_id: str) -> None:
         """Reject the token with this ID from now on, but only in this process."""
-        self.set_revoked_ids(self._revoked | {token_id})
+        self.set_revoked_token_ids(self._revoked | {token_id})
 
     async def _decode_access_token(self, token: str) -> Claims:
         """Verify a token and return its claims. Raises ``TokenError`` if it is not accepted."""

@@ -70,7 +70,7 @@ async def connect(
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host can be used.
     """
     parsed_url = parse_database_url(url)
-    if not parsed_url.has_prepared_statements:
+    if not parsed_url.can_use_prepared_statements:
         options["statement_cache_size"] = 0
     seconds = parsed_url.connect_timeout or timeout
     seconds = seconds if max_timeout is None else min(seconds, max_timeout)

@@ -86,7 +86,7 @@ class QueryableField:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether filters can compare the field; for an object, they can compare only its parts."""
+        """Whether filters can compare the field; of an object, they can compare only the fields."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
@@ -177,7 +177,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
-    """Yield a field of a model class and, for a link or an array of links, the fields in it."""
+    """Yield a field of a model class and, for a link or an array of links, the link's fields."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
@@ -207,7 +207,7 @@ def _type_of(annotation: Any) -> FieldType:
 def _iter_string_fields(annotation: Any) -> Iterator[str]:
     """Yield the names of the string fields of a model class.
 
-    ``annotation`` is the class or ``list`` of the class.
+    ``annotation`` is the class or ``list[…]`` of it.
     """
     (model,) = get_args(annotation) or (annotation,)
     for name, info in model.model_fields.items():

@@ -69,7 +69,7 @@ Node: TypeAlias = Comparison | And | Or
 
 
 @dataclass(frozen=True)
-class Grammar:
+class FilterGrammar:
     """The filter syntax that an API profile accepts, including whether it allows parentheses."""
 
     max_predicates: int | None
@@ -82,9 +82,9 @@ class Grammar:
     """Allow numbers, ``true`` and ``false`` without quotes."""
 
 
-STANDARD = Grammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)
+STANDARD = FilterGrammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)
 PAIR = replace(STANDARD, parentheses=True)
-EXTENDED = Grammar(
+EXTENDED = FilterGrammar(
     max_predicates=MAX_PREDICATES,
     mixed_operators=True,
     parentheses=True,
@@ -93,10 +93,10 @@ EXTENDED = Grammar(
 )
 
 
-def parse_filter(text: str, *, fields: Fields, grammar: Grammar) -> Node:
-    """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison``.
+def parse_filter(text: str, *, fields: Fields, grammar: FilterGrammar) -> Node:
+    """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison`` nodes.
 
-    Raises ``BadRequest`` with the position of the first error.
+    The expression may name ``fields``. Raises ``BadRequest`` with the position of the first error.
     """
     if "\0" in text:
         raise _error(text.index("\0") + 1, "a NUL character", "text without one")
@@ -143,7 +143,7 @@ def _error(position: int, found: object, expected: str) -> BadRequest:
 class _Parser:
     """Recursive-descent parser of filter expressions, in which AND binds tighter than OR."""
 
-    def __init__(self, text: str, fields: Fields, grammar: Grammar) -> None:
+    def __init__(self, text: str, fields: Fields, grammar: FilterGrammar) -> None:
         self.fields = fields
         self.grammar = grammar
         self.tokens = list(_tokens(text))

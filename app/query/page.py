@@ -25,7 +25,7 @@ def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[
 
 
 def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
-    """Compute the paging fields of a list response, such as ``pageCount``.
+    """Return all paging fields of a list response, such as ``pageCount``.
 
     ``total`` is the number of matching entities on all pages. Each API profile includes only some
     of the fields.

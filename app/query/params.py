@@ -20,7 +20,7 @@ from .fields import (
     resolve_field,
     truncate_for_message,
 )
-from .filter import Grammar, Node, parse_filter
+from .filter import FilterGrammar, Node, parse_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,13 +85,13 @@ def parse_list_query(
     model: type[BaseModel],
     *,
     limits: PageLimits,
-    grammar: Grammar,
+    grammar: FilterGrammar,
     rules: QueryRules = STRICT,
 ) -> ListQuery:
-    """Parse and check the query parameters of a list request, such as ``limit`` and ``filter``.
+    """Return the parsed query parameters of a list request, such as ``limit`` and ``filter``.
 
-    ``grammar`` and ``rules`` say what the API profile accepts. Raises ``BadRequest`` listing all
-    problems.
+    They may name the fields of ``model``; ``limits``, ``grammar`` and ``rules`` are those of the
+    API profile. Raises ``BadRequest`` listing all problems.
     """
     reader = _ParameterReader(params, rules)
     fields = list_fields(model, rules.unknown_fields)
@@ -144,7 +144,7 @@ def parse_field_names(
 ) -> tuple[str, ...] | None:
     """Parse a ``fields`` parameter, which selects some of the ``allowed`` members of a response.
 
-    Returns None if the parameter is missing. Raises ``BadRequest`` for other names.
+    Returns None if the parameter is missing. Raises ``BadRequest`` for names that are not allowed.
     """
     reader = _ParameterReader(params, rules)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))
@@ -225,7 +225,7 @@ def _parse_search(text: str) -> str:
 
 
 def _is_descending(text: str) -> bool:
-    """Return True for the orderBy ``desc``, and False for ``asc``.
+    """Return True for the sort direction ``desc``, and False for ``asc``.
 
     Raises ``BadRequest`` for other values.
     """

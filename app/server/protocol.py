@@ -54,10 +54,9 @@ class ConnectionLimiter:
         self._is_evicting = False
 
     def admit(self, connection: HttpConnection) -> bool:
-        """Register a new connection; return whether there is room for it.
+        """Register a new connection; return whether it is within the limit.
 
-        There is none, and the caller must close the connection, if the limit is reached and all
-        other connections are busy.
+        If it is not, because all other connections are busy, the caller must close it.
         """
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
@@ -74,7 +73,7 @@ class ConnectionLimiter:
             self._evict_oldest()
         elif self._exceeds_limits() and not self._is_evicting:
             self._is_evicting = True
-            self._evict_after(EVICTION_ITERATIONS, connection.loop)
+            self._evict_waiting_after(EVICTION_ITERATIONS, connection.loop)
 
     def _exceeds_limits(self) -> bool:
         """Return whether too many connections are open or waiting, so that one must be closed."""
@@ -82,14 +81,14 @@ class ConnectionLimiter:
         is_full = len(self._open) > self.max_connections and len(self._waiting) > 1
         return is_full or len(self._waiting) > self.max_waiting
 
-    def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the oldest waiting connections after ``iterations`` of the event loop.
+    def _evict_waiting_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the oldest waiting connections over the limits, ``iterations`` event loops later.
 
         If many connections are accepted at once, their requests are not read until later
         iterations; until then, all of them seem to wait.
         """
         if iterations:
-            loop.call_soon(self._evict_after, iterations - 1, loop)
+            loop.call_soon(self._evict_waiting_after, iterations - 1, loop)
             return
         self._is_evicting = False
         while self._exceeds_limits():
@@ -105,7 +104,7 @@ class ConnectionLimiter:
         self._waiting.pop(connection, None)
 
     def release(self, connection: HttpConnection) -> None:
-        """Release the place of a closed connection in the limit."""
+        """Stop counting a closed connection."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
@@ -121,14 +120,14 @@ class ServerConfig(uvicorn.Config):
 class Http10RequestResponseCycle(RequestResponseCycle):
     """A request of an HTTP/1.0 client and its response, which is sent without chunked encoding.
 
-    Such clients do not know Transfer-Encoding (RFC 9112, section 6.1), but uvicorn sends it. If the
-    length of the body is unknown, the server ends the body by closing the connection.
+    Such clients do not know Transfer-Encoding (RFC 9112, section 6.1), but uvicorn would send it.
+    If the length of the body is unknown, the server ends the body by closing the connection.
     """
 
     is_delimited_by_close = False
 
     async def send(self, message: Any) -> None:
-        """Send part of the response; a body of unknown length ends with the connection (ASGI)."""
+        """Send an ASGI message; end a body of unknown length by closing the connection."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
@@ -154,14 +153,14 @@ class Http10RequestResponseCycle(RequestResponseCycle):
             self.on_response()
 
 
-class ExpectRequestResponseCycle(RequestResponseCycle):
+class ExpectContinueRequestResponseCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue`` and its response (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send part of the response; close the connection after a final status without 100 (ASGI).
+        """Send an ASGI message; close the connection if the response does not ask for the body.
 
-        Such a client may or may not send the body that it announced, so the server could mistake
-        its next request for that body.
+        The client may or may not send it, so the server could mistake its next request for the
+        body.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -189,7 +188,7 @@ class LingeringTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection; while the client may still send, close only the sending side."""
+        """Close the connection, or only the server's side of it while the client may still send."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -217,7 +216,7 @@ class UpgradeIgnoringParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse received data; parse a request with an Upgrade header again without that header."""
+        """Parse received data; parse a request with an Upgrade header as if it did not have one."""
         while data:
             try:
                 super().feed_data(data)
@@ -271,7 +270,7 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout and release the connection's place; called by the event loop."""
+        """Stop the timeout, and stop counting the connection; called by the event loop."""
         self._stop_timeout()
         self.limit.release(self)
         super().connection_lost(exc)
@@ -343,7 +342,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.__class__ = Http10RequestResponseCycle
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
         elif self.expect_100_continue:
-            self.cycle.__class__ = ExpectRequestResponseCycle
+            self.cycle.__class__ = ExpectContinueRequestResponseCycle
 
     def on_message_complete(self) -> None:
         """Record that the whole request was received; called by the parser."""
@@ -355,7 +354,7 @@ class HttpConnection(HttpToolsProtocol):
             self.limit.mark_busy(self)
 
     def _use_host_of_target(self) -> None:
-        """Replace the Host header with the host of a target in absolute form.
+        """If the request target is an absolute URL, replace the Host header with its host.
 
         See RFC 9112, section 3.2.2.
         """

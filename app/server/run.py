@@ -35,8 +35,8 @@ RESERVED_FILES = 64
 def run_server(settings: Settings, banner_settings: Settings, listener: socket.socket) -> None:
     """Serve requests on a listening socket until a signal stops the process.
 
-    ``banner_settings``, which the banner shows, are the same as ``settings``, except that they do
-    not contain the database URL of an embedded Postgres.
+    The banner shows ``banner_settings``, a copy of ``settings`` without the database URL of an
+    embedded Postgres.
     """
     if settings.test_mode:
         asyncio.run(require_clonable_database(settings.database_url))
@@ -79,11 +79,11 @@ def raise_open_file_limit() -> int | None:
 
 
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Compute how many connections may be open, and how many may wait to be accepted.
+    """Return how many connections may be open, and how many may wait to be accepted.
 
-    Open connections, connections in the accept queue, and files being sent each get a third of the
-    ``max_files`` file descriptors: the whole queue may be accepted before a connection is closed.
-    If ``max_files`` is None, there is no limit.
+    Open connections, waiting connections and files being sent get a third of the ``max_files`` file
+    descriptors each, because all waiting ones may be accepted before others close. If ``max_files``
+    is None, only the settings and ``ACCEPT_BACKLOG`` are limits.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -107,7 +107,7 @@ class _TestModeConnection(HttpConnection):
 
     # The base class narrows the type of asyncio's protocol.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Store the transport in the state that all requests of the connection receive."""
+        """Store the transport in the ASGI state, which all requests of the connection share."""
         self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)
 
@@ -176,7 +176,7 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _format_environment_value(value: Any) -> str:
-    """Format a setting's value as a string for its environment variable: "a,b" or "a=b+c"."""
+    """Format a setting for its environment variable: a list as "a,b", a mapping as "a=b+c,d=e"."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -202,11 +202,11 @@ def _make_path_relative(path: Path) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
-def get_import_command(settings: Settings) -> str:
-    """Return the command that loads the sample into this server's database, to paste in a shell.
+def get_sample_import_command(settings: Settings) -> str:
+    """Return the shell command that imports the sample framework into this server's database.
 
-    It names the database unless that is the default one. The password of a URL is not shown: the
-    command then reads the URL from the environment, and fails if it is not there.
+    It names the database unless that is the default one. Instead of a URL with a password, it reads
+    the environment variable of the URL, and fails if that is not set.
     """
     command = f"{get_command_prefix()} import --sample"
     if url := settings.database_url:
@@ -258,7 +258,7 @@ def print_banner(settings: Settings) -> None:
     else:
         click.echo(
             "To load the sample framework, run this in another terminal:\n\n"
-            f"  {get_import_command(settings)}\n\n"
+            f"  {get_sample_import_command(settings)}\n\n"
             "Ctrl+C stops it."
         )
     sys.stdout.flush()

@@ -40,10 +40,10 @@ def prepare_database(
     """Start the embedded Postgres, or check the configured database; yield settings with its URL.
 
     An embedded Postgres is started, supervised and migrated. Any other database is migrated only if
-    ``migrate`` is true; otherwise an old schema raises ``CommandError`` with the command to run.
-    ``writes=False`` is for commands that only read: they may use a read-only database.
-    ``accepts_standby`` is for the server, which can serve reads from a standby. ``import_thread``,
-    which imports the server's modules, is joined before this function imports modules.
+    ``migrate`` is true; otherwise an old schema raises ``CommandError`` with the command to run. It
+    may be read-only with ``writes=False``, for commands that only read, and a standby with
+    ``accepts_standby``, for the server. ``import_thread`` imports the server's modules; it is
+    joined before this function imports any.
     """
     install_signal_handlers()
     if settings.database_url:
@@ -71,7 +71,7 @@ def prepare_database(
 
 
 def _require_postgres() -> None:
-    """Raise ``CommandError`` if Postgres is not installed, before a data directory is created."""
+    """Raise ``CommandError`` if Postgres is missing; call before creating a data directory."""
     from ..db.postgres.embedded import require_postgres_installation  # noqa: PLC0415  Windows does not have it
 
     require_postgres_installation()

@@ -61,10 +61,10 @@ def _tune_process() -> None:
 
 
 def _limit_malloc_retention() -> None:
-    """Make glibc return freed memory: one arena for all threads, a mapping for each large block.
+    """Make glibc return freed memory: one malloc arena for all threads, mmap for large blocks.
 
     Otherwise each thread that ever parsed a large body keeps an arena of that size, and once a
-    large block was freed, all later ones stay: 16 MB after the first token request, and 43 MB more
+    large block was freed, later blocks remain: 16 MB after the first token request, and 43 MB more
     after two uploads of 24 MB.
     """
     if sys.platform == "linux":

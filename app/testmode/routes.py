@@ -26,7 +26,7 @@ from pydantic import (
 
 from ..api.request_body import read_body
 from ..api.responses import json_response
-from ..auth.invalid_tokens import Defect, make_invalid_token
+from ..auth.invalid_tokens import Defect, make_test_token
 from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..case.package import PreparedPackage, parse_package
@@ -312,7 +312,7 @@ async def create_token(request: Request) -> Response:
         await _parse_body(request, TOKEN_REQUEST, default_body="{}"),
     )
     client = token.client_id or get_namespace(request).app_state.settings.client_id
-    access_token = make_invalid_token(issuer, client, token.scopes, token.defect)
+    access_token = make_test_token(issuer, client, token.scopes, token.defect)
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 

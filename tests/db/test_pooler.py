@@ -58,7 +58,7 @@ async def test_statements_are_prepared_if_the_pooler_keeps_them(
         for _ in range(2):
             # All connections of the pooler to Postgres are used, by each client in another order.
             prepared = await asyncio.gather(*(database.fetch_all(read) for _ in range(4)))
-    assert parse_database_url(detected_url).has_prepared_statements == has_prepared_statements()
+    assert parse_database_url(detected_url).can_use_prepared_statements == has_prepared_statements()
     assert all(bool(names) == has_prepared_statements() for names in prepared)
 
 

@@ -17,7 +17,7 @@ from case_server.query.filter import (
     STANDARD,
     And,
     Comparison,
-    Grammar,
+    FilterGrammar,
     Node,
     Or,
     parse_filter,
@@ -28,11 +28,11 @@ FIELDS = dict(list_fields(CFDocument)) | {
 }
 
 
-def parse_with_fields(text: str, grammar: Grammar = STANDARD) -> Node:
+def parse_with_fields(text: str, grammar: FilterGrammar = STANDARD) -> Node:
     return parse_filter(text, fields=FIELDS, grammar=grammar)
 
 
-def error_message(text: str, grammar: Grammar = STANDARD) -> str:
+def error_message(text: str, grammar: FilterGrammar = STANDARD) -> str:
     with pytest.raises(BadRequest) as caught:
         parse_with_fields(text, grammar)
     assert caught.value.code == "bad_filter"
@@ -326,7 +326,7 @@ def test_adjacent_groups_do_not_count_as_nesting() -> None:
 
 
 def test_grammar_without_maximum_accepts_any_number_of_predicates() -> None:
-    unbound = Grammar(max_predicates=None, mixed_operators=False, parentheses=False, in_list=False)
+    unbound = FilterGrammar(None, mixed_operators=False, parentheses=False, in_list=False)
     assert parse_with_fields(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
 
 
@@ -345,7 +345,7 @@ FRAGMENTS = st.sampled_from(
 )
 @example(written="'" * 10_001, grammar=EXTENDED)
 @example(written=" " * 50_000, grammar=EXTENDED)
-def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: Grammar) -> None:
+def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: FilterGrammar) -> None:
     try:
         outcome: object = parse_with_fields(written, grammar)
     except BadRequest as error:
@@ -357,7 +357,7 @@ def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: Gramm
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     st.sampled_from([STANDARD, EXTENDED]),
 )
-def test_any_quoted_value_is_parsed_unchanged(value: str, grammar: Grammar) -> None:
+def test_any_quoted_value_is_parsed_unchanged(value: str, grammar: FilterGrammar) -> None:
     quoted = value.replace("'", "''")
     assert parse_with_fields(f"title='{quoted}'", grammar) == compare_string("title", "=", value)
     both = parse_with_fields(f"title='{quoted}' AND title~'{quoted}'", grammar)

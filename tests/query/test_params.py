@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from case_server.case.model import CFDocument
 from case_server.exceptions import BadRequest
 from case_server.query.fields import FieldType, QueryableField
-from case_server.query.filter import EXTENDED, STANDARD, Comparison, Grammar
+from case_server.query.filter import EXTENDED, STANDARD, Comparison, FilterGrammar
 from case_server.query.params import (
     MAX_OFFSET,
     ListQuery,
@@ -21,7 +21,7 @@ LIMITS = PageLimits(default=10, maximum=100)
 TITLE = QueryableField(("title",), FieldType.STRING)
 
 
-def parse_params(*params: tuple[str, str], grammar: Grammar = STANDARD) -> ListQuery:
+def parse_params(*params: tuple[str, str], grammar: FilterGrammar = STANDARD) -> ListQuery:
     return parse_list_query(params, CFDocument, limits=LIMITS, grammar=grammar)
 
 

@@ -33,7 +33,7 @@ from support.selection import mark_slow_except
 
 from case_server.db.schema import version
 from case_server.sample import SAMPLE_DOCUMENT_ID
-from case_server.server.run import _as_environment, get_import_command
+from case_server.server.run import _as_environment, get_sample_import_command
 from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -126,7 +126,7 @@ def test_import_command_of_banner_reads_url_with_password_from_environment(
     ids=["default", "relative", "without-password"],
 )
 def test_import_command_names_the_database(settings: Settings, expected: str) -> None:
-    command = get_import_command(settings)
+    command = get_sample_import_command(settings)
     assert expected in command
     assert command.count("CASE_SERVER") == expected.count("CASE_SERVER")
 
