@@ -110,6 +110,8 @@ def migrate_schema(context: click.Context, database_url: str | None) -> None:
     settings = load_settings(database_url=database_url)
     if context.get_parameter_source("database_url") is ParameterSource.COMMANDLINE:
         settings = settings.model_copy(update={"migration_url": ""})
+    elif settings.database_url and settings.migration_url:
+        settings = settings.model_copy(update={"database_url": settings.migration_url})
     with prepare_database(settings, migrate=True):
         click.echo(f"the schema is current in {settings.database_display_name}")
 

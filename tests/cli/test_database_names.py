@@ -49,7 +49,9 @@ def test_migrate_prefers_its_option_to_the_migration_url_and_that_to_the_databas
 ) -> None:
     url, unreachable = migrated_database("chosen"), "postgresql://nobody@127.0.0.1:1/none"
     variables = {"CASE_SERVER_DATABASE_URL": unreachable, "CASE_SERVER_MIGRATION_URL": url}
-    assert run_command_in_process("migrate", data_dir=tmp_path, **variables).returncode == 0
+    migrated = run_command_in_process("migrate", data_dir=tmp_path, **variables)
+    assert migrated.returncode == 0
+    assert migrated.stdout.rstrip().endswith(urlsplit(url).path)
     variables = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_MIGRATION_URL": unreachable}
     refused = run_command_in_process("migrate", data_dir=tmp_path, **variables)
     assert "127.0.0.1:1" in refused.stderr
