@@ -200,27 +200,29 @@ def test_backup_of_external_postgres_names_its_tools(
 def documented(file: str) -> list[str]:
     """Return the documented commands for an external Postgres from ``docs/guides/backup.md``."""
     text = (Path(__file__).parents[2] / "docs" / file).read_text()
-    (block,) = [
-        one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "_restored" in one
-    ]
-    (dump,) = re.findall(r"^pg_dump .*--format.*$", text, re.MULTILINE)
-    return [dump, *block.splitlines()]
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    (dump,) = [one for one in blocks if " pg_dump --format" in one and "docker" not in one]
+    (restore,) = [one for one in blocks if "-d restored" in one]
+    (rename,) = [one for one in blocks if "RENAME TO replaced" in one]
+    return (dump + restore + rename).replace("runuser -u postgres -- ", "").splitlines()
 
 
-def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [INITIAL, "head"], ids=["older-release", "this-release"])
+def test_dump_is_restored_as_documented(schema: str, tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
+    history = "SELECT identifier FROM feed_history"
     with embedded_postgres(tmp_path / "own") as superuser_url:
         own = urlsplit(superuser_url)
         host = f"@127.0.0.1:{own.port}/"
         url = f"postgresql://case_owner:SECRET-1{host}frameworks"
-        restored = f"{url}_restored"
+        replaced = url.replace("frameworks", "replaced")
         ask(superuser_url, "CREATE ROLE case_owner LOGIN PASSWORD 'SECRET-1'")
         ask(superuser_url, "CREATE DATABASE frameworks OWNER case_owner")
-        alembic_runner.migrate(url, INITIAL)
+        alembic_runner.migrate(url, schema)
         ask(url, insert, json.dumps(body))
         lines = [
-            line.replace("@127.0.0.1/", host).replace("case-server", "$CASE_SERVER")
+            line.replace("@127.0.0.1/", f":SECRET-1{host}").replace("case-server", "$CASE_SERVER")
             for line in documented("guides/backup.md")
         ]
         outcome = find_postgres_bin_dir(None)
@@ -231,6 +233,7 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             "PGPORT": str(own.port),
             "PGUSER": str(own.username),
             "PGPASSWORD": str(own.password),
+            "PGDATABASE": "postgres",
         }
         result = subprocess.run(
             ["bash", "-ec", "\n".join(lines)],
@@ -241,6 +244,10 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             check=False,
         )
         assert result.returncode == 0, result.stderr
-        assert identifiers(restored) == {body["identifier"]}
-        revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
-    assert revisions == [[INITIAL], [version.get_required_schema_version()]]
+        assert identifiers(url) == {body["identifier"]}
+        revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (replaced, url)]
+        if schema == "head":
+            # Cursors of the change feed that the replaced database issued are refused.
+            assert ask(url, history) != ask(replaced, history)
+    required = version.get_required_schema_version()
+    assert revisions == [[INITIAL if schema == INITIAL else required], [required]]
