@@ -19,7 +19,10 @@ from case_server.settings import Settings
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 UNIT = GUIDES / "case-server.service"
 
-OF_THE_MACHINE = ("apt-get", "useradd", "cp ", "systemctl stop", "systemctl status", "journalctl")
+OF_THE_MACHINE = (
+    *("apt-get", "useradd", "install --mode=644", "systemctl stop", "systemctl status"),
+    *("systemctl start case-server-backup", "journalctl"),
+)
 """Commands that a test must not run, because they change or ask the machine."""
 
 
@@ -32,15 +35,18 @@ def read_blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd_unit_is_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(path.name for path in GUIDES.glob("case-server*.*")))
+def test_systemd_unit_is_valid(name: str, tmp_path: Path) -> None:
     program = tmp_path / "case-server"
     program.touch(mode=0o755)
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/case-server/bin/case-server", str(program)))
+    for path in GUIDES.glob("case-server*.*"):
+        text = path.read_text().replace("/opt/case-server/bin/case-server", str(program))
+        (tmp_path / path.name).write_text(text)
+    unit = tmp_path / name
     result = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )
-    ours = [line for line in result.stderr.splitlines() if UNIT.name in line]
+    ours = [line for line in result.stderr.splitlines() if name in line]
     assert ours == []
 
 
@@ -60,7 +66,8 @@ class Machine:
         for name in ("etc", "opt", "bin"):
             (folder / name).mkdir()
         program = folder / "opt" / "case-server"
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+        # The password of the owner is in .pgpass, which PGPASSWORD would override.
+        program.write_text(f'#!/bin/sh\nunset PGUSER PGPASSWORD\nexec {shlex.join(COMMAND)} "$@"\n')
         program.chmod(0o755)
 
     def localize(self, script: str) -> str:
@@ -73,7 +80,8 @@ class Machine:
         for before, after in (
             ("systemctl enable --now case-server", "case-server serve > server.log 2>&1 &"),
             ("systemctl start case-server", "case-server list"),
-            (" --group=case-server", ""),
+            ("/root/", f"{self.folder}/"),
+            ("*:5432:", f"*:{self.postgres.port}:"),
             ("/opt/case-server/bin", f"{self.folder}/opt"),
             ("/etc/case-server", f"{self.folder}/etc"),
             ("/usr/local/bin", f"{self.folder}/bin"),
@@ -87,6 +95,7 @@ class Machine:
         """Run scripts of the guides in one shell, as the superuser of Postgres."""
         environment = build_environment(self.folder / "data", CASE_SERVER_PORT=str(self.port))
         environment |= {
+            "HOME": str(self.folder),
             "PATH": os.pathsep.join(
                 [f"{self.folder}/bin", str(find_postgres_bin_dir(None)), os.environ["PATH"]]
             ),
@@ -131,10 +140,10 @@ def test_guides_install_a_server_and_restore_its_database_under_other_roles(
 ) -> None:
     create_roles, grant_privileges, grant_statistics = read_blocks("databases.md", "sql")
     machine.run_sql(create_roles, grant_statistics)
-    program, settings, script, start, client, upgrade, logs = read_blocks("installation.md", "sh")
-    output = machine.run(program, settings, script, start, client, upgrade, logs)
+    program, settings, start, client, upgrade, logs = read_blocks("installation.md", "sh")
+    output = machine.run(program, settings, start, client, upgrade, logs)
     assert '"status":"ready"' in output.replace(" ", "")
-    assert (machine.folder / "etc" / "env").stat().st_mode & 0o777 == 0o640
+    assert (machine.folder / "etc" / "env").stat().st_mode & 0o777 == 0o600
     assert "Reading the Sky" in output  # of list, which runs in place of the start of the service
 
     machine.run_sql(r"\connect frameworks", grant_privileges)

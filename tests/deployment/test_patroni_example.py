@@ -1,4 +1,4 @@
-"""docs/guides/patroni.yml contains what scaling.md requires, and Patroni accepts it."""
+"""docs/guides/patroni.yml contains what standbys.md requires, and Patroni accepts it."""
 
 import shutil
 import socket
@@ -28,7 +28,10 @@ def test_example_contains_what_the_guide_requires() -> None:
         "max_connections": 100,
         "hot_standby_feedback": "on",
         "wal_receiver_timeout": "2s",
+        "wal_keep_size": "1GB",
+        "max_slot_wal_keep_size": "10GB",
     }
+    assert example["restapi"]["allowlist_include_members"] is True
     assert dynamic["loop_wait"] + 2 * dynamic["retry_timeout"] <= dynamic["ttl"]
     assert {"encoding": "UTF8"} in example["bootstrap"]["initdb"]
     assert {"locale": "C.UTF-8"} in example["bootstrap"]["initdb"]
