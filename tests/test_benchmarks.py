@@ -33,7 +33,7 @@ measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
 
 def test_generated_frameworks_are_valid_packages() -> None:
     package = parse_package(data.generate_package_json(30, "a"))
-    assert package.count("CFItem") == package.count("CFAssociation") == 30
+    assert package.count_entities("CFItem") == package.count_entities("CFAssociation") == 30
     assert package.document_identifier == data.build_uuid("a", "document")
     other = parse_package(data.generate_package_json(30, "b"))
     shared = {row.identifier for row in package.rows} & {row.identifier for row in other.rows}

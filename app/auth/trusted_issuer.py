@@ -108,7 +108,7 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _fetch_member(self, url: str, name: str) -> tuple[int, Any]:
-        """Fetch JSON; return the HTTP status and the member ``name``, None if there is none."""
+        """Fetch a JSON object; return the HTTP status and the member ``name`` (None if missing)."""
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)

@@ -270,7 +270,7 @@ def _wrap_list_members(members: list[Any], path: Location) -> tuple[Any, Locatio
 
 
 def to_json_bytes(tree: Any) -> bytes:
-    """Convert a parsed value to JSON, because strict models accept dates as strings only there."""
+    """Convert a parsed value to JSON, because strict models accept date strings only in JSON."""
     return to_json(tree, inf_nan_mode="constants")
 
 

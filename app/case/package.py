@@ -80,9 +80,9 @@ class PreparedPackage:
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The row or line of each item and association by identifier, unless the file is one value."""
 
-    def count(self, kind: str) -> int:
+    def count_entities(self, class_name: str) -> int:
         """Return the number of entities of a class, for example ``"CFItem"``."""
-        return Counter(row.kind for row in self.rows)[kind]
+        return Counter(row.kind for row in self.rows)[class_name]
 
 
 class IdentifiedCFPackage(CFPackage):

@@ -82,7 +82,7 @@ class ConnectionLimiter:
         return is_full or len(self._waiting) > self.max_waiting
 
     def _evict_waiting_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the oldest waiting connections over the limits, ``iterations`` event loops later.
+        """After ``iterations`` of the event loop, close the oldest waiting connections if needed.
 
         If many connections are accepted at once, their requests are not read until later
         iterations; until then, all of them seem to wait.
@@ -154,7 +154,7 @@ class Http10RequestResponseCycle(RequestResponseCycle):
 
 
 class ExpectContinueRequestResponseCycle(RequestResponseCycle):
-    """A request with ``Expect: 100-continue`` and its response (RFC 9110, section 10.1.1)."""
+    """A request with ``Expect: 100-continue``, whose body may never come (RFC 9110, 10.1.1)."""
 
     async def send(self, message: Any) -> None:
         """Send an ASGI message; close the connection if the response does not ask for the body.

@@ -169,8 +169,8 @@ async def seed_namespace(request: Request) -> Response:
     await get_namespace_registry(request).replace_seed(namespace, packages)
     counts = {
         "documents": len(packages),
-        "items": sum(package.count(ITEMS.name) for package in packages),
-        "associations": sum(package.count(ASSOCIATIONS.name) for package in packages),
+        "items": sum(package.count_entities(ITEMS.name) for package in packages),
+        "associations": sum(package.count_entities(ASSOCIATIONS.name) for package in packages),
     }
     return json_response({**_namespace_to_dict(namespace), "seeded": counts})
 

@@ -145,8 +145,8 @@ class Importer:
         package, result.repairs = self._parse(source, raw)
         result.document = package.document_identifier
         result.identifier_source = package.identifier_source
-        result.items = package.count(ITEMS.name)
-        result.associations = package.count(ASSOCIATIONS.name)
+        result.items = package.count_entities(ITEMS.name)
+        result.associations = package.count_entities(ASSOCIATIONS.name)
         result.warnings = find_structural_violations(package)
         if database is None:
             result.status = "valid"

@@ -89,12 +89,12 @@ class UploadReport:
     @property
     def item_count(self) -> int:
         """The number of items in the uploaded package."""
-        return self.package.count(ITEMS.name) if self.package else 0
+        return self.package.count_entities(ITEMS.name) if self.package else 0
 
     @property
     def association_count(self) -> int:
         """The number of associations in the uploaded package."""
-        return self.package.count(ASSOCIATIONS.name) if self.package else 0
+        return self.package.count_entities(ASSOCIATIONS.name) if self.package else 0
 
 
 class UploadForm(NamedTuple):

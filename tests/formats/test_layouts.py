@@ -104,7 +104,7 @@ def test_file_of_each_layout_is_read_or_refused_as_documented(name: str) -> None
             )
     else:
         package, _ = read_framework(raw, form, METADATA)
-        assert package.count("CFItem") == items
+        assert package.count_entities("CFItem") == items
 
 
 def test_guide_describes_every_layout_that_is_tested() -> None:

@@ -213,7 +213,7 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
         assert not rows
         assert not columns
         statements = [row for row in table.rows if not all(map(is_blank, row))]
-        assert package.count("CFItem") == len(statements)
+        assert package.count_entities("CFItem") == len(statements)
 
 
 bounded = settings(

@@ -357,7 +357,7 @@ def test_items_of_an_export_can_be_moved_and_removed() -> None:
         MetadataOptions(),
     )
     assert [code for code, _, _ in tree(gone)] == ["A", "B"]
-    assert gone.count("CFAssociation") == 2
+    assert gone.count_entities("CFAssociation") == 2
 
 
 def test_formulas_are_written_as_strings() -> None:
@@ -411,7 +411,7 @@ def test_string_too_long_for_a_cell_is_reported() -> None:
         "fullStatement)",
     ]
     assert "csv, jsonl or case-json" in refused.value.problems[0]["message"]
-    assert read_csv(write_package(body, "csv"), MetadataOptions()).count("CFItem") == 2
+    assert read_csv(write_package(body, "csv"), MetadataOptions()).count_entities("CFItem") == 2
 
 
 def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +426,7 @@ def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.Monkey
 def test_cell_in_the_last_row_and_column_is_read_fast() -> None:
     """The dimensions stated in the file are ignored, and the number of columns is limited."""
     raw = build_workbook(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far right"]])
-    assert read_framework(raw, "xlsx", METADATA, strict=True)[0].count("CFItem") == 1
+    assert read_framework(raw, "xlsx", METADATA, strict=True)[0].count_entities("CFItem") == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])

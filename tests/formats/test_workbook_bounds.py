@@ -55,7 +55,7 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
     )
     metadata = MetadataOptions(title="a title", creator="a creator", changed=datetime.now(UTC))
     package, repairs = read_framework(raw, "xlsx", metadata)
-    assert package.count("CFItem") == 1
+    assert package.count_entities("CFItem") == 1
     (repair,) = [one for one in repairs if one.kind == "cell-beyond-columns"]
     assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")
 

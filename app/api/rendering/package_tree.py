@@ -89,7 +89,7 @@ def parse_tree_association(body: str) -> TreeAssociation:
 def iter_tree_json(
     items: dict[str, TreeItem], associations: Iterable[TreeAssociation]
 ) -> Iterator[bytes]:
-    """Yield the JSON object of the package tree in chunks: by CFItemType, an array of root items.
+    """Yield the JSON of the package tree in chunks: an object of root items by CFItemType.
 
     The children of each item are nested in the same form under ``childGroups``. ``items`` are keyed
     by identifier; ``associations`` are in the order in which the framework lists them.
