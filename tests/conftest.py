@@ -7,9 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -26,7 +24,7 @@ from support.databases import (
     create_database,
     create_template,
     delete_all_rows,
-    to_asyncpg_url,
+    open_connection,
 )
 from support.environments import find_sdk_python
 from support.external_issuer import ExternalIssuer
@@ -270,13 +268,8 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def execute(database_url: str) -> AsyncIterator[Execute]:
     """Return a function that runs SQL in the application's database and returns the rows."""
-    connection = await asyncpg.connect(to_asyncpg_url(database_url))
-
-    async def run(sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        return await connection.fetch(sql, *arguments)
-
-    yield run
-    await connection.close()
+    async with open_connection(database_url) as connection:
+        yield connection.fetch
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Backups of the embedded database: written under load, restored, migrated."""
 
 import asyncio
-import base64
 import json
 import os
 import re
@@ -13,15 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
 import httpx
 import pytest
 from click.testing import CliRunner
 from support import factories
-from support.databases import NewDataDir, to_asyncpg_url
+from support.databases import NewDataDir, open_connection
 from support.live_server import COMMAND, LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
 
+from case_server.auth.tokens import decode_unverified
 from case_server.cli import main
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.backup import _append_digest, restore_backup
@@ -42,11 +41,8 @@ def ask(url: str, sql: str, *arguments: Any) -> list[Any]:
     """Return the result of a query on an embedded database."""
 
     async def fetch() -> list[Any]:
-        connection = await asyncpg.connect(to_asyncpg_url(url))
-        try:
+        async with open_connection(url) as connection:
             return [row[0] for row in await connection.fetch(sql, *arguments)]
-        finally:
-            await connection.close()
 
     return asyncio.run(fetch())
 
@@ -146,11 +142,7 @@ def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Pa
         )
         assert response.status_code == 200
         published = httpx.get(f"{server.base_url}/.well-known/jwks.json").json()["keys"]
-    assert published[0]["kid"] == jwt_header(token)["kid"]
-
-
-def jwt_header(token: str) -> Any:
-    return json.loads(base64.urlsafe_b64decode(token.split(".", maxsplit=1)[0] + "=="))
+    assert published[0]["kid"] == decode_unverified(token)[0]["kid"]
 
 
 def test_backup_of_older_release_is_migrated(tmp_path: Path) -> None:

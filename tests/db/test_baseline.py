@@ -9,14 +9,13 @@ import pytest
 from anyio import to_thread
 from support import factories
 from support.databases import EmptyDatabase
+from support.packages import store_package
 
-from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner, baseline, clones
 from case_server.db.schema import tables
 from case_server.db.write import soft_delete
-from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
 from case_server.settings import Settings
 
@@ -43,17 +42,13 @@ async def database(empty_database: EmptyDatabase, settings: Settings) -> AsyncIt
     url = await empty_database("baseline")
     await to_thread.run_sync(alembic_runner.migrate, url)
     async with Database.open(url, settings) as database:
-        await upload(database, BODY)
-        await upload(database, factories.package())
+        await store_package(database, BODY)
+        await store_package(database, factories.package())
         async with database.connection() as connection:
             for statement in CLIENTS:
                 await connection.execute(statement)
         await baseline.save_baseline(database)
         yield database
-
-
-async def upload(database: Database, body: factories.Body) -> None:
-    await write_package(database, parse_package(json.dumps(body).encode()))
 
 
 async def state(database: Database) -> State:
@@ -86,8 +81,8 @@ async def write_everything(database: Database) -> None:
     changed["CFDefinitions"]["CFSubjects"].append(factories.subject("new"))
     # Another association has the triple of one in the baseline.
     changed["CFAssociations"][0]["identifier"] = factories.new_id()
-    await upload(database, changed)
-    await upload(database, factories.package_with_every_class())
+    await store_package(database, changed)
+    await store_package(database, factories.package_with_every_class())
     await soft_delete.delete_entity(database, ITEMS, changed["CFItems"][1]["identifier"])
     await soft_delete.delete_entity(database, DOCUMENTS, document)
     async with database.connection() as connection:
@@ -166,7 +161,7 @@ async def test_restore_resets_the_sequences(database: Database) -> None:
     numbered = []
     for _ in range(2):
         await baseline.restore_baseline(database)
-        await upload(database, body)
+        await store_package(database, body)
         async with database.connection() as connection:
             rows = await connection.fetch("SELECT sequence, kind FROM changes")
         numbered.append(sorted(tuple(row) for row in rows))
@@ -176,7 +171,7 @@ async def test_restore_resets_the_sequences(database: Database) -> None:
 
 async def test_restore_uses_the_newest_baseline(database: Database) -> None:
     before = await state(database)
-    await upload(database, factories.package())
+    await store_package(database, factories.package())
     await baseline.save_baseline(database)
     written = await state(database)
     assert len(written["documents"]) == len(before["documents"]) + 1
@@ -188,8 +183,6 @@ async def test_restore_uses_the_newest_baseline(database: Database) -> None:
 async def test_foreign_keys_are_still_checked_after_each_statement(database: Database) -> None:
     """Only the transaction of a restore defers them."""
     async with database.connection() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
         with pytest.raises(Exception, match="violates foreign key"):
-            await connection.execute("DELETE FROM subjects")
-        await transaction.rollback()
+            async with connection.transaction():
+                await connection.execute("DELETE FROM subjects")

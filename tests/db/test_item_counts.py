@@ -1,10 +1,9 @@
 """Numbers of items: equal to count(*) after any sequence of writes, also concurrent ones."""
 
 import asyncio
-import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from support import factories
 from support.databases import Execute
+from support.packages import store_package, to_json
 
 from case_server.case.model import CFItem
 from case_server.case.package import parse_package
@@ -25,10 +25,13 @@ from case_server.db.write.purge import purge
 from case_server.exceptions import CaseServerError
 from case_server.query import filter as filters
 from case_server.query import params
-from case_server.settings import Settings
 
 DOCUMENT_IDENTIFIERS = [f"document-{number}" for number in range(3)]
 ITEM_IDENTIFIERS = [f"item-{number}" for number in range(12)]
+
+ALL_ITEMS = params.parse_list_query(
+    [], ITEMS.schema, limits=params.PageLimits(10, 100), grammar=filters.STANDARD
+)
 
 WRONG = """
 SELECT coalesce(stored.document_identifier, counted.document_identifier), stored.sum, counted.count
@@ -39,10 +42,7 @@ FULL JOIN (
 WHERE coalesce(stored.sum, 0) <> coalesce(counted.count, 0)"""
 
 
-@pytest.fixture
-async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("clean")
 
 
 async def random_write(database: Database, rng: random.Random, done: Counter[str]) -> None:
@@ -51,7 +51,7 @@ async def random_write(database: Database, rng: random.Random, done: Counter[str
     chosen = rng.sample(ITEM_IDENTIFIERS, rng.randint(0, 6))
     items = [factories.packed_item(each, notes=str(rng.random())) for each in chosen]
     body = factories.package(document, CFItems=items, CFAssociations=[])
-    package = parse_package(json.dumps(body).encode())
+    package = parse_package(to_json(body))
     put = CFItem.model_validate(factories.item(document, item, notes=str(rng.random())))
     later = datetime.now(UTC) + timedelta(days=1)
     resource, identifier = rng.choice([(DOCUMENTS, document), (ITEMS, item)])
@@ -82,9 +82,7 @@ async def test_numbers_equal_count_after_random_writes(
         assert not await execute(WRONG)
     assert len(done) == 8, f"writes that never succeeded: {done}"
     count = await execute("SELECT count(*) FROM items WHERE deleted_at IS NULL")
-    limits = params.PageLimits(10, 100)
-    query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
-    assert (await lists.fetch_page(database, ITEMS, query)).total == count[0][0]
+    assert (await lists.fetch_page(database, ITEMS, ALL_ITEMS)).total == count[0][0]
     for document in DOCUMENT_IDENTIFIERS:
         in_document = "document_identifier = $1 AND deleted_at IS NULL"
         rows = await execute(f"SELECT count(*) FROM items WHERE {in_document}", document)
@@ -92,23 +90,21 @@ async def test_numbers_equal_count_after_random_writes(
 
 
 async def test_lists_compact_the_numbers(database: Database, execute: Execute) -> None:
-    await write_package(database, parse_package(json.dumps(factories.package()).encode()))
+    await store_package(database, factories.package())
     await execute(
         "INSERT INTO item_counts SELECT 'document', i % 2 * 2 - 1"
         " FROM generate_series(1, $1::int) AS i",
         item_counts.COMPACT_AT * 2,
     )
-    limits = params.PageLimits(10, 100)
-    query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
-    assert (await lists.fetch_page(database, ITEMS, query)).total == 2
+    assert (await lists.fetch_page(database, ITEMS, ALL_ITEMS)).total == 2
     assert [row["live_items"] for row in await execute("SELECT * FROM item_counts")] == [2]
-    assert (await lists.fetch_page(database, ITEMS, query)).total == 2
+    assert (await lists.fetch_page(database, ITEMS, ALL_ITEMS)).total == 2
 
 
 async def test_purge_corrects_numbers_of_items_written_with_sql(
     database: Database, execute: Execute
 ) -> None:
-    await write_package(database, parse_package(json.dumps(factories.package()).encode()))
+    await store_package(database, factories.package())
     await execute("UPDATE items SET deleted_at = now() WHERE body ->> 'humanCodingScheme' = 'A'")
     assert await execute(WRONG)
     await purge(database, datetime(2000, 1, 1, tzinfo=UTC))

@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from support.databases import EmptyDatabase, Execute, to_asyncpg_url
+from support.databases import EmptyDatabase, Execute, open_connection
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
@@ -50,14 +50,11 @@ COMMENTS = """
 
 async def catalogue(url: str, **extra_queries: str) -> dict[str, set[tuple[Any, ...]]]:
     """Return everything that makes up a schema, apart from Alembic's own table."""
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    try:
+    async with open_connection(url) as connection:
         return {
             kind: {tuple(row) for row in await connection.fetch(sql) if row[0] != "alembic_version"}
             for kind, sql in (CATALOGUE | extra_queries).items()
         }
-    finally:
-        await connection.close()
 
 
 async def test_migrations_build_the_schema_of_the_tables(empty_database: EmptyDatabase) -> None:
@@ -109,8 +106,7 @@ async def test_view_columns_are_added_with_grants_and_dropped_without(
         async with engine.begin() as connection:
             await connection.run_sync(run_in_migration)
 
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    try:
+    async with open_connection(url) as connection:
         await connection.execute("GRANT SELECT ON cf_items TO pg_monitor")
         views = [str(name) for name, _ in before["views"]]
         assert len(views) > 10
@@ -129,9 +125,7 @@ async def test_view_columns_are_added_with_grants_and_dropped_without(
             await run(view_columns.drop_view_column, view, "colour")
         assert not await connection.fetchval(EVERYONE_MAY_READ)
         assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
-    finally:
-        await connection.close()
-        await engine.dispose()
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("kind", ["empty", "generated"])
@@ -162,9 +156,8 @@ def test_new_revision_passes_ruff(tmp_path: Path, kind: str) -> None:
 async def test_concurrent_migrations_run_once(empty_database: EmptyDatabase) -> None:
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    assert await version.get_schema_version(connection) == version.get_required_schema_version()
-    await connection.close()
+    async with open_connection(url) as connection:
+        assert await version.get_schema_version(connection) == version.get_required_schema_version()
 
 
 def run_migrate(url: str) -> None:
@@ -177,11 +170,10 @@ async def test_schema_version_of_a_database_and_known_revisions(
     empty_database: EmptyDatabase,
 ) -> None:
     url = await empty_database("states")
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    assert await version.get_schema_version(connection) is None
-    await asyncio.to_thread(alembic_runner.migrate, url)
-    assert await version.get_schema_version(connection) == version.get_required_schema_version()
-    await connection.close()
+    async with open_connection(url) as connection:
+        assert await version.get_schema_version(connection) is None
+        await asyncio.to_thread(alembic_runner.migrate, url)
+        assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert version.is_known_revision(version.get_required_schema_version())
     assert not version.is_known_revision("2099_01_01_unknown")
 
@@ -227,8 +219,7 @@ async def test_migration_to_not_null_triples_with_existing_rows(
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    try:
+    async with open_connection(url) as connection:
         await connection.execute(RUBRICS)
         await connection.execute(
             ASSOCIATION % ("whole", ', "destinationNodeURI": {"identifier": "b"}')
@@ -242,5 +233,3 @@ async def test_migration_to_not_null_triples_with_existing_rows(
             await connection.execute(ASSOCIATION % ("half", ""))
         rows = await connection.fetch("SELECT identifier, ordinal FROM rubric_criteria ORDER BY 2")
         assert [tuple(row) for row in rows] == [("first", 0), ("second", 1)]
-    finally:
-        await connection.close()

@@ -1,34 +1,24 @@
 """A package write writes differences only: unchanged entities log no change and no revision."""
 
-import io
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from support import factories
 from support.calls import Api
 from support.databases import Execute
 from support.factories import Body
+from support.packages import export_package, store_package
 
-from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.read.revisions import Revision, RevisionCache
 from case_server.db.write import soft_delete
 from case_server.db.write.package import UploadResult, write_package
 from case_server.repair.reader import repair_and_parse
-from case_server.settings import Settings
-from case_server.transfer.exporter import export_framework
 
 Entry = tuple[str, str, str]
 
 pytestmark = pytest.mark.usefixtures("clean")
-
-
-@pytest.fixture
-async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as opened:
-        yield opened
 
 
 class Store:
@@ -38,7 +28,7 @@ class Store:
         self.database, self.execute = database, execute
 
     async def write(self, body: Body) -> UploadResult:
-        return await write_package(self.database, parse_package(json.dumps(body).encode()))
+        return await store_package(self.database, body)
 
     async def revision(self, body: Body) -> Revision:
         return await RevisionCache(self.database).get_current_revision(
@@ -56,9 +46,8 @@ class Store:
         return [tuple(row) for row in rows]
 
     async def order(self, body: Body) -> list[str]:
-        file = io.BytesIO()
-        await export_framework(self.database, body["CFDocument"]["identifier"], "case-json", file)
-        return [item["identifier"] for item in json.loads(file.getvalue())["CFItems"]]
+        exported = await export_package(self.database, body["CFDocument"]["identifier"])
+        return names(json.loads(exported))
 
 
 @pytest.fixture
@@ -176,9 +165,7 @@ async def test_package_of_entities_put_singly_is_unchanged(
     document = await api.create_document()
     items = [await api.create_item(document) for _ in range(5)]
     await api.create_association(items[1], items[0])
-    file = io.BytesIO()
-    await export_framework(database, document["identifier"], "case-json", file)
-    body = json.loads(file.getvalue())
+    body = json.loads(await export_package(database, document["identifier"]))
     before = await store.revision(body)
     assert await store.entries(body) == []
     assert await store.revision(body) == before
@@ -207,23 +194,26 @@ async def test_importing_an_export_writes_nothing(
     whole["extensions"] = {"b": 1}
     await store.write(whole)
     for identifier in (document["identifier"], whole["CFDocument"]["identifier"]):
-        file = io.BytesIO()
-        await export_framework(database, identifier, "case-json", file)
-        body = json.loads(file.getvalue())
+        exported = await export_package(database, identifier)
+        body = json.loads(exported)
         assert body["CFDefinitions"]["CFSubjects"]
         before = await store.revision(body)
-        package, repairs = repair_and_parse(file.getvalue())
+        package, repairs = repair_and_parse(exported)
         assert repairs == []
         assert (await write_package(database, package)).changed_count == 0
         assert await store.entries(body) == []
         assert await store.revision(body) == before
 
 
+def package_of_type(kind: Body) -> Body:
+    """Return a package with one item, of a type that only its link describes."""
+    item = factories.packed_item(CFItemTypeURI=kind)
+    return factories.package(CFItems=[item], CFAssociations=[], CFDefinitions={})
+
+
 async def test_definition_with_more_than_its_link_is_updated_once(store: Store) -> None:
     kind = factories.link()
-    body = factories.package(
-        CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
-    )
+    body, other = package_of_type(kind), package_of_type(kind)
     await store.write(body)
     more = factories.item_type(kind["identifier"], title=kind["title"])
     body["CFDefinitions"] = {"CFItemTypes": [more]}
@@ -232,12 +222,7 @@ async def test_definition_with_more_than_its_link_is_updated_once(store: Store) 
     # A package with fewer details of a definition does not change it.
     body["CFDefinitions"] = {}
     assert await store.entries(body) == []
-    other = factories.package(
-        CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
-    )
-    assert ("CFItemType", kind["identifier"]) not in [
-        entry[:2] for entry in await store.entries(other)
-    ]
+    assert "CFItemType" not in {kind for kind, _, _ in await store.entries(other)}
 
 
 async def test_unreferenced_definition_changes_its_document(store: Store) -> None:

@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from support import factories
 from support.databases import Execute
+from support.packages import store_package
 
-from case_server.case.package import PreparedPackage, parse_package
+from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
-from case_server.db.write.package import UploadResult, write_package
+from case_server.db.write.package import write_package
 from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableContent
-from case_server.settings import Settings
 from case_server.transfer.console import STAGES
 from stress.cluster import wait_until
 
@@ -22,18 +21,7 @@ SELECT 1 FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
 
 
-@pytest.fixture
-async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as opened:
-        yield opened
-
-
-async def write(
-    database: Database, body: factories.Body, stages: list[str] | None = None
-) -> UploadResult:
-    package = parse_package(json.dumps(body).encode())
-    reported = [] if stages is None else stages
-    return await write_package(database, package, progress=reported.append)
+pytestmark = pytest.mark.usefixtures("clean")
 
 
 async def test_stages_of_uploads_are_reported_in_order(database: Database) -> None:
@@ -41,14 +29,14 @@ async def test_stages_of_uploads_are_reported_in_order(database: Database) -> No
     fewer = {**body, "CFItems": body["CFItems"][1:], "CFAssociations": [], "CFRubrics": []}
     for package in (body, fewer, body):
         stages: list[str] = []
-        await write(database, package, stages)
+        await store_package(database, package, progress=stages.append)
         assert len(set(stages)) > 5
         assert stages == sorted(stages, key=STAGES.index)
 
 
 async def test_new_framework_creates_all_entities(database: Database, execute: Execute) -> None:
     body = factories.package_with_every_class()
-    written = await write(database, body)
+    written = await store_package(database, body)
     own = ("CFDocument", "CFItem", "CFAssociation", "CFRubric")
     assert written.is_created
     assert {kind: written.changes[kind, "create"] for kind in own} == {
@@ -57,7 +45,7 @@ async def test_new_framework_creates_all_entities(database: Database, execute: E
     rows = await execute("SELECT kind, count(*) FROM changes GROUP BY kind")
     logged = {row["kind"]: row["count"] for row in rows}
     assert {kind: logged[kind] for kind in own} == {kind: written.sent_counts[kind] for kind in own}
-    again = await write(database, body)
+    again = await store_package(database, body)
     assert (again.is_created, again.changed_count) == (False, 0)
 
 
@@ -70,7 +58,7 @@ async def test_definitions_linked_by_items_are_registered(
         CFItemTypeURI=kind, licenseURI=license_, subjectURI=[subject], conceptKeywordsURI=concepts
     )
     body = factories.package(CFItems=[item], CFAssociations=[], CFDefinitions={})
-    await write(database, body)
+    await store_package(database, body)
     for table, found in (
         ("item_types", [kind]),
         ("licenses", [license_]),
@@ -94,11 +82,11 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
         )
         for _ in range(2)
     )
-    await write(database, first)
+    await store_package(database, first)
     deleted = "SELECT deleted_at IS NOT NULL FROM item_types WHERE identifier = $1"
     await execute("UPDATE item_types SET deleted_at = now()")
     assert (await execute(deleted, kind["identifier"]))[0][0]
-    await write(database, second)
+    await store_package(database, second)
     assert not (await execute(deleted, kind["identifier"]))[0][0]
 
 
@@ -106,10 +94,10 @@ async def test_new_document_with_entities_of_another_is_rolled_back(
     database: Database, execute: Execute
 ) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
+    await store_package(database, body)
     conflicting = factories.package(CFItems=body["CFItems"], CFAssociations=body["CFAssociations"])
     with pytest.raises(Conflict) as refused:
-        await write(database, conflicting)
+        await store_package(database, conflicting)
     problems = {problem["path"] for problem in refused.value.problems}
     wanted = {f"CFItems[{place}]" for place in range(len(body["CFItems"]))}
     assert problems > wanted
@@ -131,7 +119,7 @@ async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
     database: Database,
 ) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
+    await store_package(database, body)
     async with asyncio.timeout(20):
         with pytest.raises(UnprocessableContent) as refused:
             await write_package(database, conflicting_and_invalid(body, 4000))
@@ -139,12 +127,12 @@ async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
         "CFItems[4000].fullStatement"
     ]
     async with asyncio.timeout(20):
-        assert (await write(database, factories.package())).is_created
+        assert (await store_package(database, factories.package())).is_created
 
 
 async def test_cancelled_upload_ends_its_transaction(database: Database, execute: Execute) -> None:
     body = factories.package_with_every_class()
-    await write(database, body)
+    await store_package(database, body)
     for seconds in (0.05, 0.3, 0.6):
         upload = asyncio.create_task(write_package(database, conflicting_and_invalid(body, 20_000)))
         await asyncio.sleep(seconds)

@@ -1,16 +1,15 @@
 """Plans: hot statements are not planned again and again, and lists parse no bodies."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
 from support import factories
 from support.databases import MigratedDatabase
+from support.packages import store_package
 
 from case_server.case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument
-from case_server.case.package import parse_package
 from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
 from case_server.db.read import entities, frameworks
@@ -19,7 +18,6 @@ from case_server.db.read.revisions import RevisionCache
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.db.write import entities as store
-from case_server.db.write.package import write_package
 from case_server.settings import Settings
 
 EXECUTIONS = 8
@@ -57,21 +55,17 @@ async def database(
         yield opened
 
 
-async def write(database: Database, body: factories.Body) -> None:
-    await write_package(database, parse_package(json.dumps(body).encode()))
-
-
 @pytest.mark.parametrize("analyzed", ["", "items, associations", "documents, packages"])
 async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
     database: Database, analyzed: str
 ) -> None:
-    await write(database, framework(20))
+    await store_package(database, framework(20))
     if analyzed:
         # As autovacuum does: while the tables are small, and never those of few rows.
         async with database.connection() as connection:
             await connection.execute(f"ANALYZE {analyzed}")
     body = framework(1000)
-    await write(database, body)
+    await store_package(database, body)
     root, items = body["CFDocument"]["identifier"], body["CFItems"]
     revisions = RevisionCache(database)
     for number in range(EXECUTIONS):
@@ -93,10 +87,9 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
         for resource in RESOURCES:
             await database.fetch_all(compile_entity_query(resource), identifier=item["identifier"])
         await entities.fetch_node_details(database, [item["identifier"], parent])
-        await revisions.get_current_revision(
-            root
-        )  # the full query, because the document was written
-        await revisions.get_current_revision(root)  # the counters alone
+        # The full query, because the document was written, and then the counters alone.
+        for _ in range(2):
+            await revisions.get_current_revision(root)
         async with open_framework_snapshot(database, root) as snapshot:
             await snapshot.find_node_collections({parent, root})
         await store.delete_association(database, association["identifier"])

@@ -16,6 +16,7 @@ class Store:
         self.version = 0
         self.query_count = 0
         self.is_broken = False
+        self.single_flight = SingleFlight(self.query)
 
     async def query(self, _: str) -> int:
         self.query_count += 1
@@ -28,14 +29,13 @@ class Store:
 
 async def test_result_is_never_older_than_its_call() -> None:
     store, rng = Store(), random.Random(11)
-    single_flight = SingleFlight(store.query)
 
     async def write_and_read() -> None:
         for _ in range(20):
             await asyncio.sleep(rng.random() / 1000)
             store.version += 1
             written = store.version
-            assert await single_flight.fetch_shared("document") >= written
+            assert await store.single_flight.fetch_shared("document") >= written
 
     await asyncio.gather(*(write_and_read() for _ in range(50)))
     assert store.query_count < 50 * 20 / 5
@@ -43,20 +43,18 @@ async def test_result_is_never_older_than_its_call() -> None:
 
 async def test_sequential_calls_query_each_time() -> None:
     store = Store()
-    single_flight = SingleFlight(store.query)
     for version in range(3):
         store.version = version
-        assert await single_flight.fetch_shared("document") == version
+        assert await store.single_flight.fetch_shared("document") == version
     assert store.query_count == 3
 
 
 async def test_calls_during_a_query_share_the_next_one() -> None:
     store = Store()
-    single_flight = SingleFlight(store.query)
-    first = asyncio.create_task(single_flight.fetch_shared("document"))
+    first = asyncio.create_task(store.single_flight.fetch_shared("document"))
     await asyncio.sleep(0)
     store.version = 1
-    others = [asyncio.create_task(single_flight.fetch_shared("document")) for _ in range(9)]
+    others = [asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(9)]
     assert await first == 0
     assert await asyncio.gather(*others) == [1] * 9
     assert store.query_count == 2
@@ -86,33 +84,32 @@ async def test_hanging_query_does_not_delay_later_calls() -> None:
 
 async def test_different_keys_do_not_share_queries() -> None:
     store = Store()
-    single_flight = SingleFlight(store.query)
-    await asyncio.gather(*(single_flight.fetch_shared(f"document {number}") for number in range(5)))
+    await asyncio.gather(
+        *(store.single_flight.fetch_shared(f"document {number}") for number in range(5))
+    )
     assert store.query_count == 5
 
 
 async def test_cancelled_callers_do_not_affect_the_others() -> None:
     store = Store()
-    single_flight = SingleFlight(store.query)
-    calls = [asyncio.create_task(single_flight.fetch_shared("document")) for _ in range(6)]
+    calls = [asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(6)]
     await asyncio.sleep(0.001)
     for task in calls[:3]:  # the caller of the running query, and two that share the next one
         task.cancel()
     assert await asyncio.gather(*calls[3:]) == [0] * 3
     assert [task.cancelled() for task in calls[:3]] == [True] * 3
-    assert await single_flight.fetch_shared("document") == 0
+    assert await store.single_flight.fetch_shared("document") == 0
 
 
 async def test_error_is_raised_for_all_callers_of_the_query() -> None:
     store = Store()
     store.is_broken = True
-    single_flight = SingleFlight(store.query)
     results = await asyncio.gather(
-        *(single_flight.fetch_shared("document") for _ in range(4)), return_exceptions=True
+        *(store.single_flight.fetch_shared("document") for _ in range(4)), return_exceptions=True
     )
     assert [type(result) for result in results] == [ConnectionError] * 4
     store.is_broken = False
-    assert await single_flight.fetch_shared("document") == 0
+    assert await store.single_flight.fetch_shared("document") == 0
 
 
 async def test_error_without_a_remaining_caller_is_not_logged(
@@ -120,8 +117,7 @@ async def test_error_without_a_remaining_caller_is_not_logged(
 ) -> None:
     store = Store()
     store.is_broken = True
-    single_flight = SingleFlight(store.query)
-    calls = [asyncio.create_task(single_flight.fetch_shared("document")) for _ in range(3)]
+    calls = [asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(3)]
     await asyncio.sleep(0.001)
     for task in calls:
         task.cancel()

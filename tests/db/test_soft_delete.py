@@ -1,9 +1,7 @@
 """Soft deletion, undeletion and purging by operators."""
 
 import asyncio
-import io
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from support import factories
 from support.calls import Api
 from support.databases import Execute
+from support.packages import export_package
 
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
@@ -20,14 +19,6 @@ from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
 from case_server.exceptions import Conflict, NotFound
 from case_server.repair.reader import repair_and_parse
-from case_server.settings import Settings
-from case_server.transfer.exporter import export_framework
-
-
-@pytest.fixture
-async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as opened:
-        yield opened
 
 
 def now() -> datetime:
@@ -244,10 +235,9 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     document = await api.get_entity("CFDocument", identifier)
     assert document["CFPackageURI"]["identifier"] == identifier
     assert {**document, "CFPackageURI": before["CFPackageURI"]} == before
-    file = io.BytesIO()
-    await export_framework(database, identifier, "case-json", file)
-    assert "CFPackageURI" not in json.loads(file.getvalue())["CFDocument"]
-    package, repairs = repair_and_parse(file.getvalue())
+    exported = await export_package(database, identifier)
+    assert "CFPackageURI" not in json.loads(exported)["CFDocument"]
+    package, repairs = repair_and_parse(exported)
     written = await write_package(database, package)
     assert (repairs, written.changed_count) == ([], 0)
 
@@ -278,9 +268,8 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
     await soft_delete.delete_entity(database, ITEMS, three["identifier"])
     await soft_delete.delete_entity(database, DOCUMENTS, here["identifier"])
     await soft_delete.delete_entity(database, ITEMS, other["identifier"])
-    reasons = (
-        await soft_delete.undelete_entity(database, DOCUMENTS, here["identifier"])
-    ).not_restored
+    undeleted = await soft_delete.undelete_entity(database, DOCUMENTS, here["identifier"])
+    reasons = undeleted.not_restored
     assert len(reasons) == 2
     assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
     for name in (relation, one, other):
@@ -289,13 +278,10 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
         f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
         "case-server undelete item brings it back"
     )
-    assert (
-        await soft_delete.undelete_entity(database, ITEMS, other["identifier"])
-    ).not_restored == []
-    await api.get(f"/CFAssociations/{relation['identifier']}")
-    assert (
-        await soft_delete.undelete_entity(database, ITEMS, three["identifier"])
-    ).not_restored == []
+    for name in (other, three):
+        undeleted = await soft_delete.undelete_entity(database, ITEMS, name["identifier"])
+        assert undeleted.not_restored == []
+        await api.get(f"/CFAssociations/{relation['identifier']}")
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:

@@ -1,16 +1,12 @@
 """The trigram index is created if possible, or by a later migration."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy import make_url
-from support.databases import EmptyDatabase, to_asyncpg_url
+from support.databases import Connection, EmptyDatabase, open_connection
 from support.live_server import run_command
 
 from case_server.db.postgres import alembic_runner
@@ -22,37 +18,33 @@ from case_server.query.fields import FieldType, QueryableField
 @pytest.fixture
 async def unprivileged(
     empty_database: EmptyDatabase,
-) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
+) -> AsyncIterator[tuple[Connection, str]]:
     """Yield a superuser's connection to a database, and its URL for an unprivileged role."""
     url = await empty_database("unprivileged")
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    name = await connection.fetchval("SELECT current_database() || '_role'")
-    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
-    await connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
-    yield (
-        connection,
-        (make_url(url).set(username=name, password="secret").render_as_string(hide_password=False)),
-    )
-    await connection.execute(f"DROP OWNED BY {name} CASCADE")
-    await connection.execute(f"DROP ROLE {name}")
-    await connection.close()
+    async with open_connection(url) as connection:
+        name = await connection.fetchval("SELECT current_database() || '_role'")
+        await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        await connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
+        own_url = make_url(url).set(username=name, password="secret")
+        yield connection, own_url.render_as_string(hide_password=False)
+        await connection.execute(f"DROP OWNED BY {name} CASCADE")
+        await connection.execute(f"DROP ROLE {name}")
 
 
-async def has_index(connection: asyncpg.Connection[Any]) -> bool:
+async def has_index(connection: Connection) -> bool:
     return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX_NAME) is not None
 
 
 async def test_migration_creates_the_index(empty_database: EmptyDatabase) -> None:
     url = await empty_database("words")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    assert await has_index(connection)
-    await connection.close()
+    async with open_connection(url) as connection:
+        assert await has_index(connection)
     await asyncio.to_thread(alembic_runner.check_migrations, url)
 
 
 async def test_index_is_created_once_the_extension_is_installed(
-    unprivileged: tuple[asyncpg.Connection[Any], str], tmp_path: Path
+    unprivileged: tuple[Connection, str], tmp_path: Path
 ) -> None:
     connection, url = unprivileged
     process = await asyncio.to_thread(
@@ -75,9 +67,8 @@ async def test_downgrade_drops_the_index(empty_database: EmptyDatabase) -> None:
     url = await empty_database("unlisted")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_21_changes_feed")
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    assert not await has_index(connection)
-    await connection.close()
+    async with open_connection(url) as connection:
+        assert not await has_index(connection)
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,11 @@ def job(tmp_path: Path) -> Iterator[Job]:
 @pytest.fixture
 def database(empty_database: EmptyDatabase) -> str:
     """Create an empty database, as a Postgres service provides one."""
-    return asyncio.run(_create_database(empty_database))
 
+    async def create() -> str:
+        return await empty_database("ci")
 
-async def _create_database(empty_database: EmptyDatabase) -> str:
-    return await empty_database("ci")
+    return asyncio.run(create())
 
 
 def test_pip_recipe_runs_user_tests_and_stops_the_server(job: Job) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
 from support import factories
+from support.databases import open_connection
 from support.live_server import LiveServer, run_command, run_live_server
 from support.replication import ReplicatedServer, Replication, run_replicated_postgres
 from support.selection import mark_slow_except
@@ -174,16 +174,11 @@ async def test_feed_of_a_standby_misses_no_concurrent_write(pair: Pair) -> None:
         page = (await pair.standby.get(path)).json()
         return [change["identifier"] for change in page["changes"]], page["next"]
 
-    slow_writer = await asyncpg.connect(pair.postgres.primary.url)
-    transaction = slow_writer.transaction()
-    await transaction.start()
-    await slow_writer.execute(
-        "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', 'slow', 'create')"
-    )
-    document, _ = await put_framework(pair)  # a later transaction, committed and replayed first
-    first, cursor = await read()
-    await transaction.commit()
-    await slow_writer.close()
+    insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', 'slow', 'create')"
+    async with open_connection(pair.postgres.primary.url) as writer, writer.transaction():
+        await writer.execute(insert)
+        document, _ = await put_framework(pair)  # a later transaction, committed and replayed first
+        first, cursor = await read()
     await pair.postgres.catch_up()
     second, _ = await read(cursor)
     assert "slow" not in first
@@ -270,24 +265,18 @@ async def replay_locks(postgres: Replication) -> AsyncIterator[Callable[[str], A
 
     It returns once the standby has locked the table, too. The locks end with the block.
     """
-    owner = await asyncpg.connect(postgres.primary.url)
-    transaction = owner.transaction()
-    await transaction.start()
     conflicts = postgres.standby.count_in_log(CONFLICT)
+    async with open_connection(postgres.primary.url) as owner, owner.transaction():
 
-    async def lock(table: str) -> None:
-        await owner.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        # The lock is sent with the next commit.
-        await postgres.primary.execute("SELECT pg_logical_emit_message(true, 'test', '')")
-        await postgres.catch_up()
+        async def lock(table: str) -> None:
+            await owner.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            # The lock is sent with the next commit.
+            await postgres.primary.execute("SELECT pg_logical_emit_message(true, 'test', '')")
+            await postgres.catch_up()
 
-    await postgres.standby.set("max_standby_streaming_delay", "0")
-    try:
+        await postgres.standby.set("max_standby_streaming_delay", "0")
         yield lock
         assert postgres.standby.count_in_log(CONFLICT) > conflicts
-    finally:
-        await transaction.rollback()
-        await owner.close()
         await postgres.standby.set("max_standby_streaming_delay", "30s")
         await postgres.catch_up()
 
@@ -332,10 +321,9 @@ async def test_standby_of_an_idle_primary_is_ready(pair: Pair, receiver_timeout:
 async def test_role_without_privilege_sees_only_that_there_is_a_receiver(pair: Pair) -> None:
     await pair.postgres.primary.execute("CREATE ROLE unprivileged")
     await pair.postgres.catch_up()
-    connection = await asyncpg.connect(pair.postgres.standby.url)
-    await connection.execute("SET ROLE unprivileged")
-    assert await connection.fetchval(f"SELECT {RECEIVER_SILENCE}") == 0
-    await connection.close()
+    async with open_connection(pair.postgres.standby.url) as connection:
+        await connection.execute("SET ROLE unprivileged")
+        assert await connection.fetchval(f"SELECT {RECEIVER_SILENCE}") == 0
 
 
 async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
 from support import factories
+from support.databases import open_connection
 from support.haproxy import run_haproxy
 from support.live_server import LiveServer, run_live_server
 from support.pgbouncer import run_pgbouncer
@@ -112,15 +112,12 @@ async def test_no_client_misses_an_acknowledged_write(tmp_path: Path, operations
 
 async def delay_replay(standby: ReplicatedServer) -> None:
     """Pause a standby's replay of WAL for random times of up to 50 ms, until cancelled."""
-    connection = await asyncpg.connect(standby.url)
-    try:
+    async with open_connection(standby.url) as connection:
         while True:
             await connection.execute("SELECT pg_wal_replay_pause()")
             await asyncio.sleep(random.uniform(0, 0.05))
             await connection.execute("SELECT pg_wal_replay_resume()")
             await asyncio.sleep(random.uniform(0, 0.2))
-    finally:
-        await connection.close()
 
 
 class History:

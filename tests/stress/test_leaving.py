@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import psutil
 import pytest
 from support import factories
-from support.databases import to_asyncpg_url
+from support.databases import lock_table, open_connection
 from support.live_server import LiveServer
 from support.selection import mark_slow_except
 
 from stress import load
 from stress.cluster import wait_until
-from stress.server import MEGABYTE, PREFIX, create_client, open_connection, run_server
+from stress.server import MEGABYTE, PREFIX, create_client, run_server
+from stress.server import open_connection as open_socket
 
 POOL = 4
 ROUNDS = 60
@@ -50,22 +50,18 @@ class Resources:
 
     def __init__(self, live: LiveServer, database_url: str) -> None:
         self.process = psutil.Process(live.process.pid)
-        self.url = to_asyncpg_url(database_url)
+        self.url = database_url
         self.files = self.process.num_fds()
         self.memory = self.process.memory_info().rss
 
     async def count_busy_connections(self) -> int:
         """Return the number of its Postgres connections that are not idle."""
-        connection = await asyncpg.connect(self.url)
-        try:
-            return int(
-                await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server' "
-                    "AND datname = current_database() AND state <> 'idle'"
-                )
-            )
-        finally:
-            await connection.close()
+        sql = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server' "
+            "AND datname = current_database() AND state <> 'idle'"
+        )
+        async with open_connection(self.url) as connection:
+            return int(await connection.fetchval(sql))
 
     async def assert_freed(self) -> None:
         """Fail unless all resources except idle pool connections are freed within 15 s."""
@@ -115,7 +111,7 @@ async def test_disconnect_while_reading_package_frees_resources(
     resources = Resources(live, database_url)
     head = request_head(http, "GET", path, f"Accept-Encoding: {encoding}")
     for number in range(ROUNDS):
-        with open_connection(live, head, receive_buffer=4096) as raw_socket:
+        with open_socket(live, head, receive_buffer=4096) as raw_socket:
             # Disconnect after the first bytes, before any, or with a TCP reset.
             if number % 3:
                 assert raw_socket.recv(1000).startswith(b"HTTP/1.1 200")
@@ -142,7 +138,7 @@ async def test_incomplete_upload_frees_resources(
         sent = head + raw[: len(raw) * (number % 10) // 10]
         if number % 4 == 0:
             sent = chunked + b"1000\r\n" + raw[:4096]
-        open_connection(live, sent).close()
+        open_socket(live, sent).close()
     assert (await http.get(path)).content == before
     await assert_responsive(http, path, raw, resources)
 
@@ -154,7 +150,7 @@ async def test_disconnect_after_upload_frees_resources(
     resources = Resources(live, database_url)
     head = request_head(http, "PUT", path, f"Content-Length: {len(raw)}")
     for _ in range(ROUNDS // 4):
-        open_connection(live, head + raw).close()
+        open_socket(live, head + raw).close()
     await assert_responsive(http, path, raw, resources)
     body: dict[str, Any] = (await http.get(path)).json()
     assert len(body["CFItems"]) == 200
@@ -165,15 +161,8 @@ async def test_disconnect_while_waiting_for_postgres_frees_resources(
 ) -> None:
     path, raw = await stored(http, 50)
     resources = Resources(live, database_url)
-    connection = await asyncpg.connect(to_asyncpg_url(database_url))
-    try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
-            for _ in range(ROUNDS):
-                open_connection(live, request_head(http, "GET", f"{path}/groups")).close()
-                open_connection(
-                    live, request_head(http, "GET", f"{PREFIX}/CFItems?limit=5")
-                ).close()
-    finally:
-        await connection.close()
+    async with lock_table(database_url, "items"):
+        for _ in range(ROUNDS):
+            for target in (f"{path}/groups", f"{PREFIX}/CFItems?limit=5"):
+                open_socket(live, request_head(http, "GET", target)).close()
     await assert_responsive(http, path, raw, resources)

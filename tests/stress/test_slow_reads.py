@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from support.databases import to_asyncpg_url
-
 from stress import slow_reads
 from stress.server import create_client, run_server
 
@@ -14,7 +12,7 @@ async def test_items_are_read_while_slow_filters_run(
     items = 5_000
     with run_server(tmp_path, database_url) as live:
         async with create_client(live) as http:
-            await slow_reads.insert_items(to_asyncpg_url(database_url), http, items)
+            await slow_reads.insert_items(database_url, http, items)
             report = await slow_reads.run_slow_filters(http, seconds=2)
     assert report.violations == [], str(report)
     assert report.counts[slow_reads.FILTERS] >= slow_reads.FILTERING_CLIENTS

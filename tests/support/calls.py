@@ -29,7 +29,7 @@ class Api:
     ) -> list[str]:
         """Send a request that must return 422; return the JSON paths of the reported problems."""
         answer = await self.send(method, path, 422, body, **options)
-        return [problem["path"] for problem in answer.json()["imsx_error_details"]]
+        return [path for path, _ in list_problems(answer)]
 
     async def get(self, path: str, status: int = 200, **params: Any) -> Any:
         return (await self.send("GET", path, status, params=params)).json()
@@ -41,6 +41,10 @@ class Api:
 
     async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
         return await self.send("PUT", f"{path}/{get_identifier(body)}", status, body)
+
+    async def put_invalid(self, path: str, body: Any) -> list[tuple[str, str]]:
+        """PUT an entity that must be refused; return the path and message of every problem."""
+        return list_problems(await self.put(path, body, 422))
 
     def get_total(self, page: Any) -> int:
         """Return the total number of entities that a list response states."""
@@ -103,6 +107,12 @@ def _list_lost_values(sent: Any, got: Any, path: str, unequal: set[str]) -> Iter
             yield from _list_lost_values(*pair, f"{path}[{index}]", unequal)
     elif sent != got:
         yield f"{path}: {sent!r} became {got!r}"
+
+
+def list_problems(answer: httpx.Response) -> list[tuple[str, str]]:
+    """Return the path and the message of every problem that a response with 422 reports."""
+    details = answer.json()["imsx_error_details"]
+    return [(problem["path"], problem["message"]) for problem in details]
 
 
 def get_identifier(body: Any) -> str:

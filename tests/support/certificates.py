@@ -12,7 +12,9 @@ from cryptography.x509.oid import NameOID
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
-def write_certificate(folder: Path, name: str, issuer: Authority | None) -> Authority:
+def write_certificate(
+    folder: Path, name: str, issuer: Authority | None, *host_names: str
+) -> Authority:
     """Write a new certificate and its key, signed by ``issuer``; None makes it self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"case {name}")])
@@ -28,8 +30,8 @@ def write_certificate(folder: Path, name: str, issuer: Authority | None) -> Auth
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if name == "server":
-        names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-        builder = builder.add_extension(names, critical=False)
+        names = [x509.IPAddress(IPv4Address("127.0.0.1")), *map(x509.DNSName, host_names)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
     (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private = folder / f"{name}.key"

@@ -3,10 +3,11 @@
 import asyncio
 import fcntl
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import make_url
@@ -15,6 +16,7 @@ from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.db.schema import tables
 
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 EmptyDatabase = Callable[[str], Awaitable[str]]
 MigratedDatabase = Callable[[str], str]
@@ -35,15 +37,30 @@ def to_asyncpg_url(url: str) -> str:
     return f"postgresql{separator}{rest}"
 
 
+@asynccontextmanager
+async def open_connection(url: str, **options: Any) -> AsyncIterator[Connection]:
+    """Connect to a database for the duration of a block, without the application's connector."""
+    connection = await asyncpg.connect(to_asyncpg_url(url), **options)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=10)
+
+
+@asynccontextmanager
+async def lock_table(url: str, table: str) -> AsyncIterator[None]:
+    """Lock a table for the duration of a block, so that every statement that reads it waits."""
+    async with open_connection(url) as connection, connection.transaction():
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
 async def create_database(server: str, name: str, *, template: str | None = None) -> str:
     """Create a database and return its URL; drop an existing one of that name before."""
-    connection = await asyncpg.connect(to_asyncpg_url(server))
     copied = f' TEMPLATE "{template}"' if template else ""
-    try:
+    async with open_connection(server) as connection:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await connection.execute(f'CREATE DATABASE "{name}"{copied}')
-    finally:
-        await connection.close()
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 

@@ -1,6 +1,7 @@
 """Factories of request bodies, with default fields and random identifiers."""
 
 import uuid
+from itertools import pairwise
 from typing import Any
 
 NOW = "2026-01-15T09:30:00.000Z"
@@ -60,6 +61,14 @@ def package(document_id: str | None = None, **fields: Any) -> Body:
         "CFAssociations": [association(child["identifier"], parent["identifier"])],
         **fields,
     }
+
+
+def chain(count: int) -> Body:
+    """Return a CFPackage with so many items, each but the first a child of the one before."""
+    items = [packed_item() for _ in range(count)]
+    pairs = pairwise(item["identifier"] for item in items)
+    relations = [association(child, parent) for parent, child in pairs]
+    return package(CFItems=items, CFAssociations=relations)
 
 
 def subject(code: str, identifier: str | None = None, **fields: Any) -> Body:

@@ -1,14 +1,19 @@
 """Packages as the readers parse them: their entities, repairs and problems."""
 
+import io
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from case_server.case.package import PreparedPackage
+from case_server.case.package import PreparedPackage, parse_package
+from case_server.db.pool import Database
+from case_server.db.write.package import UploadResult, write_package
 from case_server.exceptions import Problem, UnprocessableContent
+from case_server.formats.file_format import FileFormat
 from case_server.repair.reader import RepairSummary
+from case_server.transfer.exporter import export_framework
 
 from .factories import Body
 
@@ -34,3 +39,15 @@ def catch_problems(read: Callable[..., object], *arguments: Any, **options: Any)
 
 def catch_problem_paths(read: Callable[..., object], *arguments: Any, **options: Any) -> list[str]:
     return [problem["path"] for problem in catch_problems(read, *arguments, **options)]
+
+
+async def store_package(database: Database, body: Body, **options: Any) -> UploadResult:
+    return await write_package(database, parse_package(to_json(body)), **options)
+
+
+async def export_package(
+    database: Database, identifier: str, file_format: FileFormat = "case-json"
+) -> bytes:
+    file = io.BytesIO()
+    await export_framework(database, identifier, file_format, file)
+    return file.getvalue()

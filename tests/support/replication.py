@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import psutil
+from support.databases import open_connection
 
 from benchmarks.postgres import copy_to_standby
 from case_server.database_url import parse_database_url
@@ -33,20 +34,13 @@ class ReplicatedServer:
 
     async def execute(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Execute SQL as the administrator and return its rows."""
-        connection = await asyncpg.connect(self.url, timeout=10)
-        try:
+        async with open_connection(self.url, timeout=10) as connection:
             return await connection.fetch(sql, *arguments)
-        finally:
-            await connection.close(timeout=10)
 
     async def set(self, name: str, value: str) -> None:
         """Change a setting of the server and reload its configuration."""
-        connection = await asyncpg.connect(self.url, timeout=10)
-        try:
-            await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            await connection.execute("SELECT pg_reload_conf()")
-        finally:
-            await connection.close(timeout=10)
+        await self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        await self.execute("SELECT pg_reload_conf()")
 
     async def wait_for(self, sql: str, seconds: float = 20) -> None:
         """Wait until a query returns true; fail after ``seconds``."""

@@ -10,19 +10,32 @@ DEFAULT_EXAMPLES = 100
 """``max_examples`` of hypothesis' own default profile."""
 
 
+REAL_FRAMEWORKS = (
+    "ccss-math-2010",
+    "georgia-science-excerpt-v1p1",
+    "large-11k",
+    "large-11k-broken",
+    "opencase-v1p1-with-rubrics",
+    "opensalt-2017-sample",
+    "smarterbalanced-math-content-spec",
+    "teks-118-economics",
+)
+"""The real frameworks in ``../shared/frameworks``; the large ones contain parts of the others."""
+
+NOT_LARGE = tuple(name for name in REAL_FRAMEWORKS if not name.startswith("large"))
+
+
 def mark_slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
     """Mark parameters of a test as slow, except those in ``default``.
 
     Without the mark, ``make test`` runs them; with it, only ``make test-all``.
     """
     chosen = list(default)
-    return [each if each in chosen else _slow(each) for each in parameters]
-
-
-def _slow(values: Any) -> Any:
-    return pytest.param(
-        *(values if isinstance(values, tuple) else (values,)), marks=pytest.mark.slow
-    )
+    marked = []
+    for each in parameters:
+        values = each if isinstance(each, tuple) else (each,)
+        marked.append(each if each in chosen else pytest.param(*values, marks=pytest.mark.slow))
+    return marked
 
 
 def scale_examples(examples: int) -> int:

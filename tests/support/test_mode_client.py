@@ -1,14 +1,17 @@
 """A client of one namespace of a server in test mode."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 from support import factories
-from support.applications import BASE_URL, authorize
+from support.applications import BASE_URL, authorize, create_client
+
+ListDatabases = Callable[[], Awaitable[set[str]]]
 
 BASE = BASE_URL
 TEST_API_TOKEN = "a test API token"
@@ -40,11 +43,14 @@ class NamespaceClient:
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         return await self.http.request(method, f"{self.prefix}{path}", **options)
 
-    async def put_document(self) -> factories.Body:
-        body = factories.document()
+    async def put_document(self, status: int = 201, **fields: Any) -> factories.Body:
+        body = factories.document(**fields)
         answer = await self.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == status, answer.text
         return body
+
+    async def list_namespaces(self) -> list[str]:
+        return [one["namespace"] for one in await self.test_api("GET", "/namespaces")]
 
     async def total(self) -> int:
         answer = await self.call("GET", DOCUMENTS)
@@ -52,7 +58,16 @@ class NamespaceClient:
         return int(answer.json()["total"])
 
 
-async def list_idle_clones(app: FastAPI, clones: Callable[[], Awaitable[set[str]]]) -> set[str]:
+@asynccontextmanager
+async def open_namespace(app: FastAPI, name: str) -> AsyncIterator[NamespaceClient]:
+    """Create a namespace, and yield a client that addresses it by its path."""
+    async with create_client(app) as http:
+        client = NamespaceClient(http, f"/ns/{name}")
+        await client.test_api("GET", "")  # creates it, which requires the test API token
+        yield client
+
+
+async def list_idle_clones(app: FastAPI, clones: ListDatabases) -> set[str]:
     """Wait until no database clone is being dropped, then return the names of all clones."""
     for namespace in app.state.namespaces.list_all():
         await asyncio.gather(*namespace._drops)

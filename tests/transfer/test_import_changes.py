@@ -2,16 +2,14 @@
 
 import json
 import os
-import pty
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import factories
 from support.databases import NewDataDir
-from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
+from support.terminal import run_in_terminal
 
 from case_server.exceptions import CommandError
 from case_server.transfer.importer import ImportResult, require_writable_path, write_import_report
@@ -323,33 +321,8 @@ def test_terminal_shows_the_first_fifty_problems(data_dir: Path, tmp_path: Path)
     arguments = ("import", "--dry-run", source, "--report", str(report))
     result = run(*arguments, data_dir=tmp_path / "untouched")
     assert result.stderr.count("required") == 80
-    shown = on_a_terminal(*arguments, data_dir=tmp_path / "untouched")
+    _, shown = run_in_terminal(*arguments, data_dir=tmp_path / "untouched")
     assert "refused, 80 problems" in shown
     assert shown.count("required") == 50
     assert "\n  and 30 more\n" in shown
     assert len(reported(report)["problems"]) == 80
-
-
-def on_a_terminal(*arguments: str, data_dir: Path) -> str:
-    """Run a command whose stderr is a terminal; return what that shows."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=build_environment(data_dir),
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while piece := read_terminal(ours):
-            shown += piece
-        process.wait(timeout=60)
-    os.close(ours)
-    return shown.decode().replace("\r\n", "\n")
-
-
-def read_terminal(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 4096)
-    except OSError:  # Linux tells the end of a terminal by an error
-        return b""

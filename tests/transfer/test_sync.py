@@ -1,9 +1,10 @@
 """`case-server sync` with a second server: updates, deletions and outages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -17,9 +18,10 @@ from case_server.db.pool import Database
 from case_server.db.write import soft_delete
 from case_server.net.download import Fetcher
 from case_server.net.oauth import ClientCredentials
-from case_server.settings import Settings
 from case_server.transfer.remote_server import PackageFetcher
 from case_server.transfer.sync import Syncer, SyncResult, format_changes, parse_url_lines
+
+Sync = Callable[..., Awaitable[list[SyncResult]]]
 
 STANDARD = "/1edtech/ims/case/v1p1"
 
@@ -43,19 +45,13 @@ def source(live: LiveServer) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as result:
-        yield result
-
-
-@pytest.fixture
 def fetcher(live: LiveServer) -> Fetcher:
     credentials = ClientCredentials(f"{live.base_url}/oauth2/token", "local-client", "local-secret")
     return Fetcher(credentials=credentials)
 
 
 @pytest.fixture
-def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
+def sync(database: Database, clean: None, fetcher: Fetcher) -> Sync:
     async def run_once(url: str, fetcher: Fetcher = fetcher) -> list[SyncResult]:
         return [synced async for synced in Syncer(database, fetcher).sync(url)]
 
@@ -64,13 +60,7 @@ def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
 
 def upload(source: httpx.Client, **fields: Any) -> tuple[factories.Body, str]:
     """Store a framework on the source; return it and the URL of its package."""
-    items = [factories.packed_item() for _ in range(4)]
-    ids = [item["identifier"] for item in items]
-    pairs = zip(ids[1:], ids, strict=False)
-    body = factories.package(
-        **{"CFItems": items, "CFAssociations": [factories.association(*two) for two in pairs]}
-        | fields
-    )
+    body = {**factories.chain(4), **fields}
     answer = source.post("/case/1.1/CFPackages", json=body)
     assert answer.status_code == 201, answer.text
     path = f"{STANDARD}/CFPackages/{body['CFDocument']['identifier']}"
@@ -94,10 +84,10 @@ def sent(source: httpx.Client, path: str) -> bytes:
 
 
 async def test_changes_appear_and_deletions_follow(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any]
+    source: httpx.Client, client: httpx.AsyncClient, sync: Sync
 ) -> None:
     body, url = upload(source)
-    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    path = urlsplit(url).path
     (synced,) = await sync(url)
     assert synced.status == "created"
     assert [*format_changes(synced.changes)] == [
@@ -128,7 +118,7 @@ async def test_changes_appear_and_deletions_follow(
 
 
 async def test_unmodified_package_is_not_transferred(
-    source: httpx.Client, sync: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    source: httpx.Client, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, url = upload(source)
     await sync(url)
@@ -145,11 +135,11 @@ async def test_unmodified_package_is_not_transferred(
 
 
 async def test_local_changes_are_overwritten(
-    source: httpx.Client, client: httpx.AsyncClient, database: Database, sync: Callable[..., Any]
+    source: httpx.Client, client: httpx.AsyncClient, database: Database, sync: Sync
 ) -> None:
     body, url = upload(source)
     document = body["CFDocument"]["identifier"]
-    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    path = urlsplit(url).path
     await sync(url)
     answer = await client.put(
         f"/case/1.1/CFItems/{(mine := factories.item(document))['identifier']}", json=mine
@@ -168,7 +158,7 @@ async def test_list_sync_adds_and_removes_documents(
     source_dir: Path,
     live: LiveServer,
     client: httpx.AsyncClient,
-    sync: Callable[..., Any],
+    sync: Sync,
 ) -> None:
     frameworks = [upload(source) for _ in range(3)]
     list_url = f"{live.base_url}{STANDARD}/CFDocuments"
@@ -187,10 +177,10 @@ async def test_list_sync_adds_and_removes_documents(
 
 
 async def test_concurrent_syncs_succeed(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any]
+    source: httpx.Client, client: httpx.AsyncClient, sync: Sync
 ) -> None:
     body, url = upload(source)
-    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    path = urlsplit(url).path
     for number in range(3):
         body["CFItems"][0] = {**body["CFItems"][0], "fullStatement": f"statement {number}"}
         replace(source, body)
@@ -213,11 +203,11 @@ FAILURES: dict[str, Callable[[bytes], ScriptedAnswer]] = {
 async def test_outage_of_the_source_changes_nothing(
     source: httpx.Client,
     client: httpx.AsyncClient,
-    sync: Callable[..., Any],
+    sync: Sync,
     failure: Callable[[bytes], ScriptedAnswer],
 ) -> None:
     body, url = upload(source)
-    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    path = urlsplit(url).path
     package = sent(source, path)
     with run_scripted_source() as failing:
         url = f"{failing.url}/CFPackages/x"
@@ -236,7 +226,7 @@ async def test_outage_of_the_source_changes_nothing(
     assert body["CFDocument"]["identifier"] == synced.document
 
 
-async def test_unreachable_source_is_reported(sync: Callable[..., Any]) -> None:
+async def test_unreachable_source_is_reported(sync: Sync) -> None:
     for url in ("http://127.0.0.1:1/CFPackages/x", "http://127.0.0.1:1/CFDocuments"):
         (synced,) = await sync(url, Fetcher())
         assert synced.status == "failed"
@@ -273,7 +263,7 @@ PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]
 
 @pytest.mark.parametrize("prefix", PROFILES)
 async def test_list_of_each_profile_of_this_server_is_mirrored(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any], prefix: str
+    source: httpx.Client, client: httpx.AsyncClient, sync: Sync, prefix: str
 ) -> None:
     extensions = {"weights": [1, 2.5], "note": "unchanged"}
     items = [factories.packed_item(extensions=extensions) for _ in range(2)]
@@ -294,7 +284,7 @@ async def test_list_of_each_profile_of_this_server_is_mirrored(
 
 @pytest.mark.parametrize("prefix", PROFILES)
 async def test_document_of_each_profile_leads_to_its_package(
-    source: httpx.Client, sync: Callable[..., Any], prefix: str
+    source: httpx.Client, sync: Sync, prefix: str
 ) -> None:
     body, _ = upload(source)
     document = body["CFDocument"]["identifier"]

@@ -1,6 +1,5 @@
 """Importing a stored framework again writes nothing, in every file format."""
 
-import io
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
+from support.packages import export_package
 
 from case_server.api.profiles import PROFILES, SDK, ApiProfile
 from case_server.db.pool import Database
 from case_server.formats.assembly import MetadataOptions
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
-from case_server.transfer.exporter import export_framework
 from case_server.transfer.importer import Importer, ImportResult
 from case_server.transfer.sources import PackageSource
 
@@ -129,8 +128,6 @@ async def test_row_inserted_into_a_sheet_adds_an_item_and_its_association(
     rows = [*ROWS[:place], ("new", "A new statement"), *ROWS[place:]]
     assert changes(await run_sheet_import(database, sheet(*rows), 2)) == (2, 0, 0)
     assert changes(await run_sheet_import(database, sheet(*rows), 3)) == (0, 0, 0)
-    file = io.BytesIO()
-    await export_framework(database, "maths", "case-json", file)
-    associations = json.loads(file.getvalue())["CFAssociations"]
+    associations = json.loads(await export_package(database, "maths"))["CFAssociations"]
     by_number = sorted(associations, key=lambda each: each["sequenceNumber"])
     assert [each["originNodeURI"]["title"] for each in by_number] == [code for code, _ in rows]
