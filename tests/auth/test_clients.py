@@ -151,6 +151,15 @@ async def test_invalid_client_operations_raise(database: Database, robot: str) -
         await auth_store.delete_client(database, "unknown")
 
 
+async def rotate_key(database: Database, *, delete_older: bool = False) -> str:
+    """Store a new signing key, and return its ID."""
+    new = generate_signing_key()
+    await auth_store.rotate_signing_key(
+        database, new.kid, new.private_pem, delete_older=delete_older
+    )
+    return new.kid
+
+
 @pytest.fixture
 async def issuer(database: Database, execute: Execute) -> AsyncIterator[LocalIssuer]:
     before = {kid for kid, _ in await auth_store.load_signing_keys(database)}
@@ -158,8 +167,7 @@ async def issuer(database: Database, execute: Execute) -> AsyncIterator[LocalIss
     async def reload() -> Any:
         return await load_signing_keys(database)
 
-    new = generate_signing_key()
-    await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    await rotate_key(database)
     yield LocalIssuer(await reload(), "http://case.test", 3600, load_keys=reload)
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
 
@@ -195,14 +203,13 @@ async def test_new_key_is_loaded_by_other_process(
 ) -> None:
     verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     before, _ = issuer.issue("first", READ)
-    new = generate_signing_key()
-    await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    new = await rotate_key(database)
     elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
-    assert elsewhere.key_ids[-1] == new.kid != issuer.key_ids[-1]
+    assert elsewhere.key_ids[-1] == new != issuer.key_ids[-1]
     assert await verifier.verify(after)
-    assert issuer.key_ids[-1] == new.kid
+    assert issuer.key_ids[-1] == new
     assert await verifier.verify(before)
 
 
@@ -214,11 +221,10 @@ async def test_tokens_of_deleted_key_are_rejected(
     follower = CredentialRefresher(database, issuer, verifier)
     token, _ = issuer.issue("first", READ)
     await verifier.verify(token)
-    new = generate_signing_key()
     try:
-        await auth_store.rotate_signing_key(database, new.kid, new.private_pem, delete_older=True)
+        new = await rotate_key(database, delete_older=True)
         await follower.refresh()
-        assert issuer.key_ids == [new.kid]
+        assert issuer.key_ids == [new]
         with pytest.raises(Unauthorized, match="does not have"):
             await verifier.verify(token)
     finally:
@@ -229,16 +235,10 @@ async def test_tokens_of_deleted_key_are_rejected(
 async def test_expired_keys_are_deleted(
     database: Database, issuer: LocalIssuer, execute: Execute
 ) -> None:
-    made = [generate_signing_key() for _ in range(4)]
-    for key, age in zip(made[:3], ("90", "60", "20"), strict=True):
-        await execute(
-            f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')",
-            key.kid,
-            key.private_pem,
-        )
-    await auth_store.rotate_signing_key(
-        database, made[3].kid, made[3].private_pem, delete_older=False
-    )
+    for age in ("90", "60", "20"):
+        insert = f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')"
+        await execute(insert, f"{age} hours old", generate_signing_key().private_pem)
+    new = await rotate_key(database)
     left = {listed.kid for listed in await auth_store.list_signing_keys(database)}
-    assert made[0].kid not in left
-    assert {key.kid for key in made[1:]} <= left
+    assert "90 hours old" not in left
+    assert {"60 hours old", "20 hours old", new} <= left

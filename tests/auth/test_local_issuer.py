@@ -1,7 +1,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -24,17 +24,24 @@ from case_server.net.ssrf import create_public_only_client
 OLD, NEW = generate_signing_key(), generate_signing_key()
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(follow_redirects=True) as client:
-        yield client
+class Federation(NamedTuple):
+    """An external issuer, and the part of the application that trusts it and caches its keys."""
+
+    external: ExternalIssuer
+    trusted: TrustedIssuer
+    clock: FixedClock
+
+    async def get_key(self, kid: str | None = None) -> Any:
+        """Return the published key with an ID, which is by default the one that signs now."""
+        return await self.trusted.get_key(kid or self.external.key.kid)
 
 
 @pytest.fixture
-def trusted(
+def federation(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: FixedClock
-) -> TrustedIssuer:
-    return TrustedIssuer(external_issuer.url, http, clock=clock)
+) -> Federation:
+    trusted = TrustedIssuer(external_issuer.url, http, clock=clock)
+    return Federation(external_issuer, trusted, clock)
 
 
 def test_local_token_has_cognito_claims() -> None:
@@ -67,109 +74,93 @@ async def test_newest_key_signs_and_all_keys_are_published() -> None:
         await issuer.get_key("x")
 
 
-async def test_keys_are_fetched_from_jwks_uri(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
-    await trusted.get_key(external_issuer.key.kid)
+async def test_keys_are_fetched_from_jwks_uri(federation: Federation) -> None:
+    assert await federation.get_key() == get_public_jwk(federation.external.key)
+    await federation.get_key()
 
-    assert external_issuer.fetches == 1
+    assert federation.external.fetches == 1
 
 
-async def test_keys_are_fetched_without_openid_configuration(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    external_issuer.jwks_uri = None
+async def test_keys_are_fetched_without_openid_configuration(federation: Federation) -> None:
+    federation.external.jwks_uri = None
 
-    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
+    assert await federation.get_key() == get_public_jwk(federation.external.key)
 
 
-async def test_unknown_key_is_fetched_once_a_minute(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    old = external_issuer.key.kid
-    await trusted.get_key(old)
-    external_issuer.rotate_key()
+async def test_unknown_key_is_fetched_once_a_minute(federation: Federation) -> None:
+    old = federation.external.key.kid
+    await federation.get_key(old)
+    federation.external.rotate_key()
 
-    clock.now += 59
-    for kid in (external_issuer.key.kid, "made-up"):
+    federation.clock.now += 59
+    for kid in (federation.external.key.kid, "made-up"):
         with pytest.raises(TokenError, match="does not publish"):
-            await trusted.get_key(kid)
-    assert external_issuer.fetches == 1
+            await federation.get_key(kid)
+    assert federation.external.fetches == 1
 
-    clock.now += 1
-    assert await trusted.get_key(external_issuer.key.kid) == get_public_jwk(external_issuer.key)
-    assert external_issuer.fetches == 2
+    federation.clock.now += 1
+    assert await federation.get_key() == get_public_jwk(federation.external.key)
+    assert federation.external.fetches == 2
     with pytest.raises(TokenError):
-        await trusted.get_key(old)
-    assert external_issuer.fetches == 2
+        await federation.get_key(old)
+    assert federation.external.fetches == 2
 
 
-async def test_concurrent_requests_share_one_fetch(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    external_issuer.delay = 0.05
-    kid = external_issuer.key.kid
+async def test_concurrent_requests_share_one_fetch(federation: Federation) -> None:
+    federation.external.delay = 0.05
+    kid = federation.external.key.kid
 
-    results = await asyncio.gather(*(trusted.get_key(kid) for _ in range(20)))
+    results = await asyncio.gather(*(federation.get_key(kid) for _ in range(20)))
 
-    assert results == [get_public_jwk(external_issuer.key)] * 20
-    assert external_issuer.fetches == 1
+    assert results == [get_public_jwk(federation.external.key)] * 20
+    assert federation.external.fetches == 1
 
 
-async def test_cancelled_request_does_not_prevent_fetch(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    external_issuer.delay = 0.2
+async def test_cancelled_request_does_not_prevent_fetch(federation: Federation) -> None:
+    federation.external.delay = 0.2
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(trusted.get_key(external_issuer.key.kid), 0.05)
-    external_issuer.delay = 0
+        await asyncio.wait_for(federation.get_key(), 0.05)
+    federation.external.delay = 0
 
-    assert await trusted.get_key(external_issuer.key.kid)
+    assert await federation.get_key()
 
 
-async def test_failed_fetch_keeps_cached_keys(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    kid = external_issuer.key.kid
-    await trusted.get_key(kid)
-    external_issuer.down = True
-    clock.now += 60
+async def test_failed_fetch_keeps_cached_keys(federation: Federation) -> None:
+    kid = federation.external.key.kid
+    await federation.get_key(kid)
+    federation.external.down = True
+    federation.clock.now += 60
 
     with pytest.raises(TokenError, match="does not publish"):
-        await trusted.get_key("made-up")
-    assert external_issuer.fetches == 2
-    assert await trusted.get_key(kid)
+        await federation.get_key("made-up")
+    assert federation.external.fetches == 2
+    assert await federation.get_key(kid)
 
 
-async def test_empty_key_set_is_a_failed_fetch(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    await trusted.get_key(external_issuer.key.kid)
-    external_issuer.published = []
-    clock.now += 60
+async def test_empty_key_set_is_a_failed_fetch(federation: Federation) -> None:
+    await federation.get_key()
+    federation.external.published = []
+    federation.clock.now += 60
 
     with pytest.raises(TokenError):
-        await trusted.get_key("made-up")
-    assert await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key("made-up")
+    assert await federation.get_key()
 
 
-async def test_issuer_without_keys_raises_service_unavailable(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    external_issuer.down = True
+async def test_issuer_without_keys_raises_service_unavailable(federation: Federation) -> None:
+    federation.external.down = True
     with pytest.raises(ServiceUnavailable) as caught:
-        await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key()
     assert caught.value.headers == {"Retry-After": "5"}
 
-    external_issuer.down = False
-    clock.now += 2.5
+    federation.external.down = False
+    federation.clock.now += 2.5
     with pytest.raises(ServiceUnavailable) as caught:
-        await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key()
     assert caught.value.headers == {"Retry-After": "3"}
 
-    clock.now += 2.5
-    assert await trusted.get_key(external_issuer.key.kid)
+    federation.clock.now += 2.5
+    assert await federation.get_key()
 
 
 async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncClient) -> None:
@@ -181,69 +172,59 @@ async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncCl
             await TrustedIssuer(url, http).get_key("x")
 
 
-async def test_withdrawn_key_is_rejected_within_an_hour(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    withdrawn = external_issuer.key.kid
-    await trusted.get_key(withdrawn)
-    external_issuer.rotate_key()
+async def test_withdrawn_key_is_rejected_within_an_hour(federation: Federation) -> None:
+    withdrawn = federation.external.key.kid
+    await federation.get_key(withdrawn)
+    federation.external.rotate_key()
 
-    clock.now += 3599
-    assert await trusted.get_key(withdrawn)
-    clock.now += 1
+    federation.clock.now += 3599
+    assert await federation.get_key(withdrawn)
+    federation.clock.now += 1
     with pytest.raises(TokenError):
-        await trusted.get_key(withdrawn)
+        await federation.get_key(withdrawn)
 
 
-async def test_cached_keys_are_used_while_issuer_is_down(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    await trusted.get_key(external_issuer.key.kid)
-    external_issuer.down = True
-    clock.now += 3600
+async def test_cached_keys_are_used_while_issuer_is_down(federation: Federation) -> None:
+    await federation.get_key()
+    federation.external.down = True
+    federation.clock.now += 3600
 
     for _ in range(3):
-        assert await trusted.get_key(external_issuer.key.kid)
-    assert external_issuer.fetches == 2
+        assert await federation.get_key()
+    assert federation.external.fetches == 2
 
 
-async def test_changed_keys_call_on_key_change(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: FixedClock
-) -> None:
-    start, announced = clock.now, list[float]()
-    trusted.on_key_change = lambda: announced.append(clock.now)
+async def test_changed_keys_call_on_key_change(federation: Federation) -> None:
+    start, announced = federation.clock.now, list[float]()
+    federation.trusted.on_key_change = lambda: announced.append(federation.clock.now)
 
-    await trusted.get_key(external_issuer.key.kid)
-    clock.now += 1000
+    await federation.get_key()
+    federation.clock.now += 1000
     with pytest.raises(TokenError):
-        await trusted.get_key("made-up")
-    external_issuer.rotate_key()
-    clock.now += 1000
-    await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key("made-up")
+    federation.external.rotate_key()
+    federation.clock.now += 1000
+    await federation.get_key()
 
-    assert external_issuer.fetches == 3
+    assert federation.external.fetches == 3
     assert announced == [start, start + 2000]
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://localhost/", "http://[", "x"])
-async def test_non_http_jwks_uri_is_not_fetched(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer, uri: str
-) -> None:
-    external_issuer.jwks_uri = uri
+async def test_non_http_jwks_uri_is_not_fetched(federation: Federation, uri: str) -> None:
+    federation.external.jwks_uri = uri
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key()
 
 
-async def test_plain_http_jwks_uri_is_not_fetched(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
+async def test_plain_http_jwks_uri_is_not_fetched(federation: Federation) -> None:
     # This address reaches the issuer too, and does not look as if it were on this machine.
-    external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', '0.0.0.0')}/keys"
+    federation.external.jwks_uri = f"{federation.external.url.replace('127.0.0.1', '0.0.0.0')}/keys"
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.get_key(external_issuer.key.kid)
-    assert external_issuer.fetches == 0
+        await federation.get_key()
+    assert federation.external.fetches == 0
 
 
 async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
@@ -261,22 +242,18 @@ async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
         assert await TrustedIssuer(external_issuer.url, http).get_key(external_issuer.key.kid)
 
 
-async def test_oversized_key_set_is_not_read(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    external_issuer.published += [{"kid": "x" * 600_000}]
+async def test_oversized_key_set_is_not_read(federation: Federation) -> None:
+    federation.external.published += [{"kid": "x" * 600_000}]
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key()
 
 
-async def test_redirect_is_not_followed(
-    external_issuer: ExternalIssuer, trusted: TrustedIssuer
-) -> None:
-    external_issuer.moved = True
+async def test_redirect_is_not_followed(federation: Federation) -> None:
+    federation.external.moved = True
 
     with pytest.raises(ServiceUnavailable):
-        await trusted.get_key(external_issuer.key.kid)
+        await federation.get_key()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -25,12 +24,6 @@ V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
-
-
-@pytest.fixture
 def verifier(clock: FixedClock) -> TokenVerifier:
     return TokenVerifier(LOCAL, [], clock=clock)
 
@@ -49,6 +42,14 @@ async def refusal(verifier: TokenVerifier, text: str) -> str:
     assert challenge == f'Bearer error="invalid_token", error_description="{description}"'
     assert verifier.get_cached_caller(text) is None
     return description
+
+
+@pytest.fixture
+def trusting(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: FixedClock
+) -> TokenVerifier:
+    """A verifier that also trusts the external issuer."""
+    return TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=clock)])
 
 
 async def test_local_token_is_verified(verifier: TokenVerifier) -> None:
@@ -249,67 +250,60 @@ async def test_cleared_token_is_verified_again(verifier: TokenVerifier) -> None:
 
 
 async def test_local_and_trusted_issuer_are_both_accepted(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+    external_issuer: ExternalIssuer, trusting: TokenVerifier
 ) -> None:
-    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
-    caller = await verifier.verify(external_issuer.create_token(client_id="far"))
-    slashed = await verifier.verify(external_issuer.create_token(iss=external_issuer.url + "/"))
+    caller = await trusting.verify(external_issuer.create_token(client_id="far"))
+    slashed = await trusting.verify(external_issuer.create_token(iss=external_issuer.url + "/"))
 
     assert caller == Caller("far", frozenset({Scope.READONLY}))
     assert slashed.client_id == "robot"
-    assert await verifier.verify(token())
+    assert await trusting.verify(token())
     assert external_issuer.fetches == 1
 
 
 async def test_issuer_cannot_sign_for_other_issuer(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+    external_issuer: ExternalIssuer, trusting: TokenVerifier
 ) -> None:
-    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     borrowed_name = SigningKey(NEW.kid, external_issuer.key.private_pem)
 
-    assert "key that this server" in await refusal(verifier, external_issuer.create_token(iss=HERE))
-    assert "signature" in await refusal(verifier, token(borrowed_name))
-    assert "does not publish" in await refusal(verifier, token(iss=external_issuer.url))
-    assert "not an access token" in await refusal(
-        verifier, external_issuer.create_token(token_use="id")
-    )
+    assert "key that this server" in await refusal(trusting, external_issuer.create_token(iss=HERE))
+    assert "signature" in await refusal(trusting, token(borrowed_name))
+    assert "does not publish" in await refusal(trusting, token(iss=external_issuer.url))
+    text = external_issuer.create_token(token_use="id")
+    assert "not an access token" in await refusal(trusting, text)
 
 
 async def test_clock_difference_of_a_minute_is_tolerated(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+    external_issuer: ExternalIssuer, trusting: TokenVerifier
 ) -> None:
-    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
     past = int(time.time()) - 50
 
-    assert await verifier.verify(external_issuer.create_token(exp=past))
-    assert "expired" in await refusal(verifier, external_issuer.create_token(exp=past - 20))
-    assert "expired" in await refusal(verifier, token(exp=past))
+    assert await trusting.verify(external_issuer.create_token(exp=past))
+    assert "expired" in await refusal(trusting, external_issuer.create_token(exp=past - 20))
+    assert "expired" in await refusal(trusting, token(exp=past))
 
 
 async def test_changed_keys_clear_cache(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+    external_issuer: ExternalIssuer, trusting: TokenVerifier, clock: FixedClock
 ) -> None:
-    ticks = FixedClock()
-    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
     text = external_issuer.create_token()
-    assert await verifier.verify(text) == verifier.get_cached_caller(text)
+    assert await trusting.verify(text) == trusting.get_cached_caller(text)
 
     external_issuer.rotate_key()
-    ticks.now += 60
-    assert await verifier.verify(external_issuer.create_token())
+    clock.now += 60
+    assert await trusting.verify(external_issuer.create_token())
 
-    assert verifier.get_cached_caller(text) is None
-    assert "does not publish" in await refusal(verifier, text)
+    assert trusting.get_cached_caller(text) is None
+    assert "does not publish" in await refusal(trusting, text)
 
 
 async def test_unreachable_issuer_returns_503(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+    external_issuer: ExternalIssuer, trusting: TokenVerifier
 ) -> None:
     external_issuer.down = True
-    verifier = TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
     with pytest.raises(ServiceUnavailable) as caught:
-        await verifier.verify(external_issuer.create_token())
+        await trusting.verify(external_issuer.create_token())
     assert caught.value.headers["Retry-After"] == "5"
-    assert await verifier.verify(token())
+    assert await trusting.verify(token())

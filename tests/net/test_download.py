@@ -23,6 +23,7 @@ from case_server.net.oauth import ClientCredentials
 from case_server.transfer.sources import iter_sources
 
 SECRET = "local-secret"
+ServeFile = Callable[[str, bytes], str]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,24 @@ def flags(live: LiveServer) -> tuple[str, ...]:
     return ("--token-url", token_url, "--client-id", "local-client", "--client-secret", SECRET)
 
 
+@pytest.fixture
+def files(scripted: ScriptedSource) -> ServeFile:
+    """Return a function that serves a file with a web server, and returns its URL."""
+
+    def put(name: str, body: bytes) -> str:
+        scripted.answers[f"/{name}"] = ScriptedAnswer(body)
+        return f"{scripted.url}/{name}"
+
+    return put
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
+    with run_scripted_source() as source:
+        yield source
+
+
 @pytest.mark.parametrize("command", [("check",), ("import", "--dry-run")])
 def test_client_credentials(
     url: str, flags: tuple[str, ...], tmp_path: Path, command: tuple[str, ...]
@@ -65,9 +84,8 @@ def test_client_credentials_from_environment(
 
 
 def test_one_token_is_used_for_all_urls(live: LiveServer, url: str) -> None:
-    fetcher = Fetcher(
-        credentials=ClientCredentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
-    )
+    credentials = ClientCredentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
+    fetcher = Fetcher(credentials=credentials)
     assert fetcher.fetch(url) == fetcher.fetch(url)
     assert fetcher._token is fetcher._token
     assert SECRET not in repr(fetcher)
@@ -111,16 +129,14 @@ def test_incomplete_credential_options_are_rejected(
     assert message in result.stderr
 
 
-def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
+def test_gzip_files_are_decompressed(files: ServeFile) -> None:
     raw = json.dumps(build_clean_package()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
     with pytest.raises(CommandError, match="is incomplete"):
         Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
 
 
-def test_oversized_download_is_rejected(
-    files: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_oversized_download_is_rejected(files: ServeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("case_server.net.download.MAX_DOWNLOAD_MB", 1)
     assert len(Fetcher().fetch(files("fits", bytes(2**20)))) == 2**20
     for name, body in (("large", bytes(2**20 + 1)), ("bomb", gzip.compress(bytes(2**21)))):
@@ -128,9 +144,7 @@ def test_oversized_download_is_rejected(
             Fetcher().fetch(files(name, body))
 
 
-def test_token_endpoint_without_token_is_reported(
-    files: Callable[[str, bytes], str], live: LiveServer
-) -> None:
+def test_token_endpoint_without_token_is_reported(files: ServeFile, live: LiveServer) -> None:
     for url, message in (
         (files("t", b"{}"), "has no access_token; check --token-url"),
         (f"{live.base_url}/oauth2/nothing", "answered 404"),
@@ -146,24 +160,6 @@ def test_token_endpoint_without_token_is_reported(
 def test_unreachable_url_is_reported(url: str) -> None:
     with pytest.raises(CommandError, match="cannot be read"):
         Fetcher().fetch(url)
-
-
-@pytest.fixture
-def files(scripted: ScriptedSource) -> Callable[[str, bytes], str]:
-    """Return a function that serves files with a web server."""
-
-    def put(name: str, body: bytes) -> str:
-        scripted.answers[f"/{name}"] = ScriptedAnswer(body)
-        return f"{scripted.url}/{name}"
-
-    return put
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with run_scripted_source() as source:
-        yield source
 
 
 def bomb(megabytes: int) -> bytes:
@@ -251,9 +247,8 @@ def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
     notes: list[str] = []
-    scripted.answers["/x"] = deque(
-        [ScriptedAnswer({}, status), ScriptedAnswer({}, status), ScriptedAnswer(b"here")]
-    )
+    busy = ScriptedAnswer({}, status)
+    scripted.answers["/x"] = deque([busy, busy, ScriptedAnswer(b"here")])
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
     assert len(notes) == 2
     assert f"{scripted.url}/x: answered {status}" in notes[0]

@@ -1,8 +1,6 @@
 """The SSRF guard for URLs that others name, against a real server that records requests."""
 
-import datetime as dt
 import gzip
-import ipaddress
 import ssl
 import threading
 import time
@@ -12,10 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support.certificates import write_certificate
 
 from case_server.net import ssrf
 from case_server.net.ssrf import (
@@ -142,10 +137,8 @@ async def test_unsupported_scheme_is_not_fetched() -> None:
 
 async def test_setting_and_trusted_origin_allow_private_addresses(server: Server) -> None:
     async with ssrf.create_public_only_client(allow_private=True) as http:
-        assert await fetch_limited(http, f"http://localhost:{server.port}/", max_bytes=100) == (
-            200,
-            b"here",
-        )
+        response = await fetch_limited(http, f"http://localhost:{server.port}/", max_bytes=100)
+        assert response == (200, b"here")
     async with ssrf.create_public_only_client(
         allow_private=False, trusted_urls=[f"{server.url}/realm"]
     ) as http:
@@ -156,18 +149,15 @@ async def test_setting_and_trusted_origin_allow_private_addresses(server: Server
 
 
 async def test_redirect_to_private_address_is_blocked(server: Server) -> None:
-    inside = f"http://localhost:{server.port}/"
+    inside = f"{server.url}/to/http://localhost:{server.port}/"
     async with ssrf.create_public_only_client(
         allow_private=False, trusted_urls=[server.url]
     ) as http:
         with pytest.raises(BlockedAddress):
-            await fetch_limited(
-                http, f"{server.url}/to/{inside}", max_bytes=100, follow_redirects=True
-            )
+            await fetch_limited(http, inside, max_bytes=100, follow_redirects=True)
         assert len(server.hosts) == 1
-        response = await fetch_limited(
-            http, f"{server.url}/to//x", max_bytes=100, follow_redirects=True
-        )
+        own = f"{server.url}/to//x"
+        response = await fetch_limited(http, own, max_bytes=100, follow_redirects=True)
         assert response == (200, b"here")
 
 
@@ -188,10 +178,8 @@ async def test_connection_goes_to_the_checked_address(server: Server) -> None:
 
 
 async def test_host_with_one_private_address_is_blocked() -> None:
-    def resolve(_: str, __: int) -> list[str]:
-        return ["93.184.216.34", "127.0.0.1"]
-
-    async with httpx.AsyncClient(transport=PublicOnlyTransport(resolve=resolve)) as http:
+    transport = PublicOnlyTransport(resolve=lambda *_: ["93.184.216.34", "127.0.0.1"])
+    async with httpx.AsyncClient(transport=transport) as http:
         with pytest.raises(BlockedAddress, match=r"127\.0\.0\.1"):
             await fetch_limited(http, "https://keys.example.edu/", max_bytes=100)
 
@@ -209,48 +197,21 @@ async def test_response_over_size_or_time_limit_raises(
             await fetch_limited(http, f"{server.url}/slow", max_bytes=100)
 
 
-def certificate_for(name: str, folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "certificate.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return file
-
-
 async def test_certificate_must_match_the_host_name(tmp_path: Path) -> None:
-    file = certificate_for("keys.example.edu", tmp_path)
+    authority = write_certificate(tmp_path, "root", None)
+    write_certificate(tmp_path, "server", authority, "keys.example.edu")
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    own.load_cert_chain(file)
+    own.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
     server = Server(own)
-
-    def resolve(_: str, __: int) -> list[str]:
-        return ["127.0.0.1"]
-
-    trusting = ssl.create_default_context(cafile=str(file))
-    transport = PublicOnlyTransport(allow_private=True, resolve=resolve, verify=trusting)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "root.crt"))
+    transport = PublicOnlyTransport(
+        allow_private=True, resolve=lambda *_: ["127.0.0.1"], verify=trusting
+    )
     try:
         async with httpx.AsyncClient(transport=transport) as http:
             url = f"https://keys.example.edu:{server.port}/"
             assert await fetch_limited(http, url, max_bytes=100) == (200, b"here")
             with pytest.raises(httpx.ConnectError, match="certificate"):
-                await fetch_limited(
-                    http, f"https://other.example.edu:{server.port}/", max_bytes=100
-                )
+                await fetch_limited(http, url.replace("keys", "other"), max_bytes=100)
     finally:
         server.stop()

@@ -32,8 +32,11 @@ class PackageServer(ScriptedSource):
         return ScriptedAnswer(self.body)
 
 
+Servers = tuple[PackageServer, PackageServer]
+
+
 @pytest.fixture
-def servers() -> Iterator[tuple[PackageServer, PackageServer]]:
+def servers() -> Iterator[Servers]:
     """Two servers on this machine."""
     both = PackageServer(), PackageServer()
     yield both
@@ -46,16 +49,14 @@ def get_status(transport: OperatorUrlTransport, url: str) -> int:
         return http.get(url).status_code
 
 
-def test_typed_loopback_url_is_fetched(servers: tuple[PackageServer, PackageServer]) -> None:
+def test_typed_loopback_url_is_fetched(servers: Servers) -> None:
     entry, _ = servers
     for url in (entry.url, entry.url.replace("127.0.0.1", "localhost")):
         assert Fetcher().fetch(url) == entry.body
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::ffff:127.0.0.1]"])
-def test_redirect_to_loopback_is_blocked(
-    servers: tuple[PackageServer, PackageServer], host: str
-) -> None:
+def test_redirect_to_loopback_is_blocked(servers: Servers, host: str) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", host)
     with pytest.raises(CommandError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
@@ -65,9 +66,7 @@ def test_redirect_to_loopback_is_blocked(
     assert inside.requests == []
 
 
-def test_redirect_to_unsupported_scheme_is_not_followed(
-    servers: tuple[PackageServer, PackageServer],
-) -> None:
+def test_redirect_to_unsupported_scheme_is_not_followed(servers: Servers) -> None:
     entry, _ = servers
     for url in ("file:///etc/passwd", "ftp://127.0.0.1/"):
         entry.location = url
@@ -79,7 +78,7 @@ def test_redirect_to_unsupported_scheme_is_not_followed(
     "addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["169.254.169.254"], []]
 )
 def test_name_that_resolves_to_private_address_is_blocked(
-    servers: tuple[PackageServer, PackageServer], addresses: list[str]
+    servers: Servers, addresses: list[str]
 ) -> None:
     entry, _ = servers
     url = f"http://frameworks.example.edu:{entry.port}/"
@@ -89,9 +88,7 @@ def test_name_that_resolves_to_private_address_is_blocked(
     assert entry.requests == []
 
 
-def test_connection_goes_to_the_checked_address(
-    servers: tuple[PackageServer, PackageServer],
-) -> None:
+def test_connection_goes_to_the_checked_address(servers: Servers) -> None:
     entry, _ = servers
     lookups: list[str] = []
 
@@ -104,9 +101,7 @@ def test_connection_goes_to_the_checked_address(
     assert lookups == ["frameworks.example.edu"]
 
 
-def test_redirect_of_token_endpoint_is_not_followed(
-    servers: tuple[PackageServer, PackageServer],
-) -> None:
+def test_redirect_of_token_endpoint_is_not_followed(servers: Servers) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", "localhost")
     fetcher = Fetcher(credentials=ClientCredentials(entry.url, "me", "hush"))
@@ -115,9 +110,7 @@ def test_redirect_of_token_endpoint_is_not_followed(
     assert inside.requests == []
 
 
-def test_proxy_resolves_names(
-    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_resolves_names(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, _ = servers
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("no_proxy", "localhost")
@@ -146,7 +139,7 @@ def test_is_literal_private_host(host: str, private: object) -> None:
 
 @pytest.mark.parametrize("command", [("import",), ("check",), ("sync",)])
 def test_command_refuses_redirect_to_private_address(
-    servers: tuple[PackageServer, PackageServer], tmp_path: Path, command: tuple[str, ...]
+    servers: Servers, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", "localhost")
@@ -176,7 +169,7 @@ def test_command_refuses_redirect_to_private_address(
 )
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
-    servers: tuple[PackageServer, PackageServer],
+    servers: Servers,
     monkeypatch: pytest.MonkeyPatch,
     host: str,
     variable: str,
@@ -193,7 +186,7 @@ def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_redirect_to_a_private_https_name_is_refused_behind_a_proxy(
-    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch, variable: str
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     entry, proxy = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
@@ -204,7 +197,7 @@ def test_redirect_to_a_private_https_name_is_refused_behind_a_proxy(
 
 
 def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
-    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy, _ = servers
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
@@ -216,7 +209,7 @@ def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://127.0.0.1:9"])
 def test_unusable_proxy_is_named_in_the_error(
-    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch, proxy: str
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     monkeypatch.setenv("http_proxy", proxy)

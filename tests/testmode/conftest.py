@@ -1,14 +1,19 @@
 """Fixtures: the application in test mode, with a database of its own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
 from support.applications import create_client, run_app
-from support.databases import MigratedDatabase, to_asyncpg_url
-from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient
+from support.databases import MigratedDatabase, open_connection
+from support.test_mode_client import (
+    BASE,
+    TEST_API_TOKEN,
+    ListDatabases,
+    NamespaceClient,
+    open_namespace,
+)
 
 from case_server.settings import Settings
 
@@ -50,31 +55,26 @@ async def other(
     testmode_app: FastAPI, namespace: NamespaceClient
 ) -> AsyncIterator[NamespaceClient]:
     """A client of another namespace, addressed by its path."""
-    async with create_client(testmode_app) as http:
-        client = NamespaceClient(http, "/ns/other")
-        await client.test_api("GET", "")  # creates it, which requires the test API token
+    async with open_namespace(testmode_app, "other") as client:
         await client.login()
         yield client
     await namespace.test_api("DELETE", "/namespaces/other", 204)
 
 
 @pytest.fixture
-async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
+async def databases(postgres: str) -> AsyncIterator[ListDatabases]:
     """Return a function that lists the databases of the Postgres server."""
-    connection = await asyncpg.connect(to_asyncpg_url(postgres))
+    async with open_connection(postgres) as connection:
 
-    async def names() -> set[str]:
-        rows = await connection.fetch("SELECT datname FROM pg_database")
-        return {row["datname"] for row in rows}
+        async def names() -> set[str]:
+            rows = await connection.fetch("SELECT datname FROM pg_database")
+            return {row["datname"] for row in rows}
 
-    yield names
-    await connection.close()
+        yield names
 
 
 @pytest.fixture
-def clones(
-    testmode_url: str, databases: Callable[[], Awaitable[set[str]]]
-) -> Callable[[], Awaitable[set[str]]]:
+def clones(testmode_url: str, databases: ListDatabases) -> ListDatabases:
     """Return a function that lists the clones of the server in this test process."""
     prefix = f"{make_url(testmode_url).database}_clone_"
 

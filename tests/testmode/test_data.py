@@ -1,7 +1,6 @@
 """Reset, seed and snapshots of the data of a namespace."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -10,8 +9,8 @@ from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import make_url
 from support import factories
-from support.databases import create_database, to_asyncpg_url
-from support.test_mode_client import DOCUMENTS, NamespaceClient, list_idle_clones
+from support.databases import create_database, open_connection, to_asyncpg_url
+from support.test_mode_client import DOCUMENTS, ListDatabases, NamespaceClient, list_idle_clones
 
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner
@@ -23,13 +22,6 @@ from case_server.settings import Settings
 IDENTIFIER = factories.new_id()
 PATH = f"{DOCUMENTS}/{IDENTIFIER}"
 SAMPLE = {"documents": 1, "items": 26, "associations": 39}
-
-
-def large(entities: int) -> factories.Body:
-    items = [factories.packed_item() for _ in range(entities // 2)]
-    first = items[0]["identifier"]
-    links = [factories.association(item["identifier"], first) for item in items[1:]]
-    return factories.package(CFItems=items, CFAssociations=links)
 
 
 async def test_reset_restores_seed(namespace: NamespaceClient) -> None:
@@ -45,7 +37,7 @@ async def test_reset_restores_seed(namespace: NamespaceClient) -> None:
 
 
 async def test_reset_and_restore_create_no_database(
-    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     """The clones of two states are reused, however often the tests switch between them."""
     await namespace.put_document()
@@ -90,7 +82,7 @@ async def test_tokens_stay_valid_after_reset(namespace: NamespaceClient) -> None
 
 
 async def test_running_request_keeps_its_data_during_reset(
-    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     """The reset does not wait for it but uses another clone; both clones are reused later."""
     (own,) = (one for one in testmode_app.state.namespaces.list_all() if one.name == "default")
@@ -172,7 +164,7 @@ async def test_seed_with_repair_accepts_repairable_package(namespace: NamespaceC
 
 
 async def test_conflicting_seed_leaves_no_database(
-    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     await namespace.test_api("POST", "/seed", body={})
     before = await list_idle_clones(testmode_app, clones)
@@ -219,16 +211,13 @@ async def test_configured_database_is_not_written(
 ) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
     await namespace.put_document()
-    connection = await asyncpg.connect(to_asyncpg_url(testmode_url))
-    try:
+    async with open_connection(testmode_url) as connection:
         assert await connection.fetchval("SELECT count(*) FROM documents") == 0
         assert await connection.fetchval("SELECT count(*) FROM signing_keys") == 0
-    finally:
-        await connection.close()
 
 
 async def test_clones_are_dropped_at_stop_and_next_start(
-    postgres: str, databases: Callable[[], Awaitable[set[str]]]
+    postgres: str, databases: ListDatabases
 ) -> None:
     url = await create_database(postgres, "case_test_clones")
     other = await create_database(postgres, "case_test_clones_clone_production")
@@ -255,11 +244,10 @@ async def test_role_without_createdb_fails_with_remedy(
         poor = make_url(url).set(username="case_test_poor", password="poor")
         address = poor.render_as_string(hide_password=False)
         owner = 'ALTER DATABASE "case_test_no_right" OWNER TO "case_test_poor"'
-        with pytest.raises(
-            CommandError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
-        ):
+        create = 'ALTER ROLE "case_test_poor" CREATEDB'
+        with pytest.raises(CommandError, match=f"run {create} and {owner}"):
             await require_clonable_database(address)
-        await connection.execute("ALTER ROLE case_test_poor CREATEDB")
+        await connection.execute(create)
         admin = await connection.fetchval("SELECT quote_ident(current_user)")
         member = f'GRANT {admin} TO "case_test_poor"'
         with pytest.raises(CommandError, match=f"run {owner} and {member} as"):
@@ -284,12 +272,9 @@ async def test_database_with_other_connections_fails(
 ) -> None:
     monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
-    connection = await asyncpg.connect(to_asyncpg_url(url))
-    try:
+    async with open_connection(url):
         with pytest.raises(CommandError, match="other clients are connected"):
             await require_clonable_database(url)
-    finally:
-        await connection.close()
     await require_clonable_database(url)
 
 
@@ -303,9 +288,8 @@ async def test_document_and_item_are_soft_deleted_and_undeleted(namespace: Names
     deleted = await namespace.test_api("POST", f"/CFDocuments/{document}/delete")
     assert deleted == {"changes": {"CFDocument": 1, "CFItem": 1, "CFAssociation": 1}}
     assert await namespace.total() == 0
-    assert "undelete document" in str(
-        await namespace.test_api("POST", f"/CFItems/{item}/undelete", 409)
-    )
+    refused = await namespace.test_api("POST", f"/CFItems/{item}/undelete", 409)
+    assert "undelete document" in str(refused)
     undeleted = await namespace.test_api("POST", f"/CFDocuments/{document}/undelete")
     assert undeleted["changes"] == deleted["changes"]
     assert len(undeleted["notRestored"]) == 2

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import pytest
-from support import factories
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 from case_server.api.profiles import ApiProfile
@@ -117,24 +116,18 @@ async def test_request_is_applied_only_with_apply_request(
 ) -> None:
     rule = {"method": "PUT", "status": 503, "apply_request": apply_request}
     await namespace.test_api("PUT", "/faults", body=[rule])
-    body = factories.document()
-    answer = await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
-    assert answer.status_code == 503
+    await namespace.put_document(503)
     assert await namespace.total() == int(apply_request)
 
 
-async def test_delay(namespace: NamespaceClient) -> None:
-    await namespace.test_api("PUT", "/faults", body=[{"delay": 0.3}])
+@pytest.mark.parametrize(("kind", "seconds"), [("delay", 0.3), ("slow_body", 0.5)])
+async def test_delay_of_response_or_body(
+    namespace: NamespaceClient, kind: str, seconds: float
+) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{kind: seconds}])
     started = time.perf_counter()
     assert await namespace.total() == 0
-    assert time.perf_counter() - started > 0.15  # half of it, as timers may fire early
-
-
-async def test_slow_body(namespace: NamespaceClient) -> None:
-    await namespace.test_api("PUT", "/faults", body=[{"slow_body": 0.5}])
-    started = time.perf_counter()
-    assert await namespace.total() == 0
-    assert time.perf_counter() - started > 0.25  # half of it, as timers may fire early
+    assert time.perf_counter() - started > seconds / 2  # as timers may fire early
 
 
 async def test_malformed_body(namespace: NamespaceClient) -> None:

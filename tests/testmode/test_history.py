@@ -50,6 +50,18 @@ async def wait_for_last_modified(namespace: NamespaceClient, body: factories.Bod
     return str(answer.headers["Last-Modified"])
 
 
+async def assert_restore_updates_last_modified(
+    namespace: NamespaceClient, body: factories.Body
+) -> None:
+    """Write a package that has the title "original" in the snapshot one, and restore that."""
+    await put_package(namespace, body, "written")
+    written = await wait_for_last_modified(namespace, body)
+    assert await title_for(namespace, body, If_Modified_Since=written) is None
+    await namespace.test_api("POST", "/snapshots/one/restore")
+    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
+    await namespace.test_api("DELETE", "/snapshots/one", 204)
+
+
 async def test_etag_changes_after_reset(namespace: NamespaceClient) -> None:
     """Both packages were written once, so without the history their ETags would be equal."""
     body = factories.package()
@@ -71,14 +83,12 @@ async def test_restore_invalidates_etags(namespace: NamespaceClient) -> None:
     for title in ("first", "second"):
         tag = await put_package(namespace, body, title)
         # Without the history, the second write would get the ETag of the first.
-        assert [await title_for(namespace, body, If_None_Match=one) for one in written] == (
-            [title] * len(written)
-        )
+        for one in written:
+            assert await title_for(namespace, body, If_None_Match=one) == title
         written.append(tag)
         await namespace.test_api("POST", "/snapshots/one/restore")
-        assert [await title_for(namespace, body, If_None_Match=one) for one in written] == (
-            ["original"] * len(written)
-        )
+        for one in written:
+            assert await title_for(namespace, body, If_None_Match=one) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
@@ -95,12 +105,7 @@ async def test_restore_updates_last_modified(namespace: NamespaceClient) -> None
     body = factories.package()
     await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
-    await put_package(namespace, body, "written")
-    written = await wait_for_last_modified(namespace, body)
-    assert await title_for(namespace, body, If_Modified_Since=written) is None
-    await namespace.test_api("POST", "/snapshots/one/restore")
-    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
-    await namespace.test_api("DELETE", "/snapshots/one", 204)
+    await assert_restore_updates_last_modified(namespace, body)
 
 
 async def test_restore_of_previous_clone_updates_last_modified(namespace: NamespaceClient) -> None:
@@ -112,12 +117,7 @@ async def test_restore_of_previous_clone_updates_last_modified(namespace: Namesp
     for way in ("/snapshots/one/restore", "/reset"):
         await namespace.test_api("POST", way)
     await asyncio.sleep(1.1)
-    await put_package(namespace, body, "written")
-    written = await wait_for_last_modified(namespace, body)
-    assert await title_for(namespace, body, If_Modified_Since=written) is None
-    await namespace.test_api("POST", "/snapshots/one/restore")
-    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
-    await namespace.test_api("DELETE", "/snapshots/one", 204)
+    await assert_restore_updates_last_modified(namespace, body)
 
 
 @pytest.mark.parametrize("feed", FEEDS)

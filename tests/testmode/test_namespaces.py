@@ -1,20 +1,20 @@
 """Namespaces isolate data, keys, faults, request logs and caches."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 from support.applications import create_client
-from support.databases import to_asyncpg_url
+from support.databases import open_connection
 from support.test_mode_client import (
     BASE,
     DOCUMENTS,
     TEST_API_TOKEN,
+    ListDatabases,
     NamespaceClient,
     list_idle_clones,
+    open_namespace,
 )
 
 from case_server.api.profiles import PROFILES, ApiProfile
@@ -106,25 +106,19 @@ async def test_new_namespace_has_seed_of_default(
     namespace: NamespaceClient, testmode_app: FastAPI
 ) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
-    async with create_client(testmode_app) as http:
-        fresh = NamespaceClient(http, "/ns/fresh")
-        await fresh.test_api("GET", "")
+    async with open_namespace(testmode_app, "fresh") as fresh:
         await fresh.login()
         assert await fresh.total() == 1
-    names = [one["namespace"] for one in await namespace.test_api("GET", "/namespaces")]
-    assert names == ["default", "fresh"]
+    assert await namespace.list_namespaces() == ["default", "fresh"]
     await namespace.test_api("DELETE", "/namespaces/fresh", 204)
-    names = [one["namespace"] for one in await namespace.test_api("GET", "/namespaces")]
-    assert names == ["default"]
+    assert await namespace.list_namespaces() == ["default"]
 
 
 async def test_drop_removes_databases(
-    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     before = await list_idle_clones(testmode_app, clones)
-    async with create_client(testmode_app) as http:
-        brief = NamespaceClient(http, "/ns/brief")
-        await brief.test_api("GET", "")
+    async with open_namespace(testmode_app, "brief") as brief:
         await brief.login()
         await brief.test_api("POST", "/seed", body={"sample": True})
         await brief.test_api("POST", "/snapshots/one", 201)
@@ -209,25 +203,19 @@ async def test_drop_does_not_wait_for_postgres(
     namespace: NamespaceClient,
     testmode_app: FastAPI,
     postgres: str,
-    clones: Callable[[], Awaitable[set[str]]],
+    clones: ListDatabases,
 ) -> None:
     before = await list_idle_clones(testmode_app, clones)
-    async with create_client(testmode_app) as http:
-        brief = NamespaceClient(http, "/ns/brief")
-        await brief.test_api("GET", "")
+    async with open_namespace(testmode_app, "brief") as brief:
         (made,) = await clones() - before
-        holder = await asyncpg.connect(to_asyncpg_url(postgres))
-        try:
-            async with holder.transaction():
-                # DROP DATABASE waits for this lock.
-                await holder.execute(f'COMMENT ON DATABASE "{made}" IS NULL')
-                dropping = namespace.test_api("DELETE", "/namespaces/brief", 204)
-                await asyncio.wait_for(dropping, 60)
-                assert made in await clones()
-                await brief.test_api("GET", "")  # creates a new one of the same name
-                await namespace.test_api("DELETE", "/namespaces/brief", 204)
-        finally:
-            await holder.close()
+        async with open_connection(postgres) as holder, holder.transaction():
+            # DROP DATABASE waits for this lock.
+            await holder.execute(f'COMMENT ON DATABASE "{made}" IS NULL')
+            dropping = namespace.test_api("DELETE", "/namespaces/brief", 204)
+            await asyncio.wait_for(dropping, 60)
+            assert made in await clones()
+            await brief.test_api("GET", "")  # creates a new one of the same name
+            await namespace.test_api("DELETE", "/namespaces/brief", 204)
     assert await list_idle_clones(testmode_app, clones) == before
 
 
@@ -249,8 +237,7 @@ async def test_namespace_creation_requires_test_api_token(
         assert "create it with GET /ns/unmade/_test" in answer.json()["imsx_description"]
     wrong = {**headers, "Authorization": "Bearer wrong"}
     assert (await namespace.http.get(f"{prefix}/_test", headers=wrong)).status_code == 401
-    names = [one["namespace"] for one in await namespace.test_api("GET", "/namespaces")]
-    assert names == ["default"]
+    assert await namespace.list_namespaces() == ["default"]
     right = {**headers, "Authorization": f"Bearer {TEST_API_TOKEN}"}
     assert (await namespace.http.get(f"{prefix}/_test", headers=right)).status_code == 200
     assert (await namespace.http.get(f"{prefix}/health", headers=headers)).status_code == 200

@@ -192,9 +192,7 @@ async def test_test_api_requests_are_not_logged(namespace: NamespaceClient) -> N
 async def test_fault_is_logged(namespace: NamespaceClient) -> None:
     rule = {"path": "*", "times": 1, "status": 503, "retry_after": 2}
     await namespace.test_api("PUT", "/faults", body=[rule])
-    body = factories.document()
-    path = f"{DOCUMENTS}/{body['identifier']}"
-    await namespace.call("PUT", path, json=body)
+    body = await namespace.put_document(503)
     (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert entry["status"] == 503
     assert entry["fault"] == {"status": 503, "retry_after": 2}
@@ -256,8 +254,7 @@ async def test_verify_reports_differences(
     namespace: NamespaceClient, expected: dict[str, Any], message: str
 ) -> None:
     for title in ("first", "second"):
-        body = factories.document(title=title)
-        await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+        await namespace.put_document(title=title)
     await namespace.total()
     wanted = [{"method": "GET"}, expected]
     answer = await namespace.test_api("POST", "/requests/verify", 200, wanted)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
@@ -9,6 +10,11 @@ from support.test_mode_client import DOCUMENTS, NamespaceClient
 async def made(namespace: NamespaceClient, **fields: Any) -> dict[str, str]:
     token = (await namespace.test_api("POST", "/tokens", 201, fields))["access_token"]
     return {"Authorization": f"Bearer {token}"}
+
+
+async def request_token(by: NamespaceClient, secret: str = "local-secret") -> httpx.Response:
+    form = {"grant_type": "client_credentials"}
+    return await by.call("POST", "/oauth2/token", data=form, auth=("local-client", secret))
 
 
 @pytest.mark.parametrize(
@@ -58,12 +64,8 @@ async def test_invalid_token_request_returns_422(
 
 
 async def test_token_lifetime_applies_to_client(namespace: NamespaceClient) -> None:
-    form = {"grant_type": "client_credentials"}
-    pair = ("local-client", "local-secret")
-
     async def expires_in() -> int:
-        answer = await namespace.call("POST", "/oauth2/token", data=form, auth=pair)
-        return int(answer.json()["expires_in"])
+        return int((await request_token(namespace)).json()["expires_in"])
 
     await namespace.test_api("PUT", "/token-lifetimes", body={"local-client": 7, "another": 8})
     assert await expires_in() == 7
@@ -102,10 +104,7 @@ async def test_reset_clears_failed_logins_of_namespace(
     namespace: NamespaceClient, other: NamespaceClient
 ) -> None:
     async def login(by: NamespaceClient, secret: str) -> int:
-        form = {"grant_type": "client_credentials"}
-        pair = ("local-client", secret)
-        answer = await by.call("POST", "/oauth2/token", data=form, auth=pair)
-        return answer.status_code
+        return (await request_token(by, secret)).status_code
 
     for by in (namespace, other):
         assert [await login(by, "wrong") for _ in range(5)] == [401] * 5
