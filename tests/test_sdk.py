@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.live_server import LiveServer, build_environment, run_live_server
-from support.selection import mark_slow_except
+from support.selection import NOT_LARGE, mark_slow_except
 
 from case_server.repair.reader import repair_package
 
@@ -18,16 +18,6 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"
 SAMPLE = ROOT / "app" / "sample" / "framework.json"
 CREDENTIALS = {"CASE_CLIENT_ID": "local-client", "CASE_CLIENT_SECRET": "local-secret"}
-REAL = (
-    "ccss-math-2010",
-    "georgia-science-excerpt-v1p1",
-    "opencase-v1p1-with-rubrics",
-    "opensalt-2017-sample",
-    "smarterbalanced-math-content-spec",
-    "teks-118-economics",
-)
-"""Real frameworks that have no identifier in common; the broken ones are repaired first."""
-
 LARGE = ("large-11k",)
 """Contains parts of the other frameworks, and so needs a server of its own."""
 
@@ -68,7 +58,7 @@ def write_repaired(source: Path, folder: Path) -> str:
     "names",
     [
         SHORT,
-        pytest.param(REAL, marks=pytest.mark.slow),
+        pytest.param(NOT_LARGE, marks=pytest.mark.slow),
         pytest.param(LARGE, marks=pytest.mark.slow),
     ],
     ids=["short", "real", "large"],

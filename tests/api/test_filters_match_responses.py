@@ -12,7 +12,7 @@ import pytest
 from support import factories
 from support.calls import Api
 from support.databases import Execute
-from support.selection import mark_slow_except
+from support.selection import NOT_LARGE, mark_slow_except
 
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, ApiProfile
@@ -28,17 +28,7 @@ MAX_VALUES = 20
 MAX_VALUE_CHARS = 4_000
 """Longest percent-encoded value to test, because it must fit into a request target."""
 
-FRAMEWORKS = (
-    "ccss-math-2010",
-    "georgia-science-excerpt-v1p1",
-    "large-11k",
-    "opencase-v1p1-with-rubrics",
-    "opensalt-2017-sample",
-    "smarterbalanced-math-content-spec",
-    "teks-118-economics",
-)
-
-CASES = [(profile, name) for profile in PROFILES for name in FRAMEWORKS]
+CASES = [(profile, name) for profile in PROFILES for name in (*NOT_LARGE, "large-11k")]
 SHORT_CASES = [
     *((profile, "opencase-v1p1-with-rubrics") for profile in PROFILES),
     # In the profile that rewrites URIs. large-11k takes 20 to 40 CPU seconds in a profile.

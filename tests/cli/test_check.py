@@ -28,6 +28,7 @@ SHEET = "code,parent,statement\nA,B,first\nB,A,second\nC,,third\nC,,fourth\nD,,\
 TITLE = ("--title", "Letters", "--creator", "a district")
 
 Check = Callable[..., subprocess.CompletedProcess[str]]
+Write = Callable[..., str]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def checked(tmp_path: Path) -> Check:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., str]:
+def write(tmp_path: Path) -> Write:
     def to(name: str, body: Any) -> str:
         path = tmp_path / name
         path.write_text(json.dumps(body, indent=2))
@@ -52,13 +53,13 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return to
 
 
-def test_clean_package_has_no_violations(checked: Check, write: Callable[..., str]) -> None:
+def test_clean_package_has_no_violations(checked: Check, write: Write) -> None:
     ran = checked(write("clean.json", build_clean_package()))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith(": no violations\n")
 
 
-def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -> None:
+def test_text_report_shows_examples(checked: Check, write: Write) -> None:
     source = write("flawed.json", body := build_flawed_package())
     ran = checked(source)
     assert ran.returncode == 1
@@ -87,15 +88,11 @@ def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -
         (("--select", "cycle", "--select", "orphan", "--fail-on", "note"), 0),
     ],
 )
-def test_exit_codes(
-    checked: Check, write: Callable[..., str], flags: tuple[str, ...], code: int
-) -> None:
+def test_exit_codes(checked: Check, write: Write, flags: tuple[str, ...], code: int) -> None:
     assert checked(write("flawed.json", build_flawed_package()), *flags).returncode == code
 
 
-def test_violations_hidden_by_severity_still_fail(
-    checked: Check, write: Callable[..., str]
-) -> None:
+def test_violations_hidden_by_severity_still_fail(checked: Check, write: Write) -> None:
     file = write("one.json", build_flawed_package())
     ran = checked(file, "--severity", "error", "--fail-on", "note", "--ignore", "schema")
     assert (ran.returncode, ran.stdout.endswith("no violations\n")) == (1, True)
@@ -119,17 +116,13 @@ def test_invalid_options_exit_with_2(
 
 
 def test_unreadable_source_does_not_stop_the_others(
-    checked: Check, write: Callable[..., str], tmp_path: Path
+    checked: Check, write: Write, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(gzip.compress(b"{}" * 999)[:-9])
     refused = "http://127.0.0.1:9/package"
-    sources = [
-        str(tmp_path / "missing.json"),
-        str(broken),
-        refused,
-        write("ok.json", build_clean_package()),
-    ]
+    valid = write("ok.json", build_clean_package())
+    sources = [str(tmp_path / "missing.json"), str(broken), refused, valid]
     ran = checked(*sources, "--format", "json")
     assert ran.returncode == 2
     results = json.loads(ran.stdout)["sources"]
@@ -144,13 +137,13 @@ def test_unreadable_source_does_not_stop_the_others(
     assert "Traceback" not in ran.stderr
 
 
-def test_unwritable_output_exits_with_2(checked: Check, write: Callable[..., str]) -> None:
+def test_unwritable_output_exits_with_2(checked: Check, write: Write) -> None:
     ran = checked(write("ok.json", build_clean_package()), "-o", "/nowhere/at/all")
     assert ran.returncode == 2
     assert "cannot write /nowhere/at/all" in ran.stderr
 
 
-def test_report_replaces_a_file_only_with_force(checked: Check, write: Callable[..., str]) -> None:
+def test_report_replaces_a_file_only_with_force(checked: Check, write: Write) -> None:
     source, output = write("ok.json", build_clean_package()), write("mine.json", "mine")
     ran = checked(source, "-o", output)
     assert (ran.returncode, Path(output).read_text()) == (2, '"mine"')
@@ -170,12 +163,8 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
     (folder / "sheet.csv").write_text(SHEET)
     ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
     report = json.loads(ran.stdout)
-    assert [Path(one["source"]).name for one in report["sources"]] == [
-        "one.json",
-        "sheet.csv",
-        "two.json.gz",
-        "-",
-    ]
+    names = [Path(one["source"]).name for one in report["sources"]]
+    assert names == ["one.json", "sheet.csv", "two.json.gz", "-"]
     assert report["counts"] == {"error": 7, "warning": 4, "note": 3}
 
 
@@ -258,7 +247,7 @@ def test_unreadable_workbook_exits_with_2(checked: Check, tmp_path: Path) -> Non
     assert ran.stderr.startswith(f"case-server: error: {tmp_path / 'a.xlsx'}: ")
 
 
-def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:
+def test_json_has_the_documented_shape(checked: Check, write: Write) -> None:
     body = build_flawed_package()
     ran = checked(write("flawed.json", body), "--format", "json")
     report = json.loads(ran.stdout)
@@ -298,7 +287,7 @@ def many_alike() -> Body:
     return body
 
 
-def test_all_shows_every_violation(checked: Check, write: Callable[..., str]) -> None:
+def test_all_shows_every_violation(checked: Check, write: Write) -> None:
     source = write("many.json", many_alike())
     short = checked(source).stdout
     assert "CFItems[2].notes and 8 more like it" in short
@@ -309,7 +298,7 @@ def test_all_shows_every_violation(checked: Check, write: Callable[..., str]) ->
     assert "more" not in long
 
 
-def test_text_is_wrapped_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
+def test_text_is_wrapped_on_a_terminal(write: Write, tmp_path: Path) -> None:
     source = write("many.json", many_alike())
     code, output = run_in_terminal("check", source, data_dir=tmp_path, columns=60, TERM="dumb")
     assert code == 1
@@ -319,19 +308,18 @@ def test_text_is_wrapped_on_a_terminal(write: Callable[..., str], tmp_path: Path
     assert all(" " not in row.strip() for row in long), long
 
 
-def test_severities_are_coloured_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
+def test_severities_are_coloured_on_a_terminal(write: Write, tmp_path: Path) -> None:
     source = write("many.json", many_alike())
     _, output = run_in_terminal("check", source, data_dir=tmp_path)
     assert f"{BOLD_RED}  error schema\x1b[0m (" in output
     _, output = run_in_terminal("check", source, data_dir=tmp_path, NO_COLOR="1")
     assert BOLD_RED not in output
-    _, output = run_in_terminal(
-        "check", write("clean.json", build_clean_package()), data_dir=tmp_path
-    )
+    clean = write("clean.json", build_clean_package())
+    _, output = run_in_terminal("check", clean, data_dir=tmp_path)
     assert f"{GREEN}: no violations" in output
 
 
-def test_control_characters_are_escaped(checked: Check, write: Callable[..., str]) -> None:
+def test_control_characters_are_escaped(checked: Check, write: Write) -> None:
     body = build_clean_package()
     body["CFItems"][0]["language"] = "x\x1b[2J"
     body["CFDocument"]["title"] = "a\nb\x1b[2J"
@@ -340,7 +328,7 @@ def test_control_characters_are_escaped(checked: Check, write: Callable[..., str
     assert "a\\u000ab\\u001b[2J" in shown
 
 
-def test_closed_pipe_ends_quietly(write: Callable[..., str], tmp_path: Path) -> None:
+def test_closed_pipe_ends_quietly(write: Write, tmp_path: Path) -> None:
     body = build_clean_package()
     for _ in range(3000):
         body["CFItems"].append(packed_item(notes=None))

@@ -100,11 +100,7 @@ def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) ->
         (("client", "add", "a:b"), 1, "colons"),
         (("client", "add", "local-client"), 1, "CASE_CLIENT_ID"),
         (("client", "add", "x", "--name", "a\nb"), 1, "one line"),
-        (
-            ("client", "add", "x", "--scope", "everything"),
-            2,
-            "use one of readonly, createput, delete",
-        ),
+        (("client", "add", "x", "--scope", "all"), 2, "use one of readonly, createput, delete"),
         (("client", "rotate", "x", "--keep-old-for", "soon"), 2, "for example 36h"),
     ],
 )
@@ -124,9 +120,8 @@ def test_unknown_client_is_refused(live: LiveServer, data_dir: Path) -> None:
 
 
 def test_existing_client_is_refused(live: LiveServer, data_dir: Path) -> None:
-    result = run(
-        "client", "add", "once", "--scope", "createput", "--scope", "delete", data_dir=data_dir
-    )
+    scopes = ("--scope", "createput", "--scope", "delete")
+    result = run("client", "add", "once", *scopes, data_dir=data_dir)
     assert "create and replace; delete associations" in result.stderr
     again = run("client", "add", "once", data_dir=data_dir)
     assert again.returncode == 1

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.databases import MigratedDatabase
-from support.live_server import run_command_in_process, run_live_server
+from support.live_server import run_command_in_process as run
+from support.live_server import run_live_server
 
 from case_server.cli.shared import warn_about_unknown_variables
 from case_server.settings import is_unknown_variable
@@ -23,7 +24,7 @@ def test_every_command_names_its_database_and_never_the_password(
     name = f"postgresql://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
 
     def case_server(*command: str, code: int = 0) -> tuple[str, str]:
-        result = run_command_in_process(*command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
+        result = run(*command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
         assert result.returncode == code, result.stderr
         assert str(parts.password) not in result.stdout + result.stderr
         return result.stdout, result.stderr
@@ -49,16 +50,14 @@ def test_migrate_prefers_its_option_to_the_migration_url_and_that_to_the_databas
 ) -> None:
     url, unreachable = migrated_database("chosen"), "postgresql://nobody@127.0.0.1:1/none"
     variables = {"CASE_SERVER_DATABASE_URL": unreachable, "CASE_SERVER_MIGRATION_URL": url}
-    migrated = run_command_in_process("migrate", data_dir=tmp_path, **variables)
+    migrated = run("migrate", data_dir=tmp_path, **variables)
     assert migrated.returncode == 0
     assert migrated.stdout.rstrip().endswith(urlsplit(url).path)
     variables = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_MIGRATION_URL": unreachable}
-    refused = run_command_in_process("migrate", data_dir=tmp_path, **variables)
+    refused = run("migrate", data_dir=tmp_path, **variables)
     assert "127.0.0.1:1" in refused.stderr
     option = ("--database-url", url)
-    assert (
-        run_command_in_process("migrate", *option, data_dir=tmp_path, **variables).returncode == 0
-    )
+    assert run("migrate", *option, data_dir=tmp_path, **variables).returncode == 0
 
 
 def _document(output: tuple[str, str]) -> str:
@@ -70,16 +69,16 @@ def _document(output: tuple[str, str]) -> str:
 
 def test_embedded_database_is_named_by_its_folder(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    result = run_command_in_process("client", "add", "reader", data_dir=data_dir)
+    result = run("client", "add", "reader", data_dir=data_dir)
     assert result.stderr.startswith(f"writing to the embedded Postgres in {data_dir}\n")
     assert len(result.stdout.splitlines()) == 1
-    result = run_command_in_process("backup", str(tmp_path / "copy"), data_dir=data_dir)
+    result = run("backup", str(tmp_path / "copy"), data_dir=data_dir)
     assert f"of the embedded Postgres in {data_dir} to " in result.stdout
 
 
 def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: Path) -> None:
     wrong = {"CASE_SERVER_DATABSE_URL": "x", "CASE_SERVER_CLIENT_SECRET": "Hunter2"}
-    result = run_command_in_process("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
+    result = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
     assert result.returncode == 0
     start = "case-server: warning: unknown environment variable"
     warnings = [line for line in result.stderr.splitlines() if "warning" in line]

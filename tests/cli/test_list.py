@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import factories
-from support.live_server import run_command_in_process
+from support.live_server import run_command_in_process as run
 from support.terminal import run_in_terminal
 
 ALGEBRA, ALGEBRA_2, BIOLOGY = "algebra-1", "algebra-2", "biology"
@@ -20,20 +20,20 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         body["CFDocument"] |= {"title": identifier.title(), "creator": "Example District"}
         (folder / f"{identifier}.json").write_text(json.dumps(body))
     sources = [str(path) for path in sorted(folder.glob("*.json"))]
-    result = run_command_in_process("import", *sources, data_dir=folder)
+    result = run("import", *sources, data_dir=folder)
     assert result.returncode == 0, result.stderr
     return folder
 
 
 def identifiers(data_dir: Path, *arguments: str) -> list[str]:
     """Return the identifiers that ``list --format json`` prints."""
-    result = run_command_in_process("list", "--format", "json", *arguments, data_dir=data_dir)
+    result = run("list", "--format", "json", *arguments, data_dir=data_dir)
     assert result.returncode == 0, result.stderr
     return [framework["identifier"] for framework in json.loads(result.stdout)]
 
 
 def test_list_prints_one_line_per_framework_by_title(data_dir: Path) -> None:
-    result = run_command_in_process("list", data_dir=data_dir)
+    result = run("list", data_dir=data_dir)
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [ALGEBRA, ALGEBRA_2, BIOLOGY]
     assert all("items  Example District  " in line for line in lines)
@@ -54,7 +54,7 @@ def test_list_with_prefix_selects_frameworks(data_dir: Path) -> None:
 
 
 def test_list_as_json_counts_items_and_formats_times(data_dir: Path) -> None:
-    result = run_command_in_process("list", "--format", "json", BIOLOGY, data_dir=data_dir)
+    result = run("list", "--format", "json", BIOLOGY, data_dir=data_dir)
     (framework,) = json.loads(result.stdout)
     assert framework["items"] > 0
     assert framework["lastChangeDateTime"].endswith("Z")
@@ -62,102 +62,93 @@ def test_list_as_json_counts_items_and_formats_times(data_dir: Path) -> None:
 
 
 def test_list_without_database_creates_none(tmp_path: Path) -> None:
-    result = run_command_in_process("list", data_dir=tmp_path)
+    result = run("list", data_dir=tmp_path)
     assert (result.returncode, result.stdout) == (0, "")
     assert "case-server import --sample" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_export_accepts_unique_prefix(data_dir: Path) -> None:
-    result = run_command_in_process("export", "bio", data_dir=data_dir)
+    result = run("export", "bio", data_dir=data_dir)
     assert json.loads(result.stdout)["CFDocument"]["identifier"] == BIOLOGY
 
 
 def test_export_refuses_ambiguous_prefix_and_lists_matches(data_dir: Path) -> None:
-    result = run_command_in_process("export", "algebra", data_dir=data_dir)
+    result = run("export", "algebra", data_dir=data_dir)
     assert result.returncode == 1
     assert f"'algebra' matches 2 frameworks: {ALGEBRA}, {ALGEBRA_2}" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["export"], ["delete", "document"]])
 def test_unknown_identifier_is_answered_with_near_one(data_dir: Path, command: list[str]) -> None:
-    result = run_command_in_process(*command, "bilogy", data_dir=data_dir)
+    result = run(*command, "bilogy", data_dir=data_dir)
     assert result.returncode == 1
     assert f"did you mean {BIOLOGY}?" in result.stderr
 
 
 def test_list_answers_unknown_prefix_with_near_identifier(data_dir: Path) -> None:
-    result = run_command_in_process("list", "bilogy", data_dir=data_dir)
+    result = run("list", "bilogy", data_dir=data_dir)
     assert f"starts with 'bilogy': did you mean {BIOLOGY}?" in result.stderr
 
 
 def test_items_are_deleted_by_whole_identifier_only(data_dir: Path) -> None:
-    package = json.loads(run_command_in_process("export", BIOLOGY, data_dir=data_dir).stdout)
+    package = json.loads(run("export", BIOLOGY, data_dir=data_dir).stdout)
     item = package["CFItems"][0]["identifier"]
     for near in (item[:8], f"{item[:-1]}!"):
-        result = run_command_in_process("delete", "item", near, data_dir=data_dir)
+        result = run("delete", "item", near, data_dir=data_dir)
         assert result.returncode == 1
         assert f"did you mean {item}?" in result.stderr
-    result = run_command_in_process("delete", "item", item, data_dir=data_dir)
+    result = run("delete", "item", item, data_dir=data_dir)
     assert result.stdout.startswith("deleted: CFItem (1)")
     assert len(result.stdout.splitlines()) == 1
-    result = run_command_in_process("undelete", "item", item[:8], data_dir=data_dir)
+    result = run("undelete", "item", item[:8], data_dir=data_dir)
     assert f"did you mean {item}?" in result.stderr
-    result = run_command_in_process("undelete", "item", item, data_dir=data_dir)
+    result = run("undelete", "item", item, data_dir=data_dir)
     assert result.stdout.startswith("restored: CFItem (1)")
 
 
 def test_delete_takes_no_prefix(data_dir: Path) -> None:
-    result = run_command_in_process("delete", "document", "bio", data_dir=data_dir)
+    result = run("delete", "document", "bio", data_dir=data_dir)
     assert result.returncode == 1
     assert f"did you mean {BIOLOGY}?" in result.stderr
     assert BIOLOGY in identifiers(data_dir)
 
 
 def test_list_deleted_shows_deleted_frameworks_only(data_dir: Path) -> None:
-    assert (
-        run_command_in_process("delete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
-    )
+    assert run("delete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
     assert identifiers(data_dir, "--deleted") == [ALGEBRA_2]
     assert ALGEBRA_2 not in identifiers(data_dir)
-    result = run_command_in_process("undelete", "document", BIOLOGY, data_dir=data_dir)
+    result = run("undelete", "document", BIOLOGY, data_dir=data_dir)
     assert "it is not deleted" in result.stderr
-    result = run_command_in_process("undelete", "document", "algebra", data_dir=data_dir)
+    result = run("undelete", "document", "algebra", data_dir=data_dir)
     assert f"did you mean {ALGEBRA_2}?" in result.stderr
-    assert (
-        run_command_in_process("undelete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
-    )
+    assert run("undelete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
     assert ALGEBRA_2 in identifiers(data_dir)
 
 
 def test_export_never_overwrites_without_force(data_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "framework.json"
-    assert (
-        run_command_in_process("export", BIOLOGY, "-o", str(output), data_dir=data_dir).returncode
-        == 0
-    )
+    assert run("export", BIOLOGY, "-o", str(output), data_dir=data_dir).returncode == 0
     output.write_text("mine")
-    result = run_command_in_process("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    result = run("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
     assert result.returncode == 1
     assert "exists already: add --force" in result.stderr
     assert output.read_text() == "mine"
-    result = run_command_in_process(
-        "export", BIOLOGY, "-o", str(output), "--force", data_dir=data_dir
-    )
+    result = run("export", BIOLOGY, "-o", str(output), "--force", data_dir=data_dir)
     assert f"exported to {output}" in result.stderr
     assert json.loads(output.read_text())["CFDocument"]["identifier"] == BIOLOGY
 
 
 def test_export_refuses_unknown_file_extension(data_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "framework.docx"
-    result = run_command_in_process("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    result = run("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
     assert result.returncode == 2
     assert "unknown file format of 'framework.docx'" in result.stderr
     assert not output.exists()
 
 
 def test_export_pretty_indents_the_same_package(data_dir: Path) -> None:
-    plain = run_command_in_process("export", BIOLOGY, data_dir=data_dir).stdout
-    pretty = run_command_in_process("export", BIOLOGY, "--pretty", data_dir=data_dir).stdout
+    plain = run("export", BIOLOGY, data_dir=data_dir).stdout
+    pretty = run("export", BIOLOGY, "--pretty", data_dir=data_dir).stdout
     assert json.loads(plain) == json.loads(pretty)
     assert pretty.startswith('{\n  "CFDocument"')

@@ -2,9 +2,7 @@
 
 import json
 import os
-import pty
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from support import factories
 from support.databases import MigratedDatabase
-from support.live_server import COMMAND, build_environment
+from support.live_server import build_environment
+from support.terminal import run_in_terminal
 
 from case_server.cli import COMMANDS, main
 from case_server.cli.shared import ERROR_CODES
@@ -160,11 +159,8 @@ $ case-server client rotate nobody
 def cases(transcript: str) -> list[Case]:
     """Return the commands of a transcript with their errors, each on one line."""
     blocks = transcript.split("$ case-server ")[1:]
-    return [(command, " ".join(error.split())) for command, _, error in map(_split, blocks)]
-
-
-def _split(block: str) -> tuple[str, str, str]:
-    return block.partition("\n")
+    pairs = (block.partition("\n")[::2] for block in blocks)
+    return [(command, " ".join(error.split())) for command, error in pairs]
 
 
 def command_path(command: str) -> str:
@@ -239,23 +235,13 @@ def test_used_port_is_blamed_on_the_port(command_line: Run) -> None:
 
 
 def test_binary_export_to_a_terminal_is_refused(tmp_path: Path) -> None:
-    reader, terminal = pty.openpty()
-    try:
-        result = subprocess.run(
-            [*COMMAND, "export", UNKNOWN_ID, "--format", "xlsx"],
-            stdout=terminal,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=build_environment(tmp_path / "data"),
-            check=False,
-        )
-    finally:
-        os.close(terminal)
-        os.close(reader)
+    code, output = run_in_terminal(
+        *("export", UNKNOWN_ID, "--format", "xlsx"), data_dir=tmp_path / "data", columns=200
+    )
     error = f"{PREFIX}xlsx is binary: add -o FILE, or redirect the output (see `"
-    assert result.stderr.startswith(error)
-    assert len(result.stderr.splitlines()) == 1
-    assert result.returncode == 2
+    assert output.startswith(error)
+    assert len(output.splitlines()) == 1
+    assert code == 2
     assert not (tmp_path / "data").exists()
 
 

@@ -80,13 +80,13 @@ def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -
     assert ran.returncode == 1
     assert "--title" in ran.stderr
     assert "--creator" in ran.stderr
-    assert (
-        "created maths: 2 items, 2 associations"
-        in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
-    )
-    assert ": unchanged " in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
-    source.write_text(SHEET.replace("A.1,A,Solve", "A.2,A,Graph"))
-    assert "replaced maths: 2 items" in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
+    for sheet, outcome in (
+        (SHEET, "created maths: 2 items, 2 associations"),
+        (SHEET, ": unchanged "),
+        (SHEET.replace("A.1,A,Solve", "A.2,A,Graph"), "replaced maths: 2 items"),
+    ):
+        source.write_text(sheet)
+        assert outcome in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
     got = json.loads(run("export", "maths", data_dir=data_dir).stdout)
     assert [item["humanCodingScheme"] for item in got["CFItems"]] == ["A", "A.2"]
     assert len(got["CFAssociations"]) == 2
@@ -109,18 +109,6 @@ def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> 
     assert (ran.returncode, ran.stdout.count(": unchanged ")) == (0, 2)
 
 
-def test_export_into_a_closed_pipe_ends_quietly(data_dir: Path) -> None:
-    command = " ".join((*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", "csv"))
-    ran = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
-        env=build_environment(data_dir),
-        capture_output=True,
-        check=False,
-    )
-    assert (ran.returncode, len(ran.stdout)) == (0, 50)
-    assert re.fullmatch(b"reading from the embedded Postgres in .*\n", ran.stderr)
-
-
 def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "standards.xlsx"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
@@ -132,11 +120,8 @@ def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
     fill(book["CFItems"], humanCodingScheme="A.1", fullStatement="Solve", parent="A")
     fill(
         book["CFAssociations"],
-        **{
-            "originNodeURI.identifier": "A.1",
-            "associationType": "isRelatedTo",
-            "destinationNodeURI.identifier": "A",
-        },
+        **{"originNodeURI.identifier": "A.1", "destinationNodeURI.identifier": "A"},
+        associationType="isRelatedTo",
     )
     book.save(target)
     ran = run("import", "--strict", str(target), data_dir=data_dir)
@@ -161,9 +146,8 @@ def test_template_of_another_extension_is_refused(data_dir: Path, tmp_path: Path
 def test_compressed_exports_are_reproducible(data_dir: Path, tmp_path: Path) -> None:
     first, second = (tmp_path / name for name in ("a.csv.gz", "b.csv.gz"))
     for target in (first, second):
-        assert (
-            run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir).returncode == 0
-        )
+        ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
+        assert ran.returncode == 0, ran.stderr
     assert first.read_bytes() == second.read_bytes()
     assert gzip.decompress(first.read_bytes()).startswith(b"\xef\xbb\xbf")
 

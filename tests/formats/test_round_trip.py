@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +17,8 @@ from support.calls import Api
 from support.databases import Execute, delete_all_rows
 from support.factories import Body
 from support.package_strategies import HOSTILE, packages
-from support.selection import mark_slow_except, scale_examples
+from support.packages import export_package
+from support.selection import REAL_FRAMEWORKS, mark_slow_except, scale_examples
 from support.tables import find_problems
 
 from case_server.api.profiles import PLATFORM
@@ -33,8 +34,6 @@ from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
 from case_server.repair.reader import repair_and_parse
 from case_server.sample import read_sample
-from case_server.settings import Settings
-from case_server.transfer.exporter import export_framework
 
 OTHERS: tuple[FileFormat, ...] = ("csv", "xlsx", "jsonl")
 
@@ -99,39 +98,22 @@ def test_any_string_survives_in_every_string_field(form: FileFormat, text: str) 
 
 
 @pytest.fixture
-async def store(database_url: str, clean: None, settings: Settings) -> AsyncIterator[Database]:
+def store(database: Database, clean: None) -> Database:
     """The database that the application serves, empty."""
-    async with Database.open(database_url, settings) as database:
-        yield database
-
-
-async def exported(store: Database, identifier: str, form: FileFormat) -> bytes:
-    file = io.BytesIO()
-    await export_framework(store, identifier, form, file)
-    return file.getvalue()
+    return database
 
 
 async def in_every_form(store: Database, identifier: str) -> dict[FileFormat, bytes]:
-    return {form: await exported(store, identifier, form) for form in FILE_FORMATS}
+    return {form: await export_package(store, identifier, form) for form in FILE_FORMATS}
 
 
-REAL = (
-    "ccss-math-2010",
-    "georgia-science-excerpt-v1p1",
-    "large-11k",
-    "large-11k-broken",
-    "opencase-v1p1-with-rubrics",
-    "opensalt-2017-sample",
-    "smarterbalanced-math-content-spec",
-    "teks-118-economics",
-)
 LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-broken": ("jsonl",)}
 """Two of one size, so each goes through one of the forms."""
 
 SHORT = ("opencase-v1p1-with-rubrics",)
 
 
-@pytest.mark.parametrize("name", mark_slow_except(SHORT, REAL))
+@pytest.mark.parametrize("name", mark_slow_except(SHORT, REAL_FRAMEWORKS))
 async def test_real_frameworks_survive_a_round_trip(
     shared: Path, store: Database, execute: Execute, name: str
 ) -> None:
@@ -139,16 +121,18 @@ async def test_real_frameworks_survive_a_round_trip(
     source = shared / "frameworks" / f"{name}.json"
     package, _ = repair_and_parse(source.read_bytes())
     await write_package(store, package)
-    first = await exported(store, package.document_identifier, "case-json")
+    first = await export_package(store, package.document_identifier, "case-json")
     for form in LARGE.get(name, FILE_FORMATS):
-        raw = await exported(store, package.document_identifier, form)
+        raw = await export_package(store, package.document_identifier, form)
         await delete_all_rows(execute)
         await write_package(store, read_strictly(raw, form))
-        assert await exported(store, package.document_identifier, "case-json") == first, form
+        assert await export_package(store, package.document_identifier, "case-json") == first, form
 
 
 def test_all_real_frameworks_are_tested(shared: Path) -> None:
-    assert sorted(REAL) == sorted(one.stem for one in (shared / "frameworks").glob("*.json"))
+    assert sorted(REAL_FRAMEWORKS) == sorted(
+        one.stem for one in (shared / "frameworks").glob("*.json")
+    )
 
 
 async def test_reimported_sample_changes_nothing(store: Database) -> None:
@@ -182,13 +166,13 @@ async def test_exports_are_read_literally(store: Database, execute: Execute) -> 
     }
     identifier = body["CFDocument"]["identifier"]
     await write_package(store, parse_package(raw))
-    first = orjson.loads(await exported(store, identifier, "case-json"))
+    first = orjson.loads(await export_package(store, identifier, "case-json"))
     for form, file in (await in_every_form(store, identifier)).items():
         package, repairs = read_framework(file, form, MetadataOptions())
         assert repairs == [], form
         await delete_all_rows(execute)
         await write_package(store, package)
-        again = orjson.loads(await exported(store, identifier, "case-json"))
+        again = orjson.loads(await export_package(store, identifier, "case-json"))
         assert again == first, form
         written = await write_package(store, package)
         assert (written.is_created, written.changed_count) == (False, 0), form
@@ -204,7 +188,7 @@ async def test_invalidated_exports_are_repaired(store: Database) -> None:
         ("case-json", b'"isChildOf"', b'"Is Child Of"'),
     )
     for form, before, after in edits:
-        file = await exported(store, identifier, form)
+        file = await export_package(store, identifier, form)
         assert before in file
         _, repairs = read_framework(file.replace(before, after), form, MetadataOptions())
         assert "association-type" in {one.kind for one in repairs}, form
@@ -233,7 +217,7 @@ async def test_any_package_survives_a_round_trip_through_the_api(
         answered = await api.get_package(quote(identifier, safe=""))
         assert lost(api, body, answered) == []
         # The exported package defines entities that were known from links only.
-        whole = await exported(store, identifier, "case-json")
+        whole = await export_package(store, identifier, "case-json")
         await write_package(store, read_strictly(whole, "case-json"))
         for form, raw in (await in_every_form(store, identifier)).items():
             written = await write_package(store, read_strictly(raw, form))

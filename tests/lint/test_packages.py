@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.factories import Body, association, item_type, link, package, packed_item, subject
 from support.lintable_package import build_valid_tree, find_violations, list_item_ids
-from support.selection import mark_slow_except
+from support.selection import NOT_LARGE, mark_slow_except
 
 from case_server.case.package import parse_package
 from case_server.lint.linter import lint_package
@@ -165,9 +165,7 @@ REAL = {
 """Rules that each real framework is known to violate."""
 
 
-@pytest.mark.parametrize(
-    "name", mark_slow_except([name for name in REAL if not name.startswith("large")], REAL)
-)
+@pytest.mark.parametrize("name", mark_slow_except(NOT_LARGE, REAL))
 def test_real_frameworks(shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
     checked = lint_package(raw)

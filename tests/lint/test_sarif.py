@@ -31,7 +31,7 @@ def test_sarif(tmp_path: Path) -> None:
     (one,) = log["runs"]
     rules = one["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [rule.id for rule in RULES]
-    page = DOCS.read_text()
+    page, rows = DOCS.read_text(), Path(source).read_text().split("\n")
     for rule in rules:
         address, _, anchor = rule["helpUri"].partition("#")
         assert address == f"{DOCUMENTATION_URL}/guides/lint.html"
@@ -41,14 +41,10 @@ def test_sarif(tmp_path: Path) -> None:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         place = result["locations"][0]
         assert place["physicalLocation"]["artifactLocation"]["uri"] == Path(source).as_uri()
-        row = (
-            Path(source)
-            .read_text()
-            .split("\n")[place["physicalLocation"]["region"]["startLine"] - 1]
-        )
+        region = place["physicalLocation"]["region"]
+        row = rows[region["startLine"] - 1]
         field = place["logicalLocations"][0]["fullyQualifiedName"].rpartition(".")[2]
-        begins = place["physicalLocation"]["region"]["startColumn"] - 1
-        assert row[begins:].startswith(f'"{field}"')
+        assert row[region["startColumn"] - 1 :].startswith(f'"{field}"')
     prints = [result["partialFingerprints"]["caseServerCheck/v1"] for result in one["results"]]
     assert len(set(prints)) == len(prints) == 3
 

@@ -24,7 +24,7 @@ from support.factories import (
     package_with_every_class,
 )
 from support.packages import catch_problem_paths, catch_problems, count_repairs, to_json
-from support.selection import mark_slow_except, scale_examples
+from support.selection import NOT_LARGE, mark_slow_except, scale_examples
 
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
@@ -515,9 +515,7 @@ EXPECTED = {
     "teks-118-economics": {"null": 479, "string-for-list": 160, "datetime-for-date": 319},
 }
 
-each_framework = pytest.mark.parametrize(
-    "name", mark_slow_except([name for name in EXPECTED if not name.startswith("large")], EXPECTED)
-)
+each_framework = pytest.mark.parametrize("name", mark_slow_except(NOT_LARGE, EXPECTED))
 
 
 @cache

@@ -119,15 +119,8 @@ def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(first.split()[1]), fields, body
 
 
-ALL_ROUTES = sorted(
-    set(
-        list_routes(
-            create_app(
-                Settings(database_url="postgresql://user@127.0.0.1:9/x", test_mode=True)
-            ).routes
-        )
-    )
-)
+UNUSED = Settings(database_url="postgresql://user@127.0.0.1:9/x", test_mode=True)
+ALL_ROUTES = sorted(set(list_routes(create_app(UNUSED).routes)))
 GETS = [path for method, path in ALL_ROUTES if method == "GET"]
 PATHS = sorted({path for _, path in ALL_ROUTES})
 
@@ -389,9 +382,8 @@ def test_rejected_expect_100_continue_returns_final_status_and_closes(server: Se
         ("Content-Length: 10", "/nothing", 404),
         ("Transfer-Encoding: chunked", "/health", 405),
     ):
-        with open_connection(
-            server.live, server.request("PUT", path, line, "Expect: 100-continue")
-        ) as raw:
+        sent = server.request("PUT", path, line, "Expect: 100-continue")
+        with open_connection(server.live, sent) as raw:
             answer = raw.recv(65_536)
             # The server must not read bytes sent in place of the body as a request.
             raw.sendall(server.request("GET", "/health"))

@@ -51,6 +51,11 @@ def parse_error(answer: bytes) -> tuple[int, str]:
     return int(head.split()[1]), json.loads(body)["imsx_description"]
 
 
+def exchange(live: LiveServer, sent: bytes) -> tuple[int, str]:
+    """Send bytes on a connection, and return the status and description of the error response."""
+    return parse_error(read_until_closed(open_connection(live, sent)))
+
+
 HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 
 
@@ -106,13 +111,8 @@ def test_header_section_over_limit_returns_431(
 ) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     limit = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
-    assert (
-        parse_error(read_until_closed(open_connection(live, begin + headers(limit) + end)))[0]
-        == 401
-    )
-    status, description = parse_error(
-        read_until_closed(open_connection(live, begin + headers(limit + 4) + end))
-    )
+    assert exchange(live, begin + headers(limit) + end)[0] == 401
+    status, description = exchange(live, begin + headers(limit + 4) + end)
     assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in description) == (431, True)
 
 
@@ -145,7 +145,7 @@ def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
 def test_invalid_http_returns_400_with_message(live: LiveServer, sent: bytes) -> None:
-    status, description = parse_error(read_until_closed(open_connection(live, sent)))
+    status, description = exchange(live, sent)
     assert (status, "invalid HTTP" in description) == (400, True)
 
 
@@ -208,9 +208,8 @@ def test_partial_requests_do_not_block_complete_ones(limited: LiveServer) -> Non
     with ExitStack() as stack:
         half_sent = []
         for number in range(500):
-            half_sent.append(
-                stack.enter_context(open_connection(limited, kinds[number % len(kinds)]))
-            )
+            raw = open_connection(limited, kinds[number % len(kinds)])
+            half_sent.append(stack.enter_context(raw))
             if number % 10 == 0:
                 assert get_status(limited) == 200
                 assert process.num_fds() <= files + MAX_CONNECTIONS + 10
@@ -268,10 +267,8 @@ def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> Non
         limited.process.send_signal(signal.SIGSTOP)
         try:
             # More than may wait for a request: all are accepted before the first is read.
-            sent = [
-                stack.enter_context(open_connection(limited, head))
-                for _ in range(MAX_CONNECTIONS - 5)
-            ]
+            raws = [open_connection(limited, head) for _ in range(MAX_CONNECTIONS - 5)]
+            sent = [stack.enter_context(raw) for raw in raws]
         finally:
             limited.process.send_signal(signal.SIGCONT)
         assert all(read_until_closed(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)

@@ -13,25 +13,24 @@ from support import factories
 from support.live_server import LiveServer, run_live_server
 from support.selection import mark_slow_except
 
+from stress.server import open_connection
+
 
 @contextmanager
 def incomplete_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
     """Send half of the body of a PUT; yield the connection and the other half."""
     body = factories.document()
     content = json.dumps(body).encode()
-    token = live.token()
-    port = int(live.base_url.rsplit(":", 1)[1])
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     head = (
         f"PUT /case/1.1/CFDocuments/{body['identifier']} HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {live.token()}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\n\r\n"
     )
     half = len(content) // 2
-    connection.sendall(head.encode() + content[:half])
-    time.sleep(1)  # until the server has received the request, which cannot be observed
-    yield connection, content[half:]
-    connection.close()
+    with open_connection(live, head.encode() + content[:half]) as connection:
+        connection.settimeout(30)
+        time.sleep(1)  # until the server has received the request, which cannot be observed
+        yield connection, content[half:]
 
 
 def rejects_connections(live: LiveServer) -> bool:
@@ -84,17 +83,14 @@ def slow_reader(live: LiveServer) -> Iterator[socket.socket]:
     with live.client() as client:
         assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
         token = client.headers["Authorization"]
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(30)
-    connection.connect(("127.0.0.1", int(live.base_url.rsplit(":", 1)[1])))
     head = (
-        f"GET /case/1.1/CFPackages/{document} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}"
+        f"GET /case/1.1/CFPackages/{document} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: {token}\r\nAccept-Encoding: identity\r\n\r\n"
     )
-    connection.sendall(f"{head}\r\nAccept-Encoding: identity\r\n\r\n".encode())
-    assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
-    yield connection
-    connection.close()
+    with open_connection(live, head.encode(), receive_buffer=4096) as connection:
+        connection.settimeout(30)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        yield connection
 
 
 def rest_of(connection: socket.socket) -> bytes:

@@ -1,18 +1,19 @@
 """Responses with very many associations, read by stalled clients."""
 
+import asyncio
 import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from support import factories
-from support.databases import MigratedDatabase, to_asyncpg_url
+from support.databases import MigratedDatabase, open_connection
 from support.live_server import LiveServer, run_live_server
+
+from stress.server import open_connection as open_socket
 
 ASSOCIATIONS = 50_000
 READERS = 12
@@ -51,14 +52,11 @@ def live(
 
 
 def _insert(url: str, document: str, item: str) -> None:
-    import asyncio  # noqa: PLC0415  in a thread of its own loop
-
     async def insert() -> None:
-        connection = await asyncpg.connect(to_asyncpg_url(url))
         origin = json.dumps(factories.link(item), separators=(",", ":"))
-        await connection.execute(INSERT, document, origin, ASSOCIATIONS)
-        await connection.execute("ANALYZE associations")
-        await connection.close()
+        async with open_connection(url) as connection:
+            await connection.execute(INSERT, document, origin, ASSOCIATIONS)
+            await connection.execute("ANALYZE associations")
 
     asyncio.run(insert())
 
@@ -71,15 +69,8 @@ def memory(process: int) -> int:
 
 def stalled(server: LiveServer, path: str, token: str) -> socket.socket:
     """Ask for a path, and read no more than the beginning of the answer."""
-    address = urlsplit(server.base_url)
-    assert address.hostname
-    assert address.port
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(60)
-    connection.connect((address.hostname, address.port))
-    head = f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
-    connection.sendall(head.encode())
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    connection = open_socket(server, head.encode(), receive_buffer=4096)
     assert connection.recv(12) == b"HTTP/1.1 200"
     return connection
 
