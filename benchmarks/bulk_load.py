@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import orjson
 
 from . import data
-from .postgres import Connection
+from .postgres import Connection, open_connection
 
 TIMESTAMP = datetime.fromisoformat(data.TIMESTAMP)
 BATCH_ROWS = 20_000
@@ -26,8 +25,7 @@ def insert_frameworks(url: str, document_count: int, item_count: int, prefix: st
 
 
 async def _load(url: str, seeds: list[str], item_count: int) -> None:
-    connection = await asyncpg.connect(url)
-    try:
+    async with open_connection(url) as connection:
         # Foreign keys need no check, and building the indexes at the end is faster.
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("SET maintenance_work_mem = '512MB'")
@@ -45,8 +43,6 @@ async def _load(url: str, seeds: list[str], item_count: int) -> None:
             FROM items GROUP BY document_identifier""")
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
-    finally:
-        await connection.close()
 
 
 async def _copy_documents(connection: Connection, seeds: list[str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,16 +80,21 @@ class BenchmarkContext:
             yield server
 
     @contextmanager
+    def run_server_for_client(
+        self, database: str, *arguments: str
+    ) -> Iterator[tuple[BenchmarkedServer, TimedClient]]:
+        """Run case-server as ``run_server`` does, and yield it with a client of it."""
+        with self.run_server(database, *arguments) as server, server.open_client() as client:
+            yield server, client
+
+    @contextmanager
     def run_bare_application(self, database: str) -> Iterator[str]:
         """Run the bare application, the baseline, on one of this run's databases.
 
         The application has no authentication or validation. Yields its base URL.
         """
-        with run_bare_application(
-            self.get_log_path(),
-            self.postgres.ensure_database(database),
-            self.get_static_folder(),
-        ) as url:
+        database_url, static = self.postgres.ensure_database(database), self.get_static_folder()
+        with run_bare_application(self.get_log_path(), database_url, static) as url:
             yield url
 
     def get_static_folder(self) -> Path:
@@ -106,10 +112,7 @@ class BenchmarkContext:
         if name not in self.filled:
             self.postgres.drop_database(name)  # it may be incomplete
             report_progress(f"uploading a framework of {self.sizes.item_count:,} items")
-            with (
-                self.run_server(name) as server,
-                TimedClient(server.base_url, server.headers) as client,
-            ):
+            with self.run_server_for_client(name) as (_, client):
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.item_count)):
                     upload_package(client, data.generate_package_json(items, seed))
             vacuum_and_analyze(self.postgres.databases[name])
@@ -124,14 +127,10 @@ class BenchmarkContext:
         name = "many"
         if name not in self.filled:
             self.postgres.drop_database(name)  # it may be incomplete
-            report_progress(
-                f"loading {self.sizes.many_item_count:,} items in "
-                f"{self.sizes.many_document_count:,} documents"
-            )
+            documents, items = self.sizes.many_document_count, self.sizes.many_item_count
+            report_progress(f"loading {items:,} items in {documents:,} documents")
             url = self.postgres.ensure_database(name)
-            bulk_load.insert_frameworks(
-                url, self.sizes.many_document_count, self.sizes.many_item_count, "many"
-            )
+            bulk_load.insert_frameworks(url, documents, items, "many")
             self.filled.add(name)
         return name
 
@@ -156,12 +155,11 @@ class BenchmarkContext:
         """
         for load in loads:
             wrk.run_wrk(load, 1)
-        return self.run_interleaved(
-            *(
-                (lambda load=load: wrk.run_wrk(load, self.seconds).requests_per_second)
-                for load in loads
-            )
-        )
+        return self.run_interleaved(*(partial(self.measure_rate, load) for load in loads))
+
+    def measure_rate(self, load: wrk.WrkRequests) -> float:
+        """Send wrk requests for one round, and return how many were sent per second."""
+        return wrk.run_wrk(load, self.seconds).requests_per_second
 
 
 def report_progress(message: str) -> None:
@@ -193,6 +191,11 @@ def run_load_during_work(
 def generate_item_identifiers(seed: str, count: int) -> list[str]:
     """Generate the identifiers of the first ``count`` items of the framework with a given seed."""
     return [data.build_uuid(seed, f"item/{index}") for index in range(count)]
+
+
+def list_item_paths(seed: str, count: int, collection: str = "/CFItems") -> list[str]:
+    """Return the paths below ``/case/1.1`` of the first items of a generated framework."""
+    return [f"{collection}/{identifier}" for identifier in generate_item_identifiers(seed, count)]
 
 
 def build_wrk_requests(server: BenchmarkedServer, paths: list[str]) -> wrk.WrkRequests:

@@ -24,64 +24,18 @@ RARE_WORDS = "parallelogram law"
 """Words that are in the statement of one in ``RARITY`` items."""
 RARITY = 20_000
 
-WORDS = [
-    "add",
-    "subtract",
-    "multiply",
-    "divide",
-    "compare",
-    "explain",
-    "represent",
-    "interpret",
-    "model",
-    "solve",
-    "measure",
-    "graph",
-    "estimate",
-    "whole",
-    "number",
-    "fraction",
-    "decimal",
-    "ratio",
-    "angle",
-    "line",
-    "area",
-    "volume",
-    "function",
-    "equation",
-    "pattern",
-    "table",
-    "data",
-    "sample",
-    "text",
-    "author",
-    "claim",
-    "evidence",
-    "reason",
-    "energy",
-    "force",
-    "motion",
-    "matter",
-    "cell",
-    "system",
-    "within",
-    "between",
-    "using",
-    "including",
-    "given",
-    "several",
-    "real",
-    "simple",
-    "complex",
-    "different",
-    "equal",
-    "unknown",
-]
+WORDS = (
+    "add subtract multiply divide compare explain represent interpret model solve "
+    "measure graph estimate whole number fraction decimal ratio angle line area volume "
+    "function equation pattern table data sample text author claim evidence reason "
+    "energy force motion matter cell system within between using including given several "
+    "real simple complex different equal unknown"
+)
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _RNG = random.Random(11)  # noqa: S311  words, no secrets
-SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
+SENTENCES = [" ".join(_RNG.choices(WORDS.split(), k=12)) for _ in range(997)]
 """A prime number of sentences, so that pairs of them repeat only after a million statements."""
 
 
@@ -222,11 +176,8 @@ def generate_item_text(seed: str, index: int) -> str:
 
 
 def _entity(identifier: str) -> Body:
-    return {
-        "identifier": identifier,
-        "uri": f"{HOME}/{identifier}",
-        "lastChangeDateTime": TIMESTAMP,
-    }
+    uri = f"{HOME}/{identifier}"
+    return {"identifier": identifier, "uri": uri, "lastChangeDateTime": TIMESTAMP}
 
 
 ITEM_TYPE: Body = {

@@ -76,7 +76,7 @@ def measure_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
     bulk_load.insert_frameworks(url, DOCUMENTS, context.sizes.filter_item_count, "million")
     all_searches = list_searches(context.sizes.filter_item_count)
     statements = {search.title: _capture_statements(context, search) for search in all_searches}
-    with context.run_server(NAME) as server, TimedClient(server.base_url, server.headers) as client:
+    with context.run_server_for_client(NAME) as (_, client):
         timed = {
             search.title: _measure_medians(url, client, search, statements[search.title])
             for search in all_searches
@@ -88,9 +88,8 @@ def measure_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
         scanned = _create_scan_row(search, statements[search.title])
         if scanned.meets_target is False:
             # Compared with a scan of the whole table, any plan is fast.
-            added = replace(
-                added, meets_target=False, note="without an index the baseline means nothing"
-            )
+            note = "without an index the baseline means nothing"
+            added = replace(added, meets_target=False, note=note)
         yield added
         yield scanned
     context.postgres.drop_database(NAME)
@@ -100,10 +99,7 @@ def _capture_statements(context: BenchmarkContext, search: ItemSearch) -> list[E
     """Send a search request; return the SQL statements that the server ran, with their plans."""
     with log_statement_plans(context.postgres, NAME):
         before = context.postgres.log.stat().st_size
-        with (
-            context.run_server(NAME) as server,
-            TimedClient(server.base_url, server.headers) as client,
-        ):
+        with context.run_server_for_client(NAME) as (_, client):
             for _ in range(MIN_REQUESTS):
                 client.get(f"{PREFIX}/CFItems?{search.query}")
         return read_logged_statements(context.postgres.log, before, "items")
@@ -125,9 +121,8 @@ def _measure_medians(
     with open_explain_session(url) as seconds_for:
         while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
-            own.append(
-                sum(seconds_for(each.substitute_parameters()) for each in statements.values())
-            )
+            queries = (each.substitute_parameters() for each in statements.values())
+            own.append(sum(map(seconds_for, queries)))
     return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 

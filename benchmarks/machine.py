@@ -28,12 +28,9 @@ PACKAGES = (
 def describe_machine(postgres_url: str) -> list[tuple[str, str]]:
     """Return the processor, memory and software versions as (name, value) pairs for the report."""
     versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
-    extension = fetch_value(
-        postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
-    )
-    server, fsync = (
-        fetch_value(postgres_url, f"SHOW {name}") for name in ("server_version", "fsync")
-    )
+    available = "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
+    extension = fetch_value(postgres_url, available)
+    server, fsync = (fetch_value(postgres_url, f"SHOW {n}") for n in ("server_version", "fsync"))
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("processor", f"{_processor()}, {os.cpu_count()} cores"),
@@ -62,6 +59,5 @@ def _memory() -> str:
 
 def _wrk() -> str:
     process = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
-    return (
-        (process.stdout + process.stderr).split("\n")[0].removeprefix("wrk ").split(" Copyright")[0]
-    )
+    first = (process.stdout + process.stderr).split("\n")[0]
+    return first.removeprefix("wrk ").split(" Copyright")[0]

@@ -13,7 +13,7 @@ from .context import (
     build_package_path,
     build_wrk_requests,
     change_one_item,
-    generate_item_identifiers,
+    list_item_paths,
     run_load_during_work,
 )
 from .processes import BenchmarkedServer
@@ -43,7 +43,7 @@ def measure_uncached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
     title = f"GET package of {context.sizes.item_count:,}, cold"
     name = context.ensure_framework_database()
     with context.run_server(name) as server, context.run_bare_application(name) as bare:
-        with TimedClient(server.base_url, server.headers) as client, TimedClient(bare) as baseline:
+        with server.open_client() as client, TimedClient(bare) as baseline:
             client.get(build_package_path(SMALL))
             yield compare_with_maximum(
                 f"{title}: RSS added",
@@ -102,11 +102,9 @@ def measure_small_reads(  # noqa: PLR0913, PLR0917  two benchmarks share it
     The baseline is the latency without that work. The items are of the framework with the given
     seed. Reads during the work take ``load_factor`` times as long as a round.
     """
-    load = build_wrk_requests(
-        server, [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(seed, 100)]
-    )
+    load = build_wrk_requests(server, list_item_paths(seed, 100))
     wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
-    with TimedClient(server.base_url, server.headers) as client:
+    with server.open_client() as client:
         quiet, busy = context.run_interleaved(
             lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
@@ -123,9 +121,8 @@ def measure_cached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of a cached package, compared with a static file of the same size."""
     name = context.ensure_framework_database()
     with (
-        context.run_server(name) as server,
+        context.run_server_for_client(name) as (_, client),
         context.run_bare_application(name) as bare,
-        TimedClient(server.base_url, server.headers) as client,
         TimedClient(bare) as baseline,
     ):
         for encoding in ENCODINGS:
@@ -171,27 +168,20 @@ def _measure_encoding(
 
 def measure_unchanged_package(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of an unchanged package with If-None-Match, compared with reads of one item."""
-    title, name, path = (
-        "GET package, If-None-Match",
-        context.ensure_framework_database(),
-        build_package_path(SEED),
-    )
-    with context.run_server(name) as server:
-        with TimedClient(server.base_url, server.headers) as client:
-            etag = client.get(path).headers.get("etag")
-            if not etag:
-                yield create_failed_row(title, ">= 1", "the response has no ETag")
-                return
-            status = client.get(path, expected_status=None, If_None_Match=etag).status
+    title, path = "GET package, If-None-Match", build_package_path(SEED)
+    name = context.ensure_framework_database()
+    with context.run_server_for_client(name) as (server, client):
+        etag = client.get(path).headers.get("etag")
+        if not etag:
+            yield create_failed_row(title, ">= 1", "the response has no ETag")
+            return
+        status = client.get(path, expected_status=None, If_None_Match=etag).status
         if status != 304:
             yield create_failed_row(title, ">= 1", f"the status is {status}, not 304")
             return
         headers = {**server.headers, "If-None-Match": etag}
         item_rates, package_rates = context.measure_rates(
-            build_wrk_requests(
-                server,
-                [f"/CFItems/{identifier}" for identifier in generate_item_identifiers(SEED, 100)],
-            ),
+            build_wrk_requests(server, list_item_paths(SEED, 100)),
             wrk.WrkRequests(server.base_url, [path], headers),
         )
     yield compare_rates(title, item_rates, package_rates, 1.0)
@@ -200,10 +190,7 @@ def measure_unchanged_package(context: BenchmarkContext) -> Iterator[ResultRow]:
 def measure_package_tree(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of a package as a tree, compared with reads of the package, neither cached."""
     path = build_package_path(SEED)
-    with (
-        context.run_server(context.ensure_framework_database()) as server,
-        TimedClient(server.base_url, server.headers) as client,
-    ):
+    with context.run_server_for_client(context.ensure_framework_database()) as (_, client):
         package_times, tree_times = context.run_interleaved(
             lambda: _read_after_change(client, path).seconds,
             lambda: _read_after_change(client, f"{path}/groups").seconds,

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from . import data
-from .client import TimedClient
 from .context import SEED, BenchmarkContext, report_progress, upload_package
 from .errors import BenchmarkError
 from .postgres import vacuum_and_analyze
@@ -98,16 +97,14 @@ def measure_pages(context: BenchmarkContext) -> Iterator[ResultRow]:
 def _row(title: str, seconds: list[float]) -> ResultRow:
     extremes = f"minimum {format_duration(min(seconds))}, maximum {format_duration(max(seconds))}"
     note = f"{extremes} of {len(seconds)}"
-    return replace(
-        compare_with_maximum(title, median(seconds), MAX_SECONDS, format_duration), note=note
-    )
+    row = compare_with_maximum(title, median(seconds), MAX_SECONDS, format_duration)
+    return replace(row, note=note)
 
 
 def _synthetic(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
     index = context.sizes.item_count // 3
-    item = SearchedItem(
-        data.build_item_link(SEED, index).title, data.generate_item_text(SEED, index)[:40]
-    )
+    code = data.build_item_link(SEED, index).title
+    item = SearchedItem(code, data.generate_item_text(SEED, index)[:40])
     return f"{context.sizes.item_count:,} items", context.ensure_framework_database(), item
 
 
@@ -118,14 +115,10 @@ def _real(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
         database = ""
     elif database not in context.filled:
         context.postgres.drop_database(database)
-        with (
-            context.run_server(database) as server,
-            TimedClient(server.base_url, server.headers) as client,
-        ):
+        with context.run_server_for_client(database) as (_, client):
             for name in REAL_FRAMEWORKS:
-                upload_package(
-                    client, data.make_identifiers_unique((SHARED / name).read_text(), name)
-                )
+                text = (SHARED / name).read_text()
+                upload_package(client, data.make_identifiers_unique(text, name))
         vacuum_and_analyze(context.postgres.databases[database])
         context.filled.add(database)
     return "two real frameworks", database, item

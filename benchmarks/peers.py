@@ -15,7 +15,7 @@ from .context import (
     BenchmarkContext,
     build_package_path,
     build_wrk_requests,
-    generate_item_identifiers,
+    list_item_paths,
 )
 from .errors import BenchmarkError
 from .results import ResultRow, format_duration, format_rate
@@ -65,13 +65,16 @@ def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
     with context.run_server(context.ensure_framework_database()) as server:
-        own = generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_ITEMS))
-        for title, path in (("GET one item", "/CFItems/"), ("GET CFItemAssociations", ASSOCIATED)):
+        own = min(context.sizes.item_count, MAX_ITEMS)
+        for title, path in (
+            ("GET one item", "/CFItems"),
+            ("GET CFItemAssociations", "/CFItemAssociations"),
+        ):
             yield _compare_rates(
                 context,
                 f"{title}: {base_url}",
-                build_wrk_requests(server, [f"{path}{identifier}" for identifier in own]),
-                other.build_wrk_requests([f"{path}{identifier}" for identifier in items]),
+                build_wrk_requests(server, list_item_paths(SEED, own, path)),
+                other.build_wrk_requests([f"{path}/{identifier}" for identifier in items]),
             )
         yield _compare_rates(
             context,
@@ -80,9 +83,6 @@ def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow
             other.build_wrk_requests(["/CFDocuments?limit=100"]),
         )
         yield _compare_packages(context, server.base_url, dict(server.headers), other, document)
-
-
-ASSOCIATED = "/CFItemAssociations/"
 
 
 def _compare_rates(

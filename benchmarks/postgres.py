@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,16 +54,23 @@ class BenchmarkPostgres:
         self.databases[name] = urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
 
+@asynccontextmanager
+async def open_connection(url: str) -> AsyncIterator[Connection]:
+    """Connect to a database for the duration of a ``with`` block."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def execute_sql(url: str, *statements: str) -> None:
     """Run the given SQL statements one by one, each in its own transaction."""
 
     async def work() -> None:
-        connection = await asyncpg.connect(url)
-        try:
+        async with open_connection(url) as connection:
             for statement in statements:
                 await connection.execute(statement)
-        finally:
-            await connection.close()
 
     asyncio.run(work())
 
@@ -81,11 +88,8 @@ def fetch_value(url: str, statement: str) -> Any:
     """Run an SQL query and return the first column of its first row."""
 
     async def work() -> Any:
-        connection = await asyncpg.connect(url)
-        try:
+        async with open_connection(url) as connection:
             return await connection.fetchval(statement)
-        finally:
-            await connection.close()
 
     return asyncio.run(work())
 
@@ -171,7 +175,8 @@ def open_explain_session(url: str, *settings: str) -> Iterator[Callable[[str], f
 
         def explained(statement: str) -> float:
             sql = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
-            return _execution_time(runner.run(connection.fetchval(sql)))
+            plan = json.loads(runner.run(connection.fetchval(sql)))
+            return float(plan[0]["Execution Time"]) / 1000
 
         try:
             for setting in settings:
@@ -179,7 +184,3 @@ def open_explain_session(url: str, *settings: str) -> Iterator[Callable[[str], f
             yield explained
         finally:
             runner.run(connection.close())
-
-
-def _execution_time(plan: str) -> float:
-    return float(json.loads(plan)[0]["Execution Time"]) / 1000

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from .baseline import DATABASE, STATIC
+from .client import TimedClient
 from .errors import BenchmarkError
 
 READY = re.compile(r"is ready at (\S+)")
@@ -31,6 +32,10 @@ class BenchmarkedServer:
     headers: Mapping[str, str]
     """The header fields for requests, with an access token."""
     seconds_to_start: float
+
+    def open_client(self) -> TimedClient:
+        """Return a client that sends the access token."""
+        return TimedClient(self.base_url, self.headers)
 
 
 @contextmanager

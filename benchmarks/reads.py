@@ -6,8 +6,14 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from . import data, wrk
-from .client import TimedClient
-from .context import PREFIX, SEED, BenchmarkContext, build_wrk_requests, generate_item_identifiers
+from .context import (
+    PREFIX,
+    SEED,
+    BenchmarkContext,
+    build_wrk_requests,
+    generate_item_identifiers,
+    list_item_paths,
+)
 from .plans import log_statement_plans, read_logged_statements
 from .postgres import run_pgbench
 from .results import ResultRow, compare_rates
@@ -22,10 +28,8 @@ MIN_CORES = 4
 
 def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of one item, compared with the bare application, and in a larger database."""
-    sizes, identifiers = (
-        context.sizes,
-        generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS)),
-    )
+    sizes = context.sizes
+    identifiers = generate_item_identifiers(SEED, min(sizes.item_count, MAX_IDENTIFIERS))
     share = -(-sizes.many_item_count // sizes.many_document_count)
     others = [
         data.build_uuid(f"many{number}", f"item/{index}")
@@ -71,18 +75,14 @@ def _measure_item_query(context: BenchmarkContext, identifiers: Sequence[str]) -
 
 def measure_associations(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of an item with its associations, compared with two plain SQL queries."""
-    identifiers = generate_item_identifiers(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS))
+    count = min(context.sizes.item_count, MAX_IDENTIFIERS)
     with (
         context.run_server(context.ensure_framework_database()) as server,
         context.run_bare_application(context.ensure_framework_database()) as bare,
     ):
         baseline, measured = context.measure_rates(
-            wrk.WrkRequests(
-                bare, [f"/item-associations/{identifier}" for identifier in identifiers]
-            ),
-            build_wrk_requests(
-                server, [f"/CFItemAssociations/{identifier}" for identifier in identifiers]
-            ),
+            wrk.WrkRequests(bare, list_item_paths(SEED, count, "/item-associations")),
+            build_wrk_requests(server, list_item_paths(SEED, count, "/CFItemAssociations")),
         )
     yield compare_rates("GET CFItemAssociations", baseline, measured, 0.6)
 
@@ -92,19 +92,13 @@ def measure_documents(context: BenchmarkContext) -> Iterator[ResultRow]:
     where = quote("title~'Mathematics'")
     path = f"/CFDocuments?limit=100&sort=title&filter={where}"
     name = context.ensure_large_database()
-    statement = _capture_list_query(context, name, path)
+    statement, url = _capture_list_query(context, name, path), context.postgres.databases[name]
     with context.run_server(name) as server:
         load = build_wrk_requests(server, [path])
         wrk.run_wrk(load, 1)
         baseline, measured = context.run_interleaved(
-            lambda: run_pgbench(
-                context.postgres.databases[name],
-                statement,
-                context.folder,
-                context.seconds,
-                clients=8,
-            ),
-            lambda: wrk.run_wrk(load, context.seconds).requests_per_second,
+            lambda: run_pgbench(url, statement, context.folder, context.seconds, clients=8),
+            lambda: context.measure_rate(load),
         )
     row = f"GET CFDocuments, 100 of {context.sizes.many_document_count:,}, filter and sort"
     yield compare_rates(row, baseline, measured, 0.3)
@@ -114,35 +108,24 @@ def _capture_list_query(context: BenchmarkContext, name: str, path: str) -> str:
     """Return the SQL query that the server runs for a list request, with parameters inlined."""
     with log_statement_plans(context.postgres, name):
         before = context.postgres.log.stat().st_size
-        with (
-            context.run_server(name) as server,
-            TimedClient(server.base_url, server.headers) as client,
-        ):
+        with context.run_server_for_client(name) as (_, client):
             client.get(f"{PREFIX}{path}")
-        return read_logged_statements(context.postgres.log, before, "documents")[
-            -1
-        ].substitute_parameters()
+        *_, last = read_logged_statements(context.postgres.log, before, "documents")
+        return last.substitute_parameters()
 
 
 def measure_workers(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of one item from a server with two workers, compared with one worker."""
-    paths = [
-        f"/CFItems/{identifier}"
-        for identifier in generate_item_identifiers(SEED, context.sizes.item_count)[
-            :MAX_IDENTIFIERS
-        ]
-    ]
+    paths = list_item_paths(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS))
     name = context.ensure_framework_database()
     with context.run_server(name) as one, context.run_server(name, "--workers", "2") as two:
-        wrk.run_wrk(
-            build_wrk_requests(two, paths), 2
-        )  # each worker opens its connections and caches the token
+        # Each worker opens its connections and caches the token.
+        wrk.run_wrk(build_wrk_requests(two, paths), 2)
         single, double = context.measure_rates(
             build_wrk_requests(one, paths), build_wrk_requests(two, paths)
         )
     row = compare_rates("two workers, GET one item", single, double, 1.6)
     if (os.cpu_count() or 1) < MIN_CORES:
-        row = replace(
-            row, target="reported", meets_target=None, note=f"fewer than {MIN_CORES} cores"
-        )
+        note = f"fewer than {MIN_CORES} cores"
+        row = replace(row, target="reported", meets_target=None, note=note)
     yield row

@@ -11,15 +11,9 @@ def format_results_table(rows: Sequence[ResultRow]) -> str:
     """Format the results of all cases as a Markdown table with aligned columns."""
     cells = [HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
-    lines = [
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in cells
-    ]
-    return "\n".join(
-        [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-    )
+    head, *lines = (f"| {' | '.join(map(str.ljust, line, widths))} |" for line in cells)
+    rule = "|".join("-" * (width + 2) for width in widths)
+    return "\n".join([head, f"|{rule}|", *lines])
 
 
 def _cells(row: ResultRow) -> tuple[str, ...]:

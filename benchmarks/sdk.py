@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import data
-from .client import TimedClient
 from .context import (
     SEED,
     BenchmarkContext,
@@ -45,17 +44,12 @@ def measure_sdk(context: BenchmarkContext) -> Iterator[ResultRow]:
     with context.run_server(context.ensure_framework_database()) as server:
         report_progress("reading with the SDK")
         packages, singles = _run_client(python, server, context.rounds, items)
-        with TimedClient(server.base_url, server.headers) as client:
-            package = f"{PREFIX}/CFPackages/{data.build_uuid(SEED, 'document')}"
-            bare_packages = [
-                measure_seconds(lambda: client.get(package)) for _ in range(context.rounds)
-            ]
-            bare_items = [
-                measure_seconds(
-                    lambda: [client.get(f"{PREFIX}/CFItems/{identifier}") for identifier in items]
-                )
-                for _ in range(context.rounds)
-            ]
+        package = f"{PREFIX}/CFPackages/{data.build_uuid(SEED, 'document')}"
+        paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in items]
+        rounds = range(context.rounds)
+        with server.open_client() as client:
+            bare_packages = [measure_seconds(lambda: client.get(package)) for _ in rounds]
+            bare_items = [measure_seconds(lambda: [*map(client.get, paths)]) for _ in rounds]
     yield compare_durations(titles[0], bare_packages, packages, None)
     yield compare_durations(titles[1], bare_items, singles, None)
 
@@ -91,11 +85,8 @@ def _ensure_sdk_python() -> Path:
     for interpreter in _interpreters():
         report_progress(f"installing the SDK for {interpreter}")
         pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *SDK)
-        if (
-            _succeeds(interpreter, "-m", "venv", ENVIRONMENT)
-            and _succeeds(*pip)
-            and _has_sdk(python)
-        ):
+        is_installed = _succeeds(interpreter, "-m", "venv", ENVIRONMENT) and _succeeds(*pip)
+        if is_installed and _has_sdk(python):
             return python
     raise BenchmarkError(
         f"the SDK needs Python 3.{OLDEST_MINOR} or newer with venv (on PATH, from pyenv or uv) "

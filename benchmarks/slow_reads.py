@@ -9,7 +9,6 @@ from threading import Event
 from urllib.parse import quote
 
 from . import bulk_load, data
-from .client import TimedClient
 from .context import FULL_ITEMS, PREFIX, BenchmarkContext, report_progress
 from .errors import BenchmarkError
 from .processes import BenchmarkedServer
@@ -49,9 +48,8 @@ def _measure_during_filters(
     with _run_slow_filter_clients(server) as statuses:
         for title, path in paths.items():
             report_progress(f"{title} during {FILTERING_CLIENTS} filters")
-            seconds = _repeat_reads(
-                server, path, max(MIN_SECONDS, context.seconds * context.rounds)
-            )
+            duration = max(MIN_SECONDS, context.seconds * context.rounds)
+            seconds = _repeat_reads(server, path, duration)
             case = f"{title} while {FILTERING_CLIENTS} filters read {items:,} items"
             yield compare_with_maximum(case, median(seconds), MAX_MEDIAN_SECONDS, format_duration)
         report_progress(f"{len(statuses):,} filters returned a response")
@@ -64,7 +62,7 @@ def _repeat_reads(server: BenchmarkedServer, path: str, seconds: float) -> list[
     """
     durations: list[float] = []
     until = time.monotonic() + seconds
-    with TimedClient(server.base_url, server.headers) as client:
+    with server.open_client() as client:
         while time.monotonic() < until or not durations:
             durations.append(client.get(path).seconds)
     return durations
@@ -80,7 +78,7 @@ def _run_slow_filter_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
     should_stop = Event()
 
     def send_filters() -> None:
-        with TimedClient(server.base_url, server.headers) as client:
+        with server.open_client() as client:
             while not should_stop.is_set():
                 statuses.append(client.get(FILTER_PATH, expected_status=None).status)
 

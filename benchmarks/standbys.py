@@ -48,14 +48,11 @@ def measure_standbys(context: BenchmarkContext) -> Iterator[ResultRow]:
     with ExitStack() as stack:
         primary, urls = _run_replicated_postgres(stack, context, items)
         log = context.get_log_path()
-        writers = [
-            stack.enter_context(
-                run_case_server(
-                    log, CASE_SERVER_DATABASE_URL=primary, CASE_SERVER_SYNCHRONOUS_COMMIT=commit
-                )
-            )
-            for commit in COMMITS
-        ]
+        writers = []
+        for commit in COMMITS:
+            settings = {"CASE_SERVER_SYNCHRONOUS_COMMIT": commit}
+            server = run_case_server(log, CASE_SERVER_DATABASE_URL=primary, **settings)
+            writers.append(stack.enter_context(server))
         for url in urls:  # a server on a standby needs the signing key that the primary's made
             _wait_until_replayed(primary, url)
         readers = [
@@ -115,11 +112,10 @@ def _compare_reads(
     with ThreadPoolExecutor(len(loads)) as pool:
 
         def read_from_all() -> float:
-            results = pool.map(lambda load: wrk.run_wrk(load, context.seconds), loads)
-            return sum(result.requests_per_second for result in results)
+            return sum(pool.map(context.measure_rate, loads))
 
         single, double = context.run_interleaved(
-            lambda: wrk.run_wrk(loads[0], context.seconds).requests_per_second, read_from_all
+            lambda: context.measure_rate(loads[0]), read_from_all
         )
     row = compare_rates("two servers on two standbys, GET one item", single, double, MIN_RATIO)
     row = replace(row, note=f"{free_cores} of {os.cpu_count()} cores were free")
@@ -135,10 +131,8 @@ def _compare_writes(
     durations: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     delays: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     with ExitStack() as stack:
-        read = stack.enter_context(TimedClient(reader.base_url, reader.headers))
-        clients = [
-            stack.enter_context(TimedClient(writer.base_url, writer.headers)) for writer in writers
-        ]
+        read = stack.enter_context(reader.open_client())
+        clients = [stack.enter_context(writer.open_client()) for writer in writers]
         for number in range(WRITES):
             for commit, client in zip(COMMITS, clients, strict=True):
                 index = number % items

@@ -11,7 +11,6 @@ from pathlib import Path
 from case_server.db.postgres.embedded import embedded_postgres
 
 from . import memory
-from .client import TimedClient
 from .context import SEED, BenchmarkContext, build_package_path, measure_seconds, report_progress
 from .errors import BenchmarkError
 from .processes import run_case_server
@@ -54,23 +53,18 @@ def _time_postgres_start(data_dir: Path) -> float:
 
 
 def _time_baseline_start(data_dir: Path) -> float:
-    return measure_seconds(lambda: subprocess.run(IMPORTS, check=True)) + _time_postgres_start(
-        data_dir
-    )
+    imports = measure_seconds(lambda: subprocess.run(IMPORTS, check=True))
+    return imports + _time_postgres_start(data_dir)
 
 
 def measure_memory(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure the memory of one worker when idle and after concurrent reads of a large package."""
     with context.run_server(context.ensure_framework_database()) as server:
-        yield compare_with_maximum(
-            "memory, idle",
-            memory.get_resident_memory_bytes(server.pid),
-            MAX_IDLE_BYTES,
-            format_megabytes,
-        )
+        idle = memory.get_resident_memory_bytes(server.pid)
+        yield compare_with_maximum("memory, idle", idle, MAX_IDLE_BYTES, format_megabytes)
 
         def read(_: int) -> str:
-            with TimedClient(server.base_url, server.headers) as client:
+            with server.open_client() as client:
                 try:
                     client.get(build_package_path(SEED), Accept_Encoding="gzip")
                 except BenchmarkError as error:
@@ -79,16 +73,10 @@ def measure_memory(context: BenchmarkContext) -> Iterator[ResultRow]:
 
         with ThreadPoolExecutor(READERS) as readers:
             errors = [error for error in readers.map(read, range(READERS)) if error]
-        after, peak = (
-            memory.get_resident_memory_bytes(server.pid),
-            memory.get_peak_memory_bytes(server.pid),
-        )
-    row = compare_with_maximum(
-        f"memory, after {READERS} concurrent packages",
-        after,
-        MAX_BYTES_AFTER_READS,
-        format_megabytes,
-    )
+        after = memory.get_resident_memory_bytes(server.pid)
+        peak = memory.get_peak_memory_bytes(server.pid)
+    title = f"memory, after {READERS} concurrent packages"
+    row = compare_with_maximum(title, after, MAX_BYTES_AFTER_READS, format_megabytes)
     if errors:
         note = f"{len(errors)} of {READERS} failed: {errors[0][:250]}"
         row = replace(row, meets_target=False, note=note)

@@ -11,7 +11,6 @@ from .context import (
     SEED,
     BenchmarkContext,
     change_one_item,
-    measure_seconds,
     report_progress,
     upload_package,
 )
@@ -65,9 +64,8 @@ class TestModeServer:
         title = self._title(action)
         yield compare_with_maximum(title, median(durations), MAX_MEDIAN_SECONDS, format_duration)
         p95 = quantiles(durations, n=20)[-1]
-        yield compare_with_maximum(
-            f"{title}, 95th percentile", p95, MAX_P95_SECONDS, format_duration
-        )
+        title = f"{title}, 95th percentile"
+        yield compare_with_maximum(title, p95, MAX_P95_SECONDS, format_duration)
 
     def _title(self, action: str) -> str:
         return f"test mode, {action}, {self.entities:,} entities, {self.fsync}"
@@ -87,38 +85,29 @@ def measure_test_mode(context: BenchmarkContext) -> Iterator[ResultRow]:
         }
         with (
             run_case_server(context.get_log_path(), "--test-mode", **settings) as server,
-            TimedClient(server.base_url, server.headers) as client,
+            server.open_client() as client,
         ):
             for entities in sizes:
                 report_progress(f"resetting {entities:,} entities, {fsync}")
                 package = data.generate_package_json(entities // 2, SEED)
-                yield from _measure(
-                    TestModeServer(client, fsync, entities, package, REPETITIONS * context.rounds)
-                )
+                times = REPETITIONS * context.rounds
+                yield from _measure(TestModeServer(client, fsync, entities, package, times))
 
 
 def _measure(server: TestModeServer) -> Iterator[ResultRow]:
     client = server.client
-    seeding = measure_seconds(
-        lambda: client.send("POST", "/_test/seed", server.package, expected_status=200)
-    )
+    seeding = client.send("POST", "/_test/seed", server.package, expected_status=200).seconds
     yield server.create_duration_row("seed", [seeding])
-    yield server.create_duration_row(
-        "reset, nothing written", server.measure_calls(RESET, lambda _: None)
-    )
-    yield from server.create_latency_rows(
-        "reset after a write", server.measure_calls(RESET, change_one_item)
-    )
-    durations = [
-        measure_seconds(lambda: client.send("POST", SNAPSHOT, expected_status=201))
-        for _ in range(3)
-    ]
+    durations = server.measure_calls(RESET, lambda _: None)
+    yield server.create_duration_row("reset, nothing written", durations)
+    durations = server.measure_calls(RESET, change_one_item)
+    yield from server.create_latency_rows("reset after a write", durations)
+    durations = [client.send("POST", SNAPSHOT, expected_status=201).seconds for _ in range(3)]
     yield server.create_duration_row("snapshot", durations)
     first = client.send("POST", f"{SNAPSHOT}/restore", expected_status=200).seconds
     yield server.create_duration_row("first restore", [first])
-    yield from server.create_latency_rows(
-        "restore after a write", server.measure_calls(f"{SNAPSHOT}/restore", change_one_item)
-    )
+    durations = server.measure_calls(f"{SNAPSHOT}/restore", change_one_item)
+    yield from server.create_latency_rows("restore after a write", durations)
     durations = [_time_upload(server) for _ in range(3)]
     yield server.create_duration_row("for comparison, an upload", durations)
 

@@ -8,7 +8,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import orjson
 
 from case_server.case.package import parse_package
@@ -26,7 +25,7 @@ from .context import (
     upload_package,
 )
 from .packages import measure_small_reads
-from .postgres import execute_sql
+from .postgres import execute_sql, open_connection
 from .processes import BenchmarkedServer, run_command
 from .results import (
     ResultRow,
@@ -54,15 +53,11 @@ Records = dict[str, list[tuple[Any, ...]]]
 def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure uploads of packages, compared with COPY of the same rows into equal tables."""
     url = context.postgres.ensure_database(NAME)
-    execute_sql(
-        url,
-        *(
-            f"CREATE TABLE {copy} (LIKE {_original_table(copy)} INCLUDING ALL)"
-            for copy in TABLES.values()
-        ),
-    )
+    for copy in TABLES.values():
+        original = copy.removeprefix("baseline_")
+        execute_sql(url, f"CREATE TABLE {copy} (LIKE {original} INCLUDING ALL)")
     with context.run_server(NAME) as server:
-        with TimedClient(server.base_url, server.headers) as client:
+        with server.open_client() as client:
             upload_package(client, data.generate_package_json(20, "small"))
             yield from _measure_uploads(context, server, client, url)
             if context.sizes.item_count >= FULL_ITEMS:  # it would take too long in a quick run
@@ -70,10 +65,8 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
                 yield from _measure_deletion(context, client, url)
             yield _measure_long_statements(context, client, url)
         bodies = cycle(
-            [
-                _generate_changed_package(context.sizes.item_count, "upload0", f"edition {number}")
-                for number in range(2)
-            ]
+            _generate_changed_package(context.sizes.item_count, "upload0", f"edition {number}")
+            for number in range(2)
         )
         yield measure_small_reads(
             context,
@@ -86,10 +79,6 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
     context.postgres.drop_database(NAME)
 
 
-def _original_table(copy: str) -> str:
-    return copy.removeprefix("baseline_")
-
-
 def _measure_uploads(
     context: BenchmarkContext, server: BenchmarkedServer, client: TimedClient, url: str
 ) -> Iterator[ResultRow]:
@@ -97,10 +86,8 @@ def _measure_uploads(
     for number in range(context.rounds):
         report_progress(f"uploading {context.sizes.item_count:,} items, round {number + 1}")
         seed = f"upload{number}"
-        raw, edited = (
-            data.generate_package_json(context.sizes.item_count, seed),
-            _generate_changed_package(context.sizes.item_count, seed),
-        )
+        raw = data.generate_package_json(context.sizes.item_count, seed)
+        edited = _generate_changed_package(context.sizes.item_count, seed)
         path = build_package_path(seed)
         copies.append(measure_copy_insert(url, build_copy_rows(raw)))
         memory.reset_peak_memory(server.pid)
@@ -143,20 +130,15 @@ def measure_copy_insert(url: str, rows: Records) -> float:
     """Insert rows with COPY, which is the fastest way, and return the duration in seconds."""
 
     async def work() -> float:
-        connection = await asyncpg.connect(url)
-        try:
+        async with open_connection(url) as connection:
             start = time.perf_counter()
             async with connection.transaction():
                 for kind, table in TABLES.items():
-                    await connection.copy_records_to_table(
-                        table, records=rows[kind], columns=COLUMNS
-                    )
+                    records = rows[kind]
+                    await connection.copy_records_to_table(table, records=records, columns=COLUMNS)
             return time.perf_counter() - start
-        finally:
-            await connection.close()
 
-    seconds: float = asyncio.run(work())
-    return seconds
+    return asyncio.run(work())
 
 
 def _measure_long_statements(context: BenchmarkContext, client: TimedClient, url: str) -> ResultRow:

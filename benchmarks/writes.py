@@ -32,16 +32,13 @@ def measure_writes(context: BenchmarkContext) -> Iterator[ResultRow]:
     )
     script = build_upsert_script(share)
     with context.run_server(NAME) as server:
-        one, many = (
-            _build_put_requests(server, share, 1),
-            _build_put_requests(server, share, DOCUMENTS),
-        )
+        one, many = (_build_put_requests(server, share, count) for count in (1, DOCUMENTS))
         for load in (one, many):
             wrk.run_wrk(load, 1)
         baseline, of_one, of_many = context.run_interleaved(
             lambda: run_pgbench(url, script, context.folder, context.seconds, wrk.CONNECTIONS),
-            lambda: wrk.run_wrk(one, context.seconds).requests_per_second,
-            lambda: wrk.run_wrk(many, context.seconds).requests_per_second,
+            lambda: context.measure_rate(one),
+            lambda: context.measure_rate(many),
         )
     context.postgres.drop_database(NAME)
     yield compare_rates("PUT one item, of many documents", baseline, of_many, 0.4)
@@ -81,11 +78,8 @@ def build_upsert_script(row_count: int) -> str:
 
     Each transaction chooses one of ``row_count`` rows at random, as the measured PUT requests do.
     """
-    raw = (
-        orjson.dumps(_build_placeholder_item("baseline-ITEM", "baseline", "STAMP"))
-        .decode()
-        .replace("'", "''")
-    )
+    item = _build_placeholder_item("baseline-ITEM", "baseline", "STAMP")
+    raw = orjson.dumps(item).decode().replace("'", "''")
     body = raw.replace("ITEM", "' || :item::text || '").replace("STAMP", "' || :stamp::text || '")
     return f"""\\set item random(1, {row_count})
 \\set stamp random(1, 1000000000)

@@ -12,10 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
-from support.databases import to_asyncpg_url
 
 from stress import (
     adversarial,
@@ -32,7 +31,7 @@ from stress import (
 )
 from stress.cluster import run_private_cluster
 from stress.report import ScenarioReport
-from stress.server import create_client, run_server
+from stress.server import run_private_server
 from stress.timer import ScenarioTimer, list_shortfalls
 
 END_TIMEOUT_SECONDS = 25
@@ -83,53 +82,31 @@ async def _load(seed: int, timer: ScenarioTimer) -> ScenarioReport:
 
 
 async def _contention(seed: int, timer: ScenarioTimer) -> ScenarioReport:
-    return await _run_with_server(lambda _, http: contention.run_conflicts(http, 15, seed, timer))
+    async with run_private_server() as private:
+        return await contention.run_conflicts(private.http, 15, seed, timer)
 
 
 async def _adversarial(_: int, __: ScenarioTimer) -> ScenarioReport:
     megabytes = 5
-    return await _run_with_server(
-        lambda server, _: adversarial.send_hostile_requests(server, megabytes),
-        max_body_mb=megabytes,
-    )
+    async with run_private_server(max_body_mb=megabytes) as private:
+        return await adversarial.send_hostile_requests(private.live, megabytes)
 
 
 async def _filter_fuzz(seed: int, _: ScenarioTimer) -> ScenarioReport:
-    return await _run_with_server(lambda _, http: filter_fuzz.fuzz_filters(http, 5000, seed))
+    async with run_private_server() as private:
+        return await filter_fuzz.fuzz_filters(private.http, 5000, seed)
 
 
 async def _openapi_fuzz(seed: int, _: ScenarioTimer) -> ScenarioReport:
-    return await _run_with_server(
-        lambda server, _: asyncio.to_thread(openapi_fuzz.fuzz_operations, server, 20, seed)
-    )
+    async with run_private_server() as private:
+        return await asyncio.to_thread(openapi_fuzz.fuzz_operations, private.live, 20, seed)
 
 
 async def _slow_reads(_: int, timer: ScenarioTimer) -> ScenarioReport:
-    items = 100_000
-    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        folder = Path(name)
-        async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url) as server:
-                async with create_client(server) as http:
-                    await slow_reads.insert_items(to_asyncpg_url(cluster.url), http, items)
-                    return await slow_reads.run_slow_filters(
-                        http, min(30.0, timer.remaining_seconds / 2), timer
-                    )
-
-
-async def _run_with_server(
-    scenario: Callable[[Any, Any], Awaitable[ScenarioReport]], **settings: object
-) -> ScenarioReport:
-    """Run a scenario against a new Postgres cluster and server, with the server's ``settings``.
-
-    ``scenario`` is called with the server and a client of it. Returns its report.
-    """
-    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        folder = Path(name)
-        async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, **settings) as server:
-                async with create_client(server) as http:
-                    return await scenario(server, http)
+    async with run_private_server() as private:
+        await slow_reads.insert_items(private.cluster.url, private.http, 100_000)
+        seconds = min(30.0, timer.remaining_seconds / 2)
+        return await slow_reads.run_slow_filters(private.http, seconds, timer)
 
 
 KILLS = {durability.SERVER_KILLS: 30, durability.POSTGRES_KILLS: 30}

@@ -27,33 +27,23 @@ HEADERS: dict[str, dict[str, str]] = {
     "nonsense": {"Content-Type": "\\;;;="},
 }
 
-READS: dict[str, tuple[str, dict[str, str]]] = {
-    "a tag of 9,000 digits": ("/CFPackages/{id}", {"If-None-Match": "{tag}"}),
-    "five hundred tags": (
-        "/CFPackages/{id}",
-        {"If-None-Match": '"00000000-1-1-1-000000000000",' * 500},
-    ),
-    "a date beyond year 9999": (
-        "/CFPackages/{id}",
-        {"If-Modified-Since": "Mon, 01 Jan 99999 00:00:00 GMT"},
-    ),
+CONDITIONS: dict[str, tuple[str, str]] = {
+    "a tag of 9,000 digits": ("If-None-Match", "{tag}"),
+    "five hundred tags": ("If-None-Match", '"00000000-1-1-1-000000000000",' * 500),
+    "a date beyond year 9999": ("If-Modified-Since", "Mon, 01 Jan 99999 00:00:00 GMT"),
     "a date with an invalid offset": (
-        "/CFPackages/{id}",
-        {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 +9999999999"},
+        "If-Modified-Since",
+        "Mon, 01 Jan 2024 00:00:00 +9999999999",
     ),
-    "the first possible date": (
-        "/CFPackages/{id}",
-        {"If-Modified-Since": "Mon, 01 Jan 0001 00:00:00 +2359"},
-    ),
-    "a date with 5,000 digits": (
-        "/CFPackages/{id}",
-        {"If-Modified-Since": f"Mon, {'9' * 5000} Jan 2024 00:00:00 GMT"},
-    ),
-    "an encoding of blanks": ("/CFPackages/{id}", {"Accept-Encoding": "a" + " " * 30_000 + "!"}),
-    "an encoding that weighs nothing": (
-        "/CFPackages/{id}",
-        {"Accept-Encoding": "gzip;q=9.9.9,*;q=x"},
-    ),
+    "the first possible date": ("If-Modified-Since", "Mon, 01 Jan 0001 00:00:00 +2359"),
+    "a date with 5,000 digits": ("If-Modified-Since", f"Mon, {'9' * 5000} Jan 2024 00:00:00 GMT"),
+    "an encoding of blanks": ("Accept-Encoding", "a" + " " * 30_000 + "!"),
+    "an encoding that weighs nothing": ("Accept-Encoding", "gzip;q=9.9.9,*;q=x"),
+}
+"""Header fields of hostile reads of a package."""
+
+READS: dict[str, tuple[str, dict[str, str]]] = {
+    **{what: ("/CFPackages/{id}", dict([field])) for what, field in CONDITIONS.items()},
     "a Host of brackets": ("/CFItems", {"Host": "[[["}),
     "a Host that is empty": ("/CFItems/x", {"Host": ""}),
     "a Host with a path": ("/CFNothing", {"Host": "a/b?c#d"}),
@@ -106,14 +96,12 @@ async def _send_bodies(
     for method, path in OPERATIONS:
         for what, body in bodies.items():
             response = await http.request(method, prefix + path, content=body)
-            report.record_timed_response(
-                HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
-            )
+            request = f"{what} to {method} {prefix}{path}"
+            report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
         for what, headers in HEADERS.items():
             response = await http.request(method, prefix + path, content=b"{", headers=headers)
-            report.record_timed_response(
-                HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS
-            )
+            request = f"{what} to {method} {prefix}{path}"
+            report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
 
 
 async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
@@ -125,15 +113,13 @@ async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: s
     # A valid ETag except for its numbers, so that the server parses them.
     long_tag = re.sub(r"-\d+-", f"-{'9' * 9000}-", tag, count=1)
     for what, (path, headers) in READS.items():
-        sent = {
-            name: value.replace("{tag}", long_tag).encode("latin-1")
+        url = prefix + path.replace("{id}", identifier)
+        sent = [
+            (name.encode(), value.replace("{tag}", long_tag).encode("latin-1"))
             for name, value in headers.items()
-        }
+        ]
         try:
-            response = await http.get(
-                prefix + path.replace("{id}", identifier),
-                headers=[*((name.encode(), value) for name, value in sent.items())],
-            )
+            response = await http.get(url, headers=sent)
         except httpx.HTTPError as error:
             report.record_violation(f"{what}: {error!r}")
             continue
@@ -149,6 +135,5 @@ async def _send_token_requests(
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 response = await http.post(path, content=body, headers=headers)
-                report.record_timed_response(
-                    HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS
-                )
+                request = f"{what} as {kind} to {path}"
+                report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)

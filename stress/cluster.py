@@ -6,16 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import psutil
-from support.databases import to_asyncpg_url
+from support.databases import Execute, open_connection
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
-
-RunSql = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 class Cluster:
@@ -45,11 +41,6 @@ class Cluster:
             os.chown(path, *self._own.account)
         return path
 
-    def restart(self) -> None:
-        """Restart Postgres, which terminates all connections."""
-        self.stop("fast")
-        self.start()
-
     @contextmanager
     def freeze(self) -> Iterator[None]:
         """Suspend all Postgres processes in a ``with`` block: connections stay open but silent."""
@@ -69,17 +60,10 @@ class Cluster:
         return [postmaster, *postmaster.children(recursive=True)]
 
     @asynccontextmanager
-    async def connect_as_admin(self) -> AsyncIterator[RunSql]:
+    async def connect_as_admin(self) -> AsyncIterator[Execute]:
         """Connect as the administrator; yield a function that runs SQL and returns the rows."""
-        connection = await asyncpg.connect(to_asyncpg_url(self.url), timeout=10)
-
-        async def run(text: str, *arguments: Any) -> list[asyncpg.Record]:
-            return await connection.fetch(text, *arguments)
-
-        try:
-            yield run
-        finally:
-            await connection.close(timeout=10)
+        async with open_connection(self.url, timeout=10) as connection:
+            yield connection.fetch
 
 
 @asynccontextmanager

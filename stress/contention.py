@@ -96,10 +96,8 @@ class ConflictScenario:
                 acknowledged.append(path)
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
-        if len(acknowledged) != 1:
-            self.report.record_violation(
-                f"same triple: {len(acknowledged)} writes were acknowledged"
-            )
+        if (count := len(acknowledged)) != 1:
+            self.report.record_violation(f"same triple: {count} writes were acknowledged")
         for path in acknowledged:
             await self.send_with_retry("same triple", "DELETE", path, None, 204)
 
@@ -134,16 +132,14 @@ class ConflictScenario:
 
         async def put_document() -> None:
             body = factories.document(identifier, subjectURI=links())
-            await self.send_with_retry(
-                "same document", "PUT", f"/CFDocuments/{identifier}", body, 201
-            )
+            path = f"/CFDocuments/{identifier}"
+            await self.send_with_retry("same document", "PUT", path, body, 201)
 
         async def put_package() -> None:
             body = {**package, "CFItems": [{**item, "subjectURI": links()} for item in items]}
             body["CFDocument"] = {**package["CFDocument"], "subjectURI": links()}
-            await self.send_with_retry(
-                "same document", "PUT", f"/CFPackages/{identifier}", body, 200
-            )
+            path = f"/CFPackages/{identifier}"
+            await self.send_with_retry("same document", "PUT", path, body, 200)
 
         async def put_item() -> None:
             body = factories.item(identifier, self.rng.choice(items)["identifier"])

@@ -4,8 +4,6 @@ A full disk requires permission to mount one; without it, ``temp_file_limit`` is
 error is of the same class.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
-from support.databases import to_asyncpg_url
+from support.databases import Connection, open_connection, to_asyncpg_url
 
 from stress.cluster import Cluster, wait_until
 from stress.small_disks import MountNotAllowed, fill_disk, mount_small_disk
@@ -146,21 +144,16 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
 """The faults by name: each with the requests it affects and whether ``/ready`` then returns 503."""
 
 
-@asynccontextmanager
-async def open_admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
+def open_admin_connection(cluster: Cluster) -> AbstractAsyncContextManager[Connection]:
     """Connect to the database ``postgres``, which stays available while faults are injected."""
-    connection = await asyncpg.connect(_admin_url(cluster), timeout=10)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=10)
+    return open_connection(_admin_url(cluster), timeout=10)
 
 
 def _admin_url(cluster: Cluster) -> str:
     return to_asyncpg_url(cluster.url).rsplit("/", 1)[0] + "/postgres"
 
 
-async def _terminate_connections(connection: asyncpg.Connection[Any]) -> None:
+async def _terminate_connections(connection: Connection) -> None:
     """Terminate the current connections to ``case_server``, but not those that are opened next."""
     began = await connection.fetchval("SELECT clock_timestamp()")
     condition = (

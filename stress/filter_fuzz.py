@@ -98,12 +98,8 @@ async def fuzz_filters(client: httpx.AsyncClient, count: int, seed: int) -> Scen
         text = generate_filter(rng) if number % 50 else "(" * 500 + generate_filter(rng)
         params: list[tuple[str, Any]] = [("filter", text)]
         if rng.random() < 0.3:
-            params.append(
-                (
-                    rng.choice(("sort", "orderBy", "limit", "offset", "fields")),
-                    rng.choice((*FIELDS, *VALUES)),
-                )
-            )
+            name = rng.choice(("sort", "orderBy", "limit", "offset", "fields"))
+            params.append((name, rng.choice((*FIELDS, *VALUES))))
         path = rng.choice(PATHS)
         response = await client.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
         report.record_timed_response("filters", f"{path} {params}", response, (200, 400))

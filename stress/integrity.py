@@ -1,6 +1,6 @@
 """Invariants of the tables, checked with SQL."""
 
-from stress.cluster import RunSql
+from support.databases import Execute
 
 RULES = {
     "an item without its document": """
@@ -44,7 +44,7 @@ the queries show that a crash did not break those, so they read the tables inste
 indexes."""
 
 
-async def find_violated_invariants(run_sql: RunSql) -> list[str]:
+async def find_violated_invariants(run_sql: Execute) -> list[str]:
     """Check the invariants of the tables; return a message for each violated invariant.
 
     A message contains up to three of the rows that violate the invariant.

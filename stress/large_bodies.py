@@ -6,24 +6,20 @@
 import asyncio
 import gzip
 import json
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 import httpx
 from support import factories
 
-from stress.cluster import run_private_cluster
 from stress.hostile_bodies import OPERATIONS
 from stress.report import ScenarioReport
 from stress.server import (
     MEGABYTE,
     PREFIX,
-    create_client,
     monitor_memory,
-    run_server,
+    run_private_server,
     send_background_requests,
 )
 
@@ -159,19 +155,15 @@ def main(megabytes: int) -> None:
 
 
 async def _run(megabytes: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        folder = Path(name)
-        async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, max_body_mb=megabytes) as server:
-                report = ScenarioReport()
-                async with (
-                    create_client(server) as http,
-                    monitor_memory(server) as report.memory[SERVER],
-                    send_background_requests(server) as report.seconds[BACKGROUND],
-                ):
-                    await send_large_bodies(report, http, megabytes, click.echo)
-                click.echo(str(report))
-                click.echo("\n".join(report.violations))
+    report = ScenarioReport()
+    async with (
+        run_private_server(max_body_mb=megabytes) as (_, server, http),
+        monitor_memory(server) as report.memory[SERVER],
+        send_background_requests(server) as report.seconds[BACKGROUND],
+    ):
+        await send_large_bodies(report, http, megabytes, click.echo)
+    click.echo(str(report))
+    click.echo("\n".join(report.violations))
 
 
 if __name__ == "__main__":

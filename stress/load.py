@@ -9,19 +9,16 @@ import asyncio
 import json
 import random
 import socket
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 from support import factories
 from support.live_server import LiveServer
 
-from stress.cluster import run_private_cluster
 from stress.report import ScenarioReport
-from stress.server import PREFIX, create_client, monitor_memory, open_connection, run_server
+from stress.server import PREFIX, monitor_memory, open_connection, run_private_server
 from stress.timer import ScenarioTimer
 
 ENCODINGS = ("identity", "gzip", "zstd")
@@ -51,12 +48,8 @@ class LoadScenario:
     def __init__(
         self, server: LiveServer, http: httpx.AsyncClient, item_count: int, seed: int
     ) -> None:
-        self.server, self.http, self.report, self.rng = (
-            server,
-            http,
-            ScenarioReport(),
-            random.Random(seed),
-        )
+        self.server, self.http = server, http
+        self.report, self.rng = ScenarioReport(), random.Random(seed)
         self.body = build_large_package(item_count)
         self.document = self.body["CFDocument"]["identifier"]
         self.package = f"{PREFIX}/CFPackages/{self.document}"
@@ -119,7 +112,7 @@ class LoadScenario:
         """
         async with monitor_memory(self.server) as memory:
             self.report.memory["slow clients"] = memory
-            connections = [make() for _ in range(count) for make in self._slow_clients()]
+            connections = [raw for _ in range(count) for raw in self._open_slow_connections()]
             until = time.monotonic() + seconds
             try:
                 await asyncio.gather(
@@ -139,7 +132,7 @@ class LoadScenario:
         )
         self.report.record_response("ready", await self.http.get("/ready"), {200})
 
-    def _slow_clients(self) -> list[Callable[[], socket.socket]]:
+    def _open_slow_connections(self) -> list[socket.socket]:
         token = self.http.headers["Authorization"]
 
         def start(method: str, path: str, *headers: str) -> bytes:
@@ -148,28 +141,22 @@ class LoadScenario:
 
         lists = f"/ims/case/v1p1/CFItems?limit=3000&offset={self.rng.randrange(100)}"
         upload = start("PUT", self.package, f"Content-Length: {len(self.raw)}")
-        slow = {"receive_buffer": 2048}
+        open_connection(self.server, upload + self.raw[: len(self.raw) // 2]).close()
+        unread = (
+            start("GET", self.package),
+            start("GET", self.package, "Accept-Encoding: gzip"),
+            start("GET", lists),
+        )
+        incomplete = (
+            b"",
+            b"GET /case/1.1/CFIt",
+            upload + b"{",
+            start("POST", "/oauth2/token", "Content-Length: 999") + b"g",
+        )
         return [
-            lambda: open_connection(self.server, start("GET", self.package), **slow),
-            lambda: open_connection(
-                self.server, start("GET", self.package, "Accept-Encoding: gzip"), **slow
-            ),
-            lambda: open_connection(self.server, start("GET", lists), **slow),
-            lambda: open_connection(self.server, b""),
-            lambda: open_connection(self.server, b"GET /case/1.1/CFIt"),
-            lambda: open_connection(self.server, upload + b"{"),
-            lambda: open_connection(
-                self.server, start("POST", "/oauth2/token", "Content-Length: 999") + b"g"
-            ),
-            lambda: _close_early(
-                open_connection(self.server, upload + self.raw[: len(self.raw) // 2])
-            ),
+            *(open_connection(self.server, sent, receive_buffer=2048) for sent in unread),
+            *(open_connection(self.server, sent) for sent in incomplete),
         ]
-
-
-def _close_early(raw: socket.socket) -> socket.socket:
-    raw.close()
-    return raw
 
 
 async def _repeat(work: Callable[[int], Awaitable[None]], number: int, until: float) -> None:
@@ -185,8 +172,6 @@ async def _trickle(connections: list[socket.socket], until: float) -> None:
     while time.monotonic() < until:
         await asyncio.sleep(1)
         for connection in connections:
-            if connection.fileno() == -1:
-                continue
             connection.setblocking(False)
             with suppress(OSError):
                 connection.send(b" ")
@@ -203,15 +188,11 @@ async def run_load(
     each kind of slow client.
     """
     timer = timer or ScenarioTimer()
-    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        folder = Path(name)
-        async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url) as server:
-                async with create_client(server, connections=200) as http:
-                    scenario = LoadScenario(server, http, item_count, seed)
-                    await scenario.upload_framework()
-                    timer.report_progress(f"{item_count:,} items stored")
-                    await scenario.run_heavy_clients(seconds)
-                    timer.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
-                    await scenario.run_slow_clients(slow_count, seconds)
+    async with run_private_server(connections=200) as (_, server, http):
+        scenario = LoadScenario(server, http, item_count, seed)
+        await scenario.upload_framework()
+        timer.report_progress(f"{item_count:,} items stored")
+        await scenario.run_heavy_clients(seconds)
+        timer.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
+        await scenario.run_slow_clients(slow_count, seconds)
     return scenario.report

@@ -5,19 +5,17 @@ The outages of ``faults`` are caused in a private Postgres cluster.
 
 import asyncio
 import re
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import httpx
 from support import factories
 
-from stress.cluster import Cluster, run_private_cluster, wait_until
+from stress.cluster import Cluster, wait_until
 from stress.faults import FAULTS, READ, SORT, WRITE, lock_tables, open_admin_connection
 from stress.report import ScenarioReport
-from stress.server import PREFIX, asks_to_retry, create_client, run_server
+from stress.server import PREFIX, asks_to_retry, run_private_server
 from stress.timer import ScenarioTimer
 
 REQUESTS = "requests during outages"
@@ -102,13 +100,10 @@ class OutageScenario:
             started = time.monotonic()
             response = await self.http.get(path)
             seconds = time.monotonic() - started
-            if (
-                response.status_code != expected
-                or seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
-            ):
-                self.report.record_violation(
-                    f"{name}: {path}: {response.status_code} after {seconds:.1f} s"
-                )
+            is_late = seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
+            if response.status_code != expected or is_late:
+                problem = f"{response.status_code} after {seconds:.1f} s"
+                self.report.record_violation(f"{name}: {path}: {problem}")
 
     async def wait_for_recovery(self, name: str, kinds: set[str]) -> None:
         """Wait until the server handles requests again, and record how long that took.
@@ -167,19 +162,15 @@ async def run_outages(
     """
     timer = timer or ScenarioTimer()
     report = ScenarioReport()
-    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
-        folder = Path(name)
-        async with run_private_cluster(folder / "postgres") as cluster:
-            with run_server(folder, cluster.url, pool_size=pool_size) as server:
-                async with create_client(server) as http:
-                    scenario = OutageScenario(cluster, http, report)
-                    await scenario.upload_package(400)
-                    before = await scenario.count_connections()
-                    for fault in FAULTS:
-                        await scenario.run_outage(fault, requests_per_fault, timer)
-                    await scenario.block_pool(pool_size)
-                    after = await scenario.count_connections()
-                    report.remarks["connections before and after"] = (before, after)
-                    if after > pool_size:
-                        report.record_violation(f"{after} connections of a pool of {pool_size}")
+    async with run_private_server(pool_size=pool_size) as (cluster, _, http):
+        scenario = OutageScenario(cluster, http, report)
+        await scenario.upload_package(400)
+        before = await scenario.count_connections()
+        for fault in FAULTS:
+            await scenario.run_outage(fault, requests_per_fault, timer)
+        await scenario.block_pool(pool_size)
+        after = await scenario.count_connections()
+        report.remarks["connections before and after"] = (before, after)
+        if after > pool_size:
+            report.record_violation(f"{after} connections of a pool of {pool_size}")
     return report

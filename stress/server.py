@@ -2,15 +2,19 @@
 
 import asyncio
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 from support.live_server import LiveServer, run_live_server
+
+from stress.cluster import Cluster, run_private_cluster
 
 PREFIX = "/case/1.1"
 MEGABYTE = 1_000_000
@@ -26,6 +30,27 @@ def run_server(folder: Path, database_url: str, **settings: object) -> Iterator[
     variables |= {"CASE_SERVER_DATABASE_URL": database_url, "CASE_SERVER_ACCESS_LOG": "false"}
     with run_live_server(folder / "server", settings=variables) as server:
         yield server
+
+
+class PrivateServer(NamedTuple):
+    """A server with a Postgres cluster of its own, and a client of it."""
+
+    cluster: Cluster
+    live: LiveServer
+    http: httpx.AsyncClient
+
+
+@asynccontextmanager
+async def run_private_server(
+    *, connections: int = 64, **settings: object
+) -> AsyncIterator[PrivateServer]:
+    """Run a new Postgres cluster and a server over it, with these settings, during a block."""
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
+        folder = Path(name)
+        async with run_private_cluster(folder / "postgres") as cluster:
+            with run_server(folder, cluster.url, **settings) as live:
+                async with create_client(live, connections) as http:
+                    yield PrivateServer(cluster, live, http)
 
 
 def create_client(server: LiveServer, connections: int = 64) -> httpx.AsyncClient:

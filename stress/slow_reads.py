@@ -7,9 +7,9 @@ meanwhile, because lists use at most half of the database connections.
 import asyncio
 import time
 
-import asyncpg
 import httpx
 from support import factories
+from support.databases import open_connection
 
 from stress.report import ScenarioReport
 from stress.server import PREFIX, asks_to_retry
@@ -38,12 +38,9 @@ async def insert_items(database_url: str, http: httpx.AsyncClient, item_count: i
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201
-    connection = await asyncpg.connect(database_url)
-    try:
+    async with open_connection(database_url) as connection:
         await connection.execute(INSERT, document["identifier"], item_count)
         await connection.execute("ANALYZE items")
-    finally:
-        await connection.close()
 
 
 async def run_slow_filters(

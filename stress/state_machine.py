@@ -8,13 +8,12 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-import asyncpg
 import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import make_url
 from support import factories
-from support.databases import to_asyncpg_url
+from support.applications import authorize, create_client
+from support.databases import create_database, open_connection
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
@@ -88,20 +87,13 @@ class InProcessServer:
     def __init__(self, server_url: str, name: str) -> None:
         self.loop = asyncio.Runner()
         self.responses: Counter[str] = Counter()
-        self.run_coroutine(_new_database(server_url, name))
-        self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        self.url = self.run_coroutine(create_database(server_url, name))
         alembic_runner.migrate(self.url)
         self.app = create_app(Settings(database_url=self.url, public_url="http://case.test"))
         self.lifespan = self.app.router.lifespan_context(self.app)
         self.run_coroutine(self.lifespan.__aenter__())
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://case.test"
-        )
-        form = {"grant_type": "client_credentials"}
-        response = self.run_coroutine(
-            self.http.post("/oauth2/token", data=form, auth=("local-client", "local-secret"))
-        )
-        self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+        self.http = create_client(self.app)
+        self.run_coroutine(authorize(self.http, ("local-client", "local-secret")))
 
     def run_coroutine(self, coroutine: Any) -> Any:
         """Run a coroutine in the application's event loop and return its result."""
@@ -120,11 +112,11 @@ class InProcessServer:
         names = ", ".join(name for name in tables.metadata.tables if name not in persistent)
 
         async def truncate() -> None:
-            connection = await asyncpg.connect(to_asyncpg_url(self.url))
-            await connection.execute(f"TRUNCATE {names}")
-            # A new history invalidates the ETags of the previous one.
-            await connection.execute("UPDATE feed_history SET identifier = gen_random_uuid()::text")
-            await connection.close()
+            async with open_connection(self.url) as connection:
+                await connection.execute(f"TRUNCATE {names}")
+                # A new history invalidates the ETags of the previous one.
+                reset = "UPDATE feed_history SET identifier = gen_random_uuid()::text"
+                await connection.execute(reset)
 
         self.run_coroutine(truncate())
 
@@ -133,13 +125,6 @@ class InProcessServer:
         self.run_coroutine(self.http.aclose())
         self.run_coroutine(self.lifespan.__aexit__(None, None, None))
         self.loop.close()
-
-
-async def _new_database(server_url: str, name: str) -> None:
-    connection = await asyncpg.connect(to_asyncpg_url(server_url))
-    await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    await connection.execute(f'CREATE DATABASE "{name}"')
-    await connection.close()
 
 
 class ApiStateMachine(RuleBasedStateMachine):

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from anyio import to_thread
-from support.databases import to_asyncpg_url
+from support.databases import open_connection
 
 from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
 from benchmarks.client import TimedClient
@@ -72,9 +71,8 @@ def test_few_statements_have_the_rare_words() -> None:
 
 async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: None) -> None:
     await to_thread.run_sync(bulk_load.insert_frameworks, database_url, 2, 20, "x")
-    connection = await asyncpg.connect(to_asyncpg_url(database_url))
-    stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
-    await connection.close()
+    async with open_connection(database_url) as connection:
+        stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
     uploaded = {
         row.identifier: json.loads(row.body)
         for row in parse_package(data.generate_package_json(10, "x0")).rows
