@@ -36,11 +36,8 @@ async def test_empty_list_has_paging_fields(api: Api, collection: str) -> None:
     body = await api.get(f"/{collection}")
     assert body[collection] == []
     assert body.keys() == {collection, *api.profile.paging_fields}
-    assert (api.get_total(body), body["limit"], body["offset"]) == (
-        0,
-        api.profile.limits.default,
-        0,
-    )
+    paging = (api.get_total(body), body["limit"], body["offset"])
+    assert paging == (0, api.profile.limits.default, 0)
 
 
 @each
@@ -272,11 +269,8 @@ FILTERS = [
 async def test_filter_returns_the_matching_documents(api: Api, text: str, expected: str) -> None:
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
     names = dict(zip(stored, "0123", strict=True))
-    assert "".join(
-        sorted(
-            names[document] for document in await list_identifiers(api, "CFDocuments", filter=text)
-        )
-    ) == (expected)
+    found = await list_identifiers(api, "CFDocuments", filter=text)
+    assert "".join(sorted(names[document] for document in found)) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), EXTENDED_FILTERS)
@@ -287,17 +281,15 @@ async def test_filter_of_the_extended_grammar_returns_the_matching_documents(
         await api.get("/CFDocuments", 400, filter=text)
         return
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
-    assert sorted(await list_identifiers(api, "CFDocuments", filter=text)) == sorted(
-        stored[int(number)] for number in expected
-    )
+    found = await list_identifiers(api, "CFDocuments", filter=text)
+    assert sorted(found) == sorted(stored[int(number)] for number in expected)
 
 
 async def test_filter_accepts_both_names_of_the_identifier(api: Api) -> None:
     identifier, _ = await fill(api, "CFItems", {}, {})
     for name in ("identifier", "sourcedId"):
-        assert await list_identifiers(api, "CFItems", filter=f"{name}='{identifier.upper()}'") == [
-            identifier
-        ]
+        found = await list_identifiers(api, "CFItems", filter=f"{name}='{identifier.upper()}'")
+        assert found == [identifier]
 
 
 async def test_total_counts_only_matches_of_the_filter(api: Api) -> None:

@@ -9,23 +9,11 @@ import httpx
 import pytest
 from support import factories
 from support.applications import run_app
+from support.databases import lock_table
 
-from case_server.db.connector import connect
 from case_server.settings import Settings
 
 LISTS = {"filter": "language='en'", "search": "fractions", "sort": "notes"}
-
-
-@asynccontextmanager
-async def locked(url: str, table: str) -> AsyncIterator[None]:
-    """Lock a table, so that every statement that reads it waits."""
-    connection = await connect(url)
-    try:
-        async with connection.transaction():
-            await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-            yield
-    finally:
-        await connection.close()
 
 
 @asynccontextmanager
@@ -44,7 +32,7 @@ async def test_slow_list_returns_503_that_names_its_parameter(
 ) -> None:
     async with limited(settings, client, read_timeout=0.5) as slow:
         params = {parameter: LISTS[parameter]}
-        async with locked(settings.database_url, "items"):
+        async with lock_table(settings.database_url, "items"):
             answer = await slow.get("/case/1.1/CFItems", params=params)
         assert answer.status_code == 503, answer.text
         assert answer.headers["Retry-After"]
@@ -63,7 +51,7 @@ async def test_entities_are_answered_while_lists_wait(
     filters = " OR ".join(f"notes~'{number}'" for number in range(50))
     async with (
         limited(settings, client, pool_size=4, read_timeout=5) as slow,
-        locked(settings.database_url, "items"),
+        lock_table(settings.database_url, "items"),
     ):
         lists = [
             asyncio.create_task(slow.get("/ims/case/v1p1/CFItems", params={"filter": filters}))

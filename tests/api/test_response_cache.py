@@ -46,11 +46,7 @@ async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
 
 async def framework(api: Api) -> factories.Body:
     """Upload a framework of three items, each the parent of the next."""
-    items = [factories.packed_item() for _ in range(3)]
-    ids = [item["identifier"] for item in items]
-    pairs = zip(ids[1:], ids, strict=False)
-    relations = [factories.association(child, parent) for child, parent in pairs]
-    return await api.upload_package(CFItems=items, CFAssociations=relations)
+    return await api.upload_package(**factories.chain(3))
 
 
 Write = Callable[[Api, Database, factories.Body], Awaitable[Any]]

@@ -5,14 +5,12 @@ import gzip
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
-from support.databases import Execute, to_asyncpg_url
+from support.databases import Execute, lock_table
 
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
@@ -45,18 +43,6 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return identifiers
 
 
-@asynccontextmanager
-async def locked_items(database_url: str) -> AsyncIterator[None]:
-    """Lock the table of items, so that every reader of it waits."""
-    connection = await asyncpg.connect(to_asyncpg_url(database_url))
-    try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
-            yield
-    finally:
-        await connection.close()
-
-
 async def waiting_backend(execute: Execute, previous: int | None = None) -> int:
     """Return the process ID of the backend that waits for the items, other than ``previous``."""
     for _ in range(200):
@@ -72,7 +58,7 @@ async def test_requests_that_joined_a_failed_production_share_the_next(
 ) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
-    async with locked_items(database_url):
+    async with lock_table(database_url, "items"):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
         first = await waiting_backend(execute)
         await asyncio.sleep(0.2)
@@ -90,7 +76,7 @@ async def test_repeated_failure_returns_503_to_all_requests(
 ) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
-    async with locked_items(database_url):
+    async with lock_table(database_url, "items"):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
         terminated: set[int] = set()
         while not all(task.done() for task in tasks):

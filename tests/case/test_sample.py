@@ -200,9 +200,8 @@ def test_codes_decide_a_tie_of_sequence_numbers() -> None:
 def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
     numbers = defaultdict(list)
     for association in filter(is_child, ASSOCIATIONS):
-        numbers[association["destinationNodeURI"]["identifier"]].append(
-            association["sequenceNumber"]
-        )
+        parent = association["destinationNodeURI"]["identifier"]
+        numbers[parent].append(association["sequenceNumber"])
     assert any(sorted(some) != some for some in numbers.values())
 
 
@@ -283,15 +282,15 @@ def test_times_are_in_utc_with_milliseconds() -> None:
 
 @pytest.mark.parametrize("language", ["ja", "ar"])
 def test_translations_have_a_language(language: str) -> None:
-    ends = [
+    languages = [
         [
-            ITEMS[association[end]["identifier"]]["language"]
+            ITEMS[one[end]["identifier"]]["language"]
             for end in ("originNodeURI", "destinationNodeURI")
         ]
-        for association in ASSOCIATIONS
-        if association["associationType"] == "isTranslationOf"
+        for one in ASSOCIATIONS
+        if one["associationType"] == "isTranslationOf"
     ]
-    assert ["en", language] in ends
+    assert ["en", language] in languages
 
 
 @pytest.mark.parametrize(

@@ -160,142 +160,122 @@ QUOTES = "a value in single quotes, with inner quotes doubled"
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("written", "position", "found", "expected"),
     [
-        ("", "at character 1: found the end, expected the name of a field"),
-        ("   ", "at character 4: found the end, expected the name of a field"),
-        (
-            "title",
-            f"at character 6: found the end, expected one of {OPERATORS}, as title is a string",
-        ),
-        ("title==", f"at character 7: found =, expected {QUOTES}"),
-        ("title=", f"at character 7: found the end, expected {QUOTES}"),
-        ("title=a", f"at character 7: found a, expected {QUOTES}"),
-        ('title="a"', f'at character 7: found ", expected {QUOTES}'),
-        ("title='a", f"at character 7: found an unclosed quote, expected {QUOTES}"),
-        ("title='a''b", f"at character 7: found an unclosed quote, expected {QUOTES}"),
-        (
-            "title in 'a'",
-            f"at character 7: found in, expected one of {OPERATORS}, as title is a string",
-        ),
-        ("='a'", "at character 1: found =, expected the name of a field"),
-        ("'title'='a'", "at character 1: found 'title', expected the name of a field"),
-        ("(title='a')", "at character 1: found (, expected the name of a field"),
-        ("title='a')", "at character 10: found ), expected AND or OR between spaces, or the end"),
-        (
-            "title='a' 'b'",
-            "at character 11: found 'b', expected AND or OR between spaces, or the end",
-        ),
-        ("title='a' NOT title='b'", "at character 11: found NOT, expected AND or OR"),
-        ("title='a'AND title='b'", "at character 10: found AND, expected AND or OR between spaces"),
-        ("title='a' AND'b'", "at character 11: found AND, expected AND or OR between spaces"),
-        ("title='a' ANDtitle='b'", "at character 11: found ANDtitle, expected AND or OR"),
-        ("title='a' AND", "at character 14: found the end, expected the name of a field"),
-        ("title='a' AND OR title='b'", "at character 15: found OR, expected the name of a field"),
-        ("AND title='a'", "at character 1: found AND, expected one of identifier, "),
-        ("nonsense='a'", "at character 1: found nonsense, expected one of identifier, uri, "),
-        (
-            "title='a' OR nonsense='a'",
-            "at character 14: found nonsense, expected one of identifier, uri, ",
-        ),
-        ("CFPackageURI.x='a'", "at character 1: found CFPackageURI.x, expected one of identifier"),
+        ("", 1, "the end", "the name of a field"),
+        ("   ", 4, "the end", "the name of a field"),
+        ("title", 6, "the end", f"one of {OPERATORS}, as title is a string"),
+        ("title==", 7, "=", QUOTES),
+        ("title=", 7, "the end", QUOTES),
+        ("title=a", 7, "a", QUOTES),
+        ('title="a"', 7, '"', QUOTES),
+        ("title='a", 7, "an unclosed quote", QUOTES),
+        ("title='a''b", 7, "an unclosed quote", QUOTES),
+        ("title in 'a'", 7, "in", f"one of {OPERATORS}, as title is a string"),
+        ("='a'", 1, "=", "the name of a field"),
+        ("'title'='a'", 1, "'title'", "the name of a field"),
+        ("(title='a')", 1, "(", "the name of a field"),
+        ("title='a')", 10, ")", "AND or OR between spaces, or the end"),
+        ("title='a' 'b'", 11, "'b'", "AND or OR between spaces, or the end"),
+        ("title='a' NOT title='b'", 11, "NOT", "AND or OR"),
+        ("title='a'AND title='b'", 10, "AND", "AND or OR between spaces"),
+        ("title='a' AND'b'", 11, "AND", "AND or OR between spaces"),
+        ("title='a' ANDtitle='b'", 11, "ANDtitle", "AND or OR"),
+        ("title='a' AND", 14, "the end", "the name of a field"),
+        ("title='a' AND OR title='b'", 15, "OR", "the name of a field"),
+        ("AND title='a'", 1, "AND", "one of identifier, "),
+        ("nonsense='a'", 1, "nonsense", "one of identifier, uri, "),
+        ("title='a' OR nonsense='a'", 14, "nonsense", "one of identifier, uri, "),
+        ("CFPackageURI.x='a'", 1, "CFPackageURI.x", "one of identifier"),
         (
             "licenseURI='a'",
-            (
-                "at character 1: found licenseURI, expected one of "
-                "licenseURI.title, licenseURI.identifier, licenseURI.uri"
-            ),
+            1,
+            "licenseURI",
+            "one of licenseURI.title, licenseURI.identifier, licenseURI.uri",
         ),
         (
             "subjectURI~'a'",
-            (
-                "at character 1: found subjectURI, expected one of "
-                "subjectURI.title, subjectURI.identifier, subjectURI.uri"
-            ),
+            1,
+            "subjectURI",
+            "one of subjectURI.title, subjectURI.identifier, subjectURI.uri",
         ),
-        (
-            "extensions~'a'",
-            "at character 1: found extensions, expected a field below it, such as extensions.level",
-        ),
-        (
-            "subject>'a'",
-            "at character 8: found >, expected one of =, !=, ~, as subject is an array of strings",
-        ),
+        ("extensions~'a'", 1, "extensions", "a field below it, such as extensions.level"),
+        ("subject>'a'", 8, ">", "one of =, !=, ~, as subject is an array of strings"),
         (
             "subjectURI.title <= 'a'",
-            (
-                "at character 18: found <=, expected one of =, !=, ~, "
-                "as subjectURI.title is a field of each object in an array"
-            ),
+            18,
+            "<=",
+            "one of =, !=, ~, as subjectURI.title is a field of each object in an array",
         ),
         (
             "lastChangeDateTime~'2024'",
+            19,
+            "~",
+            "one of =, !=, >, >=, <, <=, as lastChangeDateTime is a date-time",
+        ),
+        (
+            "lastChangeDateTime>'soon'",
+            20,
+            "'soon'",
             (
-                "at character 19: found ~, expected one of =, !=, >, >=, <, <=, "
+                "an ISO 8601 date or date-time such as '2026-01-31T08:00:00Z', "
                 "as lastChangeDateTime is a date-time"
             ),
         ),
         (
-            "lastChangeDateTime>'soon'",
-            (
-                "at character 20: found 'soon', expected an ISO 8601 date or date-time such as "
-                "'2026-01-31T08:00:00Z', as lastChangeDateTime is a date-time"
-            ),
-        ),
-        (
             "statusEndDate='2024'",
-            (
-                "at character 15: found '2024', expected a date such as '2026-01-31', "
-                "as statusEndDate is a date"
-            ),
+            15,
+            "'2024'",
+            "a date such as '2026-01-31', as statusEndDate is a date",
         ),
         (
             "sequenceNumber='x'",
-            (
-                "at character 16: found 'x', expected a number such as '3' or '0.75', "
-                "as sequenceNumber is a number"
-            ),
+            16,
+            "'x'",
+            "a number such as '3' or '0.75', as sequenceNumber is a number",
         ),
-        ("sequenceNumber~'.'", "at character 16: found '.', expected a number such as '3'"),
-        ("title='\0'", "at character 8: found a NUL character, expected text without one"),
-        (
-            "title='a' AND title='b' AND title='c'",
-            "at character 29: found title, expected at most 2 predicates",
-        ),
+        ("sequenceNumber~'.'", 16, "'.'", "a number such as '3'"),
+        ("title='\0'", 8, "a NUL character", "text without one"),
+        ("title='a' AND title='b' AND title='c'", 29, "title", "at most 2 predicates"),
         (
             "title='a' AND title='b' OR title='c'",
-            "at character 25: found OR, expected either AND or OR in one filter, not both",
+            25,
+            "OR",
+            "either AND or OR in one filter, not both",
         ),
-        ("title=5", f"at character 7: found 5, expected {QUOTES}"),
-        ("t" * 60 + "='a'", f"at character 1: found {'t' * 39}…, expected one of identifier"),
+        ("title=5", 7, "5", QUOTES),
+        ("t" * 60 + "='a'", 1, "t" * 39 + "…", "one of identifier"),
     ],
 )
-def test_standard_grammar_reports_the_error_and_its_position(written: str, message: str) -> None:
+def test_standard_grammar_reports_the_error_and_its_position(
+    written: str, position: int, found: str, expected: str
+) -> None:
+    message = f"at character {position}: found {found}, expected {expected}"
     assert error_message(written).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("written", "position", "found", "expected"),
     [
-        (
-            "(title='a'",
-            "at character 11: found the end, expected AND or OR between spaces, or a cl",
-        ),
-        ("((title='a')", "at character 13: found the end, expected AND or OR between spaces, or a"),
-        ("(title='a'))", "at character 12: found ), expected AND or OR between spaces, or the end"),
-        ("()", "at character 2: found ), expected the name of a field"),
-        ("(title='a')AND title='b'", "at character 12: found AND, expected AND or OR between sp"),
-        ("(title)='a'", "at character 7: found ), expected one of ="),
-        ("title=maybe", f"at character 7: found maybe, expected {QUOTES}"),
-        ("title@a,b", f"at character 7: found a, expected {QUOTES}"),
-        ("title@1,2", "at character 8: found ,, expected AND or OR between spaces, or the end"),
-        ("sequenceNumber@'1,x'", "at character 16: found '1,x', expected a number such as"),
-        ("sequenceNumber=true", "at character 16: found true, expected a number such as"),
-        ("title$'a'", "at character 1: found title$, expected one of identifier"),
-        ("subject>'a'", "at character 8: found >, expected one of =, !=, ~, @, as subject is an "),
+        ("(title='a'", 11, "the end", "AND or OR between spaces, or a cl"),
+        ("((title='a')", 13, "the end", "AND or OR between spaces, or a"),
+        ("(title='a'))", 12, ")", "AND or OR between spaces, or the end"),
+        ("()", 2, ")", "the name of a field"),
+        ("(title='a')AND title='b'", 12, "AND", "AND or OR between sp"),
+        ("(title)='a'", 7, ")", "one of ="),
+        ("title=maybe", 7, "maybe", QUOTES),
+        ("title@a,b", 7, "a", QUOTES),
+        ("title@1,2", 8, ",", "AND or OR between spaces, or the end"),
+        ("sequenceNumber@'1,x'", 16, "'1,x'", "a number such as"),
+        ("sequenceNumber=true", 16, "true", "a number such as"),
+        ("title$'a'", 1, "title$", "one of identifier"),
+        ("subject>'a'", 8, ">", "one of =, !=, ~, @, as subject is an "),
     ],
 )
-def test_extended_grammar_reports_the_error_and_its_position(written: str, message: str) -> None:
+def test_extended_grammar_reports_the_error_and_its_position(
+    written: str, position: int, found: str, expected: str
+) -> None:
+    message = f"at character {position}: found {found}, expected {expected}"
     assert error_message(written, EXTENDED).startswith(message)
 
 

@@ -224,12 +224,8 @@ def test_every_problem_is_reported_and_the_first_gives_the_code() -> None:
         ("sort", "subject"),
         ("limit", "5"),
     )
-    assert [problem["path"] for problem in error.problems] == [
-        "sort",
-        "orderBy",
-        "filter",
-        "fields",
-    ]
+    paths = [problem["path"] for problem in error.problems]
+    assert paths == ["sort", "orderBy", "filter", "fields"]
     assert error.code == "bad_sort"
     assert error.description == "; ".join(
         f"{problem['path']}: {problem['message']}" for problem in error.problems
