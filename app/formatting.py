@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 
@@ -32,6 +33,12 @@ def escape_control_characters(text: str) -> str:
     For example, ESC becomes ``\u001b``.
     """
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def join_first(texts: Sequence[str], limit: int, separator: str = ", ") -> str:
+    """Join the first ``limit`` of several strings, and say how many are left out: and 3 more."""
+    more = len(texts) - limit
+    return separator.join(texts[:limit]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def format_count(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from ..case.entity_urls import make_uuid_urn
 from ..exceptions import Problem
 from ..formatting import format_timestamp
+from ..repair.derived_values import DerivedValues
 from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
 from ..repair.metadata_options import MetadataOptions
@@ -29,8 +30,6 @@ from .columns import (
 from .hierarchy import NODE_FIELDS, HierarchyBuilder, assign_identifiers
 from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation, RowReader, Sheet
 
-__all__ = ["HELP_SHEET", "MetadataOptions", "PackageAssembler"]
-
 
 class PackageAssembler:
     """Builds a CASE package from the sheets of a spreadsheet file.
@@ -45,14 +44,7 @@ class PackageAssembler:
         self.repairs = RepairLog()
         self.left_out: list[str] = []
         """Sheets that are not read."""
-        self.identifier_source: str | None = None
-        """Source of the document's derived identifier, if neither a row nor an option gave one."""
-        self.derived_items: list[str] = []
-        """The identifiers of items that no row gave."""
-        self.derived_times: set[tuple[str, str]] = set()
-        """(kind, identifier) of the entities whose time of change no row gave."""
-        self.derived_order: list[tuple[str, ...]] = []
-        """The associations of siblings that no row numbers, in the order of their rows."""
+        self.derived = DerivedValues()
         self.places: dict[str, RowLocation] = {}
         self._metadata = metadata
         self._is_strict = is_strict
@@ -112,7 +104,7 @@ class PackageAssembler:
         namespace = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_invalid_identifiers(rows)
-        self.derived_items = assign_identifiers(items, namespace)
+        self.derived.items = assign_identifiers(items, namespace)
         for row in items:
             self._complete_entity(row.entity, ITEM, document)
         tree = HierarchyBuilder(
@@ -122,11 +114,10 @@ class PackageAssembler:
             stated,
             self.problems,
             self.repairs,
+            self.derived,
             is_strict=self._is_strict,
         )
         associations = tree.build_associations()
-        self.derived_order = tree.derived_order
-        self.derived_times |= {(ASSOCIATION.kind, identifier) for identifier in tree.derived_times}
         for row in associations:
             self._complete_entity(row.entity, ASSOCIATION, document)
         definitions = {
@@ -179,10 +170,10 @@ class PackageAssembler:
         if "identifier" not in document:
             title, creator = document["title"], document["creator"]
             document["identifier"] = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
-            self.identifier_source = f"the title {title!r} and the creator {creator!r}"
+            self.derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
         if "lastChangeDateTime" not in document:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
-            self.derived_times.add((DOCUMENT.kind, document["identifier"]))
+            self.derived.times.add((DOCUMENT.kind, document["identifier"]))
         self._complete_entity(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else RowLocation("CFDocument")
         return document
@@ -275,7 +266,7 @@ class PackageAssembler:
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
             entity["lastChangeDateTime"] = document["lastChangeDateTime"]
-            self.derived_times.add((layout.kind, entity["identifier"]))
+            self.derived.times.add((layout.kind, entity["identifier"]))
         for name, shape in get_field_specs(layout.schema).items():
             link = entity.get(name)
             if (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 
 from ..case.model import (
     CaseModel,
@@ -73,21 +73,41 @@ class SheetLayout:
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names of columns, as ``fold_heading`` returns them."""
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of this table by name, in the order in which an export writes them."""
-        return _get_columns(self)
+        own = _get_model_columns(self.schema) | {column.name: column for column in self.metadata}
+        middle = [name for name in own if name not in {*self.first, *TRAILING_COLUMNS}]
+        names = [*self.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
+        return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
+
+    @cached_property
+    def _columns_by_heading(self) -> dict[str, Column]:
+        """The columns by their headings and aliases, as ``fold_heading`` returns them.
+
+        A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
+        only the field, such as ``licenseURI``, refers to a column of strings.
+        """
+        links = {
+            column.path[0]: Column(column.path[0], column.path[:1], STRING)
+            for column in self.columns.values()
+            if len(column.path) > 1
+        }
+        known = links | self.columns
+        others = {other: known[name] for other, name in self.aliases.items()}
+        stated = ASSOCIATION_COLUMNS if self is ITEM else {}
+        return _fold_names(stated) | _fold_names(links) | others | _fold_names(self.columns)
 
     def find_column(self, heading: str) -> Column | None:
         """Return the column that a heading in a file refers to, or None if it is unknown.
 
         Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
         """
-        return _get_columns_by_heading(self).get(fold_heading(heading))
+        return self._columns_by_heading.get(fold_heading(heading))
 
     def find_similar_column(self, heading: str) -> Column | None:
         """Return the column whose heading resembles an unknown one, such as "Parnet", or None."""
-        known = _get_columns_by_heading(self)
+        known = self._columns_by_heading
         folded = fold_heading(heading)
         if folded in known:
             return None
@@ -104,6 +124,10 @@ MIN_SIMILARITY = 0.75
 def fold_heading(heading: str) -> str:
     """Return a heading in lower case without spaces and punctuation, to compare headings."""
     return re.sub(r"[\W_]", "", heading).casefold()
+
+
+def _fold_names(columns: dict[str, Column]) -> dict[str, Column]:
+    return {fold_heading(name): column for name, column in columns.items()}
 
 
 OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
@@ -138,36 +162,6 @@ def _iter_field_columns(name: str, spec: FieldSpec) -> Iterator[Column]:
 
 TRAILING_COLUMNS = ("uri", "lastChangeDateTime", "extensions")
 """Columns that come last, because people seldom look at them."""
-
-
-@cache
-def _get_columns(layout: SheetLayout) -> dict[str, Column]:
-    own = _get_model_columns(layout.schema) | {column.name: column for column in layout.metadata}
-    middle = [name for name in own if name not in {*layout.first, *TRAILING_COLUMNS}]
-    names = [*layout.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
-    return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
-
-
-@cache
-def _get_columns_by_heading(layout: SheetLayout) -> dict[str, Column]:
-    """Return the columns of a table by their headings and aliases, as ``fold_heading`` does.
-
-    A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
-    only the field, such as ``licenseURI``, refers to a column of strings.
-    """
-    links = {
-        column.path[0]: Column(column.path[0], column.path[:1], STRING)
-        for column in layout.columns.values()
-        if len(column.path) > 1
-    }
-    known = links | layout.columns
-    others = {other: known[name] for other, name in layout.aliases.items()}
-    bare, own = (
-        {fold_heading(name): column for name, column in columns.items()}
-        for columns in (links, layout.columns)
-    )
-    stated = {fold_heading(name): column for name, column in ASSOCIATION_COLUMNS.items()}
-    return (stated if layout is ITEM else {}) | bare | others | own
 
 
 def _make_metadata_column(name: str, codec: CellCodec) -> Column:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..formatting import join_first
 from .cells import Cell, format_cell, get_column_letters, is_blank, is_number, strip_invisible
 from .columns import ASSOCIATION, ITEM, Column, SheetLayout
 
@@ -18,9 +19,6 @@ MAX_ROWS_SEARCHED = 20
 
 MIN_KNOWN_HEADINGS = 2
 """Known headings that a row below the first must have, because one word can be a value."""
-
-MAX_SAMPLE_ROWS = 20
-"""Number of rows that are read to guess what a column contains."""
 
 MAX_LISTED_HEADINGS = 30
 
@@ -114,9 +112,9 @@ def explain_missing_headings(
     names = " and ".join(one.names for one in missing)
     parts = [f"no heading stands for {' and '.join(one.fields[0] for one in missing)}"]
     if recognized:
-        parts.append(f"recognized: {_join_names(recognized)}")
+        parts.append(f"recognized: {join_first(recognized, MAX_LISTED_HEADINGS)}")
     if unknown:
-        parts.append(f"not recognized: {_join_names(unknown)}")
+        parts.append(f"not recognized: {join_first(unknown, MAX_LISTED_HEADINGS)}")
     if layout is ITEM:
         parts += _suggest_headings(headings, known, sample)
     if recognized:
@@ -129,11 +127,6 @@ def explain_missing_headings(
 def _suggest_column(layout: SheetLayout, heading: str) -> str:
     near = layout.find_similar_column(heading)
     return f", did you mean {near.name!r}?" if near else ""
-
-
-def _join_names(names: Sequence[str]) -> str:
-    more = len(names) - MAX_LISTED_HEADINGS
-    return ", ".join(names[:MAX_LISTED_HEADINGS]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _suggest_headings(

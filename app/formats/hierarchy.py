@@ -22,6 +22,7 @@ from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
+from ..repair.derived_values import DerivedValues
 from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_nested
@@ -69,12 +70,10 @@ class HierarchyBuilder:
     """Rows of associations."""
     problems: list[Problem]
     repairs: RepairLog
+    derived: DerivedValues
+    """Gets the associations whose time is that of their items, and the order of siblings."""
     is_strict: bool = False
     """Whether a reference in another spelling is a problem instead of being repaired."""
-    derived_order: list[tuple[str, ...]] = field(default_factory=list)
-    """The associations of siblings that are numbered by the order of their rows."""
-    derived_times: set[str] = field(default_factory=set)
-    """The associations whose time of change is that of their items."""
     _path: list[JsonObject] = field(default_factory=list)
     """The items from the top of the tree to the last row, in a table with levels."""
     _last: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -163,9 +162,8 @@ class HierarchyBuilder:
         ``name`` is the identifier or code of the other node, as written in a cell.
         """
         destination: JsonObject = {"identifier": name}
-        if len(items := self.codes.get(name, [])) > 1:
-            message = f"{len(items)} items have the code {name}; name the identifier of one"
-            self._add_problem(row, kind, message)
+        if len(self.codes.get(name, [])) > 1:
+            self._report_ambiguous_code(row, kind, name)
             destination["uri"] = ""  # a problem is reported once
         elif not self._is_known_node(name):
             destination |= {"title": name, "uri": make_uuid_urn(name)}
@@ -225,8 +223,7 @@ class HierarchyBuilder:
             known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
         elif len(coded) > 1:
-            message = f"{len(coded)} items have the code {name}; name the identifier of one"
-            self._add_problem(row, column, message)
+            self._report_ambiguous_code(row, column, name)
         elif "identifier" in end and " " in name.strip():
             # A text is no identifier of an item elsewhere, but a mistyped statement.
             message = f"no item has the identifier, code or statement {name!r}"
@@ -287,7 +284,7 @@ class HierarchyBuilder:
         if (sequence := self._determine_sequence_number(row, parent, exported)) is not None:
             association["sequenceNumber"] = sequence
         if "lastChangeDateTime" not in (exported or {}):
-            self.derived_times.add(association["identifier"])
+            self.derived.times.add((ASSOCIATION.kind, association["identifier"]))
         if exported is None and not _has_sequence_number(row):
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
@@ -335,8 +332,7 @@ class HierarchyBuilder:
             if len(coded) == 1:
                 parent = coded[0]
             elif coded:
-                message = f"{len(coded)} items have the code {name}; name the identifier of one"
-                self._add_problem(row, "parent", message)
+                self._report_ambiguous_code(row, "parent", name)
             elif not (parent := self._find_by_identifier_ignoring_case(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}{self._suggest_code(name)}"
                 self._add_problem(row, "parent", message)
@@ -420,10 +416,16 @@ class HierarchyBuilder:
             if parent in self._numbered:
                 continue
             identifiers = tuple(each["identifier"] for each in associations)
-            self.derived_order.append(identifiers)
+            self.derived.order.append(identifiers)
             numbers = number_siblings([None] * len(associations))
             for association, number in zip(associations, numbers, strict=True):
                 association["sequenceNumber"] = number
+
+    def _report_ambiguous_code(self, row: Row, column: str, code: str) -> None:
+        count = len(self.codes[code.strip()])
+        self._add_problem(
+            row, column, f"{count} items have the code {code}; name the identifier of one"
+        )
 
     def _add_problem(self, row: Row, name: str, message: str) -> None:
         self.problems.append(Problem(path=row.place.describe_location(name), message=message))

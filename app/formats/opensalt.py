@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Self
 
+from ..formatting import format_count
 from . import csv, xlsx
 from .cells import Cell, get_nested
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM
@@ -163,15 +164,9 @@ class OpenSaltWriter:
             self._parents.pop(name, None)
         self._order = [*self._levels, *outside]
         if outside:
-            items, it = (
-                ("1 item is", "it")
-                if len(outside) == 1
-                else (
-                    f"{len(outside):,} items are",
-                    "them",
-                )
-            )
-            self.notes.append(f"{items} not in the tree: OpenSALT puts {it} below the framework")
+            verb, them = ("is", "it") if len(outside) == 1 else ("are", "them")
+            items = f"{format_count(len(outside), 'item')} {verb}"
+            self.notes.append(f"{items} not in the tree: OpenSALT puts {them} below the framework")
 
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
@@ -220,10 +215,6 @@ class OpenSaltWriter:
             for each in self._associations
             if self._parents.get(_get_node_identifiers(each)[0]) is not each
         ]
-        extra: JsonObject = {
-            "originNodeURI.targetType": None,
-            "destinationNodeURI.targetType": None,
-        }
         sheets = [
             ("CF Doc", DOCUMENT_COLUMNS, [document]),
             ("CF Item", ITEM_COLUMNS, self._iter_rows(levels, ITEM_COLUMNS.values())),
@@ -231,9 +222,7 @@ class OpenSaltWriter:
                 "CF Association",
                 ASSOCIATION_SHEET_COLUMNS,
                 [
-                    self._make_cells(
-                        ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), extra
-                    )
+                    self._make_cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), {})
                     for each in stated
                 ],
             ),

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from ..case.limits import to_json_bytes
 from ..case.package import PreparedPackage
@@ -17,11 +16,13 @@ from ..case.package_stream import parse_large_package
 from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
-from ..formatting import truncate
+from ..formatting import join_first, truncate
+from ..repair.derived_values import DerivedValues
+from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 from ..repair.repair_log import get_value_at
 from . import jsonl
-from .assembly import MetadataOptions, PackageAssembler
+from .assembly import PackageAssembler
 from .cells import get_column_number
 from .csv import read_csv
 from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
@@ -44,12 +45,19 @@ class AssembledPackage:
     repairs: Sequence[RepairSummary] = ()
     is_export: bool = False
     """Whether ``export`` wrote the file."""
-    derived: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``PreparedPackage`` about values that the rows do not give."""
+    derived: DerivedValues | None = None
+    """Values that the rows of a spreadsheet do not give."""
 
     def describe_location(self, path: str) -> str:
-        """Convert a path in ``tree`` to its location in the file: "row 5, column B"."""
-        return _locate_in_file(self.places, path)
+        """Convert a path in ``tree`` to its location in the file, if known: "row 5, column B"."""
+        if path.startswith("CFDocument"):
+            entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
+        else:
+            entity, name = path, ""
+            while entity and entity not in self.places:
+                entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
+                name = f"{last}{dot and name and '.'}{name}"
+        return self.places[entity].describe_location(name) if entity in self.places else path
 
     def locate_problem(self, problem: Problem) -> Problem:
         """Return a problem of ``tree`` with its location in the file and the value found there."""
@@ -102,9 +110,10 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         raise create_validation_error("framework", _sort_problems(problems))
     places = _map_identifiers_to_locations(file.tree, file.places)
     located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
-    return replace(package, places=places, **file.derived), _merge_repairs(
-        [*file.repairs, *located]
-    )
+    package = replace(package, places=places)
+    if file.derived:
+        package = file.derived.mark_derived(package)
+    return package, _merge_repairs([*file.repairs, *located])
 
 
 LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+))?")
@@ -154,19 +163,13 @@ def assemble_package(
         omissions += _iter_unread_cell_warnings(grid)
     if duplicate_codes := assembler.find_duplicate_numeric_codes():
         omissions.append(_build_duplicate_code_warning(duplicate_codes))
-    derived = {
-        "derived_items": tuple(assembler.derived_items),
-        "derived_times": frozenset(assembler.derived_times),
-        "derived_order": tuple(assembler.derived_order),
-        "identifier_source": assembler.identifier_source,
-    }
     return AssembledPackage(
         assembler.package,
         assembler.places,
         assembler.problems,
         [*omissions, *assembler.repairs.summarize()],
         assembler.is_export,
-        derived,
+        assembler.derived,
     )
 
 
@@ -212,20 +215,8 @@ def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     return [*merged.values()]
 
 
-def _locate_in_file(places: Mapping[str, RowLocation], path: str) -> str:
-    """Convert a path in the package to its location in the file, if that is known."""
-    if path.startswith("CFDocument"):
-        entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
-        return places[entity].describe_location(name) if entity in places else path
-    entity, name = path, ""
-    while entity and entity not in places:
-        entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
-        name = f"{last}{dot and name and '.'}{name}"
-    return places[entity].describe_location(name) if entity else path
-
-
 def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
-    explanation = f"A sheet with an unknown name was left out: {_join_names(sheets)}."
+    explanation = f"A sheet with an unknown name was left out: {join_first(sheets, MAX_LISTED)}."
     return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
@@ -233,18 +224,13 @@ def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> 
     names = [f"{one.heading!r}: did you mean {one.column!r}?" for one in headings]
     explanation = (
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
-        f"{_join_names(names, ' ')}"
+        f"{join_first(names, MAX_LISTED, ' ')}"
     )
     return RepairSummary("similar-heading", explanation, len(names), headings[0].where, None, None)
 
 
 MAX_LISTED = 10
 """Number of codes, sheets or cells that a report lists."""
-
-
-def _join_names(names: Sequence[str], separator: str = ", ") -> str:
-    more = len(names) - MAX_LISTED
-    return separator.join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
@@ -254,7 +240,7 @@ def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) 
     ]
     explanation = (
         "Items have equal codes, and one of them was a number: "
-        f"{_join_names(codes, '; ')}. Check whether a final zero was lost."
+        f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
     )
     second = next(iter(places_by_code.values()))[1]
     path = second.describe_location(CODE_COLUMN)
@@ -276,5 +262,5 @@ def _iter_unread_cell_warnings(grid: Sheet) -> Iterator[RepairSummary]:
     for (kind, explanation), cells in zip(UNREAD_CELLS.items(), names, strict=True):
         if cells:
             path = f"sheet {grid.name}, cell {cells[0]}"
-            listed = f"{explanation} Cells: {_join_names(cells)}."
+            listed = f"{explanation} Cells: {join_first(cells, MAX_LISTED)}."
             yield RepairSummary(kind, listed, len(cells), path, None, None)

@@ -76,6 +76,7 @@ RowCells: TypeAlias = dict[str, Cell]
 COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
 STATEMENT = ITEM.columns["fullStatement"]
+EDUCATION_LEVEL = ITEM.columns["educationLevel"]
 CODE_COLUMN = "humanCodingScheme"
 KEYWORDS_COLUMN = "conceptKeywords"
 
@@ -233,16 +234,13 @@ class RowReader:
         self.headings_as_read = header.cells
         self.headings = [strip_invisible(format_cell(cell)) for cell in header.cells]
         self.header_number = header.number
-        folded = {fold_heading(heading) for heading in self.headings}
+        names = [fold_heading(heading) for heading in self.headings]
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
-        self._is_knowledge_graph = not folded.isdisjoint(KNOWLEDGE_GRAPH_HEADINGS)
+        self._is_knowledge_graph = not KNOWLEDGE_GRAPH_HEADINGS.isdisjoint(names)
         self._has_depths = any(map(self._is_depth_heading, self.headings))
-        self._has_case_identifiers = CASE_IDENTIFIER in folded
-        kinds = [
-            index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
-        ]
-        self.class_index = kinds[0] if kinds else None
+        self._has_case_identifiers = CASE_IDENTIFIER in names
+        self.class_index = names.index(CLASS_COLUMN) if CLASS_COLUMN in names else None
         self._first_rows = first_rows[index + 1 :]
 
     def _is_known_heading(self, text: str) -> bool:
@@ -285,7 +283,7 @@ class RowReader:
         yield from self._iter_metadata_documents()
         for number, cells in chain(self._first_rows, self._rows):
             self.number = number
-            layout = self._get_row_layout(cells, self.class_index)
+            layout = self._get_row_layout(cells)
             if layout and self._check_required_headings(layout):
                 yield self._read_row(layout, cells)
         if self._shows_hierarchy_by_spaces():
@@ -316,24 +314,23 @@ class RowReader:
             rows.insert(0, self.headings_as_read)
         first = [next((cell for cell in row if not is_blank(cell)), None) for row in rows]
         statements = [index for index, column in self._get_columns(ITEM) if column is STATEMENT]
-        has_gaps = not statements or any(_is_blank_in_column(row, statements[0]) for row in rows)
+        has_gaps = not statements or any(is_blank(_get_cell(row, statements[0])) for row in rows)
         return (has_gaps and is_indented_by_columns(rows)) or (
             not has_headings
             and all(len(row) == 1 for row in rows)
             and is_indented_by_spaces([measure_indentation(cell) for cell in first])
         )
 
-    def _get_row_layout(self, cells: Sequence[Cell], index: int | None) -> SheetLayout | None:
-        if self.layout or index is None:
+    def _get_row_layout(self, cells: Sequence[Cell]) -> SheetLayout | None:
+        if self.layout or self.class_index is None:
             return self.layout or ITEM
-        written = format_cell(cells[index]).strip() if index < len(cells) else ""
+        written = format_cell(_get_cell(cells, self.class_index)).strip()
         layout = find_layout(written) if written else ITEM
         if not layout:
-            place = RowLocation(
-                f"{self.where}row {self.number}", {CLASS_COLUMN: get_column_letters(index)}
-            )
+            column = f"column {get_column_letters(self.class_index)} ({CLASS_COLUMN})"
             self._add_problem(
-                place.describe_location(CLASS_COLUMN), f"{written!r} is not a class of the standard"
+                f"{self.where}row {self.number}, {column}",
+                f"{written!r} is not a class of the standard",
             )
         return layout
 
@@ -342,14 +339,14 @@ class RowReader:
         known = {column.name: get_column_letters(index) for index, column in columns}
         row = Row(layout, RowLocation(f"{self.where}row {self.number}", known))
         for index, column in columns:
-            cell = cells[index] if index < len(cells) else None
-            if not is_blank(cell):
+            if not is_blank(cell := _get_cell(cells, index)):
                 self._read_cell(row, column, cell)
         self._read_overflow(row)
         if layout is ITEM and self._has_case_identifiers:
             self._choose_identifier(row)
-        for index, cell in _iter_unnamed_cells(cells, self.headings):
-            if not is_blank(cell):
+        for index, cell in enumerate(cells):
+            has_heading = index < len(self.headings) and self.headings[index]
+            if not has_heading and not is_blank(cell):
                 where, count = self._unnamed.get(index, (row.place.where, 0))
                 self._unnamed[index] = (where, count + 1)
         return row
@@ -436,7 +433,7 @@ class RowReader:
     def _is_depth_heading(self, heading: str) -> bool:
         """Return whether a heading names the depth of items in the tree, as in OpenCASE."""
         folded = fold_heading(heading)
-        grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find_column(one))]
+        grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
         is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
         return folded in DEPTH_HEADINGS or is_level
 
@@ -509,15 +506,5 @@ class RowReader:
         self.problems.append(Problem(path=path, message=message))
 
 
-def _is_grade(column: Column | None) -> bool:
-    return column is not None and column.name == "educationLevel"
-
-
-def _is_blank_in_column(row: Sequence[Cell], index: int) -> bool:
-    return index >= len(row) or is_blank(row[index])
-
-
-def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
-    """Yield (index, cell) for each cell in a column without a heading."""
-    named = {index for index, heading in enumerate(headings) if heading}
-    return ((index, cell) for index, cell in enumerate(cells) if index not in named)
+def _get_cell(cells: Sequence[Cell], index: int) -> Cell:
+    return cells[index] if index < len(cells) else None

@@ -48,6 +48,21 @@ def get_field_names_by_casefold(model: type[CaseModel]) -> dict[str, str]:
     return {name.casefold(): name for name in model.model_fields}
 
 
+def get_or_create_extensions(model: type[CaseModel], obj: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the object for fields of others in an entity's ``extensions``, or None if it has none.
+
+    If the class has a list of them, a new object is appended.
+    """
+    spec = get_field_specs(model).get("extensions")
+    if spec is None:
+        return None
+    extensions = obj.setdefault("extensions", [] if spec.many else {})
+    if spec.many and isinstance(extensions, list):
+        extensions.append({})
+        extensions = extensions[-1]
+    return extensions if isinstance(extensions, dict) else None
+
+
 def _field_spec(hint: Any, *, required: bool) -> FieldSpec:
     hint = unwrap_omittable(hint)
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint

@@ -7,7 +7,12 @@ from typing import Any
 from ..case.model import CaseModel, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
 from .completion import fill_in_full_statement, make_link_from_string
-from .field_spec import FieldSpec, get_field_names_by_casefold, get_field_specs
+from .field_spec import (
+    FieldSpec,
+    get_field_names_by_casefold,
+    get_field_specs,
+    get_or_create_extensions,
+)
 from .fixes import REMOVED, suggest_string_fix
 from .references import Entities
 from .repair_log import Json, RepairLog, join_path
@@ -139,7 +144,7 @@ class PackageNormalizer:
     def _move_unknown_to_extensions(self, model: type[CaseModel], obj: Json, path: str) -> None:
         """Move unknown fields to ``extensions``; drop them if the class has no ``extensions``."""
         unknown = _find_unknown_fields(model, obj)
-        extensions = self._get_or_create_extensions(model, obj) if unknown else None
+        extensions = get_or_create_extensions(model, obj) if unknown else None
         for name in unknown:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in obj:
                 continue  # it contradicts the standard's field, and only a person can decide
@@ -151,17 +156,6 @@ class PackageNormalizer:
                 target = f"extensions.{name}"
                 self.log.record("unknown-field", join_path(path, name), extensions[name], target)
                 self.log.count_repaired_field("unknown-field", name)
-
-    def _get_or_create_extensions(self, model: type[CaseModel], obj: Json) -> Json | None:
-        """Return the ``extensions`` object for unknown fields, or None if the class has none."""
-        if "extensions" not in get_field_specs(model):
-            return None
-        many = get_field_specs(model)["extensions"].many
-        extensions = obj.setdefault("extensions", [] if many else {})
-        if many and isinstance(extensions, list):
-            extensions.append({})
-            extensions = extensions[-1]
-        return extensions if isinstance(extensions, dict) else None
 
 
 def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:

@@ -33,7 +33,7 @@ from ..case.types import (
     MAX_IDENTIFIER_CHARS,
     TARGET_TYPE_PATTERN,
 )
-from .field_spec import get_field_specs
+from .field_spec import get_or_create_extensions
 from .fixes import is_uri
 from .repair_log import Json, RepairLog
 
@@ -307,22 +307,12 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
         )
         uri = entity.get("uri")
         if is_uri(uri) and uri not in {original, make_uuid_urn(original)}:
-            _keep_uri(schema, entity, uri)
+            if (extensions := get_or_create_extensions(schema, entity)) is not None:
+                extensions.setdefault("uri", uri)
             log.count_repaired_field("url-identifier", "extensions.uri")
         entity["uri"] = original
         log.record("url-identifier", log.get_original_path(entity, "identifier"), original, made)
     return aliases
-
-
-def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
-    if get_field_specs(schema)["extensions"].many:
-        extensions = entity.setdefault("extensions", [])
-        if isinstance(extensions, list):
-            extensions.append({"uri": uri})
-    else:
-        extensions = entity.setdefault("extensions", {})
-        if isinstance(extensions, dict):
-            extensions.setdefault("uri", uri)
 
 
 def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:

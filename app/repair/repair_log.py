@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 
-from ..formatting import truncate
+from ..formatting import join_first, truncate
 
 Json: TypeAlias = dict[str, Any]
 
@@ -115,9 +115,7 @@ class RepairSummary:
         listed = [
             f"{truncate(name, MAX_FIELD_CHARS)} ({count:,})" for name, count in self.fields.items()
         ]
-        more = len(listed) - MAX_LISTED_FIELDS
-        rest = f" and {more:,} more" if more > 0 else ""
-        fields = f" Fields: {', '.join(listed[:MAX_LISTED_FIELDS])}{rest}." if listed else ""
+        fields = f" Fields: {join_first(listed, MAX_LISTED_FIELDS)}." if listed else ""
         return f"{self.explanation}{fields}"
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..db.read.frameworks import list_framework_summaries
 from ..db.read.item_ids import find_item_ids
 from ..exceptions import BadRequest, NotFound
+from ..formatting import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +38,9 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
     if len(rows) == 1 and id_or_prefix:
         return rows[0].identifier
     if rows and id_or_prefix:
-        listed = ", ".join(row.identifier for row in rows[:MAX_LISTED_IDS])
-        more = f" and {len(rows) - MAX_LISTED_IDS:,} more" if len(rows) > MAX_LISTED_IDS else ""
+        listed = join_first([row.identifier for row in rows], MAX_LISTED_IDS)
         raise BadRequest(
-            f"{id_or_prefix!r} matches {len(rows):,} frameworks: {listed}{more}; use a longer "
-            "prefix"
+            f"{id_or_prefix!r} matches {len(rows):,} frameworks: {listed}; use a longer prefix"
         )
     raise await make_framework_not_found_error(database, id_or_prefix)
 

@@ -24,9 +24,9 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossError, raise_for_data_loss
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, CommandError, Problem
-from ..formats.assembly import MetadataOptions
 from ..formats.reader import read_framework
 from ..lint.structure import LintWarning, find_structural_violations
+from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
 from ..settings import is_loopback
 from .console import Progress

@@ -27,7 +27,7 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import ALLOW_FLAG, DataLossError, raise_for_data_loss
 from ..db.write.package import write_package
 from ..exceptions import CaseServerError, CommandError, NotFound, Problem
-from ..formatting import format_count
+from ..formatting import format_count, join_first
 from ..net.download import DownloadError, Fetcher, FetchResult
 from ..repair.reader import repair_and_parse
 from .console import Progress
@@ -328,11 +328,10 @@ class Syncer:
 
 
 def _describe_mass_deletion(gone: list[Mirror], stored_mirrors: list[Mirror]) -> str:
-    names = [mirror.document_identifier for mirror in gone[:MAX_LISTED_DOCUMENTS]]
-    more = f" and {len(gone) - len(names):,} more" if len(gone) > len(names) else ""
+    names = join_first([mirror.document_identifier for mirror in gone], MAX_LISTED_DOCUMENTS)
     return (
         f"{len(gone):,} of the {len(stored_mirrors):,} frameworks mirrored from this list are gone "
-        f"at once: {', '.join(names)}{more}; nothing is dropped; {ALLOW_FLAG} drops them"
+        f"at once: {names}; nothing is dropped; {ALLOW_FLAG} drops them"
     )
 
 
