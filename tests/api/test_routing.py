@@ -111,7 +111,7 @@ async def test_fastapi_and_the_path_table_send_the_same_responses(api: Api, app:
         "/CFNothing",
     ]
     compiled = [await api.client.get(api.profile.prefix + path) for path in paths]
-    app.dependency_overrides[items.get_item] = items.get_item
+    app.dependency_overrides[items.put_item] = items.put_item
     try:
         solved = [await api.client.get(api.profile.prefix + path) for path in paths]
     finally:

@@ -28,7 +28,7 @@ from ..request_body import RawBody
 from ..responses import JSON
 from ..routing import CompiledRoute
 from . import puts
-from .entities import respond_with_entity
+from .entities import add_entity_route
 
 BATCH_SIZE = 250
 """Associations read and sent at a time. A client that stalls costs the server one batch, and 1 MB
@@ -39,25 +39,7 @@ WRAPPERS = ("association", "CFAssociation")
 router = APIRouter(route_class=CompiledRoute)
 vendor_router = APIRouter(route_class=CompiledRoute)
 
-
-@router.get(
-    "/CFAssociations/{sourcedId}",
-    operation_id="getCFAssociation",
-    summary="Get a CFAssociation",
-    response_model=CFAssociation,
-    response_description="The CFAssociation.",
-    responses=operations.describe_errors(400, 404),
-    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
-)
-async def get_association(
-    _caller: ReadAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    renderer: RendererDep,
-) -> Response:
-    """Return one association."""
-    return await respond_with_entity(ASSOCIATIONS, sourced_id, request, db, renderer)
+add_entity_route(router, ASSOCIATIONS, "/CFAssociations/{sourcedId}", "Return one association.")
 
 
 @router.get(

@@ -4,8 +4,6 @@ The five types have one endpoint in common, which ``create_definition_router`` m
 of the register. The platform profile also lists subjects and takes PUTs of item types.
 """
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import CFItemType
@@ -17,7 +15,7 @@ from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import respond_with_definition_hierarchy, respond_with_entity, respond_with_list_page
+from .entities import add_entity_route, add_list_route, respond_with_definition_hierarchy
 
 WRAPPERS = ("itemType", "CFItemType")
 
@@ -25,14 +23,18 @@ WRAPPERS = ("itemType", "CFItemType")
 def create_definition_router(resource: ResourceType) -> APIRouter:
     """Create the router that serves one type of definition, such as CFConcepts."""
     router = APIRouter(prefix=f"/{resource.collection}", route_class=CompiledRoute)
-    is_hierarchy = resource.with_descendants
-    respond = respond_with_definition_hierarchy if is_hierarchy else respond_with_entity
+    if not resource.with_descendants:
+        add_entity_route(router, resource)
+        return router
+    content = f"The {resource.name}, then those whose hierarchyCode continues its own."
 
     @router.get(
         "/{sourcedId}",
         operation_id=f"get{resource.name}",
+        summary=f"Get a {resource.name} and those below it in the hierarchy",
+        responses=operations.describe_success(200, content, f"{resource.name}Set")
+        | operations.describe_errors(400, 404),
         openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
-        **(_hierarchy_options(resource) if is_hierarchy else _entity_options(resource)),
     )
     async def get_definition(
         _caller: ReadAccess,
@@ -41,45 +43,15 @@ def create_definition_router(resource: ResourceType) -> APIRouter:
         db: DatabaseDep,
         renderer: RendererDep,
     ) -> Response:
-        return await respond(resource, sourced_id, request, db, renderer)
+        return await respond_with_definition_hierarchy(resource, sourced_id, request, db, renderer)
 
     return router
-
-
-def _entity_options(resource: ResourceType) -> dict[str, Any]:
-    return {
-        "summary": f"Get a {resource.name}",
-        "response_model": resource.schema,
-        "response_description": f"The {resource.name}.",
-        "responses": operations.describe_errors(400, 404),
-    }
-
-
-def _hierarchy_options(resource: ResourceType) -> dict[str, Any]:
-    content = f"The {resource.name}, then those whose hierarchyCode continues its own."
-    return {
-        "summary": f"Get a {resource.name} and those below it in the hierarchy",
-        "responses": operations.describe_success(200, content, f"{resource.name}Set")
-        | operations.describe_errors(400, 404),
-    }
 
 
 routers = tuple(create_definition_router(resource) for resource in DEFINITIONS)
 vendor_router = APIRouter(route_class=CompiledRoute)
 
-
-@vendor_router.get(
-    "/CFSubjects",
-    operation_id="getAllCFSubjects",
-    summary="List CFSubjects",
-    responses=operations.describe_list_response(SUBJECTS) | operations.describe_errors(400),
-    openapi_extra=operations.describe_list_parameters(SUBJECTS),
-)
-async def list_subjects(
-    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
-) -> Response:
-    """List subjects."""
-    return await respond_with_list_page(SUBJECTS, request, db, renderer)
+add_list_route(vendor_router, SUBJECTS, "/CFSubjects", "List subjects.")
 
 
 @vendor_router.put(

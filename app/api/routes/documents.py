@@ -8,13 +8,13 @@ from ...case.problems import REQUIRED
 from ...case.resources import DOCUMENTS
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
-from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
+from ..dependencies import DatabaseDep, SourcedId, WriteAccess
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import respond_with_entity, respond_with_list_page
+from .entities import add_entity_route, add_list_route
 
 router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
 vendor_router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
@@ -31,38 +31,8 @@ class _LenientDocumentBody(CFPckgDocument):
     CFPackageURI: LinkURI
 
 
-@router.get(
-    "",
-    operation_id="getAllCFDocuments",
-    summary="List CFDocuments",
-    responses=operations.describe_list_response(DOCUMENTS) | operations.describe_errors(400),
-    openapi_extra=operations.describe_list_parameters(DOCUMENTS),
-)
-async def list_documents(
-    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
-) -> Response:
-    """List documents."""
-    return await respond_with_list_page(DOCUMENTS, request, db, renderer)
-
-
-@router.get(
-    "/{sourcedId}",
-    operation_id="getCFDocument",
-    summary="Get a CFDocument",
-    response_model=CFDocument,
-    response_description="The CFDocument.",
-    responses=operations.describe_errors(400, 404),
-    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
-)
-async def get_document(
-    _caller: ReadAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    renderer: RendererDep,
-) -> Response:
-    """Return one document."""
-    return await respond_with_entity(DOCUMENTS, sourced_id, request, db, renderer)
+add_list_route(router, DOCUMENTS, description="List documents.")
+add_entity_route(router, DOCUMENTS, description="Return one document.")
 
 
 @vendor_router.put(

@@ -1,21 +1,61 @@
-"""Responses that the routers of all resource types share: one entity, and a page of a list."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""The routes that most resource types have: one entity, and the page of a list."""
 
 import orjson
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from ...case.resources import ResourceType
+from ...db.pool import Database
 from ...db.read import entities, lists
 from ...exceptions import QueryTimeout
 from ...query import page, params
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
+from ..openapi import operations
+from ..rendering.renderer import Renderer
 from ..responses import JSON, json_response
 
-if TYPE_CHECKING:
-    from ...db.pool import Database
-    from ..rendering.renderer import Renderer
+
+def add_entity_route(
+    router: APIRouter, resource: ResourceType, path: str = "/{sourcedId}", description: str = ""
+) -> None:
+    """Add the route that returns one entity of a class by its identifier."""
+
+    @router.get(
+        path,
+        operation_id=f"get{resource.name}",
+        summary=f"Get a {resource.name}",
+        description=description,
+        response_model=resource.schema,
+        response_description=f"The {resource.name}.",
+        responses=operations.describe_errors(400, 404),
+        openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
+    )
+    async def get_entity(
+        _caller: ReadAccess,
+        sourced_id: SourcedId,
+        request: Request,
+        db: DatabaseDep,
+        renderer: RendererDep,
+    ) -> Response:
+        return await respond_with_entity(resource, sourced_id, request, db, renderer)
+
+
+def add_list_route(
+    router: APIRouter, resource: ResourceType, path: str = "", description: str = ""
+) -> None:
+    """Add the route that returns a page of the list of all entities of a class."""
+
+    @router.get(
+        path,
+        operation_id=f"getAll{resource.collection}",
+        summary=f"List {resource.collection}",
+        description=description,
+        responses=operations.describe_list_response(resource) | operations.describe_errors(400),
+        openapi_extra=operations.describe_list_parameters(resource),
+    )
+    async def list_entities(
+        _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
+    ) -> Response:
+        return await respond_with_list_page(resource, request, db, renderer)
 
 
 async def respond_with_entity(

@@ -5,52 +5,21 @@ from fastapi import APIRouter, Request, Response
 from ...case.model import CFItem
 from ...case.resources import ITEMS
 from ...db.write import entities as store
-from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
+from ..dependencies import DatabaseDep, SourcedId, WriteAccess
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute
 from . import puts
-from .entities import respond_with_entity, respond_with_list_page
+from .entities import add_entity_route, add_list_route
 
 router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
 vendor_router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
 
 WRAPPERS = ("item", "CFItem")
 
-
-@router.get(
-    "/{sourcedId}",
-    operation_id="getCFItem",
-    summary="Get a CFItem",
-    response_model=CFItem,
-    response_description="The CFItem.",
-    responses=operations.describe_errors(400, 404),
-    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
-)
-async def get_item(
-    _caller: ReadAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    renderer: RendererDep,
-) -> Response:
-    """Return one item."""
-    return await respond_with_entity(ITEMS, sourced_id, request, db, renderer)
-
-
-@vendor_router.get(
-    "",
-    operation_id="getAllCFItems",
-    summary="List CFItems",
-    responses=operations.describe_list_response(ITEMS) | operations.describe_errors(400),
-    openapi_extra=operations.describe_list_parameters(ITEMS),
-)
-async def list_items(
-    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
-) -> Response:
-    """List items."""
-    return await respond_with_list_page(ITEMS, request, db, renderer)
+add_entity_route(router, ITEMS, description="Return one item.")
+add_list_route(vendor_router, ITEMS, description="List items.")
 
 
 @vendor_router.put(

@@ -1,32 +1,10 @@
 """CFRubrics: one rubric with its criteria."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 
-from ...case.model import CFRubric
 from ...case.resources import RUBRICS
-from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
-from ..openapi import operations
 from ..routing import CompiledRoute
-from .entities import respond_with_entity
+from .entities import add_entity_route
 
 router = APIRouter(prefix="/CFRubrics", route_class=CompiledRoute)
-
-
-@router.get(
-    "/{sourcedId}",
-    operation_id="getCFRubric",
-    summary="Get a CFRubric",
-    response_model=CFRubric,
-    response_description="The CFRubric.",
-    responses=operations.describe_errors(400, 404),
-    openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
-)
-async def get_rubric(
-    _caller: ReadAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    renderer: RendererDep,
-) -> Response:
-    """Return one rubric."""
-    return await respond_with_entity(RUBRICS, sourced_id, request, db, renderer)
+add_entity_route(router, RUBRICS, description="Return one rubric.")
