@@ -18,8 +18,8 @@ from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework as read_file
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import repair_and_parse
 
 EXACT_NUMBERS = [

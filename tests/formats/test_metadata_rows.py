@@ -7,8 +7,8 @@ import pytest
 from support.tables import find_problems
 
 from case_server.exceptions import BadRequest
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import RepairSummary
 
 FRAMEWORK = "c0000000-0000-4000-8000-000000000001"

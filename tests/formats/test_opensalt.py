@@ -14,10 +14,10 @@ from support.packages import list_entities
 from support.tables import find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FileFormat
 from case_server.formats.opensalt import OpenSaltWriter
 from case_server.formats.reader import read_framework
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
 FRAMEWORK = "f0000000-0000-4000-8000-000000000000"

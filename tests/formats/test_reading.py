@@ -18,9 +18,9 @@ from case_server.case.package import PreparedPackage
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.formats import csv as comma
 from case_server.formats import xlsx
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import detect_file_format
 from case_server.formats.reader import read_framework
+from case_server.repair.metadata_options import MetadataOptions
 
 SHEET = """Code,Parent,Full Statement,type,GRADES
 A,,Algebra,Domain,"6, 7"

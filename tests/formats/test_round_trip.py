@@ -27,11 +27,11 @@ from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
 from case_server.formats import xlsx
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FILE_FORMATS, FileFormat
 from case_server.formats.jsonl import JsonLinesWriter
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import repair_and_parse
 from case_server.sample import read_sample
 

@@ -11,9 +11,9 @@ from support.tables import save_workbook
 
 from case_server.exceptions import BadRequest
 from case_server.formats import xlsx
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
 from case_server.formats.xlsx import read_workbook
+from case_server.repair.metadata_options import MetadataOptions
 
 LAST_ROW, LAST_COLUMN = 1_048_576, 16_384
 

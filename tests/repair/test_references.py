@@ -19,8 +19,8 @@ from support.factories import (
 from support.packages import catch_problems, count_repairs, list_entities, to_json
 
 from case_server.case.package import parse_package
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.reader import read_framework
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import RepairOptions, repair_and_parse
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"

@@ -6,10 +6,10 @@ from typing import Any
 from openpyxl import Workbook
 
 from case_server.exceptions import Problem
-from case_server.formats.assembly import MetadataOptions
 from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.reader import RepairSummary
 
 from .factories import Body

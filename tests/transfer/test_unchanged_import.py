@@ -11,7 +11,7 @@ from support.packages import export_package
 
 from case_server.api.profiles import PROFILES, SDK, ApiProfile
 from case_server.db.pool import Database
-from case_server.formats.assembly import MetadataOptions
+from case_server.repair.metadata_options import MetadataOptions
 from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 from case_server.transfer.importer import Importer, ImportResult
 from case_server.transfer.sources import PackageSource
