@@ -126,15 +126,12 @@ def report_conformance(**flags: Any) -> None:
     base_url, profile = parse_base_url_and_profile(flags["url"], flags["profile"])
     selection = CheckSelection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)
-    callbacks = (_discard, _discard) if flags["quiet"] else (show_status, print_note)
-    progress = ProgressCallbacks(*callbacks)
+    progress = ProgressCallbacks(show_status, print_note)
+    if flags["quiet"]:
+        progress = ProgressCallbacks(lambda _: None, lambda _: None)
     report = run_conformance_tests(base_url, profile, _make_client_auth(flags), selection, progress)
     write_report(flags["output"], _format_report(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
-
-
-def _discard(_: str) -> None:
-    pass
 
 
 def _refuse_unasked_writes(selection: CheckSelection) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -11,9 +10,7 @@ from click.core import ParameterSource
 from ..net.download import Fetcher
 from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note
-from .shared import load_settings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from .shared import Command, load_settings
 
 CLIENT_VARIABLES = "CASE_SOURCE_CLIENT_ID and CASE_SOURCE_CLIENT_SECRET"
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from ..formats.file_format import TABLES
 from ..repair.metadata_options import MetadataOptions
 from ..transfer.sources import PackageSource
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from .shared import Command
 
 
 def add_metadata_options(command: Command) -> Command:

@@ -6,10 +6,13 @@ from typing import Any
 
 import orjson
 
-from ..case.resources import DOCUMENTS
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities
 from .relations import describe_relation
+
+KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
+"""What the pages call the entities of a class."""
 
 
 class EntityAttributes(dict[str, Any]):

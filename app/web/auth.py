@@ -26,7 +26,6 @@ SESSION_COOKIE = "case_session"
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 """Header fields that proxies add. A request with one of them may come from another machine."""
 
-
 SAME_ORIGIN_SITES = {"same-origin", "none"}
 """Values of Sec-Fetch-Site for requests from pages of this server, and by the user (a reload)."""
 
@@ -102,11 +101,6 @@ async def require_write_scope(request: Request) -> Caller:
     if request.method == "POST":
         require_primary(get_app_state(request), request.scope["path"])
     return caller
-
-
-def has_write_scope(caller: Caller | None) -> bool:
-    """Return whether a signed-in client has the write scope; False without a client."""
-    return caller is not None and Scope.CREATEPUT in caller.scopes
 
 
 def get_sign_in_path(request: Request) -> str:

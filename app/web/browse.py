@@ -28,21 +28,10 @@ MAX_SHOWN_CHILDREN = 200
 
 MAX_TITLE_CHARS = 60
 
-
-def create_browse_router() -> APIRouter:
-    """Return a router with the pages that list, show and search frameworks."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
-    item = "/documents/{document}/items/{item}"
-    router.add_api_route("/", list_frameworks)
-    router.add_api_route("/search", search_items)
-    router.add_api_route("/documents/{document}", show_document)
-    router.add_api_route("/documents/{document}/children/{node}", render_children)
-    router.add_api_route("/documents/{document}/json", show_document_json)
-    router.add_api_route(item, show_item)
-    router.add_api_route(f"{item}/json", show_item_json)
-    return router
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
+@router.get("/")
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """List frameworks; if ``q`` is given, those whose title, creator or publisher contains it."""
     rows = await frameworks.list_frameworks(
@@ -60,6 +49,7 @@ async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> 
     )
 
 
+@router.get("/search")
 async def search_items(
     request: Request, q: str = "", document: str = "", offset: Offset = 0
 ) -> Response:
@@ -86,6 +76,7 @@ async def search_items(
     )
 
 
+@router.get("/documents/{document}")
 async def show_document(request: Request, document: str, offset: Offset = 0) -> Response:
     """Show a framework: its tree of items and the attributes of its document.
 
@@ -105,6 +96,7 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
     )
 
 
+@router.get("/documents/{document}/items/{item}")
 async def show_item(request: Request, document: str, item: str, listed: str = "") -> Response:
     """Show an item next to the framework's tree, which is expanded down to the item.
 
@@ -142,6 +134,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     )
 
 
+@router.get("/documents/{document}/children/{node}")
 async def render_children(
     request: Request, document: str, node: str, offset: Offset = 0, level: int = 1
 ) -> Response:
@@ -162,6 +155,7 @@ async def render_children(
     )
 
 
+@router.get("/documents/{document}/json")
 async def show_document_json(request: Request, document: str, profile: str = "") -> Response:
     """Show a document as the given API profile returns it in JSON, with example requests."""
     example = await api_examples.build_example(request, DOCUMENTS, document, profile)
@@ -172,6 +166,7 @@ async def show_document_json(request: Request, document: str, profile: str = "")
     )
 
 
+@router.get("/documents/{document}/items/{item}/json")
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
     """Show an item as the given API profile returns it in JSON, with example requests."""
     await fetch_document(get_app_state(request).database, document)

@@ -10,11 +10,17 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_app_state
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import EntityAttributes, fetch_document, parse_entity_attributes, summarize_entity
+from .attributes import (
+    KINDS,
+    EntityAttributes,
+    fetch_document,
+    parse_entity_attributes,
+    summarize_entity,
+)
 from .pages import Offset, PageRoute, create_csv_response, render_page
 
 PAGE_SIZE = 100
@@ -22,8 +28,6 @@ MAX_WRITES = 100
 """Number of writes to choose from; the query parameters accept any time."""
 
 PARTS: tuple[change_history.ChangedEntity, ...] = ("added", "changed", "deleted")
-
-KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 
 CSV_HEADER = ("change", "kind", "code", "statement", "identifier", "changed at", "exists")
 CsvRow = tuple[str | None, ...]
@@ -51,14 +55,10 @@ class ChangedEntityRow:
     """Identifier of the item on whose page it is shown, if any."""
 
 
-def create_changes_router() -> APIRouter:
-    """Return a router with the page that lists a framework's changes, and its CSV download."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
-    router.add_api_route("/documents/{document}/changes", show_changes)
-    router.add_api_route("/documents/{document}/changes.csv", download_changes_csv)
-    return router
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
+@router.get("/documents/{document}/changes")
 async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path and query
     request: Request,
     document: str,
@@ -106,6 +106,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     )
 
 
+@router.get("/documents/{document}/changes.csv")
 async def download_changes_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:

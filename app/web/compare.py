@@ -32,15 +32,10 @@ CSV_HEADER = (
 )
 CsvRow = tuple[str | None, ...]
 
-
-def create_compare_router() -> APIRouter:
-    """Return a router with the page that compares two frameworks, and its CSV download."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
-    router.add_api_route("/compare", show_comparison)
-    router.add_api_route("/compare.csv", download_comparison_csv)
-    return router
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
+@router.get("/compare")
 async def show_comparison(
     request: Request, left: str = "", right: str = "", part: str = "related", offset: Offset = 0
 ) -> Response:
@@ -97,6 +92,7 @@ def _describe_row_relation(row: Any) -> str:
     return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
 
 
+@router.get("/compare.csv")
 async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
     """Return the comparison as CSV: related items, then those only on the left or right."""
     database = get_app_state(request).database

@@ -22,12 +22,13 @@ from .. import __version__
 from ..api.dependencies import get_app_state
 from ..api.exception_handlers import handle_http_exception
 from ..api.profiles import is_profile_path
+from ..auth.scopes import Scope
 from ..exceptions import BadRequest, CaseServerError
 from ..formats.csv import write_csv
 from . import auth
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Environment
 
 PACKAGE_DIR = Path(__file__).parent
 STATIC_DIR = PACKAGE_DIR / "static"
@@ -120,12 +121,9 @@ def _get_environment() -> Environment:
 
 def load_templates() -> None:
     """Compile all Jinja templates at startup, because that takes longer than rendering a page."""
-    for name in _get_environment().list_templates():
-        _get_template(name)
-
-
-def _get_template(name: str) -> Template:
-    return _get_environment().get_template(name)
+    environment = _get_environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 async def render_page(
@@ -143,14 +141,18 @@ async def render_page(
     """
     caller = await auth.get_signed_in_client(request)
     PATH_PREFIX.set(auth.get_path_prefix(request))
-    html = _get_template(template).render(
-        title=title,
-        base="fragment.html" if is_fragment_request(request) else layout,
-        is_signed_in=caller is not None and not auth.allows_anonymous(request),
-        may_write=auth.has_write_scope(caller),
-        test_mode=get_app_state(request).settings.test_mode,
-        current_path=request.url.path,
-        **values,
+    html = (
+        _get_environment()
+        .get_template(template)
+        .render(
+            title=title,
+            base="fragment.html" if is_fragment_request(request) else layout,
+            is_signed_in=caller is not None and not auth.allows_anonymous(request),
+            may_write=caller is not None and Scope.CREATEPUT in caller.scopes,
+            test_mode=get_app_state(request).settings.test_mode,
+            current_path=request.url.path,
+            **values,
+        )
     )
     return HTMLResponse(html, status)
 

@@ -9,12 +9,8 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from .browse import create_browse_router
-from .changes import create_changes_router
-from .compare import create_compare_router
+from . import browse, changes, compare, sign_in, upload
 from .pages import STATIC_DIR, add_not_found_page, load_templates
-from .sign_in import create_sign_in_router
-from .upload import create_upload_router
 
 __all__ = ["add_not_found_page", "add_web_ui", "load_templates"]
 
@@ -40,13 +36,7 @@ class CachedStaticFiles(StaticFiles):
 def add_web_ui(app: FastAPI) -> None:
     """Add the pages of the web UI and its static files to the application."""
     pages = APIRouter(include_in_schema=False)
-    for routes in (
-        create_browse_router,
-        create_changes_router,
-        create_compare_router,
-        create_upload_router,
-        create_sign_in_router,
-    ):
-        pages.include_router(routes())
+    for module in (browse, changes, compare, upload, sign_in):
+        pages.include_router(module.router)
     app.include_router(pages)
     app.mount("/static", CachedStaticFiles(directory=STATIC_DIR), name="static")

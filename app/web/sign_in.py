@@ -13,16 +13,10 @@ from ..exceptions import Unauthorized
 from . import auth
 from .pages import PageRoute, render_page
 
-
-def create_sign_in_router() -> APIRouter:
-    """Return a router with the sign-in page, the handler of its form, and the sign-out."""
-    router = APIRouter(route_class=PageRoute)
-    router.add_api_route("/sign-in", show_sign_in)
-    router.add_api_route("/sign-in", sign_in, methods=["POST"])
-    router.add_api_route("/sign-out", sign_out, methods=["POST"])
-    return router
+router = APIRouter(route_class=PageRoute)
 
 
+@router.get("/sign-in")
 async def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
     """Show the sign-in form, or redirect to the requested page if no sign-in is required."""
     if await auth.get_signed_in_client(request):
@@ -51,6 +45,7 @@ class SignInForm(BaseModel):
     token: str = ""
 
 
+@router.post("/sign-in")
 async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
     """Start a session for the submitted credentials, or redisplay the form with an error."""
     auth.require_same_origin(request)
@@ -87,6 +82,7 @@ async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[st
     return app_state.issuer.issue(client.id, client.scopes)
 
 
+@router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
     """End the session: delete its cookie and revoke its access token on all workers."""
     auth.require_same_origin(request)

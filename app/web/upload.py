@@ -19,7 +19,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..api.dependencies import get_app_state
 from ..case.package import PreparedPackage
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities, frameworks, package_diff
 from ..db.write.change_counts import ChangeCounts
@@ -30,7 +30,7 @@ from ..repair.reader import repair_and_parse
 from ..repair.repair_log import RepairSummary
 from ..state import AppState
 from . import auth
-from .attributes import EntityAttributes, parse_entity_attributes, summarize_entity
+from .attributes import KINDS, EntityAttributes, parse_entity_attributes, summarize_entity
 from .pages import PageRoute, render_page
 
 MAX_LISTED_PROBLEMS = 200
@@ -39,8 +39,6 @@ MAX_LISTED_CHANGES = 100
 
 MAX_FORM_OVERHEAD_BYTES = 10_000
 """Maximum size of a form without its file."""
-
-KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 
 
 @dataclass(frozen=True)
@@ -108,15 +106,10 @@ class UploadForm(NamedTuple):
     """The loss that the user confirmed, as the report describes it."""
 
 
-def create_upload_router() -> APIRouter:
-    """Return a router with the upload form and the routes to check and store a file."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_write_scope)])
-    router.add_api_route("/upload", show_upload_form)
-    router.add_api_route("/upload/check", preview_upload, methods=["POST"])
-    router.add_api_route("/upload/store", store_upload, methods=["POST"])
-    return router
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_write_scope)])
 
 
+@router.get("/upload")
 async def show_upload_form(request: Request) -> Response:
     """Show the empty upload form."""
     return await _render_form(request, None)
@@ -136,6 +129,7 @@ async def _render_form(
     )
 
 
+@router.post("/upload/check")
 async def preview_upload(request: Request) -> Response:
     """Show what storing the uploaded file would change, without storing the file."""
     form = await _parse_form(request)
@@ -144,6 +138,7 @@ async def preview_upload(request: Request) -> Response:
     )
 
 
+@router.post("/upload/store")
 async def store_upload(request: Request) -> Response:
     """Store an uploaded file that has been previewed, and redirect to its framework.
 

@@ -13,39 +13,11 @@ from ...repair.fixes import UUID
 from ..package_index import Node, PackageIndex, get_string, get_strings
 from ..violation import Finding
 
-EDUCATION_LEVELS = frozenset(
-    [
-        "IT",
-        "PR",
-        "PK",
-        "TK",
-        "KG",
-        "01",
-        "02",
-        "03",
-        "04",
-        "05",
-        "06",
-        "07",
-        "08",
-        "09",
-        "10",
-        "11",
-        "12",
-        "13",
-        "PS",
-        "UG",
-        "AS",
-        "BA",
-        "PB",
-        "MD",
-        "PM",
-        "DO",
-        "PD",
-        "AE",
-        "PT",
-        "OT",
-    ]
+EDUCATION_LEVELS = frozenset(  # one code per line would take 30 lines
+    """
+    IT PR PK TK KG 01 02 03 04 05 06 07 08 09 10 11 12 13
+    PS UG AS BA PB MD PM DO PD AE PT OT
+    """.split()  # noqa: SIM905  see above
 )
 """The education level codes of the Common Education Data Standards that frameworks use."""
 
