@@ -37,7 +37,8 @@ class ItemSearch:
 def list_searches(item_count: int) -> list[ItemSearch]:
     """Return the searches to measure in a database of ``item_count`` items."""
     share = -(-item_count // DOCUMENTS)
-    code = data.build_item_link("million7", 7 * share + share // 2).title
+    link = data.build_item_link("million7", 7 * share + share // 2)
+    code, by_uri = link.title, quote(f"uri='{link.uri}'")
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
     return [
         ItemSearch(
@@ -50,6 +51,7 @@ def list_searches(item_count: int) -> list[ItemSearch]:
             f"filter={words}",
             f"lower(body ->> 'fullStatement') LIKE '%{data.RARE_WORDS}%'",
         ),
+        ItemSearch("uri=", f"filter={by_uri}", f"lower(body ->> 'uri') = '{link.uri}'"),
         ItemSearch(
             "sort=humanCodingScheme",
             "sort=humanCodingScheme",

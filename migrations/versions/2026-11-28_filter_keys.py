@@ -24,7 +24,7 @@ REPEATED_FIELDS = [
     "entity ->> 'language'",
     *(
         f"(entity -> '{link}') ->> '{part}'"
-        for link in ("CFItemTypeURI", "licenseURI", "CFDocumentURI")
+        for link in ("CFItemTypeURI", "licenseURI", "CFDocumentURI", "conceptKeywordsURI")
         for part in ("title", "identifier", "uri")
     ),
 ]
@@ -58,7 +58,10 @@ def upgrade() -> None:
         "items",
         [sa.text("item_filter_keys(body)")],
         postgresql_using="gin",
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
+    # Postgres does not use the statistics of an expression of a partial index.
+    op.execute("CREATE STATISTICS st_items_filter_keys ON (item_filter_keys(body)) FROM items")
     for name, field in DATES.items():
         op.create_index(
             name,
@@ -80,4 +83,5 @@ def downgrade() -> None:
     )
     for name in (*DATES, "ix_items_filter_keys"):
         op.drop_index(name, "items")
+    op.execute("DROP STATISTICS st_items_filter_keys")
     op.execute("DROP FUNCTION item_filter_keys(json)")

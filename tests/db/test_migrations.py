@@ -37,6 +37,7 @@ CATALOGUE = {
     "indexes": f"""
         SELECT tablename, indexname, indexdef FROM pg_indexes
         WHERE schemaname = 'public' AND indexname <> '{trigrams.INDEX_NAME}'""",
+    "statistics": "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext",
     "functions": "SELECT proname, prosrc FROM pg_proc WHERE proname = 'item_filter_keys'",
 }
 """Queries for the parts of a schema that the tables describe; the trigram index is optional."""

@@ -69,9 +69,13 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     Index(
         "ix_items_changed_descending", text("changed_at DESC"), "identifier", postgresql_where=LIVE
     ),
-    # GET CFItems?filter=language='…' and other scalar fields, with = or @; see filter_keys.py. Not
-    # partial, because Postgres ignores the statistics of an expression of a partial index.
-    Index("ix_items_filter_keys", text("item_filter_keys(body)"), postgresql_using="gin"),
+    # GET CFItems?filter=language='…' and other scalar fields, with = or @; see filter_keys.py.
+    Index(
+        "ix_items_filter_keys",
+        text("item_filter_keys(body)"),
+        postgresql_using="gin",
+        postgresql_where=LIVE,
+    ),
     # GET CFItems?filter=statusStartDate>'…' and statusEndDate. Few items have these fields.
     *(
         Index(
