@@ -185,7 +185,8 @@ def configured(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
     """A second server on the data of ``live``, without a web UI and with its own client."""
     foreign = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "127.0.0.1", "PORT": "1"}
     settings = {**foreign, "CASE_CLIENT_ID": "mine", "CASE_CLIENT_SECRET": "s3cret"}
-    with run_live_server(data_dir, "--host", "0.0.0.0", "--no-web", settings=settings) as server:
+    arguments = ("--host", "0.0.0.0", "--no-web")
+    with run_live_server(data_dir, *arguments, settings=settings, is_forked=False) as server:
         yield server
 
 
