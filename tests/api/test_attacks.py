@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from support import factories
 from support.external_issuer import ExternalIssuer
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
-from support.signing import Sign, get_rsa_signer, sign_jwt
+from support.signing import FIRST_KEY, Sign, get_rsa_signer, sign_jwt
 
-from case_server.auth.tokens import decode_unverified, generate_signing_key, get_public_jwk
+from case_server.auth.tokens import decode_unverified, get_public_jwk
 
 PATH = "/case/1.1/CFDocuments"
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
-ATTACKER = generate_signing_key()
+ATTACKER = FIRST_KEY
 SKEW = 60
 
 Token = Callable[..., Awaitable[str]]

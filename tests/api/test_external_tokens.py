@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from support.applications import run_app
 from support.external_issuer import ExternalIssuer
-from support.live_server import run_command
+from support.live_server import run_command_in_process
 from support.signing import Sign, create_ec_key, encode_base64url, get_rsa_signer
 
 from case_server.auth.scopes import Scope
@@ -356,7 +356,7 @@ async def test_maximum_token_length_is_configurable(
 def test_malformed_scope_map_is_rejected_at_startup(
     tmp_path: Path, value: str, message: str
 ) -> None:
-    result = run_command("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
+    result = run_command_in_process("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
     assert result.returncode == 1
     assert "CASE_SERVER_SCOPE_MAP" in result.stderr
     assert message in result.stderr

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -315,7 +316,7 @@ async def test_cache_evicts_responses_over_its_limit() -> None:
     cache = ResponseCache(megabytes=1, producers=2)
 
     async def incompressible(_: CachedResponse) -> AsyncIterator[bytes]:
-        yield b"".join(factories.new_id().encode() for _ in range(20_000))
+        yield os.urandom(720_000)
 
     for number in range(10):
         response = cache.start_producing((number,), incompressible)

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 from support.applications import create_client
+from support.signing import FIRST_KEY
 
 from case_server.api.dependencies import DeleteAccess, ReadAccess, WriteAccess
 from case_server.api.response_cache import ResponseCache
@@ -20,7 +21,7 @@ from case_server.auth.clients import ClientAuthenticator
 from case_server.auth.hashing import hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
-from case_server.auth.tokens import decode_unverified, generate_signing_key, get_public_jwk
+from case_server.auth.tokens import decode_unverified, get_public_jwk
 from case_server.auth.verifier import TokenVerifier
 from case_server.db.auth_store import add_client
 from case_server.db.pool import Database
@@ -37,7 +38,7 @@ PATH = PATHS[0]
 ID, SECRET = "robot@school", "s%20cret+/: ü"
 GRANT = {"grant_type": "client_credentials"}
 SENT = {**GRANT, "client_id": ID, "client_secret": SECRET}
-KEY = generate_signing_key()
+KEY = FIRST_KEY
 ISSUER = LocalIssuer([KEY], "http://case.test", 1800)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 

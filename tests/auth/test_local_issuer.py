@@ -7,6 +7,7 @@ import httpx
 import pytest
 from support.clock import FixedClock
 from support.external_issuer import ExternalIssuer
+from support.signing import FIRST_KEY, SECOND_KEY
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
@@ -14,14 +15,13 @@ from case_server.auth.tokens import (
     TokenError,
     decode_token,
     decode_unverified,
-    generate_signing_key,
     get_public_jwk,
 )
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import CommandError, ServiceUnavailable
 from case_server.net.ssrf import create_public_only_client
 
-OLD, NEW = generate_signing_key(), generate_signing_key()
+OLD, NEW = FIRST_KEY, SECOND_KEY
 
 
 class Federation(NamedTuple):

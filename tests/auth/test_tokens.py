@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.signing import Sign, create_ec_key, encode_base64url, get_rsa_signer, sign_jwt
+from support.signing import (
+    FIRST_KEY,
+    SECOND_KEY,
+    Sign,
+    create_ec_key,
+    encode_base64url,
+    get_rsa_signer,
+    sign_jwt,
+)
 
 from case_server.auth import tokens
 from case_server.auth.tokens import (
@@ -23,8 +31,8 @@ from case_server.auth.tokens import (
 )
 
 ISSUER = "https://issuer.test"
-KEY = generate_signing_key()
-FOREIGN = SigningKey(KEY.kid, generate_signing_key().private_pem)
+KEY = FIRST_KEY
+FOREIGN = SigningKey(KEY.kid, SECOND_KEY.private_pem)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -258,7 +266,7 @@ def test_token_of_four_parts_is_rejected() -> None:
 
 
 def test_parsed_key_is_cached() -> None:
-    jwk = get_public_jwk(generate_signing_key())
+    jwk = get_public_jwk(generate_signing_key())  # one that nothing has parsed
     built = tokens._construct.cache_info().misses
 
     for _ in range(3):

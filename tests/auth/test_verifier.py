@@ -6,19 +6,20 @@ import httpx
 import pytest
 from support.clock import FixedClock
 from support.external_issuer import ExternalIssuer
+from support.signing import FIRST_KEY, SECOND_KEY, THIRD_KEY
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.refresh import load_signing_keys
 from case_server.auth.scopes import Scope
-from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key
+from case_server.auth.tokens import SigningKey, encode_token
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, TokenVerifier
 from case_server.db.pool import Database
 from case_server.exceptions import ServiceUnavailable, Unauthorized
 
 HERE = "http://here.test"
-OLD, NEW = generate_signing_key(), generate_signing_key()
+OLD, NEW, FOREIGN = FIRST_KEY, SECOND_KEY, THIRD_KEY
 LOCAL = LocalIssuer([OLD, NEW], HERE, 3600)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
@@ -88,7 +89,7 @@ async def test_scopes_of_caller(verifier: TokenVerifier, scope: object, scopes: 
 
 
 async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
-    foreign = SigningKey(NEW.kid, generate_signing_key().private_pem)
+    foreign = SigningKey(NEW.kid, FOREIGN.private_pem)
     unknown = SigningKey("x", NEW.private_pem)
     past = int(time.time()) - 1
 
@@ -126,9 +127,9 @@ async def test_token_without_kid_is_rejected(verifier: TokenVerifier) -> None:
 )
 async def test_kid_is_only_compared(verifier: TokenVerifier, database: Database, kid: str) -> None:
     reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
+    named = token(SigningKey(kid, FOREIGN.private_pem))
     for each in (verifier, TokenVerifier(reloading, [])):
-        named = SigningKey(kid, generate_signing_key().private_pem)
-        assert "key that this server does not have" in await refusal(each, token(named))
+        assert "key that this server does not have" in await refusal(each, named)
 
 
 @pytest.mark.parametrize(
