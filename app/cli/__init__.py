@@ -45,7 +45,7 @@ def main() -> None:
     """Run a self-hosted server for CASE 1.1 (Competencies and Academic Standards Exchange).
 
     \b
-    case-server serve                   start the server; needs nothing else
+    case-server serve                   start the server; needs no settings
     case-server import --sample         load the sample framework
     case-server import framework.json   load a CASE package, also while the server runs
     case-server template maths.xlsx     write an empty spreadsheet to fill in
@@ -55,6 +55,6 @@ def main() -> None:
     case-server check framework.json    lint a CASE package; needs no server
     case-server serve --help            list all settings
 
-    Every setting is an environment variable CASE_SERVER_…; options override them.
+    Every setting is an environment variable CASE_SERVER_…, which an option overrides.
     """  # noqa: D301  click keeps the lines after its \b as they are
     warn_about_unknown_variables(os.environ)

@@ -158,7 +158,7 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | 
 @click.argument("identifier", metavar="ID")
 @add_database_option
 def remove_client(identifier: str, database_url: str | None) -> None:
-    """Remove a client; its tokens are rejected within seconds."""
+    """Remove a client; its tokens stop working within seconds."""
     run_on_database(
         load_settings(database_url=database_url),
         "write",

@@ -113,8 +113,8 @@ def purge_entities(
 ) -> None:
     """Remove deleted entities permanently.
 
-    Documents are removed with everything in them, items with their associations. Change-feed
-    entries older than AGE are compacted to the latest entry per entity.
+    Documents are removed with everything in them, items with their associations. In the
+    change feed, entries older than AGE are reduced to the latest one per entity.
 
     \b
     Example: case-server purge --older-than 30d --dry-run

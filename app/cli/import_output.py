@@ -41,7 +41,7 @@ def print_import_result(result: ImportResult, *, quiet: bool) -> None:
             click.echo(f"  {note}")
         for repair in result.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
-            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_before_after(repair)}")
+            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_change(repair)}")
         if result.status != "refused":
             for line in _format_warnings(result):
                 click.echo(line, err=True)
@@ -98,8 +98,8 @@ def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]
     return [summary, *(each for each in problems if each not in urls)]
 
 
-def _format_before_after(repair: RepairSummary) -> str:
-    """Return ": BEFORE became AFTER" for a repair, or "" if the repair dropped the value."""
+def _format_change(repair: RepairSummary) -> str:
+    """Return a repair's change, such as ``: "3" became 3``, or "" if it dropped the value."""
     if repair.after is None:
         return ""
     before = f"{format_value(repair.before)} became " if repair.before is not None else "now "

@@ -248,7 +248,7 @@ def export_framework(
     with (
         convert_output_errors(output),
         open_atomic_output(output) as file,
-        _maybe_gzip(file, name) as target,
+        _compress_if_gz(file, name) as target,
     ):
 
         async def run(database: Database) -> list[str]:
@@ -277,8 +277,8 @@ def _get_output_format(output: Path | None) -> FileFormat:
 
 
 @contextmanager
-def _maybe_gzip(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield ``file``, or a file object that compresses into it if ``name`` ends in ``.gz``."""
+def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """Yield ``file``, or a gzip file object that writes to it if ``name`` ends in ``.gz``."""
     if not name.lower().endswith(COMPRESSED):
         yield file
         return

@@ -79,8 +79,8 @@ class ServeCommand(click.Command):
 def run_server(**flags: Any) -> None:
     """Start the server.
 
-    Without a database URL, the server starts an embedded Postgres and migrates it. With one, it
-    refuses to start on an outdated schema: run `case-server migrate` first.
+    Without a database URL, the server starts an embedded Postgres and migrates it. If one
+    is set, it refuses to start on an outdated schema: run `case-server migrate` first.
 
     \b
     case-server serve
@@ -99,10 +99,10 @@ def run_server(**flags: Any) -> None:
 def migrate_schema(context: click.Context, database_url: str | None) -> None:
     """Migrate the database schema to this release's version.
 
-    It connects with --database-url if that is given, otherwise with CASE_SERVER_MIGRATION_URL,
-    otherwise with CASE_SERVER_DATABASE_URL. Set CASE_SERVER_MIGRATION_URL if the database URL leads
-    to a connection pooler such as PgBouncer in transaction mode: a migration needs a direct
-    connection to Postgres.
+    It connects with the first of these that is set: --database-url, CASE_SERVER_MIGRATION_URL,
+    CASE_SERVER_DATABASE_URL. Set CASE_SERVER_MIGRATION_URL if the database URL leads to a
+    connection pooler such as PgBouncer in transaction mode: a migration needs a direct connection
+    to Postgres.
 
     \b
     Example: case-server migrate --database-url postgresql://case@db.example.org/case

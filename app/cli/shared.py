@@ -50,8 +50,8 @@ ERROR_CODES = {"check": NOT_RUN, "conformance": NOT_RUN}
 class LazyGroup(click.Group):
     """A click group that imports a command's module only when that command runs.
 
-    ``commands`` maps command names to modules of this package. Errors are printed as one line with
-    the prefix ``case-server: error:``, without a traceback.
+    ``commands`` maps command names to modules of this package. The group prints each error as one
+    line with the prefix ``case-server: error:``, without a traceback.
     """
 
     def __init__(self, *args: Any, commands: Mapping[str, str], **options: Any) -> None:
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
             ) from None
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Parse the arguments, run the command, print usage errors and exit with the exit code."""
+        """Run the command line, print usage errors, and exit with the command's exit code."""
         options["standalone_mode"] = False
         try:
             code = super().main(*args, **options)
@@ -195,10 +195,10 @@ class DurationParamType(click.ParamType[timedelta]):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read the settings from the environment and from command-line flags, which take precedence.
+    """Return the settings of the environment, overridden by the given command-line flags.
 
-    Flags that are None are ignored. Raises ``CommandError`` naming the variable of each invalid
-    setting.
+    A flag that is None counts as not given. Raises ``CommandError`` naming the environment variable
+    of each invalid setting.
     """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
@@ -265,7 +265,7 @@ def add_database_option(command: Command) -> Command:
 async def run_with_open_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """Connect to the configured database and return the result of the async ``work`` with it."""
+    """Call the async function ``work`` with the connected database, and return its result."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
     from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_errors_to_command_error  # noqa: PLC0415  see above
@@ -295,7 +295,7 @@ def run_on_database(
 def _require_existing_folder(
     _ctx: click.Context, param: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Reject an output file in a missing folder before minutes of work are lost."""
+    """Reject an output path in a missing folder, before the command runs (a click callback)."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(
             f"cannot write {path}: name a file in an existing folder", param=param
@@ -364,7 +364,7 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:
-    """Write a report to the file ``output``, or to stdout if ``output`` is None.
+    """Write a report, encoded as UTF-8, to the file ``output``, or to stdout if that is None.
 
     ``styles`` maps regular expressions to the rich styles of the text that they match; styles are
     used only on a terminal. Raises ``CommandError`` if the report cannot be written.

@@ -67,7 +67,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     fetcher = create_fetcher(flags)
-    all_urls = _list_urls(urls, listed)
+    all_urls = _collect_urls(urls, listed)
 
     async def work(database: Database) -> list[SyncResult]:
         results = []
@@ -89,7 +89,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
     settings = load_settings(database_url=flags["database_url"])
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
-    with _choose_database_settings(settings, dry_run=flags["dry_run"]) as chosen:
+    with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
         is_temporary = chosen is not settings
         if is_temporary and not flags["quiet"]:
             click.echo("compared with an empty database, because there is none yet", err=True)
@@ -99,8 +99,8 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 
 
-def _list_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
-    """Return each URL of the command line and of the file ``listed`` once; they must be HTTP."""
+def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
+    """Return ``urls`` and the URLs in the file ``listed`` without duplicates; reject non-HTTP."""
     all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
     invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
     if invalid:
@@ -111,8 +111,8 @@ def _list_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
 
 
 @contextmanager
-def _choose_database_settings(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings; a dry run gets a temporary database if none exists yet."""
+def _use_temporary_database_if_missing(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
+    """Yield the settings, changed to a temporary database if a dry run has no database."""
     if not dry_run or has_database(settings):
         yield settings
         return

@@ -34,7 +34,7 @@ from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation,
 class PackageAssembler:
     """Builds a CASE package from the sheets of a spreadsheet file.
 
-    Also collects problems, repairs, and the location in the file of each entity.
+    It also collects the problems, the repairs, and each entity's location in the file.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PackageAssembler:
         self._numeric_codes: set[str] = set()
         readers = [
             RowReader(grid, layout, self.problems, self.repairs)
-            for grid, layout in self._iter_tables(list(grids))
+            for grid, layout in self._match_sheets_to_layouts(list(grids))
         ]
         self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
         """Whether ``export`` wrote it: only exports have a column parentAssociation."""
@@ -66,10 +66,12 @@ class PackageAssembler:
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._build_package()
 
-    def _iter_tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, SheetLayout | None]]:
-        """Yield (sheet, layout) for each sheet that is named after a class, such as ``CFItems``.
+    def _match_sheets_to_layouts(
+        self, grids: list[Sheet]
+    ) -> Iterator[tuple[Sheet, SheetLayout | None]]:
+        """Yield (sheet, columns of its class) for sheets named after a class, such as ``CFItems``.
 
-        If no sheet has such a name, yields the first sheet, with None as its layout.
+        If no sheet has such a name, yields the first sheet with None. ``left_out`` gets the others.
         """
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
@@ -84,7 +86,7 @@ class PackageAssembler:
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[RowLocation]]:
-        """Find codes that several items share and that at least one cell stores as a number.
+        """Find codes that several items share and that one or more cells store as a number.
 
         Excel may have dropped the trailing zero of such a number (1.10 became 1.1), so import warns
         about them. Returns the locations of the items by code.
@@ -199,7 +201,7 @@ class PackageAssembler:
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add a CFLicense if the document's row contains a licence text, as OpenSALT writes it."""
+        """Add a CFLicense if the document's row has a licence text (OpenSALT exports do)."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):

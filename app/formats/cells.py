@@ -42,7 +42,7 @@ INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 class CellCodec:
     """Converts one kind of value, such as dates, between JSON fields and spreadsheet cells.
 
-    ``read`` raises ``ValueError`` for an invalid cell.
+    ``read`` turns a cell into a value, or raises ``ValueError``; ``write`` does the reverse.
     """
 
     read: Callable[[Cell], Any]
@@ -51,7 +51,7 @@ class CellCodec:
     """Description of valid cells, for the template and the documentation."""
 
     def can_round_trip(self, value: Any) -> bool:
-        """Return whether a value is the same after it is written to a cell and read back."""
+        """Return whether a value survives being written to a cell and read back."""
         try:
             cell = self.write(value)
             read = None if is_blank(cell) else self.read(cell)
@@ -102,7 +102,7 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Return a cell as a date-time string, in UTC because spreadsheet times have no time zone."""
+    """Return a cell as a date-time string; a time without a time zone is taken as UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
@@ -111,7 +111,7 @@ def _read_date_time(cell: Cell) -> str:
 def _read_number(cell: Cell) -> Any:
     """Return a cell as a number, or as its text if it is not a number.
 
-    The text stays in the package, so that the package reader reports it as an invalid value.
+    The package reader then reports the text as an invalid value.
     """
     if is_number(cell):
         return cell.value if isinstance(cell, FormattedNumber) else cell
@@ -211,7 +211,7 @@ def set_nested(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> Non
 
 
 def fill_missing_fields(target: dict[str, Any], source: dict[str, Any]) -> None:
-    """Add the fields to ``target`` that it lacks and ``source`` has, also in nested objects."""
+    """Copy the fields that ``target`` lacks from ``source``, also within nested objects."""
     for name, value in source.items():
         present = target.setdefault(name, value)
         if present is not value and isinstance(present, dict) and isinstance(value, dict):

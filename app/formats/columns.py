@@ -62,7 +62,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class SheetLayout:
-    """Describes the sheet of one class, such as CFItem: its name, columns and other headings."""
+    """Describes the sheet of one class, such as CFItem: its name, columns and heading aliases."""
 
     kind: str
     sheet: str

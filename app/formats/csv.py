@@ -47,7 +47,7 @@ def find_row_line_numbers(raw: bytes) -> list[int]:
 
 
 def _decode_and_detect_delimiter(raw: bytes) -> tuple[str, str]:
-    """Decode a CSV file, remove a first line such as ``sep=;``, and return (text, delimiter)."""
+    """Decode a CSV file, drop a first line such as ``sep=;``, and return (text, delimiter)."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
@@ -91,8 +91,8 @@ def _remove_formula_guard(cell: str) -> str:
     return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 
-def _add_formula_guard(cell: Cell) -> str:
-    """Return a cell as text, prefixing a string with an apostrophe to prevent CSV injection."""
+def _escape_formula(cell: Cell) -> str:
+    """Return a cell as text, with an apostrophe before a string that looks like a formula."""
     text = format_cell(cell) if not isinstance(cell, float) else repr(cell)
     return f"{FORMULA_GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 
@@ -104,7 +104,7 @@ def write_csv(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
     try:
         writer = csv.writer(text)
         for row in rows:
-            writer.writerow([_add_formula_guard(cell) for cell in row])
+            writer.writerow([_escape_formula(cell) for cell in row])
     finally:
         text.flush()
         text.detach()

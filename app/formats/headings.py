@@ -31,11 +31,11 @@ class NumberedRow(NamedTuple):
 
 
 def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
-    """Find the row of headings among the first rows of a sheet and return its index.
+    """Return the index of the row of headings among the first rows of a sheet.
 
-    This is the first row with at least two known headings, provided that all rows above it, which
-    are titles or notes, have fewer cells. The index is 0 if no row qualifies. The predicate
-    ``is_known`` says whether a string is a known heading.
+    This is the first row that has at least two known headings and more cells than each row above
+    it, because rows above the headings are titles or notes. The index is 0 if there is no such row.
+    ``is_known`` returns whether a string is a known heading.
     """
     max_cells = 0
     for index, row in enumerate(rows):

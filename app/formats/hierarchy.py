@@ -59,7 +59,7 @@ def _split_node_references(cell: str) -> list[str]:
 class HierarchyBuilder:
     """Builds the associations between the items and the document of a spreadsheet.
 
-    Rows refer to items by identifier, by code, or by level such as 1.2.3.
+    Rows refer to items by identifier, by code, or by outline number such as 1.2.3.
     """
 
     namespace: UUID
@@ -102,7 +102,7 @@ class HierarchyBuilder:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Build all associations, sorted by position if an export wrote positions, then others."""
+        """Return all associations: first those with an exported position, in that order."""
         for row in self.items:
             self._resolve_parent_code(row)
             self._add_additional_parents(row)
@@ -342,7 +342,7 @@ class HierarchyBuilder:
         return parent
 
     def _suggest_code(self, name: str) -> str:
-        """Return ": did you mean 'A.1'?" for an unknown code such as a.1 or A-1, or ""."""
+        """Return ": did you mean 'A.1'?" for a code such as A-1, or "" if no code is similar."""
         folded = _fold_code(name)
         close = self._folded_codes.get(folded) if folded else None
         return f": did you mean {close!r}?" if close else ""
@@ -356,10 +356,10 @@ class HierarchyBuilder:
     def _find_by_identifier_ignoring_case(
         self, row: Row, column: str, name: str
     ) -> JsonObject | None:
-        """Return the item or document with the UUID ``name``, ignoring its spelling, or None.
+        """Return the item or document with the UUID ``name``, ignoring letter case, or None.
 
-        UUIDs are case-insensitive (RFC 4122, section 3). Records a repair, or if repairs are off a
-        problem, of the cell in the row and column.
+        UUIDs are case-insensitive (RFC 4122, section 3). For a match, records a repair of the cell
+        in ``row`` and ``column``, or reports a problem if ``is_strict`` is set.
         """
         identifier = self.references.resolve("destinationNodeURI", name)
         if identifier is None:
@@ -396,7 +396,7 @@ class HierarchyBuilder:
     ) -> Any:
         """Return the row's sequence number, or else the number of the sibling above plus 1.
 
-        Returns None if an export wrote the row without a number, so that import adds no number.
+        Returns None for a row without a number that an export wrote (it has ``exported``).
         """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -411,7 +411,7 @@ class HierarchyBuilder:
         return number
 
     def _number_siblings_by_row_order(self) -> None:
-        """Number the children of each parent in row order, unless any row specifies a number."""
+        """Number the children of each parent in row order, unless the file numbers any of them."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue
@@ -432,7 +432,7 @@ class HierarchyBuilder:
 
 
 def _fold_code(code: str) -> str:
-    """Return a code in lower case with a dot for punctuation and spaces, to compare codes."""
+    """Normalize a code for comparison: fold its case, and replace runs of punctuation by a dot."""
     return re.sub(r"[\W_]+", ".", code).strip(".").casefold()
 
 

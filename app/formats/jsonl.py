@@ -65,7 +65,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], lis
             continue
         try:
             place = RowLocation(f"line {number}")
-            places[_add_line(package, line)] = place
+            places[_add_entity_from_line(package, line)] = place
             problems += [
                 Problem(path=place.describe_location(format_location(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
@@ -95,8 +95,8 @@ def _is_canonical(line: bytes) -> bool:
         return False
 
 
-def _add_line(package: JsonObject, line: bytes) -> str:
-    """Parse a line of JSON, add its entity to a package, and return the entity's path in it."""
+def _add_entity_from_line(package: JsonObject, line: bytes) -> str:
+    """Parse a line, add its entity to ``package``, and return its path, such as ``CFItems[3]``."""
     try:
         value = from_json(line)  # orjson would read large integers as floats
     except ValueError as error:

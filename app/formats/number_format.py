@@ -28,7 +28,7 @@ class DigitFormat(NamedTuple):
     suffix: str
 
     def format(self, value: float) -> str | None:
-        """Return a number as text in this format, or None if the format rounds the number."""
+        """Return a number as text in this format, or None if the format would lose digits."""
         width = self.min_whole_digits + (self.decimals and self.decimals + 1)
         digits = f"{abs(value):0{width}.{self.decimals}f}"
         if float(digits) != float(f"{abs(value):.{MAX_SIGNIFICANT_DIGITS}g}"):

@@ -103,7 +103,7 @@ class OpenSaltWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the file open: the caller opened it and closes it."""
+        """Leave the file open: the caller closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
         """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
@@ -133,7 +133,7 @@ class OpenSaltWriter:
             self.notes.append(f"not in the layout of OpenSALT: {left_out}")
 
     def _sort_and_number_items(self) -> None:
-        """Sort the items in tree order, and assign each item in the tree a smartLevel: 1.2.3."""
+        """Sort the items in tree order; give those in the tree a smartLevel such as 1.2.3."""
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
         nodes = {*self._items, self._document["identifier"]}
@@ -171,9 +171,9 @@ class OpenSaltWriter:
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return an entity's cells for ``columns``, and count the fields that have no column.
+        """Return an entity's cells for ``columns``; count other fields in ``_left_out``.
 
-        ``extra`` contains additional cells by column name.
+        ``extra`` maps column names to values that replace the entity's.
         """
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
@@ -244,9 +244,9 @@ class OpenSaltWriter:
     def _add_association_to_row(
         self, extra: dict[str, JsonObject], association: JsonObject
     ) -> None:
-        """Add an association to its origin's row, or count it as left out if that is impossible.
+        """Add an association to its origin's row, or count it as left out if no column fits.
 
-        ``extra`` contains the additional cells of each row, by the identifier of the item.
+        ``extra`` maps the identifier of each item to the additional cells of its row.
         """
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
@@ -272,7 +272,7 @@ class OpenSaltWriter:
     def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
         """Add a note if OpenSALT would not find the parents in ``extra`` by their codes.
 
-        ``extra`` contains the additional cells of each row, by the identifier of the item.
+        ``extra`` maps the identifier of each item to the additional cells of its row.
         """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)

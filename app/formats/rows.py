@@ -148,9 +148,9 @@ def _iter_path_prefixes(path: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """A row of a file: its location, its entity as JSON, and its metadata.
+    """A row of a spreadsheet: its location, its entity as JSON, and its metadata.
 
-    Metadata cells are not fields of the entity, for example the item's parent.
+    The metadata are the cells that are not fields of the entity, such as an item's parent.
     """
 
     layout: SheetLayout
@@ -296,7 +296,7 @@ class RowReader:
             )
 
     def _check_required_headings(self, layout: SheetLayout) -> bool:
-        """Return whether the headings include all required columns; report missing ones once."""
+        """Return whether the headings include all required columns; report what is missing once."""
         if layout.kind not in self._is_complete:
             columns = self._get_columns(layout)
             message = explain_missing_headings(layout, self.headings, columns, self._first_rows)
@@ -431,7 +431,7 @@ class RowReader:
         return bool(self._indents) and is_indented_by_spaces(self._indents)
 
     def _is_depth_heading(self, heading: str) -> bool:
-        """Return whether a heading names the depth of items in the tree, as in OpenCASE."""
+        """Return whether a heading, such as "indent", names the depth of items in the tree."""
         folded = fold_heading(heading)
         grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
         is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
@@ -483,7 +483,7 @@ class RowReader:
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Report a code whose cell holds a date, or a number that may lack a trailing zero."""
+        """Report that a code cell holds a date, or a number that may have lost a trailing zero."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
         if isinstance(cell, date | time):

@@ -78,7 +78,7 @@ TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
 
 
 def get_template_columns(layout: SheetLayout) -> list[Column]:
-    """Return the columns of a template's table, without the columns that only exports use."""
+    """Return the columns of a sheet in a template: all except those that only exports have."""
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 
 

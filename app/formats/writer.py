@@ -142,7 +142,7 @@ class TableWriter:
         return [name for name in layout.columns if name in used]
 
     def finish(self) -> None:
-        """Write the file from the rows that were added.
+        """Write all added rows to the file.
 
         Raises ``UnprocessableContent`` if a string is too long for a cell.
         """

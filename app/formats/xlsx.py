@@ -65,7 +65,7 @@ def unescape_cell_text(text: str) -> str:
 
 
 def _decode_character(code_point: int) -> str:
-    """Return the character of a code point, or an empty string for a lone surrogate."""
+    """Return the character of a code point like ``chr``, but "" for a surrogate."""
     return "" if code_point in SURROGATES else chr(code_point)
 
 
@@ -140,7 +140,7 @@ class _CellBudget:
     left: int
 
     def count_cells(self, cells: int) -> None:
-        """Count the cells of a row, at least one. Raises ``BadRequest`` at the limit."""
+        """Count a row's cells, an empty row as one; raise ``BadRequest`` above the limit."""
         self.left -= max(1, cells)
         if self.left < 0:
             raise _make_cell_limit_error()
@@ -165,15 +165,15 @@ def _iter_rows(
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
     """Yield (row number, cells) for each row that has cells.
 
-    ``budget`` counts the cells of the workbook. The names of cells whose content is not read are
-    added to ``unread``.
+    ``budget`` counts the cells of the workbook. ``unread`` collects names of cells that are lost:
+    merged cells, formulas without a cached result, and cells beyond ``MAX_COLUMNS``.
     """
     # Not openpyxl's own iteration, which also yields all empty rows above a cell: a million rows
     # for a cell in the last row that Excel allows.
     book = sheet.parent
     try:
         with sheet._get_source() as source:  # noqa: SLF001  as the library's own iteration
-            parser = _FormulaListingParser(
+            parser = _FormulaCollectingParser(
                 source,
                 sheet._shared_strings,  # noqa: SLF001  as above
                 data_only=True,
@@ -191,8 +191,8 @@ def _iter_rows(
         raise BadRequest(f"the workbook cannot be read: {error}") from None
 
 
-class _FormulaListingParser(WorkSheetParser):
-    """A sheet parser that lists the formulas for which the workbook stores no result."""
+class _FormulaCollectingParser(WorkSheetParser):
+    """A sheet parser that collects the names of formula cells that have no cached result."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -213,7 +213,7 @@ def _read_values(
 ) -> list[Cell]:
     """Return the values of a row by column index, with None for empty cells.
 
-    The names of cells beyond the last column that is read are added to ``extra_cells``.
+    Appends the names of cells beyond ``MAX_COLUMNS`` to ``extra_cells``.
     """
     values: list[Cell] = []
     for cell in cells:
@@ -240,7 +240,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, as a ``FormattedNumber`` if its format shows it with other digits."""
+    """Return a number, as a ``FormattedNumber`` if its format code changes the digits shown."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
