@@ -117,10 +117,10 @@ class Fetcher:
     ) -> FetchResult | None:
         """Download a URL, or return None if the server answers 304 because it has not changed.
 
-        ``etag`` and ``last_modified`` are the validators of the previous response. Pass
-        ``operator_url``, the URL that the user typed, if ``url`` was found in a response instead of
-        being typed: the token is sent only to the origin of ``operator_url``, and the SSRF guard
-        exempts only its host.
+        ``etag`` and ``last_modified`` are the validators of the previous response.
+        ``operator_url`` is the URL that the user typed, if ``url`` was found in a response. The
+        token is sent only to the origin of ``operator_url``, and the SSRF guard exempts only its
+        host.
 
         Raises ``DownloadError`` if the status is not 2xx or 304, or if the body is too large or
         incomplete.
@@ -171,8 +171,8 @@ class Fetcher:
     ) -> FetchResult | None:
         """Send one GET request; return the response, or None if its status is 304.
 
-        The token is sent only to the origin of ``operator_url``, which the SSRF guard exempts.
-        Raises ``DownloadError`` or ``_RetryableError``.
+        The token is sent only to the origin of ``operator_url``, the URL that the user typed; the
+        SSRF guard exempts its host. Raises ``DownloadError`` or ``_RetryableError``.
         """
         try:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
@@ -207,7 +207,7 @@ class Fetcher:
             raise DownloadError(f"no token: {reason}") from error
 
     def _create_http_client(self, operator_url: str) -> httpx.Client:
-        """Create an HTTP client whose SSRF guard exempts the host of ``operator_url``."""
+        """Create an HTTP client; its SSRF guard exempts the host of the URL that the user typed."""
         transport = OperatorUrlTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
@@ -234,7 +234,7 @@ class Fetcher:
 def get_origin(url: str) -> tuple[str, str, int | None]:
     """Return the origin of a URL: its scheme, host and port.
 
-    A missing port is the default port of the scheme. Raises ``httpx.InvalidURL``.
+    The port defaults to that of the scheme. Raises ``httpx.InvalidURL``.
     """
     parsed = httpx.URL(url)
     return parsed.scheme, parsed.host, parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
@@ -270,7 +270,7 @@ def _stream_following_redirects(
 def _create_final_error(
     failure: _RetryableError, attempt_count: int, delay: float
 ) -> DownloadError:
-    """Create the error for the last failed attempt; it explains why there is no further retry.
+    """Return the ``DownloadError`` for the last failure, with the reason why it is not retried.
 
     ``delay`` is the number of seconds after which the next attempt would have started.
     """
@@ -354,7 +354,7 @@ def decompress_gzip(data: bytes) -> bytes:
 def _iter_decoded_body(
     response: httpx.Response, max_bytes: int, max_seconds: float
 ) -> Iterator[bytes]:
-    """Yield the decompressed chunks of a response body; raise ``DownloadError`` over a limit."""
+    """Yield the decompressed chunks of a response body; raise ``DownloadError`` above a limit."""
     # Not with httpx's decoders, because they decompress a whole network chunk at once, which can
     # expand a thousandfold.
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()

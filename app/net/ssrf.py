@@ -59,11 +59,11 @@ class BlockedAddress(httpx.RequestError):
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """Raised when a response is larger than allowed, or compressed, so that its size is unknown."""
+    """Raised when a response is too large, or is compressed, so its size cannot be checked."""
 
 
 class UnknownHost(httpx.ConnectError):
-    """Raised when the host of a URL cannot be resolved, so that a retry would not help."""
+    """Raised when the host of a URL cannot be resolved, so a retry would not help."""
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
@@ -87,9 +87,9 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request to the host's first working address, if all its addresses are allowed.
+        """Send the request to the first address of its host that accepts a connection.
 
-        Raises ``BlockedAddress`` otherwise.
+        Raises ``BlockedAddress`` if any address is private and the origin is not exempt.
         """
         require_http_scheme(request)
         is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
@@ -127,7 +127,7 @@ class OperatorUrlTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request through the configured proxy, or to the host's first working address.
 
-        Raises ``BlockedAddress`` if the host is private and was not typed by the operator.
+        Raises ``BlockedAddress`` for a private host not exempted by the constructor's arguments.
         """
         require_http_scheme(request)
         url = request.url
@@ -242,7 +242,7 @@ def resolve_host(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Return whether an IP address can be reached from the whole internet.
 
-    For an IPv6 address that embeds an IPv4 address, the IPv4 address is what is checked.
+    For an IPv6 address that embeds an IPv4 address, the embedded address is checked.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -259,7 +259,7 @@ def is_public(address: str) -> bool:
 def is_literal_private_host(host: str) -> bool:
     """Return whether a host is written as a private IP address or as ``localhost``.
 
-    Such a host is private whatever DNS says, so an operator who types it means it.
+    Such a host needs no DNS to be private, so a URL typed with it is intentional.
     """
     host = host.rstrip(".").lower()
     address = parse_literal_address(host)
@@ -284,7 +284,7 @@ def is_internal_host(host: str) -> bool:
 def parse_literal_address(host: str) -> str | None:
     """Return the IP address if a host is written as one, or None if it is a name.
 
-    Resolvers also read IPv4 addresses in the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
+    Also accepts what resolvers do, the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
     """
     host = host.strip("[]")
     try:
@@ -304,8 +304,8 @@ def _resolve_and_pin(
 ) -> list[httpx.Request]:
     """Resolve the request's host once; return a copy of the request for each of its addresses.
 
-    ``resolve`` looks up the host. Raises ``BlockedAddress`` if any address is private, unless
-    ``is_exempt`` is true; ``UnknownHost``; and ``httpx.ConnectError`` if DNS fails temporarily.
+    Raises ``BlockedAddress`` if any address is private and ``is_exempt`` is false, ``UnknownHost``
+    if the host cannot be resolved, and ``httpx.ConnectError`` if DNS fails temporarily.
     """
     url = request.url
     try:

@@ -78,8 +78,8 @@ def format_problems(
 ) -> Iterator[str]:
     """Yield a line of text for each problem, then a line with the number of problems not listed.
 
-    If ``stream`` is a terminal, only the first problems are listed. ``omitted_count`` is the number
-    of problems that were found but are not in ``problems``.
+    If ``stream`` is a terminal, only the first problems are listed. The last number includes
+    ``omitted_count``, the problems that were found but are not in ``problems``.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:

@@ -51,7 +51,7 @@ async def make_framework_not_found_error(database: Database, identifier: str) ->
 
 
 async def make_deleted_framework_not_found_error(database: Database, identifier: str) -> NotFound:
-    """Create the error for an identifier that no deleted framework has; suggest similar ones."""
+    """Create the error for an identifier of no deleted framework; suggest similar identifiers."""
     rows = await list_framework_summaries(database, identifier)
     if any(row.identifier == identifier for row in rows):
         return NotFound("deleted framework", identifier, "it is not deleted")
@@ -85,7 +85,7 @@ async def suggest_item_id(database: Database, identifier: str, *, deleted: bool 
 
 
 def _suggest_similar(id_or_prefix: str, known_ids: Sequence[str]) -> str:
-    """Return "did you mean …?" with the known identifiers of a similar start, or ""."""
+    """Return "did you mean …?" with known identifiers that begin similarly, or ""."""
     # Each identifier is compared only up to the length of the given one, which may be a prefix.
     starts = {identifier[: len(id_or_prefix)]: identifier for identifier in known_ids}
     near = get_close_matches(id_or_prefix, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)

@@ -52,7 +52,7 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """The result of importing one source, or in a dry run the result an import would produce."""
+    """The result of importing one source or, in a dry run, what an import would produce."""
 
     source: str
     status: str = "refused"
@@ -60,7 +60,7 @@ class ImportResult:
     dry_run: bool = False
     document: str | None = None
     identifier_source: str | None = None
-    """PackageSource of the document's derived identifier, if the file has none."""
+    """What the document's identifier was derived from, if the file has none."""
     items: int = 0
     associations: int = 0
     counts: ChangeCounts | None = None
@@ -183,12 +183,11 @@ class Importer:
 def _detect_echoed_values(
     raw: bytes, package: PreparedPackage, base_url: str | None
 ) -> EchoedValues:
-    """Detect whether a package is a saved API response of this server, and what the server added.
+    """Return which values this server may have added if ``raw`` is a saved API response of it.
 
-    Values that the server added to a response are not stored when that response is imported. The
-    SDK profile wraps packages in an object, which exports never do, and replaces the stored uris
-    with URLs of the server: URLs below the public URL or, for requests from the same machine, below
-    a loopback address.
+    An import does not store those values. The API of the SDK profile, unlike an export, wraps
+    packages in an object and replaces the stored uris with URLs of the server: URLs below the
+    public URL ``base_url`` or, for requests from the same machine, below a loopback address.
     """
     has_default_item_types = may_have_default_item_types(raw)
     if not WRAPPED_PACKAGE.match(raw):
@@ -201,7 +200,7 @@ def _detect_echoed_values(
 
 
 def _find_loopback_url(uri: str) -> str | None:
-    """Return the base URL of a ``uri`` of the SDK profile if it is a loopback URL, or None.
+    """Return the base URL of an SDK-profile ``uri`` if its host is a loopback address, or None.
 
     A server without a public URL returns such URLs to clients on the same machine.
     """

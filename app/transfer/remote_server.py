@@ -45,7 +45,7 @@ class NotAPackageError(DownloadError):
 
 @dataclass(frozen=True)
 class PackageFetcher:
-    """Fetches packages from CASE servers, including their extensions if the server offers them."""
+    """Fetches packages from CASE servers, with the packages' extensions if a server offers them."""
 
     fetcher: Fetcher
     _has_extensions: dict[str, bool] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class PackageFetcher:
     def _add_extensions_parameter(self, url: str, operator_url: str) -> str:
         """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it.
 
-        The OpenAPI document is fetched with the token only from the origin of ``operator_url``.
+        The token is sent with the request for that document only to ``operator_url``'s origin.
         """
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
@@ -185,7 +185,7 @@ def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
 def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
     """Create the error for a response that is a CFDocument instead of a package.
 
-    Its ``package_url`` is the URL of the document's package if that URL has the same origin.
+    The error's ``package_url`` is that of the document's package, or None if on another origin.
     """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None

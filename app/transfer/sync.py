@@ -85,8 +85,8 @@ class Syncer:
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Sync the package at a URL, or every package listed in the CFDocuments at a URL.
 
-        Yields a result for each package, and one for the list itself if there is an error or a
-        message about it.
+        Yields a result for each package, and one for the list itself if reading it produced an
+        error or a message.
         """
         if is_list_url(url):
             async for result in self._sync_list(url):
@@ -153,10 +153,10 @@ class Syncer:
     def _get_reason_against_deletion(
         self, documents: DocumentList, unlisted: list[Mirror]
     ) -> str | None:
-        """Return why nothing may be deleted although the list is incomplete or empty.
+        """Return why no framework may be deleted: the list is incomplete, unreadable or empty.
 
-        ``unlisted`` are the stored mirrors that are missing from the list. Returns None if they may
-        be deleted once their own URLs return 404 or 410.
+        ``unlisted`` are the stored mirrors that are missing from the list. Returns None if each may
+        be deleted once its own URL returns 404 or 410.
         """
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
@@ -175,7 +175,7 @@ class Syncer:
     async def _delete_outdated_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete the stored state of URLs whose document has now been synced from another URL."""
+        """Delete mirrors whose document ``results`` shows as synced from a different URL now."""
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in stored_mirrors:
             current = urls.get(mirror.document_identifier)
@@ -183,7 +183,7 @@ class Syncer:
                 await mirrors.stop_mirroring(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
-        """Sync the package at a URL, which may also be the URL of the package's document.
+        """Sync the framework whose package or document is at a URL; errors are in the result.
 
         ``list_url`` is the list in which the URL was found, None if the user gave the URL itself.
         """
@@ -262,8 +262,8 @@ class Syncer:
     ) -> FetchResult | None:
         """Fetch a source package, or return None if it has not changed since the last sync.
 
-        Sends the stored ETag and Last-Modified only if the local copy has not changed either.
-        Otherwise the whole package is fetched, so that the sync can overwrite local changes.
+        Sends the stored ETag and Last-Modified only if the local copy is unmodified. Otherwise the
+        whole package is fetched, so that the sync can overwrite local changes.
         ``mirror`` is the state of the last sync, or None. ``operator_url`` is the URL that the user
         gave. Raises ``DownloadError`` if the source cannot be read.
         """
@@ -283,7 +283,7 @@ class Syncer:
             return None
 
     async def _drop_framework_if_unused(self, mirror: Mirror) -> SyncResult:
-        """Delete the framework that was synced from a URL, unless another URL still provides it."""
+        """Delete the framework of a mirror, unless it is also mirrored from another URL."""
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
             async with self._lock_source(mirror.url):

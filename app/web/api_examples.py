@@ -17,7 +17,7 @@ from ..exceptions import BadRequest
 from .attributes import EntityAttributes, parse_entity_attributes
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
-"""EntityAttributes of the client of TimeBack's SDK."""
+"""Attributes of the client of TimeBack's SDK by CASE class."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ApiExample:
 def list_json_links(*segments: str) -> list[tuple[str, str]]:
     """Return (profile title, path) for the JSON page of an entity in each API profile.
 
-    The unencoded segments are the path of the entity's page, such as "documents", identifier.
+    ``segments`` are the unencoded parts of the page path, for example "documents" and "a b".
     """
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]

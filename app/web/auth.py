@@ -37,9 +37,9 @@ class LoginRequired(Exception):
 def allows_anonymous(request: Request) -> bool:
     """Return whether a request may use the web UI without a sign-in.
 
-    This applies to requests from this machine while the client has its default secret. The Host
-    header must contain a loopback address as well, because of DNS rebinding: another site can make
-    its own host name resolve to this machine, but cannot change the Host header.
+    This applies to requests from this machine while the settings contain the default client ID and
+    secret. The Host header must contain a loopback address as well, because of DNS rebinding:
+    another site can make its host name resolve to this machine, but cannot change that header.
     """
     settings = get_app_state(request).settings
     secret = settings.client_secret.get_secret_value()
@@ -104,7 +104,7 @@ async def require_write_scope(request: Request) -> Caller:
 
 
 def get_sign_in_path(request: Request) -> str:
-    """Return the path of the sign-in page, from which the user returns to the requested page."""
+    """Return the path of the sign-in page that redirects back to the requested page."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     params = {"next": path} if request.method == "GET" and path != "/" else {}
     return "/sign-in" + (f"?{urlencode(params)}" if params else "")
@@ -113,7 +113,7 @@ def get_sign_in_path(request: Request) -> str:
 def get_path_prefix(request: Request) -> str:
     """Return the path part of the server's base URL, which prefixes all page paths.
 
-    It contains the path of ``CASE_SERVER_PUBLIC_URL`` and, in test mode, that of the namespace.
+    This is the path of ``CASE_SERVER_PUBLIC_URL``, plus that of the namespace in test mode.
     """
     return urlsplit(get_app_state(request).settings.base_url).path
 
@@ -179,10 +179,10 @@ def delete_session_cookie(request: Request, response: Response) -> None:
 
 
 def require_same_origin(request: Request) -> None:
-    """Raise ``Forbidden`` unless a browser sent a form from a page of this server (CSRF).
+    """Raise ``Forbidden`` if a form was not sent from a page of this server (CSRF protection).
 
     Browsers send Origin with every POST, and Sec-Fetch-Site to HTTPS and loopback URLs. A request
-    with neither header is also refused.
+    without both headers is refused, too.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     base_url = get_app_state(request).settings.base_url

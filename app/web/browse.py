@@ -100,7 +100,7 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
 async def show_item(request: Request, document: str, item: str, listed: str = "") -> Response:
     """Show an item next to the framework's tree, which is expanded down to the item.
 
-    ``listed=all`` lists all associations of the item instead of the first 300.
+    With ``listed=all``, shows all associations of the item, by default only the first 300.
     """
     database = get_app_state(request).database
     framework = await fetch_document(database, document)

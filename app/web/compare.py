@@ -41,7 +41,7 @@ async def show_comparison(
 ) -> Response:
     """Show a form to choose two frameworks and, once they are chosen, their comparison.
 
-    ``part`` is the list to which ``offset`` applies: related items, or those only left or right.
+    ``offset`` applies to ``part``: related items, or those only in the left or right framework.
     """
     database = get_app_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)

@@ -137,7 +137,7 @@ async def render_page(
 ) -> Response:
     """Render a template as an HTML response within the layout of the web UI.
 
-    A script that requests a fragment gets the template without the layout around it.
+    For a request with the header ``X-Fragment``, the layout around the template is left out.
     """
     caller = await auth.get_signed_in_client(request)
     PATH_PREFIX.set(auth.get_path_prefix(request))

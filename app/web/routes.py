@@ -16,7 +16,7 @@ __all__ = ["add_not_found_page", "add_web_ui", "load_templates"]
 
 
 class CachedStaticFiles(StaticFiles):
-    """Serves static files; browsers may cache a file for a year if its URL has a digest."""
+    """Serves static files; browsers may cache URLs with a content digest for a year."""
 
     def get_path(self, scope: Scope) -> str:
         """Return the path of the requested file relative to the directory of static files."""

@@ -56,7 +56,7 @@ class EntityChange:
 
 @dataclass(frozen=True)
 class ChangePreview:
-    """The first 100 entities, of ``total``, that an upload would add, or change, or delete."""
+    """The entities an upload would add (or change, or delete): their number and the first 100."""
 
     title: str
     total: int
@@ -96,12 +96,12 @@ class UploadReport:
 
 
 class UploadForm(NamedTuple):
-    """The submitted upload form: a file, and which preview of it the user has confirmed."""
+    """The submitted upload form: a file, and the digest of the file that the user previewed."""
 
     name: str
     raw: bytes
     checked_digest: str
-    """Digest of the file in the report."""
+    """Digest of the previewed file, empty without a preview."""
     confirmed_loss: str
     """The loss that the user confirmed, as the report describes it."""
 
@@ -142,8 +142,8 @@ async def preview_upload(request: Request) -> Response:
 async def store_upload(request: Request) -> Response:
     """Store an uploaded file that has been previewed, and redirect to its framework.
 
-    Shows the preview again if the file is another one, or if it would delete most of a framework
-    and the user has not confirmed that.
+    Shows the preview again if the file differs from the previewed one, or if it would delete most
+    of a framework and the user has not confirmed that.
     """
     app_state, form = get_app_state(request), await _parse_form(request)
 
