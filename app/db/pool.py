@@ -33,7 +33,13 @@ import asyncpg
 
 from ..database_url import parse_database_url
 from ..exceptions import QueryTimeout, RecoveryConflict, ServiceUnavailable
-from .connector import connect, create_pool, is_out_of_file_descriptors, open_connection
+from .connector import (
+    CLOSE_TIMEOUT_SECONDS,
+    connect,
+    create_pool,
+    is_out_of_file_descriptors,
+    open_connection,
+)
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
@@ -238,6 +244,9 @@ class AcquireContext:
         try:
             async with loop_timeout(COMMIT_TIMEOUT_SECONDS):
                 await (self._transaction.rollback() if error else self._transaction.commit())
+        except asyncio.CancelledError as cancelled:
+            self._connection.terminate()
+            return cancelled
         except TimeoutError:
             return error or make_unconfirmed_commit_error()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
@@ -404,7 +413,10 @@ class Database:
             for task in monitors:
                 task.cancel()
             await database._release_idle()
-            await pool.close()
+            # After the timeout, asyncpg ends the connections without waiting for Postgres.
+            with suppress(TimeoutError):
+                async with loop_timeout(CLOSE_TIMEOUT_SECONDS):
+                    await pool.close()
 
     def connection(self) -> AcquireContext:
         """Return a context manager that acquires a connection from the pool for its block."""

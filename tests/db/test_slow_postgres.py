@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,20 +40,21 @@ def route(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def database(
-    cluster: Cluster, route: str, settings: Settings, tmp_path: Path
-) -> AsyncIterator[Database]:
-    with ExitStack() as stack:
-        url = cluster.url
-        if route == "pooled":
-            port = stack.enter_context(run_pgbouncer(url, tmp_path, "transaction"))
-            pooled = make_url(url).set(host="127.0.0.1", port=port)
-            url = pooled.update_query_dict({"pgbouncer": "true"}).render_as_string(
-                hide_password=False
-            )
-        async with Database.open(url, settings) as database:
-            await database.fetch_one(BACKEND)
-            yield database
+def url(cluster: Cluster, route: str, tmp_path: Path) -> Iterator[str]:
+    if route == "direct":
+        yield cluster.url
+        return
+    with run_pgbouncer(cluster.url, tmp_path, "transaction") as port:
+        pooled = make_url(cluster.url).set(host="127.0.0.1", port=port)
+        pooled = pooled.update_query_dict({"pgbouncer": "true"})
+        yield pooled.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
+    async with Database.open(url, settings) as database:
+        await database.fetch_one(BACKEND)
+        yield database
 
 
 async def test_postgres_that_answers_late_is_not_taken_for_dead(
@@ -90,6 +90,43 @@ async def test_read_that_timed_out_keeps_no_connection_to_a_frozen_postgres(
             async with asyncio.timeout(MAX_503_SECONDS["direct"] + 1):
                 while not database._semaphore.free:  # noqa: ASYNC110  no event
                     await asyncio.sleep(0.1)
+
+
+async def test_task_cancelled_at_the_end_of_its_block_releases_its_connection(
+    cluster: Cluster, url: str, settings: Settings
+) -> None:
+    """Behind a pooler, the task then waits for its transaction to end."""
+    one = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(url, one) as database:
+        is_used = asyncio.Event()
+
+        async def use_connection() -> None:
+            async with database.connection() as connection:
+                await connection.fetchval(BACKEND.sql)
+                is_used.set()
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(use_connection())
+        await is_used.wait()
+        with cluster.freeze():
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert await asyncio.wait_for(database.fetch_one(BACKEND), 10)
+
+
+async def test_pool_is_closed_while_postgres_is_frozen(
+    cluster: Cluster, url: str, settings: Settings
+) -> None:
+    opened = Database.open(url, settings)
+    database = await opened.__aenter__()
+    reads = [asyncio.create_task(database.fetch_one(SLOW)) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    with cluster.freeze():
+        reads[0].cancel()
+        async with asyncio.timeout(20):
+            await opened.__aexit__(None, None, None)
+    await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def test_frozen_postgres_gets_503_soon_and_then_at_once(
