@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 import uuid
@@ -18,8 +17,6 @@ from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, get_publi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
-
-logger = logging.getLogger(__name__)
 
 
 class LocalIssuer:

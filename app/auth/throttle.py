@@ -1,4 +1,4 @@
-"""LoginThrottle failed logins with exponential back-off, per client and per address."""
+"""Throttle failed logins with exponential back-off, per client and per address."""
 
 from __future__ import annotations
 

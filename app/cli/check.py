@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,8 +24,9 @@ from .shared import (
     NOT_RUN,
     add_output_options,
     echo_error,
+    get_report_width,
     make_comma_list_parser,
-    print_table,
+    make_list_option,
     refuse_overwriting,
     write_report,
 )
@@ -42,12 +42,6 @@ STYLES = {
 """Styles of parts of the text report."""
 
 _parse_rule_ids = make_comma_list_parser("rule", BY_ID, "--rules")
-
-
-def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
-    if value:
-        print_table([(rule.id, rule.severity, rule.explanation) for rule in RULES])
-        ctx.exit()
 
 
 @click.command("check", short_help="Lint CASE packages.")
@@ -88,13 +82,8 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
 @click.option(
     "--ignore", multiple=True, callback=_parse_rule_ids, metavar="RULE", help="Skip these rules."
 )
-@click.option(
-    "--rules",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_list_rules,
-    help="List all rules and exit.",
+@make_list_option(
+    "--rules", lambda: [(rule.id, rule.severity, rule.explanation) for rule in RULES], "rules"
 )
 @add_token_options
 @dense_option
@@ -180,6 +169,4 @@ def _format_report(results: list[SourceLintResult], flags: dict[str, Any]) -> by
         return format_json(results)
     if flags["form"] == "sarif":
         return format_sarif(results, show_all=flags["show_all"])
-    is_terminal = flags["output"] is None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    return format_text(results, width=width, show_all=flags["show_all"])
+    return format_text(results, width=get_report_width(flags["output"]), show_all=flags["show_all"])

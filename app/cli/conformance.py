@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,8 +24,9 @@ from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, add_token_options
 from .shared import (
     add_output_options,
+    get_report_width,
     make_comma_list_parser,
-    print_table,
+    make_list_option,
     refuse_overwriting,
     write_report,
 )
@@ -42,14 +42,6 @@ STYLES = {
 """Styles of parts of the text report."""
 
 _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS}, "--checks")
-
-
-def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
-    if value:
-        print_table(
-            [(check.id, check.group, f"{check.behaviour} [{check.source}]") for check in CHECKS]
-        )
-        ctx.exit()
 
 
 @click.command("conformance", short_help="Run the conformance tests against a server.")
@@ -91,13 +83,10 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
 @click.option("--failed", is_flag=True, help="Report only failed checks (text and json).")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
-@click.option(
+@make_list_option(
     "--checks",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_list_checks,
-    help="List all checks and exit.",
+    lambda: [(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS],
+    "checks",
 )
 @add_token_options
 def report_conformance(**flags: Any) -> None:
@@ -162,6 +151,9 @@ def _format_report(report: ConformanceReport, flags: dict[str, Any]) -> bytes:
         return format_json(report, only_failed=flags["failed"])
     if flags["form"] == "junit":
         return format_junit(report)
-    is_terminal = flags["output"] is None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    return format_text(report, width=width, only_failed=flags["failed"], quiet=flags["quiet"])
+    return format_text(
+        report,
+        width=get_report_width(flags["output"]),
+        only_failed=flags["failed"],
+        quiet=flags["quiet"],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,6 +159,22 @@ def make_comma_list_parser(
         return names
 
     return parse
+
+
+def make_list_option(
+    name: str, get_rows: Callable[[], Sequence[Sequence[str]]], noun: str
+) -> Callable[[Command], Command]:
+    """Return a click option such as ``--rules``, which prints a table of ``noun`` and exits."""
+
+    def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
+        if value:
+            print_table(get_rows())
+            ctx.exit()
+
+    about = f"List all {noun} and exit."
+    return click.option(
+        name, is_flag=True, expose_value=False, is_eager=True, callback=show, help=about
+    )
 
 
 class DurationParamType(click.ParamType[timedelta]):
@@ -361,6 +378,12 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def get_report_width(output: Path | None) -> int | None:
+    """Return the columns of the terminal to which a report is written, None if it is none."""
+    is_terminal = output is None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if is_terminal else None
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:

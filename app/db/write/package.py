@@ -32,6 +32,7 @@ from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
 from .derived_values import DerivedValueReplacer
+from .dry_run import write_transaction
 from .new_package import NewPackageConflictError, insert_new_package
 from .package_statements import build_upload_statements
 from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
@@ -91,10 +92,6 @@ Guard = Callable[[UploadResult], None]
 """Called with the result of an upload before the commit; an error that it raises rolls back."""
 
 
-class _DryRunRollback(Exception):
-    """Raised to roll back the transaction of a dry run."""
-
-
 async def write_package(  # noqa: PLR0913  each is an independent option
     database: Database,
     package: PreparedPackage,
@@ -128,15 +125,12 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 
     async def attempt(connection: Connection, *, assume_new: bool) -> UploadResult:
         upload = UploadTransaction(connection, _get_parameters(package), progress)
-        with suppress(_DryRunRollback):
-            async with connection.transaction():
-                result = await _write_in_transaction(
-                    upload, package, mode, echoed, assume_new=assume_new
-                )
-                if guard:
-                    guard(result)
-                if dry_run:
-                    raise _DryRunRollback
+        async with write_transaction(connection, dry_run=dry_run):
+            result = await _write_in_transaction(
+                upload, package, mode, echoed, assume_new=assume_new
+            )
+            if guard:
+                guard(result)
         return result
 
     return await database.run_write_with_retry(transaction, package.document_identifier)

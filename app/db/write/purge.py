@@ -37,6 +37,7 @@ from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from . import change_log
+from .dry_run import write_transaction
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -64,26 +65,15 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
     """
 
     async def run_transaction(connection: Connection) -> Counter[str]:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            counts = await _purge(connection, before)
-        except BaseException:
-            await transaction.rollback()
-            raise
-        await (transaction.rollback() if dry_run else transaction.commit())
+        counts: Counter[str] = Counter()
+        async with write_transaction(connection, dry_run=dry_run):
+            await connection.execute(str(CreateTable(PURGED).compile(dialect=DIALECT)))
+            for statement in _build_purge_statements():
+                for row in await statement.fetch_all(connection, before=before):
+                    counts[row["kind"]] += row["changed"]
         return counts
 
     return await database.run_write_with_retry(run_transaction, lock_name="purge")
-
-
-async def _purge(connection: Connection, before: datetime) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    await connection.execute(str(CreateTable(PURGED).compile(dialect=DIALECT)))
-    for statement in _build_purge_statements():
-        for row in await statement.fetch_all(connection, before=before):
-            counts[row["kind"]] += row["changed"]
-    return counts
 
 
 @cache

@@ -6,7 +6,6 @@ The REST API has only the deletions of the guide.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +38,7 @@ from ..schema import tables
 from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
+from .dry_run import write_transaction
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -112,10 +112,6 @@ async def undelete_entity(
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-class _DryRunRollback(Exception):
-    """Raised to roll back the transaction of a dry run."""
-
-
 async def _run_with_document_lock(
     database: Database,
     resource: ResourceType,
@@ -132,17 +128,14 @@ async def _run_with_document_lock(
     async def transaction(connection: Connection) -> Changes:
         values = {"identifier": identifier, "document_identifier": document}
         changes: Changes = Counter()
-        with suppress(_DryRunRollback):
-            async with (
-                advisory_lock(connection, document),
-                connection.transaction(isolation="read_committed"),
-            ):
-                await _compile_document_lock().execute(connection, **values)
-                for statement in statements:
-                    for row in await statement.fetch_all(connection, **values):
-                        changes[row["kind"], row["operation"]] += row["changed"]
-                if dry_run:
-                    raise _DryRunRollback
+        async with (
+            advisory_lock(connection, document),
+            write_transaction(connection, dry_run=dry_run, isolation="read_committed"),
+        ):
+            await _compile_document_lock().execute(connection, **values)
+            for statement in statements:
+                for row in await statement.fetch_all(connection, **values):
+                    changes[row["kind"], row["operation"]] += row["changed"]
         return changes
 
     return await database.run_write_with_retry(

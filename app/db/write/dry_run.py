@@ -1,0 +1,29 @@
+"""Transactions of writes that a dry run only tries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..connector import Connection
+
+
+class _DryRunRollback(Exception):
+    """Raised to roll back the transaction of a dry run."""
+
+
+@asynccontextmanager
+async def write_transaction(
+    connection: Connection, *, dry_run: bool, **options: Any
+) -> AsyncIterator[None]:
+    """Run the block in a transaction, which a dry run rolls back at the end of the block.
+
+    ``options`` are those of ``connection.transaction``, such as the isolation level.
+    """
+    with suppress(_DryRunRollback):
+        async with connection.transaction(**options):
+            yield
+            if dry_run:
+                raise _DryRunRollback
