@@ -68,8 +68,13 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         response_cache = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))
         stack.push_async_callback(response_cache.close)
         clients = ClientAuthenticator(settings, database)
+        policy = TokenPolicy(
+            audience=settings.audience,
+            scope_map=resolve_scope_names(settings.scope_map),
+            max_chars=settings.max_token_chars,
+        )
         verifier = TokenVerifier(
-            issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=_token_policy(settings)
+            issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=policy
         )
         if issuer:
             await stack.enter_async_context(background_task(run_warm_up(issuer.warm_up)))
@@ -98,14 +103,6 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
 def _max_concurrent_uploads(settings: Settings) -> int:
     """Return how many uploads may run at a time, using at most half of the connection pool."""
     return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
-
-
-def _token_policy(settings: Settings) -> TokenPolicy:
-    return TokenPolicy(
-        audience=settings.audience,
-        scope_map=resolve_scope_names(settings.scope_map),
-        max_chars=settings.max_token_chars,
-    )
 
 
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:

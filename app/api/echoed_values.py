@@ -10,13 +10,15 @@ from fastapi import Depends, Request
 from ..case.entity_urls import ServerUrlMatcher, get_server_url_matcher
 from ..case.stored_form import EchoedValues, may_have_default_item_types
 from .dependencies import ProfileDep, get_app_state
-from .profiles import PROFILES, ApiProfile
+from .profiles import PROFILES
 from .request_body import RawBody
 
 PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
-def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> EchoedValues:
+async def detect_echoed_values(
+    request: Request, profile: ProfileDep, raw_body: RawBody
+) -> EchoedValues:
     """Return which values in a request body may only be echoed from a response of this server.
 
     A client that edits a response and sends it back also sends what the server had added to it:
@@ -24,8 +26,8 @@ def detect_echoed_values(request: Request, profile: ApiProfile, raw: bytes) -> E
     """
     urls = _create_server_url_matcher(request)
     return EchoedValues(
-        urls if urls.mentions_host(raw) else None,
-        has_default_item_types=may_have_default_item_types(raw),
+        urls if urls.mentions_host(raw_body) else None,
+        has_default_item_types=may_have_default_item_types(raw_body),
         has_empty_lists=profile.empty_lists,
     )
 
@@ -43,10 +45,4 @@ def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
     return get_server_url_matcher(tuple(urls), PREFIXES)
 
 
-async def _provide_echoed_values(
-    request: Request, profile: ProfileDep, raw_body: RawBody
-) -> EchoedValues:
-    return detect_echoed_values(request, profile, raw_body)
-
-
-EchoedValuesDep = Annotated[EchoedValues, Depends(_provide_echoed_values)]
+EchoedValuesDep = Annotated[EchoedValues, Depends(detect_echoed_values)]

@@ -113,9 +113,9 @@ class TokenVerifier:
             generation = self._generation
             caller = await self._build_caller(claims)
         except TokenError as error:
-            raise _build_unauthorized_error(
-                f"The access token is not accepted: {error}. Request a new one."
-            ) from error
+            description = f"The access token is not accepted: {error}. Request a new one."
+            challenge = f'Bearer error="invalid_token", error_description="{description}"'
+            raise Unauthorized(description, headers={"WWW-Authenticate": challenge}) from error
         if generation == self._generation:  # else keys, clients or revocations changed meanwhile
             self._cache_caller(token, caller, claims["exp"])
         return caller
@@ -258,8 +258,3 @@ def _get_client_id(claims: Claims) -> str:
         if isinstance(value, str) and value:
             return value
     raise TokenError("it names no client: client_id, azp or sub must be a string")
-
-
-def _build_unauthorized_error(description: str) -> Unauthorized:
-    challenge = f'Bearer error="invalid_token", error_description="{description}"'
-    return Unauthorized(description, headers={"WWW-Authenticate": challenge})

@@ -55,6 +55,27 @@ class EntityRow(NamedTuple):
     was added because it was sent without one."""
 
 
+@dataclass
+class DerivedValues:
+    """Values that the reader of a file derived because the file lacks them, such as identifiers.
+
+    If the database already has a value in place of a derived one, an import keeps it.
+    """
+
+    items: list[str] = field(default_factory=list)
+    """Identifiers of items, made from their codes or statements."""
+    times: set[tuple[str, str]] = field(default_factory=set)
+    """(class name, identifier) of the entities whose time of change is derived."""
+    order: list[tuple[str, ...]] = field(default_factory=list)
+    """The associations of siblings that are numbered by their order in the file."""
+    identifier_source: str | None = None
+    """What the identifier of the document was made from, if the file has none."""
+    has_time_of_file: bool = False
+    """Whether the time of change of the document is that of the file."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """The identifiers that options replaced, with the new ones."""
+
+
 @dataclass(frozen=True)
 class PreparedPackage:
     """A package ready to be stored: its rows, and which values its spreadsheet did not contain."""
@@ -67,16 +88,7 @@ class PreparedPackage:
     """The rows of all entities; can be iterated more than once."""
     has_package_link: bool = True
     """True if the document has a CFPackageURI; otherwise the stored one stays."""
-    derived_items: tuple[str, ...] = ()
-    """Identifiers of items that were derived from codes or statements, because the spreadsheet has
-    no identifiers for them."""
-    derived_times: frozenset[tuple[str, str]] = frozenset()
-    """(kind, identifier) of the entities whose time of change the spreadsheet did not give."""
-    derived_order: tuple[tuple[str, ...], ...] = ()
-    """The associations of siblings whose sequence numbers were made from the order of their rows,
-    in that order."""
-    identifier_source: str | None = None
-    """Source of the document's derived identifier, if the spreadsheet has none."""
+    derived: DerivedValues = field(default_factory=DerivedValues)
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The row or line of each item and association by identifier, unless the file is one value."""
 

@@ -121,21 +121,22 @@ class ServerUnderTest:
         token: str | None = DEFAULT_TOKEN,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Send a request to a path below the base URL and return the response.
+        """Send a request to a path below the base URL, or to a URL, and return the response.
+
+        The URL must be on the host of the server under test, because that host receives the token.
 
         ``token`` defaults to the configured access token; None sends no token. After 429 or 503
         with a ``Retry-After`` of at most 30 seconds, the client retries up to twice. It follows
         redirects of GET and HEAD. Raises ``CheckFailed`` if the token endpoint issues no token,
         and ``httpx.HTTPError`` if the server cannot be reached.
         """
-        return self._request(method, f"{self.base_url}{path}", body, token, headers)
-
-    def fetch_url(self, url: str) -> httpx.Response:
-        """GET an absolute URL with the access token and return the response.
-
-        The URL must be on the host of the server under test, because that host receives the token.
-        """
-        return self._request("GET", url, None, DEFAULT_TOKEN, None)
+        sent = {"Accept": "application/json", **(headers or {})}
+        bearer = self.token if token == DEFAULT_TOKEN else token
+        if bearer:
+            sent["Authorization"] = f"Bearer {bearer}"
+        content = {} if body is None else {"json": body}
+        url = f"{self.base_url}{path}" if path.startswith("/") else path
+        return self._request_with_retry(method, url, headers=sent, **content)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """GET a path below the base URL with query parameters ``params``; return the response."""
@@ -168,16 +169,6 @@ class ServerUnderTest:
     def get_package(self, path: str) -> Body:
         """Return the package at a URL path below the base URL, without a ``CFPackage`` wrapper."""
         return _unwrap(read_json(self.get(path)), "CFPackage")
-
-    def _request(
-        self, method: str, url: str, body: Any, token: str | None, headers: Mapping[str, str] | None
-    ) -> httpx.Response:
-        sent = {"Accept": "application/json", **(headers or {})}
-        bearer = self.token if token == DEFAULT_TOKEN else token
-        if bearer:
-            sent["Authorization"] = f"Bearer {bearer}"
-        content = {} if body is None else {"json": body}
-        return self._request_with_retry(method, url, headers=sent, **content)
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send a request; while the server is busy, wait for ``Retry-After`` and send it again."""

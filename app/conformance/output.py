@@ -25,7 +25,8 @@ def format_text(
     The first line states how many checks passed, failed and were skipped. ``only_failed`` leaves
     out the checks that passed or were skipped, and ``quiet`` leaves out all checks.
     """
-    lines = [_summary(report)]
+    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in LABELS)
+    lines = [f"{report.url} ({report.profile}): {counts}"]
     if not quiet:
         shown = [
             result for result in report.results if result.outcome == "failed" or not only_failed
@@ -101,11 +102,6 @@ def _counts(results: list[CheckResult]) -> dict[str, str]:
         "skipped": str(sum(result.outcome == "skipped" for result in results)),
         "errors": "0",
     }
-
-
-def _summary(report: ConformanceReport) -> str:
-    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in LABELS)
-    return f"{report.url} ({report.profile}): {counts}"
 
 
 def _wrap(start: str, text: str, width: int | None) -> list[str]:

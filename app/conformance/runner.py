@@ -167,7 +167,7 @@ def has_change_feed(server: ServerUnderTest) -> bool:
     if root == server.base_url:
         return False
     try:
-        response = server.fetch_url(f"{root}{PLATFORM.path}/changes?limit=1")
+        response = server.request("GET", f"{root}{PLATFORM.path}/changes?limit=1")
         body = response.json() if response.is_success else None
     except (httpx.HTTPError, ValueError):
         return False

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..case.entity_urls import make_uuid_urn
+from ..case.package import DerivedValues
 from ..exceptions import Problem
 from ..formatting import format_timestamp
-from ..repair.derived_values import DerivedValues
 from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
 from ..repair.metadata_options import MetadataOptions

@@ -19,10 +19,10 @@ import orjson
 
 from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPckgDocument, CFPckgItem
+from ..case.package import DerivedValues
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
-from ..repair.derived_values import DerivedValues
 from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_nested

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..case.limits import to_json_bytes
-from ..case.package import PreparedPackage
+from ..case.package import DerivedValues, PreparedPackage
 from ..case.package_stream import parse_large_package
 from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import join_first, truncate
-from ..repair.derived_values import DerivedValues
 from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
 from ..repair.repair_log import get_value_at
@@ -110,9 +109,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         raise create_validation_error("framework", _sort_problems(problems))
     places = _map_identifiers_to_locations(file.tree, file.places)
     located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
-    package = replace(package, places=places)
-    if file.derived:
-        package = file.derived.mark_derived(package)
+    package = replace(package, places=places, derived=file.derived or package.derived)
     return package, _merge_repairs([*file.repairs, *located])
 
 

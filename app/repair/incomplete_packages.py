@@ -13,10 +13,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPackage
+from ..case.package import DerivedValues
 from ..case.sequence import number_siblings
 from ..formatting import format_timestamp, truncate
 from .completion import find_last_uuid
-from .derived_values import DerivedValues
 from .metadata_options import MetadataOptions
 from .repair_log import Json, RepairLog, join_path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import to_json
@@ -116,7 +116,7 @@ def repair_and_parse(
         ) from None
     if repaired.inexact_numbers:
         raise create_validation_error("CFPackage", repaired.inexact_numbers)
-    return repaired.derived.mark_derived(package), repaired.log.summarize()
+    return replace(package, derived=repaired.derived), repaired.log.summarize()
 
 
 def _read_unchanged(

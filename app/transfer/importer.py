@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..api.profiles import PROFILES, SDK
@@ -144,7 +143,7 @@ class Importer:
         raw = source.read()
         package, result.repairs = self._parse(source, raw)
         result.document = package.document_identifier
-        result.identifier_source = package.identifier_source
+        result.identifier_source = package.derived.identifier_source
         result.items = package.count_entities(ITEMS.name)
         result.associations = package.count_entities(ASSOCIATIONS.name)
         result.warnings = find_structural_violations(package)
@@ -245,16 +244,14 @@ def require_writable_path(path: Path) -> None:
 
 def write_import_report(path: Path, results: Sequence[ImportResult]) -> None:
     """Write import results to a JSON file. Raises ``CommandError`` if writing fails."""
-    report = [_to_dict(result) for result in results]
+    # asdict() keeps a named tuple, which would become an array.
+    report = [
+        asdict(result) | {"counts": result.counts._asdict() if result.counts else None}
+        for result in results
+    ]
     try:
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise CommandError(
             f"cannot write the report to {path}: {error.strerror}; name another file"
         ) from error
-
-
-def _to_dict(result: ImportResult) -> dict[str, Any]:
-    counts = result.counts
-    # asdict() keeps a named tuple, which would become an array.
-    return asdict(result) | {"counts": counts._asdict() if counts else None}

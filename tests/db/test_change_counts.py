@@ -16,7 +16,7 @@ from support.factories import Body
 from support.packages import store_package, to_json
 from support.selection import scale_examples
 
-from case_server.case.package import parse_package
+from case_server.case.package import DerivedValues, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
@@ -197,7 +197,7 @@ async def test_write_changing_most_statements_of_matched_items_is_refused(
         package = parse_package(to_json(with_items(body, [*items, *new])))
         if derived:
             names = tuple(item["identifier"] for item in (*items, *new))
-            package = replace(package, derived_items=names)
+            package = replace(package, derived=DerivedValues(items=[*names]))
         changed = min(reworded, matched)
         if derived and matched >= 3 and 2 * changed > matched:
             with pytest.raises(DataLossError, match=f"{changed} of the {matched} items"):

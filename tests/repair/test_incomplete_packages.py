@@ -84,9 +84,9 @@ def test_tree_becomes_items_with_associations() -> None:
     found = count_repairs(repairs)
     assert (found["nested-items"], found["missing-document"]) == (3, 1)
     assert (found["missing-identifier"], found["missing-time-of-document"]) == (4, 1)
-    assert package.derived_items == tuple(one["identifier"] for one in entities["CFItem"][1:])
-    assert len(package.derived_order) == 3
-    assert ("CFDocument", "boats") in package.derived_times
+    assert package.derived.items == [one["identifier"] for one in entities["CFItem"][1:]]
+    assert len(package.derived.order) == 3
+    assert ("CFDocument", "boats") in package.derived.times
 
 
 def test_tree_has_the_same_identifiers_again() -> None:
@@ -158,10 +158,10 @@ def test_options_complete_an_incomplete_package() -> None:
     )
     (document,) = entities["CFDocument"]
     assert (document["creator"], document["lastChangeDateTime"]) == ("a harbour", FILE_TIME)
-    assert package.identifier_source == "the title 'Boats' and the creator 'a harbour'"
+    assert package.derived.identifier_source == "the title 'Boats' and the creator 'a harbour'"
     first, second = entities["CFItem"]
     assert second["identifier"] == DOCUMENT_UUID
-    assert first["identifier"] == package.derived_items[0]
+    assert first["identifier"] == package.derived.items[0]
     assert count_repairs(repairs)["missing-identifier"] == 2
 
 

@@ -50,8 +50,8 @@ class DerivedValueReplacer:
     """
 
     def __init__(self, package: PreparedPackage) -> None:
-        self._times = package.derived_times
-        self._siblings = package.derived_order
+        self._times = package.derived.times
+        self._siblings = package.derived.order
         self._stored: dict[tuple[str, str], StoredEntity] = {}
         self._numbers: dict[str, int] = {}
 
@@ -63,13 +63,13 @@ class DerivedValueReplacer:
 
         Returns None if the package has no derived timestamps or sequence numbers.
         """
-        if not (package.derived_times or package.derived_order):
+        if not (package.derived.times or package.derived.order):
             return None
         replacer = cls(package)
         identifiers_by_kind = defaultdict(set)
-        for kind, identifier in package.derived_times:
+        for kind, identifier in package.derived.times:
             identifiers_by_kind[kind].add(identifier)
-        for siblings in package.derived_order:
+        for siblings in package.derived.order:
             identifiers_by_kind[ASSOCIATIONS.name].update(siblings)
         for kind, identifiers in identifiers_by_kind.items():
             if resource := RESOURCES_BY_NAME.get(kind):
@@ -78,7 +78,7 @@ class DerivedValueReplacer:
                 )
                 for identifier, *stored in rows:
                     replacer._stored[kind, identifier] = StoredEntity(*stored)
-        for siblings in package.derived_order:
+        for siblings in package.derived.order:
             stored_numbers = map(replacer._get_stored_number, siblings)
             replacer._numbers.update(zip(siblings, number_siblings([*stored_numbers]), strict=True))
         return replacer

@@ -162,8 +162,8 @@ async def _write_in_transaction(
         summary, sent_counts = await _stage_and_check_conflicts(
             upload, package, converter, is_document_stored=document is not None
         )
-        if package.derived_items:
-            upload.parameters["derived_items"] = package.derived_items
+        if package.derived.items:
+            upload.parameters["derived_items"] = package.derived.items
             ((matched_count, changed_count),) = await upload.fetch_all(
                 _compile_matched_item_counts_query()
             )
