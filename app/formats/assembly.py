@@ -223,7 +223,7 @@ class PackageAssembler:
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
         """Return the rubrics with nested criteria and levels, each in the order of their rows.
 
-        Missing identifiers are UUIDs in ``namespace``.
+        Entities without an identifier get a UUID generated in ``namespace``.
         """
         above: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
@@ -261,9 +261,9 @@ class PackageAssembler:
     def _complete_entity(
         self, entity: JsonObject, layout: SheetLayout, document: JsonObject
     ) -> None:
-        """Fill in required fields that an entity of the class in ``layout`` lacks, and its links.
+        """Fill in the missing required fields of an entity and of its links.
 
-        A missing change time becomes the change time of ``document``.
+        ``layout`` is that of its class. A missing change time becomes that of ``document``.
         """
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:

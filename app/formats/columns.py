@@ -71,7 +71,7 @@ class SheetLayout:
     """The columns that come first, because people look for them."""
     metadata: tuple[Column, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
-    """Other names of columns, as ``fold_heading`` returns them."""
+    """Other names of columns, normalized with ``normalize_heading``."""
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -83,10 +83,10 @@ class SheetLayout:
 
     @cached_property
     def _columns_by_heading(self) -> dict[str, Column]:
-        """The columns by their headings and aliases, as ``fold_heading`` returns them.
+        """The columns by their headings and aliases, normalized with ``normalize_heading``.
 
         A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
-        only the field, such as ``licenseURI``, refers to a column of strings.
+        only the field, such as ``licenseURI``, is that of a column of strings.
         """
         links = {
             column.path[0]: Column(column.path[0], column.path[:1], STRING)
@@ -96,24 +96,29 @@ class SheetLayout:
         known = links | self.columns
         others = {other: known[name] for other, name in self.aliases.items()}
         stated = ASSOCIATION_COLUMNS if self is ITEM else {}
-        return _fold_names(stated) | _fold_names(links) | others | _fold_names(self.columns)
+        return (
+            _normalize_keys(stated)
+            | _normalize_keys(links)
+            | others
+            | _normalize_keys(self.columns)
+        )
 
     def find_column(self, heading: str) -> Column | None:
         """Return the column that a heading in a file refers to, or None if it is unknown.
 
         Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
         """
-        return self._columns_by_heading.get(fold_heading(heading))
+        return self._columns_by_heading.get(normalize_heading(heading))
 
     def find_similar_column(self, heading: str) -> Column | None:
         """Return the column whose heading resembles an unknown one, such as "Parnet", or None."""
         known = self._columns_by_heading
-        folded = fold_heading(heading)
-        if folded in known:
+        normalized = normalize_heading(heading)
+        if normalized in known:
             return None
         # A longer heading, such as Standard Code, is another one and no misspelling.
-        names = [name for name in known if abs(len(name) - len(folded)) <= 1]
-        close = get_close_matches(folded, names, n=1, cutoff=MIN_SIMILARITY)
+        names = [name for name in known if abs(len(name) - len(normalized)) <= 1]
+        close = get_close_matches(normalized, names, n=1, cutoff=MIN_SIMILARITY)
         return known[close[0]] if close else None
 
 
@@ -121,13 +126,13 @@ MIN_SIMILARITY = 0.75
 """Similarity of two headings (``difflib``) from which one may be a misspelling of the other."""
 
 
-def fold_heading(heading: str) -> str:
+def normalize_heading(heading: str) -> str:
     """Return a heading in lower case without spaces and punctuation, to compare headings."""
     return re.sub(r"[\W_]", "", heading).casefold()
 
 
-def _fold_names(columns: dict[str, Column]) -> dict[str, Column]:
-    return {fold_heading(name): column for name, column in columns.items()}
+def _normalize_keys(columns: dict[str, Column]) -> dict[str, Column]:
+    return {normalize_heading(name): column for name, column in columns.items()}
 
 
 OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
@@ -327,11 +332,11 @@ OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
 def find_layout(sheet_or_class_name: str) -> SheetLayout | None:
     """Return the layout for a sheet name or class name, or None if the name is unknown.
 
-    For example, both ``CFItems`` and ``CFItem`` return the layout of items.
+    For example, ``CFItems`` and ``CFItem`` both have the layout of items.
     """
-    name = fold_heading(sheet_or_class_name)
+    name = normalize_heading(sheet_or_class_name)
     for layout in LAYOUTS:
-        names = {fold_heading(layout.kind), fold_heading(layout.sheet)}
+        names = {normalize_heading(layout.kind), normalize_heading(layout.sheet)}
         if name in names | {one.removeprefix("cf") for one in names}:
             return layout
     return OPENSALT_SHEETS.get(name)

@@ -72,7 +72,7 @@ def _remove_quoted_parts(line: str) -> str:
 
 
 def _decode(raw: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252, as written by older Excel."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252 (written by older Excel)."""
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")

@@ -31,10 +31,10 @@ EXCEL_EPOCH = date(1899, 12, 30)
 
 
 def normalize_date(text: str) -> str | None:
-    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it may be a date-time.
+    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it could be a date-time.
 
-    In a date with dots, the day comes before the month. Raises ``ValueError`` for a text that is no
-    date, for a two-digit year, and for an ambiguous date such as 3/4/2026; the message then
+    In a date with dots, the day comes before the month. Raises ``ValueError`` for text that is not
+    a date, for a two-digit year, and for an ambiguous date such as 3/4/2026; the message then
     contains both dates.
     """
     if SHORT_YEAR.fullmatch(text):
@@ -51,7 +51,7 @@ def normalize_date(text: str) -> str | None:
 
 
 def _explain_invalid_date(text: str) -> str:
-    """Return the error message for a text that is no date, and for Excel's number of a date."""
+    """Return the error message for text that is not a date, or is an Excel serial number."""
     if match := EXCEL_NUMBER.fullmatch(text):
         day = EXCEL_EPOCH + timedelta(int(match[1]))
         return f"{text!r} looks like Excel's number for {day}: format the cell as a date"
@@ -63,7 +63,7 @@ def _explain_invalid_date(text: str) -> str:
 
 
 def _iter_possible_dates(text: str) -> Iterator[date]:
-    """Yield each valid date that a string can mean; for example, 3/4/2026 is ambiguous."""
+    """Yield each valid date that a string can mean; for example, 3/4/2026 yields two."""
     for year, month, day in _iter_year_month_day(text):
         try:
             yield date(year, month, day)

@@ -63,7 +63,7 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
 
 
 class RequiredColumn(NamedTuple):
-    """A column that a table must have: the fields it can hold, and the suggested headings."""
+    """A column that a table must have, for any one of some fields, and headings to suggest."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""
@@ -94,9 +94,9 @@ def explain_missing_headings(
 ) -> str | None:
     """Explain which required headings a table lacks; return None if it lacks none.
 
-    ``columns`` contains (index, column) for each heading, including unknown ones. ``sample``
-    contains the first rows below the headings; the message uses it to guess what unknown columns
-    hold.
+    ``columns`` contains an (index, column) pair for each heading, known or not. ``sample`` is the
+    first rows below the headings, from which the message guesses the contents of unknown
+    columns.
     """
     fields = {column.path[0] for _, column in columns}
     missing = [one for one in REQUIRED_FIELDS.get(layout, ()) if fields.isdisjoint(one.fields)]

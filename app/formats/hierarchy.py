@@ -120,7 +120,7 @@ class HierarchyBuilder:
         return sorted([*derived, *self.stated], key=_get_position)
 
     def _resolve_parent_code(self, row: Row) -> None:
-        """Use the parent's code if the row lacks the parent's identifier.
+        """Use the parent's code as the reference to it if the row lacks its identifier.
 
         Reports a problem if the row has both but the code belongs to another item.
         """
@@ -145,7 +145,7 @@ class HierarchyBuilder:
             self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
 
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
-        """Yield the associations in OpenSALT's columns of an item's row, such as isPeerOf."""
+        """Yield the associations of an item from OpenSALT's columns such as isPeerOf."""
         for kind in ASSOCIATION_COLUMNS:
             written = row.metadata.get(kind, "")
             names = _split_node_references(written)
@@ -156,19 +156,19 @@ class HierarchyBuilder:
             for name in names:
                 yield self._build_association(row, kind, name)
 
-    def _build_association(self, row: Row, kind: str, name: str) -> Row:
+    def _build_association(self, row: Row, kind: str, reference: str) -> Row:
         """Build an association of the type ``kind`` from a row's item to another node.
 
-        ``name`` is the identifier or code of the other node, as written in a cell.
+        ``reference`` is the identifier or code of the other node, as written in a cell.
         """
-        destination: JsonObject = {"identifier": name}
-        if len(self.codes.get(name, [])) > 1:
-            self._report_ambiguous_code(row, kind, name)
+        destination: JsonObject = {"identifier": reference}
+        if len(self.codes.get(reference, [])) > 1:
+            self._report_ambiguous_code(row, kind, reference)
             destination["uri"] = ""  # a problem is reported once
-        elif not self._is_known_node(name):
-            destination |= {"title": name, "uri": make_uuid_urn(name)}
+        elif not self._is_known_node(reference):
+            destination |= {"title": reference, "uri": make_uuid_urn(reference)}
             self.repairs.record(
-                "external-name", row.place.describe_location(kind), name, destination
+                "external-name", row.place.describe_location(kind), reference, destination
             )
         association: JsonObject = {
             "associationType": kind,
@@ -193,7 +193,7 @@ class HierarchyBuilder:
         return origin, str(association.get("associationType")), destination
 
     def _complete_association_row(self, row: Row) -> None:
-        """Resolve both ends of an association with a row of its own; generate its identifier."""
+        """Resolve both ends of an association row, and generate its identifier if missing."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             end = association[name]
@@ -208,8 +208,8 @@ class HierarchyBuilder:
     def _resolve_association_end(self, row: Row, field: str, end: JsonObject) -> None:
         """Fill in the link ``end`` of an association from the item or document it refers to.
 
-        It refers to the node by identifier, code or statement. ``field`` is the name of the link,
-        such as ``originNodeURI``.
+        ``end`` names that node by identifier, code or statement. It is the value of ``field``,
+        such as ``originNodeURI``, in the row.
         """
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
@@ -230,9 +230,9 @@ class HierarchyBuilder:
             self._add_problem(row, column, message)
 
     def _find_unique_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the item or document with this statement or title, or None unless it is unique.
+        """Return the only item or document with the statement or title ``name``, or None.
 
-        Records a repair of the cell in the row and column.
+        Records a repair of the cell in the row and column for a match.
         """
         nodes = self._titles.get(name.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
@@ -308,7 +308,7 @@ class HierarchyBuilder:
     def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
         """Return the item or document that is the parent of a row's item, or None.
 
-        ``exported`` is the result of ``_parse_parent_association``.
+        ``exported`` is the association in the row's ``parentAssociation`` cell, if any.
         """
         if "parent" in row.metadata:
             return self._find_named_parent(row, format_cell(row.metadata["parent"]), exported)
@@ -379,7 +379,7 @@ class HierarchyBuilder:
         return self.levels.get(above) if above else self.document
 
     def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
-        """Return the nearest preceding item whose depth is one less, or the document."""
+        """Return the last item one level higher, or the document; report an invalid depth."""
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
             last = len(self._path) + 1
@@ -441,7 +441,7 @@ def _has_sequence_number(row: Row) -> bool:
 
 
 def _get_unchanged_link(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """Return the link ``name`` of an exported association if it still points to ``node``."""
+    """Return the link ``name`` of an association if it still points to ``node``, or None."""
     end = (exported or {}).get(name)
     return end if get_nested({"end": end}, ("end", "identifier")) == node["identifier"] else None
 

@@ -106,7 +106,7 @@ class OpenSaltWriter:
         """Leave the file open: the caller closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
+        """Add an entity to the file; ``kind`` is the name of its CASE class, such as CFItem."""
         if kind == DOCUMENT.kind:
             self._document = entity
         elif kind == ITEM.kind:
@@ -270,7 +270,7 @@ class OpenSaltWriter:
             self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
-        """Add a note if OpenSALT would not find the parents in ``extra`` by their codes.
+        """Add a note for the user if OpenSALT would not find parents in ``extra`` by code.
 
         ``extra`` maps the identifier of each item to the additional cells of its row.
         """

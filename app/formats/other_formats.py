@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from .cells import Cell, format_cell, is_blank
-from .columns import fold_heading
+from .columns import normalize_heading
 
 CANVAS_HEADINGS = {"vendorguid", "objecttype"}
 CANVAS_FIELDS = {"calculation_method", "mastery_points", "ratings"}
@@ -62,7 +62,7 @@ def diagnose_foreign_json(value: Any) -> str | None:
 def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
     """Yield objects of a JSON file whose fields show which program wrote it.
 
-    They are the first object and, because lists are often wrapped, up to three objects in it.
+    Yields the first object and, because lists are often wrapped, up to three nested in it.
     """
     for _ in range(4):
         if isinstance(value, list):
@@ -79,11 +79,11 @@ def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
 
 def is_canvas_table(headings: Iterable[str]) -> bool:
     """Return whether the headings are those of a Canvas outcomes CSV export."""
-    return CANVAS_HEADINGS.issubset(fold_heading(heading) for heading in headings)
+    return CANVAS_HEADINGS.issubset(normalize_heading(heading) for heading in headings)
 
 
 def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
-    """Return whether the rows are a list that expresses hierarchy by empty cells on the left.
+    """Return whether the rows are a list in which leading empty cells express the hierarchy.
 
     Each row of such a list has one filled cell, or two adjacent ones.
     """
@@ -115,7 +115,7 @@ def is_indented_by_spaces(indents: Sequence[int]) -> bool:
     """Return whether a list of statements expresses its hierarchy with leading spaces.
 
     ``indents`` contains the width of the whitespace before each statement. The result is True if at
-    least two statements are indented, all of these by two columns or more, and the first is not.
+    least two statements are indented, each by at least two columns, and the first is not.
     """
     indented = [indent for indent in indents if indent]
     return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]

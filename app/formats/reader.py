@@ -48,7 +48,7 @@ class AssembledPackage:
     """Values that the rows of a spreadsheet do not give."""
 
     def describe_location(self, path: str) -> str:
-        """Convert a path in ``tree`` to its location in the file, if known: "row 5, column B"."""
+        """Return where in the file a path in ``tree`` is: "row 5, column B", or the path itself."""
         if path.startswith("CFDocument"):
             entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         else:
@@ -59,7 +59,7 @@ class AssembledPackage:
         return self.places[entity].describe_location(name) if entity in self.places else path
 
     def locate_problem(self, problem: Problem) -> Problem:
-        """Return a problem of ``tree`` with its location in the file and the value found there."""
+        """Return a problem of ``tree`` with its file location and the invalid value added."""
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path)
         if message.startswith("must ") and isinstance(value, str | int | float):
@@ -79,8 +79,8 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     """Read a file of any supported format; return its package and a report of the repairs.
 
     ``metadata`` replaces values in the file, such as a title. ``strict`` turns repairs off. Raises
-    ``BadRequest`` if the file is not of this format; ``UnprocessableContent`` listing all problems;
-    and, unless ``allow_dense``, ``ContentTooLarge`` for JSON with too many values for its size.
+    ``BadRequest`` if the file is not of this format, ``UnprocessableContent`` with all problems, or
+    ``ContentTooLarge`` for JSON with too many values per megabyte, unless ``allow_dense`` is set.
     """
     if file_format not in TABLES:
         options = replace(options, metadata=metadata)
@@ -117,10 +117,10 @@ LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+
 
 
 def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by row and column, those without a row first, and drop duplicates.
+    """Sort problems by row and column, and drop duplicates; those without a row come first.
 
-    Sheets stay in the order in which they are first named. Duplicates occur if several entities got
-    the same invalid value, for example the change time of the document.
+    Sheets stay in the order in which they are first named. Duplicates occur if several entities
+    inherited the same invalid value, for example the change time of the document.
     """
     sheets: dict[str, int] = {}
 
@@ -189,7 +189,7 @@ def _parse_package_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Parse a package; repair it unless ``strict`` is set or the package is a valid export."""
+    """Return a package and its repairs: none with ``strict``, or for a valid own export."""
     has_overrides = options.metadata is not None and options.metadata.has_overrides
     if strict or (is_export and not has_overrides):
         try:

@@ -50,7 +50,7 @@ from .columns import (
     Column,
     SheetLayout,
     find_layout,
-    fold_heading,
+    normalize_heading,
 )
 from .dates import normalize_date
 from .headings import (
@@ -234,7 +234,7 @@ class RowReader:
         self.headings_as_read = header.cells
         self.headings = [strip_invisible(format_cell(cell)) for cell in header.cells]
         self.header_number = header.number
-        names = [fold_heading(heading) for heading in self.headings]
+        names = [normalize_heading(heading) for heading in self.headings]
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not KNOWLEDGE_GRAPH_HEADINGS.isdisjoint(names)
@@ -245,7 +245,9 @@ class RowReader:
 
     def _is_known_heading(self, text: str) -> bool:
         layouts = (self.layout,) if self.layout else (ITEM, ASSOCIATION, DOCUMENT)
-        return fold_heading(text) == CLASS_COLUMN or any(one.find_column(text) for one in layouts)
+        return normalize_heading(text) == CLASS_COLUMN or any(
+            one.find_column(text) for one in layouts
+        )
 
     def _find_metadata_key(self, row: NumberedRow) -> str | None:
         if self.layout not in {None, ITEM}:
@@ -253,7 +255,7 @@ class RowReader:
         return find_metadata_key(row.cells, self._is_known_heading)
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield the document if metadata rows such as ``#title,Mathematics`` describe it.
+        """Yield one document if there are metadata rows such as ``#title,Mathematics``.
 
         The CASE editor compeito writes such rows above the headings.
         """
@@ -308,7 +310,7 @@ class RowReader:
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
-        """Return whether the first rows of the sheet are an indented hierarchical list."""
+        """Return whether the first rows, without a heading row, are an indented hierarchy."""
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
             rows.insert(0, self.headings_as_read)
@@ -352,9 +354,9 @@ class RowReader:
         return row
 
     def _choose_identifier(self, row: Row) -> None:
-        """Use Learning Commons' own identifier of an item if the item has no CASE identifier.
+        """Use the Learning Commons identifier of an item if the row has no CASE identifier.
 
-        Otherwise, their identifier stays in the item's extensions.
+        Otherwise, the Learning Commons identifier stays in the item's extensions.
         """
         extensions = row.entity.get("extensions", {})
         own = extensions.get("identifier")
@@ -369,12 +371,12 @@ class RowReader:
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
-        """Return (index, column) for each heading; treat unknown headings as field names."""
+        """Return (index, column of the layout) for each heading; unknown ones are field names."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}
         for index, heading in enumerate(self.headings):
-            if not heading or fold_heading(heading) == CLASS_COLUMN:
+            if not heading or normalize_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._get_column(layout, heading)
             if layout is ITEM and self._is_depth_heading(heading):
@@ -416,9 +418,9 @@ class RowReader:
         )
         known = None if others else layout.find_column(heading)
         if layout is ITEM and self._is_knowledge_graph:
-            if fold_heading(heading) == "identifier" and self._has_case_identifiers:
+            if normalize_heading(heading) == "identifier" and self._has_case_identifiers:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
-            if fold_heading(heading) == "description" and not self._has_statement():
+            if normalize_heading(heading) == "description" and not self._has_statement():
                 return STATEMENT
         if known and known.name == KEYWORDS_COLUMN and self._has_opensalt_headings():
             return replace(known, codec=LEVEL_LIST)
@@ -432,22 +434,22 @@ class RowReader:
 
     def _is_depth_heading(self, heading: str) -> bool:
         """Return whether a heading, such as "indent", names the depth of items in the tree."""
-        folded = fold_heading(heading)
+        normalized = normalize_heading(heading)
         grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
-        is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
-        return folded in DEPTH_HEADINGS or is_level
+        is_level = normalized == DEPTH_OR_GRADE_HEADING and len(grades) > 1
+        return normalized in DEPTH_HEADINGS or is_level
 
     def _has_statement(self) -> bool:
         columns = (ITEM.find_column(heading) for heading in self.headings)
         return any(column is STATEMENT for column in columns)
 
     def _has_opensalt_headings(self) -> bool:
-        """Return whether any heading is OpenSALT's. OpenSALT separates values with commas."""
+        """Return whether any heading is OpenSALT's; if so, commas separate the values in cells."""
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
-        folded = {fold_heading(heading) for heading in self.headings}
+        normalized = {normalize_heading(heading) for heading in self.headings}
         names = (*ASSOCIATION_COLUMNS, IS_CHILD_OF, "smartLevel")
-        return not folded.isdisjoint(map(fold_heading, names))
+        return not normalized.isdisjoint(map(normalize_heading, names))
 
     def _read_cell(self, row: Row, column: Column, cell: Cell) -> None:
         if column is STATEMENT:

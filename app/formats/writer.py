@@ -59,7 +59,7 @@ class TableWriter:
         self._open.close()
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
+        """Add an entity to the file; ``kind`` is the name of its CASE class, such as CFItem."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
@@ -79,7 +79,7 @@ class TableWriter:
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Store an item's first isChildOf for the item's row, and any other in a row of its own."""
+        """Store the first isChildOf of an item for the item's row, other associations as rows."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
@@ -110,7 +110,7 @@ class TableWriter:
             yield self._add_parent_cells(line) if layout is ITEM else line
 
     def _add_parent_cells(self, line: RowCells) -> RowCells:
-        """Return an item's cells plus cells for its parent and its position among siblings."""
+        """Return the cells of an item's row plus cells for its parent and its sequence number."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
@@ -123,7 +123,7 @@ class TableWriter:
             placed["sequenceNumber"] = child["sequenceNumber"]
         return {**line, **placed}
 
-    def _add_rows_without_item(self) -> None:
+    def _spool_remaining_rows(self) -> None:
         """Store rows for the isChildOf associations whose origin is not an item of the framework.
 
         Also stores the row with the ``extensions`` of the package.
@@ -146,7 +146,7 @@ class TableWriter:
 
         Raises ``UnprocessableContent`` if a string is too long for a cell.
         """
-        self._add_rows_without_item()
+        self._spool_remaining_rows()
         if self._file_format == "csv":
             self._write_csv()
         else:

@@ -55,7 +55,7 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def escape_cell_text(text: str) -> str:
-    """Escape characters that XML cannot contain, in the way of Excel: NUL becomes ``_x0000_``."""
+    """Escape characters that XML cannot contain, as Excel does: NUL becomes ``_x0000_``."""
     return UNWRITABLE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
 
 
@@ -98,9 +98,9 @@ READ_ERRORS = (
 
 
 def _refuse_large_workbook(raw: bytes) -> None:
-    """Raise ``BadRequest`` if a workbook would be too large when unpacked, without unpacking it.
+    """Raise ``BadRequest`` if a workbook would be too large when unpacked, or is no workbook.
 
-    The archive's declared sizes can be trusted, because zipfile never unpacks more than declared.
+    The sizes in the archive's directory can be trusted, because zipfile never unpacks more.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -199,7 +199,7 @@ class _FormulaCollectingParser(WorkSheetParser):
         self.formulas: list[str] = []
 
     def parse_cell(self, element: Any) -> dict[str, Any]:
-        """Parse a cell as openpyxl does; if it is a formula without a result, list its name."""
+        """Parse a cell as openpyxl does; collect its name if it is a formula without a result."""
         cell: dict[str, Any] = super().parse_cell(element)
         # Programs write an empty string as the result with the type str.
         has_result = element.findtext(VALUE_TAG) or element.get("t") == "str"
