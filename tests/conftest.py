@@ -199,6 +199,17 @@ def new_data_dir(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> New
     return lambda: copy_data_dir(tmp_path_factory.mktemp("cluster") / "data", run_dir)
 
 
+@pytest.fixture(scope="module")
+def running_data_dir(new_data_dir: NewDataDir) -> Iterator[Path]:
+    """A data directory whose embedded Postgres runs while the tests of a module do.
+
+    Commands use it, and need neither start nor stop one.
+    """
+    data_dir = new_data_dir()
+    with embedded_postgres(data_dir, fsync=False):
+        yield data_dir
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, run_dir: Path) -> Path:
     """A data directory whose embedded Postgres has a migrated, empty database."""

@@ -12,7 +12,7 @@ ALGEBRA, ALGEBRA_2, BIOLOGY = "algebra-1", "algebra-2", "biology"
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_dir(running_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data directory with three frameworks."""
     folder = tmp_path_factory.mktemp("list")
     for identifier in (ALGEBRA, ALGEBRA_2, BIOLOGY):
@@ -20,9 +20,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         body["CFDocument"] |= {"title": identifier.title(), "creator": "Example District"}
         (folder / f"{identifier}.json").write_text(json.dumps(body))
     sources = [str(path) for path in sorted(folder.glob("*.json"))]
-    result = run("import", *sources, data_dir=folder)
+    result = run("import", *sources, data_dir=running_data_dir)
     assert result.returncode == 0, result.stderr
-    return folder
+    return running_data_dir
 
 
 def identifiers(data_dir: Path, *arguments: str) -> list[str]:

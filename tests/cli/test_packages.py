@@ -19,8 +19,8 @@ from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: NewDataDir) -> Path:
-    return new_data_dir()
+def data_dir(running_data_dir: Path) -> Path:
+    return running_data_dir
 
 
 def write(folder: Path, name: str, body: Any) -> str:

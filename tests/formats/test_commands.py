@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
-from support.databases import NewDataDir
 from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
 
@@ -20,11 +19,10 @@ FLAGS = ("--title", "Mathematics", "--creator", "a district", "--document-id", "
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: NewDataDir) -> Path:
-    data_dir = new_data_dir()
-    ran = run("import", "--sample", data_dir=data_dir)
+def data_dir(running_data_dir: Path) -> Path:
+    ran = run("import", "--sample", data_dir=running_data_dir)
     assert ran.returncode == 0, ran.stderr
-    return data_dir
+    return running_data_dir
 
 
 @pytest.mark.parametrize("name", ["a.json.gz", "a.csv", "a.xlsx", "a.jsonl.gz"])

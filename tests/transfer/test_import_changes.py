@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.databases import NewDataDir
 from support.live_server import run_command_in_process as run
 from support.terminal import run_in_terminal
 
@@ -18,8 +17,8 @@ TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
 
 @pytest.fixture(scope="module")
-def data_dir(new_data_dir: NewDataDir) -> Path:
-    return new_data_dir()
+def data_dir(running_data_dir: Path) -> Path:
+    return running_data_dir
 
 
 def write(path: Path, body: Any) -> str:
