@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import psutil
 from support.databases import Execute, open_connection
+from support.processes import suspend_processes
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
@@ -41,18 +42,9 @@ class Cluster:
             os.chown(path, *self._own.account)
         return path
 
-    @contextmanager
-    def freeze(self) -> Iterator[None]:
+    def freeze(self) -> AbstractContextManager[None]:
         """Suspend all Postgres processes in a ``with`` block: connections stay open but silent."""
-        processes = self._processes()
-        for process in processes:
-            process.suspend()
-        try:
-            yield
-        finally:
-            for process in processes:
-                if process.is_running():
-                    process.resume()
+        return suspend_processes(self._processes())
 
     def _processes(self) -> list[psutil.Process]:
         pid = int((self._own.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])

@@ -44,6 +44,11 @@ async def stored(api: Api) -> factories.Body:
     return body
 
 
+def path_of(stored: factories.Body, resource: ResourceType) -> str:
+    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
+    return f"/{resource.collection}/{identifier}"
+
+
 @each
 async def test_get_returns_the_stored_entity(
     api: Api, stored: factories.Body, resource: ResourceType
@@ -76,8 +81,7 @@ async def test_unusual_identifier_returns_404(api: Api, resource: ResourceType, 
 async def test_fields_parameter_selects_fields(
     api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
-    body = await api.get(f"/{resource.collection}/{identifier}", fields="uri,identifier")
+    body = await api.get(path_of(stored, resource), fields="uri,identifier")
     assert unwrapped(body, resource, api.profile).keys() == {"uri", "identifier"}
 
 
@@ -85,8 +89,7 @@ async def test_fields_parameter_selects_fields(
 async def test_unknown_field_is_rejected_by_name(
     api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    identifier = factories.get_first_entity(stored, resource.name)["identifier"]
-    answer = await api.get(f"/{resource.collection}/{identifier}", 400, fields="uri,colour")
+    answer = await api.get(path_of(stored, resource), 400, fields="uri,colour")
     assert "colour" in answer["imsx_description"]
     assert "lastChangeDateTime" in answer["imsx_description"]
 
@@ -95,9 +98,7 @@ async def test_unknown_field_is_rejected_by_name(
 async def test_trailing_slash_returns_the_same_response(
     api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = (
-        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
-    )
+    path = path_of(stored, resource)
     with_slash = await api.send("GET", f"{path}/", 200)
     assert with_slash.json() == await api.get(path)
 
@@ -106,9 +107,7 @@ async def test_trailing_slash_returns_the_same_response(
 async def test_head_returns_headers_of_get_without_body(
     api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = (
-        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
-    )
+    path = path_of(stored, resource)
     get, head = await api.send("GET", path, 200), await api.send("HEAD", path, 200)
     assert head.content == b""
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
@@ -118,9 +117,7 @@ async def test_head_returns_headers_of_get_without_body(
 async def test_second_trailing_slash_is_part_of_the_identifier(
     api: Api, stored: factories.Body, resource: ResourceType
 ) -> None:
-    path = (
-        f"/{resource.collection}/{factories.get_first_entity(stored, resource.name)['identifier']}"
-    )
+    path = path_of(stored, resource)
     for odd in ("//", "%2F"):
         await api.send("GET", path + odd, 404)
 
@@ -130,9 +127,8 @@ async def test_deleted_entity_returns_404(
     api: Api, stored: factories.Body, resource: ResourceType, execute: Execute
 ) -> None:
     identifier = factories.get_first_entity(stored, resource.name)["identifier"]
-    await execute(
-        f"UPDATE {resource.table} SET deleted_at = now() WHERE identifier = $1", identifier
-    )
+    deletion = f"UPDATE {resource.table} SET deleted_at = now() WHERE identifier = $1"
+    await execute(deletion, identifier)
     await api.get(f"/{resource.collection}/{identifier}", 404)
 
 
@@ -146,12 +142,8 @@ async def test_set_is_the_entity_and_its_children_in_code_order(
         kinds = [factories.subject(code) for code in codes]
     await api.upload_package(CFDefinitions={resource.collection: kinds})
     body = await api.get(f"/{resource.collection}/{kinds[2]['identifier']}")
-    assert [entity["hierarchyCode"] for entity in body[resource.collection]] == [
-        "ELA",
-        "ELA.1",
-        "ELA.1.V",
-        "ELA.2",
-    ]
+    codes = [entity["hierarchyCode"] for entity in body[resource.collection]]
+    assert codes == ["ELA", "ELA.1", "ELA.1.V", "ELA.2"]
     leaf = await api.get(f"/{resource.collection}/{kinds[0]['identifier']}")
     assert [entity["hierarchyCode"] for entity in leaf[resource.collection]] == ["ELA.1.V"]
 

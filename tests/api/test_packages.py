@@ -1,9 +1,6 @@
 """CFPackages: upload, response, replacement, and errors that list every problem."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +9,8 @@ import httpx
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import Execute
 
-Execute = Callable[..., Awaitable[Any]]
 REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1", "large-11k")
 
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from case_server.case.stored_form import may_have_default_item_types

@@ -1,7 +1,5 @@
 """`case-server conformance` against this server and against servers with defects."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,6 +12,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 from click.testing import CliRunner
+from support.databases import MigratedDatabase
 from support.factories import package
 from support.live_server import LiveServer, build_environment, run_live_server
 from support.tampering_proxy import Exchange, Modify, leave_unchanged, run_tampering_proxy
@@ -46,7 +45,7 @@ def frameworks() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def ordinary(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[LiveServer]:
     """A server without test mode."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("ordinary")}
@@ -62,7 +61,7 @@ def ordinary(
 
 @pytest.fixture(scope="module")
 def target(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[LiveServer]:
     """A server in test mode, seeded with the same packages."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conformance")}

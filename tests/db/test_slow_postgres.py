@@ -1,7 +1,5 @@
 """A Postgres that answers late keeps its connections; one that does not answer gets 503 soon."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,5 @@
 """The pytest plugin, used in test runs of its own."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -9,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
 from support import factories
+from support.databases import MigratedDatabase
 from support.environments import build_clean_environment, run_successfully
 from support.live_server import LiveServer, run_live_server
 
@@ -106,7 +105,7 @@ def is_removed(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def database(migrated_database: Callable[[str], str]) -> str:
+def database(migrated_database: MigratedDatabase) -> str:
     """A database for the server of the plugin, which is faster than an embedded Postgres."""
     return migrated_database("plugin")
 
@@ -116,7 +115,7 @@ CREDENTIALS = {"CASE_SERVER_TEST_API_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
 
 @pytest.fixture(scope="module")
 def external(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[LiveServer]:
     """A server in test mode that the plugin did not start, on all network addresses."""
     settings = {**CREDENTIALS, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}

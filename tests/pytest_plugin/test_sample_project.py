@@ -1,7 +1,5 @@
 """A project that uses the plugin and TimeBack's SDK, in an environment with the built wheel."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

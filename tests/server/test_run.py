@@ -1,7 +1,5 @@
 """`case-server serve`: start, shutdown, restart after a kill, and invalid settings."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -21,7 +19,7 @@ import asyncpg
 import httpx
 import pytest
 from support import factories
-from support.databases import to_asyncpg_url
+from support.databases import EmptyDatabase, MigratedDatabase, NewDataDir, open_connection
 from support.live_server import (
     LiveServer,
     build_environment,
@@ -99,7 +97,7 @@ def get_import_command_line(live: LiveServer) -> str:
 
 
 def test_import_command_of_banner_reads_url_with_password_from_environment(
-    tmp_path: Path, migrated_database: Callable[[str], str]
+    tmp_path: Path, migrated_database: MigratedDatabase
 ) -> None:
     url = migrated_database("banner")
     settings = {"CASE_SERVER_DATABASE_URL": url}
@@ -268,7 +266,7 @@ def test_second_server_with_two_workers_serves_requests(with_two_workers: LiveSe
             assert client.get(DOCUMENTS).status_code == 200
 
 
-def test_workers_end_with_their_parent(new_data_dir: Callable[[], Path]) -> None:
+def test_workers_end_with_their_parent(new_data_dir: NewDataDir) -> None:
     data_dir = new_data_dir()
     with run_live_server(data_dir, "--workers", "2") as server:
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -289,7 +287,7 @@ def stops_answering(server: LiveServer) -> bool:
     return False
 
 
-def test_sighup_stops_all_processes(new_data_dir: Callable[[], Path]) -> None:
+def test_sighup_stops_all_processes(new_data_dir: NewDataDir) -> None:
     data_dir = new_data_dir()
     with run_live_server(data_dir) as server:
         server.stop(signal.SIGHUP)
@@ -338,9 +336,7 @@ def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", mark_slow_except(["2"], ["1", "2"]))
-def test_killed_embedded_postgres_is_restarted(
-    new_data_dir: Callable[[], Path], workers: str
-) -> None:
+def test_killed_embedded_postgres_is_restarted(new_data_dir: NewDataDir, workers: str) -> None:
     data_dir = new_data_dir()
     with run_live_server(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
@@ -350,9 +346,7 @@ def test_killed_embedded_postgres_is_restarted(
         while postmaster_or_none(data_dir) in {killed, None}:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        while httpx.get(f"{server.base_url}/ready").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until_ready(server, deadline)
         assert total(server) == 1
         assert server.stop() == 0
     assert not postmaster_lives(data_dir)
@@ -376,7 +370,7 @@ def test_workers_get_the_settings_of_their_parent(
 
 @pytest.mark.parametrize("workers", mark_slow_except(["1"], ["1", "2"]))
 def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
-    new_data_dir: Callable[[], Path], workers: str
+    new_data_dir: NewDataDir, workers: str
 ) -> None:
     data_dir = new_data_dir()
     with run_live_server(data_dir, "--workers", workers) as server:
@@ -388,14 +382,18 @@ def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
             while int((data_dir / "postgres.port").read_text() or before) == before:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            while httpx.get(f"{server.base_url}/ready").status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until_ready(server, deadline)
             assert total(server) == 1
             put_document(server, factories.document())
             assert total(server) == 2
         assert server.stop() == 0
     assert not postmaster_lives(data_dir)
+
+
+def wait_until_ready(server: LiveServer, deadline: float) -> None:
+    while httpx.get(f"{server.base_url}/ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -429,14 +427,11 @@ def postmaster_lives(data_dir: Path) -> bool:
 
 
 def test_external_database_is_not_migrated_by_serve(
-    empty_database: Callable[[str], Awaitable[str]], tmp_path: Path
+    empty_database: EmptyDatabase, tmp_path: Path
 ) -> None:
     async def run_sql(function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
-        connection = await asyncpg.connect(to_asyncpg_url(url))
-        try:
+        async with open_connection(url) as connection:
             return await function(connection)
-        finally:
-            await connection.close()
 
     async def create() -> str:
         return await empty_database("by_url")

@@ -1,7 +1,5 @@
 """A short run of the hostile requests; ``make stress`` also sends larger bodies."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -7,8 +7,6 @@ standard input, output and error, and a pipe that receives the exit code. The an
 ID.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psutil
 from support.databases import open_connection
+from support.processes import suspend_processes
 
 from benchmarks.postgres import copy_to_standby
 from case_server.database_url import parse_database_url
@@ -65,18 +66,9 @@ class ReplicatedServer:
         for process in self.list_processes():
             os.kill(process.pid, signal.SIGKILL)
 
-    @contextmanager
-    def freeze(self) -> Iterator[None]:
+    def freeze(self) -> AbstractContextManager[None]:
         """Suspend all processes of the server; its connections stay open but silent."""
-        processes = self.list_processes()
-        for process in processes:
-            process.suspend()
-        try:
-            yield
-        finally:
-            for process in processes:
-                if process.is_running():
-                    process.resume()
+        return suspend_processes(self.list_processes())
 
 
 class Replication:

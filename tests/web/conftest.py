@@ -1,22 +1,37 @@
 """Fixtures: HTTP clients of the web UI with and without a session."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 from conftest import CLIENT
 from fastapi import FastAPI
+from support.applications import BASE_URL, create_client, run_app
 
 from case_server.main import create_app
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings
 
+LOOPBACK = "http://127.0.0.1:8000"
+CREDENTIALS = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
 
-def visitor(app: FastAPI, base_url: str = "http://case.test") -> httpx.AsyncClient:
+
+def visitor(app: FastAPI, base_url: str = BASE_URL) -> httpx.AsyncClient:
     """Return an HTTP client that sends forms as a browser does, with the origin of their page."""
-    transport = httpx.ASGITransport(app)
-    return httpx.AsyncClient(transport=transport, base_url=base_url, headers={"Origin": base_url})
+    client = create_client(app, base_url)
+    client.headers["Origin"] = base_url
+    return client
+
+
+@asynccontextmanager
+async def run_for_visitor(
+    settings: Settings, base_url: str = BASE_URL, **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Run an application with changed settings during a block, for a visitor."""
+    app = create_app(settings.model_copy(update=changes))
+    async with app.router.lifespan_context(app), visitor(app, base_url) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -30,8 +45,7 @@ async def anonymous_browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.As
 async def browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """A browser with a session."""
     async with visitor(app) as browser:
-        form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
-        answer = await browser.post("/sign-in", data=form)
+        answer = await browser.post("/sign-in", data=CREDENTIALS)
         assert answer.status_code == 303, answer.text
         yield browser
 
@@ -45,13 +59,12 @@ async def open_app(database_url: str) -> AsyncIterator[FastAPI]:
         client_secret=DEFAULT_CLIENT_SECRET,
         max_body_mb=1,
     )
-    application = create_app(settings)
-    async with application.router.lifespan_context(application):
-        yield application
+    async with run_app(settings) as (app, _):
+        yield app
 
 
 @pytest.fixture
 async def local(open_app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """A browser on the machine of the server, which needs no sign-in."""
-    async with visitor(open_app, "http://127.0.0.1:8000") as browser:
+    async with visitor(open_app, LOOPBACK) as browser:
         yield browser

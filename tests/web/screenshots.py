@@ -3,8 +3,6 @@
 `make screenshots` runs this; it starts a server of its own, with a database of its own.
 """
 
-from __future__ import annotations
-
 import io
 import tempfile
 from pathlib import Path

@@ -1,21 +1,18 @@
 """Access to the web UI: sessions, scopes, CSRF protection, and loopback without sign-in."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
-from conftest import CLIENT
 from fastapi import FastAPI
 from support import factories
+from support.applications import create_client
 from support.external_issuer import ExternalIssuer
 
-from case_server.main import create_app
 from case_server.settings import Settings
 from case_server.web.auth import SESSION_COOKIE, sanitize_next_url
 
-from .conftest import visitor
+from .conftest import CREDENTIALS, LOOPBACK, run_for_visitor
 
 Token = Callable[..., Awaitable[str]]
 
@@ -44,7 +41,7 @@ async def test_sign_in_redirects_to_requested_page(anonymous_browser: httpx.Asyn
     wanted = (await anonymous_browser.get("/search?q=a%20b")).headers["location"]
     page = await anonymous_browser.get(wanted)
     assert 'name="next" value="/search?q=a%20b"' in page.text
-    form = {"next": "/search?q=a%20b", "client_id": CLIENT[0], "client_secret": CLIENT[1]}
+    form = {"next": "/search?q=a%20b", **CREDENTIALS}
     answer = await anonymous_browser.post("/sign-in", data=form)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/search?q=a%20b"
@@ -72,7 +69,7 @@ def test_sanitize_next_url_rejects_foreign_urls(wanted: str) -> None:
 
 
 async def test_wrong_secret_returns_401(anonymous_browser: httpx.AsyncClient) -> None:
-    form = {"client_id": CLIENT[0], "client_secret": "no"}
+    form = {**CREDENTIALS, "client_secret": "no"}
     answer = await anonymous_browser.post("/sign-in", data=form)
     assert answer.status_code == 401
     assert "Unknown client ID or wrong secret" in answer.text
@@ -80,10 +77,9 @@ async def test_wrong_secret_returns_401(anonymous_browser: httpx.AsyncClient) ->
 
 
 async def test_cookie_is_secure_with_https(settings: Settings, clean: None) -> None:
-    app = create_app(settings.model_copy(update={"public_url": "https://case.test"}))
-    async with app.router.lifespan_context(app), visitor(app, "https://case.test") as browser:
-        form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
-        answer = await browser.post("/sign-in", data=form)
+    url = "https://case.test"
+    async with run_for_visitor(settings, url, public_url=url) as browser:
+        answer = await browser.post("/sign-in", data=CREDENTIALS)
         assert "secure" in answer.headers["set-cookie"].lower()
 
 
@@ -115,17 +111,14 @@ async def test_forms_from_foreign_pages_are_refused(
     app: FastAPI, browser: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     """Forms that another page could send with the cookies of a signed-in user."""
-    cookies = dict(browser.cookies)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url=OWN, cookies=cookies
-    ) as client:
+    async with create_client(app, OWN) as client:
+        client.cookies.update(browser.cookies)
         file = {"file": ("a.json", b"{}")}
         for path in ("/upload/check", "/upload/store"):
             response = await client.post(path, files=file, headers=headers)
             assert response.status_code == 403, path
-        credentials = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
         for path in ("/sign-in", "/sign-out"):
-            response = await client.post(path, data=credentials, headers=headers)
+            response = await client.post(path, data=CREDENTIALS, headers=headers)
             assert response.status_code == 403, path
             assert "set-cookie" not in response.headers
         assert (await client.get("/upload")).status_code == 200, "the session has not ended"
@@ -136,8 +129,7 @@ async def test_forms_from_foreign_pages_are_refused_without_sign_in(
     open_app: FastAPI, clean: None, headers: dict[str, str]
 ) -> None:
     """A server on a loopback address needs no cookie, so no cookie protects it."""
-    transport = httpx.ASGITransport(open_app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+    async with create_client(open_app, LOOPBACK) as client:
         for path in ("/upload/check", "/upload/store"):
             file = {"file": ("a.json", b"{}")}
             assert (await client.post(path, files=file, headers=headers)).status_code == 403
@@ -218,16 +210,14 @@ async def test_sign_in_is_needed_unless_default_client_on_loopback(
     open_app: FastAPI, clean: None, changed: dict[str, str]
 ) -> None:
     settings: Settings = open_app.state.app_state.settings
-    app = create_app(settings.model_copy(update=changed))
-    async with app.router.lifespan_context(app), visitor(app, "http://127.0.0.1:8000") as browser:
+    async with run_for_visitor(settings, LOOPBACK, **changed) as browser:
         assert (await browser.get("/")).status_code == 303
 
 
 async def test_sign_in_with_token_of_trusted_issuer(
     settings: Settings, external_issuer: ExternalIssuer, clean: None
 ) -> None:
-    app = create_app(settings.model_copy(update={"local_issuer": False}))
-    async with app.router.lifespan_context(app), visitor(app) as browser:
+    async with run_for_visitor(settings, local_issuer=False) as browser:
         assert 'name="token"' in (await browser.get("/sign-in")).text
         refused = await browser.post("/sign-in", data={"token": "made up"})
         assert refused.status_code == 401

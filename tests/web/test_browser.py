@@ -1,7 +1,5 @@
 """The web UI in Chromium: mouse and keyboard, wide and narrow, light and dark."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -22,6 +20,7 @@ from support.browser import (
     reuse_page,
     run_axe,
 )
+from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
 from support.selection import mark_slow_except
 
@@ -41,7 +40,7 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def databases(migrated_database: Callable[[str], str]) -> list[str]:
+def databases(migrated_database: MigratedDatabase) -> list[str]:
     """Databases of the servers, created before Playwright starts an event loop."""
     return [migrated_database(purpose) for purpose in ("browser", "browser_sign_in")]
 

@@ -1,7 +1,5 @@
 """The changes of a framework between two states."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

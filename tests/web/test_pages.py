@@ -1,21 +1,20 @@
 """The content of the pages, their header fields, and the escaping of frameworks."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from support import factories
 
-from case_server.main import create_app
+from case_server.settings import Settings
+
+from .conftest import run_for_visitor
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
@@ -24,12 +23,7 @@ HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 async def framework(client: httpx.AsyncClient) -> factories.Body:
     """Return a package with hostile markup in every free-text field."""
     body = factories.package()
-    body["CFDocument"] |= {
-        "title": HOSTILE,
-        "creator": HOSTILE,
-        "description": HOSTILE,
-        "notes": HOSTILE,
-    }
+    body["CFDocument"] |= dict.fromkeys(("title", "creator", "description", "notes"), HOSTILE)
     for item in body["CFItems"]:
         item |= {
             "fullStatement": HOSTILE,
@@ -84,6 +78,10 @@ def pages_of(body: factories.Body) -> list[str]:
         "/compare",
         "/upload",
     ]
+
+
+def path_of(body: factories.Body, item: factories.Body) -> str:
+    return f"/documents/{body['CFDocument']['identifier']}/items/{item['identifier']}"
 
 
 async def test_page_has_headers_and_escapes_markup(
@@ -216,20 +214,13 @@ async def test_item_lists_associations_as_phrases(
     mine, other = here["CFItems"][0], there["CFItems"][0]
     outside = factories.association(mine["identifier"], factories.new_id())
     outside["destinationNodeURI"]["uri"] = "javascript:alert(1)"
-    here["CFAssociations"] += [
-        factories.association(
-            mine["identifier"], other["identifier"], associationType="replacedBy"
-        ),
-        outside,
-    ]
+    pair = (mine["identifier"], other["identifier"])
+    replaced = factories.association(*pair, associationType="replacedBy")
+    here["CFAssociations"] += [replaced, outside]
     for body in (there, here):
         assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
-    link = f"/documents/{there['CFDocument']['identifier']}/items/{other['identifier']}"
-    page = (
-        await browser.get(
-            f"/documents/{here['CFDocument']['identifier']}/items/{mine['identifier']}"
-        )
-    ).text
+    link = path_of(there, other)
+    page = (await browser.get(path_of(here, mine))).text
     assert "is replaced by" in page
     assert "is the parent of" in page
     assert f'href="{link}"' in page
@@ -254,7 +245,7 @@ async def test_item_shows_all_attributes(
         "notes": "a note",
     }
     await client.post("/case/1.1/CFPackages", json=body)
-    address = f"/documents/{body['CFDocument']['identifier']}/items/{item['identifier']}"
+    address = path_of(body, item)
     panel = (await browser.get(address, headers={"X-Fragment": "1"})).text
     assert "<mfrac>" in panel
     assert "<strong>always</strong>" in panel
@@ -272,7 +263,7 @@ async def test_listed_all_shows_all_associations(
     ]
     body = factories.package(CFItems=[centre, *others], CFAssociations=links)
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
-    address = f"/documents/{body['CFDocument']['identifier']}/items/{centre['identifier']}"
+    address = path_of(body, centre)
     few = (await browser.get(address, headers={"X-Fragment": "1"})).text
     assert "10 more associations" in few
     assert f'href="{address}?listed=all"' in few
@@ -287,23 +278,11 @@ async def test_json_page_equals_api_response(
 ) -> None:
     document, item = framework["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
     page = (await browser.get(f"/documents/{document}/items/{item}/json?profile={profile}")).text
-    shown = _unescaped(page.split('<code id="json">')[1].split("</code>")[0])
-    url = _unescaped(page.split('<code id="curl">')[1].split("</code>")[0]).split(" ")[-1]
+    shown = unescape(page.split('<code id="json">')[1].split("</code>")[0])
+    url = unescape(page.split('<code id="curl">')[1].split("</code>")[0]).split(" ")[-1]
     answer = await client.get(url.removeprefix("http://case.test"))
     assert httpx.Response(200, text=shown).json() == answer.json()
     assert (f"await client.items.get(&#34;{item}&#34;)" in page) == (profile in {"platform", "sdk"})
-
-
-def _unescaped(html: str) -> str:
-    for code, sign in (
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&#34;", '"'),
-        ("&#39;", "'"),
-        ("&amp;", "&"),
-    ):
-        html = html.replace(code, sign)
-    return html
 
 
 async def test_search_results_show_path(
@@ -338,9 +317,8 @@ async def test_comparison_and_its_csv(
     left, right = factories.package(), factories.package()
     left["CFItems"][0]["fullStatement"] = "=HYPERLINK(1)"
     pair = [left["CFItems"][0]["identifier"], right["CFItems"][1]["identifier"]]
-    right["CFAssociations"].append(
-        factories.association(*reversed(pair), associationType="replacedBy")
-    )
+    replaced = factories.association(*reversed(pair), associationType="replacedBy")
+    right["CFAssociations"].append(replaced)
     for body in (left, right):
         assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     both = {"left": left["CFDocument"]["identifier"], "right": right["CFDocument"]["identifier"]}
@@ -349,10 +327,8 @@ async def test_comparison_and_its_csv(
     assert all(f"/items/{one}" in page for one in pair)
     for side, body, gone in (("left", left, pair[0]), ("right", right, pair[1])):
         alone = (await browser.get("/compare", params={**both, "part": side})).text
-        assert [
-            gone not in alone,
-            *(item["identifier"] in alone for item in body["CFItems"]),
-        ].count(True) == 2
+        shown = [item["identifier"] in alone for item in body["CFItems"]]
+        assert [gone not in alone, *shown].count(True) == 2
     table = await browser.get("/compare.csv", params=both)
     assert table.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
@@ -454,18 +430,14 @@ async def test_unknown_route_is_an_error_body_for_api_clients(
     assert answer.json()["imsx_codeMajor"] == "failure"
 
 
-async def test_no_web_leaves_only_api(settings: Any, clean: None) -> None:
-
-    app: FastAPI = create_app(settings.model_copy(update={"web": False}))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as visitor:
-            for path in ("/", "/search", "/upload", "/sign-in", "/compare", "/static/style.css"):
-                answer = await visitor.get(path, headers=BROWSER)
-                assert answer.status_code == 404, path
-                assert answer.json()["imsx_codeMajor"] == "failure"
-            assert (await visitor.get("/docs")).status_code == 200
-            assert (await visitor.get("/health")).status_code == 200
+async def test_no_web_leaves_only_api(settings: Settings, clean: None) -> None:
+    async with run_for_visitor(settings, web=False) as browser:
+        for path in ("/", "/search", "/upload", "/sign-in", "/compare", "/static/style.css"):
+            answer = await browser.get(path, headers=BROWSER)
+            assert answer.status_code == 404, path
+            assert answer.json()["imsx_codeMajor"] == "failure"
+        assert (await browser.get("/docs")).status_code == 200
+        assert (await browser.get("/health")).status_code == 200
 
 
 async def test_search_by_code_returns_item_first(

@@ -1,25 +1,22 @@
 """A path prefix in CASE_SERVER_PUBLIC_URL, behind a proxy that strips it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from html import unescape
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 from conftest import CLIENT
+from starlette.types import ASGIApp, Receive, Scope, Send
 from support import factories
+from support.applications import authorize, create_client, run_app
 
 from case_server.api.profiles import PROFILES
-from case_server.main import create_app
 from case_server.settings import Settings
 from case_server.web.auth import SESSION_COOKIE
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+from .conftest import CREDENTIALS
 
 PREFIX = "/schools/case"
 BASE = f"https://schools.example.org{PREFIX}"
@@ -42,28 +39,21 @@ class StrippingProxy:
 @pytest.fixture
 async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncClient]:
     """A browser behind the proxy; the server has one framework."""
-    app = create_app(settings.model_copy(update={"public_url": BASE}))
-    transport = httpx.ASGITransport(StrippingProxy(app))
     async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=transport, base_url=BASE, headers={"Origin": "https://schools.example.org"}
-        ) as client,
+        run_app(settings.model_copy(update={"public_url": BASE})) as (app, _),
+        create_client(StrippingProxy(app), BASE) as client,
     ):
-        form = {"grant_type": "client_credentials"}
-        granted = await client.post("/oauth2/token", data=form, auth=CLIENT)
-        client.headers["Authorization"] = f"Bearer {granted.json()['access_token']}"
-        stored = await client.post(
-            "/case/1.1/CFPackages", json=factories.package_with_every_class()
-        )
+        client.headers["Origin"] = "https://schools.example.org"
+        await authorize(client, CLIENT)
+        body = factories.package_with_every_class()
+        stored = await client.post("/case/1.1/CFPackages", json=body)
         assert stored.status_code == 201, stored.text
         assert stored.headers["Location"].startswith(f"{BASE}/case/1.1/CFPackages/")
         yield client
 
 
 async def sign_in(browser: httpx.AsyncClient, wanted: str = "/") -> httpx.Response:
-    form = {"next": wanted, "client_id": CLIENT[0], "client_secret": CLIENT[1]}
-    return await browser.post("/sign-in", data=form)
+    return await browser.post("/sign-in", data={"next": wanted, **CREDENTIALS})
 
 
 def addresses(page: str, base: str) -> set[str]:

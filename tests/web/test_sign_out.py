@@ -1,25 +1,22 @@
 """Signing out revokes the session's token in all processes and across restarts."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from support.databases import Execute, MigratedDatabase
 from support.external_issuer import ExternalIssuer
 from support.live_server import run_live_server
 
 from case_server.db import auth_store
 from case_server.db.pool import Database
-from case_server.main import create_app
 from case_server.settings import Settings
 from case_server.web.auth import SESSION_COOKIE
 
-from .conftest import visitor
+from .conftest import run_for_visitor
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 
@@ -53,8 +50,7 @@ async def test_sign_out_reaches_other_processes(
     browser: httpx.AsyncClient, settings: Settings
 ) -> None:
     token = browser.cookies[SESSION_COOKIE]
-    other = create_app(settings)
-    async with other.router.lifespan_context(other), visitor(other) as elsewhere:
+    async with run_for_visitor(settings) as elsewhere:
         for _ in range(3):  # so that it is cached there
             assert (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 200
         await sign_out(browser)
@@ -62,8 +58,7 @@ async def test_sign_out_reaches_other_processes(
         while (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 200:
             assert time.monotonic() - signed_out < 30
             await asyncio.sleep(0.1)
-    later = create_app(settings)
-    async with later.router.lifespan_context(later), visitor(later) as elsewhere:
+    async with run_for_visitor(settings) as elsewhere:
         assert (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 401
 
 
@@ -71,9 +66,8 @@ async def test_sign_out_reaches_other_processes(
 async def test_sign_out_revokes_token_of_trusted_issuer(
     settings: Settings, external_issuer: ExternalIssuer, clean: None, claims: dict[str, Any]
 ) -> None:
-    app = create_app(settings.model_copy(update={"local_issuer": False}))
     token = external_issuer.create_token(**claims)
-    async with app.router.lifespan_context(app), visitor(app) as browser:
+    async with run_for_visitor(settings, local_issuer=False) as browser:
         form = {"token": token}
         assert (await browser.post("/sign-in", data=form)).status_code == 303
         await sign_out(browser)
@@ -87,13 +81,12 @@ async def test_sign_out_with_invalid_token_stores_nothing(
 ) -> None:
     for token in ("made-up", "a.b.c", ""):
         browser.cookies.set(SESSION_COOKIE, token)
-        answer = await browser.post("/sign-out")
-        assert answer.status_code == 303
+        await sign_out(browser)
     assert await auth_store.list_revoked_token_ids(database) == frozenset()
 
 
 async def test_expired_revocations_are_deleted(
-    browser: httpx.AsyncClient, database: Database, execute: Callable[..., Awaitable[Any]]
+    browser: httpx.AsyncClient, database: Database, execute: Execute
 ) -> None:
     await execute("INSERT INTO revoked_tokens VALUES ('old', now() - interval '1 hour')")
     assert await auth_store.list_revoked_token_ids(database) == frozenset()
@@ -105,7 +98,7 @@ async def test_expired_revocations_are_deleted(
 
 @pytest.mark.slow
 def test_sign_out_revokes_token_on_every_worker(
-    tmp_path: Path, migrated_database: Callable[[str], str]
+    tmp_path: Path, migrated_database: MigratedDatabase
 ) -> None:
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("sign_out"),
@@ -121,10 +114,8 @@ def test_sign_out_revokes_token_on_every_worker(
 
         def statuses() -> set[int]:
             # Each on a new connection, so that both workers get requests.
-            url = f"{server.base_url}{DOCUMENTS}"
-            return {
-                httpx.get(url, headers=bearer(token), timeout=60).status_code for _ in range(20)
-            }
+            url, headers = f"{server.base_url}{DOCUMENTS}", bearer(token)
+            return {httpx.get(url, headers=headers, timeout=60).status_code for _ in range(20)}
 
         assert statuses() == {200}
         assert browser.post("/sign-out").status_code == 303

@@ -1,13 +1,12 @@
 """The page /test-mode in Chromium: it updates itself and can be paused."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 from support.browser import launch_chromium, new_page, open_page, reuse_page, run_axe
+from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -15,7 +14,7 @@ FAULT = {"path": "*/CFItems", "status": 503}
 
 
 @pytest.fixture(scope="module")
-def database(migrated_database: Callable[[str], str]) -> str:
+def database(migrated_database: MigratedDatabase) -> str:
     """A migrated database, created before Playwright starts an event loop."""
     return migrated_database("browser_test_mode")
 

@@ -1,7 +1,5 @@
 """Statements: Markdown and LaTeX are rendered, active content is not."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

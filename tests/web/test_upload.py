@@ -1,7 +1,5 @@
 """The upload: report, confirmation, storing, and errors."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from html import unescape
