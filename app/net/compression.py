@@ -21,8 +21,8 @@ class CompressionError(Exception):
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Decompress a gzip or zlib stream; yield the data in pieces of at most 1 MiB.
 
-    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the total size, by
-    stopping when it has read enough. Raises ``CompressionError``.
+    Gzip data may have several members (RFC 1952, section 2.2). The total size is not limited: a
+    caller must stop reading at its limit. Raises ``CompressionError`` for damaged data.
     """
     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
     has_data = False

@@ -135,7 +135,7 @@ class Fetcher:
         )
 
     def stop(self) -> None:
-        """Cancel current and future waits for retries, so that the process can exit."""
+        """Cancel the current and all future waits before retries, so that the process can exit."""
         self._stopped.set()
 
     def _call_with_retries(
@@ -253,7 +253,7 @@ def _stream_following_redirects(
 ) -> Iterator[httpx.Response]:
     """Send a request, follow redirects, and yield the final response, whose body is not yet read.
 
-    Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
+    The SSRF guard checks each request. httpx drops Authorization on a redirect to another origin.
     """
     for _ in range(MAX_REDIRECTS + 1):
         response = http.send(request, stream=True)
@@ -330,7 +330,7 @@ def _describe_error(error: Exception) -> str:
 def _read_body(response: httpx.Response) -> bytes:
     """Read and decompress a response body; if the result is a gzip file, decompress that too.
 
-    Raises ``DownloadError`` if it is larger than the limit, too slow, or incomplete.
+    Raises ``DownloadError`` if the body exceeds the size or time limit, or is incomplete.
     """
     max_bytes = MAX_DOWNLOAD_MB * 2**20
     try:
@@ -371,7 +371,7 @@ def _iter_decoded_body(
 def _enforce_limits(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Yield the chunks, and raise ``DownloadError`` once they exceed the size or time limit."""
+    """Yield the chunks; raise ``DownloadError`` once their total size or time exceeds a limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)

@@ -69,8 +69,8 @@ class UnknownHost(httpx.ConnectError):
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
     """An async HTTP transport that connects only to public addresses and to trusted origins.
 
-    It protects against SSRF through URLs from outside. ``trusted_urls`` are set by the operator, so
-    their origins may have private addresses.
+    It protects against SSRF through URLs that others supply. The origins of ``trusted_urls``, which
+    the operator sets, may have private addresses.
     """
 
     def __init__(
@@ -109,10 +109,9 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
 class OperatorUrlTransport(httpx.BaseTransport):
     """A sync HTTP transport, guarded against SSRF, for URLs typed on the command line.
 
-    It connects to public addresses. It connects to a private host only if one of ``operator_urls``,
-    the typed URLs, contains the host literally, for example ``localhost`` or ``10.0.0.5``. If the
-    environment configures a proxy, the proxy resolves host names, so this transport checks only
-    the name or literal address in the URL.
+    It connects to public addresses, and to ``localhost`` or a private IP address only if that is
+    the host of one of ``operator_urls``, the typed URLs. If the environment configures a proxy, the
+    transport checks only the host in the URL, not its addresses, because the proxy resolves it.
     """
 
     def __init__(
@@ -186,9 +185,9 @@ async def fetch_limited(
 ) -> tuple[int, bytes]:
     """Send a GET request; return the HTTP status and a body of at most ``max_bytes``.
 
-    Raises ``ResponseTooLarge`` if the body is larger, or compressed although that was not
-    requested; ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``; ``BlockedAddress``; and any
-    other ``httpx.HTTPError``.
+    Raises ``ResponseTooLarge`` if the body is larger or compressed, ``httpx.ReadTimeout`` after
+    ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress`` for a disallowed address, and other subclasses of
+    ``httpx.HTTPError``.
     """
     try:
         async with (
@@ -221,7 +220,7 @@ def require_http_scheme(request: httpx.Request) -> None:
 
 
 def require_public_addresses(request: httpx.Request, addresses: list[str]) -> None:
-    """Raise ``BlockedAddress`` unless the request's host has addresses that are all public."""
+    """Raise ``BlockedAddress`` if any of a host's addresses is not public, or if it has none."""
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
         raise _create_blocked_error(

@@ -99,7 +99,7 @@ class IncompletePackageCompleter:
         return items if isinstance(items, list) else []
 
     def _flatten_nested_items(self) -> list[Edge]:
-        """Move nested items to CFItems; return all (item, parent) pairs, none if none is nested."""
+        """Move nested items to CFItems; return (item, parent) pairs, or [] if none is nested."""
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""

@@ -50,10 +50,10 @@ class PackageNormalizer:
         """The strings that links were made from, by the ``id()`` of the link."""
 
     def repair_object(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        """Repair a JSON object and the objects in it in place; collect their entities and links.
+        """Repair a JSON object and all objects within it, in place.
 
-        ``model`` is the class to which the object should conform. ``path`` is the object's path in
-        the file, for reporting repairs.
+        Adds the entities and links among them to ``entities`` and ``links``. ``model`` is the class
+        to which the object should conform; ``path`` is its path in the file, for the repair log.
         """
         path = self.log.record_path(obj, path)
         self._drop_nulls(obj, path)

@@ -52,7 +52,7 @@ def show_status(text: str) -> None:
 def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
     """Return a callback that shows a progress bar for ``name``, such as a file, on the terminal.
 
-    Call the callback with the name of each stage, such as "reading". If ``quiet`` is true, it does
+    Call it with the name of each stage, such as "reading". If ``quiet`` is true, the callback does
     nothing.
     """
     if quiet:

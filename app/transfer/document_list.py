@@ -172,7 +172,7 @@ class _PageReader:
 
 
 def _add_page_parameters(url: str, offset: int) -> str:
-    """Add an offset to a list's URL, and a limit unless the URL already has one."""
+    """Return a list's URL with an offset, and with ``PAGE_SIZE`` as limit unless it has a limit."""
     parts = urlsplit(url)
     limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
     query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))
@@ -180,10 +180,10 @@ def _add_page_parameters(url: str, offset: int) -> str:
 
 
 def _find_next_url(response: FetchResult) -> str | None:
-    """Return the URL of the next page from a response's Link header, or None if it has none.
+    """Return the URL of the next page from a response's Link header, or None without such a link.
 
-    Behind a proxy, servers often send links with a different scheme or port than the client uses.
-    Therefore only the path and query of the link are used, and only if it has the same host.
+    Only the path and query of the link are used, because servers behind a proxy often send another
+    scheme or port than the client uses. Raises ``DownloadError`` for a link to another host.
     """
     target = find_link(response.headers.get("Link"), "next")
     if target is None:
@@ -252,7 +252,7 @@ def get_identifier(entity: Any) -> str | None:
 def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
     """Return the URLs at which a listed document's package may be, most likely first.
 
-    ``entry`` is the document in the list at ``list_url``, on its page ``page_url``.
+    ``entry`` is document ``identifier`` as page ``page_url`` of the list at ``list_url`` shows it.
     """
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
@@ -295,7 +295,7 @@ def build_package_url(url: str, identifier: str) -> str:
 
 
 def _parse_count(value: Any) -> int | None:
-    """Return a count given as an integer or as digits, or None for anything else."""
+    """Return a non-negative integer, given as a number or a string of digits; None otherwise."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -26,10 +26,10 @@ class FrameworkWriter(Protocol):
     """Interface for file-format writers: ``add`` each entity, then ``finish`` the file."""
 
     def add(self, class_name: str, entity: JsonObject) -> None:
-        """Add an entity, as it appears in a CFPackage; ``class_name`` is for example CFItem."""
+        """Add an entity to the file; ``class_name`` is its CASE class, such as CFItem."""
 
     def finish(self) -> None:
-        """Write the parts of the file that depend on all entities, such as the headings in use."""
+        """Write what depends on all entities, such as the headings, after the last ``add``."""
 
 
 async def export_framework(  # noqa: PLR0913  each is a choice of its own
@@ -43,9 +43,9 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
 ) -> list[str]:
     """Write a framework to a file in the given format; return messages for the user.
 
-    ``identifier`` is the identifier of its document or package. ``pretty`` indents case-json, for
-    which the whole package is held in memory. ``layout`` selects the columns that another program
-    expects; the messages then list the values that do not fit into these columns.
+    ``identifier`` is the identifier of its document or package. ``pretty`` indents ``case-json``,
+    and holds the whole package in memory. ``layout`` selects the columns that another program, such
+    as OpenSALT, expects; the messages then list the values that have no column.
 
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot represent a value.
     """

@@ -38,10 +38,10 @@ def lint_file(
     *,
     allow_dense: bool = True,
 ) -> LintResult:
-    """Lint a file of any format with the given rules; each violation names a row, cell or line.
+    """Lint a file of any format, and return each violation with its location in the file.
 
-    ``rules`` are rule identifiers. ``metadata`` replaces values in the file, such as a title.
-    Raises ``ContentTooLarge`` for JSON with more values per megabyte than the limit, unless
+    ``rules`` are the identifiers of the rules to apply. ``metadata`` replaces values in the file,
+    such as its title. Raises ``ContentTooLarge`` for JSON with too many values per megabyte, unless
     ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
     """
     options = NO_OPTIONS if file_format in TABLES else RepairOptions(metadata=metadata)

@@ -25,9 +25,9 @@ MIN_SIMILARITY = 0.7
 
 
 async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
-    """Return the identifier of the document whose framework has the given identifier or prefix.
+    """Return a framework's identifier, which is that of its document, from an ID or a prefix.
 
-    ``id_or_prefix`` is the identifier of a document or package, or a prefix of one; deleted
+    ``id_or_prefix`` is the identifier of its document or package, or the start of one; deleted
     frameworks are ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if
     several frameworks match, raises ``BadRequest`` with their identifiers.
     """
@@ -75,8 +75,8 @@ async def suggest_framework_id(
 async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
     """Return a hint for an unknown item identifier, such as "did you mean 1b0c3f82-…?".
 
-    The hint is empty if no identifier is similar. ``deleted`` selects the deleted items instead of
-    the live ones.
+    The hint is empty if no identifier is similar. It names an existing item or, if ``deleted`` is
+    true, a deleted one.
     """
     start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(

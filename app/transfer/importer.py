@@ -215,10 +215,9 @@ def _find_loopback_url(uri: str) -> str | None:
 def _explain_repeated_document(
     result: ImportResult, earlier_results: Sequence[ImportResult]
 ) -> str | None:
-    """Return a note for a dry run if an earlier source has the same document, or None.
+    """Return a dry run's note that an earlier source contains the same document, or None.
 
-    A dry run compares each source with the database, which does not contain the changes that the
-    earlier source would make.
+    The dry run compares both sources with the database, which lacks the earlier one's changes.
     """
     same = [each.source for each in earlier_results if each.document == result.document]
     if not result.document or not same:

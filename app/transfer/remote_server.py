@@ -75,10 +75,10 @@ class PackageFetcher:
     ) -> FetchResult | None:
         """Fetch a package, or return None if the server says that it has not changed.
 
-        ``etag`` and ``last_modified`` are those of the previous response. ``operator_url`` is the
-        URL that the user gave, if ``url`` was found in a list or response: the token is sent only
-        to its origin. Raises ``NotAPackageError`` if the response is not a package with CFItems,
-        and ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
+        ``etag`` and ``last_modified`` are those of the previous response. If the user did not type
+        ``url``, because a response contained it, ``operator_url`` is the URL that the user typed;
+        only its origin gets the token. Raises ``NotAPackageError`` if the response is not a package
+        with CFItems, and ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
         """
         request_url = self._add_extensions_parameter(url, operator_url or url)
         try:
@@ -153,7 +153,7 @@ def _require_package(response: FetchResult, url: str) -> None:
 
 
 def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
-    """Create an error that describes a response that is not a package and suggests another URL."""
+    """Create the error for a JSON response other than a package; it suggests another URL to try."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
         return _make_error_for_list(value, url)
     for name in ENTITIES:

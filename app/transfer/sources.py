@@ -88,17 +88,17 @@ def iter_sources(
 
 
 def describe_error(error: Exception) -> str:
-    """Return an error's message; for ``ContentTooLarge``, add the option that lifts the limit."""
+    """Return an error's message; for ``ContentTooLarge``, name the option that skips the check."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
 
 
 def reject_non_package_json(raw: bytes) -> None:
-    """Raise ``CommandError`` if a file is JSON but not a package; say what to import instead.
+    """Raise ``CommandError``, which names what to import instead, for JSON without a package.
 
-    Data that is not JSON, and JSON with a CFDocument, is accepted here, because the package reader
-    reports its errors.
+    Does not raise for invalid JSON and for JSON with a CFDocument: the package reader reports their
+    errors.
     """
     if not raw.strip():
         raise CommandError(f"is empty; {GIVE_PACKAGE}")
@@ -178,7 +178,7 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Read a file with an unknown extension; raise ``CommandError`` if it cannot be JSON."""
+    """Return the bytes of a file of unknown format; raise ``CommandError`` if it cannot be JSON."""
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise CommandError(advice)
     raw = _read_file(path)

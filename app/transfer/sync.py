@@ -99,9 +99,9 @@ class Syncer:
         return PackageFetcher(self.fetcher)
 
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync each package of a list, then delete frameworks that have vanished from the source.
+        """Sync each package of the list at ``url``; then delete frameworks it no longer contains.
 
-        If an error cuts the list short, the listed packages are synced and nothing is deleted.
+        If only part of the list can be read, that part is synced and nothing is deleted.
         """
         documents = await self._run_in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")

@@ -16,7 +16,7 @@ KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "as
 
 
 class EntityAttributes(dict[str, Any]):
-    """A dict of a stored entity's CASE attributes that returns None for missing ones."""
+    """A dict of a stored entity's CASE attributes, in which a missing key has the value None."""
 
     def __missing__(self, _: str) -> None:
         return None

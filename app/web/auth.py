@@ -57,7 +57,7 @@ def _hostname(netloc: str) -> str:
 
 
 async def get_signed_in_client(request: Request) -> Caller | None:
-    """Return the client that is signed in to the web UI, or None if a sign-in is required."""
+    """Return the client signed in to the web UI, or None; without authentication, the default."""
     if allows_anonymous(request):
         return Caller(get_app_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(get_session_cookie_name(request))
@@ -136,8 +136,8 @@ def sanitize_next_url(next_url: str) -> str:
 def get_session_cookie_name(request: Request) -> str:
     """Return the name of the session cookie, which contains the path prefix of the server.
 
-    Browsers send the cookies of ``/`` to every prefix below it, so one name could not hold the
-    sessions of several namespaces.
+    Browsers send a cookie of ``/`` to every path prefix too; a name per prefix keeps the sessions
+    of several prefixes apart.
     """
     return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", get_path_prefix(request))
 

@@ -140,7 +140,7 @@ async def render_children(
 ) -> Response:
     """Render the children of a tree node as HTML, which a script inserts into the page's tree.
 
-    ``offset`` is the number of children to skip, and ``level`` their depth in the tree, from 1.
+    ``offset`` is the number of children to skip; ``level`` is 1 for children at the top level.
     """
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
@@ -168,7 +168,7 @@ async def show_document_json(request: Request, document: str, profile: str = "")
 
 @router.get("/documents/{document}/items/{item}/json")
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """Show an item as the given API profile returns it in JSON, with example requests."""
+    """Show an item's JSON in the given API profile, with example requests."""
     await fetch_document(get_app_state(request).database, document)
     example = await api_examples.build_example(request, ITEMS, item, profile)
     attributes = example.attributes
@@ -181,7 +181,7 @@ async def show_item_json(request: Request, document: str, item: str, profile: st
 
 @dataclass
 class TreeNode:
-    """An item in the displayed tree of a framework, with its position and number of children."""
+    """An item in a framework's tree, with its position among its siblings and its children."""
 
     identifier: str
     code: str | None
@@ -192,13 +192,13 @@ class TreeNode:
     position: int
     """Position among its siblings, from 1."""
     sibling_count: int
-    children: TreeLevel | None = None
+    children: ChildList | None = None
     """The children, if the node is expanded."""
 
 
 @dataclass
-class TreeLevel:
-    """The displayed children of one item, or of the document, in the tree of a framework.
+class ChildList:
+    """The children of one item, or of the document, that a page shows in a framework's tree.
 
     ``parent`` is the identifier of that item or document.
     """
@@ -212,26 +212,26 @@ class TreeLevel:
 
 async def fetch_tree(
     database: Database, document: str, expanded: Sequence[str], offset: int = 0
-) -> TreeLevel:
-    """Fetch the tree of a framework from the database: its top level and one expanded branch.
+) -> ChildList:
+    """Return a framework's tree with its top level and one expanded branch.
 
-    ``expanded`` has the identifiers of the items to expand, from the top: the ancestors of an item
-    and the item itself. ``offset`` is the number of top-level items to skip.
+    ``expanded`` contains the identifiers on the path from the top level to the item whose children
+    are shown, including that item. ``offset`` is the number of top-level items to skip.
     """
     # Concurrently, because in a large framework the top level takes longest.
     roots, descendants = await asyncio.gather(
         tree.fetch_roots(database, document, expanded, MAX_SHOWN_CHILDREN, offset),
         tree.fetch_children(database, document, expanded, expanded, MAX_SHOWN_CHILDREN),
     )
-    return _build_level(document, [*roots, *descendants], 1, offset, set(expanded))
+    return _build_child_list(document, [*roots, *descendants], 1, offset, set(expanded))
 
 
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
-) -> TreeLevel:
-    """Fetch up to 200 children of an item or document, skipping the first ``offset`` children.
+) -> ChildList:
+    """Return up to 200 children of an item or document, skipping the first ``offset`` children.
 
-    ``level`` is their depth in the tree, from 1.
+    ``level`` is the children's level in the tree; the top level is 1.
     """
     if parent == document:
         rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
@@ -239,15 +239,15 @@ async def fetch_children(
         rows = await tree.fetch_more_children(
             database, document, parent, MAX_SHOWN_CHILDREN, offset
         )
-    return _build_level(parent, rows, level, offset, set())
+    return _build_child_list(parent, rows, level, offset, set())
 
 
-def _build_level(
+def _build_child_list(
     parent: str, rows: Iterable[Any], level: int, offset: int, expanded: set[str]
-) -> TreeLevel:
+) -> ChildList:
     rows = list(rows)
     children = [row for row in rows if row["parent"] == parent]
-    tree_level = TreeLevel(parent)
+    child_list = ChildList(parent)
     for row in children:
         node = TreeNode(
             identifier=row["identifier"],
@@ -262,10 +262,10 @@ def _build_level(
         if node.identifier in expanded and node.child_count:
             # Without the node itself, because items can be their own ancestors.
             rest = expanded - {node.identifier}
-            node.children = _build_level(node.identifier, rows, level + 1, 0, rest)
-        tree_level.nodes.append(node)
+            node.children = _build_child_list(node.identifier, rows, level + 1, 0, rest)
+        child_list.nodes.append(node)
     end = offset + MAX_SHOWN_CHILDREN
     if children and children[0]["total"] > end:
-        tree_level.next_offset = end
-        tree_level.hidden_count = children[0]["total"] - end
-    return tree_level
+        child_list.next_offset = end
+        child_list.hidden_count = children[0]["total"] - end
+    return child_list

@@ -27,7 +27,7 @@ PAGE_SIZE = 100
 MAX_WRITES = 100
 """Number of writes to choose from; the query parameters accept any time."""
 
-PARTS: tuple[change_history.ChangedEntity, ...] = ("added", "changed", "deleted")
+PARTS: tuple[change_history.ChangeType, ...] = ("added", "changed", "deleted")
 
 CSV_HEADER = ("change", "kind", "code", "statement", "identifier", "changed at", "exists")
 CsvRow = tuple[str | None, ...]
@@ -40,8 +40,8 @@ MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class ChangedEntityRow:
-    """A row on a framework's changes page: an entity that was added, changed or deleted."""
+class ChangedEntity:
+    """An entity that was added, changed or deleted, as a framework's changes page lists it."""
 
     kind: str
     identifier: str
@@ -120,7 +120,7 @@ async def download_changes_csv(
     return create_csv_response("changes.csv", [CSV_HEADER, *_iter_csv_rows(parts)])
 
 
-def _iter_csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[CsvRow]:
+def _iter_csv_rows(parts: dict[change_history.ChangeType, list[Any]]) -> Iterator[CsvRow]:
     for part, rows in parts.items():
         for entity in map(_build_row, rows):
             yield (
@@ -134,13 +134,13 @@ def _iter_csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iter
             )
 
 
-def _build_row(row: Any) -> ChangedEntityRow:
+def _build_row(row: Any) -> ChangedEntity:
     attributes = parse_entity_attributes(row["body"]) if row["body"] else EntityAttributes()
     kind = row["kind"]
     item = row["identifier"] if kind == ITEMS.name else None
     if kind == ASSOCIATIONS.name and attributes:
         item = attributes["originNodeURI"]["identifier"]
-    return ChangedEntityRow(
+    return ChangedEntity(
         kind=KINDS.get(kind, kind),
         identifier=row["identifier"],
         code=attributes["humanCodingScheme"] or "",

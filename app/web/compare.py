@@ -94,7 +94,7 @@ def _describe_row_relation(row: Any) -> str:
 
 @router.get("/compare.csv")
 async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
-    """Return the comparison as CSV: related items, then those only on the left or right."""
+    """Return the comparison of two frameworks as CSV: related items, then unrelated ones."""
     database = get_app_state(request).database
     await _fetch_titles(database, left, right)
     return create_csv_response(

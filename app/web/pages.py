@@ -78,7 +78,7 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Build the path of a page from unencoded segments, with the server's path prefix."""
+    """Return a page's URL path from the server's path prefix and segments, which it encodes."""
     return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
@@ -169,7 +169,7 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
 
 
 def is_fragment_request(request: Request) -> bool:
-    """Return whether a script requests only part of a page."""
+    """Return whether a script of a page made this request, for a fragment of HTML."""
     return FRAGMENT_HEADER in request.headers
 
 
@@ -177,7 +177,7 @@ class PageRoute(APIRoute):
     """A FastAPI route of an HTML page, which reports errors as HTML pages instead of JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of the route, which adds security headers and renders errors."""
+        """Return the route's handler, which adds security headers and renders errors as HTML."""
         handle = super().get_route_handler()
 
         async def respond(request: Request) -> Response:
@@ -204,7 +204,7 @@ def _add_security_headers(response: Response) -> Response:
 
 
 def add_not_found_page(app: FastAPI) -> None:
-    """Show browsers an HTML page with status 404 for unknown paths outside the API."""
+    """Add an exception handler that returns HTML 404 pages for unknown paths outside the API."""
 
     async def respond(request: Request, error: Exception) -> Response:
         is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND

@@ -61,7 +61,7 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 def collect_related_identifiers(
     item_identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers of the entities linked to an item by its associations."""
+    """Return the identifiers at the other ends of an item's associations, without its own."""
     return {
         association[end]["identifier"]
         for association in associations
@@ -72,10 +72,10 @@ def collect_related_identifiers(
 def group_relations(
     item_identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> list[Relation]:
-    """Group the associations of an item by relation, such as "is a child of".
+    """Group an item's associations by phrases such as "is a child of"; return one group for each.
 
-    ``locations`` maps each related entity to its framework, as ``entities.fetch_node_details``
-    returns it, for links to the entity's page.
+    ``locations`` maps related entities to their frameworks, as ``entities.fetch_node_details``
+    returns them, so that each can be linked to its page.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

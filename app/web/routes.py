@@ -24,7 +24,7 @@ class CachedStaticFiles(StaticFiles):
         return os.path.normpath(str(scope["path"]).removeprefix("/static/"))
 
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, *args: Any) -> Response:
-        """Return a static file, cacheable for a year if its URL contains a content digest."""
+        """Return a static file's response, cacheable for a year if its URL contains a digest."""
         response = super().file_response(full_path, stat_result, scope, *args)
         has_digest = scope["query_string"].startswith(b"v=")
         cache_control = "public, max-age=31536000, immutable" if has_digest else "no-cache"

@@ -64,8 +64,8 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
 async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
     """Return an access token for the submitted form, and the token's lifetime in seconds.
 
-    The lifetime is None for a token of another issuer. Raises ``Unauthorized`` for wrong
-    credentials, ``TooManyAttempts`` after too many failures.
+    Issues a token for a client's credentials, or verifies a submitted token, whose lifetime is
+    None. Raises ``Unauthorized`` for wrong ones, ``TooManyAttempts`` after too many failures.
     """
     app_state = get_app_state(request)
     if app_state.issuer is None:

@@ -67,7 +67,7 @@ def format_date(timestamp: str | None) -> str:
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Format a time in UTC, such as ``15 January 2026, 09:30:00 UTC``."""
+    """Convert a timestamp to UTC and format it: ``15 January 2026, 09:30:00 UTC``."""
     utc = timestamp.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M:%S} UTC"
 
@@ -80,7 +80,7 @@ def to_plain_text(statement: str | None) -> str:
 
 @lru_cache(maxsize=2048)
 def render_markdown(statement: str | None) -> Markup:
-    """Render the Markdown in an item's statement as safe HTML, with lists, links and formulas."""
+    """Render Markdown with formulas, such as an item's statement, as safe HTML."""
     statement = statement or ""
     if len(statement) > MAX_MARKDOWN_CHARS:
         return Markup("<p>{}</p>").format(statement)
@@ -110,7 +110,7 @@ def _replace_brackets_by_dollars(match: re.Match[str]) -> str:
 
 
 def _has_balanced_tags(statement: str) -> bool:
-    """Return whether every HTML tag is closed; an open one would affect the rest of the page."""
+    """Return whether HTML tags are closed in order; an open one would affect the whole page."""
     open_tags: list[str] = []
     for closing, name in TAG.findall(statement):
         if closing and (not open_tags or open_tags.pop() != name):
@@ -121,9 +121,9 @@ def _has_balanced_tags(statement: str) -> bool:
 
 
 def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
-    """Keep an inline formatting tag such as ``<b>`` unchanged (an inline rule of markdown-it).
+    """Copy a formatting tag such as ``<b>`` to the output (an inline rule of markdown-it).
 
-    If ``silent`` is true, only skip the tag. Returns False if there is no tag at this position.
+    Returns whether there is a tag at this position. If ``silent`` is true, only skips it.
     """
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):

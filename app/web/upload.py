@@ -43,7 +43,7 @@ MAX_FORM_OVERHEAD_BYTES = 10_000
 
 @dataclass(frozen=True)
 class EntityChange:
-    """An entity that storing the uploaded file would add, change or delete."""
+    """A planned change: an entity that storing the uploaded file would add, change or delete."""
 
     kind: str
     code: str
@@ -171,7 +171,7 @@ async def store_upload(request: Request) -> Response:
 
 
 async def _create_preview_report(app_state: AppState, filename: str, raw: bytes) -> UploadReport:
-    """Report what storing a file would change; it is uploaded in a rolled-back transaction."""
+    """Return a report of what storing a file would change, by storing it and rolling back."""
     try:
         package, repairs = await to_thread.run_sync(repair_and_parse, raw)
         result = await write_package(app_state.database, package, dry_run=True)

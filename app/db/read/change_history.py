@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ..pool import Database
 
-ChangedEntity = Literal["added", "changed", "deleted"]
+ChangeType = Literal["added", "changed", "deleted"]
 
 RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 """The resources whose bodies are returned, in the order of the result; others follow without."""
@@ -79,7 +79,7 @@ async def count_changed_entities(database: Database, period: ChangePeriod) -> di
 async def list_changed_entities(
     database: Database,
     period: ChangePeriod,
-    change: ChangedEntity,
+    change: ChangeType,
     limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
