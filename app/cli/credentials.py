@@ -26,7 +26,7 @@ MAX_OVERLAP = timedelta(days=366)
 
 
 class ScopeParamType(click.ParamType[Scope]):
-    """A click parameter type for a CASE scope, given by its last word ("readonly") or in full."""
+    """A click parameter type for a CASE scope: its URL, or the end of it such as "readonly"."""
 
     name = "scope"
 

@@ -53,10 +53,10 @@ dense_option = click.option(
 
 
 def create_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create a URL downloader from the options of ``add_token_options`` in ``flags``.
+    """Create a URL downloader from the parsed command-line options ``flags``.
 
-    The downloader reports waits before retries on stderr, except with ``--quiet``. Raises
-    ``UsageError`` if the options contradict each other or are incomplete.
+    It announces each retry on stderr, except with ``--quiet``. Raises ``UsageError`` if the
+    options that ``add_token_options`` adds contradict each other or are incomplete.
     """
     token, url, client, secret = (flags[name] for name in NAMES)
     common: dict[str, Any] = {"allow_private": load_settings().allow_private_urls}

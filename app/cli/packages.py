@@ -220,7 +220,7 @@ def export_framework(
     xlsx        a workbook with a sheet for each of these
     jsonl       JSON Lines: one entity per line under its class name
 
-    Import reads the same framework from each format. `--layout opensalt` writes a table or
+    Importing any of these restores the same framework. `--layout opensalt` writes a table or
     workbook as OpenSALT does, and reports which values that layout cannot represent.
 
     ID is the identifier of the document or of its package, or a unique prefix of one;
@@ -293,8 +293,8 @@ def write_template(file: Path) -> None:
     """Write an empty spreadsheet to fill in and import.
 
     FILE.xlsx gets a sheet for the framework, one for its items, one for associations between them,
-    and one that explains every column. FILE.csv gets only the headings of items; give its title
-    and creator to import with --title and --creator.
+    and one that explains every column. FILE.csv gets only the headings of items; to import it,
+    give the framework's title and creator with --title and --creator.
 
     \b
     Example: case-server template maths.xlsx

@@ -38,7 +38,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return a setting's default as written in its environment variable."""
+    """Return a setting's default in the syntax of its environment variable, or "" if none."""
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -53,7 +53,7 @@ class ServeCommand(click.Command):
     """The ``serve`` command, whose help also lists the settings that have no option."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the environment variable, description and default of settings without an option."""
+        """Write the variable, description and default of each setting that has no option."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
         for name, field in Settings.model_fields.items():

@@ -143,9 +143,9 @@ def make_comma_list_parser(
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
     """Return a click callback for a repeatable option whose values are comma-separated names.
 
-    Messages call such a name ``label``, for example "rule", and mention ``list_option``, the option
-    that lists the known names. The callback raises ``click.BadParameter`` with every unknown name
-    and the known name closest to it.
+    ``label`` says in messages what is named, for example "rule". ``list_option`` is the option that
+    lists the known names. The callback raises ``click.BadParameter`` with every unknown name and
+    the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -233,7 +233,7 @@ def _describe_invalid_value(message: str) -> str:
 
 
 def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
-    """Return "VARIABLE: " for the setting at a pydantic error location, or "" if there is none."""
+    """Return "VARIABLE: " for the setting to which a pydantic error refers, or "" if none."""
     if not location:
         return ""
     name = str(location[0])
@@ -255,11 +255,11 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 def prepare_command_database(
     settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
-    """Start or migrate the configured database as needed, and print its name on stderr.
+    """Start or migrate the configured database as needed, and print its name unless ``quiet``.
 
-    Yields settings that contain the database's URL. ``use`` says how the command uses the database:
-    it writes ("write"), only reads ("read"), or only reads but needs the current schema, because it
-    is a dry run ("compare").
+    Yields settings that contain the database's URL. ``use`` says what the command does: "write",
+    "read", or "compare", which only reads but needs the current schema, because it is the dry run
+    of a write.
     """
     with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
@@ -300,10 +300,10 @@ def run_on_database(
     *,
     quiet: bool = False,
 ) -> Result:
-    """Prepare and open the configured database and return the result of the async ``work`` with it.
+    """Prepare and open the configured database; return the result of ``await work(database)``.
 
-    ``use`` and ``quiet`` are those of ``prepare_command_database``: whether the command writes, and
-    whether the name of the database is not printed.
+    ``use`` says how ``work`` uses it, as for ``prepare_command_database``. ``quiet`` suppresses the
+    message with the name of the database.
     """
     with prepare_command_database(settings, use, quiet=quiet) as ready:
         return asyncio.run(run_with_open_database(ready, work))
@@ -410,7 +410,7 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 
 @contextmanager
 def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears only when it is complete; use stdout if None."""
+    """Open a file for writing, which appears only once it is complete; stdout if None."""
     path = output.resolve() if output else None
     if path is None:
         yield sys.stdout.buffer

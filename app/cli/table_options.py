@@ -14,7 +14,7 @@ from .shared import Command
 
 
 def add_metadata_options(command: Command) -> Command:
-    """Add --title, --creator and --document-id, which replace values of a file."""
+    """Add --title, --creator and --document-id, which override values in the imported file."""
     for option in (
         click.option(
             "--document-id",
@@ -35,9 +35,9 @@ def add_metadata_options(command: Command) -> Command:
 def get_metadata_options(
     sources: Sequence[PackageSource], flags: dict[str, Any]
 ) -> MetadataOptions:
-    """Return the values of --title, --creator and --document-id, which replace values of a file.
+    """Return the values of --title, --creator and --document-id in the parsed options ``flags``.
 
-    Raises ``click.UsageError`` if they are given for more than one source, or with --strict for a
+    Raises ``click.UsageError`` if any is given for more than one source, or with --strict for a
     JSON source.
     """
     fields = {"title": flags["title"], "creator": flags["creator"]}
