@@ -69,7 +69,7 @@ async def put_item_type(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace an item type, without storing ``echoed`` values. Returns 201."""
+    """Create or replace an item type."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFItemType, WRAPPERS)
     await store.put_item_type(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)

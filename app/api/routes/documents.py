@@ -50,7 +50,7 @@ async def put_document(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace a document, without storing ``echoed`` values. Returns 201."""
+    """Create or replace a document."""
     body: ParsedBody[CFPckgDocument]
     try:
         body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)

@@ -37,7 +37,7 @@ async def put_item(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace an item, without storing ``echoed`` values. Returns 201."""
+    """Create or replace an item."""
     body = await puts.parse_entity(request, sourced_id, raw_body, CFItem, WRAPPERS)
     await store.put_item(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
     return Response(status_code=puts.CREATED)
