@@ -137,13 +137,12 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 def _install_test_mode(app: FastAPI, settings: Settings) -> None:
     """Add the routes, the web page and the middleware of test mode."""
     # Imported late, because only servers in test mode need it.
+    from .testmode import page, routes  # noqa: PLC0415  see above
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  see above
-    from .testmode.page import create_test_mode_page_router  # noqa: PLC0415  see above
-    from .testmode.routes import create_test_api_router  # noqa: PLC0415  see above
 
-    app.include_router(create_test_api_router())
+    app.include_router(routes.router)
     if settings.web:
-        app.include_router(create_test_mode_page_router())
+        app.include_router(page.router)
     app.add_middleware(
         TestModeMiddleware,
         token=settings.test_api_token.get_secret_value(),

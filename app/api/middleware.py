@@ -103,7 +103,9 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            await self._respond(scope, receive, send_complete)
+            host_error = self.hosts.find_host_error(scope)
+            app = self.app if not host_error else build_host_error_response(scope, host_error)
+            await app(scope, receive, send_complete)
         except (Exception, asyncio.CancelledError) as error:
             reported = _log_and_convert_error(error, scope, method, request_id.decode())
             if not status:
@@ -115,11 +117,6 @@ class RequestMiddleware:
         finally:
             if self.access_log and path not in PROBE_PATHS:
                 _log_request(scope, method, status, start, request_id)
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self.hosts.find_host_error(scope)
-        app = self.app if error is None else build_host_error_response(scope, error)
-        await app(scope, receive, send)
 
     def _get_missing_headers(self, headers: list[Header]) -> tuple[Header, ...]:
         names = {name for name, _ in headers}

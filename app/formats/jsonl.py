@@ -19,8 +19,10 @@ from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
 from .rows import JsonObject, RowLocation
 
-PACKAGE_LISTS = {resource.name: resource.collection for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
-DEFINITION_LISTS = {resource.name: resource.collection for resource in DEFINITIONS}
+LISTS = {
+    resource.name: resource.collection for resource in (ITEMS, ASSOCIATIONS, RUBRICS, *DEFINITIONS)
+}
+DEFINITION_CLASSES = {resource.name for resource in DEFINITIONS}
 EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
@@ -115,13 +117,9 @@ def _add_entity_from_line(package: JsonObject, line: bytes) -> str:
             raise ValueError("a second CFDocument; a file holds one framework")
         package[kind] = entity
         return DOCUMENTS.name
-    if kind not in PACKAGE_LISTS | DEFINITION_LISTS:
-        raise ValueError(
-            f"unknown class {kind}; known: {', '.join(PACKAGE_LISTS | DEFINITION_LISTS)}"
-        )
-    is_definition = kind in DEFINITION_LISTS
-    holder = package["CFDefinitions"] if is_definition else package
-    collection = (PACKAGE_LISTS | DEFINITION_LISTS)[kind]
-    members = holder.setdefault(collection, [])
+    if kind not in LISTS:
+        raise ValueError(f"unknown class {kind}; known: {', '.join(LISTS)}")
+    is_definition = kind in DEFINITION_CLASSES
+    members = (package["CFDefinitions"] if is_definition else package).setdefault(LISTS[kind], [])
     members.append(entity)
-    return f"{'CFDefinitions.' if is_definition else ''}{collection}[{len(members) - 1}]"
+    return f"{'CFDefinitions.' if is_definition else ''}{LISTS[kind]}[{len(members) - 1}]"

@@ -32,7 +32,10 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
     If there are more than 25,000, only the most severe are included, unless ``show_all`` is True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
-    shown = located if show_all else _select_most_severe(located)
+    shown = located
+    if not show_all:
+        by_severity = sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))
+        shown = by_severity[:MAX_RESULTS]
     unread = [result for result in results if result.reason is not None]
     notices = [_build_notice("error", f"{result.source}: {result.reason}") for result in unread]
     if len(shown) < len(located):
@@ -40,8 +43,13 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
             f"the {len(shown):,} most severe of {len(located):,} results; --all writes all of them"
         )
         notices.append(_build_notice("warning", text))
+    driver = {
+        "name": "case-server check",
+        "semanticVersion": __version__,
+        "rules": [_build_rule(rule) for rule in RULES],
+    }
     run = {
-        "tool": {"driver": _build_driver()},
+        "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notices}],
         "artifacts": [
             {"location": {"uri": _build_uri(source)}}
@@ -53,20 +61,8 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
 
 
-def _select_most_severe(located: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
-    return sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))[:MAX_RESULTS]
-
-
 def _build_notice(level: str, text: str) -> Json:
     return {"level": level, "message": {"text": text}}
-
-
-def _build_driver() -> Json:
-    return {
-        "name": "case-server check",
-        "semanticVersion": __version__,
-        "rules": [_build_rule(rule) for rule in RULES],
-    }
 
 
 def _build_rule(rule: Rule) -> Json:

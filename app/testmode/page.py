@@ -18,13 +18,10 @@ from .routes import get_namespace, get_namespace_registry
 MAX_SHOWN_REQUESTS = 200
 
 
-def create_test_mode_page_router() -> APIRouter:
-    """Return a router with the page ``/test-mode``, which shows faults and logged requests."""
-    router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
-    router.add_api_route(PAGE_PATH, show_test_mode_page, include_in_schema=False)
-    return router
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
+@router.get(PAGE_PATH, include_in_schema=False)
 async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
     """Show the faults and newest requests of a test namespace.
 

@@ -49,34 +49,7 @@ PACKAGE_FIELDS = {"CFDocument", "CFPackage", "package"}
 
 SCOPES_BY_SHORT_NAME = {scope.name.lower(): scope for scope in Scope}
 
-
-def create_test_api_router() -> APIRouter:
-    """Return a router with all routes of the test API, such as ``/_test/reset``."""
-    router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
-    router.get("")(describe_namespace)
-    router.post("/reset")(reset_namespace)
-    router.post("/seed")(seed_namespace)
-    router.get("/snapshots")(list_snapshots)
-    router.post("/snapshots/{name}")(take_snapshot)
-    router.post("/snapshots/{name}/restore")(restore_snapshot)
-    router.delete("/snapshots/{name}")(delete_snapshot)
-    router.get("/namespaces")(list_namespaces)
-    router.delete("/namespaces/{name}")(drop_namespace)
-    for resource in (DOCUMENTS, ITEMS):
-        _add_delete_and_restore_routes(router, resource)
-    router.get("/faults")(list_faults)
-    router.put("/faults")(replace_faults)
-    router.post("/faults")(add_faults)
-    router.delete("/faults")(clear_faults)
-    router.get("/requests")(list_logged_requests)
-    router.delete("/requests")(clear_request_log)
-    router.post("/requests/verify")(verify_requests)
-    router.post("/tokens")(create_token)
-    router.get("/token-lifetimes")(get_token_lifetimes)
-    router.put("/token-lifetimes")(set_token_lifetimes)
-    router.delete("/token-lifetimes")(clear_token_lifetimes)
-    router.post("/keys/rotate")(rotate_keys)
-    return router
+router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
 
 
 class Seed(BaseModel):
@@ -144,11 +117,13 @@ TOKEN_REQUEST = TypeAdapter(TokenOptions)
 TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 
 
+@router.get("")
 async def describe_namespace(request: Request) -> Response:
     """Return the test namespace's name, base URL and snapshots, and its number of faults."""
     return json_response(_namespace_to_dict(get_namespace(request)))
 
 
+@router.post("/reset")
 async def reset_namespace(request: Request) -> Response:
     """Restore the seed data; clear the faults, request log, token lifetimes and failed logins."""
     started, namespace = time.perf_counter(), get_namespace(request)
@@ -158,6 +133,7 @@ async def reset_namespace(request: Request) -> Response:
     )
 
 
+@router.post("/seed")
 async def seed_namespace(request: Request) -> Response:
     """Replace the seed data of the test namespace with the packages in the request body.
 
@@ -193,11 +169,13 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
         raise UnprocessableContent("a package of the seed is invalid", problems=problems)
 
 
+@router.get("/snapshots")
 async def list_snapshots(request: Request) -> Response:
     """Return the names of the snapshots of the test namespace."""
     return json_response(list(get_namespace(request).snapshots))
 
 
+@router.post("/snapshots/{name}")
 async def take_snapshot(name: str, request: Request) -> Response:
     """Save the test namespace's data as a snapshot, replacing any snapshot of the same name."""
     if not NAME_PATTERN.fullmatch(name):
@@ -209,6 +187,7 @@ async def take_snapshot(name: str, request: Request) -> Response:
     return json_response(_namespace_to_dict(namespace), 201)
 
 
+@router.post("/snapshots/{name}/restore")
 async def restore_snapshot(name: str, request: Request) -> Response:
     """Replace the test namespace's data with the data saved in a snapshot."""
     started, namespace = time.perf_counter(), get_namespace(request)
@@ -218,12 +197,14 @@ async def restore_snapshot(name: str, request: Request) -> Response:
     )
 
 
+@router.delete("/snapshots/{name}")
 async def delete_snapshot(name: str, request: Request) -> Response:
     """Delete a snapshot of the test namespace's data."""
     await get_namespace(request).delete_snapshot(name)
     return Response(status_code=204)
 
 
+@router.get("/namespaces")
 async def list_namespaces(request: Request) -> Response:
     """Return the name, base URL, snapshots and number of faults of every test namespace."""
     return json_response(
@@ -231,40 +212,46 @@ async def list_namespaces(request: Request) -> Response:
     )
 
 
+@router.delete("/namespaces/{name}")
 async def drop_namespace(name: str, request: Request) -> Response:
     """Drop a test namespace with its data; the next request that names it creates it again."""
     await get_namespace_registry(request).drop(name)
     return Response(status_code=204)
 
 
-def _add_delete_and_restore_routes(router: APIRouter, resource: ResourceType) -> None:
+def _add_delete_and_restore_routes(resource: ResourceType) -> None:
     """Add routes to soft-delete and restore entities; CASE 1.1 has no operations for that."""
+    path = f"/{resource.collection}/{{identifier}}"
 
+    @router.post(f"{path}/delete")
     async def soft_delete_entity(identifier: str, request: Request) -> Response:
         async with get_namespace(request).acquire_app_state(writes=True) as app_state:
             changes = await soft_delete.delete_entity(app_state.database, resource, identifier)
         return json_response({"changes": _count_by_kind(changes)})
 
+    @router.post(f"{path}/undelete")
     async def undelete_entity(identifier: str, request: Request) -> Response:
         async with get_namespace(request).acquire_app_state(writes=True) as app_state:
             undeleted = await soft_delete.undelete_entity(app_state.database, resource, identifier)
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
 
-    path = f"/{resource.collection}/{{identifier}}"
-    router.post(f"{path}/delete")(soft_delete_entity)
-    router.post(f"{path}/undelete")(undelete_entity)
+
+for _resource in (DOCUMENTS, ITEMS):
+    _add_delete_and_restore_routes(_resource)
 
 
 def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
     return {kind: count for (kind, _), count in changes.items()}
 
 
+@router.get("/faults")
 async def list_faults(request: Request) -> Response:
     """Return the faults, each with its counts of ``matched`` and ``applied`` requests."""
     return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
 
 
+@router.put("/faults")
 async def replace_faults(request: Request) -> Response:
     """Replace all faults with the faults in the request body."""
     faults = await _parse_body(request, FAULTS)
@@ -272,6 +259,7 @@ async def replace_faults(request: Request) -> Response:
     return await list_faults(request)
 
 
+@router.post("/faults")
 async def add_faults(request: Request) -> Response:
     """Append the faults in the request body to the existing faults, which take precedence."""
     faults = await _parse_body(request, FAULTS)
@@ -279,12 +267,14 @@ async def add_faults(request: Request) -> Response:
     return await list_faults(request)
 
 
+@router.delete("/faults")
 async def clear_faults(request: Request) -> Response:
     """Remove all faults, so that requests get normal responses again."""
     get_namespace(request).faults.replace([])
     return Response(status_code=204)
 
 
+@router.get("/requests")
 async def list_logged_requests(request: Request) -> Response:
     """Return the logged requests that the query parameters select, oldest first."""
     query = _parse_query(request, REQUEST_QUERY)
@@ -292,12 +282,14 @@ async def list_logged_requests(request: Request) -> Response:
     return json_response([entry.to_dict(include_body=query.body) for entry in entries])
 
 
+@router.delete("/requests")
 async def clear_request_log(request: Request) -> Response:
     """Remove all requests from the request log."""
     get_namespace(request).request_log.clear()
     return Response(status_code=204)
 
 
+@router.post("/requests/verify")
 async def verify_requests(request: Request) -> Response:
     """Compare the request log with expectations; return ``met`` and a list of ``differences``."""
     expectations = await _parse_body(request, EXPECTATIONS)
@@ -305,6 +297,7 @@ async def verify_requests(request: Request) -> Response:
     return json_response({"met": not differences, "differences": differences})
 
 
+@router.post("/tokens")
 async def create_token(request: Request) -> Response:
     """Create an access token with the client, scopes and defect that the request body names."""
     issuer, token = (
@@ -316,11 +309,13 @@ async def create_token(request: Request) -> Response:
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 
+@router.get("/token-lifetimes")
 async def get_token_lifetimes(request: Request) -> Response:
     """Return the custom token lifetimes in seconds, by client ID."""
     return json_response(_get_issuer(request).lifetimes)
 
 
+@router.put("/token-lifetimes")
 async def set_token_lifetimes(request: Request) -> Response:
     """Replace all token lifetimes with those given in the body, in seconds by client ID."""
     issuer = _get_issuer(request)
@@ -328,12 +323,14 @@ async def set_token_lifetimes(request: Request) -> Response:
     return json_response(issuer.lifetimes)
 
 
+@router.delete("/token-lifetimes")
 async def clear_token_lifetimes(request: Request) -> Response:
     """Remove all custom token lifetimes, so that the configured lifetime applies."""
     _get_issuer(request).lifetimes = {}
     return Response(status_code=204)
 
 
+@router.post("/keys/rotate")
 async def rotate_keys(request: Request) -> Response:
     """Sign tokens with a new key; tokens of older keys stay valid unless ``revoke=true``."""
     issuer = _get_issuer(request)

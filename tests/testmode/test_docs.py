@@ -8,7 +8,7 @@ from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
 from case_server.testmode.request_log import ExpectedRequests
-from case_server.testmode.routes import create_test_api_router
+from case_server.testmode.routes import router
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "guides" / "test-mode.md").read_text()
@@ -26,7 +26,7 @@ def test_docs_list_every_route() -> None:
     }
     routes = {
         (method, route.path)  # type: ignore[attr-defined]  # all of them are routes of paths
-        for route in create_test_api_router().routes
+        for route in router.routes
         for method in route.methods  # type: ignore[attr-defined]  # as above
     }
     assert documented == routes

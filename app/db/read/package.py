@@ -120,10 +120,13 @@ async def open_framework_snapshot(
         with database.limit_read_time():
             row = await _compile_snapshot().fetch_one(connection, identifier=identifier)
         if not row:
-            raise NotFound(
-                "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
-            )
+            raise make_framework_not_found_error(identifier)
         yield FrameworkSnapshot(database=database, connection=connection, **row)
+
+
+def make_framework_not_found_error(identifier: str) -> NotFound:
+    """Create the error for an identifier that no live package or document has."""
+    return NotFound("CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks")
 
 
 async def find_document_id(database: Database, identifier: str) -> str | None:

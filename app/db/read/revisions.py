@@ -39,13 +39,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 
-from ...exceptions import NotFound, ServiceUnavailable
+from ...exceptions import ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_exists
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
-from .package import DOCUMENT, build_package_query
+from .package import DOCUMENT, build_package_query, make_framework_not_found_error
 from .visibility import build_live_condition
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class RevisionCache:
         self._last.pop(identifier, None)
         row = await self.database.fetch_one(_compile_revision_query(), identifier=identifier)
         if not row:
-            raise NotFound(
-                "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
-            )
+            raise make_framework_not_found_error(identifier)
         *fields, increments = row
         current = self._last[identifier] = Revision(*fields)
         if len(self._last) > CACHE_SIZE:
