@@ -67,7 +67,7 @@ class DerivedValues:
     times: set[tuple[str, str]] = field(default_factory=set)
     """(class name, identifier) of the entities whose time of change is derived."""
     order: list[tuple[str, ...]] = field(default_factory=list)
-    """The associations of siblings that are numbered by their order in the file."""
+    """For each parent, its children's association identifiers, if numbered in file order."""
     identifier_source: str | None = None
     """What the identifier of the document was made from, if the file has none."""
     has_time_of_file: bool = False
