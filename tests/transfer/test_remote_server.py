@@ -161,7 +161,7 @@ def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource,
 
 
 def test_import_follows_a_document_and_refuses_a_list(
-    source: ScriptedSource, tmp_path: Path
+    source: ScriptedSource, running_data_dir: Path
 ) -> None:
     body = factories.package()
     identifier = body["CFDocument"]["identifier"]
@@ -171,10 +171,10 @@ def test_import_follows_a_document_and_refuses_a_list(
         f"{BASE}/CFPackages/{identifier}": ScriptedAnswer(body),
     }
     documents = f"{source.url}{BASE}/CFDocuments"
-    result = run("import", f"{documents}/{identifier}", data_dir=tmp_path)
+    result = run("import", f"{documents}/{identifier}", data_dir=running_data_dir)
     assert result.returncode == 0, result.stderr
     assert "2 items" in result.stdout
-    result = run("import", documents, data_dir=tmp_path)
+    result = run("import", documents, data_dir=running_data_dir)
     assert result.returncode == 1
     assert f"case-server sync {documents}" in result.stderr
 
@@ -201,13 +201,13 @@ def dense_package(values: int) -> ScriptedAnswer:
     [(("check",), 800_000), (("import", "--dry-run"), 50_000), (("sync", "--dry-run"), 50_000)],
 )
 def test_dense_package_from_a_url_needs_the_flag(
-    source: ScriptedSource, tmp_path: Path, command: tuple[str, ...], values: int
+    source: ScriptedSource, running_data_dir: Path, command: tuple[str, ...], values: int
 ) -> None:
     source.answers["/p"] = dense_package(values)
-    result = run(*command, f"{source.url}/p", data_dir=tmp_path)
+    result = run(*command, f"{source.url}/p", data_dir=running_data_dir)
     assert result.returncode
     assert "if you trust the source, give --allow-dense" in result.stderr
-    result = run(*command, f"{source.url}/p", "--allow-dense", data_dir=tmp_path)
+    result = run(*command, f"{source.url}/p", "--allow-dense", data_dir=running_data_dir)
     assert result.returncode == 0, result.stderr
 
 

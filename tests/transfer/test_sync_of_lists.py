@@ -533,7 +533,9 @@ async def test_cancelled_sync_ends_its_wait_for_a_retry(
     assert fetcher._stopped.is_set()
 
 
-def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_path: Path) -> None:
+def test_command_reports_counts_totals_and_waits(
+    source: ScriptedSource, tmp_path: Path, running_data_dir: Path
+) -> None:
     hub = Hub(source, 3)
     hub.listing = busy_once
     result = run("sync", hub.url, "--dry-run", data_dir=tmp_path)
@@ -548,18 +550,18 @@ def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_pat
     assert "answered 429" in result.stderr
     assert "retrying in 0.0 s (attempt 2 of 4)" in result.stderr
     assert not any(tmp_path.iterdir()), "a dry run left a database behind"
-    run("sync", hub.url, data_dir=tmp_path)
+    run("sync", hub.url, data_dir=running_data_dir)
     hub.withdraw(*hub.ids[:2])
     hub.packages[hub.ids[2]]["CFItems"].append(factories.packed_item())
-    result = run("sync", hub.url, data_dir=tmp_path)
+    result = run("sync", hub.url, data_dir=running_data_dir)
     assert result.returncode == 1
     assert "2 of the 3 frameworks" in result.stderr
     assert f"changed {hub.ids[2]}: 1 added, " in result.stdout
-    result = run("sync", hub.url, "--allow-deletes", data_dir=tmp_path)
+    result = run("sync", hub.url, "--allow-deletes", data_dir=running_data_dir)
     assert result.returncode == 0
     assert result.stdout.splitlines()[-1] == (
         "frameworks: 0 created, 0 changed, 1 unchanged, 2 dropped, 0 failed; "
         "entities: 0 added, 0 changed, 5 unchanged, 8 deleted"
     )
     hub.withdraw(*hub.ids)
-    assert run("sync", hub.url, data_dir=tmp_path).returncode == 1
+    assert run("sync", hub.url, data_dir=running_data_dir).returncode == 1
