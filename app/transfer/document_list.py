@@ -151,9 +151,9 @@ class _PageReader:
     def _is_last_page(self, page: FetchResult, *, is_linked: bool) -> bool:
         """Return whether a page without a ``next`` link is known to be the last one.
 
-        True only if the server sends Link headers and, if it sends a total, that many documents
-        were listed. The total alone is not enough, because some servers count only the documents
-        of the page.
+        True only if the server sends Link headers and, if it sends a total, at least as many
+        documents were listed. The total alone is not enough, because some servers count only the
+        documents of the page.
         """
         if not is_linked and "Link" not in page.headers:
             return False

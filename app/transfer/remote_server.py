@@ -185,7 +185,7 @@ def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
 def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
     """Create the error for a response that is a CFDocument instead of a package.
 
-    The error's ``package_url`` is that of the document's package, or None if on another origin.
+    The error's ``package_url`` is None if the package has no known URL on the same origin.
     """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None

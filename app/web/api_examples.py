@@ -37,7 +37,7 @@ class ApiExample:
 def list_json_links(*segments: str) -> list[tuple[str, str]]:
     """Return (profile title, path) for the JSON page of an entity in each API profile.
 
-    ``segments`` are the unencoded parts of the page path, for example "documents" and "a b".
+    ``segments`` are the unencoded parts of the page path, such as "documents" and an identifier.
     """
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]
