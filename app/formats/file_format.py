@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from ..exceptions import BadRequest
 
@@ -43,6 +44,29 @@ OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
 """The name and the content of the first member of the ZIP archive of an .ods file."""
 
 ZIP_HEADER_BYTES = 30
+
+
+class FrameworkWriter:
+    """Interface of the writers of file formats: ``add`` each entity, then ``finish`` the file.
+
+    A writer is a context manager. It leaves the file open for the caller, who opened it.
+    """
+
+    notes: Sequence[str] = ()
+    """Messages about what the file does not hold; complete after ``finish``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release what the writer itself opened."""
+
+    def add(self, kind: str, entity: dict[str, Any]) -> None:
+        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write the parts of the file that depend on all entities, such as the headings in use."""
 
 
 def detect_file_format(filename: str) -> FileFormat | None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import orjson
 from pydantic_core import from_json
@@ -17,6 +17,7 @@ from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
+from .file_format import FrameworkWriter
 from .rows import JsonObject, RowLocation
 
 LISTS = {
@@ -26,24 +27,15 @@ DEFINITION_CLASSES = {resource.name for resource in DEFINITIONS}
 EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
-class JsonLinesWriter:
+class JsonLinesWriter(FrameworkWriter):
     """Writes a framework as JSON Lines, one line per entity, as soon as an entity is added."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the file open: the caller opened it and closes it."""
-
-    def add(self, class_name: str, entity: JsonObject) -> None:
-        """Write an entity of a class such as CFItem as a line ``{class_name: entity}``."""
-        self._file.write(orjson.dumps({class_name: entity}, option=orjson.OPT_APPEND_NEWLINE))
-
-    def finish(self) -> None:
-        """Do nothing, because ``add`` has already written each entity."""
+    def add(self, kind: str, entity: JsonObject) -> None:
+        """Write an entity of a class such as CFItem as a line ``{kind: entity}``."""
+        self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], list[Problem]]:

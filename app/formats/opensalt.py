@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from ..formatting import format_count
 from . import csv, xlsx
 from .cells import Cell, get_nested
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM
-from .file_format import FileFormat
+from .file_format import FileFormat, FrameworkWriter
 from .rows import JsonObject
 
 DOCUMENT_COLUMNS = {
@@ -86,7 +86,7 @@ DERIVED_FIELDS = {"uri", "lastChangeDateTime", "CFDocumentURI", "CFPackageURI"}
 SEPARATORS = ",|"
 
 
-class OpenSaltWriter:
+class OpenSaltWriter(FrameworkWriter):
     """Collects the entities of a framework and writes them in OpenSALT's layout, as CSV or XLSX."""
 
     def __init__(self, file: BinaryIO, file_format: FileFormat) -> None:
@@ -97,13 +97,6 @@ class OpenSaltWriter:
         self._license_texts: dict[str, str] = {}
         self._left_out: Counter[str] = Counter()
         self.notes: list[str] = []
-        """Messages about what the file does not hold; complete after ``finish``."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the file open: the caller closes it."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
         """Add an entity to the file; ``kind`` is the name of its CASE class, such as CFItem."""

@@ -6,7 +6,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from . import csv, xlsx
 from .cells import STRING, Cell, to_json_cell
@@ -23,7 +23,7 @@ from .columns import (
     RUBRIC,
     SheetLayout,
 )
-from .file_format import FileFormat
+from .file_format import FileFormat, FrameworkWriter
 from .hierarchy import NO_PARENT
 from .rows import CLASS_COLUMN, JsonObject, RowCells, make_cells
 
@@ -37,7 +37,7 @@ REQUIRED_SHEETS = (DOCUMENT, ITEM, ASSOCIATION)
 """Sheets that a workbook has even if they are empty."""
 
 
-class TableWriter:
+class TableWriter(FrameworkWriter):
     """Writes a framework's entities as one CSV table, or as a workbook with a sheet per class.
 
     It stores the rows in temporary files first, because the headings must name all columns in use.
@@ -51,9 +51,6 @@ class TableWriter:
         self._children: dict[str, JsonObject] = {}
         self._associations = 0
         self._package: JsonObject = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import orjson
 
@@ -14,22 +13,12 @@ from ..api.rendering.transforms import JsonObject
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
 from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
-from ..formats.file_format import ExportLayout, FileFormat
+from ..formats.file_format import ExportLayout, FileFormat, FrameworkWriter
 from ..formats.jsonl import JsonLinesWriter
 from ..formats.opensalt import OpenSaltWriter
 from ..formats.writer import TableWriter
 
 RENDERER = Renderer(EXPORT, base_url="")
-
-
-class FrameworkWriter(Protocol):
-    """Interface for file-format writers: ``add`` each entity, then ``finish`` the file."""
-
-    def add(self, class_name: str, entity: JsonObject) -> None:
-        """Add an entity to the file; ``class_name`` is its CASE class, such as CFItem."""
-
-    def finish(self) -> None:
-        """Write what depends on all entities, such as the headings, after the last ``add``."""
 
 
 async def export_framework(  # noqa: PLR0913  each is a choice of its own
@@ -64,15 +53,14 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
                 async for kind, entity in _iter_entities(framework):
                     writer.add(kind, entity)
                 writer.finish()
-                if isinstance(writer, OpenSaltWriter):
-                    notes = writer.notes
+                notes = [*writer.notes]
     file.flush()
     return notes
 
 
 def _open_writer(
     file_format: FileFormat, file: BinaryIO, layout: ExportLayout | None
-) -> AbstractContextManager[FrameworkWriter]:
+) -> FrameworkWriter:
     if layout == "opensalt":
         return OpenSaltWriter(file, file_format)
     return JsonLinesWriter(file) if file_format == "jsonl" else TableWriter(file, file_format)
