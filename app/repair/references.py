@@ -96,7 +96,6 @@ class ReferenceResolver:
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
-        self._aliases = aliases
         self._known: dict[type[Entity], set[str]] = defaultdict(set)
         self._folded: dict[type[Entity], dict[str, set[str]]] = defaultdict(
             lambda: defaultdict(set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -243,9 +243,8 @@ async def fetch_children(
 
 
 def _build_child_list(
-    parent: str, rows: Iterable[Any], level: int, offset: int, expanded: set[str]
+    parent: str, rows: Sequence[Any], level: int, offset: int, expanded: set[str]
 ) -> ChildList:
-    rows = list(rows)
     children = [row for row in rows if row["parent"] == parent]
     child_list = ChildList(parent)
     for row in children:

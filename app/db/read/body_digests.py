@@ -9,6 +9,7 @@ compared, because leaving it out is no change.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import msgspec
 from sqlalchemy import (
@@ -22,11 +23,14 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    select,
 )
 
 from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS
 from ...case.stored_form import FIELDS
+from ..schema import tables
+from ..statement import CompiledStatement
 
 DOCUMENT_LINK_FIELD = '"CFDocumentURI":'
 PACKAGE_LINK_FIELD = '"CFPackageURI":'
@@ -71,6 +75,14 @@ def build_container_link_column(table: Table) -> ColumnElement[str]:
 
 def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
     return func.convert_to(text, literal_column("'UTF8'"), type_=LargeBinary)
+
+
+@cache
+def compile_document_body_query() -> CompiledStatement:
+    """Compile the query for the body of the document ``document_identifier``, live or deleted."""
+    table, identifier = tables.documents, bindparam("document_identifier", type_=Text)
+    body = cast(table.c.body, Text).label("body")
+    return CompiledStatement(select(body).where(table.c.identifier == identifier))
 
 
 def build_document_link_suffix(document: str) -> str:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
-    cast,
     func,
     literal_column,
     select,
@@ -28,6 +27,7 @@ from .body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
+    compile_document_body_query,
     matches_stored_entity,
 )
 from .visibility import build_live_condition
@@ -60,7 +60,7 @@ async def diff_package(database: Database, package: PreparedPackage) -> PackageD
     takes too long.
     """
     document = package.document_identifier
-    row = await database.fetch_one(_compile_document_body(), document=document)
+    row = await database.fetch_one(compile_document_body_query(), document_identifier=document)
     suffix = build_document_link_suffix(row["body"]) if row else ""
     rows = await database.run_heavy_read(_compile_digests(), document=document, link_suffix=suffix)
     stored = {
@@ -117,16 +117,6 @@ def _build_digests_query(resource: ResourceType) -> Select[Any]:
     )
     return select(*columns).where(
         document == bindparam("document", type_=Text), build_live_condition(table)
-    )
-
-
-@cache
-def _compile_document_body() -> CompiledStatement:
-    table = get_table(DOCUMENTS)
-    return CompiledStatement(
-        select(cast(table.c.body, Text).label("body")).where(
-            table.c.identifier == bindparam("document", type_=Text)
-        )
     )
 
 

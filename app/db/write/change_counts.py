@@ -29,11 +29,6 @@ class ChangeCounts(NamedTuple):
     deleted: int
     """Items and rubrics (soft-deleted) and associations that the package lacks."""
 
-    @property
-    def changed_count(self) -> int:
-        """The number of entities that were created, updated or deleted."""
-        return self.created + self.updated + self.deleted
-
 
 def compute_change_counts(
     changes: Counter[tuple[str, str]],

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    cast,
     literal,
     select,
 )
@@ -34,6 +33,7 @@ from ..read.body_digests import (
     build_container_link_column,
     build_digest_column,
     build_document_link_suffix,
+    compile_document_body_query,
     matches_stored_entity,
 )
 from ..read.visibility import build_live_condition
@@ -272,18 +272,12 @@ async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -
         stored.update(((kind, identifier), (*values,)) for identifier, *values in rows)
 
     values = {"document_identifier": package.document_identifier}
-    document = await _compile_document_body_query().fetch_value(connection, **values)
+    document = await compile_document_body_query().fetch_value(connection, **values)
     values["link_suffix"] = build_document_link_suffix(document)
     for kind in LARGE_TABLES:
         rows = await _compile_stored_rows_query(kind).fetch_all(connection, **values)
         await to_thread.run_sync(add, kind, rows)
     return stored
-
-
-@cache
-def _compile_document_body_query() -> CompiledStatement:
-    table = tables.documents
-    return CompiledStatement(select(cast(table.c.body, Text)).where(table.c.identifier == DOCUMENT))
 
 
 @cache
