@@ -51,7 +51,7 @@ class CompiledRoute(APIRoute):
 def compile_endpoint(dependant: Dependant) -> Handler | None:
     """Combine an endpoint and its dependencies into one fast function.
 
-    Returns None if FastAPI must call the endpoint, because one of these does not hold:
+    Returns None, so that FastAPI calls the endpoint itself, unless all of these hold:
 
     * The endpoint is annotated to return a ``Response``.
     * All functions are ``async def``, and no dependency has ``use_cache=False``.

@@ -20,7 +20,7 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Map a byte to one of five classes, so that a fast search for long numbers has few cases.
+    """Map a byte to one of five classes, in which long numbers are found fast.
 
     ``0`` is a digit or point, ``e`` an exponent, ``-`` a sign, ``,`` the end of a number, ``x`` the
     rest.

@@ -177,7 +177,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
-    """Yield a field of a model class and, for a link or an array of links, the link's fields."""
+    """Yield a field and, if its values are links or arrays of links, each field of a link."""
     field_type = _type_of(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.

@@ -25,7 +25,7 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 def can_insert_sourced_ids(profile: ApiProfile) -> bool:
     """Return whether responses of a profile differ from stored entities only by added members.
 
-    Most entities lack only ``sourcedId``, so editing the stored JSON text then renders them.
+    Then most entities are rendered without parsing: ``sourcedId`` is inserted into their JSON.
     """
     has_changes = (
         profile.rewrites_uris

@@ -23,7 +23,7 @@ WRAPPERS = ("document", "CFDocument")
 
 
 class _LenientDocumentBody(CFPckgDocument):
-    """The body of a PUT of a document whose stored form lacks ``caseVersion``: it may be absent.
+    """The body of a PUT of a document that is stored without ``caseVersion``, which may be omitted.
 
     Packages may contain such documents, and a client must be able to send back what it read.
     """

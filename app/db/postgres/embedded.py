@@ -206,7 +206,7 @@ class _Cluster:
             self._create_cluster()
 
     def _choose_postgres_account(self) -> None:
-        """Set ``account`` or ``prefix`` to a way to run Postgres, which refuses to run as root."""
+        """Choose how to run Postgres as another user than root, which Postgres refuses."""
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"

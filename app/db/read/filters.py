@@ -283,7 +283,7 @@ def _build_has_key(view: ResourceView, comparison: Comparison) -> ColumnElement[
 def _build_range_condition(
     view: ResourceView, comparison: Comparison, value: Expression, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build the SQL condition for one of the operators ``>``, ``>=``, ``<`` and ``<=``."""
+    """Build the SQL condition that a field is in the range of a ``>``, ``>=``, ``<`` or ``<=``."""
     field, operator = comparison.field, comparison.operator
     if field.type not in {FieldType.DATE, FieldType.DATETIME, FieldType.NUMBER}:
         value = value.collate(SORT_COLLATION)

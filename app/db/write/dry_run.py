@@ -18,7 +18,7 @@ class _DryRunRollback(Exception):
 async def write_transaction(
     connection: Connection, *, dry_run: bool, **options: Any
 ) -> AsyncIterator[None]:
-    """Run the block in a transaction, which a dry run rolls back at the end of the block.
+    """Return a context manager that runs its block in a transaction; a dry run rolls it back.
 
     ``options`` are those of ``connection.transaction``, such as the isolation level.
     """
