@@ -140,13 +140,13 @@ class DatabaseUrl:
 
     @property
     def is_pooled(self) -> bool | None:
-        """Whether the URL leads to a transaction pooler, or None if the URL does not say."""
+        """True if the URL leads to a transaction pooler, or None if the URL does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value != "false"
 
     @property
     def can_use_prepared_statements(self) -> bool:
-        """Whether connections can use prepared statements.
+        """True if connections can use prepared statements.
 
         All can, except those of a transaction pooler that does not support them.
         """
@@ -167,7 +167,7 @@ class DatabaseUrl:
 
     @property
     def uses_system_roots(self) -> bool:
-        """Whether to verify the server's certificate with the system's root certificates."""
+        """True to verify the server's certificate with the system's root certificates."""
         # channel_binding=require counts, too: asyncpg has no channel binding, and a verified
         # certificate also protects against a man in the middle.
         root_certificate = self.parameters.get("sslrootcert")

@@ -39,7 +39,7 @@ class EventResult:
 
     name: str
     may_lose: bool = False
-    """Whether replication allows the event to lose acknowledged writes."""
+    """True if replication allows the event to lose acknowledged writes."""
     acknowledged: int = 0
     lost: int = 0
     wrong: int = 0

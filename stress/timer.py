@@ -31,7 +31,7 @@ class ScenarioTimer:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the time limit has been reached, so that the scenario should end."""
+        """True if the time limit has been reached, so that the scenario should end."""
         return self.remaining_seconds == 0
 
     def report_progress(self, progress: str) -> None:

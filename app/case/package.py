@@ -51,7 +51,7 @@ class EntityRow(NamedTuple):
     parent: str | None = None
     """The identifier of the rubric of a criterion, or of the criterion of a level."""
     is_home_derived: bool = False
-    """Whether the link of an item or association to its document, or of a document to its package,
+    """True if the link of an item or association to its document, or of a document to its package,
     was added because it was sent without one."""
 
 
@@ -71,7 +71,7 @@ class DerivedValues:
     identifier_source: str | None = None
     """What the identifier of the document was made from, if the file has none."""
     has_time_of_file: bool = False
-    """Whether the time of change of the document is that of the file."""
+    """True if the time of change of the document is that of the file."""
     aliases: dict[str, str] = field(default_factory=dict)
     """The identifiers that options replaced, with the new ones."""
 

@@ -49,7 +49,7 @@ class ProblemCollector:
 
     @property
     def is_limit_reached(self) -> bool:
-        """Whether the error limit is reached and the search should stop."""
+        """True if the error limit is reached and the search should stop."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add_problem(self, path: str, message: str) -> None:

@@ -28,7 +28,7 @@ class ResourceType:
     schema: type[Entity]
     table: str
     with_descendants: bool = False
-    """Whether GET of one entity also returns those whose hierarchyCode continues its own."""
+    """True if GET of one entity also returns those whose hierarchyCode continues its own."""
 
     def create_not_found_error(self, identifier: str) -> NotFound:
         """Return the 404 error for an identifier that no entity of this type has."""

@@ -60,9 +60,9 @@ class EchoedValues:
     server_urls: ServerUrlMatcher | None = None
     """The URLs of this server, if the body may contain any."""
     has_default_item_types: bool = False
-    """Whether the body may contain a CFItemType that a response added to a CFItemTypeURI."""
+    """True if the body may contain a CFItemType that a response added to a CFItemTypeURI."""
     has_empty_lists: bool = False
-    """Whether responses of the profile contain empty lists that are not stored."""
+    """True if responses of the profile contain empty lists that are not stored."""
 
 
 NO_ECHOED_VALUES = EchoedValues()

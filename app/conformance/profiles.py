@@ -25,14 +25,14 @@ class ProfileSpec:
     id_key: str = "identifier"
     """The field with the identifier of an entity in responses."""
     closed: bool = False
-    """Whether responses have no fields beyond the standard's and no nulls."""
+    """True if responses have no fields beyond the standard's and no nulls."""
     minor_key: str = "imsx_codeMinor"
     unauthorized_code: str = "unauthorisedrequest"
     """The minor code of a response 401."""
     malformed_code: str = "unknownobject"
     """The minor code of a response to an identifier that is no UUID."""
     optional_lists: bool = False
-    """Whether a conformant server may lack filters, sorting and field selection."""
+    """True if a conformant server may lack filters, sorting and field selection."""
 
 
 PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100)

@@ -36,7 +36,7 @@ class CheckSelection:
     skip: Collection[str] = ()
     write: bool = False
     extensions: bool | None = None
-    """Whether to run extensions; None runs them if the server is a case-server."""
+    """True to run extensions; None runs them if the server is a case-server."""
 
 
 @dataclass(frozen=True)

@@ -356,7 +356,7 @@ class Database:
         """Connections whose commit no longer waits for a standby."""
         self.is_pooled = parse_database_url(url).is_pooled is True
         self.is_standby = False
-        """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
+        """True if the server is a standby, as last read by ``ReplicationMonitor``."""
         self._clock = LoopClock()
         self._semaphore = TimeoutSemaphore(size, self._clock)
         self._heavy_read_semaphore = TimeoutSemaphore(max(1, size // 2), self._clock)

@@ -60,7 +60,7 @@ class ReplicationMonitor:
 
     @property
     def has_lost_primary(self) -> bool:
-        """Whether the database is a standby that received nothing from its primary for two seconds.
+        """True if the database is a standby that received nothing from its primary for two seconds.
 
         Its data may then be out of date.
         """

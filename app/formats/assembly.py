@@ -55,7 +55,7 @@ class PackageAssembler:
             for grid, layout in self._match_sheets_to_layouts(list(grids))
         ]
         self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
-        """Whether ``export`` wrote it: only exports have a column parentAssociation."""
+        """True if ``export`` wrote it: only exports have a column parentAssociation."""
         for rows in readers:
             rows.can_repair = not is_strict and not self.is_export
             for row in rows:

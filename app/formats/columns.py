@@ -57,7 +57,7 @@ class Column:
     path: tuple[str, ...]
     codec: CellCodec
     metadata: bool = False
-    """Whether it describes the row and is no field of its entity."""
+    """True if it describes the row and is no field of its entity."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ class HierarchyBuilder:
     derived: DerivedValues
     """Gets the associations whose time is that of their items, and the order of siblings."""
     is_strict: bool = False
-    """Whether a reference in another spelling is a problem instead of being repaired."""
+    """True if a reference in another spelling is a problem instead of being repaired."""
     _path: list[JsonObject] = field(default_factory=list)
     """The items from the top of the tree to the last row, in a table with levels."""
     _last: dict[str, int] = field(default_factory=lambda: defaultdict(int))

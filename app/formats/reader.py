@@ -43,7 +43,7 @@ class AssembledPackage:
     """Problems of rows and lines, with their locations."""
     repairs: Sequence[RepairSummary] = ()
     is_export: bool = False
-    """Whether ``export`` wrote the file."""
+    """True if ``export`` wrote the file."""
     derived: DerivedValues | None = None
     """Values that the rows of a spreadsheet do not give."""
 

@@ -191,7 +191,7 @@ class RowReader:
     """
 
     can_repair = True
-    """Whether values may be repaired: not in strict mode, and not in a file of ``export``."""
+    """True if values may be repaired: not in strict mode, and not in a file of ``export``."""
 
     def __init__(
         self, grid: Sheet, layout: SheetLayout | None, problems: list[Problem], repairs: RepairLog

@@ -65,7 +65,7 @@ class Violation:
     sheet: str | None = None
     """The sheet of a workbook."""
     in_table: bool = False
-    """Whether the path names a row or cell of a spreadsheet, and column is that of the cell.
+    """True if the path names a row or cell of a spreadsheet, and column is that of the cell.
 
     ``line`` is the row of a workbook, and the line of a CSV file in which the row begins."""
 

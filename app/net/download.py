@@ -102,7 +102,7 @@ class Fetcher:
     access_token: str | None = field(default=None, repr=False)
     credentials: ClientCredentials | None = None
     allow_private: bool = False
-    """Whether host names and redirects may lead to private addresses."""
+    """True if host names and redirects may lead to private addresses."""
     notify: Callable[[str], None] = lambda _: None
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 

@@ -86,7 +86,7 @@ class QueryableField:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether filters can compare the field; of an object, they can compare only the fields."""
+        """True if filters can compare the field; of an object, they can compare only the fields."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS

@@ -24,9 +24,9 @@ class FieldSpec:
     """The fixer of its values, if they are not objects."""
     required: bool
     many: bool = False
-    """Whether the field contains an array."""
+    """True if the field contains an array."""
     accepts_scalar: bool = False
-    """Whether an array of one member may be written as that member alone."""
+    """True if an array of one member may be written as that member alone."""
 
 
 @cache

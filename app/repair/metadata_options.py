@@ -22,5 +22,5 @@ class MetadataOptions:
 
     @property
     def has_overrides(self) -> bool:
-        """Whether the user gave a title, creator or identifier that overrides the file."""
+        """True if the user gave a title, creator or identifier that overrides the file."""
         return any(value is not None for value in (self.title, self.creator, self.identifier))

@@ -58,9 +58,9 @@ class RepairOptions:
     """Switches for repairs that change identifiers or association types; all are off by default."""
 
     replace_url_identifiers: bool = False
-    """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
+    """True to replace identifiers that are URLs by UUIDs (version 5) made from them."""
     keep_association_types: bool = False
-    """Whether to keep association types of other vocabularies as ``ext:name``."""
+    """True to keep association types of other vocabularies as ``ext:name``."""
     metadata: MetadataOptions | None = None
     """Values that replace or complete those of a package; None to refuse an incomplete one."""
 

@@ -239,9 +239,9 @@ class HttpConnection(HttpToolsProtocol):
     header_bytes = 0
     """Received bytes of the current header section."""
     is_request_partial = False
-    """Whether a request has arrived in part."""
+    """True if a request has arrived in part."""
     is_body_partial = False
-    """Whether a header section has arrived, but not all of its body."""
+    """True if a header section has arrived, but not all of its body."""
     timeout: asyncio.TimerHandle | None = None
     """Runs while a request is awaited."""
 

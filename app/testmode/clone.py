@@ -51,7 +51,7 @@ class DatabaseClone:
         self.name, self.template = name, template
         self.keys: list[SigningKey] = []
         self.is_written = False
-        """Whether the data may differ from that of the template."""
+        """True if the data may differ from that of the template."""
         self._cloner, self._settings = cloner, settings
         self._stack = AsyncExitStack()
         self._database: Database | None = None

@@ -85,7 +85,7 @@ class Importer:
     strict: bool = False
     dry_run: bool = False
     allow_deletes: bool = False
-    """Whether a source may delete or overwrite most of a framework."""
+    """True if a source may delete or overwrite most of a framework."""
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
     """Values for a spreadsheet that were given as options."""
     options: RepairOptions = NO_OPTIONS

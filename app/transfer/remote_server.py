@@ -49,7 +49,7 @@ class PackageFetcher:
 
     fetcher: Fetcher
     _has_extensions: dict[str, bool] = field(default_factory=dict)
-    """Whether a server supports the parameter ``extensions``, by base URL."""
+    """Support for the parameter ``extensions``, by base URL of a server."""
 
     def fetch(self, url: str) -> bytes:
         """Fetch the package at a URL, or the package of the CFDocument at a URL.

@@ -51,7 +51,7 @@ class PackageSource(NamedTuple):
     file_format: FileFormat = "case-json"
     changed: datetime | None = None
     allow_dense: bool = False
-    """Whether only its size is limited, not the number of its values. True for local files."""
+    """True for local files: only their size is limited, not the number of their values."""
 
 
 def iter_sources(

@@ -65,7 +65,7 @@ class SyncResult:
     notes: list[str] = field(default_factory=list)
     """Further messages for the user."""
     is_gone: bool = False
-    """Whether its URL returned 404 or 410."""
+    """True if its URL returned 404 or 410."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Syncer:
     fetcher: Fetcher
     progress: Progress = lambda _: None
     allow_deletes: bool = False
-    """Whether to allow deleting most items of a framework, and most frameworks of a list."""
+    """True to allow deleting most items of a framework, and most frameworks of a list."""
     dry_run: bool = False
-    """Whether to report changes without writing them."""
+    """True to report changes without writing them."""
     allow_dense: bool = False
-    """Whether to accept packages with more values than usual for their size."""
+    """True to accept packages with more values than usual for their size."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Sync the package at a URL, or every package listed in the CFDocuments at a URL.

@@ -50,7 +50,7 @@ class ChangedEntity:
     """Its current or last statement or title; empty if that is no longer stored."""
     changed_at: datetime
     exists: bool
-    """Whether it exists now."""
+    """True if it exists now."""
     item: str | None
     """Identifier of the item on whose page it is shown, if any."""
 

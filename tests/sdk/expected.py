@@ -26,9 +26,9 @@ class Profile:
     """Length of a list requested without ``limit``."""
     max_limit: int
     complete: bool
-    """Whether responses include empty lists, and every ``uri`` is a URL of the server."""
+    """True if responses include empty lists, and every ``uri`` is a URL of the server."""
     free: bool
-    """Whether filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
+    """True if filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
     minors: dict[str, str] = field(default_factory=dict)
     """The minor codes for invalid parameters, where they differ from ``invaliddata``."""
 

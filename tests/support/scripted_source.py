@@ -26,7 +26,7 @@ class ScriptedAnswer:
     cut_at: int | None = None
     """Number of bytes of the body after which the connection is closed."""
     reset: bool = False
-    """Whether the connection is reset after the body."""
+    """True if the connection is reset after the body."""
 
     @property
     def content(self) -> bytes:

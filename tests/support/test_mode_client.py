@@ -25,7 +25,7 @@ class NamespaceClient:
     http: httpx.AsyncClient
     prefix: str = ""
     is_reseeded: bool = False
-    """Whether the test has replaced the seed data."""
+    """True if the test has replaced the seed data."""
 
     async def test_api(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
         options: dict[str, Any] = {} if body is None else {"json": body}

@@ -43,7 +43,7 @@ SELECT current_user AS role, current_schema() AS schema,
 
 
 class InspectionResult(NamedTuple):
-    """Whether a database needs a migration, and whether a connection pooler is in front of it."""
+    """Says if a database needs a migration, and if a connection pooler is in front of it."""
 
     should_migrate: bool
     pooler: str

@@ -43,7 +43,7 @@ class DerivedFields(NamedTuple):
     """
 
     rewrites_uris: bool = False
-    """Whether the uri of entities stored here is replaced by their URL on this server."""
+    """True if the uri of entities stored here is replaced by their URL on this server."""
     default_item_type: str | None = None
     """The CFItemType shown for items without one."""
 

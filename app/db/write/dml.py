@@ -64,7 +64,7 @@ class DefinitionReference:
     link_table: Table | None = None
     """The table of links if the field is a list, or None if a foreign key holds the only link."""
     keeps_old_links: bool = False
-    """Whether a write keeps the links that it does not contain, as the guide says for keywords."""
+    """True if a write keeps the links that it does not contain, as the guide says for keywords."""
 
     @property
     def definitions_table(self) -> Table:

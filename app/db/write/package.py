@@ -62,7 +62,7 @@ class UploadResult(NamedTuple):
     """The outcome of an upload or a dry run: what was created, changed and deleted."""
 
     is_created: bool
-    """Whether no live document had this identifier before."""
+    """True if no live document had this identifier before."""
     changes: Counter[tuple[str, str]]
     """Number of changed entities by (kind, operation), with definitions created from links."""
     revision: Revision

@@ -50,7 +50,7 @@ class LinkStrategy(NamedTuple):
     fields: frozenset[str]
     """The fields of the entity that contain links to definitions."""
     is_link_check_only: bool
-    """Whether the statement only checks the links, and writes nothing unless they are resolved."""
+    """True if the statement only checks the links, and writes nothing unless they are resolved."""
 
 
 NO_LINKS = LinkStrategy(frozenset(), is_link_check_only=True)

@@ -89,7 +89,7 @@ class StagingSummary(NamedTuple):
     """Properties of the rows in the staging table that determine an upload's SQL statements."""
 
     is_document_stored: bool
-    """Whether the document was stored before, live or deleted."""
+    """True if the document was stored before, live or deleted."""
     fields: frozenset[str]
     """The names of the fields with links to definitions that any row contains."""
     reordered_kinds: frozenset[str] = frozenset()
@@ -201,7 +201,7 @@ class RowStager:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether all rows of the package have been read."""
+        """True if all rows of the package have been read."""
         return self._next_row is None
 
     async def iter_rows(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
