@@ -80,7 +80,7 @@ class Machine:
         for before, after in (
             ("systemctl enable --now case-server", "case-server serve > server.log 2>&1 &"),
             ("systemctl start case-server", "case-server list"),
-            ("/root/", f"{self.folder}/"),
+            ("~/", f"{self.folder}/"),
             ("*:5432:", f"*:{self.postgres.port}:"),
             ("/opt/case-server/bin", f"{self.folder}/opt"),
             ("/etc/case-server", f"{self.folder}/etc"),
