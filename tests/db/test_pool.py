@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from support.databases import Execute
+from support.databases import SELECT_ADVISORY_LOCKS, Execute
 
 from case_server.case.resources import ITEMS
 from case_server.db.locks import advisory_lock
@@ -229,7 +229,7 @@ async def test_lock_granted_to_a_cancelled_task_is_released(
                 await asyncio.sleep(60)
 
         task = asyncio.create_task(wait_for_lock())
-        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting = f"{SELECT_ADVISORY_LOCKS} AND NOT granted"
         while not await execute(waiting):  # noqa: ASYNC110  no event
             await asyncio.sleep(0.01)
         is_done.set()
@@ -239,7 +239,7 @@ async def test_lock_granted_to_a_cancelled_task_is_released(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         async with asyncio.timeout(5):
-            while await execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"):  # noqa: ASYNC110
+            while await execute(SELECT_ADVISORY_LOCKS):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

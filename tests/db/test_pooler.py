@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import make_url, text
 from support import factories
-from support.databases import EmptyDatabase, MigratedDatabase
+from support.databases import SELECT_ADVISORY_LOCKS, EmptyDatabase, MigratedDatabase
 from support.live_server import run_command, run_live_server
 from support.pgbouncer import has_prepared_statements, run_pgbouncer
 
@@ -99,11 +99,9 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
             version = await connection.fetchval(
                 "SELECT version FROM revisions WHERE scope = 'pooler'"
             )
-            held = await connection.fetchval(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-            )
+            held = await connection.fetch(SELECT_ADVISORY_LOCKS)
     assert version == 40
-    assert held == 0
+    assert not held
 
 
 def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:

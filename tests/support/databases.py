@@ -31,6 +31,13 @@ because caches are compared with them."""
 TEMPLATE = "case_test_template"
 
 
+SELECT_ADVISORY_LOCKS = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory'
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+"""The SQL that returns a row for each advisory lock in this database that is held or awaited.
+
+Other test processes lock names in other databases of the same server."""
+
+
 def to_asyncpg_url(url: str) -> str:
     """Convert an SQLAlchemy URL to one that asyncpg accepts, without the name of a driver."""
     _, separator, rest = url.partition("://")
