@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
+from httpx import AsyncClient
 from support import factories
 
 from stress.report import ScenarioReport
@@ -26,7 +26,7 @@ class ConflictScenario:
     Each method causes one kind of conflict and checks the responses and the stored result.
     """
 
-    def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
+    def __init__(self, http: AsyncClient, rng: random.Random) -> None:
         self.http, self.rng, self.report = http, rng, ScenarioReport()
         self.document = factories.new_id()
 
@@ -201,9 +201,7 @@ class ConflictScenario:
         )
 
 
-async def run_same_item_conflicts(
-    http: httpx.AsyncClient, rounds: int, seed: int
-) -> ScenarioReport:
+async def run_same_item_conflicts(http: AsyncClient, rounds: int, seed: int) -> ScenarioReport:
     """Have sixteen writers PUT the same item concurrently, ``rounds`` times."""
     scenario = ConflictScenario(http, random.Random(seed))
     await scenario.create_document()
@@ -213,7 +211,7 @@ async def run_same_item_conflicts(
 
 
 async def run_conflicts(
-    http: httpx.AsyncClient, rounds: int, seed: int, timer: ScenarioTimer | None = None
+    http: AsyncClient, rounds: int, seed: int, timer: ScenarioTimer | None = None
 ) -> ScenarioReport:
     """Cause each kind of conflict between concurrent writers ``rounds`` times; return a report.
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+from httpx import AsyncClient
 from support import factories
 from support.live_server import LiveServer, run_live_server
 
@@ -38,7 +38,7 @@ class FullDiskScenario:
     """A server whose embedded Postgres stores its data on a small disk that tests can fill."""
 
     def __init__(
-        self, server: LiveServer, http: httpx.AsyncClient, disk: Path, report: ScenarioReport
+        self, server: LiveServer, http: AsyncClient, disk: Path, report: ScenarioReport
     ) -> None:
         self.server, self.http, self.disk, self.report = server, http, disk, report
         self.document = factories.document()

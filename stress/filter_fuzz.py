@@ -4,7 +4,7 @@ import random
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
+from httpx import AsyncClient
 
 from stress.report import ScenarioReport
 
@@ -87,7 +87,7 @@ def generate_filter(rng: random.Random, depth: int = 0) -> str:
     return space.join(parts)
 
 
-async def fuzz_filters(client: httpx.AsyncClient, count: int, seed: int) -> ScenarioReport:
+async def fuzz_filters(client: AsyncClient, count: int, seed: int) -> ScenarioReport:
     """Send ``count`` random filters to the server, to find any that cause a server error.
 
     Each response must be 200, or 400 with a description. Some requests also have a random sort,

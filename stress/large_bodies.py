@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import click
-import httpx
+from httpx import AsyncClient
 from support import factories
 
 from stress.hostile_bodies import OPERATIONS
@@ -90,7 +90,7 @@ def _repeat_to_size(begin: bytes, element: bytes, stride: int, end: bytes, size:
 
 
 async def send_large_bodies(
-    report: ScenarioReport, http: httpx.AsyncClient, max_body_mb: int, show: Show = lambda _: None
+    report: ScenarioReport, http: AsyncClient, max_body_mb: int, show: Show = lambda _: None
 ) -> None:
     """Send invalid bodies of the maximum size, and one byte more, and check the responses.
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-import httpx
+from httpx import AsyncClient
 from support import factories
 from support.live_server import LiveServer
 
@@ -45,9 +45,7 @@ def build_large_package(item_count: int) -> factories.Body:
 class LoadScenario:
     """Heavy and slow clients of a large framework, to test whether they delay small requests."""
 
-    def __init__(
-        self, server: LiveServer, http: httpx.AsyncClient, item_count: int, seed: int
-    ) -> None:
+    def __init__(self, server: LiveServer, http: AsyncClient, item_count: int, seed: int) -> None:
         self.server, self.http = server, http
         self.report, self.rng = ScenarioReport(), random.Random(seed)
         self.body = build_large_package(item_count)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Any
 
-import httpx
+from httpx import AsyncClient
 from support import factories
 
 from stress.cluster import Cluster, wait_until
@@ -30,7 +30,7 @@ ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 class OutageScenario:
     """A server with its own Postgres, to which faults are injected while requests are sent."""
 
-    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: ScenarioReport) -> None:
+    def __init__(self, cluster: Cluster, http: AsyncClient, report: ScenarioReport) -> None:
         self.cluster, self.http, self.report = cluster, http, report
         self.document = factories.document()
         self.items: list[str] = []

@@ -5,7 +5,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+from httpx import Response
 
 from stress.server import MemoryUsage
 
@@ -43,7 +43,7 @@ class ScenarioReport:
         self.violations.append(violation)
 
     def record_response(
-        self, kind: str, response: httpx.Response, allowed: Container[int], request: str = ""
+        self, kind: str, response: Response, allowed: Container[int], request: str = ""
     ) -> None:
         """Count a response by its status; record a violation if the status is not in ``allowed``.
 
@@ -56,7 +56,7 @@ class ScenarioReport:
             self.record_violation(f"{request or kind}: {status} {response.text[:200]}")
 
     def record_timed_response(
-        self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
+        self, kind: str, request: str, response: Response, allowed: Container[int]
     ) -> None:
         """Count a response as ``record_response`` does, and record how long it took.
 

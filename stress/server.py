@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
+from httpx import AsyncClient, Limits, Response
 from support.live_server import LiveServer, run_live_server
 
 from stress.cluster import Cluster, run_private_cluster
@@ -37,7 +37,7 @@ class PrivateServer(NamedTuple):
 
     cluster: Cluster
     live: LiveServer
-    http: httpx.AsyncClient
+    http: AsyncClient
 
 
 @asynccontextmanager
@@ -53,17 +53,17 @@ async def run_private_server(
                     yield PrivateServer(cluster, live, http)
 
 
-def create_client(server: LiveServer, connections: int = 64) -> httpx.AsyncClient:
+def create_client(server: LiveServer, connections: int = 64) -> AsyncClient:
     """Return an HTTP client with a token for all scopes and at most ``connections`` connections."""
-    return httpx.AsyncClient(
+    return AsyncClient(
         base_url=server.base_url,
         headers={"Authorization": f"Bearer {server.token()}"},
         timeout=60,
-        limits=httpx.Limits(max_connections=connections),
+        limits=Limits(max_connections=connections),
     )
 
 
-def asks_to_retry(response: httpx.Response) -> bool:
+def asks_to_retry(response: Response) -> bool:
     """Return whether a response is 503 with Retry-After, which asks the client to retry later."""
     return response.status_code == 503 and "Retry-After" in response.headers
 

@@ -7,7 +7,7 @@ meanwhile, because lists use at most half of the database connections.
 import asyncio
 import time
 
-import httpx
+from httpx import AsyncClient
 from support import factories
 from support.databases import open_connection
 
@@ -33,7 +33,7 @@ INSERT = """
     FROM generate_series(1, $2::int) AS number"""
 
 
-async def insert_items(database_url: str, http: httpx.AsyncClient, item_count: int) -> None:
+async def insert_items(database_url: str, http: AsyncClient, item_count: int) -> None:
     """Create a document and insert its items with SQL, because uploading them is slower."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
@@ -44,7 +44,7 @@ async def insert_items(database_url: str, http: httpx.AsyncClient, item_count: i
 
 
 async def run_slow_filters(
-    http: httpx.AsyncClient, seconds: float, timer: ScenarioTimer | None = None
+    http: AsyncClient, seconds: float, timer: ScenarioTimer | None = None
 ) -> ScenarioReport:
     """Run slow filters and small reads concurrently for ``seconds``; return a report.
 
@@ -67,7 +67,7 @@ async def run_slow_filters(
     return report
 
 
-async def _filter(http: httpx.AsyncClient, report: ScenarioReport, until: float) -> None:
+async def _filter(http: AsyncClient, report: ScenarioReport, until: float) -> None:
     while time.monotonic() < until:
         response = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
         report.counts[FILTERS] += 1
@@ -75,7 +75,7 @@ async def _filter(http: httpx.AsyncClient, report: ScenarioReport, until: float)
 
 
 async def _read(
-    http: httpx.AsyncClient, report: ScenarioReport, name: str, path: str, until: float
+    http: AsyncClient, report: ScenarioReport, name: str, path: str, until: float
 ) -> None:
     while time.monotonic() < until:
         started = time.monotonic()

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-import httpx
+from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import factories
@@ -99,10 +99,10 @@ class InProcessServer:
         """Run a coroutine in the application's event loop and return its result."""
         return self.loop.run(coroutine)
 
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         """Send a request to the API below ``PREFIX`` and count the response by its status."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
-        response: httpx.Response = self.run_coroutine(sent)
+        response: Response = self.run_coroutine(sent)
         self.responses[f"{method} {response.status_code}"] += 1
         return response
 

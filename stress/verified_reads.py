@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import httpx
+from httpx import Response
 
 from stress.model import KINDS, ReferenceModel
 
-Send = Callable[..., httpx.Response]
+Send = Callable[..., Response]
 
 
 def _identifiers_of(links: Any) -> list[str]:

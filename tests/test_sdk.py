@@ -95,9 +95,7 @@ def run_snippet(python: Path, live: LiveServer, tmp_path: Path, page: str) -> li
     return drive(python, tmp_path, str(script)).splitlines()
 
 
-def test_sdk_guide_snippet_prints_what_it_uploaded(
-    sdk_python: Path, live: LiveServer, tmp_path: Path
-) -> None:
+def test_sdk_snippet_prints_its_upload(sdk_python: Path, live: LiveServer, tmp_path: Path) -> None:
     advice = "the CFPackage of its framework contains those that exist"
     for _ in ("created", "replaced"):
         assert run_snippet(sdk_python, live, tmp_path, "docs/guides/sdk.md") == [

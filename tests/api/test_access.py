@@ -4,9 +4,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient, Response
 from starlette.routing import Mount
 from support.applications import run_app
 
@@ -132,7 +132,7 @@ WRITERS = [profile for profile in PROFILES if profile.writes]
 each_profile = pytest.mark.parametrize("prefix", [profile.prefix for profile in WRITERS])
 
 
-async def test_route_table_matches_openapi_document(client: httpx.AsyncClient) -> None:
+async def test_route_table_matches_openapi_document(client: AsyncClient) -> None:
     """The OpenAPI document has these routes and no others, with these scopes."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     operations = {
@@ -195,9 +195,7 @@ async def test_test_mode_adds_only_test_api_and_page(app: FastAPI, settings: Set
         assert result - set(list_routes(app.routes)) == control | page
 
 
-async def test_every_route_requires_its_scope(
-    app: FastAPI, anonymous: httpx.AsyncClient, token: Token
-) -> None:
+async def test_route_needs_its_scope(app: FastAPI, anonymous: AsyncClient, token: Token) -> None:
     tokens = {scope: await token(scope) for scope in (READ, WRITE, DELETE)}
     others = [await token(*(other for other in tokens if other != scope)) for scope in tokens]
     without = dict(zip(tokens, others, strict=True))
@@ -206,7 +204,7 @@ async def test_every_route_requires_its_scope(
         methods = (method, "HEAD") if method == "GET" else (method,)
         for verb in methods:
 
-            async def send(token: str | None, verb: str = verb, path: str = path) -> httpx.Response:
+            async def send(token: str | None, verb: str = verb, path: str = path) -> Response:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 return await anonymous.request(verb, path, headers=headers)
 
@@ -219,9 +217,7 @@ async def test_every_route_requires_its_scope(
             assert (await send(tokens[needed])).status_code in {200, 400, 404}, (verb, path)
 
 
-async def test_public_read_applies_to_standard_profiles_only(
-    settings: Settings, clean: None
-) -> None:
+async def test_public_read_is_for_standard_profiles_only(settings: Settings, clean: None) -> None:
     changes = {"public_read": "standard", "public_read_per_minute": 1000}
     async with run_app(settings.model_copy(update=changes)) as (app, http):
         for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
@@ -240,16 +236,14 @@ origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), 
 
 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
-async def test_api_response_allows_no_other_origin(
-    client: httpx.AsyncClient, origin: str, status: int
-) -> None:
+async def test_response_allows_no_origin(client: AsyncClient, origin: str, status: int) -> None:
     for profile in PROFILES:
         answer = await client.get(f"{profile.prefix}/CFDocuments", headers={"Origin": origin})
         assert answer.status_code == status
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_open_routes_need_no_token(anonymous: httpx.AsyncClient) -> None:
+async def test_open_routes_need_no_token(anonymous: AsyncClient) -> None:
     for method, path in OPEN:
         answer = await anonymous.request(method, path)
         expected = 404 if path.endswith("/x") else 400 if method == "POST" else 200
@@ -262,7 +256,7 @@ async def test_open_routes_need_no_token(anonymous: httpx.AsyncClient) -> None:
 )
 @each_profile
 async def test_invalid_authorization_header_returns_401(
-    anonymous: httpx.AsyncClient, prefix: str, header: str
+    anonymous: AsyncClient, prefix: str, header: str
 ) -> None:
     headers = [(b"Authorization", header.encode())]
     answer = await anonymous.get(f"{prefix}/CFItems", headers=headers)
@@ -270,7 +264,7 @@ async def test_invalid_authorization_header_returns_401(
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_token_paths_are_equivalent(anonymous: httpx.AsyncClient) -> None:
+async def test_token_paths_are_equivalent(anonymous: AsyncClient) -> None:
     form = {"grant_type": "client_credentials"}
     for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
         answer = await anonymous.post(path, data=form, auth=("test-client", "test-secret"))

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from functools import cache
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient
 from pydantic import ValidationError
 from support.applications import create_client
 
@@ -23,7 +23,7 @@ def app_with(**changes: object) -> FastAPI:
     return create_app(Settings.model_validate(defaults | changes))
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def client_of(app: FastAPI) -> AsyncClient:
     return create_client(app, "http://localhost", raise_app_exceptions=False)
 
 
@@ -120,7 +120,7 @@ async def test_test_mode_without_token_rejects_foreign_names() -> None:
 
 
 @pytest.fixture
-async def local() -> AsyncIterator[httpx.AsyncClient]:
+async def local() -> AsyncIterator[AsyncClient]:
     """Open a client with a foreign Host, for a server in test mode with the default secret."""
     async with client_of(app_with(test_mode=True, **DEFAULT_CLIENT)) as client:
         client.headers["Host"] = "evil.test"
@@ -131,9 +131,7 @@ SETTING = "CASE_SERVER_ALLOWED_HOSTS"
 
 
 @pytest.mark.parametrize("prefix", ["", "/ns/suite"])
-async def test_rejection_has_the_format_of_the_requested_path(
-    local: httpx.AsyncClient, prefix: str
-) -> None:
+async def test_rejection_has_the_format_of_its_path(local: AsyncClient, prefix: str) -> None:
     html = {"Accept": "text/html,*/*"}
     for profile in PROFILES:
         answer = await local.get(f"{prefix}{profile.prefix}/CFItems", headers=html)
@@ -160,7 +158,7 @@ async def test_rejection_has_the_format_of_the_requested_path(
         assert answer.headers["X-Request-ID"]
 
 
-async def test_host_name_in_a_page_is_escaped(local: httpx.AsyncClient) -> None:
+async def test_host_name_in_a_page_is_escaped(local: AsyncClient) -> None:
     answer = await local.get("/", headers={"Host": "x'&y", "Accept": "text/html"})
     assert answer.status_code == 421
     assert "x&#x27;&amp;y" in answer.text or "&#x27;x&#x27;" in answer.text

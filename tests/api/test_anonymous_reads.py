@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient, Client
 from support import factories
 from support.applications import create_client, run_app
 from support.databases import MigratedDatabase
@@ -41,13 +41,13 @@ def server(
 
 
 @pytest.fixture
-def reader(server: LiveServer) -> Iterator[httpx.Client]:
+def reader(server: LiveServer) -> Iterator[Client]:
     """Open a client without an access token."""
-    with httpx.Client(base_url=server.base_url, timeout=60) as client:
+    with Client(base_url=server.base_url, timeout=60) as client:
         yield client
 
 
-def read(client: httpx.Client, path: str, headers: dict[str, str] | None = None) -> Any:
+def read(client: Client, path: str, headers: dict[str, str] | None = None) -> Any:
     answer = client.get(path, headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -55,7 +55,7 @@ def read(client: httpx.Client, path: str, headers: dict[str, str] | None = None)
 
 
 @pytest.mark.parametrize("prefix", [*STANDARD, ALIAS])
-def test_standard_profile_is_read_without_a_token(reader: httpx.Client, prefix: str) -> None:
+def test_standard_profile_is_read_without_a_token(reader: Client, prefix: str) -> None:
     documents = read(reader, f"{prefix}/CFDocuments")["CFDocuments"]
     assert [document["identifier"] for document in documents] == [DOCUMENT]
     package = read(reader, f"{prefix}/CFPackages/{DOCUMENT}")
@@ -67,7 +67,7 @@ def test_standard_profile_is_read_without_a_token(reader: httpx.Client, prefix: 
 
 
 @pytest.mark.parametrize("prefix", ["/case/1.1", "/ims/case/v1p1"])
-def test_other_profiles_still_require_a_token(reader: httpx.Client, prefix: str) -> None:
+def test_other_profiles_still_require_a_token(reader: Client, prefix: str) -> None:
     for method, path in (("GET", "CFDocuments"), ("PUT", f"CFDocuments/{DOCUMENT}")):
         answer = reader.request(method, f"{prefix}/{path}")
         assert answer.status_code == 401
@@ -77,9 +77,7 @@ def test_other_profiles_still_require_a_token(reader: httpx.Client, prefix: str)
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer x.y.z", "Basic bG9jYWwtY2xpZW50Omxv"]
 )
-def test_request_with_invalid_token_is_rejected(
-    server: LiveServer, reader: httpx.Client, authorization: str
-) -> None:
+def test_invalid_token_is_rejected(server: LiveServer, reader: Client, authorization: str) -> None:
     path = f"{ALIAS}/CFDocuments"
     assert reader.get(path, headers={"Authorization": authorization}).status_code == 401
     own = {"Authorization": f"Bearer {server.token()}"}
@@ -91,7 +89,7 @@ def test_request_with_invalid_token_is_rejected(
     assert forbidden.status_code == 403
 
 
-def test_alias_returns_the_same_as_the_case_1_0_profile(reader: httpx.Client) -> None:
+def test_alias_returns_the_same_as_the_case_1_0_profile(reader: Client) -> None:
     for path in (
         "/CFDocuments?limit=1",
         f"/CFDocuments/{DOCUMENT}",
@@ -106,7 +104,7 @@ def test_alias_returns_the_same_as_the_case_1_0_profile(reader: httpx.Client) ->
     assert reader.get("/ims/case/v1p0x/CFDocuments").status_code == 404
 
 
-def test_opensalt_can_mirror_a_framework(reader: httpx.Client) -> None:
+def test_opensalt_can_mirror_a_framework(reader: Client) -> None:
     """OpenSALT reads the list, then each package by the identifier of its CFPackageURI."""
     (document,) = read(reader, f"{ALIAS}/CFDocuments", OPENSALT)["CFDocuments"]
     package = document.get("CFPackageURI", {}).get("identifier") or document["identifier"]
@@ -118,7 +116,7 @@ def test_opensalt_can_mirror_a_framework(reader: httpx.Client) -> None:
     assert single["CFPackageURI"]["uri"]
 
 
-def test_cass_can_harvest_a_framework(reader: httpx.Client) -> None:
+def test_cass_can_harvest_a_framework(reader: Client) -> None:
     (document,) = read(reader, f"{ALIAS}/CFDocuments", CASS)["CFDocuments"]
     package = read(reader, f"{ALIAS}/CFPackages/{document['CFPackageURI']['identifier']}", CASS)
     for item in package["CFItems"]:
@@ -129,9 +127,7 @@ def test_cass_can_harvest_a_framework(reader: httpx.Client) -> None:
         read(reader, f"{ALIAS}/CFAssociations/{association['identifier']}", CASS)
 
 
-def test_opensalt_java_can_read_documents_and_packages(
-    server: LiveServer, reader: httpx.Client
-) -> None:
+def test_opensalt_java_can_read_documents_and_packages(server: LiveServer, reader: Client) -> None:
     """This client sends no Accept header, and a token only if it has credentials."""
     del reader.headers["Accept"]
     query = "limit=100&offset=0&sort=title&orderBy=asc"
@@ -145,7 +141,7 @@ def test_opensalt_java_can_read_documents_and_packages(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_preflight_from_any_origin_allows_reads(reader: httpx.Client, method: str) -> None:
+def test_preflight_from_any_origin_allows_reads(reader: Client, method: str) -> None:
     headers = {"Origin": "https://any.test", "Access-Control-Request-Method": method}
     for prefix in (*STANDARD, ALIAS):
         answer = reader.options(f"{prefix}/CFDocuments", headers=headers)
@@ -157,7 +153,7 @@ def test_preflight_from_any_origin_allows_reads(reader: httpx.Client, method: st
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_public_read_is_off_by_default(anonymous: httpx.AsyncClient) -> None:
+async def test_public_read_is_off_by_default(anonymous: AsyncClient) -> None:
     for prefix in (*STANDARD, ALIAS):
         answer = await anonymous.get(f"{prefix}/CFDocuments")
         assert answer.status_code == 401
@@ -183,9 +179,7 @@ async def test_too_many_reads_from_an_address_return_429(settings: Settings, cle
         assert (await second.get(path)).status_code == 200
 
 
-def test_token_bucket_refills_and_the_number_of_buckets_is_limited(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_token_bucket_refills_and_their_number_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     reads = AnonymousReadLimiter(2, clock=lambda: now)
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from httpx import AsyncClient
 from support import factories
 from support.external_issuer import ExternalIssuer
 from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
@@ -46,7 +46,7 @@ def attacker_server() -> Iterator[ScriptedSource]:
         yield source
 
 
-async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
+async def rejection_message(http: AsyncClient, token: str) -> str:
     """Check that reads and writes with a token return 401, and return the message."""
     headers = {"Authorization": f"Bearer {token}"}
     body = factories.document()
@@ -58,7 +58,7 @@ async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
     return str(answer.json()["imsx_description"])
 
 
-async def status(http: httpx.AsyncClient, token: str, method: str = "GET", path: str = PATH) -> int:
+async def status(http: AsyncClient, token: str, method: str = "GET", path: str = PATH) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     return (await http.request(method, path, headers=headers)).status_code
 
@@ -69,7 +69,7 @@ async def parts(token: Token) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 async def test_unchanged_tokens_are_accepted(
-    anonymous: httpx.AsyncClient, token: Token, external_issuer: ExternalIssuer
+    anonymous: AsyncClient, token: Token, external_issuer: ExternalIssuer
 ) -> None:
     assert await status(anonymous, await token()) == 200
     assert await status(anonymous, external_issuer.create_token()) == 200
@@ -77,7 +77,7 @@ async def test_unchanged_tokens_are_accepted(
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None])
 async def test_token_with_algorithm_none_is_rejected(
-    anonymous: httpx.AsyncClient, token: Token, algorithm: str | None
+    anonymous: AsyncClient, token: Token, algorithm: str | None
 ) -> None:
     header, claims = await parts(token)
     for by in (unsigned, attacker):
@@ -87,9 +87,7 @@ async def test_token_with_algorithm_none_is_rejected(
 
 
 @pytest.mark.parametrize("bits", [256, 384, 512])
-async def test_hmac_with_the_public_key_is_rejected(
-    anonymous: httpx.AsyncClient, token: Token, bits: int
-) -> None:
+async def test_hmac_with_public_key_fails(anonymous: AsyncClient, token: Token, bits: int) -> None:
     header, claims = await parts(token)
     (jwk, *_) = (await anonymous.get("/.well-known/jwks.json")).json()["keys"]
     numbers = rsa.RSAPublicNumbers(
@@ -116,14 +114,14 @@ async def test_hmac_with_the_public_key_is_rejected(
 
 @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "ES256", "EdDSA", "RSA1_5"])
 async def test_token_with_another_algorithm_is_rejected(
-    anonymous: httpx.AsyncClient, token: Token, algorithm: str
+    anonymous: AsyncClient, token: Token, algorithm: str
 ) -> None:
     header, claims = await parts(token)
     assert await rejection_message(anonymous, forged({**header, "alg": algorithm}, claims))
 
 
 async def test_keys_and_key_urls_in_the_header_are_ignored(
-    anonymous: httpx.AsyncClient, token: Token, attacker_server: ScriptedSource
+    anonymous: AsyncClient, token: Token, attacker_server: ScriptedSource
 ) -> None:
     header, claims = await parts(token)
     url = f"{attacker_server.url}/jwks.json"
@@ -156,9 +154,7 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
         {"x": 1},
     ],
 )
-async def test_unknown_key_id_is_rejected(
-    anonymous: httpx.AsyncClient, token: Token, kid: object
-) -> None:
+async def test_unknown_key_id_is_refused(anonymous: AsyncClient, token: Token, kid: object) -> None:
     header, claims = await parts(token)
     empty = hmac.digest(b"", b"x", "sha256")
     for by in (attacker, unsigned, lambda _: empty):
@@ -171,11 +167,7 @@ async def test_unknown_key_id_is_rejected(
     [("exp", -SKEW + 10, -SKEW - 10), ("nbf", SKEW - 10, SKEW + 10), ("iat", SKEW - 10, SKEW + 10)],
 )
 async def test_clock_skew_of_up_to_a_minute_is_accepted(
-    anonymous: httpx.AsyncClient,
-    external_issuer: ExternalIssuer,
-    claim: str,
-    accepted: int,
-    too_far: int,
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, claim: str, accepted: int, too_far: int
 ) -> None:
     now = int(time.time())
     assert await status(anonymous, external_issuer.create_token(**{claim: now + accepted})) == 200
@@ -198,7 +190,7 @@ async def test_clock_skew_of_up_to_a_minute_is_accepted(
     ids=str,
 )
 async def test_token_with_unsuitable_claims_is_rejected(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, changes: dict[str, Any]
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, changes: dict[str, Any]
 ) -> None:
     assert await rejection_message(anonymous, external_issuer.create_token(**changes))
 
@@ -224,7 +216,7 @@ async def test_token_with_unsuitable_claims_is_rejected(
     ids=str,
 )
 async def test_scopes_are_compared_exactly(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, scope: object, expected: int
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, scope: object, expected: int
 ) -> None:
     text = external_issuer.create_token(scope=scope)
     assert await status(anonymous, text) == expected
@@ -234,7 +226,7 @@ async def test_scopes_are_compared_exactly(
 
 @pytest.mark.parametrize("size", [7_000, 9_000, 50_000])
 async def test_token_over_the_maximum_length_is_rejected(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, size: int
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, size: int
 ) -> None:
     text = external_issuer.create_token(pad="x" * (size * 3 // 4 - 800))
     if size < 8_192:
@@ -255,6 +247,6 @@ async def test_token_over_the_maximum_length_is_rejected(
     ],
 )
 async def test_malformed_token_is_rejected(
-    anonymous: httpx.AsyncClient, token: Token, change: Callable[[str], str]
+    anonymous: AsyncClient, token: Token, change: Callable[[str], str]
 ) -> None:
     assert await rejection_message(anonymous, change(await token()))

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
-import httpx
 import pytest
 from api.test_standard import OPERATIONS, downgrade_schema, each_profile
+from httpx import AsyncClient
 
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, ApiProfile
 from case_server.exceptions import CONFORMANT_UUID_PATTERN, ErrorCode
@@ -105,7 +105,7 @@ def _matches(fact: str, patterns: Any) -> list[str]:
 
 @pytest.mark.parametrize("form", ["2.0", "3.0", "3.1"])
 async def test_discovery_document_describes_what_the_standard_describes(
-    anonymous: httpx.AsyncClient, shared: Path, form: str
+    anonymous: AsyncClient, shared: Path, form: str
 ) -> None:
     standard = shared / "reference" / "openapi" / f"imscasev1p1_openapi_{form}.json"
     expected = set(_facts(json.loads(standard.read_text())))
@@ -120,7 +120,7 @@ async def test_discovery_document_describes_what_the_standard_describes(
 
 
 async def test_discovery_document_of_1_0_lacks_only_what_1_1_added(
-    anonymous: httpx.AsyncClient, shared: Path
+    anonymous: AsyncClient, shared: Path
 ) -> None:
     text = (shared / "reference" / "openapi" / "imscasev1p1_openapi_3.0.json").read_text()
     text = text.replace('"unauthorised_request"', '"unauthorisedrequest"')
@@ -137,7 +137,7 @@ async def test_discovery_document_of_1_0_lacks_only_what_1_1_added(
 
 @each_profile
 async def test_discovery_document_describes_operations_errors_and_identifiers(
-    anonymous: httpx.AsyncClient, version: ApiProfile
+    anonymous: AsyncClient, version: ApiProfile
 ) -> None:
     """Check the essentials without the standard's documents, which are not in this repository."""
     document = (await anonymous.get(version.prefix + version.document)).json()

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient, Response
 from support.applications import authorize, run_app
 from support.databases import MigratedDatabase
 
@@ -16,7 +16,7 @@ from case_server.db.schema import version
 from case_server.settings import Settings
 
 
-def assert_status_info(answer: httpx.Response, profile: ApiProfile) -> None:
+def assert_status_info(answer: Response, profile: ApiProfile) -> None:
     """Check that a response is an imsx_StatusInfo with the field names of the profile."""
     assert answer.headers["Content-Type"] == "application/json"
     body = answer.json()
@@ -32,14 +32,14 @@ def assert_status_info(answer: httpx.Response, profile: ApiProfile) -> None:
 
 @pytest.mark.parametrize("path", ["/CFNothing", "/CFItems/a/b", "", "/cfitems/x"])
 async def test_unknown_path_in_a_profile_returns_404(
-    client: httpx.AsyncClient, profile: ApiProfile, path: str
+    client: AsyncClient, profile: ApiProfile, path: str
 ) -> None:
     answer = await client.get(profile.prefix + path)
     assert answer.status_code == 404
     assert_status_info(answer, profile)
 
 
-async def test_unknown_path_outside_the_profiles_returns_404(client: httpx.AsyncClient) -> None:
+async def test_unknown_path_outside_the_profiles_returns_404(client: AsyncClient) -> None:
     answer = await client.get("/nothing/here")
     assert answer.status_code == 404
     assert answer.json()["imsx_codeMajor"] == "failure"
@@ -55,7 +55,7 @@ async def test_unknown_path_outside_the_profiles_returns_404(client: httpx.Async
     ],
 )
 async def test_wrong_method_returns_405(
-    client: httpx.AsyncClient, profile: ApiProfile, method: str, path: str
+    client: AsyncClient, profile: ApiProfile, method: str, path: str
 ) -> None:
     answer = await client.request(method, profile.prefix + path)
     assert answer.status_code == 405
@@ -63,9 +63,7 @@ async def test_wrong_method_returns_405(
     assert_status_info(answer, profile)
 
 
-async def test_errors_of_all_kinds_are_status_info(
-    client: httpx.AsyncClient, profile: ApiProfile
-) -> None:
+async def test_errors_of_any_kind_are_status_info(client: AsyncClient, profile: ApiProfile) -> None:
     path = f"{profile.prefix}/CFItems"
     answers = [
         await client.get(path, params={"limit": "x"}),
@@ -79,18 +77,14 @@ async def test_errors_of_all_kinds_are_status_info(
         assert_status_info(answer, profile)
 
 
-async def test_valid_request_id_is_returned(
-    anonymous: httpx.AsyncClient, profile: ApiProfile
-) -> None:
+async def test_valid_request_id_is_returned(anonymous: AsyncClient, profile: ApiProfile) -> None:
     for path in ("/health", f"{profile.prefix}/CFItems", "/nothing"):
         answer = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
         assert answer.headers["X-Request-ID"] == "abc-123"
 
 
 @pytest.mark.parametrize("bad", [None, "with space", "x" * 129, "ünïcode"])
-async def test_missing_or_invalid_request_id_is_replaced(
-    anonymous: httpx.AsyncClient, bad: str | None
-) -> None:
+async def test_missing_or_invalid_id_is_replaced(anonymous: AsyncClient, bad: str | None) -> None:
     headers = [(b"X-Request-ID", bad.encode())] if bad else []
     ids = {
         (await anonymous.get("/health", headers=headers)).headers["X-Request-ID"] for _ in range(2)
@@ -101,7 +95,7 @@ async def test_missing_or_invalid_request_id_is_replaced(
 
 async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     app: FastAPI,
-    client: httpx.AsyncClient,
+    client: AsyncClient,
     profile: ApiProfile,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -118,7 +112,7 @@ async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     assert "the secret reason" in caplog.text
 
 
-async def test_health_and_readiness_need_no_token(anonymous: httpx.AsyncClient) -> None:
+async def test_health_and_readiness_need_no_token(anonymous: AsyncClient) -> None:
     for path in ("/health", "/ready"):
         answer = await anonymous.get(path)
         assert answer.status_code == 200, answer.text
@@ -154,7 +148,7 @@ async def test_unavailable_database_returns_503(
 
 
 async def test_ready_returns_503_while_the_schema_is_outdated(
-    anonymous: httpx.AsyncClient, execute: Callable[..., Awaitable[object]]
+    anonymous: AsyncClient, execute: Callable[..., Awaitable[object]]
 ) -> None:
     await execute("UPDATE alembic_version SET version_num = 'older'")
     try:

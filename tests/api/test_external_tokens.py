@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from httpx import AsyncClient, Response
 from support.applications import run_app
 from support.external_issuer import ExternalIssuer
 from support.live_server import run_command_in_process
@@ -26,7 +26,7 @@ MAPPED = (
 )
 
 
-Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def serve(settings: Settings, clean: None) -> Serve:
     """Return a function that runs an application with changed settings, for a client of it."""
 
     @asynccontextmanager
-    async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def run(**changes: Any) -> AsyncIterator[AsyncClient]:
         parsed = Settings(**changes)  # validated and parsed like the environment
         update = {name: getattr(parsed, name) for name in changes}
         async with run_app(settings.model_copy(update=update)) as (_, http):
@@ -43,17 +43,17 @@ def serve(settings: Settings, clean: None) -> Serve:
     return run
 
 
-async def status(http: httpx.AsyncClient, token: str, method: str = "GET") -> int:
+async def status(http: AsyncClient, token: str, method: str = "GET") -> int:
     return (await send_request(http, token, method)).status_code
 
 
-async def send_request(http: httpx.AsyncClient, token: str, method: str = "GET") -> httpx.Response:
+async def send_request(http: AsyncClient, token: str, method: str = "GET") -> Response:
     path = DOCUMENTS if method == "GET" else f"{DOCUMENTS}/x"
     headers = {"Authorization": f"Bearer {token}"}
     return await http.request(method, path, headers=headers)
 
 
-async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
+async def rejection_message(http: AsyncClient, token: str) -> str:
     answer = await send_request(http, token)
     assert answer.status_code == 401, answer.text
     return str(answer.json()["imsx_description"])
@@ -72,7 +72,7 @@ async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
     ],
 )
 async def test_token_with_a_client_but_without_sub_is_accepted(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     assert await status(anonymous, external_issuer.create_token(**claims)) == 200
 
@@ -80,7 +80,7 @@ async def test_token_with_a_client_but_without_sub_is_accepted(
 @pytest.mark.parametrize("name", ["sub", "client_id", "azp"])
 @pytest.mark.parametrize("value", [None, "", 7, ["robot"], {}])
 async def test_token_without_a_client_is_rejected(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
 ) -> None:
     claims = {"sub": None, "client_id": None, name: value}
     token = external_issuer.create_token(**claims)
@@ -99,7 +99,7 @@ async def test_token_without_a_client_is_rejected(
     ],
 )
 async def test_scp_is_read_like_scope(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     token = external_issuer.create_token(**({"scope": None} | claims))
     assert await status(anonymous, token) == 200
@@ -118,7 +118,7 @@ async def test_scp_is_read_like_scope(
     ],
 )
 async def test_unmapped_scope_grants_nothing(
-    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     token = external_issuer.create_token(**({"scope": None} | claims))
     assert await status(anonymous, token) == 403
@@ -284,7 +284,7 @@ async def test_unsuitable_key_is_rejected(
     ],
 )
 async def test_id_token_is_rejected(
-    anonymous: httpx.AsyncClient,
+    anonymous: AsyncClient,
     external_issuer: ExternalIssuer,
     header: dict[str, Any],
     claims: dict[str, Any],
@@ -309,7 +309,7 @@ async def test_id_token_is_rejected(
     ],
 )
 async def test_access_token_of_a_common_issuer_is_accepted(
-    anonymous: httpx.AsyncClient,
+    anonymous: AsyncClient,
     external_issuer: ExternalIssuer,
     header: dict[str, Any],
     claims: dict[str, Any],
@@ -324,7 +324,7 @@ async def test_access_token_of_a_common_issuer_is_accepted(
 
 
 async def test_maximum_token_length_is_configurable(
-    serve: Serve, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
+    serve: Serve, external_issuer: ExternalIssuer, anonymous: AsyncClient
 ) -> None:
     long = external_issuer.create_token(groups=["x" * 100] * 80)
     assert 8192 < len(long) < 12_000
@@ -353,9 +353,7 @@ async def test_maximum_token_length_is_configurable(
         ('{"editor": "readonly"}', "ALIAS=SCOPE"),
     ],
 )
-def test_malformed_scope_map_is_rejected_at_startup(
-    tmp_path: Path, value: str, message: str
-) -> None:
+def test_invalid_scope_map_is_rejected_at_startup(tmp_path: Path, value: str, message: str) -> None:
     result = run_command_in_process("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
     assert result.returncode == 1
     assert "CASE_SERVER_SCOPE_MAP" in result.stderr

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.databases import Execute
@@ -217,7 +217,7 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
 
 @each_profile
 async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
-    client: httpx.AsyncClient, profile: ApiProfile, in_order: Callable[..., Any]
+    client: AsyncClient, profile: ApiProfile, in_order: Callable[..., Any]
 ) -> None:
     document = factories.document(title="with a package", CFPackageURI=factories.link("P 1'é"))
     for body in (edge_case_package(), with_valid_uris(factories.package(CFDocument=document))):
@@ -232,11 +232,7 @@ async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
     ids=[f"{profile.name}-{name}" for profile, name in CASES],
 )
 async def test_filters_and_sorting_match_responses_of_a_real_framework(
-    client: httpx.AsyncClient,
-    profile: ApiProfile,
-    in_order: Callable[..., Any],
-    shared: Path,
-    name: str,
+    client: AsyncClient, profile: ApiProfile, in_order: Callable[..., Any], shared: Path, name: str
 ) -> None:
     content = repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
     answer = await client.post("/case/1.1/CFPackages", content=content)
@@ -246,7 +242,7 @@ async def test_filters_and_sorting_match_responses_of_a_real_framework(
 
 @each_profile
 async def test_filter_of_openapi_example_finds_example_on_its_list(
-    client: httpx.AsyncClient, profile: ApiProfile
+    client: AsyncClient, profile: ApiProfile
 ) -> None:
     answer = await client.post("/case/1.1/CFPackages", json=with_subject(examples.PACKAGE))
     assert answer.status_code == 201, answer.text
@@ -267,16 +263,14 @@ def with_subject(package: Body) -> Body:
 
 
 @pytest.mark.parametrize("name", ["extensions.level", "caseVersion", "frameworkType"])
-async def test_filter_by_field_that_case_1_0_lacks_returns_400(
-    client: httpx.AsyncClient, name: str
-) -> None:
+async def test_filter_by_field_missing_in_1_0_returns_400(client: AsyncClient, name: str) -> None:
     api = Api(client, STANDARD_1_0)
     answer = await api.get("/CFDocuments", 400, filter=f"{name}='1.1'")
     assert "title" in answer["imsx_description"]
     assert name not in answer["imsx_description"].partition("expected")[2]
 
 
-async def test_rewritten_uri_in_other_letter_case_finds_its_item(client: httpx.AsyncClient) -> None:
+async def test_rewritten_uri_in_other_letter_case_finds_its_item(client: AsyncClient) -> None:
     api = Api(client, SDK)
     document = await api.create_document(**with_valid_uris(factories.document("Döc 1")))
     item = with_valid_uris(factories.item(document["identifier"], "Item % 1"))

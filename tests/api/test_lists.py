@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.databases import Execute, store_item_counts
@@ -154,7 +154,7 @@ async def test_empty_parameters_are_ignored(api: Api) -> None:
 
 
 async def test_empty_parameters_of_standard_profiles_are_ignored(
-    client: httpx.AsyncClient, any_profile: ApiProfile
+    client: AsyncClient, any_profile: ApiProfile
 ) -> None:
     """Only ``fields`` of CASE 1.1 must not be empty (binding, section 3.4)."""
     api = Api(client, any_profile)
@@ -168,7 +168,7 @@ async def test_empty_parameters_of_standard_profiles_are_ignored(
 
 
 async def test_parentheses_around_two_predicates_are_accepted_on_writing_profiles(
-    client: httpx.AsyncClient, any_profile: ApiProfile
+    client: AsyncClient, any_profile: ApiProfile
 ) -> None:
     await client.put("/case/1.1/CFDocuments/a", json=factories.document("a", title="alpha"))
     api = Api(client, any_profile)
@@ -192,7 +192,7 @@ async def test_only_selected_fields_are_returned(api: Api, collection: str) -> N
 
 
 async def test_sourced_id_can_be_selected_only_if_responses_have_it(
-    client: httpx.AsyncClient, any_profile: ApiProfile
+    client: AsyncClient, any_profile: ApiProfile
 ) -> None:
     api = Api(client, any_profile)
     await client.post("/case/1.1/CFPackages", json=factories.package("selected"))

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 
 # Constant, because test processes must collect tests of the same names.
@@ -50,7 +50,7 @@ CASES: list[tuple[str, str, Any, str]] = [
 
 @pytest.mark.parametrize(("method", "path", "body", "message"), CASES)
 async def test_error_says_what_to_do(
-    client: httpx.AsyncClient, method: str, path: str, body: Any, message: str
+    client: AsyncClient, method: str, path: str, body: Any, message: str
 ) -> None:
     content = {} if body is None else {"json": body}
     answer = await client.request(method, f"/case/1.1/{path}", **content)

@@ -2,9 +2,9 @@
 
 import logging
 
-import httpx
 import pytest
 from conftest import CLIENT
+from httpx import AsyncClient
 from pydantic import ValidationError
 from support.applications import create_client
 
@@ -16,7 +16,7 @@ from case_server.settings import Settings
 PAGE = "https://app.example.edu"
 
 
-def client_for(**changes: object) -> httpx.AsyncClient:
+def client_for(**changes: object) -> AsyncClient:
     """Return a client of an application with these settings and without a database."""
     settings = Settings.model_validate(
         {"database_url": "postgresql://user@127.0.0.1:9/x"} | changes
@@ -37,9 +37,7 @@ def client_for(**changes: object) -> httpx.AsyncClient:
         ("GET", "/openapi.json"),
     ],
 )
-async def test_every_response_has_the_security_headers(
-    client: httpx.AsyncClient, method: str, path: str
-) -> None:
+async def test_response_has_security_headers(client: AsyncClient, method: str, path: str) -> None:
     headers = (await client.request(method, path)).headers
     for name, value in SECURITY_HEADERS:
         assert headers.get_list(name.decode()) == [value.decode()]
@@ -48,7 +46,7 @@ async def test_every_response_has_the_security_headers(
     assert "Server" not in headers
 
 
-async def test_headers_of_the_response_win(client: httpx.AsyncClient) -> None:
+async def test_headers_of_the_response_win(client: AsyncClient) -> None:
     form = {"grant_type": "client_credentials"}
     token = await client.post(
         "/oauth2/token", data=form, auth=CLIENT, headers={"Authorization": ""}
@@ -60,7 +58,7 @@ async def test_headers_of_the_response_win(client: httpx.AsyncClient) -> None:
         assert keys.headers.get_list("Cache-Control") == ["public, max-age=60"]
 
 
-async def test_csp_of_pages_allows_only_own_scripts(anonymous: httpx.AsyncClient) -> None:
+async def test_csp_of_pages_allows_only_own_scripts(anonymous: AsyncClient) -> None:
     answer = await anonymous.get("/docs")
     (policy,) = answer.headers.get_list("Content-Security-Policy")
     assert "default-src 'none'" in policy
@@ -117,9 +115,7 @@ def test_invalid_cors_origin_is_rejected(origin: str) -> None:
         Settings.model_validate({"cors_origins": origin})
 
 
-async def test_request_is_logged_in_one_line(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_request_logs_one_line(client: AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
     path = "/case/1.1/CFItems/a%0Ab%20%C3%BC"
     await client.get(f"{path}?access_token=hidden", headers={"X-Request-ID": "mine"})
@@ -132,7 +128,7 @@ async def test_request_is_logged_in_one_line(
 
 
 async def test_unauthenticated_client_is_not_logged(
-    anonymous: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    anonymous: AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
     form = {"grant_type": "client_credentials"}
@@ -144,9 +140,7 @@ async def test_unauthenticated_client_is_not_logged(
     assert "s3cret" not in caplog.text
 
 
-async def test_health_probes_and_disabled_access_log_log_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_probes_and_disabled_access_log_log_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
     async with client_for() as client:
         await client.get("/health")

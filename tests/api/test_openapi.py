@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import jsonschema
 import pytest
+from httpx import AsyncClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,7 +20,7 @@ METHODS = {"get", "put", "post", "delete"}
 
 
 @pytest.fixture
-async def document(anonymous: httpx.AsyncClient) -> Any:
+async def document(anonymous: AsyncClient) -> Any:
     answer = await anonymous.get("/openapi.json")
     assert answer.status_code == 200
     return answer.json()
@@ -128,7 +128,7 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-async def test_every_body_has_a_described_class(anonymous: httpx.AsyncClient, path: str) -> None:
+async def test_every_body_has_a_described_class(anonymous: AsyncClient, path: str) -> None:
     document = (await anonymous.get(path)).json()
     described = 0
     for _, _, operation in operations(document):
@@ -155,9 +155,7 @@ def vague_parts(schema: Any, place: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-async def test_answer_of_every_get_route_matches_its_schema(
-    client: httpx.AsyncClient, path: str
-) -> None:
+async def test_answer_of_every_get_route_matches_its_schema(client: AsyncClient, path: str) -> None:
     answer = await client.post("/case/1.1/CFPackages", content=read_sample())
     assert answer.status_code == 201, answer.text
     package = json.loads(read_sample())
@@ -180,7 +178,7 @@ async def test_answer_of_every_get_route_matches_its_schema(
             get_validator(document, schema).validate(response.json())
 
 
-async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
+async def test_examples_of_puts_work(client: AsyncClient) -> None:
     prefix = PROFILES[0].prefix
     for path, body in (
         (f"CFDocuments/{examples.DOCUMENT_ID}", examples.DOCUMENT),
@@ -194,9 +192,7 @@ async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
-async def test_every_profile_has_a_valid_document(
-    anonymous: httpx.AsyncClient, profile: ApiProfile
-) -> None:
+async def test_each_profile_has_valid_document(anonymous: AsyncClient, profile: ApiProfile) -> None:
     answer = await anonymous.get(profile.prefix + profile.document)
     assert answer.status_code == 200
     document = answer.json()
@@ -213,7 +209,7 @@ async def test_openapi_document_of_server_is_valid(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-async def test_documentation_page(anonymous: httpx.AsyncClient) -> None:
+async def test_documentation_page(anonymous: AsyncClient) -> None:
     answer = await anonymous.get("/docs")
     assert answer.status_code == 200
     assert "case-server" in answer.text

@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.databases import Execute
@@ -495,7 +495,7 @@ async def test_upload_with_repair_is_repaired(api: Api) -> None:
     assert paths == ["CFItems[0].statusEndDate"]
 
 
-async def test_too_large_body_returns_413(client: httpx.AsyncClient, api: Api) -> None:
+async def test_too_large_body_returns_413(client: AsyncClient, api: Api) -> None:
     async def pieces() -> Any:
         for _ in range(31):
             yield b" " * 1_000_000

@@ -69,9 +69,7 @@ async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put)
 
 @each
 @pytest.mark.parametrize("spelling", ["identifier", "sourcedId", "both"])
-async def test_body_may_be_wrapped_and_use_either_identifier_name(
-    api: Api, put: Put, spelling: str
-) -> None:
+async def test_body_may_be_wrapped_with_any_identifier(api: Api, put: Put, spelling: str) -> None:
     body = await body_for(api, put)
     identifier = body["identifier"]
     if spelling != "identifier":

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.applications import run_app
 from support.databases import lock_table
@@ -18,8 +18,8 @@ LISTS = {"filter": "language='en'", "search": "fractions", "sort": "notes"}
 
 @asynccontextmanager
 async def limited(
-    settings: Settings, client: httpx.AsyncClient, **changes: Any
-) -> AsyncIterator[httpx.AsyncClient]:
+    settings: Settings, client: AsyncClient, **changes: Any
+) -> AsyncIterator[AsyncClient]:
     """Start another application over the same database, and a client of it."""
     async with run_app(settings.model_copy(update=changes)) as (_, other):
         other.headers["Authorization"] = client.headers["Authorization"]
@@ -28,7 +28,7 @@ async def limited(
 
 @pytest.mark.parametrize("parameter", LISTS)
 async def test_slow_list_returns_503_that_names_its_parameter(
-    settings: Settings, client: httpx.AsyncClient, parameter: str
+    settings: Settings, client: AsyncClient, parameter: str
 ) -> None:
     async with limited(settings, client, read_timeout=0.5) as slow:
         params = {parameter: LISTS[parameter]}
@@ -42,9 +42,7 @@ async def test_slow_list_returns_503_that_names_its_parameter(
         assert (await slow.get("/case/1.1/CFItems", params=params)).status_code == 200
 
 
-async def test_entities_are_answered_while_lists_wait(
-    settings: Settings, client: httpx.AsyncClient
-) -> None:
+async def test_entities_are_read_while_lists_wait(settings: Settings, client: AsyncClient) -> None:
     document = factories.document()
     path = f"/case/1.1/CFDocuments/{document['identifier']}"
     assert (await client.put(path, json=document)).status_code == 201

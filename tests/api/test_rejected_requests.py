@@ -7,10 +7,11 @@ import pytest
 from support import factories
 from support.calls import Api, get_identifier
 from support.databases import Execute
+from support.factories import Body
 
 from case_server.db.schema import tables
 
-RejectedWrite = Callable[[Api, factories.Body], Awaitable[Any]]
+Write = Callable[[Api, Body], Awaitable[Any]]
 
 
 async def contents(execute: Execute) -> dict[str, list[str]]:
@@ -21,51 +22,51 @@ async def contents(execute: Execute) -> dict[str, list[str]]:
     }
 
 
-async def _item_of_no_document(api: Api, body: factories.Body) -> None:
+async def _item_of_no_document(api: Api, body: Body) -> None:
     item = factories.item("nowhere", body["CFItems"][0]["identifier"])
     await api.put("/CFItems", {"item": item}, 422)
 
 
-async def _item_of_no_document_with_links(api: Api, body: factories.Body) -> None:
+async def _item_of_no_document_with_links(api: Api, body: Body) -> None:
     links = {"subjectURI": [factories.link()], "conceptKeywordsURI": factories.link()}
     item = factories.item("nowhere", body["CFItems"][0]["identifier"], **links)
     await api.put("/CFItems", {"item": item}, 422)
 
 
-async def _association_to_nothing(api: Api, body: factories.Body) -> None:
+async def _association_to_nothing(api: Api, body: Body) -> None:
     association = body["CFAssociations"][0]
     links = {"CFAssociationGroupingURI": factories.link()}
     sent = {**association, "destinationNodeURI": factories.link("nothing"), **links}
     await api.put("/CFItemAssociations", {"association": sent}, 422)
 
 
-async def _association_of_no_document(api: Api, body: factories.Body) -> None:
+async def _association_of_no_document(api: Api, body: Body) -> None:
     sent = {**body["CFAssociations"][0], "CFDocumentURI": factories.link("nowhere")}
     await api.put("/CFItemAssociations", {"association": sent}, 422)
 
 
-async def _triple_of_another(api: Api, body: factories.Body) -> None:
+async def _triple_of_another(api: Api, body: Body) -> None:
     sent = {**body["CFAssociations"][0], "identifier": factories.new_id()}
     await api.put("/CFItemAssociations", {"association": sent}, 409)
 
 
-async def _package_that_is_there(api: Api, body: factories.Body) -> None:
+async def _package_that_is_there(api: Api, body: Body) -> None:
     sent = factories.package(body["CFDocument"]["identifier"])
     await api.send("POST", "/CFPackages", 409, sent)
 
 
-async def _package_that_is_not_there(api: Api, _: factories.Body) -> None:
+async def _package_that_is_not_there(api: Api, _: Body) -> None:
     sent = factories.package_with_every_class()
     await api.send("PUT", f"/CFPackages/{get_identifier(sent['CFDocument'])}", 404, sent)
 
 
-async def _package_with_items_of_another(api: Api, body: factories.Body) -> None:
+async def _package_with_items_of_another(api: Api, body: Body) -> None:
     sent = factories.package_with_every_class()
     sent["CFItems"].append(body["CFItems"][0])
     await api.send("POST", "/CFPackages", 409, sent)
 
 
-REJECTED_WRITES: list[RejectedWrite] = [
+REJECTED_WRITES: list[Write] = [
     _item_of_no_document,
     _item_of_no_document_with_links,
     _association_to_nothing,
@@ -77,7 +78,7 @@ REJECTED_WRITES: list[RejectedWrite] = [
 ]
 
 
-async def upload_linked_framework(api: Api) -> factories.Body:
+async def upload_linked_framework(api: Api) -> Body:
     """Upload a framework in which every entity has links."""
     body = factories.package_with_every_class()
     body["CFDocument"]["subjectURI"] = body["CFItems"][0]["subjectURI"]
@@ -86,18 +87,14 @@ async def upload_linked_framework(api: Api) -> factories.Body:
 
 
 @pytest.mark.parametrize("write", REJECTED_WRITES, ids=lambda write: write.__name__.strip("_"))
-async def test_rejected_write_changes_nothing(
-    api: Api, execute: Execute, write: RejectedWrite
-) -> None:
+async def test_refused_write_changes_nothing(api: Api, execute: Execute, write: Write) -> None:
     body = await upload_linked_framework(api)
     before = await contents(execute)
     await write(api, body)
     assert await contents(execute) == before
 
 
-async def test_document_put_with_the_package_of_another_changes_nothing(
-    api: Api, execute: Execute
-) -> None:
+async def test_document_put_with_taken_package_changes_nothing(api: Api, execute: Execute) -> None:
     body, other = await upload_linked_framework(api), await api.create_document()
     before = await contents(execute)
     document = factories.document(body["CFDocument"]["identifier"])

@@ -13,6 +13,7 @@ from support import factories
 from support.applications import create_client, run_app
 from support.calls import Api
 from support.databases import Execute
+from support.factories import Body
 
 from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
@@ -45,30 +46,30 @@ async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
         yield Api(client, api.profile)
 
 
-async def framework(api: Api) -> factories.Body:
+async def framework(api: Api) -> Body:
     """Upload a framework of three items, each the parent of the next."""
     return await api.upload_package(**factories.chain(3))
 
 
-Write = Callable[[Api, Database, factories.Body], Awaitable[Any]]
+Write = Callable[[Api, Database, Body], Awaitable[Any]]
 
 
-async def _item(api: Api, _: Database, body: factories.Body) -> None:
+async def _item(api: Api, _: Database, body: Body) -> None:
     await api.create_item(body["CFDocument"])
 
 
-async def _item_changed(api: Api, _: Database, body: factories.Body) -> None:
+async def _item_changed(api: Api, _: Database, body: Body) -> None:
     document = factories.link(body["CFDocument"]["identifier"])
     item = {**body["CFItems"][0], "fullStatement": "another", "CFDocumentURI": document}
     await api.put("/CFItems", {"item": item})
 
 
-async def _item_moved_away(api: Api, _: Database, body: factories.Body) -> None:
+async def _item_moved_away(api: Api, _: Database, body: Body) -> None:
     document = factories.link((await api.create_document())["identifier"])
     await api.put("/CFItems", {"item": {**body["CFItems"][0], "CFDocumentURI": document}})
 
 
-async def _keyword(api: Api, _: Database, body: factories.Body) -> None:
+async def _keyword(api: Api, _: Database, body: Body) -> None:
     """Put an item with one more concept keyword, of which its stored body has only the first."""
     first, second = factories.link(), factories.link()
     document = factories.link(body["CFDocument"]["identifier"])
@@ -78,35 +79,35 @@ async def _keyword(api: Api, _: Database, body: factories.Body) -> None:
     await api.put("/CFItems", {"item": {**item, "conceptKeywordsURI": [second, first]}})
 
 
-async def _association(api: Api, _: Database, body: factories.Body) -> None:
+async def _association(api: Api, _: Database, body: Body) -> None:
     first, *_, last = body["CFItems"]
     await api.create_association(first, last, associationType="isRelatedTo")
 
 
-async def _association_removed(api: Api, _: Database, body: factories.Body) -> None:
+async def _association_removed(api: Api, _: Database, body: Body) -> None:
     identifier = body["CFAssociations"][0]["identifier"]
     await api.send("DELETE", f"/CFItemAssociations/{identifier}", 204)
 
 
-async def _document(api: Api, _: Database, body: factories.Body) -> None:
+async def _document(api: Api, _: Database, body: Body) -> None:
     identifier = body["CFDocument"]["identifier"]
     package = factories.link(identifier)
     document = factories.document(identifier, title="another", CFPackageURI=package)
     await api.put("/CFDocuments", document)
 
 
-async def _package(api: Api, _: Database, body: factories.Body) -> None:
+async def _package(api: Api, _: Database, body: Body) -> None:
     fewer = {**body, "CFItems": body["CFItems"][:2], "CFAssociations": []}
     await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, fewer)
 
 
-async def _definitions(api: Api, _: Database, body: factories.Body) -> None:
+async def _definitions(api: Api, _: Database, body: Body) -> None:
     """Replace the package with one that has an unused definition."""
     changed = {**body, "CFDefinitions": {"CFItemTypes": [factories.item_type()]}}
     await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, changed)
 
 
-async def _definition_changed(api: Api, _: Database, body: factories.Body) -> None:
+async def _definition_changed(api: Api, _: Database, body: Body) -> None:
     kind = factories.item_type()
     document = factories.link(body["CFDocument"]["identifier"])
     link = factories.link(kind["identifier"])
@@ -116,18 +117,18 @@ async def _definition_changed(api: Api, _: Database, body: factories.Body) -> No
     await api.put("/CFItemTypes", kind)
 
 
-async def _deleted(_api: Api, database: Database, body: factories.Body) -> None:
+async def _deleted(_api: Api, database: Database, body: Body) -> None:
     await soft_delete.delete_entity(database, ITEMS, body["CFItems"][0]["identifier"])
 
 
-async def _deleted_and_back(api: Api, database: Database, body: factories.Body) -> None:
+async def _deleted_and_back(api: Api, database: Database, body: Body) -> None:
     document = body["CFDocument"]["identifier"]
     await soft_delete.delete_entity(database, DOCUMENTS, document)
     await api.get(f"/CFPackages/{document}", 404)
     await soft_delete.undelete_entity(database, DOCUMENTS, document)
 
 
-async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
+async def _other_end_deleted(api: Api, database: Database, body: Body) -> None:
     """Delete an item of another framework, which hides the association to it."""
     other = await api.create_item(await api.create_document())
     await api.create_association(body["CFItems"][0], other)
@@ -135,7 +136,7 @@ async def _other_end_deleted(api: Api, database: Database, body: factories.Body)
     await soft_delete.delete_entity(database, ITEMS, other["identifier"])
 
 
-async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> None:
+async def _other_end_arrives(api: Api, _: Database, body: Body) -> None:
     """Put the item that an association refers to, whose URI becomes a URL of this server."""
     identifier = factories.new_id()
     item = body["CFItems"][0]["identifier"]
@@ -346,9 +347,7 @@ async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None
     assert cache.get(("key",)) is None
 
 
-async def test_shared_reads_see_the_own_write_and_missing_entities(
-    api: Api, elsewhere: Api
-) -> None:
+async def test_shared_reads_see_own_write_and_missing_entities(api: Api, elsewhere: Api) -> None:
     """Shared queries return what a query of their own would return."""
     body = await framework(api)
     identifier = body["CFDocument"]["identifier"]

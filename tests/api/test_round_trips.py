@@ -5,12 +5,13 @@ import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from hypothesis import Phase, assume, given, settings
 from support import factories
 from support.calls import Api
 from support.databases import Execute
+from support.factories import Body
 from support.package_strategies import packages
 from support.selection import scale_examples
 
@@ -35,7 +36,7 @@ PUT_ROUTES = {
 each_host = pytest.mark.parametrize("host", HOSTS)
 
 
-async def state(client: httpx.AsyncClient, execute: Execute, document: str) -> dict[str, Any]:
+async def state(client: AsyncClient, execute: Execute, document: str) -> dict[str, Any]:
     """Return everything that a write without a difference must not change."""
     path = f"{STANDARD}/CFPackages/{document}"
     answer = await client.get(path, params={"extensions": "true"})
@@ -103,7 +104,7 @@ def quote(identifier: str) -> str:
     return urllib.parse.quote(identifier, safe="")
 
 
-def package_with_derived_values() -> factories.Body:
+def package_with_derived_values() -> Body:
     """Return a package with all values that responses derive or replace."""
     body = factories.package_with_every_class()
     item_type, subject, concepts = (
@@ -143,9 +144,7 @@ async def test_put_of_every_response_changes_nothing(api: Api, execute: Execute,
 
 
 @each_host
-async def test_put_of_separately_put_entities_changes_nothing(
-    api: Api, execute: Execute, host: str
-) -> None:
+async def test_put_of_single_entity_changes_nothing(api: Api, execute: Execute, host: str) -> None:
     document = await api.create_document(subjectURI=[factories.link()])
     child, parent = await api.create_item(document), await api.create_item(document, subject=[])
     await api.create_association(child, parent)
@@ -237,7 +236,7 @@ async def test_document_without_case_version_can_be_put_back(api: Api) -> None:
     await api.send("PUT", f"/CFDocuments/{new['identifier']}", 422, new)
 
 
-async def test_package_response_posted_to_an_empty_server_is_stored_equally(
+async def test_response_posted_to_empty_server_is_stored_equally(
     api: Api, execute: Execute
 ) -> None:
     body = factories.package_with_every_class()
@@ -258,11 +257,11 @@ async def test_package_response_posted_to_an_empty_server_is_stored_equally(
 
 @pytest.fixture
 def run(
-    client: httpx.AsyncClient, execute: Execute, profile: ApiProfile
-) -> Callable[[factories.Body, str], Awaitable[None]]:
+    client: AsyncClient, execute: Execute, profile: ApiProfile
+) -> Callable[[Body, str], Awaitable[None]]:
     """Return a function that uploads a package, puts its response back and compares the state."""
 
-    async def round_trip(body: factories.Body, host: str) -> None:
+    async def round_trip(body: Body, host: str) -> None:
         api, identifier = Api(client, profile), body["CFDocument"]["identifier"]
         names = [table for table in tables.metadata.tables if table not in PRESERVED]
         await execute(f"TRUNCATE {', '.join(names)}")
@@ -279,15 +278,15 @@ def run(
 
 @each_host
 async def test_put_of_generated_packages_changes_nothing(
-    run: Callable[[factories.Body, str], Awaitable[None]], host: str
+    run: Callable[[Body, str], Awaitable[None]], host: str
 ) -> None:
-    bodies: list[factories.Body] = []
+    bodies: list[Body] = []
 
     @settings(
         max_examples=scale_examples(15), deadline=None, database=None, phases=[Phase.generate]
     )
     @given(packages())
-    def collect(body: factories.Body) -> None:
+    def collect(body: Body) -> None:
         names = (".", "..")
         assume(not any(f'"identifier": "{name}"' in json.dumps(body) for name in names))
         bodies.append(json.loads(json.dumps(body)))
@@ -302,7 +301,7 @@ async def test_put_of_generated_packages_changes_nothing(
     "name", ["opensalt-2017-sample", "opencase-v1p1-with-rubrics", "georgia-science-excerpt-v1p1"]
 )
 async def test_put_of_a_real_framework_changes_nothing(
-    client: httpx.AsyncClient, execute: Execute, shared: Any, name: str, profile_of_put: ApiProfile
+    client: AsyncClient, execute: Execute, shared: Any, name: str, profile_of_put: ApiProfile
 ) -> None:
     raw = repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
     body = {"CFItems": [], "CFAssociations": [], **json.loads(raw)}

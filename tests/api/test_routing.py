@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import httpx
 import pytest
 from fastapi import (
     APIRouter,
@@ -22,6 +21,7 @@ from fastapi import (
 )
 from fastapi.routing import iter_route_contexts
 from fastapi.security import SecurityScopes
+from httpx import AsyncClient
 from pydantic import AfterValidator
 from support.applications import create_client
 from support.calls import Api
@@ -171,7 +171,7 @@ async def get_missing() -> Response:
 
 
 @pytest.fixture
-async def things() -> AsyncIterator[httpx.AsyncClient]:
+async def things() -> AsyncIterator[AsyncClient]:
     app = FastAPI()
     app.include_router(router)
     app.add_middleware(RoutingMiddleware, routers=[("", router)])
@@ -180,27 +180,23 @@ async def things() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_shared_dependency_runs_once_with_the_scopes_of_its_parents(
-    things: httpx.AsyncClient,
-) -> None:
+async def test_shared_dependency_runs_once_with_scopes_of_parents(things: AsyncClient) -> None:
     assert (await things.get("/things/a")).text == "a, 1 1:outer inner, 1"
 
 
-async def test_invalid_path_parameter_returns_422(things: httpx.AsyncClient) -> None:
+async def test_invalid_path_parameter_returns_422(things: AsyncClient) -> None:
     response = await things.get("/things/invalid")
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["path", "thingId"]
 
 
-async def test_exception_handlers_of_the_application_handle_what_endpoints_raise(
-    things: httpx.AsyncClient,
-) -> None:
+async def test_exceptions_of_endpoints_reach_the_handlers_of_the_app(things: AsyncClient) -> None:
     response = await things.get("/things")
     assert response.status_code == 418
     assert response.json() == {"detail": "no things"}
 
 
-async def test_unknown_methods_and_paths_are_left_to_fastapi(things: httpx.AsyncClient) -> None:
+async def test_unknown_methods_and_paths_are_left_to_fastapi(things: AsyncClient) -> None:
     assert (await things.put("/things/a")).status_code == 405
     assert (await things.get("/things/")).status_code == 307
     assert (await things.get("/things/a/b")).status_code == 404

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
+from support.factories import Body
 
 from case_server.api.profiles import SDK, STANDARD_1_1
 
@@ -15,11 +16,11 @@ BASE = f"http://case.test{SDK.prefix}"
 
 
 @pytest.fixture
-def sdk(client: httpx.AsyncClient) -> Api:
+def sdk(client: AsyncClient) -> Api:
     return Api(client, SDK)
 
 
-def sdk_package() -> factories.Body:
+def sdk_package() -> Body:
     """Return a package as the SDK sends it: with two field aliases, without document links."""
     body = factories.package()
     body["CFDocument"]["licenseUri"] = "https://creativecommons.org/licenses/by/4.0/"
@@ -191,8 +192,8 @@ async def test_captured_tree_is_returned_after_upload(sdk: Api, shared: Path) ->
         (shared / "reference/captures/groups-constructed-example.json").read_text()
     )
     groups = captured["CFPackageWithGroups"]
-    items: list[factories.Body] = []
-    edges: list[factories.Body] = []
+    items: list[Body] = []
+    edges: list[Body] = []
 
     def walk(content: Any, parent: str | None) -> None:
         for members in content.values():

@@ -90,9 +90,7 @@ async def test_repeated_failure_returns_503_to_all_requests(
     assert (await api.client.get(path)).status_code == 200
 
 
-async def test_requests_after_a_write_share_one_production(
-    api: Api, productions: list[str]
-) -> None:
+async def test_requests_after_write_share_one_production(api: Api, productions: list[str]) -> None:
     body = await api.upload_package()
     document = body["CFDocument"]
     path = f"/CFPackages/{document['identifier']}"

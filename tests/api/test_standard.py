@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.selection import mark_slow_except
@@ -90,7 +90,7 @@ def identifiers(body: factories.Body, operation: str) -> list[str]:
 
 
 async def answers(
-    client: httpx.AsyncClient, profile: ApiProfile, body: factories.Body, **params: Any
+    client: AsyncClient, profile: ApiProfile, body: factories.Body, **params: Any
 ) -> AsyncIterator[tuple[str, Any]]:
     """Yield the responses of every operation for a stored framework."""
     api = Api(client, profile)
@@ -128,7 +128,7 @@ CASES = [
     ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
 async def test_every_response_is_valid_by_the_official_schemas(
-    client: httpx.AsyncClient, shared: Path, version: ApiProfile, name: str, extensions: str
+    client: AsyncClient, shared: Path, version: ApiProfile, name: str, extensions: str
 ) -> None:
     raw = framework(name, shared)
     await client.post("/case/1.1/CFPackages", content=raw)
@@ -142,9 +142,7 @@ async def test_every_response_is_valid_by_the_official_schemas(
         assert seen == OPERATIONS.keys()
 
 
-async def test_every_response_is_valid_by_the_schemas_in_this_repository(
-    client: httpx.AsyncClient,
-) -> None:
+async def test_each_response_is_valid_by_schemas_of_the_repository(client: AsyncClient) -> None:
     """Check the same without the official schemas, which are not part of the repository."""
     await client.post("/case/1.1/CFPackages", content=read_sample())
     schemas = json.loads(OWN_SCHEMAS.read_text())
@@ -192,7 +190,7 @@ def test_schemas_in_this_repository_match_the_model() -> None:
     ],
 )
 async def test_errors_have_valid_bodies_and_codes(
-    client: httpx.AsyncClient, shared: Path, version: ApiProfile, path: str, status: int, minor: Any
+    client: AsyncClient, shared: Path, version: ApiProfile, path: str, status: int, minor: Any
 ) -> None:
     answer = await client.get(version.prefix + path)
     assert answer.status_code == status
@@ -206,9 +204,7 @@ async def test_errors_have_valid_bodies_and_codes(
 
 
 @each_profile
-async def test_request_without_token_returns_401(
-    anonymous: httpx.AsyncClient, version: ApiProfile
-) -> None:
+async def test_missing_token_returns_401(anonymous: AsyncClient, version: ApiProfile) -> None:
     answer = await anonymous.get(f"{version.prefix}/CFDocuments")
     assert answer.status_code == 401
     (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
@@ -229,13 +225,13 @@ async def test_request_without_token_returns_401(
     ],
 )
 async def test_other_operations_do_not_exist(
-    client: httpx.AsyncClient, version: ApiProfile, method: str, path: str
+    client: AsyncClient, version: ApiProfile, method: str, path: str
 ) -> None:
     answer = await client.request(method, version.prefix + path, json={})
     assert answer.status_code in {404, 405}
 
 
-async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: httpx.AsyncClient) -> None:
+async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: AsyncClient) -> None:
     body = factories.package(document_id="no-uuid")
     await client.post("/case/1.1/CFPackages", json=body)
     answer = await client.get(f"{STANDARD_1_1.prefix}/CFDocuments/no-uuid")
@@ -243,7 +239,7 @@ async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: httpx.As
     assert answer.json()["identifier"] == "no-uuid"
 
 
-async def test_extensions_are_returned_on_request(client: httpx.AsyncClient) -> None:
+async def test_extensions_are_returned_on_request(client: AsyncClient) -> None:
     await client.post("/case/1.1/CFPackages", content=read_sample())
     path = (
         f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"
@@ -256,7 +252,7 @@ async def test_extensions_are_returned_on_request(client: httpx.AsyncClient) -> 
     assert shown["CFDefinitions"]["extensions"] == sent["CFDefinitions"]["extensions"]
 
 
-async def test_case_1_0_omits_additions_of_1_1(client: httpx.AsyncClient) -> None:
+async def test_case_1_0_omits_additions_of_1_1(client: AsyncClient) -> None:
     await client.post("/case/1.1/CFPackages", content=read_sample())
     path = (
         f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"

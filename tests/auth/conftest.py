@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support.clock import FixedClock
 
 
@@ -13,6 +13,6 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(follow_redirects=True) as client:
+async def http() -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(follow_redirects=True) as client:
         yield client

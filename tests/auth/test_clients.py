@@ -66,9 +66,7 @@ async def test_configured_client_has_all_scopes(clients: ClientAuthenticator) ->
     assert await clients.find_scopes("first") == frozenset(Scope)
 
 
-async def test_stored_secrets_are_hashes(
-    clients: ClientAuthenticator, robot: str, execute: Execute
-) -> None:
+async def test_secret_is_hashed(clients: ClientAuthenticator, robot: str, execute: Execute) -> None:
     await clients.authenticate([(robot, SECRET)], HERE)
     rows = await execute("SELECT c::text || s::text FROM clients c, client_secrets s")
     assert "scrypt$" in rows[0][0]
@@ -94,9 +92,7 @@ async def test_verified_secret_is_cached(
     assert hashed == [SECRET] * 2
 
 
-async def test_event_loop_runs_while_secret_is_hashed(
-    clients: ClientAuthenticator, robot: str
-) -> None:
+async def test_event_loop_runs_while_hashing(clients: ClientAuthenticator, robot: str) -> None:
     ticks = 0
 
     async def tick() -> None:

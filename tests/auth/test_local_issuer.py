@@ -3,8 +3,8 @@ import socket
 import time
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support.clock import FixedClock
 from support.external_issuer import ExternalIssuer
 from support.signing import FIRST_KEY, SECOND_KEY
@@ -37,9 +37,7 @@ class Federation(NamedTuple):
 
 
 @pytest.fixture
-def federation(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: FixedClock
-) -> Federation:
+def federation(external_issuer: ExternalIssuer, http: AsyncClient, clock: FixedClock) -> Federation:
     trusted = TrustedIssuer(external_issuer.url, http, clock=clock)
     return Federation(external_issuer, trusted, clock)
 
@@ -163,7 +161,7 @@ async def test_issuer_without_keys_raises_service_unavailable(federation: Federa
     assert await federation.get_key()
 
 
-async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncClient) -> None:
+async def test_unreachable_issuer_raises_service_unavailable(http: AsyncClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -227,9 +225,7 @@ async def test_plain_http_jwks_uri_is_not_fetched(federation: Federation) -> Non
     assert federation.external.fetches == 0
 
 
-async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
-    external_issuer: ExternalIssuer,
-) -> None:
+async def test_jwks_on_other_loopback_port_is_not_fetched(external_issuer: ExternalIssuer) -> None:
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
 
     async with create_public_only_client(
@@ -259,11 +255,11 @@ async def test_redirect_is_not_followed(federation: Federation) -> None:
 @pytest.mark.parametrize(
     "url", ["http://issuer.test", "http://10.0.0.1", "issuer.test", "", "http://[", "ftp://[::1]"]
 )
-async def test_insecure_issuer_url_is_rejected(url: str, http: httpx.AsyncClient) -> None:
+async def test_insecure_issuer_url_is_rejected(url: str, http: AsyncClient) -> None:
     with pytest.raises(CommandError, match="https"):
         TrustedIssuer(url, http)
 
 
 @pytest.mark.parametrize("url", ["https://issuer.test/", "http://localhost:9", "http://[::1]:9"])
-async def test_secure_issuer_url_is_accepted(url: str, http: httpx.AsyncClient) -> None:
+async def test_secure_issuer_url_is_accepted(url: str, http: AsyncClient) -> None:
     assert TrustedIssuer(url, http).url == url.removesuffix("/")

@@ -71,9 +71,7 @@ def test_repr_of_key_hides_private_key() -> None:
     ("algorithm", "hasher"),
     [("RS256", hashes.SHA256), ("RS384", hashes.SHA384), ("RS512", hashes.SHA512)],
 )
-def test_foreign_rsa_signature_is_verified(
-    algorithm: str, hasher: type[hashes.HashAlgorithm]
-) -> None:
+def test_foreign_signature_is_verified(algorithm: str, hasher: type[hashes.HashAlgorithm]) -> None:
     jwk = {name: get_public_jwk(KEY)[name] for name in ("kty", "n", "e")}
     token = sign_jwt({"alg": algorithm}, claims(), get_rsa_signer(KEY, hasher))
 

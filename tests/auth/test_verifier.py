@@ -2,8 +2,8 @@ import time
 from functools import partial
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support.clock import FixedClock
 from support.external_issuer import ExternalIssuer
 from support.signing import FIRST_KEY, SECOND_KEY, THIRD_KEY
@@ -47,7 +47,7 @@ async def refusal(verifier: TokenVerifier, text: str) -> str:
 
 @pytest.fixture
 def trusting(
-    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: FixedClock
+    external_issuer: ExternalIssuer, http: AsyncClient, clock: FixedClock
 ) -> TokenVerifier:
     """A verifier that also trusts the external issuer."""
     return TokenVerifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=clock)])

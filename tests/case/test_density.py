@@ -64,9 +64,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
-def test_package_of_dense_entities_is_parsed(
-    reader: Callable[[bytes], Any], wrapper: str | None
-) -> None:
+def test_dense_entities_are_parsed(reader: Callable[[bytes], Any], wrapper: str | None) -> None:
     body = with_extensions({"embedding": vector()})
     raw = written({wrapper: body} if wrapper else body)
     with pytest.raises(ContentTooLarge):

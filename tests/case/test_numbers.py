@@ -110,9 +110,7 @@ def test_exact_number_keeps_its_value(reader: Callable[[bytes], Any], number: st
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("number", [*CHANGED, *BEYOND])
-def test_inexact_number_is_rejected_with_its_path(
-    reader: Callable[[bytes], Any], number: str
-) -> None:
+def test_inexact_number_is_refused_with_path(reader: Callable[[bytes], Any], number: str) -> None:
     with pytest.raises(UnprocessableContent) as refused:
         bodies(reader(written(package(), number)))
     if number in CHANGED:

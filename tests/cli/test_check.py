@@ -107,17 +107,13 @@ def test_violations_hidden_by_severity_still_fail(checked: Check, write: Write) 
         (("x.json", "--fail-on", "fatal"), "fatal"),
     ],
 )
-def test_invalid_options_exit_with_2(
-    checked: Check, arguments: tuple[str, ...], message: str
-) -> None:
+def test_invalid_option_exits_2(checked: Check, arguments: tuple[str, ...], message: str) -> None:
     ran = checked(*arguments)
     assert ran.returncode == 2
     assert message in ran.stderr
 
 
-def test_unreadable_source_does_not_stop_the_others(
-    checked: Check, write: Write, tmp_path: Path
-) -> None:
+def test_unreadable_source_stops_no_other(checked: Check, write: Write, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(gzip.compress(b"{}" * 999)[:-9])
     refused = "http://127.0.0.1:9/package"

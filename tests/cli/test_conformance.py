@@ -110,9 +110,7 @@ def outcomes(found: Any, result: str) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", BASES)
-def test_this_server_passes_every_check(
-    ordinary: LiveServer, conformance: Run, profile: str
-) -> None:
+def test_own_server_passes_each_check(ordinary: LiveServer, conformance: Run, profile: str) -> None:
     url = f"{ordinary.base_url}{BASES[profile]}"
     result = conformance(url, *CLIENT, "--write", "--format", "json")
     body = report(result)
@@ -153,9 +151,7 @@ def test_run_without_write_changes_nothing(server: LiveServer, conformance: Run)
 
 
 @pytest.mark.parametrize("profile", ["platform", "sdk"])
-def test_write_leaves_only_reported_leftovers(
-    server: LiveServer, conformance: Run, profile: str
-) -> None:
+def test_write_reports_all_leftovers(server: LiveServer, conformance: Run, profile: str) -> None:
     before, (_, cursor) = list_identifiers(server), changes(server)
     result = report(
         conformance(f"{server.base_url}{BASES[profile]}", *CLIENT, "--write", "--format", "json")
@@ -381,9 +377,7 @@ def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance:
         assert outcomes(report(result), "failed") == {"filter-shown"}, profile
 
 
-def test_extensions_run_on_request_or_on_a_case_server(
-    server: LiveServer, conformance: Run
-) -> None:
+def test_extensions_run_on_request_or_on_case_server(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     ours = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}
     without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
@@ -421,9 +415,7 @@ def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance:
         (("http://x/case/1.1", "--profile", "other"), "'other' is not one of"),
     ],
 )  # fmt: skip
-def test_invalid_arguments_exit_with_2(
-    conformance: Run, arguments: tuple[str, ...], message: str
-) -> None:
+def test_misuse_exits_with_2(conformance: Run, arguments: tuple[str, ...], message: str) -> None:
     result = conformance(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert message in result.stderr
@@ -479,9 +471,7 @@ def test_profile_specs_agree_with_the_server() -> None:
         assert spec.minor_key in profile.code_minor_names
 
 
-def test_busy_server_is_retried_and_waits_are_reported(
-    server: LiveServer, conformance: Run
-) -> None:
+def test_busy_server_is_retried_and_wait_is_reported(server: LiveServer, conformance: Run) -> None:
     seen: set[str] = set()
 
     def busy(exchange: Exchange) -> None:

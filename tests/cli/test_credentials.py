@@ -104,9 +104,7 @@ def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) ->
         (("client", "rotate", "x", "--keep-old-for", "soon"), 2, "for example 36h"),
     ],
 )
-def test_invalid_arguments_are_refused(
-    arguments: tuple[str, ...], status: int, message: str
-) -> None:
+def test_invalid_argument_is_refused(arguments: tuple[str, ...], status: int, message: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == status
     assert message in result.stderr

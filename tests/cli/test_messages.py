@@ -193,9 +193,7 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize(("command", "error"), cases(USAGE), ids=lambda text: text[:40])
-def test_usage_error_is_one_line_that_names_the_help(
-    command_line: Run, command: str, error: str
-) -> None:
+def test_usage_error_is_one_line_naming_help(command_line: Run, command: str, error: str) -> None:
     code, errors = command_line(command)
     assert errors == [f"{PREFIX}{error} (see `{command_path(command)} --help`)"]
     assert code == 2

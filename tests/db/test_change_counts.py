@@ -90,9 +90,7 @@ async def test_document_with_several_changes_counts_once(database: Database) -> 
     assert counts == ChangeCounts(created=1, updated=1, unchanged=8, deleted=0)
 
 
-async def test_dry_run_returns_the_same_counts_and_writes_nothing(
-    database: Database, execute: Execute
-) -> None:
+async def test_dry_run_returns_counts_and_writes_none(database: Database, execute: Execute) -> None:
     body = {**factories.package_with_every_class(), "CFRubrics": []}
     before = await execute(STORED)
     new = await store_package(database, body, dry_run=True)
@@ -183,9 +181,7 @@ async def test_write_deleting_more_than_half_of_the_items_is_refused(database: D
     await to_thread.run_sync(run)
 
 
-async def test_write_changing_most_statements_of_matched_items_is_refused(
-    database: Database,
-) -> None:
+async def test_write_changing_most_statements_of_known_items_is_refused(database: Database) -> None:
     async def check(matched: int, reworded: int, added: int, *, derived: bool) -> None:
         items = [factories.packed_item() for _ in range(matched)]
         body = factories.package()

@@ -217,9 +217,7 @@ async def pair(tls: TlsServer, empty_database: EmptyDatabase) -> str:
         ("standby", None),
     ],
 )
-async def test_target_session_attrs_selects_the_host(
-    pair: str, attributes: str, read_only: str | None
-) -> None:
+async def test_session_attrs_select_host(pair: str, attributes: str, read_only: str | None) -> None:
     url = f"{pair}?target_session_attrs={attributes}"
     if read_only is None:
         assert "no host matches target_session_attrs=standby" in await refusal(url)
@@ -235,9 +233,7 @@ async def test_error_for_a_read_only_database_names_the_remedy(pair: str) -> Non
     await check_at_startup(url, may_migrate=True, is_migration_requested=True)
 
 
-async def test_command_that_only_reads_uses_a_read_only_database(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_reading_command_accepts_a_read_only_database(empty_database: EmptyDatabase) -> None:
     url = await empty_database("standby")
     await asyncio.to_thread(alembic_runner.migrate, url)
     name = make_url(url).database
@@ -328,9 +324,7 @@ async def test_error_for_an_unreachable_server_names_it(closed_port: int) -> Non
         ({"query": {"no_such_setting": "1"}}, "'no_such_setting' in CASE_SERVER_DATABASE_URL"),
     ],
 )
-async def test_error_of_postgres_has_a_remedy(
-    postgres: str, changes: dict[str, Any], message: str
-) -> None:
+async def test_login_error_has_remedy(postgres: str, changes: dict[str, Any], message: str) -> None:
     assert message in await refusal(change_url(postgres, **changes))
 
 
@@ -432,9 +426,7 @@ async def test_error_names_each_missing_privilege_and_its_grant(
         assert process.returncode == 0, process.stderr
 
 
-async def test_error_for_a_migration_by_another_role_names_the_owner(
-    roles: tuple[str, str, str],
-) -> None:
+async def test_error_for_migration_by_other_role_names_owner(roles: tuple[str, str, str]) -> None:
     admin, owner, _ = roles
     name = make_url(owner).username
     await asyncio.to_thread(alembic_runner.migrate, admin)

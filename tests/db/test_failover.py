@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import httpx
+from httpx import AsyncClient, Limits, Response
 from support import factories
 from support.live_server import run_live_server
 from support.replication import run_replicated_postgres
@@ -14,14 +14,14 @@ REQUESTS = 6
 """Number of times each response is read, over new connections, to reach both workers."""
 
 
-async def get(base_url: str, path: str, **headers: str) -> list[httpx.Response]:
+async def get(base_url: str, path: str, **headers: str) -> list[Response]:
     """Return responses to the same request over several connections."""
-    limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=base_url, timeout=30, limits=limits) as http:
+    limits = Limits(max_keepalive_connections=0)
+    async with AsyncClient(base_url=base_url, timeout=30, limits=limits) as http:
         return [await http.get(PREFIX + path, headers=headers) for _ in range(REQUESTS)]
 
 
-async def put(http: httpx.AsyncClient, path: str, body: Any) -> None:
+async def put(http: AsyncClient, path: str, body: Any) -> None:
     """Send a PUT, again while the database fails over."""
     async with asyncio.timeout(20):
         while True:
@@ -52,7 +52,7 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
         settings = {"CASE_SERVER_DATABASE_URL": postgres.url}
         with run_live_server(tmp_path / "server", "--workers", "2", settings=settings) as live:
             authorization = {"Authorization": f"Bearer {live.token()}"}
-            async with httpx.AsyncClient(
+            async with AsyncClient(
                 base_url=live.base_url, headers=authorization, timeout=30
             ) as http:
                 await put(http, f"/CFDocuments/{document['identifier']}", document)
@@ -78,20 +78,18 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                     assert {response.status_code for response in responses} == {410}
 
 
-async def test_requests_after_a_failover_use_no_connection_to_a_frozen_primary(
-    tmp_path: Path,
-) -> None:
+async def test_requests_after_failover_use_no_connection_to_frozen_primary(tmp_path: Path) -> None:
     document = factories.document()
     items = [factories.item(document["identifier"]) for _ in range(8)]
 
-    async def put_item(http: httpx.AsyncClient, item: Any) -> None:
+    async def put_item(http: AsyncClient, item: Any) -> None:
         await put(http, f"/CFItems/{item['identifier']}", item)
 
     async with run_replicated_postgres(tmp_path) as postgres:
         settings = {"CASE_SERVER_DATABASE_URL": postgres.url}
         with run_live_server(tmp_path / "server", settings=settings) as live:
             authorization = {"Authorization": f"Bearer {live.token()}"}
-            async with httpx.AsyncClient(
+            async with AsyncClient(
                 base_url=live.base_url, headers=authorization, timeout=5
             ) as http:
                 await put(http, f"/CFDocuments/{document['identifier']}", document)
@@ -110,7 +108,7 @@ async def expect(
     base_url: str,
     paths: dict[str, Any],
     statement: str,
-    old: httpx.Response,
+    old: Response,
     authorization: dict[str, str],
 ) -> None:
     """Check that every path shows a statement, and that no validator of ``old`` matches."""

@@ -101,9 +101,7 @@ async def test_lists_compact_the_numbers(database: Database, execute: Execute) -
     assert (await lists.fetch_page(database, ITEMS, ALL_ITEMS)).total == 2
 
 
-async def test_purge_corrects_numbers_of_items_written_with_sql(
-    database: Database, execute: Execute
-) -> None:
+async def test_purge_corrects_numbers_of_sql_writes(database: Database, execute: Execute) -> None:
     await store_package(database, factories.package())
     await execute("UPDATE items SET deleted_at = now() WHERE body ->> 'humanCodingScheme' = 'A'")
     assert await execute(WRONG)

@@ -214,9 +214,7 @@ def random_request(rng: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_list_matches_python_implementation(
-    database: Database, execute: Execute, seed: int
-) -> None:
+async def test_list_equals_that_of_python(database: Database, execute: Execute, seed: int) -> None:
     rng = random.Random(seed)
     items = [random_item(rng, number) for number in range(60)]
     await insert_rows(execute, items)
@@ -309,9 +307,7 @@ async def explain(
     return "\n".join(line for (line,) in lines)
 
 
-async def test_filter_keys_match_values_that_the_sdk_profile_adds(
-    database: Database, execute: Execute
-) -> None:
+async def test_filter_keys_match_values_the_sdk_adds(database: Database, execute: Execute) -> None:
     items = [
         factories.item("document-a", "Item 1"),
         factories.item("document-a", "Item 2", CFItemType="Unit"),
@@ -348,9 +344,7 @@ def test_statement_cache_is_bounded() -> None:
     assert lists._compile_list_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
-async def test_code_of_any_length_can_be_stored_and_filtered(
-    database: Database, execute: Execute
-) -> None:
+async def test_code_of_any_length_can_be_filtered(database: Database, execute: Execute) -> None:
     """Uses characters of four bytes that hardly compress, and the longest possible identifier."""
     rng = random.Random(1)
     long = "".join(chr(rng.randint(0x20000, 0x2A000)) for _ in range(10_000))

@@ -76,9 +76,7 @@ async def test_alembic_detects_no_differences(empty_database: EmptyDatabase) -> 
     await asyncio.to_thread(alembic_runner.check_migrations, url)
 
 
-async def test_downgrade_removes_the_schema_and_migrate_rebuilds(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_downgrade_removes_schema_and_migrate_rebuilds(empty_database: EmptyDatabase) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
@@ -91,9 +89,7 @@ async def test_downgrade_removes_the_schema_and_migrate_rebuilds(
 EVERYONE_MAY_READ = "SELECT has_table_privilege('pg_monitor', 'cf_items', 'SELECT')"
 
 
-async def test_view_columns_are_added_with_grants_and_dropped_without(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_view_column_is_added_with_grants_and_dropped(empty_database: EmptyDatabase) -> None:
     url = await empty_database("views")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
@@ -167,9 +163,7 @@ def run_migrate(url: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-async def test_schema_version_of_a_database_and_known_revisions(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_schema_version_of_database_and_known_revision(empty_database: EmptyDatabase) -> None:
     url = await empty_database("states")
     async with open_connection(url) as connection:
         assert await version.get_schema_version(connection) is None
@@ -214,9 +208,7 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
     "associationType": "isChildOf", "originNodeURI": {"identifier": "a"}%s}', now())"""
 
 
-async def test_migration_to_not_null_triples_with_existing_rows(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_migration_to_not_null_triples_with_old_rows(empty_database: EmptyDatabase) -> None:
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")

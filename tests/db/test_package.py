@@ -33,9 +33,7 @@ async def test_bodies_are_returned_in_order(api: Api, settings: Settings, count:
             assert all(len(batch) == BATCH_SIZE for batch in batches[:-1])
 
 
-async def test_closing_the_iterator_early_leaves_the_connection_usable(
-    api: Api, settings: Settings
-) -> None:
+async def test_early_closed_iterator_leaves_connection_usable(api: Api, settings: Settings) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
     body = await api.upload_package(CFItems=items, CFAssociations=[])
     identifier = body["CFDocument"]["identifier"]
@@ -51,9 +49,7 @@ async def test_closing_the_iterator_early_leaves_the_connection_usable(
             assert known == {items[0]["identifier"]: "CFItems"}
 
 
-async def test_cancelling_a_reader_leaves_the_connection_usable(
-    api: Api, settings: Settings
-) -> None:
+async def test_cancelled_reader_leaves_connection_usable(api: Api, settings: Settings) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
     body = await api.upload_package(CFItems=items, CFAssociations=[])
     single_connection = settings.model_copy(update={"pool_size": 1})

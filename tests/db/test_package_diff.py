@@ -175,9 +175,7 @@ async def test_package_of_entities_put_singly_is_unchanged(
     assert await store.order(body) == [*names(body), last["identifier"]]
 
 
-async def test_importing_an_export_writes_nothing(
-    api: Api, store: Store, database: Database
-) -> None:
+async def test_importing_export_writes_nothing(api: Api, store: Store, database: Database) -> None:
     # One document with definitions registered from links, one uploaded with its own.
     document = await api.create_document(
         subjectURI=[factories.link()], licenseURI=factories.link(), extensions={"a": [1.0, -0.0]}
@@ -273,9 +271,7 @@ async def test_undeleted_and_changed_entity_logs_one_change(store: Store) -> Non
     assert {operations["CFItem", name] for name in names(body)} == {"revive"}
 
 
-async def test_item_deleted_from_one_document_and_uploaded_in_another_logs_one_change(
-    store: Store,
-) -> None:
+async def test_item_moved_from_one_document_to_another_logs_one_change(store: Store) -> None:
     first, second = framework(3), framework(3)
     await store.write(first)
     await store.write(second)
@@ -294,9 +290,7 @@ async def test_equal_time_in_milliseconds_is_no_change(store: Store) -> None:
     assert await store.entries(body) == []
 
 
-async def test_feed_has_an_association_hidden_with_its_document_once(
-    api: Api, database: Database
-) -> None:
+async def test_feed_has_association_hidden_with_document_once(api: Api, database: Database) -> None:
     body = await api.upload_package()
     page = await api.get("/changes")
     for operation in (soft_delete.delete_entity, soft_delete.undelete_entity):

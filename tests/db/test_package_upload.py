@@ -49,9 +49,7 @@ async def test_new_framework_creates_all_entities(database: Database, execute: E
     assert (again.is_created, again.changed_count) == (False, 0)
 
 
-async def test_definitions_linked_by_items_are_registered(
-    database: Database, execute: Execute
-) -> None:
+async def test_definitions_linked_by_items_are_stored(database: Database, execute: Execute) -> None:
     links = [factories.link() for _ in range(6)]
     kind, license_, subject, *concepts = links
     item = factories.packed_item(
@@ -115,9 +113,7 @@ def conflicting_and_invalid(body: factories.Body, items: int) -> PreparedPackage
     return parse_package_lazily(json.dumps(package).encode())
 
 
-async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
-    database: Database,
-) -> None:
+async def test_invalid_row_is_reported_after_postgres_refused_another(database: Database) -> None:
     body = factories.package_with_every_class()
     await store_package(database, body)
     async with asyncio.timeout(20):

@@ -27,7 +27,7 @@ BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_statements_are_prepared_only_if_the_setting_is_on(
+async def test_setting_decides_on_prepared_statements(
     settings: Settings, *, prepared: bool
 ) -> None:
     changed = settings.model_copy(update={"prepared_statements": prepared, "pool_size": 1})
@@ -132,9 +132,7 @@ async def test_connection_of_a_cancelled_statement_can_be_used_again(settings: S
     assert row["pid"] > 0
 
 
-async def test_connection_to_a_server_that_became_read_only_is_not_used_again(
-    settings: Settings,
-) -> None:
+async def test_connection_to_server_that_became_read_only_is_replaced(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
 
@@ -183,9 +181,7 @@ async def test_503_without_a_file_descriptor_names_the_limit(
         assert await database.fetch_all(compile_entity_query(ITEMS), identifier="missing") == []
 
 
-async def test_slow_statement_is_not_terminated_for_lack_of_file_descriptors(
-    settings: Settings,
-) -> None:
+async def test_slow_statement_survives_lack_of_file_descriptors(settings: Settings) -> None:
     async with Database.open(settings.database_url, settings) as database:
         await database.fetch_one(BACKEND)
         with no_file_descriptors():
@@ -250,9 +246,7 @@ END $$"""
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialization", "deadlock"])
-async def test_write_is_retried_after_conflicts_and_returns_503_at_last(
-    settings: Settings, code: str
-) -> None:
+async def test_write_is_retried_on_conflict_then_gets_503(settings: Settings, code: str) -> None:
     attempts: list[str] = []
 
     async with Database.open(settings.database_url, settings) as database:

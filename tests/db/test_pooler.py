@@ -50,9 +50,7 @@ def test_pooler_is_detected(url: str, detected_url: str) -> None:
     assert parse_database_url(f"{url}?pgbouncer=false").is_pooled is False
 
 
-async def test_statements_are_prepared_if_the_pooler_keeps_them(
-    detected_url: str, settings: Settings
-) -> None:
+async def test_statements_are_prepared_if_pooler_can(detected_url: str, settings: Settings) -> None:
     read = CompiledStatement(text("SELECT name FROM pg_prepared_statements"))
     async with Database.open(detected_url, settings) as database:
         for _ in range(2):

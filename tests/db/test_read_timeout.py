@@ -59,9 +59,7 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     assert int(raised.value.headers["Retry-After"]) >= 1
 
 
-async def test_slow_heavy_reads_leave_connections_to_quick_ones(
-    settings: Settings, execute: Execute
-) -> None:
+async def test_slow_reads_leave_connections_to_others(settings: Settings, execute: Execute) -> None:
     """Of a pool of eight, four connections run heavy reads, and two of them slow ones."""
     async with opened(settings, pool_size=8, read_timeout=20) as database:
         heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
@@ -90,9 +88,7 @@ async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_expired_deadline_raises_timeout_unless_its_task_is_cancelled_too(
-    *, is_cancelled: bool
-) -> None:
+async def test_expired_deadline_raises_unless_task_is_cancelled_too(*, is_cancelled: bool) -> None:
     deadlines: set[ReadDeadline] = set()
 
     async def read() -> int:
@@ -157,7 +153,7 @@ class SlowProxy:
         target.close()
 
 
-async def test_timeout_is_reported_before_postgres_has_cancelled(
+async def test_timeout_is_reported_before_cancellation(
     settings: Settings, execute: Execute
 ) -> None:
     proxy = SlowProxy(settings.database_url)

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support.databases import Execute
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "schema.md"
@@ -54,9 +54,7 @@ def replace_section(page: str, name: str, text: str) -> str:
     return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{text}{end}", page, flags=re.DOTALL)
 
 
-async def test_schema_page_shows_the_comments_of_the_database(
-    execute: Execute, client: httpx.AsyncClient
-) -> None:
+async def test_schema_page_shows_database_comments(execute: Execute, client: AsyncClient) -> None:
     page = PAGE.read_text()
     rendered = replace_section(page, "views", await render_views(execute) + "\n")
     rendered = replace_section(rendered, "tables", await render_tables(execute) + "\n")
@@ -66,9 +64,7 @@ async def test_schema_page_shows_the_comments_of_the_database(
 
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL))
-async def test_sql_example_of_the_page_runs(
-    execute: Execute, client: httpx.AsyncClient, query: str
-) -> None:
+async def test_sql_example_of_page_runs(execute: Execute, client: AsyncClient, query: str) -> None:
     if "CREATE ROLE" in query:
         # Rolled back, because roles exist on the whole server, which all test processes share.
         script = query.replace("CREATE ROLE", "BEGIN; CREATE ROLE") + "ROLLBACK;"

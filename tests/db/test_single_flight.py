@@ -112,9 +112,7 @@ async def test_error_is_raised_for_all_callers_of_the_query() -> None:
     assert await store.single_flight.fetch_shared("document") == 0
 
 
-async def test_error_without_a_remaining_caller_is_not_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_error_without_remaining_caller_is_silent(caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     store.is_broken = True
     calls = [asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(3)]

@@ -55,18 +55,14 @@ async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
         yield database
 
 
-async def test_postgres_that_answers_late_is_not_taken_for_dead(
-    cluster: Cluster, database: Database
-) -> None:
+async def test_late_postgres_is_not_taken_for_dead(cluster: Cluster, database: Database) -> None:
     with cluster.freeze():
         read = asyncio.create_task(database.fetch_one(BACKEND))
         await asyncio.sleep(MAX_SILENCE_SECONDS)
     assert await read
 
 
-async def test_time_in_which_the_server_did_not_run_does_not_count(
-    cluster: Cluster, database: Database
-) -> None:
+async def test_time_of_starved_server_does_not_count(cluster: Cluster, database: Database) -> None:
     """The check of Postgres is delayed by the server itself, while a statement is slow."""
     read = asyncio.create_task(database.fetch_one(SLOW))
     await asyncio.sleep(0.3)

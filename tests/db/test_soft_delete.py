@@ -33,9 +33,7 @@ async def framework(api: Api) -> tuple[Any, str, str]:
     return body, body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
 
 
-async def test_document_is_deleted_and_undeleted_with_its_parts(
-    api: Api, database: Database
-) -> None:
+async def test_document_is_deleted_and_undeleted_with_parts(api: Api, database: Database) -> None:
     body, document, item = await framework(api)
     before = await api.get_package(document)
     other = await api.create_item(await api.create_document())
@@ -96,9 +94,7 @@ async def test_item_deleted_before_its_document_stays_deleted(api: Api, database
 
 
 @pytest.mark.parametrize("resource", [DOCUMENTS, ITEMS], ids=lambda each: each.name)
-async def test_unknown_identifier_raises_not_found(
-    api: Api, database: Database, resource: Any
-) -> None:
+async def test_unknown_entity_raises_not_found(api: Api, database: Database, resource: Any) -> None:
     _, document, item = await framework(api)
     identifier = document if resource is DOCUMENTS else item
     with pytest.raises(NotFound):

@@ -16,9 +16,7 @@ from case_server.query.fields import FieldType, QueryableField
 
 
 @pytest.fixture
-async def unprivileged(
-    empty_database: EmptyDatabase,
-) -> AsyncIterator[tuple[Connection, str]]:
+async def unprivileged(empty_database: EmptyDatabase) -> AsyncIterator[tuple[Connection, str]]:
     """Yield a superuser's connection to a database, and its URL for an unprivileged role."""
     url = await empty_database("unprivileged")
     async with open_connection(url) as connection:

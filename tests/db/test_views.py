@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
 from support import factories
@@ -98,7 +98,7 @@ async def rows_of(execute: Execute, view: str) -> dict[str, dict[str, Any]]:
     }
 
 
-async def answered(client: httpx.AsyncClient, resource: ResourceType, identifier: str) -> Any:
+async def answered(client: AsyncClient, resource: ResourceType, identifier: str) -> Any:
     path = f"{STANDARD_1_1.prefix}/{resource.collection}/{identifier}"
     answer = await client.get(path, params={"extensions": "true"})
     assert answer.status_code == 200, answer.text
@@ -106,7 +106,7 @@ async def answered(client: httpx.AsyncClient, resource: ResourceType, identifier
     return body[resource.collection][0] if resource.with_descendants else body
 
 
-async def upload(client: httpx.AsyncClient, package: dict[str, Any]) -> None:
+async def upload(client: AsyncClient, package: dict[str, Any]) -> None:
     package = {"CFItems": [], "CFAssociations": [], **package}
     answer = await client.post(f"{PLATFORM.prefix}/CFPackages", json=package)
     assert answer.status_code == 201, answer.text
@@ -155,7 +155,7 @@ def rich_package() -> dict[str, Any]:
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
 async def test_view_has_the_columns_of_its_class(
-    execute: Execute, client: httpx.AsyncClient, resource: ResourceType
+    execute: Execute, client: AsyncClient, resource: ResourceType
 ) -> None:
     assert await has_columns_of(execute, view_of(resource), resource.schema)
 
@@ -168,7 +168,7 @@ async def test_view_has_the_columns_of_its_class(
     ],
 )
 async def test_view_of_rubric_parts_has_the_columns_of_its_class(
-    execute: Execute, client: httpx.AsyncClient, view: str, schema: type[BaseModel]
+    execute: Execute, client: AsyncClient, view: str, schema: type[BaseModel]
 ) -> None:
     assert await has_columns_of(execute, view, schema)
 
@@ -183,9 +183,7 @@ async def has_columns_of(execute: Execute, view: str, schema: type[BaseModel]) -
     return expected <= columns and all(re.fullmatch(r"cf_\w+_identifier", name) for name in others)
 
 
-async def test_views_show_what_the_standard_profile_answers(
-    execute: Execute, client: httpx.AsyncClient
-) -> None:
+async def test_views_match_the_standard_profile(execute: Execute, client: AsyncClient) -> None:
     await upload(client, rich_package())
     await upload(client, factories.package())
     for resource in RESOURCES:
@@ -199,9 +197,7 @@ async def test_views_show_what_the_standard_profile_answers(
             assert row == {name: v for name, v in expected.items() if name not in missing}
 
 
-async def test_views_show_criteria_and_levels_of_rubrics(
-    execute: Execute, client: httpx.AsyncClient
-) -> None:
+async def test_views_show_criteria_and_their_levels(execute: Execute, client: AsyncClient) -> None:
     package = factories.package_with_every_class()
     await upload(client, package)
     (rubric,) = package["CFRubrics"]
@@ -220,7 +216,7 @@ async def test_views_show_criteria_and_levels_of_rubrics(
 
 
 async def test_views_hide_what_was_deleted(
-    execute: Execute, client: httpx.AsyncClient, database: Database
+    execute: Execute, client: AsyncClient, database: Database
 ) -> None:
     live, reduced, gone = factories.package(), factories.package(), rich_package()
     for package in (live, reduced, gone):
@@ -241,9 +237,7 @@ async def test_views_hide_what_was_deleted(
         assert not await execute(f"TABLE {view}")
 
 
-async def test_views_show_a_real_framework(
-    execute: Execute, client: httpx.AsyncClient, shared: Path
-) -> None:
+async def test_views_of_real_framework(execute: Execute, client: AsyncClient, shared: Path) -> None:
     package = json.loads((shared / "frameworks" / "opencase-v1p1-with-rubrics.json").read_text())
     package = package.get("CFPackage", package)
     answer = await client.post(f"{PLATFORM.prefix}/CFPackages?repair=true", json=package)

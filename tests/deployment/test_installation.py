@@ -135,9 +135,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield Machine(folder, url)
 
 
-def test_guides_install_a_server_and_restore_its_database_under_other_roles(
-    machine: Machine,
-) -> None:
+def test_guides_install_server_and_restore_database_under_other_roles(machine: Machine) -> None:
     create_roles, grant_privileges, grant_statistics = read_blocks("databases.md", "sql")
     machine.run_sql(create_roles, grant_statistics)
     program, settings, start, client, upgrade, logs = read_blocks("installation.md", "sh")

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.applications import authorize, run_app
 from support.databases import MigratedDatabase
@@ -148,7 +148,7 @@ def profiling(tracer: Tracer) -> Iterator[None]:
         threading.setprofile(None)
 
 
-async def send(client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> None:
+async def send(client: AsyncClient, method: str, path: str, body: Any = None) -> None:
     response = await client.request(method, f"/case/1.1{path}", json=body)
     assert response.is_success, response.text
 

@@ -222,9 +222,7 @@ def test_documented_variables_exist() -> None:
     ],
     ids=["actions", "gitlab"],
 )
-def test_database_url_matches_the_postgres_service(
-    url: str, variables: dict[str, str], host: str
-) -> None:
+def test_database_url_matches_the_service(url: str, variables: dict[str, str], host: str) -> None:
     parsed = make_url(url)
     assert (parsed.drivername, parsed.host, parsed.port) == ("postgresql", host, 5432)
     assert (parsed.username, parsed.password, parsed.database) == (

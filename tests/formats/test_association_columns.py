@@ -75,9 +75,7 @@ def test_text_below_an_association_type_goes_to_extensions() -> None:
 @pytest.mark.parametrize(
     ("heading", "keywords"), [("Is Child Of", ["leaf", "shape"]), ("Parent", ["leaf,shape"])]
 )
-def test_commas_separate_keywords_beside_association_columns(
-    heading: str, keywords: list[str]
-) -> None:
+def test_commas_separate_keywords_in_association_tables(heading: str, keywords: list[str]) -> None:
     text = f'Code,{heading},Statement,Concept Keywords\nA,,Plants,"leaf,shape"\n'
     _, (item,), _ = read(text)
     assert item["conceptKeywords"] == keywords

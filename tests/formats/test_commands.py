@@ -58,9 +58,7 @@ def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Pat
     assert {"CFItem", "CFAssociation", "CFRubric"} <= {kind for line in lines for kind in line}
 
 
-def test_string_too_long_for_xlsx_is_exported_in_other_formats(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_string_too_long_for_xlsx_is_refused(data_dir: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "long.csv", tmp_path / "long.xlsx"
     source.write_text(f"code,statement\nA,{'x' * 40_000}\n")
     flags = ("--title", "Long", "--creator", "a district", "--document-id", "long")

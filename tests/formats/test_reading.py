@@ -137,9 +137,7 @@ def test_every_problem_is_reported_with_its_cell() -> None:
         *(("A1", ""), ("A.2", ""), ("-", "")),
     ],
 )
-def test_unknown_parent_is_answered_with_code_of_other_spelling(
-    parent: str, suggestion: str
-) -> None:
+def test_unknown_parent_is_answered_with_similar_code(parent: str, suggestion: str) -> None:
     text = f"code,parent,statement\nA,,Algebra\nA.1,A,Linear\n*,A,Note\nB,{parent},Graphs\n"
     (problem,) = find_problems(text)
     assert problem["path"] == "row 5, column B (parent)"

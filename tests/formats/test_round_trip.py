@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import orjson
 import pytest
 from anyio import from_thread, to_thread
+from httpx import AsyncClient
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from support import factories
@@ -205,7 +205,7 @@ def test_files_not_written_by_export_are_repaired() -> None:
 
 
 async def test_any_package_survives_a_round_trip_through_the_api(
-    client: httpx.AsyncClient, store: Database, execute: Execute
+    client: AsyncClient, store: Database, execute: Execute
 ) -> None:
     """Upload as JSON, export in every file format, and import each export again."""
     api = Api(client, PLATFORM)
@@ -252,7 +252,7 @@ def lost(api: Api, body: Body, answered: Body) -> list[str]:
 
 
 @pytest.mark.parametrize("query", ["", "?repair=true"])
-async def test_lone_surrogates_are_refused(client: httpx.AsyncClient, query: str) -> None:
+async def test_lone_surrogates_are_refused(client: AsyncClient, query: str) -> None:
     """JSON can escape lone surrogates, but no Unicode encoding can represent them."""
     raw = json.dumps(with_lone_surrogate())
     answer = await client.post(f"{PLATFORM.prefix}/CFPackages{query}", content=raw)

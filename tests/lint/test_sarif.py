@@ -124,9 +124,7 @@ SARIF = {
 """JSON Schema of what SARIF 2.1.0 and GitHub code scanning require."""
 
 
-def test_sarif_paths_are_relative_to_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sarif_paths_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = lint_package(json.dumps(build_flawed_package()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]

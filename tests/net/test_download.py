@@ -73,9 +73,7 @@ def test_client_credentials(
     assert sum(line.startswith(url) for line in result.stdout.splitlines()) == 2
 
 
-def test_client_credentials_from_environment(
-    url: str, flags: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_credentials_from_environment(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": SECRET}
     result = run("check", url, *flags[:2], data_dir=tmp_path, **client)
     assert (result.returncode, result.stderr) == (0, "")
@@ -171,9 +169,7 @@ PACKED = {"Content-Encoding": "gzip"}
 
 @pytest.mark.parametrize("status", [404, 500, 302])
 @pytest.mark.parametrize("packed", [True, False])
-def test_error_response_size_is_limited(
-    scripted: ScriptedSource, status: int, packed: object
-) -> None:
+def test_size_of_error_is_limited(scripted: ScriptedSource, status: int, packed: object) -> None:
     body = bomb(64) if packed else b"x" * (64 * 2**20)
     scripted.answers["/x"] = ScriptedAnswer(body, status, PACKED if packed else {})
     tracemalloc.start()
@@ -195,9 +191,7 @@ def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
         Fetcher().fetch(f"{scripted.url}/x")
 
 
-def test_decompressed_size_is_limited(
-    scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unpacked_size_has_limit(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     for answer in (
         ScriptedAnswer(bomb(64), headers=PACKED),
@@ -211,9 +205,7 @@ def test_decompressed_size_is_limited(
             Fetcher().fetch(f"{scripted.url}/x")
 
 
-def test_download_duration_is_limited(
-    scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_duration_is_limited(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
     scripted.answers["/x"] = ScriptedAnswer(b"here")
     with pytest.raises(CommandError, match="did not end within"):
@@ -298,9 +290,7 @@ def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["3600", "99999999999999999999", "date:3600"])
-def test_retry_after_beyond_the_limit_ends_the_attempts(
-    scripted: ScriptedSource, value: str
-) -> None:
+def test_retry_after_beyond_limit_ends_attempts(scripted: ScriptedSource, value: str) -> None:
     scripted.answers["/x"] = ScriptedAnswer({}, 429, retry_after(value))
     with pytest.raises(CommandError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")

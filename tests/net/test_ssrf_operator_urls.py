@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from httpx import Client
 from support import factories
 from support.live_server import run_command_in_process as run
 from support.scripted_source import ScriptedAnswer, ScriptedSource
@@ -45,7 +45,7 @@ def servers() -> Iterator[Servers]:
 
 
 def get_status(transport: OperatorUrlTransport, url: str) -> int:
-    with httpx.Client(transport=transport) as http:
+    with Client(transport=transport) as http:
         return http.get(url).status_code
 
 
@@ -77,9 +77,7 @@ def test_redirect_to_unsupported_scheme_is_not_followed(servers: Servers) -> Non
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["169.254.169.254"], []]
 )
-def test_name_that_resolves_to_private_address_is_blocked(
-    servers: Servers, addresses: list[str]
-) -> None:
+def test_name_with_private_address_is_blocked(servers: Servers, addresses: list[str]) -> None:
     entry, _ = servers
     url = f"http://frameworks.example.edu:{entry.port}/"
     transport = OperatorUrlTransport([url], allow_private=False, resolve=lambda *_: addresses)
@@ -169,10 +167,7 @@ def test_command_refuses_redirect_to_private_address(
 )
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
-    servers: Servers,
-    monkeypatch: pytest.MonkeyPatch,
-    host: str,
-    variable: str,
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, host: str, variable: str
 ) -> None:
     proxy, _ = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")

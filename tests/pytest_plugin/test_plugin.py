@@ -267,9 +267,7 @@ def test_seed_ini_value_sets_data(tmp_path: Path, elsewhere: dict[str, str]) -> 
     assert "1 passed" in pytest_run(tmp_path, code, "-o", "case_seed=sample", variables=elsewhere)
 
 
-def test_invalid_seed_fails_with_reason(
-    tmp_path: Path, database: str, elsewhere: dict[str, str]
-) -> None:
+def test_invalid_seed_is_refused(tmp_path: Path, database: str, elsewhere: dict[str, str]) -> None:
     (tmp_path / "bad.json").write_text('{"CFDocument": {}}')
     own = {"CASE_SERVER_DATABASE_URL": database}
     output = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json", variables=own)

@@ -45,9 +45,7 @@ ASSOCIATION = list_fields(model.CFAssociation)
         (list_fields(model.CFRubricCriterionLevel), "extensions", FieldType.EXTENSION),
     ],
 )
-def test_field_type_follows_from_the_model(
-    fields: Fields, name: str, field_type: FieldType
-) -> None:
+def test_field_type_follows_from_model(fields: Fields, name: str, field_type: FieldType) -> None:
     assert fields[name] == QueryableField(tuple(name.split(".")), field_type)
 
 

@@ -421,9 +421,7 @@ def test_all_problems_are_reported() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", b"null", b"\xff", b"\xef\xbb\xbf[]"])
 @pytest.mark.parametrize("reader", [repair_package, repair_and_parse])
-def test_body_that_is_not_an_object_is_a_bad_request(
-    raw: bytes, reader: Callable[[bytes], Any]
-) -> None:
+def test_body_other_than_object_is_bad_request(raw: bytes, reader: Callable[[bytes], Any]) -> None:
     with pytest.raises(BadRequest):
         reader(raw)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 import requests
 from api.test_access import list_routes
+from httpx import Client, Limits
 from support import factories
 from support.databases import MigratedDatabase
 from support.live_server import LiveServer, run_live_server
@@ -158,9 +158,7 @@ def fields_of(answer: HTTPResponse) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_head_answers_every_route_as_get_does_without_a_body(
-    test_server: Server, path: str
-) -> None:
+def test_head_answers_every_route_as_get_without_a_body(test_server: Server, path: str) -> None:
     path = real_path(test_server, path)
     with test_server.connection() as connection:
         connection.connect()
@@ -201,12 +199,10 @@ def head_and_get_paths(server: Server) -> list[str]:
 
 
 @REPEATED
-def test_repeated_head_then_get_with_httpx_keeps_the_connection(
-    server: Server, rounds: int
-) -> None:
-    limits = httpx.Limits(max_connections=1)
+def test_repeated_head_then_get_with_httpx_keeps_connection(server: Server, rounds: int) -> None:
+    limits = Limits(max_connections=1)
     options: dict[str, Any] = {"headers": server.authorization, "base_url": server.live.base_url}
-    with httpx.Client(**options, limits=limits, timeout=30) as client:
+    with Client(**options, limits=limits, timeout=30) as client:
         for path in head_and_get_paths(server):
             local_ports = set()
             for _ in range(rounds):
@@ -234,9 +230,7 @@ def test_repeated_head_then_get_with_requests_raises_no_error(server: Server, ro
 
 
 @REPEATED
-def test_repeated_head_then_get_with_http_client_keeps_the_connection(
-    server: Server, rounds: int
-) -> None:
+def test_repeated_head_and_get_by_http_client_keep_connection(server: Server, rounds: int) -> None:
     with server.connection() as connection:
         connection.connect()
         first = connection.sock

@@ -106,9 +106,7 @@ def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
     [lambda size: b"X: " + b"x" * (size - 5) + b"\r\n", lambda size: b"a:\r\n" * (size // 4)],
     ids=["one long", "many short"],
 )
-def test_header_section_over_limit_returns_431(
-    live: LiveServer, headers: Callable[[int], bytes]
-) -> None:
+def test_long_header_section_returns_431(live: LiveServer, headers: Callable[[int], bytes]) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     limit = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
     assert exchange(live, begin + headers(limit) + end)[0] == 401

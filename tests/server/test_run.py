@@ -204,9 +204,7 @@ def test_listens_beyond_loopback_with_a_secret(configured: LiveServer) -> None:
     assert "s3cret" not in configured.banner
 
 
-def test_listens_beyond_loopback_with_default_secret_if_allowed(
-    with_two_workers: LiveServer,
-) -> None:
+def test_listens_beyond_loopback_with_allowed_default_secret(with_two_workers: LiveServer) -> None:
     assert with_two_workers.base_url.startswith("http://localhost:")
     assert with_two_workers.token(secret="local-secret")
 
@@ -304,9 +302,7 @@ def test_sighup_stops_all_processes(new_data_dir: NewDataDir) -> None:
         ({"CASE_SERVER_LOCAL_ISSUER": "false"}, "CASE_SERVER_TRUSTED_ISSUERS"),
     ],
 )
-def test_conflicting_settings_are_rejected(
-    tmp_path: Path, settings: dict[str, str], message: str
-) -> None:
+def test_invalid_setting_is_refused(tmp_path: Path, settings: dict[str, str], message: str) -> None:
     result = run_command_in_process("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
     assert result.returncode == 1
     assert message in result.stderr
@@ -426,9 +422,7 @@ def postmaster_lives(data_dir: Path) -> bool:
     return (data_dir / "postgres" / "postmaster.pid").exists()
 
 
-def test_external_database_is_not_migrated_by_serve(
-    empty_database: EmptyDatabase, tmp_path: Path
-) -> None:
+def test_serve_migrates_no_external_database(empty_database: EmptyDatabase, tmp_path: Path) -> None:
     async def run_sql(function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         async with open_connection(url) as connection:
             return await function(connection)

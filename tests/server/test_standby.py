@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient, RemoteProtocolError
 from sqlalchemy import text
 from support import factories
 from support.databases import open_connection
@@ -35,8 +35,8 @@ class Pair:
 
     postgres: Replication
     servers: tuple[LiveServer, LiveServer]
-    primary: httpx.AsyncClient
-    standby: httpx.AsyncClient
+    primary: AsyncClient
+    standby: AsyncClient
 
 
 def settings_for(server: ReplicatedServer) -> dict[str, str]:
@@ -73,7 +73,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
         headers = {"Authorization": f"Bearer {primary.token()}"}
         clients = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=live.base_url, headers=headers, timeout=30)
+                AsyncClient(base_url=live.base_url, headers=headers, timeout=30)
             )
             for live in (primary, standby)
         ]
@@ -237,7 +237,7 @@ async def test_package_stream_cut_by_a_recovery_conflict_ends_incomplete(pair: P
             chunks = response.aiter_raw()
             received = [await anext(chunks)]
             await lock("items")
-            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            with pytest.raises(RemoteProtocolError, match="incomplete chunked read"):
                 received += [chunk async for chunk in chunks]
         with pytest.raises(json.JSONDecodeError):
             json.loads(b"".join(received))

@@ -5,8 +5,8 @@ import json
 import time
 from pathlib import Path
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.live_server import LiveServer
@@ -101,7 +101,7 @@ async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
     assert coding in response.json()["imsx_description"]
 
 
-async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: Api) -> None:
+async def test_header_of_spaces_is_parsed_fast(client: AsyncClient, api: Api) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     started = time.process_time()
@@ -110,7 +110,7 @@ async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: A
     assert time.process_time() - started < 2
 
 
-async def test_etag_with_many_digits_does_not_match(client: httpx.AsyncClient, api: Api) -> None:
+async def test_etag_with_many_digits_does_not_match(client: AsyncClient, api: Api) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     tag = (await client.get(path)).headers["ETag"]

@@ -16,9 +16,7 @@ CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_dat
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
-async def test_concurrent_writers_lose_nothing(
-    database_url: str, tmp_path: Path, clean: None
-) -> None:
+async def test_concurrent_writers_lose_none(database_url: str, tmp_path: Path, clean: None) -> None:
     with run_server(tmp_path, database_url) as live:
         async with create_client(live) as http:
             report = await contention.run_conflicts(http, rounds=2, seed=1)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.databases import lock_table, open_connection
 from support.live_server import LiveServer
@@ -33,12 +33,12 @@ def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[LiveServer]
 
 
 @pytest.fixture
-async def http(live: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
+async def http(live: LiveServer) -> AsyncIterator[AsyncClient]:
     async with create_client(live) as result:
         yield result
 
 
-def request_head(http: httpx.AsyncClient, method: str, path: str, *headers: str) -> bytes:
+def request_head(http: AsyncClient, method: str, path: str, *headers: str) -> bytes:
     """Return the request line and header section of a request as bytes."""
     token = http.headers["Authorization"]
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}", *headers]
@@ -77,7 +77,7 @@ class Resources:
         assert grown < 120, f"{grown:.0f} MB more"
 
 
-async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
+async def stored(http: AsyncClient, items: int) -> tuple[str, bytes]:
     """Upload a framework; return its path and body."""
     body = load.build_large_package(items)
     raw = json.dumps(body).encode()
@@ -86,9 +86,7 @@ async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
     return f"{PREFIX}/CFPackages/{body['CFDocument']['identifier']}", raw
 
 
-async def assert_responsive(
-    http: httpx.AsyncClient, path: str, raw: bytes, resources: Resources
-) -> None:
+async def assert_responsive(http: AsyncClient, path: str, raw: bytes, resources: Resources) -> None:
     """Assert that more concurrent requests than pool connections succeed."""
     started = time.monotonic()
     responses = await asyncio.gather(
@@ -104,7 +102,7 @@ async def assert_responsive(
 
 @pytest.mark.parametrize("encoding", mark_slow_except(["gzip"], ["identity", "gzip"]))
 async def test_disconnect_while_reading_package_frees_resources(
-    live: LiveServer, http: httpx.AsyncClient, database_url: str, encoding: str
+    live: LiveServer, http: AsyncClient, database_url: str, encoding: str
 ) -> None:
     path, raw = await stored(http, 2000)
     await http.get(path)
@@ -127,7 +125,7 @@ async def test_disconnect_while_reading_package_frees_resources(
 
 
 async def test_incomplete_upload_frees_resources(
-    live: LiveServer, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 500)
     resources = Resources(live, database_url)
@@ -144,7 +142,7 @@ async def test_incomplete_upload_frees_resources(
 
 
 async def test_disconnect_after_upload_frees_resources(
-    live: LiveServer, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 200)
     resources = Resources(live, database_url)
@@ -157,7 +155,7 @@ async def test_disconnect_after_upload_frees_resources(
 
 
 async def test_disconnect_while_waiting_for_postgres_frees_resources(
-    live: LiveServer, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 50)
     resources = Resources(live, database_url)

@@ -6,9 +6,7 @@ from stress import slow_reads
 from stress.server import create_client, run_server
 
 
-async def test_items_are_read_while_slow_filters_run(
-    database_url: str, tmp_path: Path, clean: None
-) -> None:
+async def test_slow_filters_block_no_item(database_url: str, tmp_path: Path, clean: None) -> None:
     items = 5_000
     with run_server(tmp_path, database_url) as live:
         async with create_client(live) as http:

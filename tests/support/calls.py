@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+from httpx import AsyncClient, Response
 from support import factories
 
 from case_server.api.profiles import ApiProfile
@@ -12,12 +12,12 @@ from case_server.api.profiles import ApiProfile
 class Api:
     """Sends requests to the application in one API profile and asserts the response status."""
 
-    def __init__(self, client: httpx.AsyncClient, profile: ApiProfile) -> None:
+    def __init__(self, client: AsyncClient, profile: ApiProfile) -> None:
         self.client, self.profile = client, profile
 
     async def send(
         self, method: str, path: str, status: int, body: Any = None, **options: Any
-    ) -> httpx.Response:
+    ) -> Response:
         if body is not None:
             options["json"] = body
         answer = await self.client.request(method, f"{self.profile.prefix}{path}", **options)
@@ -39,7 +39,7 @@ class Api:
         body = await self.get(f"/{name}s/{identifier}", **params)
         return body[name] if self.profile.wraps else body
 
-    async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
+    async def put(self, path: str, body: Any, status: int = 201) -> Response:
         return await self.send("PUT", f"{path}/{get_identifier(body)}", status, body)
 
     async def put_invalid(self, path: str, body: Any) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def _list_lost_values(sent: Any, got: Any, path: str, unequal: set[str]) -> Iter
         yield f"{path}: {sent!r} became {got!r}"
 
 
-def list_problems(answer: httpx.Response) -> list[tuple[str, str]]:
+def list_problems(answer: Response) -> list[tuple[str, str]]:
     """Return the path and the message of every problem that a response with 422 reports."""
     details = answer.json()["imsx_error_details"]
     return [(problem["path"], problem["message"]) for problem in details]

@@ -11,7 +11,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+from httpx import Client
 
 READ, WRITE, DELETE = (
     f"https://purl.imsglobal.org/spec/case/v1p0/scope/case.{name}"
@@ -40,7 +40,7 @@ class Guide:
     """The steps of the guide as methods; each uses the entities that the previous ones created."""
 
     def __init__(self, base_url: str) -> None:
-        self.http = httpx.Client(base_url=base_url, timeout=30)
+        self.http = Client(base_url=base_url, timeout=30)
         names = ("document", "package", "subject", "kind", "child", "parent", "association")
         self.ids = {name: str(uuid.uuid4()) for name in names}
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
+from httpx import AsyncClient, Response
 from support import factories
 from support.applications import BASE_URL, authorize, create_client
 
@@ -22,7 +22,7 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 class NamespaceClient:
     """Sends requests to a server in test mode: to the API and the test API of one namespace."""
 
-    http: httpx.AsyncClient
+    http: AsyncClient
     prefix: str = ""
     is_reseeded: bool = False
     """True if the test has replaced the seed data."""
@@ -40,7 +40,7 @@ class NamespaceClient:
         credentials = ("local-client", "local-secret")
         await authorize(self.http, credentials, f"{self.prefix}/oauth2/token")
 
-    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def call(self, method: str, path: str, **options: Any) -> Response:
         return await self.http.request(method, f"{self.prefix}{path}", **options)
 
     async def put_document(self, status: int = 201, **fields: Any) -> factories.Body:

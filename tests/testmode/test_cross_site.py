@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 from anyio import to_thread
+from httpx import AsyncClient
 from support.applications import run_app
 from support.databases import EmptyDatabase
 from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient
@@ -80,7 +80,7 @@ async def test_request_from_tool_or_own_page_is_accepted(
 
 
 @pytest.fixture
-async def client_of_open_server(empty_database: EmptyDatabase) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of_open_server(empty_database: EmptyDatabase) -> AsyncIterator[AsyncClient]:
     """A server without a test API token that allows the pages of one origin."""
     url = await empty_database("cross_site")
     await to_thread.run_sync(alembic_runner.migrate, url)
@@ -90,7 +90,7 @@ async def client_of_open_server(empty_database: EmptyDatabase) -> AsyncIterator[
         yield http
 
 
-async def test_page_in_cors_origins_is_accepted(client_of_open_server: httpx.AsyncClient) -> None:
+async def test_page_in_cors_origins_is_accepted(client_of_open_server: AsyncClient) -> None:
     for origin, status in (("http://app.test", 200), (FOREIGN, 403)):
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
         answer = await client_of_open_server.post("/_test/reset", headers=headers)

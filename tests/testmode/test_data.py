@@ -206,9 +206,7 @@ async def test_requests_wait_for_snapshot(namespace: NamespaceClient) -> None:
     await namespace.test_api("DELETE", "/snapshots/busy", 204)
 
 
-async def test_configured_database_is_not_written(
-    namespace: NamespaceClient, testmode_url: str
-) -> None:
+async def test_own_database_is_not_written(namespace: NamespaceClient, testmode_url: str) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
     await namespace.put_document()
     async with open_connection(testmode_url) as connection:
@@ -216,9 +214,7 @@ async def test_configured_database_is_not_written(
         assert await connection.fetchval("SELECT count(*) FROM signing_keys") == 0
 
 
-async def test_clones_are_dropped_at_stop_and_next_start(
-    postgres: str, databases: ListDatabases
-) -> None:
+async def test_clones_are_dropped_at_stop_or_start(postgres: str, databases: ListDatabases) -> None:
     url = await create_database(postgres, "case_test_clones")
     other = await create_database(postgres, "case_test_clones_clone_production")
     async with DatabaseCloner.open(url) as cloner:
@@ -232,9 +228,7 @@ async def test_clones_are_dropped_at_stop_and_next_start(
     assert make_url(other).database in await databases()
 
 
-async def test_role_without_createdb_fails_with_remedy(
-    postgres: str, testmode_settings: Settings
-) -> None:
+async def test_role_without_createdb_fails(postgres: str, testmode_settings: Settings) -> None:
     url = await create_database(postgres, "case_test_no_right")
     await to_thread.run_sync(alembic_runner.migrate, url)
     connection = await asyncpg.connect(to_asyncpg_url(postgres))
@@ -267,9 +261,7 @@ async def test_role_without_createdb_fails_with_remedy(
         await connection.close()
 
 
-async def test_database_with_other_connections_fails(
-    postgres: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_database_in_use_fails(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
     async with open_connection(url):

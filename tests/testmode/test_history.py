@@ -6,6 +6,7 @@ import pytest
 from anyio import to_thread
 from support import factories
 from support.databases import MigratedDatabase
+from support.factories import Body
 from support.test_mode_client import NamespaceClient
 
 from case_server.api.conditional import LAST_MODIFIED_MIN_AGE_SECONDS
@@ -19,7 +20,7 @@ PACKAGES = "/case/1.1/CFPackages"
 FEEDS = [f"{profile.prefix}/changes" for profile in PROFILES if profile.writes]
 
 
-async def put_package(namespace: NamespaceClient, body: factories.Body, title: str) -> str:
+async def put_package(namespace: NamespaceClient, body: Body, title: str) -> str:
     """Store a package with a title and return its ETag."""
     titled = {**body, "CFDocument": {**body["CFDocument"], "title": title}}
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
@@ -32,9 +33,7 @@ async def put_package(namespace: NamespaceClient, body: factories.Body, title: s
     return str(read.headers["ETag"])
 
 
-async def title_for(
-    namespace: NamespaceClient, body: factories.Body, **conditions: str
-) -> str | None:
+async def title_for(namespace: NamespaceClient, body: Body, **conditions: str) -> str | None:
     """Return the title in the response to a conditional request, or None for 304."""
     headers = {name.replace("_", "-"): value for name, value in conditions.items()}
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
@@ -43,16 +42,14 @@ async def title_for(
     return None if answer.status_code == 304 else answer.json()["CFDocument"]["title"]
 
 
-async def wait_for_last_modified(namespace: NamespaceClient, body: factories.Body) -> str:
+async def wait_for_last_modified(namespace: NamespaceClient, body: Body) -> str:
     """Return the Last-Modified of a package, which is sent two seconds after a write."""
     await asyncio.sleep(LAST_MODIFIED_MIN_AGE_SECONDS + 0.1)
     answer = await namespace.call("GET", f"{PACKAGES}/{body['CFDocument']['identifier']}")
     return str(answer.headers["Last-Modified"])
 
 
-async def assert_restore_updates_last_modified(
-    namespace: NamespaceClient, body: factories.Body
-) -> None:
+async def assert_restore_updates_last_modified(namespace: NamespaceClient, body: Body) -> None:
     """Write a package that has the title "original" in the snapshot one, and restore that."""
     await put_package(namespace, body, "written")
     written = await wait_for_last_modified(namespace, body)
@@ -121,9 +118,7 @@ async def test_restore_of_previous_clone_updates_last_modified(namespace: Namesp
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-async def test_change_feed_cursor_is_gone_after_reset(
-    namespace: NamespaceClient, feed: str
-) -> None:
+async def test_feed_cursor_is_gone_after_reset(namespace: NamespaceClient, feed: str) -> None:
     await namespace.put_document()
     cursor = (await namespace.call("GET", feed)).json()["next"]
     document = await namespace.put_document()
@@ -149,9 +144,7 @@ async def test_reset_without_writes_keeps_etags(namespace: NamespaceClient) -> N
     assert await title_for(namespace, body, If_None_Match=etag) is None
 
 
-async def test_namespaces_do_not_share_caches(
-    namespace: NamespaceClient, other: NamespaceClient
-) -> None:
+async def test_namespaces_cache_apart(namespace: NamespaceClient, other: NamespaceClient) -> None:
     body = factories.package()
     etag = await put_package(namespace, body, "here")
     await put_package(other, body, "there")

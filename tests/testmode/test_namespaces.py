@@ -66,9 +66,7 @@ async def test_namespaces_separate_snapshots_and_seeds(
     assert (await namespace.total(), await other.total()) == (0, 1)
 
 
-async def test_urls_contain_namespace_prefix(
-    namespace: NamespaceClient, other: NamespaceClient
-) -> None:
+async def test_urls_contain_namespace(namespace: NamespaceClient, other: NamespaceClient) -> None:
     assert other.prefix == "/ns/other"
     base = f"{BASE}/ns/other"
     await other.put_document()
@@ -102,9 +100,7 @@ async def test_header_selects_namespace(testmode_app: FastAPI, other: NamespaceC
         assert "'another'" in contrary.json()["imsx_description"]
 
 
-async def test_new_namespace_has_seed_of_default(
-    namespace: NamespaceClient, testmode_app: FastAPI
-) -> None:
+async def test_new_namespace_has_seed(namespace: NamespaceClient, testmode_app: FastAPI) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
     async with open_namespace(testmode_app, "fresh") as fresh:
         await fresh.login()
@@ -200,10 +196,7 @@ async def test_errors_in_namespace_have_form_of_profile(
 
 
 async def test_drop_does_not_wait_for_postgres(
-    namespace: NamespaceClient,
-    testmode_app: FastAPI,
-    postgres: str,
-    clones: ListDatabases,
+    namespace: NamespaceClient, testmode_app: FastAPI, postgres: str, clones: ListDatabases
 ) -> None:
     before = await list_idle_clones(testmode_app, clones)
     async with open_namespace(testmode_app, "brief") as brief:
@@ -220,9 +213,7 @@ async def test_drop_does_not_wait_for_postgres(
 
 
 @pytest.mark.parametrize("way", ["path", "header"])
-async def test_namespace_creation_requires_test_api_token(
-    namespace: NamespaceClient, way: str
-) -> None:
+async def test_new_namespace_requires_test_api_token(namespace: NamespaceClient, way: str) -> None:
     prefix = "/ns/unmade" if way == "path" else ""
     headers = {"X-CASE-Namespace": "unmade"} if way == "header" else {}
     form = {"grant_type": "client_credentials"}

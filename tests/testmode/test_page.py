@@ -4,9 +4,9 @@ import re
 from collections.abc import AsyncIterator
 from html import unescape
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient, Response
 from support.applications import create_client
 from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, NamespaceClient
 
@@ -14,15 +14,13 @@ LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture
-async def browser(
-    testmode_app: FastAPI, namespace: NamespaceClient
-) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(testmode_app: FastAPI, namespace: NamespaceClient) -> AsyncIterator[AsyncClient]:
     """A browser on this machine, which needs no sign-in."""
     async with create_client(testmode_app, LOCAL) as client:
         yield client
 
 
-def rows(page: httpx.Response, label: str) -> list[list[str]]:
+def rows(page: Response, label: str) -> list[list[str]]:
     """Return the text of the cells of a table."""
     assert page.status_code == 200, page.text
     table = re.search(rf'aria-label="{label}"><table.*?<tbody>(.*?)</tbody>', page.text, re.DOTALL)
@@ -32,7 +30,7 @@ def rows(page: httpx.Response, label: str) -> list[list[str]]:
     return [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in matches]
 
 
-async def test_page_lists_requests(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
+async def test_page_lists_requests(browser: AsyncClient, namespace: NamespaceClient) -> None:
     document = await namespace.put_document()
     await namespace.call("GET", f"{DOCUMENTS}?limit=1&filter=title<'<script>'")
     newest, before = rows(await browser.get("/test-mode"), "Requests")[:2]
@@ -42,7 +40,7 @@ async def test_page_lists_requests(browser: httpx.AsyncClient, namespace: Namesp
     assert float(newest[4]) > 0
 
 
-async def test_page_lists_faults(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
+async def test_page_lists_faults(browser: AsyncClient, namespace: NamespaceClient) -> None:
     assert rows(await browser.get("/test-mode"), "Faults") == []
     faults = [{"path": DOCUMENTS, "times": 1, "status": 503}, {"delay": 0.01}]
     await namespace.test_api("PUT", "/faults", body=faults)
@@ -58,7 +56,7 @@ async def test_page_lists_faults(browser: httpx.AsyncClient, namespace: Namespac
     assert rows(await browser.get("/test-mode"), "Faults") == []
 
 
-async def test_page_escapes_paths(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
+async def test_page_escapes_paths(browser: AsyncClient, namespace: NamespaceClient) -> None:
     await namespace.call("GET", "/<script>alert(1)</script>")
     page = await browser.get("/test-mode")
     assert "<script>alert" not in page.text
@@ -66,7 +64,7 @@ async def test_page_escapes_paths(browser: httpx.AsyncClient, namespace: Namespa
 
 
 async def test_page_requests_are_not_logged_and_have_no_faults(
-    browser: httpx.AsyncClient, namespace: NamespaceClient
+    browser: AsyncClient, namespace: NamespaceClient
 ) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"path": "*", "status": 500}])
     for path in (
@@ -80,7 +78,7 @@ async def test_page_requests_are_not_logged_and_have_no_faults(
     assert (await browser.get("/")).status_code == 500
 
 
-async def test_fragment_contains_only_changing_part(browser: httpx.AsyncClient) -> None:
+async def test_fragment_contains_only_changing_part(browser: AsyncClient) -> None:
     page = await browser.get("/test-mode")
     script = re.search(r'src="(/static/test-mode\.js\?v=\w+)"', page.text)
     assert script
@@ -94,7 +92,7 @@ async def test_fragment_contains_only_changing_part(browser: httpx.AsyncClient) 
 
 
 async def test_page_shows_selected_namespace(
-    browser: httpx.AsyncClient, namespace: NamespaceClient, other: NamespaceClient
+    browser: AsyncClient, namespace: NamespaceClient, other: NamespaceClient
 ) -> None:
     document = await other.put_document()
     seen = str(rows(await browser.get("/test-mode?namespace=other"), "Requests"))
@@ -116,9 +114,7 @@ async def test_page_requires_read_scope(namespace: NamespaceClient) -> None:
         assert answer.headers["Location"] == "/sign-in?next=%2Ftest-mode"
 
 
-async def test_link_to_the_page_appears_only_in_test_mode(
-    browser: httpx.AsyncClient, app: FastAPI
-) -> None:
+async def test_link_to_page_appears_only_in_test_mode(browser: AsyncClient, app: FastAPI) -> None:
     assert 'href="/test-mode"' in (await browser.get("/")).text
     async with create_client(app, LOCAL) as plain:
         page = await plain.get("/sign-in")

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from html import unescape
 from urllib.parse import urljoin
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient, Response
 from support.applications import create_client
 from support.test_mode_client import BASE, NamespaceClient
 
@@ -21,15 +21,13 @@ def addresses(page: str) -> set[str]:
     return {address for address in results if address and not address.startswith(("#", "http"))}
 
 
-async def sign_in(browser: httpx.AsyncClient, prefix: str, wanted: str = "/") -> httpx.Response:
+async def sign_in(browser: AsyncClient, prefix: str, wanted: str = "/") -> Response:
     form = {"next": wanted, "client_id": OWN[0], "client_secret": OWN[1]}
     return await browser.post(f"{prefix}/sign-in", data=form, headers={"Origin": BASE})
 
 
 @pytest.fixture
-async def browser(
-    testmode_app: FastAPI, other: NamespaceClient
-) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(testmode_app: FastAPI, other: NamespaceClient) -> AsyncIterator[AsyncClient]:
     """A browser signed in to the namespace, which contains the sample."""
     await other.test_api("POST", "/seed", body={"sample": True})
     async with create_client(testmode_app) as browser:
@@ -38,7 +36,7 @@ async def browser(
         yield browser
 
 
-async def test_pages_link_only_within_namespace(browser: httpx.AsyncClient) -> None:
+async def test_pages_link_only_within_namespace(browser: AsyncClient) -> None:
     waiting = {"/ns/other/"}
     seen: set[str] = set()
     while waiting and len(seen) < 60:
@@ -61,9 +59,7 @@ async def test_pages_link_only_within_namespace(browser: httpx.AsyncClient) -> N
     assert any("/items/" in one for one in seen)
 
 
-async def test_redirects_stay_in_namespace(
-    testmode_app: FastAPI, browser: httpx.AsyncClient
-) -> None:
+async def test_redirects_stay_in_namespace(testmode_app: FastAPI, browser: AsyncClient) -> None:
     async with create_client(testmode_app) as anonymous_browser:
         led = await anonymous_browser.get("/ns/other/search?q=a")
         assert led.headers["location"] == "/ns/other/sign-in?next=%2Fsearch%3Fq%3Da"
@@ -76,18 +72,14 @@ async def test_redirects_stay_in_namespace(
     assert (await browser.get("/ns/other/sign-in")).headers["location"] == "/ns/other/"
 
 
-async def test_namespaces_have_separate_sessions(
-    testmode_app: FastAPI, browser: httpx.AsyncClient
-) -> None:
+async def test_namespaces_have_own_sessions(testmode_app: FastAPI, browser: AsyncClient) -> None:
     assert (await browser.get("/")).status_code == 303
     assert (await sign_in(browser, "")).status_code == 303
     assert (await browser.get("/")).status_code == 200
     assert (await browser.get("/ns/other/")).status_code == 200
 
 
-async def test_swagger_ui_uses_api_of_namespace(
-    testmode_app: FastAPI, browser: httpx.AsyncClient
-) -> None:
+async def test_swagger_ui_uses_the_namespace(testmode_app: FastAPI, browser: AsyncClient) -> None:
     page = await browser.get("/ns/other/docs")
     assert addresses(page.text) >= {"/ns/other/openapi.json"}
     for address in addresses(page.text) - {"/ns/other/sign-out"}:
@@ -103,9 +95,7 @@ async def test_swagger_ui_uses_api_of_namespace(
     assert "servers" not in own
 
 
-async def test_page_in_namespace_shows_its_requests(
-    other: NamespaceClient, browser: httpx.AsyncClient
-) -> None:
+async def test_page_of_namespace_shows_log(other: NamespaceClient, browser: AsyncClient) -> None:
     await other.call("GET", "/case/1.1/CFItems/only-requested-here")
     assert "only-requested-here" in (await browser.get("/ns/other/test-mode")).text
     await sign_in(browser, "")

@@ -50,9 +50,7 @@ async def test_request_log_contains_requests(namespace: NamespaceClient) -> None
         ("since=2201-01-01", []),
     ],
 )
-async def test_request_log_filters(
-    namespace: NamespaceClient, query: str, numbers: list[int]
-) -> None:
+async def test_log_is_filtered(namespace: NamespaceClient, query: str, numbers: list[int]) -> None:
     await namespace.put_document()
     await namespace.total()
     await namespace.call("GET", "/ims/case/v1p1/CFDocuments")

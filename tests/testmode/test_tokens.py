@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import httpx
 import pytest
+from httpx import Response
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 
@@ -12,7 +12,7 @@ async def made(namespace: NamespaceClient, **fields: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def request_token(by: NamespaceClient, secret: str = "local-secret") -> httpx.Response:
+async def request_token(by: NamespaceClient, secret: str = "local-secret") -> Response:
     form = {"grant_type": "client_credentials"}
     return await by.call("POST", "/oauth2/token", data=form, auth=("local-client", secret))
 

@@ -174,9 +174,7 @@ def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -
 @pytest.mark.parametrize(
     "bad", [{"title": "x"}, {"identifier": ""}, {"identifier": None}, {"identifier": 7}, "d1", None]
 )
-def test_entry_without_an_identifier_is_an_error_that_names_its_page(
-    source: ScriptedSource, bad: Any
-) -> None:
+def test_entry_without_identifier_is_error_with_its_page(source: ScriptedSource, bad: Any) -> None:
     pages = [ENTRIES[:3], [bad], []]
     source.respond = lambda target: ScriptedAnswer(pages[min(parse_page(target)[1] // 3, 2)])
     documents = read(source)
@@ -199,9 +197,7 @@ def test_error_in_the_middle_is_noted_with_its_page(source: ScriptedSource, stat
     assert f"page 3 ({source.url}{LIST}?limit=100&offset=20): answered {status}" in documents.error
 
 
-def test_404_after_the_last_page_ends_a_list_that_is_not_known_to_be_complete(
-    source: ScriptedSource,
-) -> None:
+def test_404_after_the_last_page_ends_a_list_as_incomplete(source: ScriptedSource) -> None:
     first = paged(30)
     source.respond = lambda target: (
         first(target) if parse_page(target)[1] < 25 else ScriptedAnswer({}, 404)

@@ -140,9 +140,7 @@ def test_sheet_with_identifiers_may_change_every_statement(data_dir: Path, tmp_p
     assert "0 added, 8 changed, 1 unchanged, 0 deleted" in result.stdout
 
 
-def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_json_without_lists_is_bounded_by_the_same_rule(data_dir: Path, tmp_path: Path) -> None:
     body = factories.package(CFAssociations=[])
     document = {"CFDocument": body["CFDocument"]}
     source = tmp_path / "framework.json"

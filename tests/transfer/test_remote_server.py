@@ -56,9 +56,7 @@ def test_document_leads_to_its_package(
     assert sent[path]["Authorization"] == "Bearer secret"
 
 
-def test_document_with_its_package_on_another_origin_is_refused_with_its_url(
-    source: ScriptedSource,
-) -> None:
+def test_document_with_package_on_other_origin_is_refused_with_url(source: ScriptedSource) -> None:
     link = {"identifier": "p1", "uri": "https://other.test/CFPackages/p1"}
     source.answers[f"{BASE}/CFDocuments/d1"] = ScriptedAnswer(document(CFPackageURI=link))
     message = refused(f"{source.url}{BASE}/CFDocuments/d1")
@@ -160,9 +158,7 @@ def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource,
     assert source.requests == [path]
 
 
-def test_import_follows_a_document_and_refuses_a_list(
-    source: ScriptedSource, running_data_dir: Path
-) -> None:
+def test_import_follows_document_not_list(source: ScriptedSource, running_data_dir: Path) -> None:
     body = factories.package()
     identifier = body["CFDocument"]["identifier"]
     source.answers = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
+from httpx import AsyncClient, Client, Response
 from support import factories
 from support.databases import NewDataDir
 from support.live_server import LiveServer, run_command, run_command_in_process, run_live_server
@@ -38,7 +38,7 @@ def live(source_dir: Path) -> Iterator[LiveServer]:
 
 
 @pytest.fixture
-def source(live: LiveServer) -> Iterator[httpx.Client]:
+def source(live: LiveServer) -> Iterator[Client]:
     """The server to synchronize with."""
     with live.client() as client:
         yield client
@@ -58,7 +58,7 @@ def sync(database: Database, clean: None, fetcher: Fetcher) -> Sync:
     return run_once
 
 
-def upload(source: httpx.Client, **fields: Any) -> tuple[factories.Body, str]:
+def upload(source: Client, **fields: Any) -> tuple[factories.Body, str]:
     """Store a framework on the source; return it and the URL of its package."""
     body = {**factories.chain(4), **fields}
     answer = source.post("/case/1.1/CFPackages", json=body)
@@ -67,25 +67,23 @@ def upload(source: httpx.Client, **fields: Any) -> tuple[factories.Body, str]:
     return body, f"{source.base_url}{path}".replace("//1edtech", "/1edtech")
 
 
-def replace(source: httpx.Client, body: factories.Body) -> None:
+def replace(source: Client, body: factories.Body) -> None:
     path = f"/case/1.1/CFPackages/{body['CFDocument']['identifier']}"
     assert source.put(path, json=body).status_code == 200
 
 
-def same(here: httpx.Response, source: httpx.Client, path: str) -> None:
+def same(here: Response, source: Client, path: str) -> None:
     """Assert that a response equals that of the source."""
     there = source.get(path)
     assert here.status_code == there.status_code == 200
     assert here.json() == there.json()
 
 
-def sent(source: httpx.Client, path: str) -> bytes:
+def sent(source: Client, path: str) -> bytes:
     return source.get(path).content
 
 
-async def test_changes_appear_and_deletions_follow(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Sync
-) -> None:
+async def test_edits_and_deletions_follow(source: Client, client: AsyncClient, sync: Sync) -> None:
     body, url = upload(source)
     path = urlsplit(url).path
     (synced,) = await sync(url)
@@ -118,7 +116,7 @@ async def test_changes_appear_and_deletions_follow(
 
 
 async def test_unmodified_package_is_not_transferred(
-    source: httpx.Client, sync: Sync, monkeypatch: pytest.MonkeyPatch
+    source: Client, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, url = upload(source)
     await sync(url)
@@ -135,7 +133,7 @@ async def test_unmodified_package_is_not_transferred(
 
 
 async def test_local_changes_are_overwritten(
-    source: httpx.Client, client: httpx.AsyncClient, database: Database, sync: Sync
+    source: Client, client: AsyncClient, database: Database, sync: Sync
 ) -> None:
     body, url = upload(source)
     document = body["CFDocument"]["identifier"]
@@ -154,11 +152,7 @@ async def test_local_changes_are_overwritten(
 
 
 async def test_list_sync_adds_and_removes_documents(
-    source: httpx.Client,
-    source_dir: Path,
-    live: LiveServer,
-    client: httpx.AsyncClient,
-    sync: Sync,
+    source: Client, source_dir: Path, live: LiveServer, client: AsyncClient, sync: Sync
 ) -> None:
     frameworks = [upload(source) for _ in range(3)]
     list_url = f"{live.base_url}{STANDARD}/CFDocuments"
@@ -176,9 +170,7 @@ async def test_list_sync_adds_and_removes_documents(
     assert not [each for each in await sync(list_url) if each.status != "unchanged"]
 
 
-async def test_concurrent_syncs_succeed(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Sync
-) -> None:
+async def test_concurrent_syncs_succeed(source: Client, client: AsyncClient, sync: Sync) -> None:
     body, url = upload(source)
     path = urlsplit(url).path
     for number in range(3):
@@ -201,10 +193,7 @@ FAILURES: dict[str, Callable[[bytes], ScriptedAnswer]] = {
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 async def test_outage_of_the_source_changes_nothing(
-    source: httpx.Client,
-    client: httpx.AsyncClient,
-    sync: Sync,
-    failure: Callable[[bytes], ScriptedAnswer],
+    source: Client, client: AsyncClient, sync: Sync, failure: Callable[[bytes], ScriptedAnswer]
 ) -> None:
     body, url = upload(source)
     path = urlsplit(url).path
@@ -233,7 +222,7 @@ async def test_unreachable_source_is_reported(sync: Sync) -> None:
 
 
 def test_command_syncs_and_reports(
-    source: httpx.Client, live: LiveServer, tmp_path: Path, data_dir: Path
+    source: Client, live: LiveServer, tmp_path: Path, data_dir: Path
 ) -> None:
     _, url = upload(source)
     listed = tmp_path / "sources"
@@ -263,7 +252,7 @@ PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]
 
 @pytest.mark.parametrize("prefix", PROFILES)
 async def test_list_of_each_profile_of_this_server_is_mirrored(
-    source: httpx.Client, client: httpx.AsyncClient, sync: Sync, prefix: str
+    source: Client, client: AsyncClient, sync: Sync, prefix: str
 ) -> None:
     extensions = {"weights": [1, 2.5], "note": "unchanged"}
     items = [factories.packed_item(extensions=extensions) for _ in range(2)]
@@ -283,9 +272,7 @@ async def test_list_of_each_profile_of_this_server_is_mirrored(
 
 
 @pytest.mark.parametrize("prefix", PROFILES)
-async def test_document_of_each_profile_leads_to_its_package(
-    source: httpx.Client, sync: Sync, prefix: str
-) -> None:
+async def test_document_url_leads_to_its_package(source: Client, sync: Sync, prefix: str) -> None:
     body, _ = upload(source)
     document = body["CFDocument"]["identifier"]
     (result,) = await sync(f"{source.base_url}{prefix}/CFDocuments/{document}")

@@ -130,9 +130,7 @@ def outcomes(results: list[SyncResult]) -> list[object]:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_framework_that_is_unlisted_and_gone_is_dropped(
-    mirrored_hub: MirroredHub, status: int
-) -> None:
+async def test_unlisted_gone_framework_is_dropped(mirrored_hub: MirroredHub, status: int) -> None:
     hub = await mirrored_hub(3)
     hub.withdraw(hub.ids[0], status=status)
     results = await hub.sync()
@@ -166,9 +164,7 @@ async def test_unlisted_framework_that_is_still_served_is_synced(mirrored_hub: M
     assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_404_behind_a_redirect_to_another_host_does_not_drop(
-    mirrored_hub: MirroredHub,
-) -> None:
+async def test_404_behind_redirect_to_another_host_does_not_drop(mirrored_hub: MirroredHub) -> None:
     hub = await mirrored_hub(2)
     with run_scripted_source() as other:
         hub.unlisted.add(hub.ids[0])
@@ -261,9 +257,7 @@ async def test_many_frameworks_gone_at_once_need_the_flag(mirrored_hub: Mirrored
     assert statuses(await hub.sync(allow_deletes=True))[-3:] == ["dropped"] * 3
 
 
-async def test_dry_run_writes_nothing_and_reports_the_same(
-    new_hub: NewHub, database: Database
-) -> None:
+async def test_dry_run_writes_nothing_and_reports_same(new_hub: NewHub, database: Database) -> None:
     hub = new_hub(2)
     planned = await hub.sync(dry_run=True)
     assert await hub.list_mirrored() == set()
@@ -332,9 +326,7 @@ async def test_framework_that_another_list_still_has_is_not_deleted(
     assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_url_that_answers_another_document_keeps_the_former(
-    mirrored_hub: MirroredHub,
-) -> None:
+async def test_url_that_answers_other_document_keeps_the_former(mirrored_hub: MirroredHub) -> None:
     hub = await mirrored_hub(2)
     first, second = hub.ids
     hub.faults[first] = ScriptedAnswer(hub.packages[second])

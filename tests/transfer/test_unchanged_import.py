@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
 from support.packages import export_package
 
@@ -35,7 +35,7 @@ def changes(result: ImportResult) -> tuple[int, int, int]:
     return result.counts.created, result.counts.updated, result.counts.deleted
 
 
-async def get_package(client: httpx.AsyncClient, profile: ApiProfile, identifier: str) -> bytes:
+async def get_package(client: AsyncClient, profile: ApiProfile, identifier: str) -> bytes:
     parameters = {} if profile.version == "1.0" else {"extensions": "true"}
     path = f"{profile.prefix}/CFPackages/{identifier}"
     answer = await client.get(path, params=parameters)
@@ -58,7 +58,7 @@ def framework() -> Any:
 
 
 async def test_answer_of_a_profile_imported_again_writes_nothing(
-    client: httpx.AsyncClient, any_profile: ApiProfile, database: Database
+    client: AsyncClient, any_profile: ApiProfile, database: Database
 ) -> None:
     body = framework()
     await run_import(database, json.dumps(body).encode())
@@ -70,7 +70,7 @@ async def test_answer_of_a_profile_imported_again_writes_nothing(
 
 @pytest.mark.parametrize("profile", PROFILES_1_1, ids=lambda profile: profile.name)
 async def test_answer_with_extensions_imported_again_writes_nothing(
-    client: httpx.AsyncClient, profile: ApiProfile, database: Database
+    client: AsyncClient, profile: ApiProfile, database: Database
 ) -> None:
     await run_import(database, read_sample())
     answer = await get_package(client, profile, SAMPLE_DOCUMENT_ID)
@@ -81,7 +81,7 @@ async def test_answer_with_extensions_imported_again_writes_nothing(
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:8123", "http://localhost:8000/case"])
 async def test_addresses_of_a_server_on_this_machine_are_not_stored(
-    client: httpx.AsyncClient, database: Database, base_url: str
+    client: AsyncClient, database: Database, base_url: str
 ) -> None:
     await run_import(database, read_sample())
     answer = await get_package(client, SDK, SAMPLE_DOCUMENT_ID)
@@ -110,9 +110,7 @@ async def run_sheet_import(database: Database, raw: bytes, day: int) -> ImportRe
 ROWS = [(f"A.{number}", f"Statement {number}") for number in range(100)]
 
 
-async def test_sheet_whose_file_was_touched_changes_nothing(
-    clean: None, database: Database
-) -> None:
+async def test_sheet_whose_file_was_touched_is_unchanged(clean: None, database: Database) -> None:
     await run_sheet_import(database, sheet(*ROWS), 1)
     assert changes(await run_sheet_import(database, sheet(*ROWS), 2)) == (0, 0, 0)
     rows = [*ROWS]

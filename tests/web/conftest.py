@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 from conftest import CLIENT
 from fastapi import FastAPI
+from httpx import AsyncClient
 from support.applications import BASE_URL, create_client, run_app
 
 from case_server.main import create_app
@@ -17,7 +17,7 @@ LOOPBACK = "http://127.0.0.1:8000"
 CREDENTIALS = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
 
 
-def visitor(app: FastAPI, base_url: str = BASE_URL) -> httpx.AsyncClient:
+def visitor(app: FastAPI, base_url: str = BASE_URL) -> AsyncClient:
     """Return an HTTP client that sends forms as a browser does, with the origin of their page."""
     client = create_client(app, base_url)
     client.headers["Origin"] = base_url
@@ -27,7 +27,7 @@ def visitor(app: FastAPI, base_url: str = BASE_URL) -> httpx.AsyncClient:
 @asynccontextmanager
 async def run_for_visitor(
     settings: Settings, base_url: str = BASE_URL, **changes: Any
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[AsyncClient]:
     """Run an application with changed settings during a block, for a visitor."""
     app = create_app(settings.model_copy(update=changes))
     async with app.router.lifespan_context(app), visitor(app, base_url) as browser:
@@ -35,14 +35,14 @@ async def run_for_visitor(
 
 
 @pytest.fixture
-async def anonymous_browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous_browser(app: FastAPI, clean: None) -> AsyncIterator[AsyncClient]:
     """A browser without a session."""
     async with visitor(app) as browser:
         yield browser
 
 
 @pytest.fixture
-async def browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(app: FastAPI, clean: None) -> AsyncIterator[AsyncClient]:
     """A browser with a session."""
     async with visitor(app) as browser:
         answer = await browser.post("/sign-in", data=CREDENTIALS)
@@ -64,7 +64,7 @@ async def open_app(database_url: str) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
-async def local(open_app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+async def local(open_app: FastAPI, clean: None) -> AsyncIterator[AsyncClient]:
     """A browser on the machine of the server, which needs no sign-in."""
     async with visitor(open_app, LOOPBACK) as browser:
         yield browser

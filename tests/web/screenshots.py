@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import httpx
+from httpx import Client
 from PIL import Image
 from playwright.sync_api import Page
 from support.browser import launch_chromium, open_page
@@ -51,7 +51,7 @@ def main() -> None:
                 take(page, "search")
 
 
-def find_most_associated_item(client: httpx.Client) -> Any:
+def find_most_associated_item(client: Client) -> Any:
     """Return the item with the most associations."""
     package = client.get(f"/case/1.1/CFPackages/{SAMPLE_DOCUMENT_ID}").json()
 

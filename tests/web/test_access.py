@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 from fastapi import FastAPI
+from httpx import AsyncClient
 from support import factories
 from support.applications import create_client
 from support.external_issuer import ExternalIssuer
@@ -29,7 +29,7 @@ PAGES = (
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_page_without_session_redirects_to_sign_in(
-    anonymous_browser: httpx.AsyncClient, path: str
+    anonymous_browser: AsyncClient, path: str
 ) -> None:
     answer = await anonymous_browser.get(path)
     assert answer.status_code == 303
@@ -37,7 +37,7 @@ async def test_page_without_session_redirects_to_sign_in(
     assert answer.headers["cache-control"] == "private, no-store"
 
 
-async def test_sign_in_redirects_to_requested_page(anonymous_browser: httpx.AsyncClient) -> None:
+async def test_sign_in_redirects_to_requested_page(anonymous_browser: AsyncClient) -> None:
     wanted = (await anonymous_browser.get("/search?q=a%20b")).headers["location"]
     page = await anonymous_browser.get(wanted)
     assert 'name="next" value="/search?q=a%20b"' in page.text
@@ -68,7 +68,7 @@ def test_sanitize_next_url_rejects_foreign_urls(wanted: str) -> None:
     assert sanitize_next_url(wanted) == "/"
 
 
-async def test_wrong_secret_returns_401(anonymous_browser: httpx.AsyncClient) -> None:
+async def test_wrong_secret_returns_401(anonymous_browser: AsyncClient) -> None:
     form = {**CREDENTIALS, "client_secret": "no"}
     answer = await anonymous_browser.post("/sign-in", data=form)
     assert answer.status_code == 401
@@ -108,7 +108,7 @@ FOREIGN = "https://foreign.example"
     ids=str,
 )
 async def test_forms_from_foreign_pages_are_refused(
-    app: FastAPI, browser: httpx.AsyncClient, headers: dict[str, str]
+    app: FastAPI, browser: AsyncClient, headers: dict[str, str]
 ) -> None:
     """Forms that another page could send with the cookies of a signed-in user."""
     async with create_client(app, OWN) as client:
@@ -146,18 +146,14 @@ async def test_forms_from_foreign_pages_are_refused_without_sign_in(
     ],
     ids=str,
 )
-async def test_forms_from_own_pages_are_accepted(
-    browser: httpx.AsyncClient, headers: dict[str, str]
-) -> None:
+async def test_form_of_own_page_is_accepted(browser: AsyncClient, headers: dict[str, str]) -> None:
     del browser.headers["Origin"]
     file = {"file": ("a.json", b"{}")}
     response = await browser.post("/upload/check", files=file, headers=headers)
     assert response.status_code == 200, response.text
 
 
-async def test_session_has_scopes_of_token(
-    anonymous_browser: httpx.AsyncClient, token: Token
-) -> None:
+async def test_session_has_scopes_of_token(anonymous_browser: AsyncClient, token: Token) -> None:
     anonymous_browser.cookies.set(SESSION_COOKIE, await token("readonly"))
     page = await anonymous_browser.get("/")
     assert page.status_code == 200
@@ -171,7 +167,7 @@ async def test_session_has_scopes_of_token(
     assert (await anonymous_browser.get("/")).status_code == 303
 
 
-async def test_loopback_needs_no_sign_in(local: httpx.AsyncClient) -> None:
+async def test_loopback_needs_no_sign_in(local: AsyncClient) -> None:
     page = await local.get("/")
     assert page.status_code == 200
     assert "Sign out" not in page.text
@@ -189,19 +185,17 @@ async def test_loopback_needs_no_sign_in(local: httpx.AsyncClient) -> None:
         ("[", 400),
     ],
 )
-async def test_foreign_host_name_is_rejected(
-    local: httpx.AsyncClient, host: str, status: int
-) -> None:
+async def test_foreign_host_name_is_rejected(local: AsyncClient, host: str, status: int) -> None:
     assert (await local.get("/", headers={"Host": host})).status_code == status
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
-async def test_proxied_request_needs_sign_in(local: httpx.AsyncClient, name: str) -> None:
+async def test_proxied_request_needs_sign_in(local: AsyncClient, name: str) -> None:
     assert (await local.get("/", headers={name: "somewhere"})).status_code == 303
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
-async def test_loopback_host_names_are_accepted(local: httpx.AsyncClient, host: str) -> None:
+async def test_loopback_host_names_are_accepted(local: AsyncClient, host: str) -> None:
     assert (await local.get("/", headers={"Host": host})).status_code == 200
 
 
@@ -227,7 +221,7 @@ async def test_sign_in_with_token_of_trusted_issuer(
 
 
 async def test_redirect_does_not_reveal_frameworks(
-    anonymous_browser: httpx.AsyncClient, client: httpx.AsyncClient
+    anonymous_browser: AsyncClient, client: AsyncClient
 ) -> None:
     body = factories.package()
     await client.post("/case/1.1/CFPackages", json=body)

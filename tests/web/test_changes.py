@@ -6,13 +6,14 @@ import re
 from datetime import datetime
 from typing import Any
 
-import httpx
 import pytest
+from httpx import AsyncClient
 from support import factories
+from support.factories import Body
 
 
 @pytest.fixture
-async def written(client: httpx.AsyncClient) -> factories.Body:
+async def written(client: AsyncClient) -> Body:
     """Write a framework three times: create it, replace half of it, put one item."""
     body = factories.package()
     item, gone = body["CFItems"]
@@ -33,11 +34,11 @@ async def written(client: httpx.AsyncClient) -> factories.Body:
     return {"document": document, "item": item, "gone": gone, "new": new}
 
 
-def address(written: factories.Body, name: str = "changes") -> str:
+def address(written: Body, name: str = "changes") -> str:
     return f"/documents/{written['document']}/{name}"
 
 
-async def states(browser: httpx.AsyncClient, written: factories.Body) -> list[str]:
+async def states(browser: AsyncClient, written: Body) -> list[str]:
     """Return the states that the page offers as start, oldest first."""
     page = (await browser.get(address(written))).text
     select = page.split('<select id="since"')[1].split("</select>")[0]
@@ -49,9 +50,7 @@ def counts(page: str) -> dict[str, int]:
     return {name: int(count) for name, count in matches}
 
 
-async def test_latest_write_is_default_period(
-    browser: httpx.AsyncClient, written: factories.Body
-) -> None:
+async def test_latest_write_is_default_period(browser: AsyncClient, written: Body) -> None:
     framework = (await browser.get(f"/documents/{written['document']}")).text
     assert f'href="{address(written)}"' in framework
     page = (await browser.get(address(written))).text
@@ -61,9 +60,7 @@ async def test_latest_write_is_default_period(
     assert "but not previous values" in page
 
 
-async def test_period_between_any_two_states(
-    browser: httpx.AsyncClient, written: factories.Body
-) -> None:
+async def test_period_between_any_two_states(browser: AsyncClient, written: Body) -> None:
     made, exchanged, put = await states(browser, written)
     for since, until, expected in (
         ("start", made, (4, 0, 0)),  # the document, two items, an association
@@ -78,9 +75,7 @@ async def test_period_between_any_two_states(
         assert chosen == [one for one in (since, until) if one not in {"start", ""}]
 
 
-async def test_deleted_entities_show_last_values(
-    browser: httpx.AsyncClient, written: factories.Body
-) -> None:
+async def test_deleted_entities_show_last_values(browser: AsyncClient, written: Body) -> None:
     made = (await states(browser, written))[0]
     params = {"since": made, "part": "deleted"}
     deleted = (await browser.get(address(written), params=params)).text
@@ -94,7 +89,7 @@ async def test_deleted_entities_show_last_values(
 
 
 async def test_restored_entity_counts_as_added(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
+    browser: AsyncClient, client: AsyncClient, written: Body
 ) -> None:
     before = (await states(browser, written))[-1]
     gone = factories.item(written["document"], written["gone"]["identifier"])
@@ -108,7 +103,7 @@ async def test_restored_entity_counts_as_added(
 
 
 async def test_moved_item_is_listed_as_deleted_since(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
+    browser: AsyncClient, client: AsyncClient, written: Body
 ) -> None:
     other = factories.package()
     assert (await client.post("/case/1.1/CFPackages", json=other)).status_code == 201
@@ -122,9 +117,7 @@ async def test_moved_item_is_listed_as_deleted_since(
     assert counts((await browser.get(address(there))).text)["Changed"] == 1
 
 
-async def test_csv_contains_all_changes(
-    browser: httpx.AsyncClient, written: factories.Body
-) -> None:
+async def test_csv_contains_all_changes(browser: AsyncClient, written: Body) -> None:
     made = (await states(browser, written))[0]
     page = (await browser.get(address(written), params={"since": made})).text
     link = re.search(r'href="([^"]+changes\.csv[^"]*)" download', page)
@@ -145,9 +138,7 @@ async def test_csv_contains_all_changes(
     assert all(datetime.fromisoformat(row["changed at"]) for row in rows)
 
 
-async def test_long_lists_are_paginated(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_long_lists_are_paginated(browser: AsyncClient, client: AsyncClient) -> None:
     items = [factories.packed_item(humanCodingScheme=f"C{number:03}") for number in range(230)]
     body = factories.package(CFItems=items, CFAssociations=[])
     await client.post("/case/1.1/CFPackages", json=body)
@@ -172,16 +163,14 @@ async def test_long_lists_are_paginated(
     ],
 )
 async def test_invalid_period_returns_400(
-    browser: httpx.AsyncClient, written: factories.Body, params: dict[str, Any], message: str
+    browser: AsyncClient, written: Body, params: dict[str, Any], message: str
 ) -> None:
     page = await browser.get(address(written), params=params)
     assert page.status_code == 400
     assert message in page.text
 
 
-async def test_custom_timestamps_are_accepted(
-    browser: httpx.AsyncClient, written: factories.Body
-) -> None:
+async def test_custom_timestamps_are_accepted(browser: AsyncClient, written: Body) -> None:
     for since in ("2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"):
         page = await browser.get(address(written), params={"since": since})
         assert counts(page.text)["Added"] == 4

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import pytest
+from httpx import AsyncClient, Response
 from support import factories
+from support.factories import Body
 
 from case_server.settings import Settings
 
@@ -20,7 +21,7 @@ HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-async def framework(client: httpx.AsyncClient) -> factories.Body:
+async def framework(client: AsyncClient) -> Body:
     """Return a package with hostile markup in every free-text field."""
     body = factories.package()
     body["CFDocument"] |= dict.fromkeys(("title", "creator", "description", "notes"), HOSTILE)
@@ -58,7 +59,7 @@ def tags_of(html: str) -> set[str]:
     return tags.names
 
 
-def pages_of(body: factories.Body) -> list[str]:
+def pages_of(body: Body) -> list[str]:
     document, item = body["CFDocument"]["identifier"], body["CFItems"][1]["identifier"]
     parent = body["CFItems"][0]["identifier"]
     return [
@@ -80,13 +81,11 @@ def pages_of(body: factories.Body) -> list[str]:
     ]
 
 
-def path_of(body: factories.Body, item: factories.Body) -> str:
+def path_of(body: Body, item: Body) -> str:
     return f"/documents/{body['CFDocument']['identifier']}/items/{item['identifier']}"
 
 
-async def test_page_has_headers_and_escapes_markup(
-    browser: httpx.AsyncClient, framework: factories.Body
-) -> None:
+async def test_page_has_headers_and_escapes_markup(browser: AsyncClient, framework: Body) -> None:
     for path in pages_of(framework):
         page = await browser.get(path)
         assert page.status_code == 200, (path, page.text)
@@ -101,9 +100,7 @@ async def test_page_has_headers_and_escapes_markup(
         assert page.headers["cache-control"] == "private, no-store"
 
 
-async def test_framework_list_filter_and_pagination(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_framework_list_filter_and_paging(browser: AsyncClient, client: AsyncClient) -> None:
     assert "case-server import --sample" in (await browser.get("/")).text
     for number in range(25):
         body = factories.package()
@@ -130,9 +127,7 @@ async def test_framework_list_filter_and_pagination(
     assert "No framework matches" in (await browser.get("/?q=nothing")).text
 
 
-async def test_tree_expands_along_path_to_item(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_tree_expands_along_path_to_item(browser: AsyncClient, client: AsyncClient) -> None:
     chain = [factories.packed_item(humanCodingScheme=f"L{depth}") for depth in range(8)]
     others = [factories.packed_item(humanCodingScheme=f"O{number}") for number in range(3)]
     links = [
@@ -168,7 +163,7 @@ def codes(html: str) -> list[str]:
 
 
 async def test_tree_with_cycles_and_multiple_parents_terminates(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
+    browser: AsyncClient, client: AsyncClient
 ) -> None:
     one, two, three, root = (factories.packed_item(humanCodingScheme=code) for code in "ABCR")
     pairs = [(one, two), (two, one), (one, one), (three, root), (three, one)]
@@ -185,9 +180,7 @@ async def test_tree_with_cycles_and_multiple_parents_terminates(
         assert page.text.count('aria-selected="true"') <= 1
 
 
-async def test_children_are_paginated(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_children_are_paginated(browser: AsyncClient, client: AsyncClient) -> None:
     parent = factories.packed_item(humanCodingScheme="P")
     children = [factories.packed_item(humanCodingScheme=f"C{one:03}") for one in range(450)]
     links = [factories.association(child["identifier"], parent["identifier"]) for child in children]
@@ -206,9 +199,7 @@ async def test_children_are_paginated(
     assert "250 more" in last
 
 
-async def test_item_lists_associations_as_phrases(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_item_lists_associations_in_words(browser: AsyncClient, client: AsyncClient) -> None:
     here, there = factories.package(), factories.package()
     there["CFDocument"]["title"] = "The other one"
     mine, other = here["CFItems"][0], there["CFItems"][0]
@@ -232,9 +223,7 @@ async def test_item_lists_associations_as_phrases(
     assert f"/items/{mine['identifier']}" in back
 
 
-async def test_item_shows_all_attributes(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_item_shows_all_attributes(browser: AsyncClient, client: AsyncClient) -> None:
     body = factories.package()
     item = body["CFItems"][0]
     item |= {
@@ -253,9 +242,7 @@ async def test_item_shows_all_attributes(
         assert html in panel, html
 
 
-async def test_listed_all_shows_all_associations(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_listed_all_shows_all_associations(browser: AsyncClient, client: AsyncClient) -> None:
     centre, *others = [factories.packed_item() for _ in range(311)]
     links = [
         factories.association(centre["identifier"], one["identifier"], associationType="isPeerOf")
@@ -274,20 +261,18 @@ async def test_listed_all_shows_all_associations(
 
 @pytest.mark.parametrize("profile", ["platform", "sdk", "standard", "standard-1.0"])
 async def test_json_page_equals_api_response(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body, profile: str
+    browser: AsyncClient, client: AsyncClient, framework: Body, profile: str
 ) -> None:
     document, item = framework["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
     page = (await browser.get(f"/documents/{document}/items/{item}/json?profile={profile}")).text
     shown = unescape(page.split('<code id="json">')[1].split("</code>")[0])
     url = unescape(page.split('<code id="curl">')[1].split("</code>")[0]).split(" ")[-1]
     answer = await client.get(url.removeprefix("http://case.test"))
-    assert httpx.Response(200, text=shown).json() == answer.json()
+    assert Response(200, text=shown).json() == answer.json()
     assert (f"await client.items.get(&#34;{item}&#34;)" in page) == (profile in {"platform", "sdk"})
 
 
-async def test_search_results_show_path(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_search_results_show_path(browser: AsyncClient, client: AsyncClient) -> None:
     body = factories.package()
     parent, child = body["CFItems"]
     child |= {
@@ -311,9 +296,7 @@ async def test_search_results_show_path(
     assert "No item contains" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
 
 
-async def test_comparison_and_its_csv(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_comparison_and_its_csv(browser: AsyncClient, client: AsyncClient) -> None:
     left, right = factories.package(), factories.package()
     left["CFItems"][0]["fullStatement"] = "=HYPERLINK(1)"
     pair = [left["CFItems"][0]["identifier"], right["CFItems"][1]["identifier"]]
@@ -356,7 +339,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("path", "status"), WRONG.items())
-async def test_errors_are_html_pages(browser: httpx.AsyncClient, path: str, status: int) -> None:
+async def test_errors_are_html_pages(browser: AsyncClient, path: str, status: int) -> None:
     page = await browser.get(path)
     assert page.status_code == status
     assert page.headers["content-type"].startswith("text/html")
@@ -365,7 +348,7 @@ async def test_errors_are_html_pages(browser: httpx.AsyncClient, path: str, stat
 
 
 async def test_item_of_other_framework_or_unknown_profile_fails(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body
+    browser: AsyncClient, client: AsyncClient, framework: Body
 ) -> None:
     other = factories.package()
     await client.post("/case/1.1/CFPackages", json=other)
@@ -375,13 +358,13 @@ async def test_item_of_other_framework_or_unknown_profile_fails(
     assert (await browser.get(path)).status_code == 400
 
 
-async def test_sign_in_page_says_where_client_ids_come_from(anonymous: httpx.AsyncClient) -> None:
+async def test_sign_in_page_says_where_client_ids_come_from(anonymous: AsyncClient) -> None:
     page = (await anonymous.get("/sign-in")).text
     assert "CASE_CLIENT_ID" in page
     assert "case-server client add" in page
 
 
-async def test_static_files_and_docs_are_served_locally(anonymous: httpx.AsyncClient) -> None:
+async def test_static_files_and_docs_are_served_locally(anonymous: AsyncClient) -> None:
     page = (await anonymous.get("/sign-in")).text
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
         file = await anonymous.get(address)
@@ -403,7 +386,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/documentz/x", "/docs/guides/sync.md"])
-async def test_unknown_path_is_a_page_in_a_browser(anonymous: httpx.AsyncClient, path: str) -> None:
+async def test_unknown_path_is_a_page_in_a_browser(anonymous: AsyncClient, path: str) -> None:
     page = await anonymous.get(path, headers=BROWSER)
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
@@ -423,7 +406,7 @@ async def test_unknown_path_is_a_page_in_a_browser(anonymous: httpx.AsyncClient,
     ],
 )
 async def test_unknown_route_is_an_error_body_for_api_clients(
-    anonymous: httpx.AsyncClient, path: str, headers: dict[str, str]
+    anonymous: AsyncClient, path: str, headers: dict[str, str]
 ) -> None:
     answer = await anonymous.get(path, headers=headers)
     assert answer.status_code in {404, 405}
@@ -441,11 +424,11 @@ async def test_no_web_leaves_only_api(settings: Settings, clean: None) -> None:
 
 
 async def test_search_by_code_returns_item_first(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, shared: Path
+    browser: AsyncClient, client: AsyncClient, shared: Path
 ) -> None:
     raw = (shared / "frameworks" / "ccss-math-2010.json").read_bytes()
     assert (await client.post("/case/1.1/CFPackages", content=raw)).status_code == 201
-    items = httpx.Response(200, content=raw).json()["CFItems"]
+    items = Response(200, content=raw).json()["CFItems"]
     known = [item["humanCodingScheme"] for item in items if item.get("humanCodingScheme")]
     assert "3.OA.A.1" in known
     for code in {"3.OA.A.1", *known[::7]}:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from html import unescape
 from urllib.parse import urljoin
 
-import httpx
 import pytest
 from conftest import CLIENT
+from httpx import AsyncClient, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from support import factories
 from support.applications import authorize, create_client, run_app
@@ -37,7 +37,7 @@ class StrippingProxy:
 
 
 @pytest.fixture
-async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(settings: Settings, clean: None) -> AsyncIterator[AsyncClient]:
     """A browser behind the proxy; the server has one framework."""
     async with (
         run_app(settings.model_copy(update={"public_url": BASE})) as (app, _),
@@ -52,7 +52,7 @@ async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncC
         yield client
 
 
-async def sign_in(browser: httpx.AsyncClient, wanted: str = "/") -> httpx.Response:
+async def sign_in(browser: AsyncClient, wanted: str = "/") -> Response:
     return await browser.post("/sign-in", data={"next": wanted, **CREDENTIALS})
 
 
@@ -62,7 +62,7 @@ def addresses(page: str, base: str) -> set[str]:
     return {address.partition("#")[0] for address in results}
 
 
-async def test_links_and_forms_contain_prefix(browser: httpx.AsyncClient) -> None:
+async def test_links_and_forms_contain_prefix(browser: AsyncClient) -> None:
     assert (await sign_in(browser)).status_code == 303
     waiting, seen = {f"{BASE}/"}, set[str]()
     while waiting:
@@ -84,7 +84,7 @@ async def test_links_and_forms_contain_prefix(browser: httpx.AsyncClient) -> Non
     assert any(path.endswith("/changes") for path in shown)
 
 
-async def test_redirects_contain_prefix(browser: httpx.AsyncClient) -> None:
+async def test_redirects_contain_prefix(browser: AsyncClient) -> None:
     led = await browser.get("/search?q=a")
     assert led.headers["location"] == f"{PREFIX}/sign-in?next=%2Fsearch%3Fq%3Da"
     back = await sign_in(browser, "/search?q=a")
@@ -93,7 +93,7 @@ async def test_redirects_contain_prefix(browser: httpx.AsyncClient) -> None:
     assert out.headers["location"] == f"{PREFIX}/sign-in"
 
 
-async def test_cookies_are_limited_to_prefix(browser: httpx.AsyncClient) -> None:
+async def test_cookies_are_limited_to_prefix(browser: AsyncClient) -> None:
     assert (await sign_in(browser)).status_code == 303
     cookies = {cookie.name: cookie for cookie in browser.cookies.jar}
     assert {cookie.path for cookie in cookies.values()} == {PREFIX}
@@ -101,7 +101,7 @@ async def test_cookies_are_limited_to_prefix(browser: httpx.AsyncClient) -> None
     assert all(cookie.secure for cookie in cookies.values())
 
 
-async def test_openapi_documents_contain_prefix(browser: httpx.AsyncClient) -> None:
+async def test_openapi_documents_contain_prefix(browser: AsyncClient) -> None:
     documents = {
         profile.prefix + profile.document: f"{BASE}{profile.prefix}" for profile in PROFILES
     }
@@ -112,7 +112,7 @@ async def test_openapi_documents_contain_prefix(browser: httpx.AsyncClient) -> N
         assert flow["tokenUrl"] == f"{PREFIX}/oauth2/token", path
 
 
-async def test_issuer_and_link_headers_contain_prefix(browser: httpx.AsyncClient) -> None:
+async def test_issuer_and_link_headers_contain_prefix(browser: AsyncClient) -> None:
     body = (await browser.get("/.well-known/openid-configuration")).json()
     assert body["issuer"] == BASE
     assert body["token_endpoint"] == f"{BASE}/oauth2/token"

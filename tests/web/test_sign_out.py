@@ -97,9 +97,7 @@ async def test_expired_revocations_are_deleted(
 
 
 @pytest.mark.slow
-def test_sign_out_revokes_token_on_every_worker(
-    tmp_path: Path, migrated_database: MigratedDatabase
-) -> None:
+def test_sign_out_reaches_every_worker(tmp_path: Path, migrated_database: MigratedDatabase) -> None:
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("sign_out"),
         "CASE_CLIENT_SECRET": "not-the-default",

@@ -5,12 +5,12 @@ import re
 from html import unescape
 from typing import Any
 
-import httpx
 import orjson
+from httpx import AsyncClient, Response
 from support import factories
 
 
-async def send(browser: httpx.AsyncClient, step: str, raw: bytes, **fields: str) -> httpx.Response:
+async def send(browser: AsyncClient, step: str, raw: bytes, **fields: str) -> Response:
     files = {"file": ("framework.json", raw)}
     return await browser.post(f"/upload/{step}", data=fields, files=files)
 
@@ -21,13 +21,11 @@ def digest(page: str) -> str:
     return match[1]
 
 
-async def number_of_frameworks(client: httpx.AsyncClient) -> int:
+async def number_of_frameworks(client: AsyncClient) -> int:
     return int((await client.get("/case/1.1/CFDocuments")).json()["total"])
 
 
-async def test_valid_file_is_stored_after_check(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_valid_file_is_stored_after_check(browser: AsyncClient, client: AsyncClient) -> None:
     body = factories.package()
     raw = orjson.dumps(body)
     report = await send(browser, "check", raw)
@@ -45,7 +43,7 @@ async def test_valid_file_is_stored_after_check(
     assert "exists already, with 2 items" in again.text
 
 
-async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+async def test_report_lists_changes(browser: AsyncClient, client: AsyncClient) -> None:
     body: Any = factories.package()
     document = body["CFDocument"]["identifier"]
     stays, goes = body["CFItems"]
@@ -77,7 +75,7 @@ async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.As
     assert counts == totals
 
 
-async def test_report_lists_repairs(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+async def test_report_lists_repairs(browser: AsyncClient, client: AsyncClient) -> None:
     body: Any = factories.package()
     body["CFItems"][0] |= {"educationLevel": "03", "notes": None}
     raw = orjson.dumps(body)
@@ -89,9 +87,7 @@ async def test_report_lists_repairs(browser: httpx.AsyncClient, client: httpx.As
     assert item["educationLevel"] == ["03"]
 
 
-async def test_invalid_file_is_reported_and_not_stored(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_invalid_file_is_not_stored(browser: AsyncClient, client: AsyncClient) -> None:
     body: Any = factories.package()
     body["CFItems"][0]["lastChangeDateTime"] = "yesterday"
     body["CFItems"][1]["fullStatement"] = 7 * ["<script>"]
@@ -112,9 +108,7 @@ async def test_invalid_file_is_reported_and_not_stored(
     assert await number_of_frameworks(client) == 0
 
 
-async def test_unchecked_file_returns_409(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_unchecked_file_returns_409(browser: AsyncClient, client: AsyncClient) -> None:
     one, other = (orjson.dumps(factories.package()) for _ in range(2))
     report = await send(browser, "check", one)
     for checked in ({}, {"checked": "made up"}, {"checked": digest(report.text)}):
@@ -124,9 +118,7 @@ async def test_unchecked_file_returns_409(
     assert await number_of_frameworks(client) == 0
 
 
-async def test_identifier_of_other_framework_returns_409(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_identifier_of_other_returns_409(browser: AsyncClient, client: AsyncClient) -> None:
     body = factories.package()
     await client.post("/case/1.1/CFPackages", json=body)
     body["CFDocument"] = factories.package()["CFDocument"]
@@ -141,9 +133,7 @@ async def test_identifier_of_other_framework_returns_409(
     assert await number_of_frameworks(client) == 1
 
 
-async def test_large_loss_must_be_confirmed(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_large_loss_must_be_confirmed(browser: AsyncClient, client: AsyncClient) -> None:
     items = [factories.packed_item() for _ in range(4)]
     body = factories.package(CFItems=items, CFAssociations=[])
     path = f"/case/1.1/CFPackages/{body['CFDocument']['identifier']}"
@@ -176,9 +166,7 @@ async def test_large_loss_must_be_confirmed(
     assert await stored() == 1
 
 
-async def test_small_loss_needs_no_confirmation(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_small_loss_needs_no_confirmation(browser: AsyncClient, client: AsyncClient) -> None:
     body = factories.package(CFAssociations=[])
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     del body["CFItems"][1], body["CFAssociations"]
@@ -196,7 +184,7 @@ def confirmation(page: str) -> str:
     return unescape(match[1])
 
 
-async def test_oversized_and_malformed_forms_fail(local: httpx.AsyncClient) -> None:
+async def test_oversized_and_malformed_forms_fail(local: AsyncClient) -> None:
     answer = await send(local, "check", b" " * 1_100_000)
     assert answer.status_code == 413
     assert "1 MB" in answer.text
