@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias, TypeVar
 import httpx
 
 from .. import DOCUMENTATION_URL
-from .client import CheckFailed, CheckSkipped, ServerUnderTest
+from .client import ServerUnderTest
+from .responses import CheckFailed, CheckSkipped
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 CheckFunction = TypeVar("CheckFunction", bound=Callable[[ServerUnderTest], str])
@@ -49,17 +50,14 @@ class Check:
 
     @property
     def behaviour(self) -> str:
-        """Return the behaviour that the check expects, for reports.
-
-        It is the first paragraph of the check function's docstring.
-        """
+        """Return the expected behaviour: the first paragraph of the check function's docstring."""
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def get_group_for_profile(self, profile: str) -> str | None:
         """Return the group that lists this check in reports for an API profile, or None.
 
         This is ``group`` if the profile's documents define the behaviour, ``extensions`` if only
-        this project does, and None if the check does not apply to the profile.
+        this project does, and None if neither does.
         """
         if profile in self.profiles:
             return self.group
@@ -68,7 +66,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one check on one server, and the observations to report."""
+    """The outcome of one check on one server, with the observation to report."""
 
     check: Check
     group: str
@@ -81,10 +79,10 @@ registry: list[Check] = []
 
 
 def check(  # noqa: PLR0913  the columns of a table of checks
-    id_: str,
-    *,
     group: str,
+    id_: str,
     source: str,
+    *,
     on: tuple[str, ...] = ALL,
     also: tuple[str, ...] = (),
     writes: bool = False,

@@ -1,8 +1,7 @@
-"""HTTP client for the server under test, and assertions on its responses."""
+"""HTTP client for the server under test, at the base URL of one of its API profiles."""
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -11,9 +10,17 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from ..formatting import escape_control_characters, truncate
 from ..net.oauth import ClientCredentials, request_token
-from .profiles import ProfileSpec, get_identifier
+from .profiles import ProfileSpec
+from .responses import (
+    Body,
+    CheckFailed,
+    CheckSkipped,
+    describe_request,
+    describe_response,
+    format_excerpt,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,24 +28,11 @@ if TYPE_CHECKING:
     from .existing_data import ExistingEntities
     from .test_data import TestDataWriter
 
-Body = dict[str, Any]
-
 TIMEOUT_SECONDS = 60
 MAX_ATTEMPTS = 3
 MAX_RETRY_AFTER_SECONDS = 30
-MAX_EXCERPT_CHARS = 160
-ACCESS_TOKEN_PATTERN = re.compile(r'("access_token"\s*:\s*")[^"]*')
-"""An access token in a JSON response; reports must not contain it."""
 DEFAULT_TOKEN = ""
 """Placeholder for the access token that the client was configured with."""
-
-
-class CheckFailed(Exception):
-    """Raised when the server does not behave as documented; the message says what it did."""
-
-
-class CheckSkipped(Exception):
-    """Raised when the server lacks data or a feature that a check needs; the message says which."""
 
 
 class ListPage(NamedTuple):
@@ -47,6 +41,18 @@ class ListPage(NamedTuple):
     entities: list[Body]
     body: Body
     response: httpx.Response
+
+    @property
+    def total(self) -> int | None:
+        """The total number of entities in the list, as the page states it, or None.
+
+        Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
+        """
+        stated = (self.body.get("total"), self.body.get("totalCount"))
+        for value in (*stated, self.response.headers.get("X-Total-Count")):
+            if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+                return int(value)
+        return None
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class ServerUnderTest:
     def token(self) -> str | None:
         """Return the configured access token, or request one from the token endpoint on first use.
 
-        Raises ``CheckFailed`` if the token endpoint issues none.
+        Raises ``CheckFailed`` if the token endpoint does not issue one.
         """
         if not self.auth.credentials:
             return self.auth.token
@@ -124,7 +130,6 @@ class ServerUnderTest:
         """Send a request to a path below the base URL, or to a URL, and return the response.
 
         The URL must be on the host of the server under test, because that host receives the token.
-
         ``token`` defaults to the configured access token; None sends no token. After 429 or 503
         with a ``Retry-After`` of at most 30 seconds, the client retries up to twice. It follows
         redirects of GET and HEAD. Raises ``CheckFailed`` if the token endpoint issues no token,
@@ -152,9 +157,8 @@ class ServerUnderTest:
         body = read_json(response)
         entities = body.get(collection)
         if not isinstance(entities, list) or not all(isinstance(node, dict) for node in entities):
-            raise CheckFailed(
-                f"no list of objects under {collection}: {describe_response(response)}"
-            )
+            observed = describe_response(response)
+            raise CheckFailed(f"no list of objects under {collection}: {observed}")
         return ListPage(entities, body, response)
 
     def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
@@ -194,76 +198,6 @@ def _unwrap(body: Body, name: str) -> Body:
     return inner
 
 
-def get_total_count(page: ListPage) -> int | None:
-    """Return the total number of entities in a list, as stated by one page, or None.
-
-    Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
-    """
-    for value in (
-        page.body.get("total"),
-        page.body.get("totalCount"),
-        page.response.headers.get("X-Total-Count"),
-    ):
-        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
-            return int(value)
-    return None
-
-
 def build_entity_path(collection: str, identifier: str) -> str:
     """Return the path of an entity below the base URL, such as ``/CFItems/{identifier}``."""
     return f"/{collection}/{quote(identifier, safe='')}"
-
-
-def read_json(response: httpx.Response, *statuses: int) -> Body:
-    """Return the JSON object in a response with one of the expected statuses, by default 200.
-
-    Raises ``CheckFailed`` if the status is unexpected or the body is not a JSON object.
-    """
-    expect_status(response, *(statuses or (200,)))
-    try:
-        body = response.json()
-    except ValueError:
-        raise CheckFailed(f"not JSON: {describe_response(response)}") from None
-    if not isinstance(body, dict):
-        raise CheckFailed(f"not a JSON object: {describe_response(response)}")
-    return body
-
-
-def expect_status(response: httpx.Response, *statuses: int) -> None:
-    """Raise ``CheckFailed`` unless a response has one of the expected statuses."""
-    if response.status_code not in statuses:
-        expected = " or ".join(str(status) for status in statuses)
-        raise CheckFailed(
-            f"{describe_request(response.request)} {describe_response(response)}, not {expected}"
-        )
-
-
-def expect(condition: object, observed: str) -> None:
-    """Raise ``CheckFailed`` unless a condition holds; ``observed`` says what the server did."""
-    if not condition:
-        raise CheckFailed(observed)
-
-
-def describe_request(request: httpx.Request) -> str:
-    """Return the method and path of a request, such as ``GET /CFItems``."""
-    return f"{request.method} {request.url.path}"
-
-
-def describe_response(response: httpx.Response) -> str:
-    """Describe a response in one line, for a report: its status and how its body begins.
-
-    Access tokens are removed.
-    """
-    body = format_excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
-    return f"returned {response.status_code}{f': {body}' if body else ''}"
-
-
-def format_excerpt(value: object) -> str:
-    """Format the first 160 characters of a value for a report, with control characters escaped."""
-    text = value if isinstance(value, str) else repr(value)
-    return truncate(escape_control_characters(text), MAX_EXCERPT_CHARS)
-
-
-def get_identifiers(entities: list[Body]) -> list[str]:
-    """Return the identifier of each entity, in the same order."""
-    return [get_identifier(entity) for entity in entities]

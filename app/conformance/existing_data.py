@@ -6,8 +6,9 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, CheckFailed, CheckSkipped, ServerUnderTest, build_entity_path
+from .client import ServerUnderTest, build_entity_path
 from .profiles import get_identifier
+from .responses import Body, CheckFailed, CheckSkipped
 from .test_data import TITLE_PREFIX
 
 if TYPE_CHECKING:
@@ -39,11 +40,8 @@ class ExistingEntities:
         ``CheckSkipped`` if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
-        documents = [
-            entry
-            for entry in page
-            if get_identifier(entry) and entry.get("creator") != TITLE_PREFIX
-        ]
+        others = [document for document in page if document.get("creator") != TITLE_PREFIX]
+        documents = [document for document in others if get_identifier(document)]
         if not documents:
             raise CheckSkipped(NO_DOCUMENTS)
         return documents
@@ -61,18 +59,15 @@ class ExistingEntities:
         return next(self.iter_packages_with_items())
 
     def iter_packages_with_items(self) -> Iterator[Body]:
-        """Yield the packages of the first five documents, except packages without items.
+        """Yield the packages of the first five documents, skipping packages without items.
 
         Raises ``CheckSkipped`` if no package has items.
         """
-        is_empty = True
+        package = None
         for _, package in self._iter_documents_with_packages():
-            is_empty = False
             yield package
-        if is_empty:
-            raise CheckSkipped(
-                f"none of the first {MAX_PACKAGES} documents has a package with items"
-            )
+        if package is None:
+            raise CheckSkipped(f"the packages of the first {MAX_PACKAGES} documents have no items")
 
     @property
     def sample_item(self) -> Body:
@@ -135,8 +130,7 @@ class ExistingEntities:
 
     @staticmethod
     def _first_entity(parent: Body, collection: str) -> Body:
-        entities = parent.get(collection)
-        if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
-            raise CheckSkipped(f"the package has no {collection}")
-        first: Body = entities[0]
-        return first
+        match parent.get(collection):
+            case [dict() as first, *_]:
+                return first
+        raise CheckSkipped(f"the package has no {collection}")

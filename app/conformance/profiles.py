@@ -107,3 +107,8 @@ def get_identifier(node: Any) -> str:
     if not isinstance(node, dict):
         return ""
     return str(node.get("identifier") or node.get("sourcedId") or "")
+
+
+def get_identifiers(entities: list[dict[str, Any]]) -> list[str]:
+    """Return the identifier of each entity, in the same order."""
+    return [get_identifier(entity) for entity in entities]

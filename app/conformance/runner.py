@@ -10,9 +10,10 @@ import httpx
 from ..exceptions import CommandError
 from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
-from .client import CheckFailed, ClientAuth, ServerUnderTest, describe_request, describe_response
+from .client import ClientAuth, ServerUnderTest
 from .existing_data import ExistingEntities
 from .profiles import PLATFORM, ProfileSpec
+from .responses import CheckFailed, describe_request, describe_response
 from .test_data import TestDataWriter
 
 DOCUMENTS_PATH = "/CFDocuments"
@@ -78,10 +79,8 @@ def run_conformance_tests(
             extensions = has_change_feed(server)
         selected = select_checks(profile, selection, include_extensions=extensions)
         if not selected:
-            raise CommandError(
-                f"none of the selected checks applies to the profile {profile.name}; "
-                "--checks lists all"
-            )
+            problem = f"none of the selected checks applies to the profile {profile.name}"
+            raise CommandError(f"{problem}; --checks lists all")
         try:
             results = []
             for check, group in selected:
@@ -100,7 +99,7 @@ def run_conformance_tests(
 def select_checks(
     profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return the checks that the user selected, each with its group in the profile, by group.
+    """Return pairs of a selected check and its group in the profile, ordered by group.
 
     With ``include_extensions``, this includes checks of behaviour that only this project defines.
     """
@@ -136,9 +135,8 @@ def check_connection(server: ServerUnderTest) -> None:
     try:
         response = server.get(DOCUMENTS_PATH, limit=1)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CommandError(
-            f"could not connect to {server.base_url}: {error}; is the server running?"
-        ) from error
+        problem = f"could not connect to {server.base_url}: {error}; is the server running?"
+        raise CommandError(problem) from error
     _update_redirected_base_url(server, response)
     observed = f"{describe_request(response.request)} {describe_response(response)}"
     problem = f"{server.base_url} cannot be tested: {observed}"
@@ -162,7 +160,7 @@ def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Respons
 
 
 def has_change_feed(server: ServerUnderTest) -> bool:
-    """Return whether the server has a change feed, which identifies it as this project's server."""
+    """Return whether the server has a change feed; only this project's server has one."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

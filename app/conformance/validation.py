@@ -8,26 +8,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.model import (
-    CaseModel,
-    CFAssociation,
-    CFAssociationGrouping,
-    CFConcept,
-    CFItem,
-    CFItemType,
-    CFLicense,
-    CFPackage,
-    CFPckgDocument,
-    CFPckgItem,
-    CFRubric,
-    CFSubject,
-    LinkURI,
-)
+from ..case.model import CaseModel, CFPackage, CFPckgDocument, CFPckgItem, LinkURI
 from ..case.parsing import parse_json_body
 from ..case.problems import NULL, UNKNOWN_FIELD
+from ..case.resources import RESOURCES
 from ..exceptions import CaseServerError
-from .client import Body, CheckFailed
 from .profiles import ProfileSpec
+from .responses import Body, CheckFailed
 
 
 class ResponseDocument(CFPckgDocument):
@@ -43,17 +30,13 @@ class ItemWithType(CFPckgItem):
 
 
 MODELS: dict[str, type[CaseModel]] = {
+    **{resource.name: resource.schema for resource in RESOURCES},
     "CFDocument": ResponseDocument,
-    "CFItem": CFItem,
-    "CFAssociation": CFAssociation,
     "CFPackage": CFPackage,
-    "CFSubject": CFSubject,
-    "CFConcept": CFConcept,
-    "CFItemType": CFItemType,
-    "CFLicense": CFLicense,
-    "CFAssociationGrouping": CFAssociationGrouping,
-    "CFRubric": CFRubric,
 }
+
+VENDOR_FIELDS = {"sourcedId", "cfItemType", "licenseUri"}
+"""Fields of vendor profiles that are not in the standard."""
 
 OPTIONAL_URI_PATH = re.compile(r"(?<!CFPackageURI)(?<!NodeURI)\.uri$")
 """Paths of the links whose uri the SDK does not need."""
@@ -66,31 +49,30 @@ def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
 
     ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
-    problems = list(find_problems(profile, class_name, entity))
-    listed = problems[:MAX_LISTED_PROBLEMS]
+    problems = list(_find_violations(profile, class_name, entity))
+    listed = "; ".join(problems[:MAX_LISTED_PROBLEMS])
+    rest = len(problems) - MAX_LISTED_PROBLEMS
     if problems:
-        rest = len(problems) - len(listed)
-        raise CheckFailed(f"{class_name}: {'; '.join(listed)}{f' and {rest} more' if rest else ''}")
+        raise CheckFailed(f"{class_name}: {listed}{f' and {rest} more' if rest > 0 else ''}")
 
 
-def find_problems(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
-    """Yield each violation of the schema in an entity, as a JSON path, a space and a message.
-
-    ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
-    """
+def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
+    """Yield each violation of the schema in an entity as "<JSON path> <message>"."""
     if not isinstance(entity, dict):
         yield "is not an object"
         return
     if profile.closed:
-        yield from (
-            f"{path} is not a field of the standard" for path in _find_vendor_fields(entity)
-        )
-        yield from (f"{path} {NULL}" for path in _find_nulls(entity))
+        for parent, node in walk_objects(entity):
+            for name, value in node.items():
+                path = f"{parent}.{name}".lstrip(".")
+                if name in VENDOR_FIELDS:
+                    yield f"{path} is not a field of the standard"
+                if value is None:
+                    yield f"{path} {NULL}"
     model = ItemWithType if (profile.name, class_name) == ("sdk", "CFItem") else MODELS[class_name]
+    body = entity if profile.closed else _drop_nulls_and_sourced_ids(entity)
     try:
-        parse_json_body(
-            model, to_json(entity if profile.closed else drop_nulls_and_sourced_ids(entity))
-        )
+        parse_json_body(model, to_json(body))
     except CaseServerError as error:
         for problem in error.problems or [{"path": "", "message": error.description}]:
             if not _is_allowed(profile, problem["path"], problem["message"]):
@@ -104,17 +86,17 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
     return message == UNKNOWN_FIELD or (message == "required" and bool(lacks_uri))
 
 
-def drop_nulls_and_sourced_ids(node: Any) -> Any:
+def _drop_nulls_and_sourced_ids(node: Any) -> Any:
     """Return a copy of a JSON value without nulls, and without sourcedId if identifier is set.
 
     Vendor profiles allow both, but the standard's schema rejects them.
     """
     if isinstance(node, list):
-        return [drop_nulls_and_sourced_ids(member) for member in node]
+        return [_drop_nulls_and_sourced_ids(member) for member in node]
     if not isinstance(node, dict):
         return node
     fields = {
-        name: value if name == "extensions" else drop_nulls_and_sourced_ids(value)
+        name: value if name == "extensions" else _drop_nulls_and_sourced_ids(value)
         for name, value in node.items()
         if value is not None
     }
@@ -136,16 +118,3 @@ def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
         for name, value in node.items():
             if name != "extensions":
                 yield from walk_objects(value, f"{path}.{name}".lstrip("."))
-
-
-def _find_nulls(entity: Body) -> Iterator[str]:
-    for path, part in walk_objects(entity):
-        yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
-
-
-def _find_vendor_fields(entity: Body) -> Iterator[str]:
-    """Yield the paths of vendor-specific fields, such as ``sourcedId`` or ``licenseUri``."""
-    for path, part in walk_objects(entity):
-        for name in ("sourcedId", "cfItemType", "licenseUri"):
-            if name in part:
-                yield f"{path}.{name}".lstrip(".")

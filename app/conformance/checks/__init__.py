@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..check import GROUPS, registry
-from . import entities, errors, lists, methods, packages, puts, queries, tokens, uploads
+from . import entities, errors, lists, packages, puts, tokens, uploads
 
-__all__ = ["BY_ID", "CHECKS", "entities", "errors", "lists", "methods", "packages", "puts"]
-__all__ += ["queries", "tokens", "uploads"]
+__all__ = ["BY_ID", "CHECKS", "entities", "errors", "lists", "packages", "puts", "tokens"]
+__all__ += ["uploads"]
 
 CHECKS = tuple(sorted(registry, key=lambda check: GROUPS.index(check.group)))
 

@@ -1,56 +1,62 @@
-"""Checks of single entities: their identifiers, wrappers and fields."""
+"""Checks of reading single entities: their identifiers, wrappers, fields and HEAD."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
+import httpx
+
 from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import (
+from ..client import ServerUnderTest, build_entity_path
+from ..profiles import get_identifier
+from ..responses import (
     Body,
     CheckFailed,
     CheckSkipped,
-    ServerUnderTest,
-    build_entity_path,
+    describe_request,
     describe_response,
     expect,
+    expect_status,
     format_excerpt,
     read_json,
 )
-from ..profiles import get_identifier
 from ..validation import expect_valid, walk_objects
+
+MAX_HEAD_ATTEMPTS = 3
+"""Attempts per comparison, because a connection may be closed for other reasons than HEAD."""
+
+COMPARED_HEADERS = ("Content-Type", "Content-Length", "ETag")
+"""Header fields that HEAD may leave out, but not send with another value than GET."""
 
 ITEM_LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
 
+SET_COLLECTIONS = ("CFSubjects", "CFConcepts", "CFItemTypes")
+"""Collections in which GET of an entity returns its children, too."""
+
 ENDPOINTS = "guide, API Endpoints; binding, section 2"
+ITEM_ASSOCIATIONS = "guide, Retrieve an item with its associations; binding"
 DEFINED = (*PLATFORM, *STANDARD)
 
 
-@check("document", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+@check("reading", "document", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_document(server: ServerUnderTest) -> str:
     """GET /CFDocuments/{id} returns the document with its required fields."""
     return _check_entity(server, "CFDocuments", server.existing.sample_document)
 
 
-@check("item", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+@check("reading", "item", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_item(server: ServerUnderTest) -> str:
     """GET /CFItems/{id} returns the item with its required fields."""
     return _check_entity(server, "CFItems", server.existing.sample_item)
 
 
-@check("association", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+@check("reading", "association", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_association(server: ServerUnderTest) -> str:
     """GET /CFAssociations/{id} returns the association with its required fields."""
     return _check_entity(server, "CFAssociations", server.existing.sample_association)
 
 
-@check(
-    "item-associations",
-    group="reading",
-    source="guide, Retrieve an item with its associations; binding",
-    on=DEFINED,
-    also=SDK,
-)
+@check("reading", "item-associations", ITEM_ASSOCIATIONS, on=DEFINED, also=SDK)
 def check_item_associations(server: ServerUnderTest) -> str:
     """GET /CFItemAssociations/{item} returns the item and all of its associations."""
     association, item = server.existing.sample_association_and_origin
@@ -71,51 +77,52 @@ def check_item_associations(server: ServerUnderTest) -> str:
     return f"the item and {len(ends)} associations"
 
 
-def _check_definition_set(collection: str) -> Callable[[ServerUnderTest], str]:
-    def check_set(server: ServerUnderTest) -> str:
-        requested = get_identifier(server.existing.find_definition(collection))
-        response = server.get(build_entity_path(collection, requested))
-        definitions = read_json(response).get(collection)
-        if not isinstance(definitions, list) or not definitions:
-            raise CheckFailed(f"no list under {collection}: {describe_response(response)}")
-        first = get_identifier(definitions[0])
-        expect(first == requested, f"requested {requested}, but the first is {first!r}")
-        for definition in definitions:
-            expect_valid(server.profile, collection.removesuffix("s"), definition)
-        return f"it and {len(definitions) - 1} children"
-
-    check_set.__doc__ = f"GET /{collection}/{{id}} returns the requested entity, then its children."
-    return check_set
+def _check_definition_set(server: ServerUnderTest, collection: str, known: Body) -> str:
+    requested = get_identifier(known)
+    response = server.get(build_entity_path(collection, requested))
+    definitions = read_json(response).get(collection)
+    if not isinstance(definitions, list) or not definitions:
+        raise CheckFailed(f"no list under {collection}: {describe_response(response)}")
+    first = get_identifier(definitions[0])
+    expect(first == requested, f"requested {requested}, but the first is {first!r}")
+    for definition in definitions:
+        expect_valid(server.profile, collection.removesuffix("s"), definition)
+    return f"it and {len(definitions) - 1} children"
 
 
-def _check_single_definition(collection: str) -> Callable[[ServerUnderTest], str]:
-    def check_single(server: ServerUnderTest) -> str:
-        return _check_entity(server, collection, server.existing.find_definition(collection))
+def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
+    requested = get_identifier(known)
+    entity = server.get_entity(collection, requested)
+    is_requested = get_identifier(entity) == requested
+    expect(is_requested, f"requested {requested}, got {get_identifier(entity)!r}")
+    expect_valid(server.profile, collection.removesuffix("s"), entity)
+    return f"{requested}, {len(entity)} fields"
 
-    check_single.__doc__ = f"GET /{collection}/{{id}} returns the entity with its required fields."
-    return check_single
+
+def _add_definition_check(id_: str, collection: str, source: str) -> None:
+    is_set = collection in SET_COLLECTIONS
+    check_response = _check_definition_set if is_set else _check_entity
+
+    def check_definition(server: ServerUnderTest) -> str:
+        return check_response(server, collection, server.existing.find_definition(collection))
+
+    result = "requested entity, then its children" if is_set else "entity with its required fields"
+    check_definition.__doc__ = f"GET /{collection}/{{id}} returns the {result}."
+    check("reading", id_, source, on=DEFINED, also=SDK)(check_definition)
 
 
-for _id, _collection, _source in (
+for _row in (
     ("subject", "CFSubjects", "guide, Get a specific subject; binding"),
     ("concept", "CFConcepts", "binding, getCFConcept"),
     ("item-type", "CFItemTypes", "guide, Check for existing item types; binding"),
+    ("license", "CFLicenses", ENDPOINTS),
+    ("grouping", "CFAssociationGroupings", ENDPOINTS),
+    ("rubric", "CFRubrics", ENDPOINTS),
 ):
-    check(_id, group="reading", source=_source, on=DEFINED, also=SDK)(
-        _check_definition_set(_collection)
-    )
-
-for _id, _collection in (
-    ("license", "CFLicenses"),
-    ("grouping", "CFAssociationGroupings"),
-    ("rubric", "CFRubrics"),
-):
-    check(_id, group="reading", source=ENDPOINTS, on=DEFINED, also=SDK)(
-        _check_single_definition(_collection)
-    )
+    _add_definition_check(*_row)
 
 
-@check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
+@check("reading", "same-as-listed", "binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
     """A document in a list has the same fields and values as GET /CFDocuments/{id} returns."""
     listed = server.existing.sample_document
@@ -125,7 +132,7 @@ def check_list_matches_get(server: ServerUnderTest) -> str:
     return f"{len(listed)} fields"
 
 
-@check("bare", group="reading", source="binding, section 6.1", on=DEFINED)
+@check("reading", "bare", "binding, section 6.1", on=DEFINED)
 def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
     """A single entity is not wrapped in an object keyed by its class name."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
@@ -135,7 +142,7 @@ def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
     return "without a wrapper"
 
 
-@check("wrapped", group="reading", source="vendor's OpenAPI", on=SDK)
+@check("reading", "wrapped", "vendor's OpenAPI", on=SDK)
 def check_entity_is_wrapped(server: ServerUnderTest) -> str:
     """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
@@ -144,31 +151,24 @@ def check_entity_is_wrapped(server: ServerUnderTest) -> str:
     return "CFDocument"
 
 
-@check("identifiers", group="reading", source="guide, Create a document; vendor's OpenAPI; binding")
+@check("reading", "identifiers", "guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
     """Every entity and link has the profile's identifier field: identifier or sourcedId."""
     return _expect_fields_are_equal(server, (server.profile.id_key,))
 
 
-@check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
+@check("reading", "keywords", "vendor's OpenAPI; binding, CFItem")
 def check_keywords_uri(server: ServerUnderTest) -> str:
     """The conceptKeywordsURI of an item is a single link, not a list of links."""
     for package in server.existing.iter_packages_with_items():
-        for item in package.get("CFItems") or ():
-            value = item.get("conceptKeywordsURI")
-            if value is not None:
+        for item in package["CFItems"]:
+            if (value := item.get("conceptKeywordsURI")) is not None:
                 expect(isinstance(value, dict), f"it is {format_excerpt(value)}")
                 return "one link"
     raise CheckSkipped("no item of the packages has a conceptKeywordsURI")
 
 
-@check(
-    "no-nulls",
-    group="reading",
-    source="implementation guide, null values",
-    on=STANDARD,
-    also=VENDOR,
-)
+@check("reading", "no-nulls", "implementation guide, null values", on=STANDARD, also=VENDOR)
 def check_no_nulls(server: ServerUnderTest) -> str:
     """A field without a value is left out, never null."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
@@ -178,7 +178,7 @@ def check_no_nulls(server: ServerUnderTest) -> str:
     return "none in a document and its package"
 
 
-@check("content-type", group="reading", source="binding, section 2")
+@check("reading", "content-type", "binding, section 2")
 def check_content_type(server: ServerUnderTest) -> str:
     """Responses have the content type application/json."""
     value = server.get("/CFDocuments").headers.get("Content-Type", "")
@@ -187,7 +187,7 @@ def check_content_type(server: ServerUnderTest) -> str:
     return str(value)
 
 
-@check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
+@check("reading", "entity-fields", "vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
     """With the `fields` parameter, a single entity contains exactly the requested fields."""
     identifier = get_identifier(server.existing.sample_document)
@@ -198,13 +198,13 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     return "title"
 
 
-@check("both-identifiers", group="reading", source=SILENT, on=(), also=VENDOR)
+@check("reading", "both-identifiers", SILENT, on=(), also=VENDOR)
 def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
     """In every entity and link, identifier and sourcedId are equal."""
     return _expect_fields_are_equal(server, ("identifier", "sourcedId"))
 
 
-@check("lists-present", group="reading", source=SILENT, on=(), also=SDK)
+@check("reading", "lists-present", SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """An item contains its keyword, subject and education level lists even if they are empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))
@@ -213,13 +213,40 @@ def check_empty_lists(server: ServerUnderTest) -> str:
     return ", ".join(ITEM_LISTS)
 
 
-def _check_entity(server: ServerUnderTest, collection: str, known: Body) -> str:
-    requested = get_identifier(known)
-    entity = server.get_entity(collection, requested)
-    is_requested = get_identifier(entity) == requested
-    expect(is_requested, f"requested {requested}, got {get_identifier(entity)!r}")
-    expect_valid(server.profile, collection.removesuffix("s"), entity)
-    return f"{requested}, {len(entity)} fields"
+@check("reading", "head", "RFC 9110, section 9.3.2")
+def check_head(server: ServerUnderTest) -> str:
+    """HEAD returns the headers of GET without a body, and the connection stays usable."""
+    _compare_head_with_get(server, "/CFDocuments?limit=1")
+    document = server.existing.sample_document
+    _compare_head_with_get(server, build_entity_path("CFDocuments", get_identifier(document)))
+    _compare_head_with_get(server, server.existing.get_package_path(document))
+    return "3 paths"
+
+
+def _compare_head_with_get(server: ServerUnderTest, path: str) -> None:
+    """Send HEAD and GET on one connection; raise ``CheckFailed`` if status or headers differ."""
+    for _ in range(MAX_HEAD_ATTEMPTS):
+        head = server.request("HEAD", path)
+        is_closing = _is_closing(head)
+        address = None if is_closing else _get_local_address(head)
+        get = server.request("GET", path)
+        expect_status(head, get.status_code)
+        request = describe_request(head.request)
+        for name in COMPARED_HEADERS:
+            values = head.headers.get(name), get.headers.get(name)
+            is_same = None in values or values[0] == values[1]
+            expect(is_same, f"{name} of {request} is {values[0]!r}, of GET {values[1]!r}")
+        if is_closing or _is_closing(get) or address == _get_local_address(get):
+            return
+    raise CheckFailed(f"the server closes the connection after {request}")
+
+
+def _is_closing(response: httpx.Response) -> bool:
+    return str(response.headers.get("Connection", "")).lower() == "close"
+
+
+def _get_local_address(response: httpx.Response) -> object:
+    return response.extensions["network_stream"].get_extra_info("client_addr")
 
 
 def _expect_fields_are_equal(server: ServerUnderTest, names: tuple[str, ...]) -> str:

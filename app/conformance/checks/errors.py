@@ -7,10 +7,11 @@ import uuid
 import httpx
 
 from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import (
+from ..client import ServerUnderTest, build_entity_path
+from ..responses import (
     Body,
-    ServerUnderTest,
-    build_entity_path,
+    CheckSkipped,
+    describe_request,
     describe_response,
     expect,
     expect_status,
@@ -38,41 +39,39 @@ STATUS_INFO = "vendor's OpenAPI, errors; binding, imsx_StatusInfo"
 CODED = (*SDK, *STANDARD)
 
 
-@check("unknown", group="errors", source="vendor's OpenAPI; binding, section 6")
+@check("errors", "unknown", "vendor's OpenAPI; binding, section 6")
 def check_unknown_identifier(server: ServerUnderTest) -> str:
     """GET with an unknown identifier returns 404."""
     return _expect_unknown(server, COLLECTIONS)
 
 
-@check(
-    "unknown-set", group="errors", source="binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK
-)
-def check_unknown_definition_identifier(server: ServerUnderTest) -> str:
+@check("errors", "unknown-set", "binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK)
+def check_unknown_definition(server: ServerUnderTest) -> str:
     """GET with the identifier of an unknown subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_COLLECTIONS)
 
 
-@check("error-body", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
+@check("errors", "error-body", STATUS_INFO, on=CODED, also=PLATFORM)
 def check_error_body(server: ServerUnderTest) -> str:
     """An error is JSON with imsx_codeMajor, imsx_severity, imsx_description and imsx_codeMinor."""
     info = _read_status_info(server, _get_unknown(server, "CFDocuments"))
     return f"{info['imsx_codeMajor']}, {info['imsx_severity']}"
 
 
-@check("minor-unknown", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
-def check_unknown_object_minor_code(server: ServerUnderTest) -> str:
+@check("errors", "minor-unknown", STATUS_INFO, on=CODED, also=PLATFORM)
+def check_minor_code_of_unknown_identifier(server: ServerUnderTest) -> str:
     """The imsx_codeMinor of a 404 response for an unknown identifier is unknownobject."""
     return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 
 
-@check("minor-unauthorised", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
-def check_unauthorized_minor_code(server: ServerUnderTest) -> str:
+@check("errors", "minor-unauthorised", STATUS_INFO, on=CODED, also=PLATFORM)
+def check_minor_code_of_invalid_token(server: ServerUnderTest) -> str:
     """The imsx_codeMinor of a 401 response is unauthorised_request or unauthorisedrequest."""
     response = send_unauthenticated_request(server, INVALID_TOKEN)
     return _expect_minor_code(server, response, server.profile.unauthorized_code)
 
 
-@check("malformed", group="errors", source="binding, section 6", on=STANDARD)
+@check("errors", "malformed", "binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
     """An identifier that is not a UUID returns 404 with the code invalid_uuid or unknownobject."""
     response = server.get(build_entity_path("CFDocuments", "no-uuid"))
@@ -80,7 +79,7 @@ def check_malformed_identifier(server: ServerUnderTest) -> str:
     return _expect_minor_code(server, response, server.profile.malformed_code, "unknownobject")
 
 
-@check("unknown-route", group="errors", source=SILENT, on=(), also=ALL)
+@check("errors", "unknown-route", SILENT, on=(), also=ALL)
 def check_unknown_route(server: ServerUnderTest) -> str:
     """An unknown path returns 404 and an error body."""
     response = server.get("/CFNothing")
@@ -89,16 +88,16 @@ def check_unknown_route(server: ServerUnderTest) -> str:
     return "404"
 
 
-@check("wrong-method", group="errors", source=SILENT, on=(), also=ALL)
+@check("errors", "wrong-method", SILENT, on=(), also=ALL)
 def check_unsupported_method(server: ServerUnderTest) -> str:
-    """A method that a path does not support returns 405 and an error body."""
+    """A request with a method that its path does not support returns 405 and an error body."""
     response = server.request("PATCH", build_entity_path("CFItems", str(uuid.uuid4())))
     expect_status(response, 405)
     _read_status_info(server, response)
     return "405"
 
 
-@check("bad-parameters", group="errors", source=SILENT, on=(), also=ALL)
+@check("errors", "bad-parameters", SILENT, on=(), also=ALL)
 def check_invalid_parameters(server: ServerUnderTest) -> str:
     """An invalid limit, offset, sort, orderBy, filter or fields parameter returns 400."""
     for name, value in INVALID_PARAMETERS.items():
@@ -108,7 +107,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
     return f"400 for each of {', '.join(INVALID_PARAMETERS)}"
 
 
-@check("request-id", group="errors", source=SILENT, on=(), also=ALL)
+@check("errors", "request-id", SILENT, on=(), also=ALL)
 def check_request_id(server: ServerUnderTest) -> str:
     """A response echoes the X-Request-ID header of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
@@ -117,13 +116,39 @@ def check_request_id(server: ServerUnderTest) -> str:
     return REQUEST_ID
 
 
-@check("trailing-slash", group="errors", source=SILENT, on=(), also=VENDOR)
+@check("errors", "trailing-slash", SILENT, on=(), also=VENDOR)
 def check_trailing_slash(server: ServerUnderTest) -> str:
     """A path with a trailing slash returns the response of the path without it, not a redirect."""
     response = server.get("/CFDocuments/")
     expect_status(response, 200)
     expect(not response.history, "it is redirected")
     return "200"
+
+
+@check("errors", "allow", "RFC 9110, section 15.5.6")
+def check_allow_header(server: ServerUnderTest) -> str:
+    """A 405 response lists every method of its path in the Allow header."""
+    identifier = str(uuid.uuid4())
+    paths = [build_entity_path(collection, identifier) for collection in ("CFItems", "CFPackages")]
+    allowed_methods = []
+    for path in ("/CFDocuments", *paths):
+        response = server.request("PATCH", path)
+        request = describe_request(response.request)
+        if response.status_code != httpx.codes.METHOD_NOT_ALLOWED:
+            raise CheckSkipped(f"{request} returned {response.status_code}, not 405")
+        allowed = {word.strip() for word in response.headers.get("Allow", "").split(",")}
+        listed = ", ".join(sorted(allowed))
+        missing = {"GET", *_find_methods_besides_get(server, path)} - allowed
+        expect(not missing, f"{request}: Allow is {listed or 'missing'}")
+        allowed_methods.append(listed)
+    return "; ".join(allowed_methods)
+
+
+def _find_methods_besides_get(server: ServerUnderTest, path: str) -> set[str]:
+    """Return the methods besides GET that the ``Allow`` header of a path must list."""
+    has_head = server.request("HEAD", path).status_code != httpx.codes.METHOD_NOT_ALLOWED
+    has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
+    return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}
 
 
 def _get_unknown(server: ServerUnderTest, collection: str) -> httpx.Response:
@@ -138,9 +163,9 @@ def _expect_unknown(server: ServerUnderTest, collections: tuple[str, ...]) -> st
 
 def _read_status_info(server: ServerUnderTest, response: httpx.Response) -> Body:
     info = read_json(response, response.status_code)
-    major, severity = info.get("imsx_codeMajor"), info.get("imsx_severity")
-    expect(major in MAJOR_CODES, f"imsx_codeMajor is {major!r}: {describe_response(response)}")
-    expect(severity in SEVERITIES, f"imsx_severity is {severity!r}: {describe_response(response)}")
+    for name, values in (("imsx_codeMajor", MAJOR_CODES), ("imsx_severity", SEVERITIES)):
+        value = info.get(name)
+        expect(value in values, f"{name} is {value!r}: {describe_response(response)}")
     if server.profile.closed:
         extra = info.keys() - STATUS_INFO_FIELDS
         expect(not extra, f"not in the standard: {', '.join(sorted(extra))}")

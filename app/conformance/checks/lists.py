@@ -1,44 +1,47 @@
-"""Checks of lists: their content, paging and totals."""
+"""Checks of lists: their content, paging, totals, order, filters and selected fields."""
 
 from __future__ import annotations
 
-from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
-from ..client import (
-    CheckSkipped,
-    ServerUnderTest,
-    expect,
-    expect_status,
-    get_identifiers,
-    get_total_count,
-)
-from ..profiles import get_identifier
+from collections.abc import Iterator
+from datetime import datetime
+
+from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
+from ..client import ListPage, ServerUnderTest
+from ..profiles import get_identifier, get_identifiers
+from ..responses import Body, CheckSkipped, expect, expect_status
 from ..validation import expect_valid
 
 PAGE_SIZE = 2
 MAX_PAGES = 5
+FILTERED_PAGE_SIZE = 100
+MAX_FILTER_CHARS = 300
+"""The longest value that is filtered by, because servers bound the request target."""
+
+MAX_LISTED_TIMES = 4
 
 CONVENTIONS = "vendor's list conventions; binding, 3.1"
+FILTERS = "vendor's list conventions; binding, section 3.3"
 
 
-@check("list-documents", group="lists", source="guide, API Endpoints; binding, getAllCFDocuments")
+@check("lists", "list-documents", "guide, API Endpoints; binding, getAllCFDocuments")
 def check_list_documents(server: ServerUnderTest) -> str:
     """GET /CFDocuments returns a list of documents under the key CFDocuments."""
     return _check_list(server, "CFDocuments")
 
 
-@check("list-items", group="lists", source="vendor's OpenAPI, CFItems", on=SDK, also=PLATFORM)
+@check("lists", "list-items", "vendor's OpenAPI, CFItems", on=SDK, also=PLATFORM)
 def check_list_items(server: ServerUnderTest) -> str:
     """GET /CFItems returns a list of items under the key CFItems."""
     return _check_list(server, "CFItems")
 
 
-@check("list-subjects", group="lists", source="guide, List all subjects", on=PLATFORM, also=SDK)
+@check("lists", "list-subjects", "guide, List all subjects", on=PLATFORM, also=SDK)
 def check_list_subjects(server: ServerUnderTest) -> str:
     """GET /CFSubjects returns a list of subjects under the key CFSubjects."""
     return _check_list(server, "CFSubjects")
 
 
-@check("list-valid", group="lists", source="guide, Create a document; binding, CFDocument")
+@check("lists", "list-valid", "guide, Create a document; binding, CFDocument")
 def check_listed_documents_valid(server: ServerUnderTest) -> str:
     """Every document in a list has all required fields, and every field has the right type."""
     for document in server.existing.documents:
@@ -46,22 +49,20 @@ def check_listed_documents_valid(server: ServerUnderTest) -> str:
     return f"{len(server.existing.documents)} documents"
 
 
-@check("list-paging", group="lists", source="guide, List all subjects", on=PLATFORM)
+@check("lists", "list-paging", "guide, List all subjects", on=PLATFORM)
 def check_paging_fields(server: ServerUnderTest) -> str:
     """A list response contains the integers total, limit and offset alongside its entities."""
     for collection in ("CFDocuments", "CFSubjects"):
         body = server.get_page(collection, limit=3, offset=1).body
         values = {name: body.get(name) for name in ("total", "limit", "offset")}
-        are_integers = all(
-            isinstance(value, int) and not isinstance(value, bool) for value in values.values()
-        )
+        are_integers = all(type(value) is int for value in values.values())
         expect(are_integers, f"{collection} contains {values}")
         is_as_requested = (values["limit"], values["offset"]) == (3, 1)
         expect(is_as_requested, f"requested limit=3, offset=1; got {values}")
     return "total, limit and offset"
 
 
-@check("list-total", group="lists", source="binding, section 3.1", on=STANDARD, also=VENDOR)
+@check("lists", "list-total", "binding, section 3.1", on=STANDARD, also=VENDOR)
 def check_total_header(server: ServerUnderTest) -> str:
     """The X-Total-Count header states the total number of entities."""
     value = server.get_page("CFDocuments", limit=1).response.headers.get("X-Total-Count")
@@ -70,11 +71,11 @@ def check_total_header(server: ServerUnderTest) -> str:
     return f"X-Total-Count: {value}"
 
 
-@check("list-link", group="lists", source="binding, section 3.1", on=STANDARD, also=VENDOR)
+@check("lists", "list-link", "binding, section 3.1", on=STANDARD, also=VENDOR)
 def check_next_link(server: ServerUnderTest) -> str:
     """If there is another page, a Link header with rel="next" points to it."""
     page = server.get_page("CFDocuments", limit=1)
-    if (get_total_count(page) or 0) <= 1:
+    if (page.total or 0) <= 1:
         raise CheckSkipped("needs a list of more than one document that states its total")
     links = page.response.links
     expect("next" in links, f"Link is {page.response.headers.get('Link')!r}")
@@ -82,11 +83,11 @@ def check_next_link(server: ServerUnderTest) -> str:
     return "rel=next"
 
 
-@check("list-default-limit", group="lists", source=CONVENTIONS)
+@check("lists", "list-default-limit", CONVENTIONS)
 def check_default_limit(server: ServerUnderTest) -> str:
     """Without the `limit` parameter, a list returns at most the default number of entities."""
     page = server.get_page("CFDocuments")
-    limit, total = server.profile.default_limit, get_total_count(page)
+    limit, total = server.profile.default_limit, page.total
     count = len(page.entities)
     expect(count <= limit, f"{count} documents; the default is {limit}")
     if total is not None:
@@ -94,7 +95,7 @@ def check_default_limit(server: ServerUnderTest) -> str:
     return f"{count} documents" + ("" if total is None else f" of {total}")
 
 
-@check("list-largest-limit", group="lists", source="vendor's list conventions", on=VENDOR)
+@check("lists", "list-largest-limit", "vendor's list conventions", on=VENDOR)
 def check_max_limit(server: ServerUnderTest) -> str:
     """The largest documented value of the `limit` parameter is accepted."""
     limit = server.profile.max_limit
@@ -102,7 +103,7 @@ def check_max_limit(server: ServerUnderTest) -> str:
     return f"limit={limit}"
 
 
-@check("list-limit", group="lists", source=CONVENTIONS)
+@check("lists", "list-limit", CONVENTIONS)
 def check_limit_parameter(server: ServerUnderTest) -> str:
     """A list returns at most as many entities as the `limit` parameter allows."""
     server.existing.require_documents(1)
@@ -111,7 +112,7 @@ def check_limit_parameter(server: ServerUnderTest) -> str:
     return "1 document with limit=1"
 
 
-@check("list-offset", group="lists", source=CONVENTIONS)
+@check("lists", "list-offset", CONVENTIONS)
 def check_offset_parameter(server: ServerUnderTest) -> str:
     """A list skips the number of entities given by the `offset` parameter."""
     server.existing.require_documents(2)
@@ -121,7 +122,7 @@ def check_offset_parameter(server: ServerUnderTest) -> str:
     return "the second of two"
 
 
-@check("list-each-once", group="lists", source=CONVENTIONS)
+@check("lists", "list-each-once", CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
     """Paging through a list returns each entity once, and each time in the same order."""
     first, first_total = _read_pages(server)
@@ -132,12 +133,189 @@ def check_stable_pages(server: ServerUnderTest) -> str:
     return f"{len(first)} documents on pages of {PAGE_SIZE}, twice the same"
 
 
+@check("lists", "sort", "vendor's list conventions; binding, section 3.2")
+def check_sort(server: ServerUnderTest) -> str:
+    """The `sort` and `orderBy` parameters sort a list by a field in the given direction."""
+    server.existing.require_documents(2)
+    field = "lastChangeDateTime"
+    ascending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="asc"))
+    descending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="desc"))
+    if len(set(ascending)) == 1 and set(ascending) == set(descending):
+        raise CheckSkipped(f"all documents have the same {field}")
+    if ascending == descending and server.profile.optional_lists:
+        raise CheckSkipped("the server does not sort, which is optional")
+    is_sorted = ascending == sorted(ascending)
+    expect(is_sorted, f"sort={field}, orderBy=asc returns {_format_times(ascending)}")
+    is_reversed = descending == sorted(descending, reverse=True)
+    expect(is_reversed, f"orderBy=desc returns {_format_times(descending)}")
+    return f"{len(ascending)} documents by {field}, ascending and descending"
+
+
+@check("lists", "filter-equals", FILTERS)
+def check_filter_equals(server: ServerUnderTest) -> str:
+    """filter=title='…' returns exactly the documents with that title."""
+    title = _title(server)
+    return _expect_filter_by_title(server, f"title={quote_filter_value(title)}", title)
+
+
+@check("lists", "filter-case", FILTERS)
+def check_filter_ignores_case(server: ServerUnderTest) -> str:
+    """A filter compares strings case-insensitively."""
+    title = _title(server)
+    return _expect_filter_by_title(server, f"title={quote_filter_value(title.swapcase())}", title)
+
+
+@check("lists", "filter-contains", FILTERS)
+def check_filter_contains(server: ServerUnderTest) -> str:
+    """filter=title~'…' returns the documents whose title contains that string."""
+    word = max(_title(server).split(), key=len)
+    for document in _filter_documents(server, f"title~{quote_filter_value(word)}"):
+        has_word = word.lower() in str(document.get("title")).lower()
+        expect(has_word, f"title~'{word}' returns {document}")
+    return f"title~'{word}'"
+
+
+@check("lists", "filter-differs", FILTERS)
+def check_filter_not_equal(server: ServerUnderTest) -> str:
+    """filter=title!='…' returns the documents with any other title."""
+    title = _title(server)
+    if all(_has_title(document, title) for document in server.existing.documents):
+        raise CheckSkipped("all documents on the first page have the same title")
+    condition = f"title!={quote_filter_value(title)}"
+    documents = _filter_documents(server, condition, contains_sample=False)
+    wrong = [document for document in documents if _has_title(document, title)]
+    expect(not wrong, f"title!='{title}' returns {get_identifiers(wrong)}")
+    return f"{len(documents)} others"
+
+
+@check("lists", "filter-or", FILTERS)
+def check_or_filter(server: ServerUnderTest) -> str:
+    """A filter can combine two predicates with OR."""
+    title = _title(server)
+    condition = f"title={quote_filter_value(title)} OR title='no document has this title'"
+    return _expect_filter_by_title(server, condition, title)
+
+
+@check("lists", "filter-and", FILTERS)
+def check_and_filter(server: ServerUnderTest) -> str:
+    """A filter can combine two predicates with AND."""
+    title = _title(server)
+    creator = quote_filter_value(str(server.existing.sample_document.get("creator")))
+    condition = f"title={quote_filter_value(title)} AND creator={creator}"
+    return _expect_filter_by_title(server, condition, title)
+
+
+@check("lists", "filter-in", "vendor's OpenAPI, filtering", on=SDK)
+def check_filter_in(server: ServerUnderTest) -> str:
+    """filter=sourcedId@'…,…' returns the documents with one of the listed values."""
+    expected = get_identifiers(server.existing.documents)[:2]
+    condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
+    returned = get_identifiers(_filter_documents(server, condition, contains_sample=False))
+    expect(sorted(returned) == sorted(expected), f"requested {expected}, got {returned}")
+    return f"{len(returned)} documents"
+
+
+@check("lists", "filter-shown", SILENT, on=(), also=ALL)
+def check_filter_by_string_fields(server: ServerUnderTest) -> str:
+    """Filtering a list by any string field of an entity or its links returns that entity."""
+    pair = (server.existing.sample_document, server.existing.documents[-1])
+    samples = {get_identifier(document): document for document in pair}
+    entities = [("CFDocuments", document) for document in samples.values()]
+    if server.profile.name in VENDOR:
+        entities += [("CFItems", item) for item in server.get_page("CFItems", limit=1).entities]
+    count = 0
+    for collection, entity in entities:
+        for path, value in _iter_strings(entity):
+            condition = f"{path}={quote_filter_value(value)}"
+            page = server.get_page(collection, limit=FILTERED_PAGE_SIZE, filter=condition)
+            expect(page.entities, f"{collection}: {condition} returns nothing")
+            _expect_page_contains(page, entity, f"{collection}: {condition}")
+            count += 1
+    return f"{count} values of {len(entities)} entities"
+
+
+def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (``prefix`` + path, string) for each string in an entity and its links."""
+    for name, value in entity.items():
+        if isinstance(value, dict) and name.endswith("URI"):
+            yield from _iter_strings(value, f"{name}.")
+        elif isinstance(value, str) and len(value) <= MAX_FILTER_CHARS:
+            yield f"{prefix}{name}", value
+
+
+def _expect_page_contains(page: ListPage, entity: Body, condition: str) -> None:
+    """Require that a page filtered by ``condition`` contains an entity, unless a later could."""
+    identifier = get_identifier(entity)
+    has_later_page = page.total is not None and page.total > len(page.entities)
+    is_found = identifier in get_identifiers(page.entities)
+    expect(is_found or has_later_page, f"{condition} does not return {identifier}")
+
+
+@check("lists", "fields", "vendor's list conventions; binding, section 3.4")
+def check_fields_parameter(server: ServerUnderTest) -> str:
+    """With the `fields` parameter, the entities of a list contain exactly the requested fields."""
+    requested = {"title", server.profile.id_key}
+    documents = server.get_page("CFDocuments", fields=",".join(sorted(requested))).entities
+    if not documents:
+        raise CheckSkipped("the server has no documents")
+    all_fields = server.existing.documents[0].keys()
+    if documents[0].keys() == all_fields and server.profile.optional_lists:
+        raise CheckSkipped("the server does not select fields, which is optional")
+    names = {name for document in documents for name in document}
+    extra = names - requested - {"identifier", "sourcedId"}
+    expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
+    expect(all("title" in document for document in documents), "requested title, got none")
+    return f"{', '.join(sorted(requested))} of {len(documents)} documents"
+
+
+def quote_filter_value(value: str) -> str:
+    """Return a value as a CASE filter literal: in single quotes, with inner quotes doubled."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _title(server: ServerUnderTest) -> str:
+    return str(server.existing.sample_document.get("title"))
+
+
+def _has_title(document: Body, title: str) -> bool:
+    return str(document.get("title")).lower() == title.lower()
+
+
+def _expect_filter_by_title(server: ServerUnderTest, condition: str, title: str) -> str:
+    """Require that a filter returns the sample document, and only documents with its title."""
+    documents = _filter_documents(server, condition)
+    wrong = [document for document in documents if not _has_title(document, title)]
+    expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")
+    return f"{len(documents)} with that title"
+
+
+def _filter_documents(
+    server: ServerUnderTest, condition: str, *, contains_sample: bool = True
+) -> list[Body]:
+    unfiltered = server.get_page("CFDocuments", limit=FILTERED_PAGE_SIZE).entities
+    page = server.get_page("CFDocuments", limit=FILTERED_PAGE_SIZE, filter=condition)
+    is_same = get_identifiers(page.entities) == get_identifiers(unfiltered)
+    if is_same and len(unfiltered) > 1 and server.profile.optional_lists:
+        raise CheckSkipped("the server ignores filters, which are optional")
+    if contains_sample:
+        _expect_page_contains(page, server.existing.sample_document, condition)
+    return page.entities
+
+
+def _change_times(page: ListPage) -> list[datetime]:
+    return [datetime.fromisoformat(str(entity["lastChangeDateTime"])) for entity in page.entities]
+
+
+def _format_times(times: list[datetime]) -> str:
+    return ", ".join(time.isoformat() for time in times[:MAX_LISTED_TIMES])
+
+
 def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
     identifiers: list[str] = []
     total: int | None = None
     for number in range(MAX_PAGES):
         page = server.get_page("CFDocuments", limit=PAGE_SIZE, offset=number * PAGE_SIZE)
-        total = get_total_count(page)
+        total = page.total
         identifiers += get_identifiers(page.entities)
         is_last = total is not None and len(identifiers) >= total
         if is_last or len(page.entities) < PAGE_SIZE:
@@ -149,8 +327,6 @@ def _read_pages(server: ServerUnderTest) -> tuple[list[str], int | None]:
 
 def _check_list(server: ServerUnderTest, collection: str) -> str:
     entities = server.get_page(collection).entities
-    unidentified = [entity for entity in entities if not get_identifier(entity)]
-    expect(
-        not unidentified, f"{len(unidentified)} of {len(entities)} {collection} lack an identifier"
-    )
-    return f"{len(entities)} {collection}"
+    count, unidentified = len(entities), get_identifiers(entities).count("")
+    expect(not unidentified, f"{unidentified} of {count} {collection} lack an identifier")
+    return f"{count} {collection}"

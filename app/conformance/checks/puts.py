@@ -8,40 +8,28 @@ from functools import partial
 import httpx
 
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
-from ..client import (
-    Body,
-    CheckSkipped,
-    ServerUnderTest,
-    build_entity_path,
-    describe_response,
-    expect,
-    expect_status,
-    get_identifiers,
-    read_json,
-)
-from ..profiles import get_identifier
-from ..test_data import make_link
-
-ACCEPTED = (200, 201, 204)
-"""Statuses of an accepted PUT, where the check is not about the status."""
+from ..client import ServerUnderTest, build_entity_path
+from ..profiles import get_identifier, get_identifiers
+from ..responses import Body, CheckSkipped, describe_response, expect, expect_status, read_json
+from ..test_data import ACCEPTED_STATUSES, build_link_uri
 
 CREATE = "guide, Create a document (and its package)"
 
-documented = partial(check, group="writing", on=PLATFORM, also=SDK, writes=True)
+documented = partial(check, "writing", on=PLATFORM, also=SDK, writes=True)
 """Register a check of what the vendor's guide documents."""
 
 
-@documented("put-document", source=CREATE)
+@documented("put-document", CREATE)
 def check_put_document(server: ServerUnderTest) -> str:
     """PUT /CFDocuments/{id} creates a document: 201 without a body, readable immediately."""
     body, response = server.test_data.put_document()
     return _expect_created_and_stored(server, "CFDocuments", body, response)
 
 
-@documented("put-again", source=CREATE)
+@documented("put-again", CREATE)
 def check_put_existing(server: ServerUnderTest) -> str:
     """A PUT to an existing entity updates it and again returns 201 without a body."""
-    body = server.test_data.get_or_create_framework().document
+    body = server.test_data.framework.document
     changed = {**body, "title": f"{body['title']}, changed"}
     response = server.test_data.put_entity("CFDocuments", changed)
     observed = _expect_created_and_stored(server, "CFDocuments", changed, response)
@@ -49,19 +37,16 @@ def check_put_existing(server: ServerUnderTest) -> str:
     return observed
 
 
-@documented("put-package-born", source=CREATE)
+@documented("put-package-born", CREATE)
 def check_document_creates_package(server: ServerUnderTest) -> str:
     """Creating a document also creates a package, with the identifier in the CFPackageURI."""
-    body = server.test_data.get_or_create_framework().document
-    package = server.get_package(
-        build_entity_path("CFPackages", body["CFPackageURI"]["identifier"])
-    )
-    contained = get_identifier(package.get("CFDocument"))
+    body = server.test_data.framework.document
+    contained = get_identifier(_get_package_of(server, body).get("CFDocument"))
     expect(contained == body["identifier"], f"its document is {contained!r}")
     return "the package"
 
 
-@documented("put-ids-match", source=CREATE)
+@documented("put-ids-match", CREATE)
 def check_identifier_mismatch(server: ServerUnderTest) -> str:
     """A body whose identifier differs from the one in the path is rejected."""
     body, other = server.test_data.build_document(), server.test_data.build_document()
@@ -70,7 +55,7 @@ def check_identifier_mismatch(server: ServerUnderTest) -> str:
     return _expect_rejected(server, response, "CFDocuments", body, other)
 
 
-@documented("put-case-version", source=CREATE)
+@documented("put-case-version", CREATE)
 def check_case_version(server: ServerUnderTest) -> str:
     """A document with a caseVersion other than 1.1 is rejected."""
     body = server.test_data.build_document(caseVersion="1.0")
@@ -78,11 +63,11 @@ def check_case_version(server: ServerUnderTest) -> str:
     return _expect_rejected(server, response, "CFDocuments", body)
 
 
-@documented("put-required", source="guide, required fields")
+@documented("put-required", "guide, required fields")
 def check_required_fields(server: ServerUnderTest) -> str:
     """A body that lacks a field required by the vendor's guide is rejected."""
     test_data = server.test_data
-    parent = test_data.get_or_create_framework().document
+    parent = test_data.framework.document
     for collection, body, wrapper, names in (
         ("CFDocuments", test_data.build_document(), None, ("title", "creator", "CFPackageURI")),
         ("CFItems", test_data.build_item(parent), "item", ("fullStatement", "CFDocumentURI")),
@@ -91,98 +76,97 @@ def check_required_fields(server: ServerUnderTest) -> str:
         for name in names:
             incomplete = {key: value for key, value in body.items() if key != name}
             response = test_data.put_entity(collection, incomplete, wrapper)
-            expect(
-                response.is_client_error,
-                f"{collection} without {name} {describe_response(response)}",
-            )
+            observed = f"{collection} without {name} {describe_response(response)}"
+            expect(response.is_client_error, observed)
     return "rejected"
 
 
-@documented("put-subjects", source="guide, Subject linking")
+@documented("put-subjects", "guide, Subject linking")
 def check_put_subjects(server: ServerUnderTest) -> str:
     """PUT replaces the subject links of a document; omitted subjects are no longer linked."""
     subjects = server.get_page("CFSubjects").entities
     if not subjects:
         raise CheckSkipped("the server has no subjects, and no public API creates one")
-    subject = make_link(get_identifier(subjects[0]), str(subjects[0].get("title")))
+    subject = build_link_uri(get_identifier(subjects[0]), str(subjects[0].get("title")))
     test_data = server.test_data
-    body = test_data.get_or_create_framework().document
-    expect_status(test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED)
+    body = test_data.framework.document
+    expect_status(
+        test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED_STATUSES
+    )
     linked = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     is_linked = get_identifiers(linked or []) == get_identifiers([subject])
     expect(is_linked, f"subjectURI is {linked!r}")
-    expect_status(test_data.put_entity("CFDocuments", {**body, "subjectURI": []}), *ACCEPTED)
+    expect_status(
+        test_data.put_entity("CFDocuments", {**body, "subjectURI": []}), *ACCEPTED_STATUSES
+    )
     remaining = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     expect(not remaining, f"after a PUT without it, subjectURI is {remaining!r}")
     return "linked, then not"
 
 
-@documented("put-item", source="guide, Create an item")
+@documented("put-item", "guide, Create an item")
 def check_put_item(server: ServerUnderTest) -> str:
     """PUT /CFItems/{id} with {"item": …} creates an item and returns 201 without a body."""
-    parent = server.test_data.get_or_create_framework().document
+    parent = server.test_data.framework.document
     body = server.test_data.build_item(parent, humanCodingScheme="conformance.1")
     response = server.test_data.put_entity("CFItems", body, "item")
     return _expect_created_and_stored(server, "CFItems", body, response)
 
 
-@documented("put-item-type", source="guide, Create an item type")
+@documented("put-item-type", "guide, Create an item type")
 def check_put_item_type(server: ServerUnderTest) -> str:
     """PUT /CFItemTypes/{id} creates an item type; packages that use it include its definition."""
     test_data = server.test_data
-    document, _ = test_data.get_or_create_framework()
-    item_type, response = test_data.put_item_type()
+    document, _ = test_data.framework
+    item_type, response = test_data.put_shared_item_type()
     _expect_created(response)
     identifier = item_type["identifier"]
     body = read_json(server.get(build_entity_path("CFItemTypes", identifier)))
     is_first = get_identifiers(body.get("CFItemTypes") or [])[:1] == [identifier]
     expect(is_first, "it is not the first of CFItemTypes")
-    type_link = make_link(identifier, item_type["title"])
+    type_link = build_link_uri(identifier, item_type["title"])
     item = test_data.build_item(document, CFItemType=item_type["title"], CFItemTypeURI=type_link)
     expect_status(test_data.put_entity("CFItems", item, "item"), 201)
-    path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
-    definitions = server.get_package(path).get("CFDefinitions") or {}
+    definitions = _get_package_of(server, document).get("CFDefinitions") or {}
     is_defined = identifier in get_identifiers(definitions.get("CFItemTypes") or [])
     expect(is_defined, "it is missing from CFDefinitions.CFItemTypes")
     return "201, and defined"
 
 
-@documented("put-package-grows", source="guide, Retrieve the full package")
+@documented("put-package-grows", "guide, Retrieve the full package")
 def check_package_contains_items(server: ServerUnderTest) -> str:
     """A package contains the items that were written to its document."""
-    document, items = server.test_data.get_or_create_framework()
-    path = build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
-    contained = get_identifiers(server.get_package(path).get("CFItems") or [])
+    document, items = server.test_data.framework
+    contained = get_identifiers(_get_package_of(server, document).get("CFItems") or [])
     missing = set(get_identifiers(items)) - set(contained)
     expect(not missing, f"missing: {', '.join(sorted(missing))}")
     return f"{len(contained)} items"
 
 
-@documented("put-association", source="guide, Build hierarchy with associations")
+@documented("put-association", "guide, Build hierarchy with associations")
 def check_put_association(server: ServerUnderTest) -> str:
     """PUT /CFItemAssociations/{association} creates an association, listed under both items."""
     body, response = _put_association(server, "isChildOf")
     _expect_created(response)
-    association_type = server.get_entity("CFAssociations", body["identifier"]).get(
-        "associationType"
-    )
+    stored = server.get_entity("CFAssociations", body["identifier"])
+    association_type = stored.get("associationType")
     expect(association_type == "isChildOf", f"its associationType is {association_type!r}")
-    for item in server.test_data.get_or_create_framework().items:
+    for item in server.test_data.framework.items:
         path = build_entity_path("CFItemAssociations", item["identifier"])
         listed = get_identifiers(read_json(server.get(path)).get("CFAssociations") or [])
         expect(body["identifier"] in listed, f"{path} does not list it")
     return "201, and listed by both items"
 
 
-@check("put-unchanged", group="writing", source=SILENT, on=(), also=VENDOR, writes=True)
+@check("writing", "put-unchanged", SILENT, on=(), also=VENDOR, writes=True)
 def check_get_put_round_trip(server: ServerUnderTest) -> str:
     """Sending a GET response back with PUT changes nothing, for every class that supports PUT."""
     test_data = server.test_data
-    document, items = test_data.get_or_create_framework()
-    item_type, response = test_data.put_item_type()
-    expect_status(response, *ACCEPTED)
+    document, items = test_data.framework
+    item_type, response = test_data.put_shared_item_type()
+    expect_status(response, *ACCEPTED_STATUSES)
     association, response = _put_association(server, "isPartOf")
-    expect_status(response, *ACCEPTED)
+    expect_status(response, *ACCEPTED_STATUSES)
     for collection, route, wrapper, body in (
         ("CFDocuments", "CFDocuments", None, document),
         ("CFItems", "CFItems", "item", items[0]),
@@ -202,27 +186,27 @@ def _expect_unchanged(
 ) -> None:
     before = read()
     body = {wrapper: before} if wrapper else before
-    expect_status(server.request("PUT", path, body), *ACCEPTED)
+    expect_status(server.request("PUT", path, body), *ACCEPTED_STATUSES)
     after = read()
     names = sorted({*before, *after})
     changed = [name for name in names if before.get(name) != after.get(name)]
     expect(not changed, f"{path}: PUT of the GET response changed {', '.join(changed)}")
 
 
-@documented("put-one-triple", source="guide, Association types")
+@documented("put-one-triple", "guide, Association types")
 def check_duplicate_association(server: ServerUnderTest) -> str:
     """A second association of the same type between the same two items is rejected."""
     _, first = _put_association(server, "isRelatedTo")
-    expect_status(first, *ACCEPTED)
+    expect_status(first, *ACCEPTED_STATUSES)
     body, second = _put_association(server, "isRelatedTo")
     return _expect_rejected(server, second, "CFAssociations", body)
 
 
-@documented("delete-association", source="guide, Associations (hard delete)")
-def check_delete_association(server: ServerUnderTest) -> str:
+@documented("delete-association", "guide, Associations (hard delete)")
+def check_association_deletion(server: ServerUnderTest) -> str:
     """DELETE /CFItemAssociations/{association} returns 204; then GET and DELETE return 404."""
     body, response = _put_association(server, "precedes")
-    expect_status(response, *ACCEPTED)
+    expect_status(response, *ACCEPTED_STATUSES)
     path = build_entity_path("CFItemAssociations", body["identifier"])
     expect_status(server.request("DELETE", path), 204)
     server.test_data.forget_deleted_entity("CFAssociations", body["identifier"])
@@ -231,8 +215,14 @@ def check_delete_association(server: ServerUnderTest) -> str:
     return "204, then 404"
 
 
+def _get_package_of(server: ServerUnderTest, document: Body) -> Body:
+    return server.get_package(
+        build_entity_path("CFPackages", document["CFPackageURI"]["identifier"])
+    )
+
+
 def _put_association(server: ServerUnderTest, association_type: str) -> tuple[Body, httpx.Response]:
-    child, parent = server.test_data.get_or_create_framework().items
+    child, parent = server.test_data.framework.items
     body = server.test_data.build_association(child, parent, association_type)
     return body, server.test_data.put_entity("CFItemAssociations", body, "association")
 

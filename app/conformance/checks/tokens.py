@@ -8,29 +8,23 @@ from contextlib import suppress
 
 import httpx
 
-from ..check import ALL, PLATFORM, STANDARD, VENDOR, check
-from ..client import (
-    CheckSkipped,
-    ServerUnderTest,
-    build_entity_path,
-    describe_response,
-    expect,
-    expect_status,
-    read_json,
-)
+from ..check import ALL, PLATFORM, SDK, STANDARD, VENDOR, check
+from ..client import ServerUnderTest, build_entity_path
 from ..profiles import get_identifier
+from ..responses import CheckSkipped, describe_response, expect, expect_status, read_json
 
 SCOPE_PREFIX = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 """The start of the scopes in the guide: readonly, createput and delete."""
 
 SCOPES = "guide, Authentication Scopes"
+DELETING = "guide, Deleting and Inactivating"
 
 
-@check("token", group="tokens", source="RFC 6749, sections 4.4 and 5.1")
-def check_token(server: ServerUnderTest) -> str:
+@check("tokens", "token", "RFC 6749, sections 4.4 and 5.1")
+def check_token_with_basic_auth(server: ServerUnderTest) -> str:
     """The token endpoint returns 200 and a token for client credentials sent with HTTP Basic auth.
 
-    The TimeBack SDK accepts no other status.
+    The TimeBack SDK accepts only status 200.
     """
     body = read_json(server.request_token(server.auth.scope))
     expect(isinstance(body.get("access_token"), str), "no access_token in the response")
@@ -39,13 +33,7 @@ def check_token(server: ServerUnderTest) -> str:
     return f"200, token_type {kind}, expires_in {body.get('expires_in')}"
 
 
-@check(
-    "token-form",
-    group="tokens",
-    source="vendor's API overview; RFC 6749, 2.3.1",
-    on=VENDOR,
-    also=STANDARD,
-)
+@check("tokens", "token-form", "vendor's API overview; RFC 6749, 2.3.1", on=VENDOR, also=STANDARD)
 def check_token_form_credentials(server: ServerUnderTest) -> str:
     """The token endpoint accepts the client ID and secret in the form body."""
     client = server.credentials
@@ -58,7 +46,7 @@ def check_token_form_credentials(server: ServerUnderTest) -> str:
     return "200 and a token"
 
 
-@check("token-wrong-secret", group="tokens", source="RFC 6749, section 5.2")
+@check("tokens", "token-wrong-secret", "RFC 6749, section 5.2")
 def check_wrong_secret(server: ServerUnderTest) -> str:
     """A wrong client secret is rejected with 400 or 401 and an error code in JSON."""
     response = server.request_token(client_secret=f"wrong-{secrets.token_hex(8)}")
@@ -69,7 +57,7 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
     return f"{response.status_code}, {body['error']}"
 
 
-@check("no-token", group="tokens", source=f"{SCOPES}; vendor's OpenAPI")
+@check("tokens", "no-token", f"{SCOPES}; vendor's OpenAPI")
 def check_no_token(server: ServerUnderTest) -> str:
     """A request without an access token returns 401.
 
@@ -80,13 +68,13 @@ def check_no_token(server: ServerUnderTest) -> str:
     return _expect_unauthorized(server, None)
 
 
-@check("strange-token", group="tokens", source=f"{SCOPES}; RFC 6750")
+@check("tokens", "strange-token", f"{SCOPES}; RFC 6750")
 def check_unknown_token(server: ServerUnderTest) -> str:
     """A request with an access token that was never issued returns 401."""
     return _expect_unauthorized(server, "not.a.token")
 
 
-@check("challenge", group="tokens", source="RFC 6750, section 3", on=(), also=ALL)
+@check("tokens", "challenge", "RFC 6750, section 3", on=(), also=ALL)
 def check_www_authenticate_header(server: ServerUnderTest) -> str:
     """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
     response = send_unauthenticated_request(server, None)
@@ -95,17 +83,15 @@ def check_www_authenticate_header(server: ServerUnderTest) -> str:
     return str(value)
 
 
-@check("scope-read", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk", *STANDARD))
+@check("tokens", "scope-read", SCOPES, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
     """A read with a token that lacks the case.readonly scope returns 403."""
-    response = server.request(
-        "GET", "/CFDocuments", token=_request_token_for_scope(server, "delete")
-    )
-    expect_status(response, 403)
+    token = _request_token_for_scope(server, "delete")
+    expect_status(server.request("GET", "/CFDocuments", token=token), 403)
     return "403"
 
 
-@check("scope-write", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk",), writes=True)
+@check("tokens", "scope-write", SCOPES, on=PLATFORM, also=SDK, writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
     """A write with a token that has only the case.readonly scope returns 403."""
     token = _request_token_for_scope(server, "readonly")
@@ -118,14 +104,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
     return "403"
 
 
-@check(
-    "scope-delete",
-    group="tokens",
-    source="guide, Deleting and Inactivating",
-    on=PLATFORM,
-    also=("sdk",),
-    writes=True,
-)
+@check("tokens", "scope-delete", DELETING, on=PLATFORM, also=SDK, writes=True)
 def check_delete_scope(server: ServerUnderTest) -> str:
     """A DELETE of an association with a token that lacks the case.delete scope returns 403."""
     token = _request_token_for_scope(server, "readonly")
@@ -157,11 +136,9 @@ def send_unauthenticated_request(server: ServerUnderTest, token: str | None) -> 
 
 
 def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
-    entities = [
-        server.request("GET", path, token=token) for path in _list_existing_entity_paths(server)
-    ]
-    documents = server.request("GET", "/CFDocuments", token=token)
-    responses = [documents, *entities]
+    paths = ("/CFDocuments", *_list_existing_entity_paths(server))
+    responses = [server.request("GET", path, token=token) for path in paths]
+    documents, *entities = responses
     is_public = all(response.is_success for response in entities or responses)
     if is_public and server.profile.closed:
         raise CheckSkipped("the server can be read without a token, which the standard allows")
@@ -178,9 +155,8 @@ def _request_token_for_scope(server: ServerUnderTest, scope: str) -> str:
     """Return a token with only the scope ``case.{scope}``, or raise ``CheckSkipped``."""
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
-        raise CheckSkipped(
-            f"no token for the scope case.{scope} alone: the endpoint {describe_response(response)}"
-        )
+        observed = f"the endpoint {describe_response(response)}"
+        raise CheckSkipped(f"no token for the scope case.{scope} alone: {observed}")
     body = read_json(response)
     granted = body.get("scope")
     if isinstance(granted, str) and granted.split() != [SCOPE_PREFIX + scope]:

@@ -6,51 +6,41 @@ from functools import partial
 from typing import Any
 
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
-from ..client import (
-    Body,
-    CheckSkipped,
-    ServerUnderTest,
-    build_entity_path,
-    describe_response,
-    expect,
-    expect_status,
-    get_identifiers,
-    read_json,
-)
+from ..client import ServerUnderTest, build_entity_path
+from ..profiles import get_identifiers
+from ..responses import Body, CheckSkipped, describe_response, expect, expect_status, read_json
 
 POST = "vendor's OpenAPI, CFPackages"
 
-documented = partial(check, group="writing", on=SDK, also=PLATFORM, writes=True)
+documented = partial(check, "writing", on=SDK, also=PLATFORM, writes=True)
 """Register a check of what the vendor's OpenAPI document or SDK defines."""
 
-extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, writes=True)
+extension = partial(check, "writing", source=SILENT, on=(), also=VENDOR, writes=True)
 """Register a check of what only this project defines."""
 
 
-@documented("upload", source=POST)
+@documented("upload", POST)
 def check_post_package(server: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework and returns 201 with its identifier and counts."""
     body, response = server.test_data.uploaded_package
     return _expect_upload_result(body, read_json(response, 201))
 
 
-@documented("upload-read", source=POST)
+@documented("upload-read", POST)
 def check_uploaded_package_is_returned(server: ServerUnderTest) -> str:
     """An uploaded package is returned with its document, items and associations."""
     body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
     for collection in ("CFItems", "CFAssociations"):
         returned = get_identifiers(package.get(collection) or [])
-        expect(
-            sorted(returned) == sorted(get_identifiers(body[collection])),
-            f"{collection}: {returned}",
-        )
+        is_complete = sorted(returned) == sorted(get_identifiers(body[collection]))
+        expect(is_complete, f"{collection}: {returned}")
     is_same = package["CFDocument"]["title"] == body["CFDocument"]["title"]
     expect(is_same, "the title is different")
     return "2 items, 1 association"
 
 
-@documented("upload-replace", source="vendor's SDK, packages.update")
+@documented("upload-replace", "vendor's SDK, packages.update")
 def check_replace_package(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework; items omitted from it then return 404."""
     body = _upload_shared_package(server)
@@ -65,7 +55,7 @@ def check_replace_package(server: ServerUnderTest) -> str:
     return observed
 
 
-@documented("upload-unknown", source="vendor's SDK, packages.upsert")
+@documented("upload-unknown", "vendor's SDK, packages.upsert")
 def check_put_unknown_package(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} with an unknown document returns 404 or creates the package.
 
@@ -79,21 +69,17 @@ def check_put_unknown_package(server: ServerUnderTest) -> str:
     return "404"
 
 
-@documented("upload-incomplete", source=POST)
+@documented("upload-incomplete", POST)
 def check_incomplete_package(server: ServerUnderTest) -> str:
     """A package without CFItems or CFAssociations is rejected, and nothing is deleted."""
     new, stored = server.test_data.build_sample_package(), _upload_shared_package(server)
+    requests = (("POST", "/CFPackages", new), ("PUT", _package_path(stored), stored))
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
-        for method, path, body in (
-            ("POST", "/CFPackages", new),
-            ("PUT", _package_path(stored), stored),
-        ):
+        for method, path, body in requests:
             incomplete = {name: value for name, value in body.items() if name not in names}
             response = server.test_data.upload_package(incomplete, method, path)
-            request = f"{method} without {' and '.join(names)}"
-            expect(
-                response.is_client_error, f"{request} was accepted: {describe_response(response)}"
-            )
+            observed = f"without {' and '.join(names)} was accepted: {describe_response(response)}"
+            expect(response.is_client_error, f"{method} {observed}")
     for identifier in get_identifiers(stored["CFItems"]):
         expect_status(server.get(build_entity_path("CFItems", identifier)), 200)
     return "rejected, and no item is deleted"
@@ -117,7 +103,7 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
 
 
 @extension("upload-problems")
-def check_reports_all_problems(server: ServerUnderTest) -> str:
+def check_invalid_package_reports_all_problems(server: ServerUnderTest) -> str:
     """An invalid package returns 422 with every problem and its path."""
     body = server.test_data.build_sample_package()
     body["CFDocument"] |= {"title": 5}
