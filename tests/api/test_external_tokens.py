@@ -91,37 +91,25 @@ async def test_token_without_a_client_is_rejected(
 
 
 @pytest.mark.parametrize(
-    "claims",
+    ("claims", "reads"),
     [
-        {"scp": f"openid {READONLY}"},
-        {"scp": ["openid", READONLY]},
-        {"scp": [READONLY.replace("v1p0", "v1p1")], "scope": "openid"},
+        ({"scp": f"openid {READONLY}"}, True),
+        ({"scp": ["openid", READONLY]}, True),
+        ({"scp": [READONLY.replace("v1p0", "v1p1")], "scope": "openid"}, True),
+        ({"scp": [f"{READONLY} openid"]}, False),
+        ({"scp": {READONLY: True}}, False),
+        ({"roles": [READONLY]}, False),
+        ({"scope": "case-api/case.readonly"}, False),
+        ({"roles": ["Case.Editor"]}, False),
+        ({"scope": "openid"}, False),
     ],
 )
-async def test_scp_is_read_like_scope(
-    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+async def test_scope_and_scp_alone_grant_scopes(
+    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any], reads: object
 ) -> None:
     token = external_issuer.create_token(**({"scope": None} | claims))
-    assert await status(anonymous, token) == 200
+    assert await status(anonymous, token) == (200 if reads else 403)
     assert await status(anonymous, token, "PUT") == 403
-
-
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"scp": [f"{READONLY} openid"]},
-        {"scp": {READONLY: True}},
-        {"roles": [READONLY]},
-        {"scope": "case-api/case.readonly"},
-        {"roles": ["Case.Editor"]},
-        {"scope": "openid"},
-    ],
-)
-async def test_unmapped_scope_grants_nothing(
-    anonymous: AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
-) -> None:
-    token = external_issuer.create_token(**({"scope": None} | claims))
-    assert await status(anonymous, token) == 403
 
 
 @pytest.mark.parametrize(
@@ -166,6 +154,9 @@ async def test_mapped_scope_grants_the_configured_scopes(
         ({"aud": [], "client_id": "case"}, False),
         ({"aud": "", "client_id": "case"}, False),
         ({"aud": "casement"}, False),
+        ({"aud": "x case"}, False),
+        ({"aud": ["CASE"]}, False),
+        ({"aud": {"case": 1}}, False),
         ({"client_id": "robot"}, False),
         ({"client_id": None, "azp": "case"}, False),
         ({"client_id": ["case"]}, False),
@@ -209,26 +200,17 @@ def hmac_sign(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("jwk", "sign", "algorithm"),
-    [
-        (STRONG, STRONG_SIGN, "RS256"),
-        (STRONG | {"use": "sig", "key_ops": ["verify"], "alg": "RS256"}, STRONG_SIGN, "RS256"),
-        (STRONG | {"key_ops": ["sign", "verify"]}, STRONG_SIGN, "RS256"),
-        (P256, P256_SIGN, "ES256"),
-    ],
-)
-async def test_signature_key_is_accepted(
-    serve: Serve, external_issuer: ExternalIssuer, jwk: dict[str, Any], sign: Sign, algorithm: str
-) -> None:
-    external_issuer.published = [jwk | {"kid": "k"}]
-    token = external_issuer.create_forged_token(sign, {"alg": algorithm, "kid": "k"})
-    async with serve() as http:
-        assert await status(http, token) == 200
-
-
-@pytest.mark.parametrize(
     ("jwk", "sign", "algorithm", "reason"),
     [
+        (STRONG, STRONG_SIGN, "RS256", None),
+        (
+            STRONG | {"use": "sig", "key_ops": ["verify"], "alg": "RS256"},
+            STRONG_SIGN,
+            "RS256",
+            None,
+        ),
+        (STRONG | {"key_ops": ["sign", "verify"]}, STRONG_SIGN, "RS256", None),
+        (P256, P256_SIGN, "ES256", None),
         (WEAK, WEAK_SIGN, "RS256", "shorter than 2048 bits"),
         (STRONG | {"use": "enc"}, STRONG_SIGN, "RS256", "not for signatures"),
         (STRONG | {"key_ops": ["encrypt"]}, STRONG_SIGN, "RS256", "not for signatures"),
@@ -246,78 +228,67 @@ async def test_signature_key_is_accepted(
         (OCTETS, hmac_sign, "RS256", "not the one of the key"),
     ],
 )
-async def test_unsuitable_key_is_rejected(
+async def test_only_suitable_signature_keys_are_accepted(
     serve: Serve,
     external_issuer: ExternalIssuer,
     jwk: dict[str, Any],
     sign: Sign,
     algorithm: str,
-    reason: str,
+    reason: str | None,
 ) -> None:
     external_issuer.published = [jwk | {"kid": "k"}]
     token = external_issuer.create_forged_token(sign, {"alg": algorithm, "kid": "k"})
     async with serve() as http:
-        assert reason in await rejection_message(http, token)
+        if reason is None:
+            assert await status(http, token) == 200
+        else:
+            assert reason in await rejection_message(http, token)
 
 
 # Token type
 
 
 @pytest.mark.parametrize(
-    ("header", "claims"),
+    ("header", "claims", "accepted"),
     [
-        ({}, {"token_use": "id"}),
-        ({}, {"nonce": "n"}),
-        ({}, {"at_hash": "h"}),
-        ({}, {"typ": "ID"}),
-        ({}, {"nonce": "n", "token_use": None}),
-        ({}, {"at_hash": "h", "token_use": None}),
-        ({}, {"c_hash": "h", "token_use": None}),
-        ({}, {"typ": "ID", "token_use": None}),
-        ({}, {"typ": "Refresh", "token_use": None}),
-        ({"typ": "JWT"}, {"nonce": "n", "token_use": None}),
-        ({"typ": "id_token+jwt"}, {"token_use": None}),
-        ({"typ": "logout+jwt"}, {"token_use": None}),
-        ({"typ": "dpop+jwt"}, {"token_use": None}),
-        ({"typ": 7}, {"token_use": None}),
-        ({"typ": "at+jwt"}, {"token_use": "id"}),
+        ({}, {"token_use": "id"}, False),
+        ({}, {"nonce": "n"}, False),
+        ({}, {"at_hash": "h"}, False),
+        ({}, {"typ": "ID"}, False),
+        ({}, {"nonce": "n", "token_use": None}, False),
+        ({}, {"at_hash": "h", "token_use": None}, False),
+        ({}, {"c_hash": "h", "token_use": None}, False),
+        ({}, {"typ": "ID", "token_use": None}, False),
+        ({}, {"typ": "Refresh", "token_use": None}, False),
+        ({"typ": "JWT"}, {"nonce": "n", "token_use": None}, False),
+        ({"typ": "id_token+jwt"}, {"token_use": None}, False),
+        ({"typ": "logout+jwt"}, {"token_use": None}, False),
+        ({"typ": "dpop+jwt"}, {"token_use": None}, False),
+        ({"typ": 7}, {"token_use": None}, False),
+        ({"typ": "at+jwt"}, {"token_use": "id"}, False),
+        ({}, {"token_use": None}, True),
+        ({"typ": "JWT"}, {"token_use": None}, True),
+        ({"typ": "at+jwt"}, {"token_use": None}, True),
+        ({"typ": "application/at+JWT"}, {"token_use": None, "nonce": "n"}, True),
+        ({"typ": "JWT"}, {"typ": "Bearer", "nonce": "keycloak 23", "token_use": None}, True),
+        ({}, {"jti": "j", "auth_time": 1, "sid": "s"}, True),
     ],
 )
-async def test_id_token_is_rejected(
+async def test_access_tokens_alone_are_accepted(
     anonymous: AsyncClient,
     external_issuer: ExternalIssuer,
     header: dict[str, Any],
     claims: dict[str, Any],
+    accepted: object,
 ) -> None:
-    token = external_issuer.create_forged_token(
-        get_rsa_signer(external_issuer.key), header, **claims
-    )
+    sign = get_rsa_signer(external_issuer.key)
+    token = external_issuer.create_forged_token(sign, header, **claims)
+    if accepted:
+        assert await status(anonymous, token) == 200
+        return
     reason = await rejection_message(anonymous, token)
     assert "not an access token" in reason
     assert next(iter([*claims, *header])) in reason or "(typ)" in reason
-
-
-@pytest.mark.parametrize(
-    ("header", "claims"),
-    [
-        ({}, {"token_use": None}),
-        ({"typ": "JWT"}, {"token_use": None}),
-        ({"typ": "at+jwt"}, {"token_use": None}),
-        ({"typ": "application/at+JWT"}, {"token_use": None, "nonce": "n"}),
-        ({"typ": "JWT"}, {"typ": "Bearer", "nonce": "keycloak 23", "token_use": None}),
-        ({}, {"jti": "j", "auth_time": 1, "sid": "s"}),
-    ],
-)
-async def test_access_token_of_a_common_issuer_is_accepted(
-    anonymous: AsyncClient,
-    external_issuer: ExternalIssuer,
-    header: dict[str, Any],
-    claims: dict[str, Any],
-) -> None:
-    token = external_issuer.create_forged_token(
-        get_rsa_signer(external_issuer.key), header, **claims
-    )
-    assert await status(anonymous, token) == 200
 
 
 # Length

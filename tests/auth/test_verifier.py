@@ -1,5 +1,4 @@
 import time
-from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +9,10 @@ from support.signing import FIRST_KEY, SECOND_KEY, THIRD_KEY
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.refresh import load_signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, encode_token
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, TokenVerifier
-from case_server.db.pool import Database
 from case_server.exceptions import ServiceUnavailable, Unauthorized
 
 HERE = "http://here.test"
@@ -75,19 +72,6 @@ async def test_client_id_of_caller(
     assert (await verifier.verify(token(**changes))).client_id == client_id
 
 
-@pytest.mark.parametrize(
-    ("scope", "scopes"),
-    [
-        (f"{V1P1}case.delete", {Scope.DELETE}),
-        ([f"{V1P1}case.delete", Scope.READONLY.value, 7], {Scope.DELETE, Scope.READONLY}),
-        (f"{Scope.READONLY}ish", set()),
-        (None, set()),
-    ],
-)
-async def test_scopes_of_caller(verifier: TokenVerifier, scope: object, scopes: set[Scope]) -> None:
-    assert (await verifier.verify(token(scope=scope))).scopes == scopes
-
-
 async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
     foreign = SigningKey(NEW.kid, FOREIGN.private_pem)
     unknown = SigningKey("x", NEW.private_pem)
@@ -110,78 +94,11 @@ async def test_token_without_kid_is_rejected(verifier: TokenVerifier) -> None:
         assert "does not name a key" in await refusal(verifier, token(nameless))
 
 
-@pytest.mark.parametrize(
-    "kid",
-    [
-        "../../../../etc/passwd",
-        "/dev/null",
-        "file:///dev/null",
-        "https://attacker.test/jwks.json",
-        "' OR '1'='1",
-        "x'; DROP TABLE signing_keys; --",
-        "${jndi:ldap://attacker.test}",
-        "\x00",
-        "",
-        "x" * 4000,
-    ],
-)
-async def test_kid_is_only_compared(verifier: TokenVerifier, database: Database, kid: str) -> None:
-    reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
-    named = token(SigningKey(kid, FOREIGN.private_pem))
-    for each in (verifier, TokenVerifier(reloading, [])):
-        assert "key that this server does not have" in await refusal(each, named)
-
-
-@pytest.mark.parametrize(
-    ("aud", "accepted"),
-    [
-        ("case", True),
-        (["x", "case"], True),
-        ("case-not", False),
-        ("x case", False),
-        (["CASE"], False),
-        ({"case": 1}, False),
-        ([], False),
-        (None, False),
-    ],
-)
-async def test_configured_audience_is_required(aud: object, accepted: object) -> None:
-    verifier = TokenVerifier(LOCAL, [], policy=TokenPolicy(audience="case"))
-    if accepted:
-        assert await verifier.verify(token(aud=aud))
-    else:
-        assert "another audience" in await refusal(verifier, token(aud=aud))
-
-
 async def test_local_tokens_contain_configured_audience() -> None:
     issuer = LocalIssuer([NEW], HERE, 60, audience="case")
     text, _ = issuer.issue("robot", {Scope.READONLY})
     assert await TokenVerifier(issuer, [], policy=TokenPolicy(audience="case")).verify(text)
     assert await TokenVerifier(issuer, []).verify(text)
-
-
-@pytest.mark.parametrize(
-    "scope",
-    [
-        "case.readonly",
-        "readonly",
-        Scope.READONLY[:-1],
-        f"x{Scope.READONLY}",
-        Scope.READONLY.upper(),
-        f"{Scope.READONLY},{Scope.DELETE}",
-        [f"{Scope.READONLY} {Scope.DELETE}"],
-        [[Scope.READONLY.value]],
-        {Scope.READONLY.value: True},
-        True,
-    ],
-)
-async def test_similar_scope_names_grant_nothing(verifier: TokenVerifier, scope: object) -> None:
-    assert (await verifier.verify(token(scope=scope))).scopes == set()
-
-
-async def test_oversized_token_is_not_parsed(verifier: TokenVerifier) -> None:
-    assert "longer than 8192" in await refusal(verifier, token(pad="x" * 9000))
-    assert "longer than 8192" in await refusal(verifier, "x" * 1_000_000)
 
 
 async def test_verifier_without_issuers_rejects_all_tokens() -> None:
