@@ -302,10 +302,10 @@ SORTS = [
     ("title", "asc", "0123"),
     ("title", "desc", "3210"),
     ("publisher", "asc", "1023"),
-    ("publisher", "desc", "0123"),
-    ("statusStartDate", "desc", "1023"),
+    ("publisher", "desc", "0132"),
+    ("statusStartDate", "desc", "1032"),
     ("lastChangeDateTime", "asc", "0123"),
-    ("CFPackageURI.title", "desc", "0123"),
+    ("CFPackageURI.title", "desc", "0321"),
 ]
 
 

@@ -169,13 +169,11 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 def expected(items: list[Body], query: ListQuery) -> tuple[int, list[str]]:
     """Return the expected total and the identifiers of the page."""
     matching = [item for item in items if query.where is None or matches(item, query.where)]
-    matching.sort(
-        key=lambda item: str(item["identifier"]), reverse=query.descending and not query.sort
-    )
+    matching.sort(key=lambda item: str(item["identifier"]), reverse=query.descending)
     if query.sort:
         keys = {item["identifier"]: key_of(item, query.sort) for item in matching}
         present = [item for item in matching if keys[item["identifier"]] is not None]
-        # A stable sort, backwards too, leaves the identifiers in order.
+        # A stable sort, backwards too, leaves the identifiers as they are sorted.
         present.sort(key=lambda item: keys[item["identifier"]], reverse=query.descending)
         matching = present + [item for item in matching if keys[item["identifier"]] is None]
     page = matching[query.offset : query.offset + query.limit]
@@ -243,7 +241,7 @@ INDEXED = {
     "ix_items_changed": {"filter": "lastChangeDateTime>='2026-01-15'"},
     "ix_items_changed (sorted)": {"sort": "lastChangeDateTime"},
     "ix_items_code_descending": {"sort": "humanCodingScheme", "orderBy": "desc", "offset": "100"},
-    "ix_items_changed_descending": {"sort": "lastChangeDateTime", "orderBy": "desc"},
+    "ix_items_changed (descending)": {"sort": "lastChangeDateTime", "orderBy": "desc"},
     "ix_items_filter_keys": {"filter": "CFDocumentURI.identifier='document-7'"},
     "ix_items_filter_keys (unique)": {"filter": "notes='Note 7'"},
     "ix_items_filter_keys (and)": {"filter": "language='ES' AND notes~'x'"},

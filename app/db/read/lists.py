@@ -6,6 +6,7 @@ compiled SQL statement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -81,8 +82,8 @@ async def fetch_page(
 
     ``query`` contains the filter, search, order, limit and offset. Filters and sorting use the
     values that the client sees in its API profile, including ``derived_fields`` and URLs that start
-    with ``base_url``. Entities with equal sort keys are sorted by identifier. Raises
-    ``QueryTimeout``.
+    with ``base_url``. Entities with equal sort keys are sorted by identifier, in the same
+    direction. Raises ``QueryTimeout``.
     """
     statement, values = await choose_list_statement(
         database, resource, query, derived_fields, base_url
@@ -235,17 +236,17 @@ def _build_page_from_nearer_end(
 
 def _build_order_by(
     rows: FromClause, shape: ListQueryShape, *, is_backward: bool = False
-) -> tuple[ColumnElement[Any], ...]:
+) -> Sequence[ColumnElement[Any]]:
     """Return the ORDER BY columns for ``rows``: the sort key, NULLs last, then the identifier.
 
-    With ``is_backward``, return the opposite order: the last entity first, and NULLs before others.
+    A descending list has the identifiers of equal keys in descending order too. With
+    ``is_backward``, return the opposite order: the last entity first, and NULLs before others.
     """
-    key = rows.c.key if "key" in rows.c else rows.c.identifier
-    first = key.desc() if shape.is_descending != is_backward else key.asc()
-    if "key" not in rows.c:
-        return (first,)
+    is_descending = shape.is_descending != is_backward
+    columns = [rows.c.key] if "key" in rows.c else []
+    columns.append(rows.c.identifier)
+    order = [column.desc() if is_descending else column.asc() for column in columns]
     # Every entity has timestamps. Without NULLS LAST Postgres can read the index backwards.
-    is_never_null = shape.sort is None or shape.sort.type is FieldType.DATETIME
-    if not is_never_null:
-        first = first.nulls_first() if is_backward else first.nulls_last()
-    return first, rows.c.identifier.desc() if is_backward else rows.c.identifier.asc()
+    if shape.sort and shape.sort.type is not FieldType.DATETIME:
+        order[0] = order[0].nulls_first() if is_backward else order[0].nulls_last()
+    return order

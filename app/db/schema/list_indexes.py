@@ -56,19 +56,15 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     # GET CFItems?filter=humanCodingScheme='…', with = or @, and ?sort=humanCodingScheme.
     Index("ix_items_code", "folded_code", "identifier", postgresql_where=LIVE),
     # GET CFItems?sort=humanCodingScheme&orderBy=desc. An own index, because the other one read
-    # backwards begins with the items without a code, and has equal codes in the wrong order.
+    # backwards begins with the items without a code.
     Index(
         "ix_items_code_descending",
         text("folded_code DESC NULLS LAST"),
-        "identifier",
+        text("identifier DESC"),
         postgresql_where=LIVE,
     ),
-    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime.
+    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime, in both directions.
     Index("ix_items_changed", "changed_at", "identifier", postgresql_where=LIVE),
-    # GET CFItems?sort=lastChangeDateTime&orderBy=desc: all items of an upload may have one time.
-    Index(
-        "ix_items_changed_descending", text("changed_at DESC"), "identifier", postgresql_where=LIVE
-    ),
     # GET CFItems?filter=language='…' and other scalar fields, with = or @; see filter_keys.py.
     Index(
         "ix_items_filter_keys",
