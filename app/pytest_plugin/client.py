@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 REQUEST_TIMEOUT_SECONDS = 120
+COLLECTIONS = {"document": "CFDocuments", "item": "CFItems"}
 
 
 class CaseTestApiError(Exception):
@@ -32,8 +33,8 @@ class FaultOptions(TypedDict, total=False):
 
     method: str
     path: str
-    path_regex: str
     client: str
+    path_regex: str
     nth: int | list[int]
     probability: float
     seed: int
@@ -48,7 +49,7 @@ class FaultOptions(TypedDict, total=False):
     apply_request: bool
 
 
-class ExpectedRequests(TypedDict, total=False):
+class RequestExpectation(TypedDict, total=False):
     """The criteria that select received requests, and how many requests must match.
 
     See ``docs/guides/test-mode.md``.
@@ -56,8 +57,8 @@ class ExpectedRequests(TypedDict, total=False):
 
     method: str
     path: str
-    status: int
     client: str
+    status: int
     body: Any
     count: int
     at_least: int
@@ -84,19 +85,9 @@ class CaseServer:
         """Return the URL of the OAuth 2 token endpoint."""
         return f"{self.base_url}/oauth2/token"
 
-
-@dataclass(frozen=True)
-class ClientSettings:
-    """The URLs and credentials that a CASE client under test needs."""
-
-    base_url: str
-    token_url: str
-    client_id: str
-    client_secret: str
-
     @property
     def environment(self) -> dict[str, str]:
-        """Return the settings as the environment variables that TimeBack's CASE client reads."""
+        """Return the environment variables that TimeBack's CASE client reads."""
         return {
             "CASE_BASE_URL": self.base_url,
             "CASE_TOKEN_URL": self.token_url,
@@ -159,26 +150,22 @@ class CaseTestApi:
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete the document or item with this identifier, and the items of a document.
-
-        ``kind`` is ``"document"`` or ``"item"``.
-        """
-        self._call("POST", f"/{_get_collection(kind)}/{quote(identifier, safe='')}/delete")
+        """Soft-delete the document or item with this identifier, and the items of a document."""
+        self._call("POST", f"/{COLLECTIONS[kind]}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a soft-deleted document or item; ``kind`` is ``"document"`` or ``"item"``.
+        """Restore a soft-deleted document or item.
 
         Returns the entities that could not be restored, with the reasons.
         """
-        path = f"/{_get_collection(kind)}/{quote(identifier, safe='')}/undelete"
+        path = f"/{COLLECTIONS[kind]}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
     def add_fault(self, **fault: Unpack[FaultOptions]) -> None:
         """Add a fault, such as ``path="*/CFItems", status=503``, that the server injects.
 
-        It applies to requests that match its criteria; ``FaultOptions`` lists the arguments. Faults
-        that were added earlier take precedence.
+        ``FaultOptions`` lists the arguments. Faults that were added earlier take precedence.
         """
         self._call("POST", "/faults", [fault])
 
@@ -205,16 +192,16 @@ class CaseTestApi:
         """Remove all requests from the request log."""
         self._call("DELETE", "/requests")
 
-    def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
+    def verify(self, **expected: Unpack[RequestExpectation]) -> None:
         """Raise ``AssertionError`` unless the server received the expected number of requests.
 
-        For example, ``verify(path="*/CFItems", status=200, count=1)``; ``ExpectedRequests`` lists
+        For example, ``verify(path="*/CFItems", status=200, count=1)``; ``RequestExpectation`` lists
         the arguments.
         """
         __tracebackhide__ = True
         self.verify_all([expected])
 
-    def verify_all(self, expected: Sequence[ExpectedRequests]) -> None:
+    def verify_all(self, expected: Sequence[RequestExpectation]) -> None:
         """Raise ``AssertionError`` unless the server received all the expected requests.
 
         The message names every expectation that is not met.
@@ -254,9 +241,7 @@ class CaseTestApi:
     def drop_namespace(self) -> None:
         """Delete this client's test namespace, if it uses one, and the data of the namespace."""
         if self.server.namespace:
-            root = CaseTestApi(
-                CaseServer(self.server.url, test_api_token=self.server.test_api_token)
-            )
+            root = CaseTestApi(replace(self.server, namespace=None))
             root._call("DELETE", f"/namespaces/{self.server.namespace}")
 
     def require_test_mode(self) -> None:
@@ -297,7 +282,3 @@ class CaseTestApi:
             if str(problem.get("message")) not in description
         )
         return CaseTestApiError(f"{url} returned {error.code}: {description}{problems}")
-
-
-def _get_collection(kind: str) -> str:
-    return {"document": "CFDocuments", "item": "CFItems"}[kind]

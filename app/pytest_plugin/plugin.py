@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .client import CaseServer, CaseTestApi, ClientSettings
+    from .client import CaseServer, CaseTestApi
 
 WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 """The environment variable that pytest-xdist sets to the name of a worker process."""
@@ -41,11 +41,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     project = collection_path / "pyproject.toml"
     plugin = collection_path / "app" / "pytest_plugin" / "plugin.py"
     # os.path.isfile returns False where Path.is_file raises PermissionError.
-    is_checkout = (
-        all(map(os.path.isfile, (plugin, project)))
-        and b'name = "case-server"' in project.read_bytes()
-    )
-    return True if is_checkout and collection_path != config.rootpath else None
+    is_project = all(map(os.path.isfile, (plugin, project))) and collection_path != config.rootpath
+    return True if is_project and b'name = "case-server"' in project.read_bytes() else None
 
 
 @pytest.fixture(scope="session")
@@ -61,17 +58,16 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
     seed = pytestconfig.getoption("--case-seed") or pytestconfig.getini("case_seed")
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
     url = os.environ.get("CASE_SERVER_URL", "").rstrip("/")
-    server = (
-        _use_external_server(url, run_id, seed, pytestconfig)
-        if url
-        else _use_embedded_server(run_id, seed, pytestconfig)
-    )
+    if url:
+        server = _use_external_server(url, run_id, seed, pytestconfig)
+    else:
+        server = _use_embedded_server(run_id, seed, pytestconfig)
     with server as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
+def case_client_settings(case_server: CaseServer) -> Iterator[CaseServer]:
     """Provide the URLs and credentials of a client, and set them as environment variables.
 
     The variables are CASE_BASE_URL, CASE_TOKEN_URL, CASE_CLIENT_ID and CASE_CLIENT_SECRET.
@@ -80,24 +76,16 @@ def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
             with CaseClient() as client:  # reads the environment
                 assert client.documents.list()
     """
-    from .client import ClientSettings  # noqa: PLC0415  see the module docstring
-
-    settings = ClientSettings(
-        case_server.base_url,
-        case_server.token_url,
-        case_server.client_id,
-        case_server.client_secret,
-    )
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.environment.items():
+        for name, value in case_server.environment.items():
             patch.setenv(name, value)
-        yield settings
+        yield case_server
 
 
 @pytest.fixture
 def case_test_api(
     case_server: CaseServer,
-    case_client_settings: ClientSettings,  # noqa: ARG001  it sets the environment
+    case_client_settings: CaseServer,  # noqa: ARG001  it sets the environment
 ) -> Iterator[CaseTestApi]:
     """Provide a client with which a test seeds data, injects faults and verifies requests.
 
@@ -134,10 +122,8 @@ def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
-        pytest.fail(
-            "the embedded case-server does not run on Windows: start one in Docker and set "
-            "CASE_SERVER_URL"
-        )
+        problem = "the embedded case-server does not run on Windows"
+        pytest.fail(f"{problem}: start one in Docker and set CASE_SERVER_URL")
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     def seed_server(url: str) -> None:

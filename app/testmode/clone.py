@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..api.response_cache import ResponseCache
@@ -61,23 +62,17 @@ class DatabaseClone:
 
     @classmethod
     async def create(
-        cls, cloner: DatabaseCloner, settings: Settings, template: str
+        cls, cloner: DatabaseCloner, settings: Settings, template: str, *, undoable: bool = False
     ) -> DatabaseClone:
         """Copy the database ``template`` with ``cloner`` and return a clone connected to the copy.
 
-        ``template`` must have no connections while Postgres copies it.
+        ``template`` must have no connections while Postgres copies it. If ``undoable``, later
+        writes can be undone with ``restore_baseline``.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()
-        return clone
-
-    @classmethod
-    async def create_with_baseline(
-        cls, cloner: DatabaseCloner, settings: Settings, template: str
-    ) -> DatabaseClone:
-        """Return a clone of the database ``template`` whose writes can later be undone."""
-        clone = await cls.create(cloner, settings, template)
-        await baseline.save_baseline(clone.database)
+        if undoable:
+            await baseline.save_baseline(clone.database)
         return clone
 
     @property
@@ -91,21 +86,17 @@ class DatabaseClone:
 
         May be called again after ``close``.
         """
-        settings = self._settings
-        pool = Database.open(
-            self._cloner.get_url(self.name), settings, read_timeout=settings.read_timeout
-        )
+        settings, url = self._settings, self._cloner.get_url(self.name)
+        pool = Database.open(url, settings, read_timeout=settings.read_timeout)
         self._database = await self._stack.enter_async_context(pool)
         self._stack.push_async_callback(self._close_cache)
         await self._load()
 
     async def _load(self) -> None:
-        settings = self._settings
         self.keys = await load_signing_keys(self.database)
         self.revisions = RevisionCache(self.database)
-        self.response_cache = ResponseCache(
-            settings.cache_mb, producers=max(1, settings.pool_size // 2)
-        )
+        producers = max(1, self._settings.pool_size // 2)
+        self.response_cache = ResponseCache(self._settings.cache_mb, producers=producers)
 
     async def _close_cache(self) -> None:
         await self.response_cache.close()
@@ -124,25 +115,25 @@ class DatabaseClone:
         """Close the cache and all connections, because Postgres copies no database in use."""
         await self._stack.aclose()
 
-    def begin_request(self) -> None:
-        """Register a request that uses this database; ``end_request`` must follow."""
+    @contextmanager
+    def count_request(self) -> Iterator[None]:
+        """Count a request that uses this database, so that it is not closed meanwhile."""
         self._request_count += 1
         self._idle.clear()
-
-    def end_request(self) -> None:
-        """Mark a request that uses this database as finished; see ``wait_until_idle``."""
-        self._request_count -= 1
-        if not self._request_count:
-            self._idle.set()
+        try:
+            yield
+        finally:
+            self._request_count -= 1
+            if not self._request_count:
+                self._idle.set()
 
     async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
         """Wait until no request uses the clone; raise ``Conflict`` after ``seconds``."""
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:
-            raise Conflict(
-                f"{self._request_count} requests are still running; retry later"
-            ) from error
+            count = self._request_count
+            raise Conflict(f"{count} requests are still running; retry later") from error
 
     async def drop(self) -> None:
         """Close all connections to the clone and schedule its database to be dropped.

@@ -7,12 +7,11 @@ import random
 import re
 import socket
 import struct
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
@@ -38,33 +37,20 @@ ERROR_CODES: dict[int, ErrorCode] = {
     405: "unsupported",
     409: "conflict",
     413: "too_large",
-    429: "busy",
-    502: "busy",
-    503: "busy",
-    504: "busy",
+    **dict.fromkeys((429, 502, 503, 504), "busy"),
 }
 CHALLENGE = 'Bearer error="invalid_token", error_description="injected fault"'
-OAUTH_ERRORS = {
-    401: "invalid_client",
-    429: "temporarily_unavailable",
-    503: "temporarily_unavailable",
-}
+OAUTH_ERRORS = {401: "invalid_client", **dict.fromkeys((429, 503), "temporarily_unavailable")}
 """Error codes of RFC 6749; other 4xx are ``invalid_request``, other 5xx ``server_error``."""
 
 SELECTION_FIELDS = {"method", "path", "path_regex", "client", "nth", "probability", "seed", "times"}
 """The fields of a fault that select requests; the others describe the response."""
 
 
-class Fault(BaseModel):
+class Fault(RequestFilter):
     """A fault to inject: the conditions that select requests, and the response they get."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    method: str | None = None
-    path: str | None = None
-    """A pattern without the prefix of a namespace: ``*`` matches any characters, slashes too."""
     path_regex: str | None = None
-    client: str | None = None
 
     nth: list[int] | int | None = None
     """The number of the matching request that fails, counted from 1."""
@@ -113,6 +99,10 @@ class Fault(BaseModel):
             raise ValueError(f"path_regex is not a regular expression: {error}") from error
         return self
 
+    def matches(self, entry: LoggedRequest) -> bool:
+        """Return whether the fault can apply to a request; ``FaultRule`` chooses among these."""
+        return super().matches(entry) and bool(re.search(self.path_regex or "", entry.path))
+
     def get_response_fields(self) -> dict[str, Any]:
         """Return the fields that describe the faulty response, without the matching criteria."""
         return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
@@ -125,7 +115,6 @@ class FaultRule:
         self.fault = fault
         self.matched = self.applied = 0
         self._random = random.Random(fault.seed)  # noqa: S311  must be repeatable, not secret
-        self._filter = RequestFilter(fault.method, fault.path, fault.path_regex, fault.client)
         nth = fault.nth
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
@@ -134,10 +123,10 @@ class FaultRule:
 
         A fault can apply to only some of the matching requests, such as the first two.
         """
-        if not self._filter.matches(entry):
+        fault = self.fault
+        if not fault.matches(entry):
             return False
         self.matched += 1
-        fault = self.fault
         is_selected = not self._nth or self.matched in self._nth
         if fault.probability is not None:
             # Drawn for every match, so that the seed alone determines which requests fail.
@@ -156,11 +145,11 @@ class FaultList:
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
 
-    def replace(self, faults: Sequence[Fault]) -> None:
+    def replace(self, faults: list[Fault]) -> None:
         """Replace all faults with new ones, whose counts of matching requests start at 0."""
         self.rules = [FaultRule(fault) for fault in faults]
 
-    def add(self, faults: Sequence[Fault]) -> None:
+    def add(self, faults: list[Fault]) -> None:
         """Append faults to the list; faults that were added earlier take precedence."""
         self.rules += [FaultRule(fault) for fault in faults]
 
@@ -242,9 +231,8 @@ class _BufferedResponse:
         """Send half of the body, with the full length in Content-Length, as if interrupted."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
-        await send(
-            {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
-        )
+        half = body[: len(body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
 
     def _start_with_length(self, length: int) -> Message:
         headers = [pair for pair in self._start["headers"] if pair[0] != b"content-length"]
@@ -271,14 +259,11 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
-    """Return an error in the format of the API profile or, at the token endpoint, of OAuth 2."""
+    """Return the fault's error response: at the token endpoint of OAuth 2, else of the profile."""
     description = fault.description or f"injected fault: {status} (test mode)"
-    headers = {}
-    retry_after = fault.retry_after
-    if retry_after is None and status in {429, 503}:
-        retry_after = 1
-    if retry_after is not None:
-        headers["Retry-After"] = str(retry_after)
+    default_delay = 1 if status in {429, 503} else None
+    retry_after = default_delay if fault.retry_after is None else fault.retry_after
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     is_client_error = status < 500  # noqa: PLR2004  RFC 9110, section 15
     if path in TOKEN_PATHS:
         default = "invalid_request" if is_client_error else "server_error"
@@ -286,10 +271,8 @@ def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
         return Response(orjson.dumps(body), status, headers, "application/json")
     if status == 401:  # noqa: PLR2004  RFC 9110, section 15.5.2
         headers["WWW-Authenticate"] = CHALLENGE
-    default_code: ErrorCode = "invalid" if is_client_error else "internal"
-    error = CaseServerError(
-        description, code=ERROR_CODES.get(status, default_code), headers=headers
-    )
+    code = ERROR_CODES.get(status, "invalid" if is_client_error else "internal")
+    error = CaseServerError(description, code=code, headers=headers)
     response = build_error_response(path, error)
     response.status_code = status
     return response

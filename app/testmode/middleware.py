@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import re
 import time
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -45,6 +44,9 @@ NAMESPACE = "case_server.namespace"
 
 TEST_API_PREFIX = "/_test"
 PAGE_PATH = "/test-mode"
+UNLOGGED_PATHS = {*PROBE_PATHS, PAGE_PATH}
+"""Paths, such as those of health probes, whose requests get no log entry and no faults."""
+
 NAMESPACE_PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 NAMESPACE_HEADER = "x-case-namespace"
 SAFELISTED_TYPES = {"multipart/form-data", "text/plain"}
@@ -71,7 +73,7 @@ class TestModeMiddleware:
         self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI request with the database, faults and request log of its namespace."""
+        """Handle an ASGI request, using database, faults and request log of its test namespace."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -86,16 +88,14 @@ class TestModeMiddleware:
                 self._reject_cross_site_request(scope["method"], headers)
                 self._require_token(headers)
             elif self._token and not namespaces.exists(name):
-                raise NotFound(
-                    "namespace",
-                    name,
-                    f"create it with GET /ns/{name}{TEST_API_PREFIX} and the test API token",
-                )
+                hint = f"create it with GET /ns/{name}{TEST_API_PREFIX} and the test API token"
+                raise NotFound("namespace", name, hint)
             namespace = scope[NAMESPACE] = await namespaces.get_or_create(name)
         except CaseServerError as error:
             await build_error_response(scope["path"], error)(scope, receive, send)
             return
-        if is_test_api or _bypasses_log_and_faults(scope["path"]):
+        path = scope["path"]
+        if is_test_api or path in UNLOGGED_PATHS or path.startswith("/static/"):
             scope[APP_STATE] = namespace.app_state
             await self.app(scope, receive, send)
         else:
@@ -117,9 +117,8 @@ class TestModeMiddleware:
                     "CASE_SERVER_CORS_ORIGINS to allow it"
                 )
         elif site == "cross-site":
-            raise Forbidden(
-                f"web pages of other sites cannot call {TEST_API_PREFIX}/: use a program"
-            )
+            problem = f"web pages of other sites cannot call {TEST_API_PREFIX}/"
+            raise Forbidden(f"{problem}: use a program")
         elif site is None and method == "POST":
             content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type in SAFELISTED_TYPES:
@@ -132,7 +131,7 @@ class TestModeMiddleware:
         if not self._token:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        is_equal = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
+        is_equal = hmac.compare_digest(token.strip().encode(), self._token.encode())
         if scheme.lower() != "bearer" or not is_equal:
             raise Unauthorized(
                 f"{TEST_API_PREFIX}/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of "
@@ -170,11 +169,6 @@ class TestModeMiddleware:
                 await inject_fault(fault, respond, scope, recorder.receive, recorder.send)
         finally:
             recorder.log_body()
-
-
-def _bypasses_log_and_faults(path: str) -> bool:
-    """Return whether requests to a path, such as a health probe, get no log entry and no faults."""
-    return path in {*PROBE_PATHS, PAGE_PATH} or path.startswith("/static/")
 
 
 def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
@@ -222,10 +216,6 @@ async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
     return grant.credentials[0][0] if grant.credentials else None
 
 
-def _digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()
-
-
 class RequestRecorder:
     """Wraps the ASGI ``receive`` and ``send`` of a request to log the request and its response."""
 
@@ -234,8 +224,8 @@ class RequestRecorder:
     ) -> None:
         self._log, self._entry = log, entry
         self._receive, self._send = receive, send
-        self._content_type = headers.get("content-type", "")
-        self._content_encoding = headers.get("content-encoding", "")
+        names = ("content-type", "content-encoding")
+        self._content_format = [headers.get(name, "") for name in names]
         self._read_ahead: list[Message] = []
         self._body = bytearray()
         self._is_body_complete = self._is_body_logged = False
@@ -278,9 +268,7 @@ class RequestRecorder:
         """Add the recorded request body to the log entry, unless it is there already."""
         if not self._is_body_logged:
             self._is_body_logged = True
-            self._log.set_body(
-                self._entry, bytes(self._body), self._content_type, self._content_encoding
-            )
+            self._log.set_body(self._entry, bytes(self._body), *self._content_format)
             self._update_duration()
 
     def _update_duration(self) -> None:

@@ -86,11 +86,6 @@ class Namespace:
         self._is_available.set()
         self._update_app_state()
 
-    @property
-    def base_url(self) -> str:
-        """Return the base URL of this namespace, to which profile paths are appended."""
-        return self.app_state.settings.base_url
-
     @asynccontextmanager
     async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
         """Yield the application state for a request, and keep its database from being dropped.
@@ -100,11 +95,8 @@ class Namespace:
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
         clone.is_written |= writes
-        clone.begin_request()
-        try:
+        with clone.count_request():
             yield app_state
-        finally:
-            clone.end_request()
 
     async def reset(self) -> None:
         """Restore the seed data; clear faults, request log, token lifetimes and failed logins.
@@ -127,9 +119,8 @@ class Namespace:
         database unless a namespace still uses it.
         """
         async with self._change_lock:
-            clone = await DatabaseClone.create(
-                self._cloner, self.app_state.settings, empty_template
-            )
+            settings = self.app_state.settings
+            clone = await DatabaseClone.create(self._cloner, settings, empty_template)
             try:
                 for package in packages:
                     await write_package(clone.database, package)
@@ -141,31 +132,26 @@ class Namespace:
         await self.reset()
         return previous
 
-    async def take_snapshot(self, name: str) -> None:
+    async def save_snapshot(self, name: str) -> None:
         """Save the current data under a name, so that ``restore_snapshot`` can return to it.
 
         Requests wait until the snapshot is saved.
         """
-        async with self._change_lock, self._pause_and_disconnect():
-            database = await self._cloner.clone(self.current.name)
+        async with self._change_lock:
+            self._is_available.clear()
+            try:
+                await self.current.wait_until_idle()
+                await self.current.close()  # Postgres copies no database in use
+                try:
+                    database = await self._cloner.clone(self.current.name)
+                finally:
+                    await self.current.open()
+                    self._update_app_state()
+            finally:
+                self._is_available.set()
         if former := self.snapshots.get(name):
             self._cloner.drop_in_background(former)
         self.snapshots[name] = database
-
-    @asynccontextmanager
-    async def _pause_and_disconnect(self) -> AsyncIterator[None]:
-        """Make requests wait and close all connections to the clone, so that it can be copied."""
-        self._is_available.clear()
-        try:
-            await self.current.wait_until_idle()
-            await self.current.close()
-            try:
-                yield
-            finally:
-                await self.current.open()
-                self._update_app_state()
-        finally:
-            self._is_available.set()
 
     async def restore_snapshot(self, name: str) -> None:
         """Replace the current data with a snapshot; keep the faults and the request log."""
@@ -203,7 +189,7 @@ class Namespace:
         return key.kid
 
     async def close(self) -> None:
-        """Drop the databases of this namespace, except its seed database, which others may use."""
+        """Drop the databases of this namespace, except its seed, which other namespaces may use."""
         async with self._change_lock:
             self._drop_previous_clone()
             for database in self.snapshots.values():
@@ -237,9 +223,8 @@ class Namespace:
                     await clone.wait_until_idle(RESET_TIMEOUT_SECONDS)
                     await clone.restore_baseline()
                     return clone
-        return await DatabaseClone.create_with_baseline(
-            self._cloner, self.app_state.settings, template
-        )
+        settings = self.app_state.settings
+        return await DatabaseClone.create(self._cloner, settings, template, undoable=True)
 
     def _update_app_state(self) -> None:
         """Switch the application state to the database, caches and keys of the current clone."""
@@ -339,13 +324,11 @@ class NamespaceRegistry:
         default = self._namespaces.get(DEFAULT_NAMESPACE)
         seed, settings = default.seed if default else self._seed, self._settings
         if name != DEFAULT_NAMESPACE:
-            update = {
-                "public_url": f"{settings.base_url}/ns/{name}",
-                "pool_size": min(settings.pool_size, MAX_POOL_SIZE),
-            }
+            pool_size = min(settings.pool_size, MAX_POOL_SIZE)
+            update = {"public_url": f"{settings.base_url}/ns/{name}", "pool_size": pool_size}
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        clone = await DatabaseClone.create_with_baseline(self._cloner, settings, seed)
+        clone = await DatabaseClone.create(self._cloner, settings, seed, undoable=True)
         proxy = DatabaseProxy(clone.database)
         app_state = await stack.enter_async_context(self._create_state(settings, proxy))
         namespace = Namespace(name, app_state, proxy, self._cloner, clone)

@@ -13,26 +13,28 @@ from ..web.pages import PageRoute, render_page
 from .faults import SELECTION_FIELDS, FaultRule
 from .middleware import PAGE_PATH
 from .request_log import LoggedRequest
-from .routes import get_namespace, get_namespace_registry
+from .routes import NamespaceDep, RegistryDep
 
 MAX_SHOWN_REQUESTS = 200
-
 
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
 @router.get(PAGE_PATH, include_in_schema=False)
-async def show_test_mode_page(request: Request, namespace: str = "") -> Response:
+async def show_test_mode_page(
+    request: Request, current: NamespaceDep, registry: RegistryDep, namespace: str = ""
+) -> Response:
     """Show the faults and newest requests of a test namespace.
 
     The query parameter ``namespace`` names it; the default is the namespace of the request.
     Raises ``NotFound`` if there is no such namespace; unlike other requests, this creates none.
     """
-    name = namespace or get_namespace(request).name
-    namespaces = {each.name: each for each in get_namespace_registry(request).list_all()}
+    name = namespace or current.name
+    namespaces = {each.name: each for each in registry.list_all()}
     if name not in namespaces:
         raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
     shown = namespaces[name]
+    entries = shown.request_log.list_newest(MAX_SHOWN_REQUESTS)
     return await render_page(
         request,
         "test_mode.html",
@@ -40,9 +42,7 @@ async def show_test_mode_page(request: Request, namespace: str = "") -> Response
         namespace=name,
         namespaces=list(namespaces),
         faults=[_describe_rule(rule) for rule in shown.faults.rules],
-        entries=[
-            _describe_entry(entry) for entry in shown.request_log.list_newest(MAX_SHOWN_REQUESTS)
-        ],
+        entries=[_describe_entry(entry) for entry in entries],
         total=len(shown.request_log),
     )
 

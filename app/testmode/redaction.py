@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
@@ -39,15 +39,14 @@ class Redactor:
         if not self._may_contain_secret(unquote_plus(query)):
             return query
         pairs = parse_qsl(query, keep_blank_values=True)
-        return urlencode(
-            [
-                (self.redact_text(name), "" if is_secret_name(name) else self.redact_text(value))
-                for name, value in pairs
-            ]
-        )
+        redacted = [
+            (self.redact_text(name), "" if is_secret_name(name) else self.redact_text(value))
+            for name, value in pairs
+        ]
+        return urlencode(redacted)
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a request body with secrets removed, parsed according to its content type.
+        """Remove secrets from a request body, which is parsed according to its content type.
 
         Returns b"" if the body may contain a secret and cannot be parsed.
         """
@@ -57,23 +56,13 @@ class Redactor:
         text = raw.replace(b"\0", b"").decode(errors="replace")
         if not self._may_contain_secret(decode_escapes_and_percent_encoding(text)):
             return raw
-        if content_type.partition(";")[0].strip().lower() in {FORM, ""} and (
-            form := self._redact_form(text)
-        ):
-            return form
+        is_form = content_type.partition(";")[0].strip().lower() in {FORM, ""}
+        if is_form and not text.lstrip().startswith(("{", "[")):
+            pairs = parse_qsl(text, keep_blank_values=True)
+            if shown := [pair for pair in pairs if not is_secret_name(pair[0])]:
+                redact = self.redact_text
+                return urlencode([(redact(name), redact(value)) for name, value in shown]).encode()
         return self._redact_json(raw)
-
-    def _redact_form(self, text: str) -> bytes:
-        pairs = parse_qsl(text, keep_blank_values=True)
-        if text.lstrip().startswith(("{", "[")):
-            return b""
-        return urlencode(
-            [
-                (self.redact_text(name), self.redact_text(value))
-                for name, value in pairs
-                if not is_secret_name(name)
-            ]
-        ).encode()
 
     def _redact_json(self, raw: bytes) -> bytes:
         has_secret = False
@@ -105,22 +94,14 @@ class Redactor:
 
     def _may_contain_secret(self, text: str) -> bool:
         lowered = text.lower()
-        return (
-            contains_any_word(lowered, SECRET_WORDS)
-            or contains_any_word(text, self._known)
-            or "eyJ" in text
-        )
+        has_secret_word = any(word in lowered for word in SECRET_WORDS)
+        return has_secret_word or any(secret in text for secret in (*self._known, "eyJ"))
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a field with this name contains a secret, such as ``client_secret``."""
     lowered = name.lower()
-    return contains_any_word(lowered, SECRET_WORDS) and lowered not in NOT_SECRET
-
-
-def contains_any_word(text: str, words: Collection[str]) -> bool:
-    """Return whether a string contains at least one of the given words."""
-    return any(word in text for word in words)
+    return any(word in lowered for word in SECRET_WORDS) and lowered not in NOT_SECRET
 
 
 def decode_escapes_and_percent_encoding(text: str) -> str:

@@ -6,14 +6,14 @@ They are not part of CASE: they require no scope and are not in the OpenAPI docu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import orjson
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -40,7 +40,12 @@ from ..sample import read_sample
 from .faults import Fault
 from .middleware import NAMESPACE, TEST_API_PREFIX
 from .namespaces import NAME_PATTERN, Namespace, NamespaceRegistry
-from .request_log import ExpectedRequests, RequestFilter, find_unmet_expectations
+from .request_log import (
+    LoggedRequest,
+    RequestExpectation,
+    RequestFilter,
+    find_unmet_expectations,
+)
 
 Model = TypeVar("Model")
 
@@ -69,26 +74,24 @@ class Seed(BaseModel):
         return body
 
 
-class RequestLogQuery(BaseModel):
+class RequestLogQuery(RequestFilter):
     """The query parameters that select entries of the request log."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    method: str | None = None
-    path: str | None = None
-    client: str | None = None
     status: int | None = None
     since: datetime | None = None
     """A time without an offset is in UTC."""
     body: bool = False
 
-    def to_request_filter(self) -> RequestFilter:
-        """Return the query parameters as a ``RequestFilter``; times without an offset are UTC."""
+    def matches(self, entry: LoggedRequest) -> bool:
+        """Return whether the parameters select a logged request."""
         since = self.since
         if since is not None and since.tzinfo is None:
             since = since.replace(tzinfo=UTC)
-        timestamp = None if since is None else since.timestamp()
-        return RequestFilter(self.method, self.path, None, self.client, self.status, timestamp)
+        return (
+            super().matches(entry)
+            and (self.status is None or self.status == entry.status)
+            and (since is None or since.timestamp() <= entry.started)
+        )
 
 
 class TokenOptions(BaseModel):
@@ -111,38 +114,65 @@ class TokenOptions(BaseModel):
 
 SEED = TypeAdapter(Seed)
 FAULTS = TypeAdapter(list[Fault])
-EXPECTATIONS = TypeAdapter(list[ExpectedRequests])
+EXPECTATIONS = TypeAdapter(list[RequestExpectation])
 REQUEST_QUERY = TypeAdapter(RequestLogQuery)
 TOKEN_REQUEST = TypeAdapter(TokenOptions)
 TOKEN_LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 
 
+async def get_namespace(request: Request) -> Namespace:
+    """Return the test namespace of a request, as determined by the middleware."""
+    namespace: Namespace = request.scope[NAMESPACE]
+    return namespace
+
+
+async def get_namespace_registry(request: Request) -> NamespaceRegistry:
+    """Return the registry of the server's test namespaces."""
+    namespaces: NamespaceRegistry = request.app.state.namespaces
+    return namespaces
+
+
+NamespaceDep = Annotated[Namespace, Depends(get_namespace)]
+RegistryDep = Annotated[NamespaceRegistry, Depends(get_namespace_registry)]
+
+
+async def get_issuer(namespace: NamespaceDep) -> LocalIssuer:
+    """Return the token issuer of a namespace; raise ``Conflict`` if the server has none."""
+    issuer = namespace.app_state.issuer
+    if issuer is None:
+        raise Conflict(
+            "this server does not issue tokens (CASE_SERVER_LOCAL_ISSUER is false): request them "
+            "from its trusted issuer"
+        )
+    return issuer
+
+
+IssuerDep = Annotated[LocalIssuer, Depends(get_issuer)]
+
+
 @router.get("")
-async def describe_namespace(request: Request) -> Response:
+async def describe_namespace(namespace: NamespaceDep) -> Response:
     """Return the test namespace's name, base URL and snapshots, and its number of faults."""
-    return json_response(_namespace_to_dict(get_namespace(request)))
+    return json_response(_namespace_to_dict(namespace))
 
 
 @router.post("/reset")
-async def reset_namespace(request: Request) -> Response:
+async def reset_namespace(namespace: NamespaceDep) -> Response:
     """Restore the seed data; clear the faults, request log, token lifetimes and failed logins."""
-    started, namespace = time.perf_counter(), get_namespace(request)
-    await namespace.reset()
-    return json_response(
-        {**_namespace_to_dict(namespace), "milliseconds": _milliseconds_since(started)}
-    )
+    return await _measure(namespace, namespace.reset())
 
 
 @router.post("/seed")
-async def seed_namespace(request: Request) -> Response:
+async def seed_namespace(
+    request: Request, namespace: NamespaceDep, namespaces: RegistryDep
+) -> Response:
     """Replace the seed data of the test namespace with the packages in the request body.
 
     Also resets the namespace to this seed. Returns the number of entities of each class.
     """
-    namespace, repair = get_namespace(request), _parse_flag(request.query_params, "repair")
-    body = await _parse_body(request, SEED, default_body="{}")
+    repair, body = _parse_flag(request, "repair"), await _parse_body(request, SEED, empty="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
-    await get_namespace_registry(request).replace_seed(namespace, packages)
+    await namespaces.replace_seed(namespace, packages)
     counts = {
         "documents": len(packages),
         "items": sum(package.count_entities(ITEMS.name) for package in packages),
@@ -170,52 +200,45 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
 
 
 @router.get("/snapshots")
-async def list_snapshots(request: Request) -> Response:
+async def list_snapshots(namespace: NamespaceDep) -> Response:
     """Return the names of the snapshots of the test namespace."""
-    return json_response(list(get_namespace(request).snapshots))
+    return json_response(list(namespace.snapshots))
 
 
 @router.post("/snapshots/{name}")
-async def take_snapshot(name: str, request: Request) -> Response:
-    """Save the test namespace's data as a snapshot, replacing any snapshot of the same name."""
+async def save_snapshot(name: str, namespace: NamespaceDep) -> Response:
+    """Save the data of the test namespace as a snapshot, replacing one of the same name."""
     if not NAME_PATTERN.fullmatch(name):
         raise BadRequest(
             f"invalid snapshot name {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
         )
-    namespace = get_namespace(request)
-    await namespace.take_snapshot(name)
+    await namespace.save_snapshot(name)
     return json_response(_namespace_to_dict(namespace), 201)
 
 
 @router.post("/snapshots/{name}/restore")
-async def restore_snapshot(name: str, request: Request) -> Response:
+async def restore_snapshot(name: str, namespace: NamespaceDep) -> Response:
     """Replace the test namespace's data with the data saved in a snapshot."""
-    started, namespace = time.perf_counter(), get_namespace(request)
-    await namespace.restore_snapshot(name)
-    return json_response(
-        {**_namespace_to_dict(namespace), "milliseconds": _milliseconds_since(started)}
-    )
+    return await _measure(namespace, namespace.restore_snapshot(name))
 
 
 @router.delete("/snapshots/{name}")
-async def delete_snapshot(name: str, request: Request) -> Response:
+async def delete_snapshot(name: str, namespace: NamespaceDep) -> Response:
     """Delete a snapshot of the test namespace's data."""
-    await get_namespace(request).delete_snapshot(name)
+    await namespace.delete_snapshot(name)
     return Response(status_code=204)
 
 
 @router.get("/namespaces")
-async def list_namespaces(request: Request) -> Response:
+async def list_namespaces(namespaces: RegistryDep) -> Response:
     """Return the name, base URL, snapshots and number of faults of every test namespace."""
-    return json_response(
-        [_namespace_to_dict(namespace) for namespace in get_namespace_registry(request).list_all()]
-    )
+    return json_response([_namespace_to_dict(namespace) for namespace in namespaces.list_all()])
 
 
 @router.delete("/namespaces/{name}")
-async def drop_namespace(name: str, request: Request) -> Response:
+async def drop_namespace(name: str, namespaces: RegistryDep) -> Response:
     """Drop a test namespace with its data; the next request that names it creates it again."""
-    await get_namespace_registry(request).drop(name)
+    await namespaces.drop(name)
     return Response(status_code=204)
 
 
@@ -224,14 +247,14 @@ def _add_delete_and_restore_routes(resource: ResourceType) -> None:
     path = f"/{resource.collection}/{{identifier}}"
 
     @router.post(f"{path}/delete")
-    async def soft_delete_entity(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).acquire_app_state(writes=True) as app_state:
+    async def soft_delete_entity(identifier: str, namespace: NamespaceDep) -> Response:
+        async with namespace.acquire_app_state(writes=True) as app_state:
             changes = await soft_delete.delete_entity(app_state.database, resource, identifier)
         return json_response({"changes": _count_by_kind(changes)})
 
     @router.post(f"{path}/undelete")
-    async def undelete_entity(identifier: str, request: Request) -> Response:
-        async with get_namespace(request).acquire_app_state(writes=True) as app_state:
+    async def undelete_entity(identifier: str, namespace: NamespaceDep) -> Response:
+        async with namespace.acquire_app_state(writes=True) as app_state:
             undeleted = await soft_delete.undelete_entity(app_state.database, resource, identifier)
         counts = _count_by_kind(undeleted.changes)
         return json_response({"changes": counts, "notRestored": undeleted.not_restored})
@@ -246,140 +269,112 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 
 @router.get("/faults")
-async def list_faults(request: Request) -> Response:
+async def list_faults(namespace: NamespaceDep) -> Response:
     """Return the faults, each with its counts of ``matched`` and ``applied`` requests."""
-    return json_response([rule.to_dict() for rule in get_namespace(request).faults.rules])
+    return json_response([rule.to_dict() for rule in namespace.faults.rules])
 
 
 @router.put("/faults")
-async def replace_faults(request: Request) -> Response:
+async def replace_faults(request: Request, namespace: NamespaceDep) -> Response:
     """Replace all faults with the faults in the request body."""
-    faults = await _parse_body(request, FAULTS)
-    get_namespace(request).faults.replace(faults)
-    return await list_faults(request)
+    namespace.faults.replace(await _parse_body(request, FAULTS))
+    return await list_faults(namespace)
 
 
 @router.post("/faults")
-async def add_faults(request: Request) -> Response:
+async def add_faults(request: Request, namespace: NamespaceDep) -> Response:
     """Append the faults in the request body to the existing faults, which take precedence."""
-    faults = await _parse_body(request, FAULTS)
-    get_namespace(request).faults.add(faults)
-    return await list_faults(request)
+    namespace.faults.add(await _parse_body(request, FAULTS))
+    return await list_faults(namespace)
 
 
 @router.delete("/faults")
-async def clear_faults(request: Request) -> Response:
+async def clear_faults(namespace: NamespaceDep) -> Response:
     """Remove all faults, so that requests get normal responses again."""
-    get_namespace(request).faults.replace([])
+    namespace.faults.replace([])
     return Response(status_code=204)
 
 
 @router.get("/requests")
-async def list_logged_requests(request: Request) -> Response:
+async def list_logged_requests(request: Request, namespace: NamespaceDep) -> Response:
     """Return the logged requests that the query parameters select, oldest first."""
     query = _parse_query(request, REQUEST_QUERY)
-    entries = get_namespace(request).request_log.find_entries(query.to_request_filter())
+    entries = namespace.request_log.find_entries(query)
     return json_response([entry.to_dict(include_body=query.body) for entry in entries])
 
 
 @router.delete("/requests")
-async def clear_request_log(request: Request) -> Response:
+async def clear_request_log(namespace: NamespaceDep) -> Response:
     """Remove all requests from the request log."""
-    get_namespace(request).request_log.clear()
+    namespace.request_log.clear()
     return Response(status_code=204)
 
 
 @router.post("/requests/verify")
-async def verify_requests(request: Request) -> Response:
-    """Compare the request log with expectations; return ``met`` and a list of ``differences``."""
+async def verify_requests(request: Request, namespace: NamespaceDep) -> Response:
+    """Return whether the logged requests meet the expectations, and all ``differences``."""
     expectations = await _parse_body(request, EXPECTATIONS)
-    differences = list(find_unmet_expectations(get_namespace(request).request_log, expectations))
+    differences = list(find_unmet_expectations(namespace.request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
 
 
 @router.post("/tokens")
-async def create_token(request: Request) -> Response:
+async def create_token(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
     """Create an access token with the client, scopes and defect that the request body names."""
-    issuer, token = (
-        _get_issuer(request),
-        await _parse_body(request, TOKEN_REQUEST, default_body="{}"),
-    )
-    client = token.client_id or get_namespace(request).app_state.settings.client_id
+    token = await _parse_body(request, TOKEN_REQUEST, empty="{}")
+    client = token.client_id or namespace.app_state.settings.client_id
     access_token = make_test_token(issuer, client, token.scopes, token.defect)
     return json_response({"access_token": access_token, "token_type": "Bearer"}, 201)
 
 
 @router.get("/token-lifetimes")
-async def get_token_lifetimes(request: Request) -> Response:
+async def get_token_lifetimes(issuer: IssuerDep) -> Response:
     """Return the custom token lifetimes in seconds, by client ID."""
-    return json_response(_get_issuer(request).lifetimes)
+    return json_response(issuer.lifetimes)
 
 
 @router.put("/token-lifetimes")
-async def set_token_lifetimes(request: Request) -> Response:
-    """Replace all token lifetimes with those given in the body, in seconds by client ID."""
-    issuer = _get_issuer(request)
+async def set_token_lifetimes(request: Request, issuer: IssuerDep) -> Response:
+    """Replace all token lifetimes with those in the body, which maps client IDs to seconds."""
     issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)
 
 
 @router.delete("/token-lifetimes")
-async def clear_token_lifetimes(request: Request) -> Response:
-    """Remove all custom token lifetimes, so that the configured lifetime applies."""
-    _get_issuer(request).lifetimes = {}
+async def clear_token_lifetimes(issuer: IssuerDep) -> Response:
+    """Remove all custom token lifetimes, so that the configured one applies to all tokens."""
+    issuer.lifetimes = {}
     return Response(status_code=204)
 
 
 @router.post("/keys/rotate")
-async def rotate_keys(request: Request) -> Response:
+async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
     """Sign tokens with a new key; tokens of older keys stay valid unless ``revoke=true``."""
-    issuer = _get_issuer(request)
-    revoke = _parse_flag(request.query_params, "revoke")
-    kid = await get_namespace(request).rotate_keys(issuer, revoke=revoke)
+    kid = await namespace.rotate_keys(issuer, revoke=_parse_flag(request, "revoke"))
     return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
 
 
-def _get_issuer(request: Request) -> LocalIssuer:
-    issuer = get_namespace(request).app_state.issuer
-    if issuer is None:
-        raise Conflict(
-            "this server does not issue tokens (CASE_SERVER_LOCAL_ISSUER is false): request them "
-            "from its trusted issuer"
-        )
-    return issuer
-
-
-def get_namespace(request: Request) -> Namespace:
-    """Return the test namespace of a request, as determined by the middleware."""
-    namespace: Namespace = request.scope[NAMESPACE]
-    return namespace
-
-
-def get_namespace_registry(request: Request) -> NamespaceRegistry:
-    """Return the registry of the server's test namespaces."""
-    namespaces: NamespaceRegistry = request.app.state.namespaces
-    return namespaces
+async def _measure(namespace: Namespace, operation: Awaitable[None]) -> Response:
+    """Await an operation on a namespace; return the namespace's state and the milliseconds."""
+    started = time.perf_counter()
+    await operation
+    milliseconds = round(1000 * (time.perf_counter() - started), 3)
+    return json_response({**_namespace_to_dict(namespace), "milliseconds": milliseconds})
 
 
 def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
     return {
         "namespace": namespace.name,
-        "base_url": namespace.base_url,
+        "base_url": namespace.app_state.settings.base_url,
         "snapshots": list(namespace.snapshots),
         "faults": len(namespace.faults.rules),
         "requests": len(namespace.request_log),
     }
 
 
-def _milliseconds_since(started: float) -> float:
-    return round(1000 * (time.perf_counter() - started), 3)
-
-
-async def _parse_body(
-    request: Request, schema: TypeAdapter[Model], *, default_body: str = ""
-) -> Model:
-    """Parse and validate the JSON body of a request; ``default_body`` replaces an empty body."""
-    raw = await read_body(request) or default_body.encode()
+async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: str = "") -> Model:
+    """Parse and validate the JSON body of a request; ``empty`` replaces an empty body."""
+    raw = await read_body(request) or empty.encode()
     try:
         return schema.validate_json(raw)
     except ValidationError as error:
@@ -424,8 +419,8 @@ def _format_problems(problems: list[Problem]) -> str:
     )
 
 
-def _parse_flag(query: Mapping[str, str], name: str) -> bool:
-    value = query.get(name, "false").lower()
+def _parse_flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false").lower()
     if value not in {"true", "false"}:
         raise BadRequest(f"{name} must be true or false, not {value!r}")
     return value == "true"

@@ -7,7 +7,7 @@ from pathlib import Path
 from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
-from case_server.testmode.request_log import ExpectedRequests
+from case_server.testmode.request_log import RequestExpectation
 from case_server.testmode.routes import router
 
 ROOT = Path(__file__).parents[2]
@@ -42,8 +42,8 @@ def test_docs_list_every_expectation_field() -> None:
     documented = set(re.findall(r"`(\w+)`", section("Expectations")))
     assert (
         documented
-        == set(ExpectedRequests.model_fields)
-        == set(client.ExpectedRequests.__annotations__)
+        == set(RequestExpectation.model_fields)
+        == set(client.RequestExpectation.__annotations__)
     )
 
 

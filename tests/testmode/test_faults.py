@@ -150,7 +150,7 @@ async def test_malformed_body(namespace: NamespaceClient) -> None:
         ({"status": 500, "path_regex": "("}, "not a regular expression"),
         ({"status": 500, "probability": 2}, "less than or equal to 1"),
         ({"status": 500, "pth": "*"}, "unknown field: did you mean path?"),
-        ({"status": 500, "verb": "GET"}, "unknown field: use method, path, path_regex, client"),
+        ({"status": 500, "verb": "GET"}, "unknown field: use method, path, client, path_regex"),
     ],
 )
 async def test_invalid_fault_returns_422(
