@@ -402,26 +402,6 @@ def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("http://127.0.0.1:9/case/1.1",), "could not connect to http://127.0.0.1:9/case/1.1"),
-        (("http://127.0.0.1:9/case/1.1", *CLIENT), "no token: could not connect to http://127.0.0.1:9/oauth2/token"),
-        (("http://127.0.0.1:9/here",), "unknown base path in http://127.0.0.1:9/here"),
-        (("ftp://127.0.0.1/case/1.1",), "invalid base URL"),
-        (("http://x/case/1.1", "--client-id", "x"), "--client-secret"),
-        (("http://x/case/1.1", "--token", "x", "--token-url", "http://x"), "exclude each other"),
-        (("http://x/case/1.1", "--only", "list-limits"), "did you mean list-limit?"),
-        (("http://x/case/1.1", "--only", "put-item"), "put-item writes: add --write"),
-        (("http://x/case/1.1", "--profile", "other"), "'other' is not one of"),
-    ],
-)  # fmt: skip
-def test_misuse_exits_with_2(conformance: Run, arguments: tuple[str, ...], message: str) -> None:
-    result = conformance(*arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert message in result.stderr
-
-
-@pytest.mark.parametrize(
     ("path", "arguments", "message"),
     [
         ("/case/1.1", (), "add --client-id and --client-secret"),

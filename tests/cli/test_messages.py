@@ -42,6 +42,8 @@ $ case-server check
   missing SOURCE: name a file, a folder or a URL
 $ case-server check x.json --format xml
   invalid value for '--format': 'xml' is not one of 'text', 'json', 'sarif'
+$ case-server check x.json --fail-on fatal
+  invalid value for '--fail-on': 'fatal' is not one of 'error', 'warning', 'note', 'never'
 $ case-server check x.json --ignore schemas
   invalid value for '--ignore': unknown rule 'schemas': did you mean schema? (--rules lists
   all)
@@ -62,14 +64,23 @@ $ case-server conformance http://x/case/1.1 --only list-limits
   (--checks lists all)
 $ case-server conformance http://x/case/1.1 --only put-item
   put-item writes: add --write
+$ case-server conformance http://x/case/1.1 --profile other
+  invalid value for '--profile': 'other' is not one of 'platform', 'sdk', 'standard',
+  'standard-1.0'
+$ case-server conformance http://x/case/1.1 --token x --token-url http://x
+  --token and --token-url exclude each other
 $ case-server conformance http://x/case/1.1 --client-id x
   a token needs --client-id and --client-secret, or CASE_SOURCE_CLIENT_ID and
   CASE_SOURCE_CLIENT_SECRET
 $ case-server import
   missing SOURCE: name a file, a folder or a URL, or add --sample
+$ case-server import http://x.test/p --client-id me
+  --client-id needs --token-url
 $ case-server import --sample --strict --identifiers uuid5
   --strict repairs nothing: remove it, or --identifiers and --keep-association-types
 $ case-server import --sample --title x
+  --title, --creator and --document-id apply to one framework: name one SOURCE
+$ case-server import - - --title x
   --title, --creator and --document-id apply to one framework: name one SOURCE
 $ case-server import http://x.test/p --strict --title x
   --strict completes nothing but spreadsheets: remove it, or --title, --creator and
@@ -125,6 +136,9 @@ $ case-server conformance http://127.0.0.1:9/here
 $ case-server conformance http://127.0.0.1:9
   could not connect to http://127.0.0.1:9/case/1.1: [Errno 111] Connection refused; is the
   server running?
+$ case-server conformance http://127.0.0.1:9/case/1.1 --client-id x --client-secret y
+  no token: could not connect to http://127.0.0.1:9/oauth2/token: [Errno 111] Connection
+  refused; is the server running, and --token-url right?
 $ case-server client add a:b
   invalid client ID 'a:b': use 1 to 255 printable ASCII characters without spaces and colons
 $ case-server client add local-client

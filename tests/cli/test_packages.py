@@ -145,15 +145,6 @@ def test_invalid_files_are_reported_and_valid_ones_imported(data_dir: Path, tmp_
         assert run("export", identifier, data_dir=data_dir).returncode == code
 
 
-def test_repeated_import_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
-    body = factories.package()
-    source = write(tmp_path, "one.json", body)
-    assert "created" in run("import", source, data_dir=data_dir).stdout
-    assert ": unchanged " in run("import", source, data_dir=data_dir).stdout
-    body["CFItems"][0]["fullStatement"] = "changed"
-    assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
-
-
 def test_repeated_import_replaces_the_tree(
     data_dir: Path, new_data_dir: NewDataDir, tmp_path: Path
 ) -> None:
@@ -188,15 +179,6 @@ def test_repeated_import_replaces_the_tree(
     assert {one["identifier"] for one in again["CFAssociations"]} == {
         f"of-{child}" for child in (first, second, left, moved, new["identifier"])
     }
-
-
-def test_missing_file_is_reported(data_dir: Path) -> None:
-    ran = run("import", "nowhere.json", data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "no such file or folder: nowhere.json" in ran.stderr
-    ran = run("import", data_dir=data_dir)
-    assert ran.returncode == 2
-    assert "--sample" in ran.stderr
 
 
 def test_sample_is_imported(data_dir: Path) -> None:
@@ -245,14 +227,6 @@ def test_second_server_reads_from_the_first(new_data_dir: NewDataDir) -> None:
     assert ours["CFRubrics"]
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "template", "token"])
-def test_help_shows_examples(data_dir: Path, command: str) -> None:
-    ran = run(command, "--help", data_dir=data_dir)
-    assert ran.returncode == 0
-    assert len(ran.stdout.splitlines()) > 5
-    assert command in run("--help", data_dir=data_dir).stdout
-
-
 def repairable() -> factories.Body:
     """Return a package with two kinds of repairable problems, one of them twice."""
     body = factories.package()
@@ -285,16 +259,6 @@ def test_strict_rejects_repairable_files(data_dir: Path, tmp_path: Path) -> None
     ran = run("import", "--strict", source, data_dir=data_dir)
     assert ran.returncode == 1
     assert "refused, 3 problems" in ran.stderr
-
-
-def test_dry_run_stores_nothing(tmp_path: Path) -> None:
-    source, report = write(tmp_path, "one.json", repairable()), tmp_path / "report.json"
-    data_dir = tmp_path / "untouched"
-    ran = run("import", "--dry-run", "--report", str(report), source, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert ": valid " in ran.stdout
-    assert json.loads(report.read_text())[0]["status"] == "valid"
-    assert not data_dir.exists()
 
 
 def test_unrepairable_file_is_rejected_with_its_paths(data_dir: Path, tmp_path: Path) -> None:

@@ -88,14 +88,6 @@ def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -
     assert len(got["CFAssociations"]) == 2
 
 
-def test_title_options_with_two_sources_are_refused(data_dir: Path, tmp_path: Path) -> None:
-    ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
-    assert ran.returncode == 2
-    assert "apply to one framework" in ran.stderr
-    ran = run("import", "-", "-", "--title", "Another", data_dir=data_dir)
-    assert "apply to one framework" in ran.stderr
-
-
 def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:
     for name in ("a.xlsx", "b.jsonl.gz"):
         ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)

@@ -110,23 +110,6 @@ def test_wrong_secret_is_not_printed(url: str, flags: tuple[str, ...], tmp_path:
     assert "wrong-secret-1" not in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (("--token-url", "http://x.test"), "--token-url needs --client-id and --client-secret"),
-        (("--client-id", "me"), "--client-id needs --token-url"),
-        (("--token", "t", "--token-url", "http://x.test"), "exclude each other"),
-    ],
-)
-@pytest.mark.parametrize("command", ["check", "import"])
-def test_incomplete_credential_options_are_rejected(
-    tmp_path: Path, command: str, given: tuple[str, ...], message: str
-) -> None:
-    result = run(command, "http://x.test/p", *given, data_dir=tmp_path)
-    assert result.returncode == 2
-    assert message in result.stderr
-
-
 def test_gzip_files_are_decompressed(files: ServeFile) -> None:
     raw = json.dumps(build_clean_package()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw

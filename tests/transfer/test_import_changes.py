@@ -285,18 +285,6 @@ def test_dry_run_notes_that_two_sources_have_one_document(data_dir: Path, tmp_pa
     assert "0 added, 0 changed, 3 unchanged" in result.stdout
 
 
-def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    data_dir, report = tmp_path / "untouched", tmp_path / "no" / "report.json"
-    source = write(tmp_path / "source.json", factories.package())
-    result = run("import", source, "--report", str(report), data_dir=data_dir)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"case-server: error: cannot write the report to {report}: name a file in an existing "
-        "folder\n"
-    )
-    assert not data_dir.exists()
-
-
 def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> None:
     data_dir = tmp_path / "untouched"
     there = write(tmp_path / "there.json", factories.package())

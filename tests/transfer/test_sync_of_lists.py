@@ -367,35 +367,6 @@ async def test_answer_that_breaks_off_is_blamed_on_the_source(
     assert "database" not in str(failed.reason)
 
 
-@pytest.mark.parametrize("wrap", [True, False])
-async def test_url_of_a_document_leads_to_its_package(
-    new_hub: NewHub, database: Database, wrap: object
-) -> None:
-    hub = new_hub(1)
-    document = hub.documents[0]
-    target = f"/{hub.name}/CFDocuments/{hub.ids[0]}"
-    hub.faults[hub.ids[0]] = ScriptedAnswer({"CFDocument": document} if wrap else document)
-    package = ScriptedAnswer(hub.packages[hub.ids[0]])
-    hub.source.respond = lambda path: hub.respond(path) if path == target else package
-    (result,) = await sync_url(database, f"{hub.source.url}{target}")
-    assert result.status == "created"
-    assert result.url == f"{hub.source.url}/{hub.name}/CFPackages/{hub.ids[0]}"
-    assert await hub.list_mirrored() == set(hub.ids)
-
-
-async def test_object_without_items_is_not_an_empty_package(mirrored_hub: MirroredHub) -> None:
-    hub = await mirrored_hub(1)
-    for body in (
-        {"CFDocument": hub.documents[0]},
-        {"CFDocument": hub.documents[0], "CFAssociations": []},
-        {"CFPackage": {"CFDocument": hub.documents[0], "CFItems": None}},
-    ):
-        hub.faults[hub.ids[0]] = ScriptedAnswer(body)
-        (result,) = await hub.sync(allow_deletes=True)
-        assert result.status == "failed"
-        assert "no CFItems" in str(result.reason)
-
-
 FAULTS = [
     ScriptedAnswer({}, 401),
     ScriptedAnswer({}, 403),
