@@ -262,14 +262,3 @@ async def test_invalid_authorization_header_returns_401(
     answer = await anonymous.get(f"{prefix}/CFItems", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-
-
-async def test_token_paths_are_equivalent(anonymous: AsyncClient) -> None:
-    form = {"grant_type": "client_credentials"}
-    for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
-        answer = await anonymous.post(path, data=form, auth=("test-client", "test-secret"))
-        assert answer.status_code == 200, path
-        assert answer.json()["expires_in"] == 3600
-        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-        read = await anonymous.get(f"{PROFILES[0].prefix}/CFDocuments", headers=headers)
-        assert read.status_code == 200

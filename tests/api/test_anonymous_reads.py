@@ -66,14 +66,6 @@ def test_standard_profile_is_read_without_a_token(reader: Client, prefix: str) -
     assert set(missing.json()) >= {"imsx_codeMinor"}
 
 
-@pytest.mark.parametrize("prefix", ["/case/1.1", "/ims/case/v1p1"])
-def test_other_profiles_still_require_a_token(reader: Client, prefix: str) -> None:
-    for method, path in (("GET", "CFDocuments"), ("PUT", f"CFDocuments/{DOCUMENT}")):
-        answer = reader.request(method, f"{prefix}/{path}")
-        assert answer.status_code == 401
-        assert "Access-Control-Allow-Origin" not in answer.headers
-
-
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer x.y.z", "Basic bG9jYWwtY2xpZW50Omxv"]
 )

@@ -39,12 +39,6 @@ async def test_unknown_path_in_a_profile_returns_404(
     assert_status_info(answer, profile)
 
 
-async def test_unknown_path_outside_the_profiles_returns_404(client: AsyncClient) -> None:
-    answer = await client.get("/nothing/here")
-    assert answer.status_code == 404
-    assert answer.json()["imsx_codeMajor"] == "failure"
-
-
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -110,12 +104,6 @@ async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     assert "the secret reason" not in answer.text
     assert "find-me" in caplog.text
     assert "the secret reason" in caplog.text
-
-
-async def test_health_and_readiness_need_no_token(anonymous: AsyncClient) -> None:
-    for path in ("/health", "/ready"):
-        answer = await anonymous.get(path)
-        assert answer.status_code == 200, answer.text
 
 
 async def test_unavailable_database_returns_503(

@@ -178,9 +178,13 @@ async def test_parentheses_around_two_predicates_are_accepted_on_writing_profile
 
 
 async def test_all_invalid_parameters_are_reported_at_once(api: Api) -> None:
-    answer = await api.get("/CFItems", 400, limit="x", sort="x", filter="x", fields="x")
-    paths = [problem["path"] for problem in answer["imsx_error_details"]]
-    assert paths == ["limit", "sort", "filter", "fields"]
+    names = ("sort", "orderBy", "filter", "fields")
+    answer = await api.get("/CFItems", 400, **dict.fromkeys(names, "x"))
+    problems = {problem["path"]: problem["message"] for problem in answer["imsx_error_details"]}
+    assert tuple(problems) == names
+    assert answer["imsx_description"] == "; ".join(map(": ".join, problems.items()))
+    minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    assert minor["imsx_codeMinorFieldValue"] == api.profile.get_minor_code("bad_sort")
 
 
 @each

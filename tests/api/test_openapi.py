@@ -209,12 +209,6 @@ async def test_openapi_document_of_server_is_valid(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-async def test_documentation_page(anonymous: AsyncClient) -> None:
-    answer = await anonymous.get("/docs")
-    assert answer.status_code == 200
-    assert "case-server" in answer.text
-
-
 async def test_pattern_of_identifiers_matches_what_is_accepted(document: Any) -> None:
     schemas = document["components"]["schemas"]
     prefix = PROFILES[0].prefix

@@ -15,12 +15,10 @@ from support.calls import Api
 from support.databases import Execute
 from support.factories import Body
 
-from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.api.responses import negotiate_encoding
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import COMPACT_AT
 from case_server.db.write import soft_delete
 from case_server.settings import Settings
@@ -294,23 +292,6 @@ async def test_package_is_returned_in_the_accepted_encoding(api: Api, encoding: 
 )
 def test_negotiate_encoding_returns_the_most_accepted(accepted: str, expected: str) -> None:
     assert negotiate_encoding(accepted, ("zstd", "gzip")) == expected
-
-
-async def test_concurrent_requests_share_one_production(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = await framework(api)
-    opened: list[str] = []
-
-    def counted(database: Database, identifier: str) -> Any:
-        opened.append(identifier)
-        return open_framework_snapshot(database, identifier)
-
-    monkeypatch.setattr(package_response, "open_framework_snapshot", counted)
-    path = f"/CFPackages/{body['CFDocument']['identifier']}"
-    answers = await asyncio.gather(*(api.get(path) for _ in range(20)))
-    assert len(opened) == 1
-    assert all(answer == answers[0] for answer in answers)
 
 
 async def test_cache_evicts_responses_over_its_limit() -> None:

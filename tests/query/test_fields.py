@@ -1,6 +1,6 @@
 """Fields of the model by name, their types, operators and values."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -164,27 +164,6 @@ def test_number_is_parsed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    # Python or Postgres accepts some of these or fails on them: 1e999 overflows in Postgres.
-    ["", "x", "1.", ".5", " 1", "1_000", "٣", "nan", "Infinity", "0x1", "1e999", "9" * 31, "1\n"],
-)
-def test_invalid_number_is_rejected(text: str) -> None:
-    assert NUMBER.parse_value(text) is None
-
-
-def test_date_is_parsed() -> None:
-    assert DATE.parse_value("2024-02-29") == "2024-02-29"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "2023-02-29", "20240229", "2024-W09-4", "2024-2-9", "2024-02-29T00:00:00", "٢٠٢٤-02-29"],
-)
-def test_invalid_date_is_rejected(text: str) -> None:
-    assert DATE.parse_value(text) is None
-
-
-@pytest.mark.parametrize(
     ("text", "timestamp"),
     [
         ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
@@ -200,30 +179,30 @@ def test_timestamp_is_parsed_into_utc(text: str, timestamp: datetime) -> None:
     assert value.tzinfo is UTC
 
 
-def test_timestamp_with_utc_offset_is_converted() -> None:
-    value = DATETIME.parse_value("2024-01-01T00:00:00-05:00")
-    assert value == datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
+# Python or Postgres accepts some of these or fails on them: 1e999 overflows in Postgres.
+NO_NUMBERS = ("", "x", "1.", ".5", " 1", "1_000", "٣", "nan", "Infinity", "0x1", "1e999", "9" * 31)
+NO_DATES = ("", "2023-02-29", "20240229", "2024-W09-4", "2024-2-9", "2024-02-29T00:00:00")
+NO_TIMES = ("", "yesterday", "2024-13-01", "2024-02-29T25:00:00Z")
+# In UTC, these lie outside the years 1 to 9999.
+BEYOND_TIMES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("field", "text"),
     [
-        "",
-        "yesterday",
-        "2024-13-01",
-        "2024-02-29T25:00:00Z",
-        # In UTC, these lie outside the years 1 to 9999.
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
+        *((NUMBER, text) for text in (*NO_NUMBERS, "1\n")),
+        *((DATE, text) for text in (*NO_DATES, "٢٠٢٤-02-29")),
+        *((DATETIME, text) for text in (*NO_TIMES, *BEYOND_TIMES)),
     ],
 )
-def test_invalid_timestamp_is_rejected(text: str) -> None:
-    assert DATETIME.parse_value(text) is None
+def test_invalid_value_is_rejected(field: QueryableField, text: str) -> None:
+    assert field.parse_value(text) is None
 
 
-def test_any_string_is_accepted() -> None:
+def test_any_string_and_a_date_are_returned_unchanged() -> None:
     assert TITLE.parse_value("") == ""
     assert TITLE.parse_value("2024") == "2024"
+    assert DATE.parse_value("2024-02-29") == "2024-02-29"
 
 
 def test_messages_list_names_and_truncate_quotes() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from case_server.case.model import CFDocument
 from case_server.exceptions import BadRequest
 from case_server.query.fields import FieldType, QueryableField
-from case_server.query.filter import EXTENDED, STANDARD, Comparison, FilterGrammar
+from case_server.query.filter import STANDARD, Comparison, FilterGrammar
 from case_server.query.params import (
     MAX_OFFSET,
     ListQuery,
@@ -135,12 +135,6 @@ def test_invalid_order_by_is_rejected(text: str) -> None:
     assert "expected asc or desc" in error.description
 
 
-def test_filter_uses_the_given_grammar() -> None:
-    pair = ("filter", "(title='a')")
-    assert parse_params(pair, grammar=EXTENDED).where == Comparison(TITLE, "=", "a")
-    assert parse_error(pair).code == "bad_filter"
-
-
 @pytest.mark.parametrize(
     ("values", "fields"),
     [
@@ -214,23 +208,6 @@ def test_repeated_parameter_with_another_value_is_rejected(
     error = parse_error(*((name, value) for value in values))
     assert error.code == code
     assert error.description == f"{name}: found different values, expected one"
-
-
-def test_every_problem_is_reported_and_the_first_gives_the_code() -> None:
-    error = parse_error(
-        ("fields", "nonsense"),
-        ("filter", "title"),
-        ("orderBy", "down"),
-        ("sort", "subject"),
-        ("limit", "5"),
-    )
-    paths = [problem["path"] for problem in error.problems]
-    assert paths == ["sort", "orderBy", "filter", "fields"]
-    assert error.code == "bad_sort"
-    assert error.description == "; ".join(
-        f"{problem['path']}: {problem['message']}" for problem in error.problems
-    )
-    assert "filter: at character 6: found the end" in error.description
 
 
 NAMES = st.sampled_from(["limit", "offset", "sort", "orderBy", "filter", "fields", "other"])
