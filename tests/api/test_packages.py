@@ -302,6 +302,7 @@ async def test_put_records_only_changed_entities(api: Api, execute: Execute) -> 
         (document, "CFRubric", body["CFRubrics"][0]["identifier"], "update"),
     }
     assert len(rows) == 3
+    assert api.list_lost_values(body, await api.get_package(document)) == []
 
 
 async def test_put_undeletes_entities_dropped_earlier(api: Api) -> None:

@@ -28,10 +28,8 @@ async def _item_of_no_document(api: Api, body: Body) -> None:
 
 
 async def _item_of_no_document_with_links(api: Api, body: Body) -> None:
-    names = ("subjectURI", "conceptKeywordsURI", "CFItemTypeURI")
-    links = {
-        name: [factories.link()] if name == "subjectURI" else factories.link() for name in names
-    }
+    links: Body = {name: factories.link() for name in ("conceptKeywordsURI", "CFItemTypeURI")}
+    links["subjectURI"] = [factories.link()]
     item = factories.item("nowhere", body["CFItems"][0]["identifier"], **links)
     await api.put("/CFItems", {"item": item}, 422)
 

@@ -197,36 +197,40 @@ def without_nulls(value: Any) -> Any:
     return {name: without_nulls(part) for name, part in value.items() if part is not None}
 
 
-def test_null_in_a_required_field_is_named_as_required() -> None:
-    whole = changed_body("nulls in required fields")
-    messages = dict(result_of(json.dumps(whole).encode(), parse_large_package)[1])
-    assert messages == dict.fromkeys(
+@pytest.mark.parametrize(
+    ("name", "paths", "message"),
+    [
         (
-            "CFDocument.title",
-            "CFItems[40].identifier",
-            "CFItems[41].licenseURI.title",
-            "CFAssociations[0].destinationNodeURI.uri",
-            "CFDefinitions.CFItemTypes[25].title",
-            "CFRubrics[0].CFRubricCriteria[0].uri",
+            "nulls in required fields",
+            (
+                "CFDocument.title",
+                "CFItems[40].identifier",
+                "CFItems[41].licenseURI.title",
+                "CFAssociations[0].destinationNodeURI.uri",
+                "CFDefinitions.CFItemTypes[25].title",
+                "CFRubrics[0].CFRubricCriteria[0].uri",
+            ),
+            "required",
         ),
-        "required",
-    )
-
-
-def test_null_in_an_array_is_named_with_its_index() -> None:
-    whole = changed_body("elements that are null")
-    messages = dict(result_of(json.dumps(whole).encode(), parse_large_package)[1])
-    assert messages == dict.fromkeys(
         (
-            "CFItems[4]",
-            "CFItems[5].subject[1]",
-            "CFItems[6].subjectURI[0]",
-            "CFItems[7].conceptKeywordsURI[0]",
-            "CFDefinitions.CFItemTypes[3]",
-            "CFRubrics[0].CFRubricCriteria[1]",
+            "elements that are null",
+            (
+                "CFItems[4]",
+                "CFItems[5].subject[1]",
+                "CFItems[6].subjectURI[0]",
+                "CFItems[7].conceptKeywordsURI[0]",
+                "CFDefinitions.CFItemTypes[3]",
+                "CFRubrics[0].CFRubricCriteria[1]",
+            ),
+            "null is not allowed; leave the element out",
         ),
-        "null is not allowed; leave the element out",
-    )
+    ],
+)
+def test_invalid_null_is_named_with_its_path(
+    name: str, paths: tuple[str, ...], message: str
+) -> None:
+    raw = json.dumps(changed_body(name)).encode()
+    assert dict(result_of(raw, parse_large_package)[1]) == dict.fromkeys(paths, message)
 
 
 def problem_paths(raw: bytes, reader: Callable[[bytes], Any]) -> list[str]:

@@ -99,23 +99,6 @@ async def test_package_with_a_title_of_multibyte_characters_is_unchanged(store: 
     assert await store.entries(body) == []
 
 
-async def test_deleted_item_logs_one_change(store: Store) -> None:
-    body = framework()
-    await store.write(body)
-    gone = body["CFItems"].pop(10)
-    (relation,) = [
-        association
-        for association in body["CFAssociations"]
-        if association["originNodeURI"]["identifier"] == gone["identifier"]
-    ]
-    body["CFAssociations"].remove(relation)
-    assert sorted(await store.entries(body)) == [
-        ("CFAssociation", relation["identifier"], "delete"),
-        ("CFItem", gone["identifier"], "delete"),
-    ]
-    assert await store.order(body) == names(body)
-
-
 async def test_changed_order_bumps_the_revision_only(store: Store) -> None:
     body = framework()
     await store.write(body)
@@ -157,22 +140,6 @@ async def test_rubric_changes_only_with_its_own_criteria(store: Store) -> None:
     body["CFRubrics"].insert(0, third)
     assert await store.entries(body) == [("CFRubric", third["identifier"], "create")]
     assert await store.entries(body) == []
-
-
-async def test_package_of_entities_put_singly_is_unchanged(
-    api: Api, store: Store, database: Database
-) -> None:
-    document = await api.create_document()
-    items = [await api.create_item(document) for _ in range(5)]
-    await api.create_association(items[1], items[0])
-    body = json.loads(await export_package(database, document["identifier"]))
-    before = await store.revision(body)
-    assert await store.entries(body) == []
-    assert await store.revision(body) == before
-    body["CFItems"].append(factories.packed_item())
-    assert len(await store.entries(body)) == 1
-    last = await api.create_item(document)
-    assert await store.order(body) == [*names(body), last["identifier"]]
 
 
 async def test_importing_export_writes_nothing(api: Api, store: Store, database: Database) -> None:

@@ -12,7 +12,7 @@ from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
-from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableContent
+from case_server.exceptions import ServiceUnavailable, UnprocessableContent
 from case_server.transfer.console import STAGES
 from stress.cluster import wait_until
 
@@ -86,23 +86,6 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
     assert (await execute(deleted, kind["identifier"]))[0][0]
     await store_package(database, second)
     assert not (await execute(deleted, kind["identifier"]))[0][0]
-
-
-async def test_new_document_with_entities_of_another_is_rolled_back(
-    database: Database, execute: Execute
-) -> None:
-    body = factories.package_with_every_class()
-    await store_package(database, body)
-    conflicting = factories.package(CFItems=body["CFItems"], CFAssociations=body["CFAssociations"])
-    with pytest.raises(Conflict) as refused:
-        await store_package(database, conflicting)
-    problems = {problem["path"] for problem in refused.value.problems}
-    wanted = {f"CFItems[{place}]" for place in range(len(body["CFItems"]))}
-    assert problems > wanted
-    assert any(path.startswith("CFAssociations[") for path in problems)
-    assert [row[0] for row in await execute("SELECT identifier FROM documents")] == [
-        body["CFDocument"]["identifier"]
-    ]
 
 
 def conflicting_and_invalid(body: factories.Body, items: int) -> PreparedPackage:

@@ -5,7 +5,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ PREPARED = CompiledStatement(text("SELECT count(*) AS count FROM pg_prepared_sta
 BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 
+@pytest.fixture
+async def single(settings: Settings) -> AsyncIterator[Database]:
+    """A pool of one connection."""
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, changed) as database:
+        yield database
+
+
 @pytest.mark.parametrize("prepared", [True, False])
 async def test_setting_decides_on_prepared_statements(
     settings: Settings, *, prepared: bool
@@ -39,49 +47,39 @@ async def test_setting_decides_on_prepared_statements(
     assert (row["count"] > 0) is prepared
 
 
-async def test_request_gets_503_soon_if_no_connection_is_released(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, changed) as database, database.connection():
+async def test_request_gets_503_soon_if_no_connection_is_released(single: Database) -> None:
+    async with single.connection():
         start = time.monotonic()
         with pytest.raises(ServiceUnavailable) as raised:
-            await database.fetch_all(compile_entity_query(ITEMS), identifier="missing")
+            await single.fetch_all(compile_entity_query(ITEMS), identifier="missing")
         assert time.monotonic() - start < 10
     assert raised.value.headers["Retry-After"]
 
 
-async def test_request_waits_longer_while_connections_are_released(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, changed) as database:
+async def test_request_waits_longer_while_connections_are_released(single: Database) -> None:
+    async def hold() -> None:
+        async with single.connection():
+            await asyncio.sleep(1)
 
-        async def hold() -> None:
-            async with database.connection():
-                await asyncio.sleep(1)
-
-        start = time.monotonic()
-        # The last of them waits longer than the timeout of a stalled pool.
-        await asyncio.gather(*(hold() for _ in range(4)))
-        assert time.monotonic() - start > STALLED_TIMEOUT_SECONDS
+    start = time.monotonic()
+    # The last of them waits longer than the timeout of a stalled pool.
+    await asyncio.gather(*(hold() for _ in range(4)))
+    assert time.monotonic() - start > STALLED_TIMEOUT_SECONDS
 
 
-async def test_cancelled_waiters_take_no_connection(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, changed) as database:
-        async with database.connection():
-            waiting = [
-                asyncio.create_task(database.fetch_all(compile_entity_query(ITEMS), identifier="x"))
-                for _ in range(5)
-            ]
-            await asyncio.sleep(0.1)
-            for task in waiting:
-                task.cancel()
-            results = await asyncio.gather(*waiting, return_exceptions=True)
-            assert all(isinstance(result, asyncio.CancelledError) for result in results)
-        assert (
-            await asyncio.wait_for(
-                database.fetch_all(compile_entity_query(ITEMS), identifier="x"), 5
-            )
-            == []
-        )
+async def test_cancelled_waiters_take_no_connection(single: Database) -> None:
+    async with single.connection():
+        waiting = [
+            asyncio.create_task(single.fetch_all(compile_entity_query(ITEMS), identifier="x"))
+            for _ in range(5)
+        ]
+        await asyncio.sleep(0.1)
+        for task in waiting:
+            task.cancel()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    async with asyncio.timeout(5):
+        assert await single.fetch_all(compile_entity_query(ITEMS), identifier="x") == []
 
 
 async def test_statements_of_a_snapshot_see_the_same_state(settings: Settings, clean: None) -> None:
@@ -99,52 +97,42 @@ async def test_statements_of_a_snapshot_see_the_same_state(settings: Settings, c
     assert row["total"] == before + 1
 
 
-async def test_idle_connection_that_was_terminated_is_replaced(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with (
-        Database.open(settings.database_url, changed) as database,
-        Database.open(settings.database_url, settings) as other,
-    ):
-        before = await database.fetch_one(BACKEND)
-        assert before is not None
-        assert before == await database.fetch_one(BACKEND), "the connection was not reused"
-        await other.fetch_one(
-            CompiledStatement(text(f"SELECT pg_terminate_backend({before['pid']}, 5000)"))
-        )
-        await asyncio.sleep(0.1)
-        after = await database.fetch_one(BACKEND)
-        assert after is not None
-        assert after["pid"] != before["pid"]
+async def test_idle_connection_that_was_terminated_is_replaced(
+    single: Database, execute: Execute
+) -> None:
+    before = await single.fetch_one(BACKEND)
+    assert before is not None
+    assert before == await single.fetch_one(BACKEND), "the connection was not reused"
+    await execute("SELECT pg_terminate_backend($1, 5000)", before["pid"])
+    await asyncio.sleep(0.1)
+    after = await single.fetch_one(BACKEND)
+    assert after is not None
+    assert after["pid"] != before["pid"]
 
 
-async def test_connection_of_a_cancelled_statement_can_be_used_again(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, changed) as database:
-        slow = asyncio.create_task(
-            database.fetch_one(CompiledStatement(text("SELECT pg_sleep(30) AS pid")))
-        )
-        await asyncio.sleep(0.2)
-        slow.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await slow
-        row = await database.fetch_one(BACKEND)
+async def test_connection_of_a_cancelled_statement_can_be_used_again(single: Database) -> None:
+    slow = asyncio.create_task(
+        single.fetch_one(CompiledStatement(text("SELECT pg_sleep(30) AS pid")))
+    )
+    await asyncio.sleep(0.2)
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    row = await single.fetch_one(BACKEND)
     assert row is not None
     assert row["pid"] > 0
 
 
-async def test_connection_to_server_that_became_read_only_is_replaced(settings: Settings) -> None:
-    changed = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, changed) as database:
+async def test_connection_to_server_that_became_read_only_is_replaced(single: Database) -> None:
+    async def write() -> None:
+        async with single.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            await connection.execute("CREATE TABLE refused ()")
 
-        async def write() -> None:
-            async with database.connection() as connection:
-                await connection.execute("SET default_transaction_read_only = on")
-                await connection.execute("CREATE TABLE refused ()")
-
-        before = await database.fetch_one(BACKEND)
-        with pytest.raises(ServiceUnavailable):
-            await write()
-        after = await database.fetch_one(BACKEND)
+    before = await single.fetch_one(BACKEND)
+    with pytest.raises(ServiceUnavailable):
+        await write()
+    after = await single.fetch_one(BACKEND)
     assert before is not None
     assert after is not None
     assert after["pid"] != before["pid"]
