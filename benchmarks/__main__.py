@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -59,6 +60,7 @@ CASES: dict[str, Case] = {
     "search": search.measure_search,
     "slow-reads": slow_reads.measure_reads_during_filters,
     "pages": pages.measure_pages,
+    "aging": reads.measure_aging,  # last, when the store has been read for the whole run
 }
 CASE_ERRORS = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
 """Errors that end one case; the other cases are still measured."""
@@ -102,13 +104,14 @@ def main(
         wrk.require_wrk()
         with tempfile.TemporaryDirectory(prefix="case-benchmark-") as folder:
             data_dir = Path(folder) / "data"
-            with embedded_postgres(data_dir) as url:
+            with embedded_postgres(data_dir) as url, ExitStack() as servers:
                 context = BenchmarkContext(
                     folder=Path(folder),
                     postgres=BenchmarkPostgres(url, data_dir / "postgres.log"),
                     sizes=BenchmarkSizes(items or (QUICK_ITEMS if quick else FULL_ITEMS)),
                     rounds=rounds or (1 if quick else 3),
                     seconds=seconds or (1 if quick else 2),
+                    servers=servers,
                 )
                 rows = _run_cases(context, only or list(CASES), against)
                 facts = machine.describe_machine(url)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import orjson
 
 from . import bulk_load, data, wrk
 from .client import TimedClient
-from .postgres import BenchmarkPostgres, vacuum_and_analyze
+from .postgres import BenchmarkPostgres
 from .processes import BenchmarkedServer, run_bare_application, run_case_server
 
 Measured = TypeVar("Measured")
@@ -60,8 +60,14 @@ class BenchmarkContext:
     rounds: int
     seconds: float
     """Duration of one round of load."""
+    servers: ExitStack
+    """Stops the servers that run until the end of the benchmark run."""
     filled: set[str] = field(default_factory=set)
     """Names of the databases whose data is complete."""
+    first_server: BenchmarkedServer | None = None
+    """A server that runs since the framework of most cases was uploaded, for ``measure_aging``."""
+    upload_finished_at: float = 0.0
+    """When that was, as ``time.monotonic()`` returns it."""
 
     def get_log_path(self) -> Path:
         """Return the path of the file to which the benchmarked servers write their stderr."""
@@ -106,18 +112,28 @@ class BenchmarkContext:
     def ensure_framework_database(self) -> str:
         """Return the name of a database with one large and one small framework.
 
-        The frameworks are uploaded through the API on first use.
+        The frameworks are uploaded on first use; then ``first_server`` starts and is read.
         """
         name = "framework"
         if name not in self.filled:
-            self.postgres.drop_database(name)  # it may be incomplete
-            report_progress(f"uploading a framework of {self.sizes.item_count:,} items")
-            with self.run_server_for_client(name) as (_, client):
-                for seed, items in ((SMALL, 20), (SEED, self.sizes.item_count)):
-                    upload_package(client, data.generate_package_json(items, seed))
-            vacuum_and_analyze(self.postgres.databases[name])
+            self.upload_frameworks(name)
+            self.upload_finished_at = time.monotonic()
+            self.first_server = self.servers.enter_context(self.run_server(name))
+            paths = list_item_paths(SEED, 100) + list_item_paths(SEED, 100, "/CFItemAssociations")
+            wrk.run_wrk(build_wrk_requests(self.first_server, paths), 1)  # plans its statements
             self.filled.add(name)
         return name
+
+    def upload_frameworks(self, database: str) -> None:
+        """Upload a large and a small framework through the API to a new database.
+
+        Nothing else is done, so that reads are measured as users have them after an import.
+        """
+        self.postgres.drop_database(database)  # it may be incomplete
+        report_progress(f"uploading a framework of {self.sizes.item_count:,} items")
+        with self.run_server_for_client(database) as (_, client):
+            for seed, items in ((SMALL, 20), (SEED, self.sizes.item_count)):
+                upload_package(client, data.generate_package_json(items, seed))
 
     def ensure_large_database(self) -> str:
         """Return the name of a database with 1,000 frameworks, which is filled on first use.
@@ -148,14 +164,15 @@ class BenchmarkContext:
                 values.append(measure())
         return results
 
-    def measure_rates(self, *loads: wrk.WrkRequests) -> list[list[float]]:
+    def measure_rates(self, *loads: wrk.WrkRequests, times: int = 1) -> list[list[float]]:
         """Send the given wrk requests in turn, after a warm-up; measure their requests per second.
 
-        Returns one list per argument, with one value for each round.
+        Returns one list per argument, with ``times`` values for each round.
         """
         for load in loads:
             wrk.run_wrk(load, 1)
-        return self.run_interleaved(*(partial(self.measure_rate, load) for load in loads))
+        measures = (partial(self.measure_rate, load) for load in loads)
+        return self.run_interleaved(*measures, times=times)
 
     def measure_rate(self, load: wrk.WrkRequests) -> float:
         """Send wrk requests for one round, and return how many were sent per second."""

@@ -14,7 +14,6 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from . import data
 from .context import SEED, BenchmarkContext, report_progress, upload_package
 from .errors import BenchmarkError
-from .postgres import vacuum_and_analyze
 from .processes import CREDENTIALS
 from .results import (
     ResultRow,
@@ -119,7 +118,6 @@ def _real(context: BenchmarkContext) -> tuple[str, str, SearchedItem]:
             for name in REAL_FRAMEWORKS:
                 text = (SHARED / name).read_text()
                 upload_package(client, data.make_identifiers_unique(text, name))
-        vacuum_and_analyze(context.postgres.databases[database])
         context.filled.add(database)
     return "two real frameworks", database, item
 

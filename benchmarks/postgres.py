@@ -75,15 +75,6 @@ def execute_sql(url: str, *statements: str) -> None:
     asyncio.run(work())
 
 
-def vacuum_and_analyze(url: str) -> None:
-    """Vacuum and analyze the large tables of a database, so that measurements are not disturbed.
-
-    Otherwise autovacuum would run within a minute after an upload.
-    """
-    # Not the documents and other tables of fewer than 50 rows, which autovacuum never analyzes.
-    execute_sql(url, "VACUUM ANALYZE items", "VACUUM ANALYZE associations")
-
-
 def fetch_value(url: str, statement: str) -> Any:
     """Run an SQL query and return the first column of its first row."""
 

@@ -1,6 +1,7 @@
 """Small reads: one item, an item with its associations, a page of documents."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
@@ -16,12 +17,14 @@ from .context import (
 )
 from .plans import log_statement_plans, read_logged_statements
 from .postgres import run_pgbench
-from .results import ResultRow, compare_rates
+from .results import ResultRow, compare_equal_rates, compare_rates
 
 MAX_IDENTIFIERS = 10_000
 """Maximum number of different items to read; more would only cost memory of the load generator."""
 PGBENCH_STATEMENTS = 100
 """Number of statements in a transaction of pgbench, each of which reads another item."""
+MAX_AGING_DIFFERENCE = 0.05
+"""Maximum difference between the speeds of a store in use and a new one, in either direction."""
 MIN_CORES = 4
 """With fewer cores, two workers, Postgres and the load generator slow each other down."""
 
@@ -85,6 +88,34 @@ def measure_associations(context: BenchmarkContext) -> Iterator[ResultRow]:
             build_wrk_requests(server, list_item_paths(SEED, count, "/CFItemAssociations")),
         )
     yield compare_rates("GET CFItemAssociations", baseline, measured, 0.6)
+
+
+def measure_aging(context: BenchmarkContext) -> Iterator[ResultRow]:
+    """Measure small reads of a store in use, and after a restart, compared with a new store.
+
+    The store in use is that of most cases, which has been read since its upload. The speed must
+    depend neither on the statistics that autovacuum has gathered meanwhile, nor on the age of
+    connections with prepared statements.
+    """
+    count = min(context.sizes.item_count, MAX_IDENTIFIERS)
+    used = context.ensure_framework_database()
+    assert context.first_server
+    context.upload_frameworks("new")
+    with context.run_server(used) as restarted, context.run_server("new") as new:
+        for collection in ("CFItems", "CFItemAssociations"):
+            paths = list_item_paths(SEED, count, f"/{collection}")
+            servers = (new, context.first_server, restarted)
+            loads = [build_wrk_requests(server, paths) for server in servers]
+            baseline, in_use, after_restart = context.measure_rates(*loads, times=3)
+            minutes = (time.monotonic() - context.upload_finished_at) / 60
+            title = "GET one item" if collection == "CFItems" else f"GET {collection}"
+            row = compare_equal_rates(
+                f"{title}, store in use", baseline, in_use, MAX_AGING_DIFFERENCE
+            )
+            yield replace(row, note=f"{minutes:.0f} minutes after the upload")
+            yield compare_equal_rates(
+                f"{title}, after a restart", baseline, after_restart, MAX_AGING_DIFFERENCE
+            )
 
 
 def measure_documents(context: BenchmarkContext) -> Iterator[ResultRow]:

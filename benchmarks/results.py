@@ -1,7 +1,7 @@
 """Rows of the results table: a measurement, its baseline and whether it meets its target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 
@@ -38,6 +38,20 @@ def compare_rates(
     return ResultRow(
         case, format_rate(baseline_rate), format_rate(rate), f"{ratio:.2f}", target, meets_target
     )
+
+
+def compare_equal_rates(
+    case: str, baseline: Sequence[float], measured: Sequence[float], max_difference: float
+) -> ResultRow:
+    """Create a table row whose target is that two rates in requests per second are nearly equal.
+
+    Both are lists of rates, of which the medians are compared. They may differ by the fraction
+    ``max_difference`` of the baseline. ``case`` is the row's title.
+    """
+    row = compare_rates(case, baseline, measured, None)
+    is_near = abs(median(measured) / median(baseline) - 1) <= max_difference
+    target = f"{1 - max_difference:g} to {1 + max_difference:g}"
+    return replace(row, target=target, meets_target=is_near)
 
 
 def compare_durations(
