@@ -13,6 +13,7 @@ from ..case.parsing import parse_json_body
 from ..case.problems import NULL, UNKNOWN_FIELD
 from ..case.resources import RESOURCES
 from ..exceptions import CaseServerError
+from ..formatting import join_first
 from .profiles import ProfileSpec
 from .responses import Body, CheckFailed
 
@@ -50,10 +51,8 @@ def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
     ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
     """
     problems = list(_find_violations(profile, class_name, entity))
-    listed = "; ".join(problems[:MAX_LISTED_PROBLEMS])
-    rest = len(problems) - MAX_LISTED_PROBLEMS
     if problems:
-        raise CheckFailed(f"{class_name}: {listed}{f' and {rest} more' if rest > 0 else ''}")
+        raise CheckFailed(f"{class_name}: {join_first(problems, MAX_LISTED_PROBLEMS, '; ')}")
 
 
 def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:

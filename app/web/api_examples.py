@@ -1,37 +1,23 @@
-"""An entity as JSON of each API profile, and the requests that return it."""
+"""The page of an entity as JSON of an API profile, with requests that return it."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
-from fastapi import Request
+from fastapi import Request, Response
 
 from ..api.dependencies import get_app_state, get_renderer
-from ..api.profiles import PROFILES, ApiProfile
+from ..api.profiles import PROFILES
 from ..case.resources import ResourceType
 from ..db.read import entities
 from ..exceptions import BadRequest
-from .attributes import EntityAttributes, parse_entity_attributes
+from .attributes import get_short_title, parse_entity_attributes
+from .pages import render_page
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 """Attributes of the client of TimeBack's SDK by CASE class."""
-
-
-@dataclass(frozen=True)
-class ApiExample:
-    """The JSON of an entity in one API profile, with example requests for it: curl and SDK code."""
-
-    profile: ApiProfile
-    profiles: tuple[ApiProfile, ...]
-    url: str
-    json: str
-    attributes: EntityAttributes
-    """The attributes as they are stored."""
-    curl: str
-    python: str
 
 
 def list_json_links(*segments: str) -> list[tuple[str, str]]:
@@ -43,32 +29,35 @@ def list_json_links(*segments: str) -> list[tuple[str, str]]:
     return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]
 
 
-async def build_example(
-    request: Request, resource: ResourceType, identifier: str, profile_name: str
-) -> ApiExample:
-    """Return an entity's JSON in an API profile together with example requests for it.
+async def render_json_page(
+    request: Request, resource: ResourceType, segments: tuple[str, ...], profile_name: str
+) -> Response:
+    """Render an entity's JSON in an API profile, with the curl command and SDK call for it.
 
-    If ``profile_name`` is empty, uses the first profile. Raises ``NotFound`` for an unknown entity,
-    ``BadRequest`` for an unknown profile.
+    ``segments`` are the parts of the path of the entity's page, the last of which is its
+    identifier. If ``profile_name`` is empty, uses the first profile. Raises ``NotFound`` for an
+    unknown entity, ``BadRequest`` for an unknown profile.
     """
+    identifier = segments[-1]
     profiles = {profile.name: profile for profile in PROFILES}
     profile = profiles.get(profile_name or PROFILES[0].name)
     if profile is None:
         raise BadRequest(f"unknown profile {profile_name!r}: use one of {', '.join(profiles)}")
     state = get_app_state(request)
     (body,) = await entities.get_entity_with_descendants(state.database, resource, identifier)
+    title = get_short_title(parse_entity_attributes(body))
     renderer = await get_renderer(request, state, profile)
     rendered = renderer.wrap(resource.name, await renderer.to_response_object(resource, body))
     url = f"{renderer.profile_base_url}/{resource.collection}/{quote(identifier, safe='')}"
-    sdk_name = SDK_NAMES[resource.name]
-    return ApiExample(
-        profile=profile,
+    sdk_call = f"await client.{SDK_NAMES[resource.name]}.get({orjson.dumps(identifier).decode()})"
+    return await render_page(
+        request,
+        "json.html",
+        title=f"JSON · {title}",
+        back={"title": title, "segments": segments},
         profiles=PROFILES,
-        url=url,
-        json=orjson.dumps(rendered, option=orjson.OPT_INDENT_2).decode(),
-        attributes=parse_entity_attributes(body),
+        profile=profile,
         curl=f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}',
-        python=f"await client.{sdk_name}.get({orjson.dumps(identifier).decode()})"
-        if profile.writes
-        else "",
+        python=sdk_call if profile.writes else "",
+        json=orjson.dumps(rendered, option=orjson.OPT_INDENT_2).decode(),
     )

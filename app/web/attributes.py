@@ -14,6 +14,9 @@ from .relations import describe_relation
 KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 """What the pages call the entities of a class."""
 
+MAX_TITLE_CHARS = 60
+"""Maximum length of a statement in the title of a page."""
+
 
 class EntityAttributes(dict[str, Any]):
     """A dict of a stored entity's CASE attributes, in which a missing key has the value None."""
@@ -23,7 +26,7 @@ class EntityAttributes(dict[str, Any]):
 
 
 def parse_entity_attributes(raw: str) -> EntityAttributes:
-    """Parse the stored JSON of an entity into a dict of its CASE attributes."""
+    """Parse an entity's JSON, as stored in the database, into a dict of its CASE attributes."""
     return EntityAttributes(orjson.loads(raw))
 
 
@@ -46,6 +49,12 @@ def summarize_entity(attributes: EntityAttributes) -> str:
         origin, destination = attributes["originNodeURI"], attributes["destinationNodeURI"]
         return f"{_node_title(origin)} {relation} {_node_title(destination)}"
     return str(attributes["fullStatement"] or attributes["title"] or "")
+
+
+def get_short_title(attributes: EntityAttributes) -> str:
+    """Return a document's title, or an item's code or the start of its statement."""
+    title = attributes["humanCodingScheme"] or attributes["fullStatement"] or ""
+    return str(attributes["title"] or title[:MAX_TITLE_CHARS])
 
 
 def _node_title(node: dict[str, Any]) -> str:

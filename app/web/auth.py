@@ -69,8 +69,8 @@ async def get_signed_in_client(request: Request) -> Caller | None:
         return None
 
 
-async def require_scope(request: Request, scope: Scope) -> Caller:
-    """Return the client that is signed in to the web UI, if it has the given scope.
+async def require_scope(request: Request, scope: Scope) -> None:
+    """Require that a client with the given scope is signed in to the web UI.
 
     Raises ``LoginRequired`` if there is no valid session, and ``Forbidden`` if the client lacks the
     scope.
@@ -80,27 +80,21 @@ async def require_scope(request: Request, scope: Scope) -> Caller:
         raise LoginRequired
     if scope not in caller.scopes:
         raise Forbidden(f"This page requires the scope {scope}: sign in as a client that has it.")
-    return caller
 
 
-async def require_read_scope(request: Request) -> Caller:
-    """Return the signed-in client if it has the read scope (a FastAPI dependency).
+async def require_read_scope(request: Request) -> None:
+    """Require the read scope, as ``require_scope`` does (a FastAPI dependency)."""
+    await require_scope(request, Scope.READONLY)
 
-    Raises ``LoginRequired`` or ``Forbidden``, as ``require_scope`` does.
+
+async def require_write_scope(request: Request) -> None:
+    """Require the write scope, as ``require_scope`` does (a FastAPI dependency).
+
+    Raises ``MethodNotAllowed`` for a POST while the database is a read-only standby.
     """
-    return await require_scope(request, Scope.READONLY)
-
-
-async def require_write_scope(request: Request) -> Caller:
-    """Return the signed-in client if it has the write scope (a FastAPI dependency).
-
-    Raises ``LoginRequired`` or ``Forbidden``, as ``require_scope`` does, and ``MethodNotAllowed``
-    for a POST while the database is a read-only standby.
-    """
-    caller = await require_scope(request, Scope.CREATEPUT)
+    await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
         require_primary(get_app_state(request), request.scope["path"])
-    return caller
 
 
 def get_sign_in_path(request: Request) -> str:
@@ -170,12 +164,8 @@ async def revoke_session(request: Request) -> None:
 
 def delete_session_cookie(request: Request, response: Response) -> None:
     """Delete the session cookie in the browser; the access token in it stays valid."""
-    response.delete_cookie(
-        get_session_cookie_name(request),
-        path=get_path_prefix(request) or "/",
-        httponly=True,
-        samesite="lax",
-    )
+    name, path = get_session_cookie_name(request), get_path_prefix(request) or "/"
+    response.delete_cookie(name, path, httponly=True, samesite="lax")
 
 
 def require_same_origin(request: Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,8 +13,9 @@ from ..api.dependencies import get_app_state
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
-from . import api_examples, auth, relations
-from .attributes import fetch_document, parse_entity_attributes
+from . import auth, relations
+from .api_examples import list_json_links, render_json_page
+from .attributes import fetch_document, get_short_title, parse_entity_attributes
 from .pages import Offset, PageRoute, is_fragment_request, render_page
 
 if TYPE_CHECKING:
@@ -26,17 +27,14 @@ PAGE_SIZE = 20
 MAX_SHOWN_CHILDREN = 200
 """Number of children of a node that are shown at once; a link loads the others."""
 
-MAX_TITLE_CHARS = 60
-
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
 
 @router.get("/")
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """List frameworks; if ``q`` is given, those whose title, creator or publisher contains it."""
-    rows = await frameworks.list_frameworks(
-        get_app_state(request).database, q.strip(), PAGE_SIZE, offset
-    )
+    database = get_app_state(request).database
+    rows = await frameworks.list_frameworks(database, q.strip(), PAGE_SIZE, offset)
     return await render_page(
         request,
         "frameworks.html",
@@ -92,7 +90,7 @@ async def show_document(request: Request, document: str, offset: Offset = 0) -> 
         tree=await fetch_tree(database, document, [], offset),
         items=await frameworks.count_items(database, document),
         selected=None,
-        json_links=api_examples.list_json_links("documents", document),
+        json_links=list_json_links("documents", document),
     )
 
 
@@ -122,16 +120,14 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         "ancestors": ancestors,
         "relations": relations.group_relations(item, shown, locations),
         "unlisted": len(associations) - len(shown),
-        "json_links": api_examples.list_json_links("documents", document, "items", item),
+        "json_links": list_json_links("documents", document, "items", item),
         "selected": item,
     }
     if not is_fragment_request(request):
         path = [*(ancestor["identifier"] for ancestor in ancestors), item]
         values["tree"] = await fetch_tree(database, document, path)
-    title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
-    return await render_page(
-        request, "item.html", title=f"{title} · {framework['title']}", **values
-    )
+    title = f"{get_short_title(attributes)} · {framework['title']}"
+    return await render_page(request, "item.html", title=title, **values)
 
 
 @router.get("/documents/{document}/children/{node}")
@@ -158,56 +154,37 @@ async def render_children(
 @router.get("/documents/{document}/json")
 async def show_document_json(request: Request, document: str, profile: str = "") -> Response:
     """Show a document as the given API profile returns it in JSON, with example requests."""
-    example = await api_examples.build_example(request, DOCUMENTS, document, profile)
-    title = example.attributes["title"]
-    back = {"title": title, "segments": ("documents", document)}
-    return await render_page(
-        request, "json.html", title=f"JSON · {title}", back=back, example=example
-    )
+    return await render_json_page(request, DOCUMENTS, ("documents", document), profile)
 
 
 @router.get("/documents/{document}/items/{item}/json")
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
     """Show an item's JSON in the given API profile, with example requests."""
     await fetch_document(get_app_state(request).database, document)
-    example = await api_examples.build_example(request, ITEMS, item, profile)
-    attributes = example.attributes
-    title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
-    back = {"title": title, "segments": ("documents", document, "items", item)}
-    return await render_page(
-        request, "json.html", title=f"JSON · {title}", back=back, example=example
-    )
+    segments = ("documents", document, "items", item)
+    return await render_json_page(request, ITEMS, segments, profile)
 
 
 @dataclass
 class TreeNode:
-    """An item in a framework's tree, with its position among its siblings and its children."""
+    """An item in a framework's tree, and its children if it is expanded."""
 
-    identifier: str
-    code: str | None
-    statement: str
-    item_type: str | None
-    child_count: int
+    item: Any
+    """The item's values and its position among its siblings, as ``db.read.tree`` returns them."""
     level: int
-    position: int
-    """Position among its siblings, from 1."""
-    sibling_count: int
     children: ChildList | None = None
-    """The children, if the node is expanded."""
 
 
 @dataclass
 class ChildList:
-    """The children of one item, or of the document, that a page shows in a framework's tree.
-
-    ``parent`` is the identifier of that item or document.
-    """
+    """The children of one item, or of the document, that a page shows in a framework's tree."""
 
     parent: str
-    nodes: list[TreeNode] = field(default_factory=list)
-    next_offset: int | None = None
-    """Offset of the children that are not shown, if there are any."""
-    hidden_count: int = 0
+    """Identifier of that item or document."""
+    nodes: list[TreeNode]
+    next_offset: int
+    hidden_count: int
+    """Number of children from ``next_offset`` on, which are not shown."""
 
 
 async def fetch_tree(
@@ -233,12 +210,11 @@ async def fetch_children(
 
     ``level`` is the children's level in the tree; the top level is 1.
     """
+    limit = MAX_SHOWN_CHILDREN
     if parent == document:
-        rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
+        rows = await tree.fetch_roots(database, document, [], limit, offset)
     else:
-        rows = await tree.fetch_more_children(
-            database, document, parent, MAX_SHOWN_CHILDREN, offset
-        )
+        rows = await tree.fetch_more_children(database, document, parent, limit, offset)
     return _build_child_list(parent, rows, level, offset, set())
 
 
@@ -246,25 +222,13 @@ def _build_child_list(
     parent: str, rows: Sequence[Any], level: int, offset: int, expanded: set[str]
 ) -> ChildList:
     children = [row for row in rows if row["parent"] == parent]
-    child_list = ChildList(parent)
-    for row in children:
-        node = TreeNode(
-            identifier=row["identifier"],
-            code=row["code"],
-            statement=row["statement"],
-            item_type=row["item_type"],
-            child_count=row["child_count"],
-            level=level,
-            position=row["position"],
-            sibling_count=row["total"],
-        )
-        if node.identifier in expanded and node.child_count:
+    nodes = [TreeNode(row, level) for row in children]
+    for node in nodes:
+        identifier = node.item["identifier"]
+        if identifier in expanded and node.item["child_count"]:
             # Without the node itself, because items can be their own ancestors.
-            rest = expanded - {node.identifier}
-            node.children = _build_child_list(node.identifier, rows, level + 1, 0, rest)
-        child_list.nodes.append(node)
+            rest = expanded - {identifier}
+            node.children = _build_child_list(identifier, rows, level + 1, 0, rest)
     end = offset + MAX_SHOWN_CHILDREN
-    if children and children[0]["total"] > end:
-        child_list.next_offset = end
-        child_list.hidden_count = children[0]["total"] - end
-    return child_list
+    total = children[0]["total"] if children else 0
+    return ChildList(parent, nodes, end, max(0, total - end))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +29,6 @@ MAX_WRITES = 100
 PARTS: tuple[change_history.ChangeType, ...] = ("added", "changed", "deleted")
 
 CSV_HEADER = ("change", "kind", "code", "statement", "identifier", "changed at", "exists")
-CsvRow = tuple[str | None, ...]
 
 START = "start"
 """Value of ``since`` for the state before the first write."""
@@ -74,33 +72,28 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
-    states = [
-        (_format_time(write["written_at"]), write["written_at"], write["changes"])
-        for write in writes
-    ]
-    since = since or (states[1][0] if len(states) > 1 else START)
+    times = [_format_time(write["written_at"]) for write in writes]
+    since = since or (times[1] if len(times) > 1 else START)
     period = _parse_period(document, since, until)
     counts = await change_history.count_changed_entities(database, period)
     requested = [name for name in PARTS if name == part]
     shown_part = (*requested, *(name for name in PARTS if counts.get(name)), PARTS[0])[0]
-    rows = await change_history.list_changed_entities(
-        database, period, shown_part, PAGE_SIZE, offset
-    )
+    limits = (PAGE_SIZE, offset)
+    rows = await change_history.list_changed_entities(database, period, shown_part, *limits)
     changed = [_build_row(row) for row in rows]
+    items = [entity.item for entity in changed if entity.item]
     return await render_page(
         request,
         "history.html",
         title=f"Changes · {attributes['title']}",
         document=attributes,
-        states=states,
+        states=list(zip(times, writes, strict=True)),
         since=since,
         until=until,
         part=shown_part,
         totals={name: counts.get(name, 0) for name in PARTS},
         entities=changed,
-        locations=await entities.fetch_node_details(
-            database, [entity.item for entity in changed if entity.item]
-        ),
+        locations=await entities.fetch_node_details(database, items),
         offset=offset,
         page_size=PAGE_SIZE,
     )
@@ -114,24 +107,14 @@ async def download_changes_csv(
     database = get_app_state(request).database
     await fetch_document(database, document)
     period = _parse_period(document, since, until)
-    parts = {
-        part: await change_history.list_changed_entities(database, period, part) for part in PARTS
-    }
-    return create_csv_response("changes.csv", [CSV_HEADER, *_iter_csv_rows(parts)])
-
-
-def _iter_csv_rows(parts: dict[change_history.ChangeType, list[Any]]) -> Iterator[CsvRow]:
-    for part, rows in parts.items():
-        for entity in map(_build_row, rows):
-            yield (
-                part,
-                entity.kind,
-                entity.code,
-                entity.summary,
-                entity.identifier,
-                _format_time(entity.changed_at),
-                "yes" if entity.exists else "no",
-            )
+    rows = [CSV_HEADER]
+    for part in PARTS:
+        for row in await change_history.list_changed_entities(database, period, part):
+            entity = _build_row(row)
+            texts = (entity.kind, entity.code, entity.summary, entity.identifier)
+            state = (_format_time(entity.changed_at), "yes" if entity.exists else "no")
+            rows.append((part, *texts, *state))
+    return create_csv_response("changes.csv", rows)
 
 
 def _build_row(row: Any) -> ChangedEntity:

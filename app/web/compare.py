@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -19,18 +20,12 @@ PAGE_SIZE = 100
 MAX_CHOICES = 1000
 """Number of frameworks to choose from."""
 
-PARTS = ("related", "left", "right")
+SIDES: tuple[crosswalk.Side, ...] = ("left", "right")
+PARTS = ("related", *SIDES)
 
-CSV_HEADER = (
-    "left code",
-    "left statement",
-    "left identifier",
-    "relation",
-    "right code",
-    "right statement",
-    "right identifier",
-)
-CsvRow = tuple[str | None, ...]
+COLUMNS = ("code", "statement", "identifier")
+EMPTY_CELLS = ("",) * 4
+"""The cells of the other framework and the relation, in the row of an unrelated item."""
 
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_read_scope)])
 
@@ -53,25 +48,13 @@ async def show_comparison(
         )
     titles = await _fetch_titles(database, left, right)
     part = part if part in PARTS else "related"
-    offsets = {name: offset if part == name else 0 for name in PARTS}
-    related = await crosswalk.list_crosswalk_associations(
-        database, left, right, PAGE_SIZE, offsets["related"]
-    )
-    unrelated = {
-        side: await crosswalk.list_unrelated_items(
-            database, (left, right), side, PAGE_SIZE, offsets[side]
-        )
-        for side in ("left", "right")
-    }
+    parts = await _fetch_parts(database, (left, right), PAGE_SIZE, {part: offset})
     comparison = {
+        **parts,
         "titles": titles,
         "part": part,
-        "totals": {
-            "related": _get_total(related),
-            **{side: _get_total(items) for side, items in unrelated.items()},
-        },
-        "related": [(_describe_row_relation(row), row) for row in related],
-        **unrelated,
+        "totals": {name: rows[0]["total"] if rows else 0 for name, rows in parts.items()},
+        "related": [(_describe_relation(row), row) for row in parts["related"]],
     }
     return await render_page(
         request,
@@ -84,57 +67,41 @@ async def show_comparison(
     )
 
 
-def _get_total(rows: list[Any]) -> int:
-    return rows[0]["total"] if rows else 0
-
-
-def _describe_row_relation(row: Any) -> str:
-    return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
-
-
 @router.get("/compare.csv")
 async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
     """Return the comparison of two frameworks as CSV: related items, then unrelated ones."""
     database = get_app_state(request).database
     await _fetch_titles(database, left, right)
-    return create_csv_response(
-        "crosswalk.csv", [CSV_HEADER, *await _fetch_csv_rows(database, left, right)]
-    )
+    parts = await _fetch_parts(database, (left, right), None, {})
+    left_names, right_names = ([f"{side} {name}" for name in COLUMNS] for side in SIDES)
+    rows: list[tuple[str | None, ...]] = [(*left_names, "relation", *right_names)]
+    for row in parts["related"]:
+        ends = [(row[f"{side}_code"], row[f"{side}_statement"], row[side]) for side in SIDES]
+        rows.append((*ends[0], _describe_relation(row), *ends[1]))
+    rows += [(*(row[name] for name in COLUMNS), *EMPTY_CELLS) for row in parts["left"]]
+    rows += [(*EMPTY_CELLS, *(row[name] for name in COLUMNS)) for row in parts["right"]]
+    return create_csv_response("crosswalk.csv", rows)
 
 
-async def _fetch_csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
-    related = await crosswalk.list_crosswalk_associations(database, left, right)
-    only_left, only_right = [
-        await crosswalk.list_unrelated_items(database, (left, right), side)
-        for side in ("left", "right")
-    ]
-    empty = ("",) * 4
-    return [
-        *(
-            (
-                *_get_side_columns(row, "left"),
-                _describe_row_relation(row),
-                *_get_side_columns(row, "right"),
-            )
-            for row in related
-        ),
-        *((*_get_item_columns(row), *empty) for row in only_left),
-        *((*empty, *_get_item_columns(row)) for row in only_right),
-    ]
+async def _fetch_parts(
+    database: Database, documents: tuple[str, str], limit: int | None, offsets: Mapping[str, int]
+) -> dict[str, list[Any]]:
+    """Return up to ``limit`` rows of each of ``PARTS``; ``offsets`` are the rows to skip."""
+    offset = offsets.get("related", 0)
+    related = await crosswalk.list_crosswalk_associations(database, *documents, limit, offset)
+    parts: dict[str, list[Any]] = {"related": related}
+    for side in SIDES:
+        offset = offsets.get(side, 0)
+        rows = await crosswalk.list_unrelated_items(database, documents, side, limit, offset)
+        parts[side] = rows
+    return parts
 
 
-def _get_item_columns(row: Any) -> tuple[str, str, str]:
-    return row["code"], row["statement"], row["identifier"]
+def _describe_relation(row: Any) -> str:
+    return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
 
 
-def _get_side_columns(row: Any, side: str) -> tuple[str, str, str]:
-    return row[f"{side}_code"], row[f"{side}_statement"], row[side]
-
-
-async def _fetch_titles(database: Database, left: str, right: str) -> tuple[str, str]:
+async def _fetch_titles(database: Database, left: str, right: str) -> list[str]:
     if left == right:
         raise BadRequest("choose two different frameworks")
-    return (
-        (await fetch_document(database, left))["title"],
-        (await fetch_document(database, right))["title"],
-    )
+    return [(await fetch_document(database, document))["title"] for document in (left, right)]

@@ -25,6 +25,7 @@ from ..api.profiles import is_profile_path
 from ..auth.scopes import Scope
 from ..exceptions import BadRequest, CaseServerError
 from ..formats.csv import write_csv
+from ..formatting import format_count
 from . import auth
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def _get_environment() -> Environment:
         "rich": text.render_markdown,
         "line": text.render_markdown_line,
         "plain": text.to_plain_text,
+        "number": "{:,}".format,
+        "with_noun": format_count,
         "day": text.format_date,
         "timestamp": text.format_timestamp,
     }

@@ -7,7 +7,7 @@ it. If storing would delete most of a framework, a checkbox that names the loss 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -50,7 +50,7 @@ class EntityChange:
     summary: str
     previous_summary: str = ""
     """Its current statement or title, if that would change."""
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
     """The fields that would change."""
 
 
@@ -63,22 +63,36 @@ class ChangePreview:
     entities: list[EntityChange]
 
 
+class UploadForm(NamedTuple):
+    """The submitted upload form: a file, and what the user confirmed in the preview of one."""
+
+    name: str
+    raw: bytes
+    checked_digest: str
+    """Digest of the previewed file, empty without a preview."""
+    confirmed_loss: str
+    """The loss that the user confirmed, as the report describes it."""
+
+    @property
+    def digest(self) -> str:
+        """The digest by which storing recognizes the previewed file."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+
 @dataclass(frozen=True)
 class UploadReport:
     """The report on an uploaded file: what storing it would change, or why it cannot be stored."""
 
-    name: str
-    size: int
-    digest: str
+    form: UploadForm
     package: PreparedPackage | None = None
-    repairs: tuple[RepairSummary, ...] = ()
+    repairs: Sequence[RepairSummary] = ()
     error: str = ""
-    problems: tuple[Problem, ...] = ()
+    problems: Sequence[Problem] = ()
     status: int = 200
     """The HTTP status of the error."""
     stored_item_count: int | None = None
     """Number of items of the stored framework; None if the framework is new."""
-    changes: tuple[ChangePreview, ...] = ()
+    changes: Sequence[ChangePreview] = ()
     counts: ChangeCounts | None = None
     """Numbers of entities that would be added, changed, unchanged and deleted."""
     loss: str | None = None
@@ -93,17 +107,6 @@ class UploadReport:
     def association_count(self) -> int:
         """The number of associations in the uploaded package."""
         return self.package.count_entities(ASSOCIATIONS.name) if self.package else 0
-
-
-class UploadForm(NamedTuple):
-    """The submitted upload form: a file, and the digest of the file that the user previewed."""
-
-    name: str
-    raw: bytes
-    checked_digest: str
-    """Digest of the previewed file, empty without a preview."""
-    confirmed_loss: str
-    """The loss that the user confirmed, as the report describes it."""
 
 
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_write_scope)])
@@ -133,9 +136,8 @@ async def _render_form(
 async def preview_upload(request: Request) -> Response:
     """Show what storing the uploaded file would change, without storing the file."""
     form = await _parse_form(request)
-    return await _render_form(
-        request, await _create_preview_report(get_app_state(request), form.name, form.raw)
-    )
+    report = await _create_preview_report(get_app_state(request), form)
+    return await _render_form(request, report)
 
 
 @router.post("/upload/store")
@@ -153,10 +155,10 @@ async def store_upload(request: Request) -> Response:
             raise DataLossError(loss, result.counts)
 
     async def show_report() -> Response:
-        report = await _create_preview_report(app_state, form.name, form.raw)
+        report = await _create_preview_report(app_state, form)
         return await _render_form(request, report, 409 if report.package else report.status)
 
-    if form.checked_digest != _hash_file(form.raw):
+    if form.checked_digest != form.digest:
         return await show_report()
     try:
         package, _ = await to_thread.run_sync(repair_and_parse, form.raw)
@@ -164,52 +166,34 @@ async def store_upload(request: Request) -> Response:
     except DataLossError:
         return await show_report()
     except CaseServerError as error:
-        report = _create_error_report(form.name, form.raw, error)
+        report = _create_error_report(form, error)
         return await _render_form(request, report, report.status)
     document = quote(package.document_identifier, safe="")
     return auth.redirect_to_page(request, f"/documents/{document}")
 
 
-async def _create_preview_report(app_state: AppState, filename: str, raw: bytes) -> UploadReport:
+async def _create_preview_report(app_state: AppState, form: UploadForm) -> UploadReport:
     """Return a report of what storing a file would change, by storing it and rolling back."""
     try:
-        package, repairs = await to_thread.run_sync(repair_and_parse, raw)
+        package, repairs = await to_thread.run_sync(repair_and_parse, form.raw)
         result = await write_package(app_state.database, package, dry_run=True)
     except CaseServerError as error:
-        return _create_error_report(filename, raw, error)
-    document = package.document_identifier
-    report = UploadReport(
-        filename,
-        len(raw),
-        _hash_file(raw),
-        package,
-        tuple(repairs),
-        counts=result.counts,
-        loss=describe_data_loss(result),
-    )
+        return _create_error_report(form, error)
+    document, loss = package.document_identifier, describe_data_loss(result)
+    report = UploadReport(form, package, repairs, counts=result.counts, loss=loss)
     if not await entities.fetch_node_details(app_state.database, [document]):
         return report
     return replace(
         report,
         stored_item_count=await frameworks.count_items(app_state.database, document),
-        changes=tuple(await _preview_changes(app_state.database, package)),
+        changes=await _preview_changes(app_state.database, package),
     )
 
 
-def _create_error_report(filename: str, raw: bytes, error: CaseServerError) -> UploadReport:
-    return UploadReport(
-        filename,
-        len(raw),
-        _hash_file(raw),
-        error=error.description,
-        problems=tuple(error.problems),
-        # The form itself is valid; the file in it is not.
-        status=422 if isinstance(error, BadRequest) else error.status,
-    )
-
-
-def _hash_file(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
+def _create_error_report(form: UploadForm, error: CaseServerError) -> UploadReport:
+    # The form itself is valid; the file in it is not.
+    status = 422 if isinstance(error, BadRequest) else error.status
+    return UploadReport(form, error=error.description, problems=error.problems, status=status)
 
 
 async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
@@ -221,29 +205,25 @@ async def _preview_changes(database: Database, package: PreparedPackage) -> list
     new = {key: parse_entity_attributes(body) for key, body in rows if key in all_listed}
     bodies = await package_diff.fetch_bodies(database, sorted(all_listed))
     old = {key: parse_entity_attributes(body) for key, body in bodies.items()}
-    return [
-        ChangePreview(
-            title, len(keys), [_describe_change(key[0], old.get(key), new.get(key)) for key in few]
-        )
-        for title, keys, few in zip(("Added", "Changed", "Deleted"), diff, listed, strict=True)
-    ]
+    previews = []
+    for title, keys, few in zip(("Added", "Changed", "Deleted"), diff, listed, strict=True):
+        changes = [_describe_change(key[0], old.get(key), new.get(key)) for key in few]
+        previews.append(ChangePreview(title, len(keys), changes))
+    return previews
 
 
 def _describe_change(
     kind: str, old: EntityAttributes | None, new: EntityAttributes | None
 ) -> EntityChange:
     attributes = new or old or EntityAttributes()
-    summary, previous, fields = summarize_entity(attributes), "", []
-    if old and new:
-        previous = summarize_entity(old)
-        fields = sorted(name for name in {*old, *new} if old[name] != new[name])
-    return EntityChange(
-        kind=KINDS.get(kind, "item"),
-        code=attributes["humanCodingScheme"] or "",
-        summary=summary,
-        previous_summary=previous if previous != summary else "",
-        fields=tuple(fields),
-    )
+    code, summary = attributes["humanCodingScheme"] or "", summarize_entity(attributes)
+    change = EntityChange(KINDS.get(kind, "item"), code, summary)
+    if not (old and new):
+        return change
+    previous = summarize_entity(old)
+    fields = sorted(name for name in {*old, *new} if old[name] != new[name])
+    previous_summary = previous if previous != summary else ""
+    return replace(change, previous_summary=previous_summary, fields=fields)
 
 
 async def _parse_form(request: Request) -> UploadForm:
@@ -269,9 +249,8 @@ async def _parse_multipart(request: Request) -> FormData:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise ContentTooLarge(
-                    f"the file is larger than the limit of {megabytes} MB: use case-server import"
-                )
+                problem = f"the file is larger than the limit of {megabytes} MB"
+                raise ContentTooLarge(f"{problem}: use case-server import")
             yield chunk
 
     content_type = request.headers.get("content-type", "")
