@@ -20,48 +20,33 @@ class ProfileSpec:
     name: str
     path: str
     """The base path at which this project serves the profile."""
-    default_limit: int
-    max_limit: int | None
+    default_limit: int = 100
+    max_limit: int | None = None
     id_key: str = "identifier"
     """The field with the identifier of an entity in responses."""
-    closed: bool = False
-    """True if responses have no fields beyond the standard's and no nulls."""
+    is_standard: bool = False
+    """True for a version of the standard: responses have no other fields and no nulls, and servers
+    may lack filters, sorting and field selection."""
     minor_key: str = "imsx_codeMinor"
     unauthorized_code: str = "unauthorisedrequest"
     """The minor code of a response 401."""
     malformed_code: str = "unknownobject"
     """The minor code of a response to an identifier that is no UUID."""
-    optional_lists: bool = False
-    """True if a conformant server may lack filters, sorting and field selection."""
 
 
 PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100)
 SDK = ProfileSpec(
-    "sdk",
-    "/ims/case/v1p1",
-    default_limit=100,
-    max_limit=3000,
-    id_key="sourcedId",
-    minor_key="imsx_CodeMinor",
+    "sdk", "/ims/case/v1p1", max_limit=3000, id_key="sourcedId", minor_key="imsx_CodeMinor"
 )
 STANDARD = ProfileSpec(
     "standard",
     "/1edtech/ims/case/v1p1",
-    default_limit=100,
-    max_limit=None,
-    closed=True,
+    is_standard=True,
     unauthorized_code="unauthorised_request",
     malformed_code="invalid_uuid",
-    optional_lists=True,
 )
 STANDARD_1_0 = ProfileSpec(
-    "standard-1.0",
-    "/1edtech/ims/case/v1p0",
-    default_limit=100,
-    max_limit=None,
-    closed=True,
-    malformed_code="invaliduuid",
-    optional_lists=True,
+    "standard-1.0", "/1edtech/ims/case/v1p0", is_standard=True, malformed_code="invaliduuid"
 )
 
 PROFILE_SPECS = {spec.name: spec for spec in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}

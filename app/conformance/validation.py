@@ -60,7 +60,7 @@ def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iter
     if not isinstance(entity, dict):
         yield "is not an object"
         return
-    if profile.closed:
+    if profile.is_standard:
         for parent, node in walk_objects(entity):
             for name, value in node.items():
                 path = f"{parent}.{name}".lstrip(".")
@@ -69,7 +69,7 @@ def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iter
                 if value is None:
                     yield f"{path} {NULL}"
     model = ItemWithType if (profile.name, class_name) == ("sdk", "CFItem") else MODELS[class_name]
-    body = entity if profile.closed else _drop_nulls_and_sourced_ids(entity)
+    body = entity if profile.is_standard else _drop_nulls_and_sourced_ids(entity)
     try:
         parse_json_body(model, to_json(body))
     except CaseServerError as error:
@@ -79,7 +79,7 @@ def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iter
 
 
 def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
-    if profile.closed:
+    if profile.is_standard:
         return False
     lacks_uri = profile.name == "sdk" and "URI" in path and OPTIONAL_URI_PATH.search(path)
     return message == UNKNOWN_FIELD or (message == "required" and bool(lacks_uri))

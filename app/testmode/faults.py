@@ -259,7 +259,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
-    """Return the fault's error response: at the token endpoint of OAuth 2, else of the profile."""
+    """Return the fault's error response, in the format of OAuth 2 or of the path's API profile."""
     description = fault.description or f"injected fault: {status} (test mode)"
     default_delay = 1 if status in {429, 503} else None
     retry_after = default_delay if fault.retry_after is None else fault.retry_after

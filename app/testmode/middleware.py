@@ -128,11 +128,8 @@ class TestModeMiddleware:
                 )
 
     def _require_token(self, headers: Headers) -> None:
-        if not self._token:
-            return
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        is_equal = hmac.compare_digest(token.strip().encode(), self._token.encode())
-        if scheme.lower() != "bearer" or not is_equal:
+        sent, expected = _get_bearer_token(headers).encode(), self._token.encode()
+        if expected and not hmac.compare_digest(sent, expected):
             raise Unauthorized(
                 f"{TEST_API_PREFIX}/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of "
                 "the server): send it as Authorization: Bearer TOKEN",
@@ -193,14 +190,18 @@ def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
 
 
 def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LoggedRequest:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
     return namespace.request_log.add_request(
         scope["method"],
         scope["path"],
         scope["query_string"].decode("latin-1"),
-        get_unverified_client_id(token.strip()) if scheme.lower() == "bearer" else None,
+        get_unverified_client_id(_get_bearer_token(headers)),
         scope[REQUEST_ID].decode(),
     )
+
+
+def _get_bearer_token(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _parse_client_id(scope: Scope, body: bytes) -> str | None:

@@ -188,7 +188,7 @@ class Namespace:
             self.app_state.verifier.clear_cache()
         return key.kid
 
-    async def close(self) -> None:
+    async def drop_databases(self) -> None:
         """Drop the databases of this namespace, except its seed, which other namespaces may use."""
         async with self._change_lock:
             self._drop_previous_clone()
@@ -368,5 +368,5 @@ class NamespaceRegistry:
             self._cloner.drop_in_background(name)
 
     async def _close(self, name: str) -> None:
-        await self._namespaces.pop(name).close()
+        await self._namespaces.pop(name).drop_databases()
         await self._stacks.pop(name).aclose()

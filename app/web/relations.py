@@ -39,14 +39,6 @@ class RelatedNode:
     """Its HTTP address if it is not on this server."""
 
 
-@dataclass(frozen=True)
-class Relation:
-    """A relation of an item, such as "is a child of", with the entities it points to."""
-
-    phrase: str
-    nodes: list[RelatedNode]
-
-
 def describe_relation(association_type: str, *, from_origin: bool) -> str:
     """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
 
@@ -71,8 +63,8 @@ def collect_related_identifiers(
 
 def group_relations(
     item_identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
-) -> list[Relation]:
-    """Group an item's associations by phrases such as "is a child of"; return one group for each.
+) -> dict[str, list[RelatedNode]]:
+    """Return an item's related nodes by phrases such as "is a child of", in the order of PHRASES.
 
     ``locations`` maps related entities to their frameworks, as ``entities.fetch_node_details``
     returns them, so that each can be linked to its page.
@@ -83,11 +75,8 @@ def group_relations(
         node = association["destinationNodeURI" if from_origin else "originNodeURI"]
         phrase = describe_relation(association["associationType"], from_origin=from_origin)
         groups.setdefault(phrase, []).append(_related_node(node, locations.get(node["identifier"])))
-    order = [phrase for pair in PHRASES.values() for phrase in pair]
-    phrases = sorted(
-        groups, key=lambda phrase: order.index(phrase) if phrase in order else len(order)
-    )
-    return [Relation(phrase, groups[phrase]) for phrase in phrases]
+    phrases = (phrase for pair in PHRASES.values() for phrase in pair if phrase in groups)
+    return {phrase: groups[phrase] for phrase in phrases} | groups
 
 
 def _related_node(node: Mapping[str, Any], location: Mapping[str, Any] | None) -> RelatedNode:

@@ -19,7 +19,6 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..api.dependencies import get_app_state
 from ..case.package import PreparedPackage
-from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities, frameworks, package_diff
 from ..db.write.change_counts import ChangeCounts
@@ -97,16 +96,6 @@ class UploadReport:
     """Numbers of entities that would be added, changed, unchanged and deleted."""
     loss: str | None = None
     """The loss that must be confirmed, if most of the framework would be deleted."""
-
-    @property
-    def item_count(self) -> int:
-        """The number of items in the uploaded package."""
-        return self.package.count_entities(ITEMS.name) if self.package else 0
-
-    @property
-    def association_count(self) -> int:
-        """The number of associations in the uploaded package."""
-        return self.package.count_entities(ASSOCIATIONS.name) if self.package else 0
 
 
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_write_scope)])

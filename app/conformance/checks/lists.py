@@ -142,7 +142,7 @@ def check_sort(server: ServerUnderTest) -> str:
     descending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="desc"))
     if len(set(ascending)) == 1 and set(ascending) == set(descending):
         raise CheckSkipped(f"all documents have the same {field}")
-    if ascending == descending and server.profile.optional_lists:
+    if ascending == descending and server.profile.is_standard:
         raise CheckSkipped("the server does not sort, which is optional")
     is_sorted = ascending == sorted(ascending)
     expect(is_sorted, f"sort={field}, orderBy=asc returns {_format_times(ascending)}")
@@ -259,7 +259,7 @@ def check_fields_parameter(server: ServerUnderTest) -> str:
     if not documents:
         raise CheckSkipped("the server has no documents")
     all_fields = server.existing.documents[0].keys()
-    if documents[0].keys() == all_fields and server.profile.optional_lists:
+    if documents[0].keys() == all_fields and server.profile.is_standard:
         raise CheckSkipped("the server does not select fields, which is optional")
     names = {name for document in documents for name in document}
     extra = names - requested - {"identifier", "sourcedId"}
@@ -295,7 +295,7 @@ def _filter_documents(
     unfiltered = server.get_page("CFDocuments", limit=FILTERED_PAGE_SIZE).entities
     page = server.get_page("CFDocuments", limit=FILTERED_PAGE_SIZE, filter=condition)
     is_same = get_identifiers(page.entities) == get_identifiers(unfiltered)
-    if is_same and len(unfiltered) > 1 and server.profile.optional_lists:
+    if is_same and len(unfiltered) > 1 and server.profile.is_standard:
         raise CheckSkipped("the server ignores filters, which are optional")
     if contains_sample:
         _expect_page_contains(page, server.existing.sample_document, condition)

@@ -204,7 +204,7 @@ def check_duplicate_association(server: ServerUnderTest) -> str:
 
 @documented("delete-association", "guide, Associations (hard delete)")
 def check_association_deletion(server: ServerUnderTest) -> str:
-    """DELETE /CFItemAssociations/{association} returns 204; then GET and DELETE return 404."""
+    """DELETE /CFItemAssociations/{association} returns 204, and later GET and DELETE return 404."""
     body, response = _put_association(server, "precedes")
     expect_status(response, *ACCEPTED_STATUSES)
     path = build_entity_path("CFItemAssociations", body["identifier"])
