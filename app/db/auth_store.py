@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import (
     Interval,
@@ -21,15 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from ..exceptions import Conflict, NotFound
+from .connector import Connection
+from .pool import Database
 from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
 from .statement import CompiledStatement
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
-
-    from .connector import Connection
-    from .pool import Database
 
 
 class SigningKeySummary(NamedTuple):

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
@@ -20,11 +20,11 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 from ..database_url import DatabaseUrl, parse_database_url
 from .timeouts import loop_timeout
 
-if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-    DirectConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-    AnyConnection: TypeAlias = Connection | DirectConnection
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+# Strings, because only the type stubs of asyncpg make these classes generic.
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+DirectConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+AnyConnection: TypeAlias = "Connection | DirectConnection"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 """Time that one host has to accept a connection, unless the URL has ``connect_timeout``."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import asyncpg
 from sqlalchemy import Text, bindparam, func, literal_column, select
 
+from .connector import Connection
 from .statement import CompiledStatement
-
-if TYPE_CHECKING:
-    from .connector import Connection
 
 _KEY = func.hashtextextended(bindparam("name", type_=Text), literal_column("0"))
 LOCK = CompiledStatement(select(func.pg_advisory_lock(_KEY)))

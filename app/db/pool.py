@@ -27,14 +27,18 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from ..database_url import parse_database_url
 from ..exceptions import QueryTimeout, RecoveryConflict, ServiceUnavailable
+from ..settings import Settings
 from .connector import (
     CLOSE_TIMEOUT_SECONDS,
+    Connection,
+    Pool,
     connect,
     create_pool,
     is_out_of_file_descriptors,
@@ -49,14 +53,8 @@ from .driver_errors import (
     to_service_unavailable,
 )
 from .locks import advisory_lock
+from .statement import CompiledStatement
 from .timeouts import TICK_SECONDS, LoopClock, loop_timeout
-
-if TYPE_CHECKING:
-    from asyncpg.transaction import Transaction
-
-    from ..settings import Settings
-    from .connector import Connection, Pool
-    from .statement import CompiledStatement
 
 Result = TypeVar("Result")
 

@@ -6,16 +6,13 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, func, literal_column, select
 
+from .pool import Database
 from .read.feed import record_timeline
 from .schema.tables import feed_history
 from .statement import CompiledStatement
-
-if TYPE_CHECKING:
-    from .pool import Database
 
 log = logging.getLogger("case_server")
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
 from sqlalchemy import ClauseElement, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
 
-if TYPE_CHECKING:
-    import asyncpg
-
-    from .connector import AnyConnection
+from .connector import AnyConnection
 
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 

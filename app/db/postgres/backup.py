@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
@@ -22,10 +23,6 @@ from ..read.feed import reset_change_feed
 from ..schema import version
 from . import alembic_runner
 from .embedded import NAME, embedded_postgres, exclusive_postgres, find_cluster_bin_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 RESTORED, REPLACED = f"{NAME}_restored", f"{NAME}_replaced"
 DROP_STATEMENTS = tuple(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -26,14 +26,12 @@ from sqlalchemy import (
     select,
 )
 
+from ..connector import Connection
+from ..pool import Database
 from ..read import feed
 from ..schema import tables
 from ..schema.expressions import build_exists
 from ..statement import CompiledStatement
-
-if TYPE_CHECKING:
-    from ..connector import Connection
-    from ..pool import Database
 
 BASELINE_SCHEMA = "case_server_baseline"
 

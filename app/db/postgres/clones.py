@@ -14,19 +14,16 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 
 import asyncpg
 
 from ...database_url import parse_database_url
 from ...exceptions import CommandError, ServiceUnavailable
-from ..connector import create_pool, open_connection
+from ..connector import Pool, create_pool, open_connection
 from ..driver_errors import CONNECT_ERRORS, map_errors_to_unavailable
 from ..pool import Database
 from ..schema import tables
-
-if TYPE_CHECKING:
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
 log = logging.getLogger("case_server")
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ... import __version__
 from ...database_url import parse_database_url
 from ...exceptions import CommandError
-from ..connector import open_connection
+from ..connector import DirectConnection, open_connection
 from ..read.feed import reset_change_feed_if_restored
 from ..schema import tables, version
 from .diagnosis import READ_ONLY, map_errors_to_command_error
-
-if TYPE_CHECKING:
-    from ..connector import DirectConnection
 
 NO_SCHEMA = """
 SELECT current_user AS role, current_setting('search_path') AS search_path,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import asyncpg
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -30,15 +31,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..pool import Database
 from ..schema import tables
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 ChangeType = Literal["added", "changed", "deleted"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import asyncpg
 from sqlalchemy import (
     CTE,
     Integer,
@@ -17,15 +18,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 Side = Literal["left", "right"]
 

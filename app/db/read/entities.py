@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from functools import cache
-from typing import TYPE_CHECKING
 
+import asyncpg
 from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, ResourceType
+from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
@@ -21,11 +22,6 @@ from .visibility import (
     compile_item_associations_query,
     compile_live_nodes_query,
 )
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 
 async def get_entity_with_descendants(

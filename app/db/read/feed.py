@@ -17,7 +17,7 @@ import base64
 import binascii
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import (
@@ -42,13 +42,11 @@ from sqlalchemy.types import UserDefinedType
 
 from ...case.resources import ASSOCIATIONS
 from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
+from ..connector import AnyConnection
 from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
 from .visibility import NODE_KINDS, build_visible_condition
-
-if TYPE_CHECKING:
-    from ..connector import AnyConnection
 
 EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which no transaction is committed."""

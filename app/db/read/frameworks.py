@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING
 
+import asyncpg
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -19,16 +19,12 @@ from sqlalchemy import (
     select,
 )
 
+from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from . import item_counts
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Integer, Text, bindparam, func, select
 
+from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    from ..pool import Database
 
 
 async def find_item_ids(

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
 
 from ...case.resources import (
@@ -24,6 +25,7 @@ from ...case.resources import (
     ResourceType,
 )
 from ...exceptions import NotFound
+from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
 from ..schema.tables import get_table
@@ -34,15 +36,6 @@ from .visibility import (
     build_visible_condition,
     compile_live_nodes_query,
 )
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import asyncpg
-
-    from ..connector import Connection
-
-    Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
 
 BATCH_SIZE = 200
 """Number of bodies fetched and rendered before the event loop runs other tasks."""
@@ -93,7 +86,7 @@ class FrameworkSnapshot:
                     await asyncio.gather(next_batch, return_exceptions=True)
                 raise
 
-    async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
+    async def _fetch(self, cursor: asyncpg.cursor.Cursor[asyncpg.Record]) -> list[asyncpg.Record]:
         # A deadline for each batch, because a large package may take longer than one allows.
         with self.database.limit_read_time():
             return await cursor.fetch(BATCH_SIZE)

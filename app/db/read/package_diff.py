@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from anyio import to_thread
 from sqlalchemy import (
@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
+from ..pool import Database
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 from .body_digests import (
@@ -31,9 +32,6 @@ from .body_digests import (
     matches_stored_entity,
 )
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    from ..pool import Database
 
 COMPARED_RESOURCES = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 """The resources compared. Definitions are left out, because all frameworks share them."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -40,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import array, insert
 
 from ...exceptions import ServiceUnavailable
+from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_exists
@@ -47,9 +48,6 @@ from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
 from .package import DOCUMENT, build_package_query, make_framework_not_found_error
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 COMPACT_AT = 100
 """Number of increments from which a reader moves them into ``revisions.version``."""

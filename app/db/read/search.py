@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import asyncpg
 from sqlalchemy import (
     CTE,
     BindParameter,
@@ -32,14 +33,10 @@ from sqlalchemy import (
     union,
 )
 
+from ..pool import Database
 from ..schema.expressions import build_text_extract
 from ..schema.tables import documents, items
 from ..statement import CompiledStatement
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 MAX_CANDIDATES = 1000
 """Number of items ranked for one search: those whose code matches, then those with the words, in

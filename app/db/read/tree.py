@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -28,15 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
+from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..pool import Database
 
 MAX_DEPTH = 100
 """Number of ancestors to follow, which also ends cycles."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Text, bindparam, cast, func, select
@@ -21,11 +21,9 @@ from ...case.package import EntityRow, PreparedPackage
 from ...case.resources import ASSOCIATIONS, RESOURCES, ResourceType
 from ...case.sequence import number_siblings
 from ...case.stored_form import FIELDS
+from ..connector import Connection
 from ..schema import tables
 from ..statement import CompiledStatement
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
 IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))

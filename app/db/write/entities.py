@@ -6,14 +6,17 @@ A PUT replaces the whole entity and undeletes it if it was soft-deleted.
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
 from sqlalchemy import Text, bindparam, delete, select
 
+from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
 from ...case.package import EntityRow, make_entity_row, make_item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, Problem, UnprocessableContent
+from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
@@ -21,12 +24,6 @@ from ..statement import CompiledStatement
 from . import change_log, dml
 from .put_statements import PUT_STATEMENTS, choose_link_strategies
 from .stored_forms import StoredFormConverter
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
-    from ..connector import Connection
 
 
 async def put_document(

@@ -6,16 +6,12 @@ framework silently. PUT of the API has no guard, because its client requests a f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...exceptions import Conflict
 from ...formatting import format_count
 from ..schema import tables
 from .change_counts import ChangeCounts
-
-if TYPE_CHECKING:
-    from .package import UploadResult
+from .package import UploadResult
 
 ALLOW_FLAG = "--allow-deletes"
 """The option of ``import`` and ``sync`` that switches the guard off."""

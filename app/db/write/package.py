@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 from sqlalchemy import Text, bindparam, func, literal, select
@@ -21,6 +21,7 @@ from ...case.package import PreparedPackage
 from ...case.resources import ITEMS
 from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, NotFound
+from ..connector import Connection
 from ..locks import advisory_lock
 from ..pool import Database
 from ..read.body_digests import build_container_link_column
@@ -38,9 +39,6 @@ from .package_statements import build_upload_statements
 from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
 from .stored_forms import StoredFormConverter
 from .upload_transaction import Progress, UploadTransaction
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 Mode = Literal["create", "replace", "upsert"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -32,15 +32,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
+from ..connector import Connection
 from ..pool import Database
 from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from . import change_log
 from .dry_run import write_transaction
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 BEFORE = bindparam("before", type_=tables.TimestampTZ)
 

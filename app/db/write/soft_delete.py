@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Conflict, NotFound
+from ..connector import Connection
 from ..locks import advisory_lock
 from ..pool import Database
 from ..read.visibility import build_visible_condition
@@ -39,9 +40,6 @@ from ..schema.expressions import build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 from .dry_run import write_transaction
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 Changes = Counter[tuple[str, str]]
 """Number of changed entities by (kind, operation)."""

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import asyncpg
 from anyio import to_thread
 from sqlalchemy import (
     CTE,
@@ -28,6 +29,7 @@ from sqlalchemy.schema import CreateTable
 
 from ...case.package import EntityRow, PreparedPackage
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ..connector import Connection
 from ..read.body_digests import (
     add_container_link,
     build_container_link_column,
@@ -41,11 +43,6 @@ from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
 from .stored_forms import StoredFormConverter
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..connector import Connection
 
 STAGED = Table(
     "staged",

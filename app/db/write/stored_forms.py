@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from sqlalchemy import Text, cast, func, select
@@ -19,14 +18,12 @@ from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, ResourceType
 from ...case.stored_form import LIST_FIELDS, NO_ECHOED_VALUES, EchoedValues, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
+from ..connector import Connection
 from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from .derived_values import IDENTIFIERS, RESOURCES_BY_NAME, DerivedValueReplacer
-
-if TYPE_CHECKING:
-    from ..connector import Connection
 
 RESOURCES_BY_COLLECTION = {resource.collection: resource for resource in RESOURCES}
 KINDS_WITH_LISTS = {resource.name for resource in LIST_FIELDS}

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+import asyncpg
 from anyio import to_thread
 
+from ..connector import Connection
 from ..statement import CompiledStatement
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from ..connector import Connection
 
 Progress: TypeAlias = Callable[[str], None]
 """Called with the name of each stage of an upload when it starts."""
