@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP, TSVECTOR
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.sql.schema import SchemaItem
 
 metadata = MetaData(
@@ -35,12 +35,30 @@ ORDINAL_START = 1_000_000_000_000
 """First ordinal of entities written one at a time; uploads number their rows from 0."""
 
 
+def build_column(
+    name: str, type_: Any, comment: str, *items: SchemaItem, nullable: bool = False, **options: Any
+) -> Column[Any]:
+    """Build a column with a comment, which is NOT NULL by default.
+
+    ``items`` and ``options`` are further arguments of ``sqlalchemy.Column``.
+    """
+    return Column(name, type_, *items, nullable=nullable, comment=comment, **options)
+
+
+def build_timestamp_column(name: str, comment: str) -> Column[Any]:
+    """Build the column that records when a row was inserted."""
+    return build_column(name, TimestampTZ, comment, server_default=text("clock_timestamp()"))
+
+
+def build_reference_column(
+    name: str, target: str, comment: str, *, ondelete: str | None = None, **options: Any
+) -> Column[str]:
+    """Build a text column with a foreign key to ``target``, such as ``documents.identifier``."""
+    return build_column(name, Text, comment, ForeignKey(target, ondelete=ondelete), **options)
+
+
 def build_generated_column(
-    name: str,
-    *path: str,
-    references: str | None = None,
-    is_primary_key: bool = False,
-    nullable: bool = True,
+    name: str, *path: str, references: str | None = None, nullable: bool = True, **options: Any
 ) -> Column[str]:
     """Build a text column that Postgres generates from a field of the entity's JSON body.
 
@@ -50,96 +68,45 @@ def build_generated_column(
     """
     steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
-    return Column(
+    return build_column(
         name,
         Text,
+        f"Generated from the body: {'.'.join(path)}.",
         Computed(f"body{steps}", persisted=True),
         *keys,
-        primary_key=is_primary_key,
-        nullable=nullable and not is_primary_key,
-        comment=f"Generated from the body: {'.'.join(path)}.",
+        nullable=nullable,
+        **options,
     )
 
 
-SEARCH_VECTOR = """
-to_tsvector(
-    'simple'::regconfig,
-    left(
-        translate(coalesce(body ->> 'humanCodingScheme', ''), './:_-', '     ')
-        || ' ' || replace(body ->> 'fullStatement', '/', ' ')
-        || ' ' || coalesce(body ->> 'conceptKeywords', ''),
-        100000
-    )
-)
-"""
-"""The search vector of an item: the words of its code, statement and keywords. Truncated where it
-could exceed the maximum size of a tsvector."""
+def build_body_columns() -> tuple[Column[Any], ...]:
+    """Build the columns for a JSON body, its identifier and its position in the package.
 
-
-def build_search_column_and_index() -> tuple[SchemaItem, ...]:
-    """Build the column with the full-text search vector of an item, and its GIN index."""
+    The position (``ordinal``) keeps the order of the package in exports.
+    """
     return (
-        Column(
-            "search",
-            TSVECTOR,
-            Computed(SEARCH_VECTOR, persisted=True),
-            comment="Generated from the body: the words of humanCodingScheme, fullStatement and"
-            " conceptKeywords.",
+        build_generated_column("identifier", "identifier", nullable=False, primary_key=True),
+        build_column(
+            "ordinal",
+            BigInteger,
+            "Position within the package: 0, 1, … as uploaded; entities written one at a time"
+            f" follow from {ORDINAL_START:,}.",
+            Identity(start=ORDINAL_START),
         ),
-        Index("ix_items_search", "search", postgresql_using="gin"),
-    )
-
-
-def build_ordinal_column() -> Column[int]:
-    """Build the column with an entity's position in its package, so that exports keep the order."""
-    return Column(
-        "ordinal",
-        BigInteger,
-        Identity(start=ORDINAL_START),
-        nullable=False,
-        comment="Position within the package: 0, 1, … as uploaded; entities written one at a time"
-        f" follow from {ORDINAL_START:,}.",
-    )
-
-
-def build_body_column() -> Column[Any]:
-    """Build the ``json`` column with the body of an entity."""
-    return Column(
-        "body",
-        JSON,
-        nullable=False,
-        comment="The entity as validated JSON, in the form and field order of CASE 1.1.",
-    )
-
-
-def build_created_at_column() -> Column[Any]:
-    """Build the column that records when a row was inserted."""
-    return Column(
-        "created_at",
-        TimestampTZ,
-        nullable=False,
-        server_default=text("clock_timestamp()"),
-        comment="When the row was inserted.",
+        build_column(
+            "body", JSON, "The entity as validated JSON, in the form and field order of CASE 1.1."
+        ),
     )
 
 
 def build_entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
     """Build a table with the columns that all entities have, followed by ``columns``."""
-    return Table(
-        name,
-        metadata,
-        build_generated_column("identifier", "identifier", is_primary_key=True),
-        build_ordinal_column(),
-        build_body_column(),
-        Column(
-            "last_change_date_time",
-            TimestampTZ,
-            nullable=False,
-            comment="lastChangeDateTime of the entity, to the microsecond.",
-        ),
-        *columns,
-        comment=comment,
+    changed_at = build_column(
+        "last_change_date_time",
+        TimestampTZ,
+        "lastChangeDateTime of the entity, to the microsecond.",
     )
+    return Table(name, metadata, *build_body_columns(), changed_at, *columns, comment=comment)
 
 
 def build_soft_delete_column_and_index(name: str) -> tuple[SchemaItem, ...]:
@@ -148,66 +115,41 @@ def build_soft_delete_column_and_index(name: str) -> tuple[SchemaItem, ...]:
     Queries for associations use the index, because they hide an association if its origin,
     destination or document is deleted.
     """
+    comment = "When the entity was deleted (soft delete); NULL if live."
     is_deleted = text("deleted_at IS NOT NULL")
     return (
-        Column(
-            "deleted_at",
-            TimestampTZ,
-            comment="When the entity was deleted (soft delete); NULL if live.",
-        ),
+        build_column("deleted_at", TimestampTZ, comment, nullable=True),
         Index(f"ix_{name}_deleted", "identifier", postgresql_where=is_deleted),
     )
 
 
-def build_link_table(
-    name: str,
-    owner: tuple[str, str],
-    target: tuple[str, str],
-    *,
-    owner_key: str = "identifier",
-    comment: str,
-) -> Table:
-    """Build a many-to-many table whose rows link a row of ``owner`` to a row of ``target``.
+def build_link_table(name: str, targets: dict[str, str], *, comment: str) -> Table:
+    """Build a many-to-many table, whose rows link an owner to another entity.
 
-    Both are pairs (start of the column's name, linked table), such as ``("item", "items")``. The
-    links refer to the column ``identifier`` of the target's table, and to the column ``owner_key``
-    of the owner's table.
+    ``targets`` are the names of the two columns, first the owner's, and the columns to which they
+    refer, such as ``{"item_identifier": "items.identifier", …}``.
     """
-    sides = ((owner, owner_key), (target, "identifier"))
     keys = [
-        Column(
-            f"{noun}_identifier",
-            Text,
-            ForeignKey(f"{table}.{key}"),
-            primary_key=True,
-            comment=f"Refers to {table}.{key}.",
-        )
-        for (noun, table), key in sides
+        build_reference_column(column, target, f"Refers to {target}.", primary_key=True)
+        for column, target in targets.items()
     ]
     return Table(name, metadata, *keys, comment=comment)
 
 
 def build_document_id_column(*, nullable: bool = False) -> Column[str]:
     """Build the column with the identifier of the document that an entity belongs to."""
-    return Column(
-        "document_identifier",
-        Text,
-        ForeignKey("documents.identifier"),
-        nullable=nullable,
-        comment="The document that the entity belongs to.",
-    )
+    comment = "The document that the entity belongs to."
+    target = "documents.identifier"
+    return build_reference_column("document_identifier", target, comment, nullable=nullable)
 
 
-def build_definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
-    """Build the table of one class of definitions, such as CFSubject, with soft deletion."""
-    return build_entity_table(
-        name, *columns, *build_soft_delete_column_and_index(name), comment=comment
-    )
+def build_definition_table(name: str, content: str, *, has_hierarchy: bool = False) -> Table:
+    """Build the table of one class of definitions, such as CFSubject, with soft deletion.
 
-
-def build_hierarchy_code_column() -> Column[str]:
-    """Build the column with the hierarchyCode of a definition, generated from its JSON body.
-
-    A child's code continues its parent's: ELA.1 is a child of ELA.
+    ``content`` says for the comment what the table contains. With ``has_hierarchy``, definitions
+    have a hierarchyCode, which continues that of the parent: ELA.1 is a child of ELA.
     """
-    return build_generated_column("hierarchy_code", "hierarchyCode")
+    code = [build_generated_column("hierarchy_code", "hierarchyCode")] if has_hierarchy else []
+    deletion = build_soft_delete_column_and_index(name)
+    comment = f"{content}, shared by all frameworks."
+    return build_entity_table(name, *code, *deletion, comment=comment)

@@ -13,8 +13,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
-    Column,
-    ForeignKey,
+    Computed,
     Identity,
     Index,
     Table,
@@ -22,50 +21,50 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 
 from ...case.resources import DEFINITIONS, ResourceType
 from .columns import (
     ORDINAL_START,
     TimestampTZ,
-    build_body_column,
-    build_created_at_column,
+    build_body_columns,
+    build_column,
     build_definition_table,
     build_document_id_column,
     build_entity_table,
     build_generated_column,
-    build_hierarchy_code_column,
     build_link_table,
-    build_ordinal_column,
-    build_search_column_and_index,
+    build_reference_column,
     build_soft_delete_column_and_index,
+    build_timestamp_column,
     metadata,
 )
 from .list_indexes import DOCUMENT_LIST_COLUMNS, ITEM_LIST_COLUMNS
 
 __all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # re-exported from columns
 
-concepts = build_definition_table(
-    "concepts",
-    build_hierarchy_code_column(),
-    comment="CFConcept: topics of items, shared by all frameworks.",
+SEARCH_VECTOR = """
+to_tsvector(
+    'simple'::regconfig,
+    left(
+        translate(coalesce(body ->> 'humanCodingScheme', ''), './:_-', '     ')
+        || ' ' || replace(body ->> 'fullStatement', '/', ' ')
+        || ' ' || coalesce(body ->> 'conceptKeywords', ''),
+        100000
+    )
 )
+"""
+"""The search vector of an item: the words of its code, statement and keywords. Truncated where it
+could exceed the maximum size of a tsvector."""
+
+concepts = build_definition_table("concepts", "CFConcept: topics of items", has_hierarchy=True)
 subjects = build_definition_table(
-    "subjects",
-    build_hierarchy_code_column(),
-    comment="CFSubject: subjects of documents and items, shared by all frameworks.",
+    "subjects", "CFSubject: subjects of documents and items", has_hierarchy=True
 )
-licenses = build_definition_table(
-    "licenses", comment="CFLicense: licences of documents and items, shared by all frameworks."
-)
-item_types = build_definition_table(
-    "item_types",
-    build_hierarchy_code_column(),
-    comment="CFItemType: kinds of items, shared by all frameworks.",
-)
+licenses = build_definition_table("licenses", "CFLicense: licences of documents and items")
+item_types = build_definition_table("item_types", "CFItemType: kinds of items", has_hierarchy=True)
 association_groupings = build_definition_table(
-    "association_groupings",
-    comment="CFAssociationGrouping: named groups of associations, shared by all frameworks.",
+    "association_groupings", "CFAssociationGrouping: named groups of associations"
 )
 
 documents = build_entity_table(
@@ -79,22 +78,22 @@ documents = build_entity_table(
 packages = Table(
     "packages",
     metadata,
-    Column(
+    build_reference_column(
         "document_identifier",
-        Text,
-        ForeignKey("documents.identifier"),
+        "documents.identifier",
+        "The document of the package.",
         primary_key=True,
-        comment="The document of the package.",
     ),
-    Column(
+    build_column(
         "identifier",
         Text,
-        nullable=False,
+        "The CFPackageURI.identifier of the document, or the document's identifier.",
         unique=True,
-        comment="The CFPackageURI.identifier of the document, or the document's identifier.",
     ),
-    Column("extensions", JSON, comment="extensions of the CFPackage."),
-    Column("definition_extensions", JSON, comment="extensions of the package's CFDefinitions."),
+    build_column("extensions", JSON, "extensions of the CFPackage.", nullable=True),
+    build_column(
+        "definition_extensions", JSON, "extensions of the package's CFDefinitions.", nullable=True
+    ),
     comment="CFPackage: created with its document.",
 )
 
@@ -108,32 +107,32 @@ items = build_entity_table(
     *build_soft_delete_column_and_index("items"),
     *ITEM_LIST_COLUMNS,
     Index("ix_items_document", "document_identifier", "ordinal"),
-    *build_search_column_and_index(),
+    build_column(
+        "search",
+        TSVECTOR,
+        "Generated from the body: the words of humanCodingScheme, fullStatement and"
+        " conceptKeywords.",
+        Computed(SEARCH_VECTOR, persisted=True),
+        nullable=True,
+    ),
+    Index("ix_items_search", "search", postgresql_using="gin"),
     comment="CFItem: the competency statements of all frameworks.",
 )
 
 item_counts = Table(
     "item_counts",
     metadata,
-    Column(
-        "document_identifier",
-        Text,
-        nullable=False,
-        comment="The document that the items belong to.",
-    ),
-    Column(
+    build_column("document_identifier", Text, "The document that the items belong to."),
+    build_column(
         "live_items",
         BigInteger,
-        nullable=False,
-        comment="Number of live items that a statement added to the document; negative if it"
-        " removed some.",
+        "Number of live items that a statement added to the document; negative if it removed some.",
     ),
-    Column(
+    build_column(
         "is_sum",
         Boolean,
-        nullable=False,
+        "Whether the row replaces all earlier rows of the document.",
         server_default=text("false"),
-        comment="Whether the row replaces all earlier rows of the document.",
     ),
     Index("ix_item_counts_document", "document_identifier"),
     comment="Numbers of live items per document, to be added up. Append-only, so that writers of"
@@ -180,16 +179,12 @@ rubrics = build_entity_table(
 rubric_criteria = Table(
     "rubric_criteria",
     metadata,
-    build_generated_column("identifier", "identifier", is_primary_key=True),
-    build_ordinal_column(),
-    build_body_column(),
-    Column(
+    *build_body_columns(),
+    build_reference_column(
         "rubric_identifier",
-        Text,
-        ForeignKey("rubrics.identifier"),
-        nullable=False,
+        "rubrics.identifier",
+        "The rubric that the criterion belongs to.",
         index=True,
-        comment="The rubric that the criterion belongs to.",
     ),
     comment="CFRubricCriterion: the criteria of rubrics.",
 )
@@ -197,42 +192,40 @@ rubric_criteria = Table(
 rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
-    build_generated_column("identifier", "identifier", is_primary_key=True),
-    build_ordinal_column(),
-    build_body_column(),
-    Column(
+    *build_body_columns(),
+    build_reference_column(
         "criterion_identifier",
-        Text,
-        ForeignKey("rubric_criteria.identifier", ondelete="CASCADE"),
-        nullable=False,
+        "rubric_criteria.identifier",
+        "The criterion that the level belongs to.",
+        ondelete="CASCADE",
         index=True,
-        comment="The criterion that the level belongs to.",
     ),
     comment="CFRubricCriterionLevel: the levels of criteria.",
 )
 
 document_subjects = build_link_table(
     "document_subjects",
-    ("document", "documents"),
-    ("subject", "subjects"),
+    {"document_identifier": "documents.identifier", "subject_identifier": "subjects.identifier"},
     comment="subjectURI of documents.",
 )
 item_subjects = build_link_table(
-    "item_subjects", ("item", "items"), ("subject", "subjects"), comment="subjectURI of items."
+    "item_subjects",
+    {"item_identifier": "items.identifier", "subject_identifier": "subjects.identifier"},
+    comment="subjectURI of items.",
 )
 item_concepts = build_link_table(
     "item_concepts",
-    ("item", "items"),
-    ("concept", "concepts"),
+    {"item_identifier": "items.identifier", "concept_identifier": "concepts.identifier"},
     comment="conceptKeywordsURI of items: every concept ever linked, because links are additive.",
 )
 
 package_definitions = {
     resource.name: build_link_table(
         f"package_{resource.table}",
-        ("document", "packages"),
-        ("definition", resource.table),
-        owner_key="document_identifier",
+        {
+            "document_identifier": "packages.document_identifier",
+            "definition_identifier": f"{resource.table}.identifier",
+        },
         comment=f"{resource.collection} that an upload of a package defined, referred to or not.",
     )
     for resource in DEFINITIONS
@@ -241,38 +234,30 @@ package_definitions = {
 changes = Table(
     "changes",
     metadata,
-    Column(
+    build_column(
         "sequence",
         BigInteger,
+        "Order of insertion. Rows become visible out of order: a follower compares transaction_id"
+        " with a snapshot.",
         Identity(),
         primary_key=True,
-        comment="Order of insertion. Rows become visible out of order: a follower compares"
-        " transaction_id with a snapshot.",
     ),
-    Column(
+    build_column(
         "transaction_id",
         BigInteger,
-        nullable=False,
+        "The transaction that wrote, as pg_current_xact_id() returned it.",
         server_default=text("pg_current_xact_id()::text::bigint"),
-        comment="The transaction that wrote, as pg_current_xact_id() returned it.",
     ),
-    Column(
+    build_column(
         "document_identifier",
         Text,
-        comment="The document that the entity belongs to; NULL for definitions.",
+        "The document that the entity belongs to; NULL for definitions.",
+        nullable=True,
     ),
-    Column("kind", Text, nullable=False, comment="Class of the entity, such as CFItem."),
-    Column("identifier", Text, nullable=False, comment="Identifier of the entity."),
-    Column(
-        "operation", Text, nullable=False, comment="create, update, delete or revive (undelete)."
-    ),
-    Column(
-        "changed_at",
-        TimestampTZ,
-        nullable=False,
-        server_default=text("clock_timestamp()"),
-        comment="When the change was written.",
-    ),
+    build_column("kind", Text, "Class of the entity, such as CFItem."),
+    build_column("identifier", Text, "Identifier of the entity."),
+    build_column("operation", Text, "create, update, delete or revive (undelete)."),
+    build_timestamp_column("changed_at", "When the change was written."),
     # The history of one document.
     Index("ix_changes_document", "document_identifier", "changed_at"),
     # The changes after a cursor of the change feed.
@@ -287,20 +272,19 @@ CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
 feed_history = Table(
     "feed_history",
     metadata,
-    Column(
+    build_column(
         "identifier",
         Text,
+        "Part of every cursor of the feed; a restored database gets a new one.",
         primary_key=True,
         server_default=text("gen_random_uuid()::text"),
-        comment="Part of every cursor of the feed; a restored database gets a new one.",
     ),
-    Column(
+    build_column(
         "timeline",
         Text,
-        nullable=False,
+        "WAL timeline that the primary server recorded last; each failover starts a new one. Part"
+        " of every cursor of the feed.",
         server_default=text("'00000000'"),
-        comment="WAL timeline that the primary server recorded last; each failover starts a new"
-        " one. Part of every cursor of the feed.",
     ),
     comment="One row: which history the change feed tells, so that cursors of another end.",
 )
@@ -308,43 +292,32 @@ feed_history = Table(
 revisions = Table(
     "revisions",
     metadata,
-    Column(
+    build_column(
         "scope",
         Text,
+        "A document's identifier, '' for all definitions, or '/' for the existence of nodes.",
         primary_key=True,
-        comment="A document's identifier, '' for all definitions, or '/' for the existence of"
-        " nodes.",
     ),
-    Column(
+    build_column(
         "version",
         BigInteger,
-        nullable=False,
-        comment="Sum of the steps folded in; the revision adds those of revision_marks.",
+        "Sum of the steps folded in; the revision adds those of revision_marks.",
     ),
-    Column(
-        "changed_at", TimestampTZ, nullable=False, comment="When the last folded write happened."
-    ),
+    build_column("changed_at", TimestampTZ, "When the last folded write happened."),
     comment="Revision per scope: what ETags and Last-Modified of packages are made from.",
 )
 
 revision_marks = Table(
     "revision_marks",
     metadata,
-    Column("scope", Text, nullable=False, comment="Scope that was written; see revisions."),
-    Column(
-        "changed_at",
-        TimestampTZ,
-        nullable=False,
-        server_default=text("clock_timestamp()"),
-        comment="When it was written.",
-    ),
-    Column(
+    build_column("scope", Text, "Scope that was written; see revisions."),
+    build_timestamp_column("changed_at", "When it was written."),
+    build_column(
         "step",
         BigInteger,
-        nullable=False,
+        "Random, so that a write lost in a failover and the next one never lead to the same"
+        " revision.",
         server_default=text("(1 + random() * 1000000000)::bigint"),
-        comment="Random, so that a write lost in a failover and the next one never lead to the"
-        " same revision.",
     ),
     Index("ix_revision_marks_scope", "scope"),
     comment="Writes not folded into revisions yet. Append-only, so that writers of one document do"
@@ -360,45 +333,45 @@ NODES_SCOPE = "/"
 mirrors = Table(
     "mirrors",
     metadata,
-    Column("url", Text, primary_key=True, comment="URL of the source package."),
-    Column("list_url", Text, comment="URL of the list that named the package, if a list did."),
-    Column("document_identifier", Text, nullable=False, comment="The document of the local copy."),
-    Column("etag", Text, comment="ETag that the source sent with the package."),
-    Column("last_modified", Text, comment="Last-Modified that the source sent with the package."),
-    Column("history", Text, nullable=False, comment="feed_history.identifier after the last sync."),
-    Column(
+    build_column("url", Text, "URL of the source package.", primary_key=True),
+    build_column(
+        "list_url", Text, "URL of the list that named the package, if a list did.", nullable=True
+    ),
+    build_column("document_identifier", Text, "The document of the local copy."),
+    build_column("etag", Text, "ETag that the source sent with the package.", nullable=True),
+    build_column(
+        "last_modified", Text, "Last-Modified that the source sent with the package.", nullable=True
+    ),
+    build_column("history", Text, "feed_history.identifier after the last sync."),
+    build_column(
         "revision",
         BigInteger,
-        nullable=False,
-        comment="Revision of the local copy after the last sync; another one means local changes.",
+        "Revision of the local copy after the last sync; another one means local changes.",
     ),
-    Column("changed_at", TimestampTZ, nullable=False, comment="When that revision was written."),
+    build_column("changed_at", TimestampTZ, "When that revision was written."),
     comment="Packages mirrored from other servers by sync.",
 )
 
 signing_keys = Table(
     "signing_keys",
     metadata,
-    Column("kid", Text, primary_key=True, comment="Key ID, as in the header of tokens."),
-    Column("private_pem", Text, nullable=False, comment="RSA private key. Secret."),
-    build_created_at_column(),
+    build_column("kid", Text, "Key ID, as in the header of tokens.", primary_key=True),
+    build_column("private_pem", Text, "RSA private key. Secret."),
+    build_timestamp_column("created_at", "When the row was inserted."),
     comment="Keys of the local token issuer: the newest signs, all of them verify.",
 )
 
 revoked_tokens = Table(
     "revoked_tokens",
     metadata,
-    Column(
+    build_column(
         "jti",
         Text,
+        "Token ID (claim jti), or sha256: and the digest of a token without one.",
         primary_key=True,
-        comment="Token ID (claim jti), or sha256: and the digest of a token without one.",
     ),
-    Column(
-        "expires_at",
-        TimestampTZ,
-        nullable=False,
-        comment="When the token expires and the row is of no use any more.",
+    build_column(
+        "expires_at", TimestampTZ, "When the token expires and the row is of no use any more."
     ),
     comment="Tokens that are refused before they expire: those of signed-out sessions.",
 )
@@ -406,31 +379,32 @@ revoked_tokens = Table(
 clients = Table(
     "clients",
     metadata,
-    Column("identifier", Text, primary_key=True, comment="client_id of token requests."),
-    Column("name", Text, comment="What the client is for, as its owner described it."),
-    Column("scopes", ARRAY(Text), nullable=False, comment="Scopes that it may ask for."),
-    build_created_at_column(),
+    build_column("identifier", Text, "client_id of token requests.", primary_key=True),
+    build_column("name", Text, "What the client is for, as its owner described it.", nullable=True),
+    build_column("scopes", ARRAY(Text), "Scopes that it may ask for."),
+    build_timestamp_column("created_at", "When the row was inserted."),
     comment="OAuth clients of the local issuer, besides the one from the settings.",
 )
 
 client_secrets = Table(
     "client_secrets",
     metadata,
-    Column("hash", Text, primary_key=True, comment="Salted hash of the secret."),
-    Column(
+    build_column("hash", Text, "Salted hash of the secret.", primary_key=True),
+    build_reference_column(
         "client_identifier",
-        Text,
-        ForeignKey("clients.identifier", ondelete="CASCADE"),
-        nullable=False,
+        "clients.identifier",
+        "The client whose secret it is.",
+        ondelete="CASCADE",
         index=True,
-        comment="The client whose secret it is.",
     ),
-    build_created_at_column(),
-    Column("expires_at", TimestampTZ, comment="When the secret stops working; NULL: never."),
+    build_timestamp_column("created_at", "When the row was inserted."),
+    build_column(
+        "expires_at", TimestampTZ, "When the secret stops working; NULL: never.", nullable=True
+    ),
     comment="Secrets of clients; two per client while a secret is rotated.",
 )
 
 
 def get_table(resource: ResourceType) -> Table:
-    """Return the table of a resource type's entities, such as ``items`` for CFItem."""
+    """Return the table that stores the entities of a type, such as ``items`` for CFItem."""
     return metadata.tables[resource.table]
