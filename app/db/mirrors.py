@@ -51,26 +51,25 @@ class Mirror(NamedTuple):
         return (revision.history, revision.document) == (self.history, self.revision)
 
 
-ENTITY_TABLES = (tables.items, tables.associations, tables.rubrics)
-"""The tables of entities that belong to one document."""
-
 COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
     """Return the mirror that ``sync`` stored for a package's source URL, or None."""
-    row = await database.fetch_one(_compile_find(), url=url)
+    row = await database.fetch_one(_compile_query("url"), url=url)
     return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
     """Return the mirrors stored for another server's document list, which is at ``list_url``."""
-    return [Mirror(*row) for row in await database.fetch_all(_compile_list(), list_url=list_url)]
+    rows = await database.fetch_all(_compile_query("list_url"), list_url=list_url)
+    return [Mirror(*row) for row in rows]
 
 
 async def list_source_urls(database: Database, document_id: str) -> list[str]:
     """Return the possibly empty list of URLs from which ``sync`` copies a document's package."""
-    rows = await database.fetch_all(_compile_list_source_urls(), document_identifier=document_id)
+    query = _compile_query("document_identifier")
+    rows = await database.fetch_all(query, document_identifier=document_id)
     return [row["url"] for row in rows]
 
 
@@ -87,42 +86,25 @@ async def save_mirror(database: Database, mirror: Mirror) -> None:
 
 
 async def stop_mirroring(database: Database, url: str) -> None:
-    """Stop mirroring the package at a source URL; the local copy is not deleted."""
+    """Stop mirroring the package from the source ``url``; keep its local copy."""
     await database.run_write(_compile_delete(), url=url)
 
 
 @cache
-def _compile_find() -> CompiledStatement:
-    return CompiledStatement(select(*COLUMNS).where(mirrors.c.url == bindparam("url", type_=Text)))
-
-
-@cache
-def _compile_list() -> CompiledStatement:
-    is_listed = mirrors.c.list_url == bindparam("list_url", type_=Text)
-    return CompiledStatement(select(*COLUMNS).where(is_listed).order_by(mirrors.c.url))
-
-
-@cache
-def _compile_list_source_urls() -> CompiledStatement:
-    document = bindparam("document_identifier", type_=Text)
-    is_of_document = mirrors.c.document_identifier == document
-    return CompiledStatement(select(mirrors.c.url).where(is_of_document).order_by(mirrors.c.url))
+def _compile_query(column: str) -> CompiledStatement:
+    """Compile the query for the mirrors with a value in a column, which names the parameter."""
+    is_match = mirrors.c[column] == bindparam(column, type_=Text)
+    return CompiledStatement(select(*COLUMNS).where(is_match).order_by(mirrors.c.url))
 
 
 @cache
 def _compile_count_entities() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     total: ColumnElement[int] = literal_column("0")
-    for table, column in (
-        (tables.documents, tables.documents.c.identifier),
-        *((table, table.c.document_identifier) for table in ENTITY_TABLES),
-        *((table, table.c.document_identifier) for table in tables.package_definitions.values()),
-    ):
-        count = (
-            select(func.count())
-            .select_from(table)
-            .where(column == document, build_live_condition(table))
-        )
+    parts = (tables.items, tables.associations, tables.rubrics)
+    for table in (tables.documents, *parts, *tables.package_definitions.values()):
+        owner = table.c.identifier if table is tables.documents else table.c.document_identifier
+        count = select(func.count()).where(owner == document, build_live_condition(table))
         total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from ..db.read.entities import find_item_ids
 from ..db.read.frameworks import list_framework_summaries
-from ..db.read.item_ids import find_item_ids
 from ..exceptions import BadRequest, NotFound
 from ..formatting import join_first
 

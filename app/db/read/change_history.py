@@ -59,9 +59,8 @@ async def list_write_transactions(
     ``document`` is the identifier of the framework's document. Each row is (written_at, changes),
     where ``changes`` is the number of changes in the transaction. Raises ``QueryTimeout``.
     """
-    return await database.run_heavy_read(
-        _compile_write_transactions(), document=document, limit=limit
-    )
+    query = _compile_write_transactions()
+    return await database.run_heavy_read(query, document=document, limit=limit)
 
 
 async def count_changed_entities(database: Database, period: ChangePeriod) -> dict[str, int]:
@@ -162,9 +161,8 @@ def _compile_counts() -> CompiledStatement:
 def _compile_changed_entities() -> CompiledStatement:
     entities, items = _build_changed_entities_cte(), tables.items.alias("ordered_items")
     kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]
-    is_item = and_(
-        entities.c.kind == _literal(ITEMS.name), items.c.identifier == entities.c.identifier
-    )
+    is_same_item = items.c.identifier == entities.c.identifier
+    is_item = and_(entities.c.kind == _literal(ITEMS.name), is_same_item)
     position = func.row_number().over(order_by=(*kind_order, items.c.ordinal, entities.c.sequence))
     # Without bodies, so that a large offset costs little.
     page = (
@@ -180,15 +178,12 @@ def _compile_changed_entities() -> CompiledStatement:
     bodies, is_current = [], []
     for resource in RESOURCES_WITH_BODY:
         table = get_table(resource)
-        is_same = and_(
-            page.c.kind == _literal(resource.name), table.c.identifier == page.c.identifier
-        )
-        rows = rows.outerjoin(table, is_same)
+        is_kind = page.c.kind == _literal(resource.name)
+        rows = rows.outerjoin(table, and_(is_kind, table.c.identifier == page.c.identifier))
         bodies.append(table.c.body)
         document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-        is_current.append(
-            and_(document == bindparam("document", type_=Text), build_live_condition(table))
-        )
+        is_same_document = document == bindparam("document", type_=Text)
+        is_current.append(and_(is_same_document, build_live_condition(table)))
     return CompiledStatement(
         select(
             page.c.kind,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import asyncpg
 from sqlalchemy import (
     CTE,
     Integer,
-    Select,
     Text,
     bindparam,
     func,
@@ -54,42 +53,34 @@ async def list_unrelated_items(
     selects the framework whose items are returned. Each row is (identifier, code, statement,
     total), where ``total`` is the number of all such items. Raises ``QueryTimeout``.
     """
-    values = dict(zip(("left", "right"), documents, strict=True))
-    return await database.run_heavy_read(
-        _compile_unrelated_items_query(side), **values, limit=limit, offset=offset
-    )
+    values = {"left": documents[0], "right": documents[1], "limit": limit, "offset": offset}
+    return await database.run_heavy_read(_compile_unrelated_items_query(side), **values)
 
 
 def _build_item_pairs_cte() -> CTE:
     """Build a CTE of the associations between items of the documents ``left`` and ``right``."""
-    return union_all(
-        _build_item_pairs_query(left_is_origin=True),
-        _build_item_pairs_query(left_is_origin=False),
-    ).cte("pairs")
-
-
-def _build_item_pairs_query(*, left_is_origin: bool) -> Select[Any]:
-    left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
-    associations = tables.associations
-    origin, destination = (left, right) if left_is_origin else (right, left)
-    return (
-        select(
+    associations, queries = tables.associations, []
+    for left_is_origin in (True, False):
+        left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
+        origin, destination = (left, right) if left_is_origin else (right, left)
+        pairs = select(
             associations.c.association_type,
             literal_column("true" if left_is_origin else "false").label("left_is_origin"),
             left.c.identifier.label("left"),
             right.c.identifier.label("right"),
+        ).select_from(associations)
+        queries.append(
+            pairs.join(origin, origin.c.identifier == associations.c.origin_identifier)
+            .join(destination, destination.c.identifier == associations.c.destination_identifier)
+            .where(
+                associations.c.association_type != literal_column("'isChildOf'"),
+                left.c.document_identifier == bindparam("left", type_=Text),
+                right.c.document_identifier == bindparam("right", type_=Text),
+                build_live_condition(left),
+                build_live_condition(right),
+            )
         )
-        .select_from(associations)
-        .join(origin, origin.c.identifier == associations.c.origin_identifier)
-        .join(destination, destination.c.identifier == associations.c.destination_identifier)
-        .where(
-            associations.c.association_type != literal_column("'isChildOf'"),
-            left.c.document_identifier == bindparam("left", type_=Text),
-            right.c.document_identifier == bindparam("right", type_=Text),
-            build_live_condition(left),
-            build_live_condition(right),
-        )
-    )
+    return union_all(*queries).cte("pairs")
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from functools import cache
 
 import asyncpg
-from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
+from sqlalchemy import Integer, Text, bindparam, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, ResourceType
@@ -46,9 +46,8 @@ async def get_item_with_associations(
     Raises ``NotFound`` if no live item has this identifier.
     """
     (item,) = await get_entity_with_descendants(database, ITEMS, identifier)
-    rows = await database.fetch_all(
-        compile_item_associations_query(), identifier=identifier, limit=limit
-    )
+    query = compile_item_associations_query()
+    rows = await database.fetch_all(query, identifier=identifier, limit=limit)
     return item, [row["body"] for row in rows]
 
 
@@ -77,6 +76,18 @@ async def iter_association_batches(
             yield [row["body"] for row in rows]
 
 
+async def find_item_ids(
+    database: Database, prefix: str, limit: int, *, only_deleted: bool = False
+) -> list[str]:
+    """Return the first ``limit`` item identifiers that begin with ``prefix``, sorted.
+
+    With ``only_deleted``, only identifiers of soft-deleted items are returned.
+    """
+    statement = _compile_item_ids(only_deleted=only_deleted)
+    rows = await database.fetch_all(statement, prefix=prefix, limit=limit)
+    return [row["identifier"] for row in rows]
+
+
 async def find_node_collections(database: Database, identifiers: Collection[str]) -> dict[str, str]:
     """Map identifiers of live items to "CFItems", and of live documents to "CFDocuments"."""
     rows = await database.fetch_all(compile_live_nodes_query(), identifiers=list(identifiers))
@@ -97,6 +108,20 @@ async def fetch_node_details(
 
 
 @cache
+def _compile_item_ids(*, only_deleted: bool) -> CompiledStatement:
+    items = tables.items
+    return CompiledStatement(
+        select(items.c.identifier)
+        .where(
+            items.c.deleted_at.is_not(None) if only_deleted else build_live_condition(items),
+            func.starts_with(items.c.identifier, bindparam("prefix", type_=Text)),
+        )
+        .order_by(items.c.identifier)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+@cache
 def _compile_node_details() -> CompiledStatement:
     items, documents = tables.items, tables.documents
     identifiers = bindparam("identifiers", type_=ARRAY(Text))
@@ -110,15 +135,11 @@ def _compile_node_details() -> CompiledStatement:
             build_text_extract(items.c.body, "humanCodingScheme").label("code"),
             build_text_extract(items.c.body, "fullStatement").label("statement"),
         )
-        .join(documents, documents.c.identifier == items.c.document_identifier)
+        .join(documents)
         .where(items.c.identifier == func.any(identifiers), build_live_condition(items))
     )
+    identifier = documents.c.identifier
     document_rows = select(
-        documents.c.identifier,
-        literal_column("false"),
-        documents.c.identifier,
-        title,
-        null(),
-        null(),
-    ).where(documents.c.identifier == func.any(identifiers), build_live_condition(documents))
+        identifier, literal_column("false"), identifier, title, null(), null()
+    ).where(identifier == func.any(identifiers), build_live_condition(documents))
     return CompiledStatement(union_all(item_rows, document_rows), has_generic_plan=True)

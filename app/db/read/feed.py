@@ -65,9 +65,9 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    ``since`` is a Postgres snapshot; the client has read all changes visible in it. If newer
-    changes need several pages, ``until`` is the snapshot from which all these pages are read, and
-    ``sequence`` is the number of the last change read. After the last page, ``until`` is empty.
+    ``since`` is a Postgres snapshot; the client has read all changes visible in it. Between two
+    pages of the newer changes, ``until`` is the snapshot up to which all these pages are read, and
+    ``sequence`` the number of the last change read. After the last page, ``until`` is "".
     """
 
     history: str
@@ -146,7 +146,8 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
             )
         position = position or FeedCursor(now["history"], EMPTY_SNAPSHOT, "", 0)
         until = position.until or now["snapshot"]
-        if now["is_standby"] and _xmin(now["snapshot"]) < _xmax(until):
+        xmin, xmax = int(now["snapshot"].split(":")[0]), int(until.split(":")[1])
+        if now["is_standby"] and xmin < xmax:
             # The rest of the page may not be replayed yet, and its cursor would skip it.
             raise ServiceUnavailable(
                 "the standby is behind the server that sent the cursor; retry later",
@@ -161,27 +162,17 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         has_more = len(rows) > limit
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         if nodes := [change.identifier for change in changes if _affects_associations(change)]:
+            query = _compile_node_associations_query()
             with database.limit_read_time():
-                affected = await _compile_node_associations_query().fetch_all(
-                    connection, identifiers=nodes
-                )
-            changes += _exclude_listed_associations(
-                [ChangeFeedEntry(*row) for row in affected], changes
-            )
+                affected = await query.fetch_all(connection, identifiers=nodes)
+            associations = [ChangeFeedEntry(*row) for row in affected]
+            changes += _exclude_listed_associations(associations, changes)
     if not now["is_recorded"]:
         await record_timeline(database)  # before a client can show the new cursor to a standby
     if has_more:
         last_sequence = rows[limit - 1]["sequence"]
         return FeedPage(changes, position._replace(until=until, sequence=last_sequence), has_more)
     return FeedPage(changes, FeedCursor(position.history, until, "", 0), has_more)
-
-
-def _xmin(snapshot: str) -> int:
-    return int(snapshot.split(":", maxsplit=1)[0])
-
-
-def _xmax(snapshot: str) -> int:
-    return int(snapshot.split(":")[1])
 
 
 def _affects_associations(change: ChangeFeedEntry) -> bool:
@@ -242,11 +233,8 @@ def _compile_page() -> CompiledStatement:
             table.c.changed_at,
             table.c.sequence,
         )
-        .where(
-            table.c.transaction_id >= oldest,
-            not_(_build_visibility_condition(since)),
-            _build_visibility_condition(until),
-        )
+        .where(table.c.transaction_id >= oldest, not_(_build_visibility_condition(since)))
+        .where(_build_visibility_condition(until))
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
         .limit(bindparam("limit", type_=Integer))
@@ -265,9 +253,8 @@ def _compile_node_associations_query() -> CompiledStatement:
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
     keys = union(*(select(table.c.identifier).where(end == func.any(nodes)) for end in ends))
-    operation = case(
-        (build_visible_condition(table), literal(tables.UPDATE)), else_=literal(tables.DELETE)
-    )
+    visible = (build_visible_condition(table), literal(tables.UPDATE))
+    operation = case(visible, else_=literal(tables.DELETE))
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
@@ -282,19 +269,13 @@ def _compile_node_associations_query() -> CompiledStatement:
 
 
 async def record_timeline(database: Database) -> None:
-    """Store the WAL timeline of the primary, so that its standbys can read it.
+    """Store the WAL timeline of the primary, so that its standbys can read it, unless it is stored.
 
-    Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
-    Does nothing if the timeline is already stored.
+    Every cursor of the change feed contains it, and a standby cannot ask Postgres for it.
     """
-    await database.run_write(_compile_record_timeline())
-
-
-@cache
-def _compile_record_timeline() -> CompiledStatement:
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
     changed = update(history).values(timeline=timeline).where(history.c.timeline != timeline)
-    return CompiledStatement(changed)
+    await database.run_write(CompiledStatement(changed))
 
 
 async def reset_change_feed(connection: AnyConnection) -> None:
@@ -323,9 +304,7 @@ async def reset_change_feed_if_restored(connection: AnyConnection) -> None:
     yet committed, so clients would not get them.
     """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
-    next_transaction = cast(
-        cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger
-    )
-    statement = CompiledStatement(select(newest >= next_transaction))
+    xmax = cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text)
+    statement = CompiledStatement(select(newest >= cast(xmax, BigInteger)))
     if await statement.fetch_value(connection):
         await reset_change_feed(connection)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Numeric,
+    Select,
     Table,
     Text,
     and_,
@@ -111,11 +112,8 @@ def _parameterize_keys(
     There are none if the index of filter keys cannot serve the comparison.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
-    if (
-        view.table is not items
-        or node.operator not in {"=", "@"}
-        or len(members) > MAX_KEYED_MEMBERS
-    ):
+    is_equality = node.operator in {"=", "@"}
+    if view.table is not items or not is_equality or len(members) > MAX_KEYED_MEMBERS:
         return ()
     collection = get_server_url_collection(view, path)
     if collection is not None:
@@ -133,24 +131,25 @@ def _parameterize_keys(
 
 
 def _parameterize_comparison(view: ResourceView, node: Comparison, values: Values) -> Comparison:
+    """Return a comparison with the name of its value, and add that to ``values``.
+
+    Forms of the value that conditions need as well get this name and a suffix.
+    """
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
     collection = get_server_url_collection(view, field.path)
     if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
-        values[_identifier_name(name)] = _identifiers_from_urls(value, values[BASE_URL], collection)
-    if (
-        operator == "~"
-        and field.type is FieldType.STRING
-        and should_use_like(view.table, field, str(value))
-    ):
+        values[f"{name}identifier"] = _identifiers_from_urls(value, values[BASE_URL], collection)
+    is_text_part = operator == "~" and field.type is FieldType.STRING
+    if is_text_part and should_use_like(view.table, field, str(value)):
         operator, values[name] = LIKE, build_like_pattern(str(value))
     elif field.type in ARRAYS and operator in {"=", "!="}:
-        values[name], values[_single_member_name(name)] = _split_array_value(str(value))
-        values[_joined_name(name)] = str(value)
+        values[name], values[f"{name}single"] = _split_array_value(str(value))
+        values[f"{name}joined"] = str(value)
     else:
         values[name] = _to_parameter(field, value)
     if field.type in ARRAYS and operator != "@":
-        values[_fragment_name(name)] = _encode_json_fragment(str(value), is_part=operator == "~")
+        values[f"{name}fragment"] = _encode_json_fragment(str(value), is_part=operator == "~")
     if field.type is FieldType.EXTENSION:
         path_name = f"path{len(values)}"
         values[path_name] = list(field.path)
@@ -183,22 +182,6 @@ def _encode_json_fragment(value: str, *, is_part: bool) -> str:
     return json.dumps(first, ensure_ascii=False)[1:-1]
 
 
-def _fragment_name(name: str) -> str:
-    return f"{name}fragment"
-
-
-def _single_member_name(name: str) -> str:
-    return f"{name}single"
-
-
-def _identifier_name(name: str) -> str:
-    return f"{name}identifier"
-
-
-def _joined_name(name: str) -> str:
-    return f"{name}joined"
-
-
 def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | list[str]:
     if isinstance(value, tuple):
         return [parse_entity_url(url, base_url, collection) for url in value]
@@ -209,11 +192,11 @@ def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
     """Build the SQL condition for a filter of ``view`` that ``parameterize_filter`` returned."""
     if isinstance(node, Comparison):
         if node.operator == HAS_KEY:
-            return _build_has_key(view, node)
-        compare = (
-            _build_array_condition if node.field.type in ARRAYS else _build_comparison_condition
-        )
-        return compare(view, node)
+            value = func.lower(bindparam(str(node.value), type_=Text()))
+            return build_key_condition(view.table.c.body, node.field.path, value)
+        if node.field.type in ARRAYS:
+            return _build_array_condition(view, node)
+        return _build_comparison_condition(view, node)
     parts = (build_where_clause(view, part) for part in node.parts)
     return and_(*parts) if isinstance(node, And) else or_(*parts)
 
@@ -260,12 +243,9 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
         return and_(_build_uri_prefilter(view, comparison), is_member)
     operand = _normalize_operand(field, bindparam(name, type_=_sql_type(field)))
     if operator == "=":
-        return and_(
-            _build_uri_prefilter(view, comparison),
-            _build_date_prefilter(view, field),
-            _build_prefix_condition(prefix_column, operand),
-            value == operand,
-        )
+        is_prefix = true() if prefix_column is None else prefix_column == _build_prefix(operand)
+        uri_prefilter = _build_uri_prefilter(view, comparison)
+        return and_(uri_prefilter, _build_date_prefilter(view, field), is_prefix, value == operand)
     if operator == "!=":
         return value.is_distinct_from(operand)
     if operator == LIKE:
@@ -273,11 +253,6 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
     if operator == "~":
         return _build_contains(cast(value, Text), cast(operand, Text))
     return _build_range_condition(view, comparison, value, operand)
-
-
-def _build_has_key(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
-    value = func.lower(bindparam(str(comparison.value), type_=Text()))
-    return build_key_condition(view.table.c.body, comparison.field.path, value)
 
 
 def _build_range_condition(
@@ -310,7 +285,7 @@ def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnEl
     end of the URL with the stored identifier. The caller must also compare the whole ``uri``,
     because other URLs may match. For other fields, the condition is true.
     """
-    path, name = comparison.field.path, _identifier_name(str(comparison.value))
+    path, name = comparison.field.path, f"{comparison.value}identifier"
     if get_server_url_collection(view, path) is None:
         return true()
     identifier = func.lower(build_text_expression(view, (*path[:-1], "identifier")))
@@ -334,34 +309,21 @@ def _build_is_any_of(
     return and_(prefix_column == any_(func.array(prefixes, type_=ARRAY(Text))), is_member)
 
 
-def _build_prefix_condition(
-    prefix_column: Expression | None, operand: Expression
-) -> ColumnElement[bool]:
-    """Build the condition that ``prefix_column``, if any, equals the prefix of ``operand``."""
-    return true() if prefix_column is None else prefix_column == _build_prefix(operand)
-
-
 def _build_prefix(text: Expression) -> Expression:
     return func.left(text, literal_column(str(FOLDED_CODE_CHARS)))
 
 
 def _sql_type(field: QueryableField) -> TypeEngine[Any]:
-    types: dict[FieldType, TypeEngine[Any]] = {
-        FieldType.NUMBER: Numeric(),
-        FieldType.DATETIME: TimestampTZ,
-    }
-    return types.get(field.type, Text())
+    if field.type is FieldType.NUMBER:
+        return Numeric()
+    return TimestampTZ if field.type is FieldType.DATETIME else Text()
 
 
 def _normalize_operand(field: QueryableField, operand: Expression) -> Expression:
     """Convert the client's value to the stored form: strings in lower case, timestamps in UTC."""
-    match field.type:
-        case FieldType.NUMBER:
-            return operand
-        case FieldType.DATETIME:
-            return func.timezone(UTC, operand)
-        case _:
-            return func.lower(operand)
+    if field.type is FieldType.NUMBER:
+        return operand
+    return func.timezone(UTC, operand) if field.type is FieldType.DATETIME else func.lower(operand)
 
 
 def _build_contains(value: Expression, part: Expression) -> ColumnElement[bool]:
@@ -381,27 +343,23 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     elements = func.json_array_elements(build_json_extract(view.table.c.body, field.path[0]))
-    rows = elements.table_valued(column("value", JSON), with_ordinality="position").render_derived(
-        "elements"
-    )
+    members = elements.table_valued(column("value", JSON), with_ordinality="position")
+    rows = members.render_derived("elements")
     member = func.lower(_build_member_text(view, field, rows.c.value))
-    if operator in {"~", "@"}:
+    some: Select[Any] = select(literal_column("1")).select_from(rows)
+    if operator == "@":
         operands = _build_unnest(name, Text())
-        is_match = (
-            member.in_(select(func.lower(operands.c.value)).select_from(operands))
-            if operator == "@"
-            else _build_contains(member, func.lower(bindparam(name, type_=Text())))
+        return exists(
+            some.where(member.in_(select(func.lower(operands.c.value)).select_from(operands)))
         )
-        has_match = exists(select(literal_column("1")).select_from(rows).where(is_match))
-        return (
-            has_match if operator == "@" else and_(_build_prefilter(view, field, name), has_match)
-        )
+    if operator == "~":
+        has_part = _build_contains(member, func.lower(bindparam(name, type_=Text())))
+        return and_(_build_prefilter(view, field, name), exists(some.where(has_part)))
     stored = _build_sorted_members(member, rows)
     is_equal = _build_prefilter(view, field, name) & or_(
         # The members joined as a client sees them, even if they contain commas or blanks.
-        _build_joined_members(member, rows)
-        == func.lower(bindparam(_joined_name(name), type_=Text())),
-        *(stored == _build_sorted_parameter(array) for array in (name, _single_member_name(name))),
+        _build_joined_members(member, rows) == func.lower(bindparam(f"{name}joined", type_=Text())),
+        *(stored == _build_sorted_parameter(array) for array in (name, f"{name}single")),
     )
     return is_equal if operator == "=" else not_(is_equal)
 
@@ -416,7 +374,7 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
         return true()
     # Through jsonb, because the stored JSON may escape characters in several ways.
     array = cast(cast(build_json_extract(view.table.c.body, field.path[0]), JSONB), Text)
-    fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
+    fragment = func.lower(bindparam(f"{name}fragment", type_=Text()))
     return _build_contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
 

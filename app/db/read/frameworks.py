@@ -8,9 +8,7 @@ from functools import cache
 
 import asyncpg
 from sqlalchemy import (
-    ColumnElement,
     Integer,
-    Table,
     Text,
     bindparam,
     func,
@@ -49,9 +47,8 @@ async def list_frameworks(
     the JSON body of the document, ``total`` the number of matching frameworks, ``items`` the number
     of items in the framework. Raises ``QueryTimeout``.
     """
-    return await database.run_heavy_read(
-        _compile_frameworks(), contains=text, limit=limit, offset=offset
-    )
+    values = {"contains": text, "limit": limit, "offset": offset}
+    return await database.run_heavy_read(_compile_frameworks(), **values)
 
 
 async def list_framework_summaries(
@@ -59,12 +56,11 @@ async def list_framework_summaries(
 ) -> list[FrameworkSummary]:
     """Return summaries of the frameworks whose identifiers start with a prefix, sorted by title.
 
-    The prefix may match the identifier of the document or of the package. With ``only_deleted``,
-    only soft-deleted documents and items are returned and counted, otherwise only live ones.
+    The prefix may match the identifier of the document or of the package. Only live documents are
+    listed and only live items counted, or with ``only_deleted`` only soft-deleted ones.
     """
-    rows = await database.fetch_all(
-        _compile_summaries(only_deleted=only_deleted), prefix=identifier_prefix
-    )
+    statement = _compile_summaries(only_deleted=only_deleted)
+    rows = await database.fetch_all(statement, prefix=identifier_prefix)
     return [FrameworkSummary(**row) for row in rows]
 
 
@@ -108,19 +104,12 @@ def _compile_frameworks() -> CompiledStatement:
 def _compile_summaries(*, only_deleted: bool) -> CompiledStatement:
     documents, items, packages = tables.documents, tables.items, tables.packages
     prefix = bindparam("prefix", type_=Text)
-
-    def is_listed(table: Table) -> ColumnElement[bool]:
-        return table.c.deleted_at.is_not(None) if only_deleted else build_live_condition(table)
-
-    item_count = (
-        select(func.count())
-        .where(
-            items.c.document_identifier == documents.c.identifier, items.c.deleted_at.is_not(None)
-        )
-        .scalar_subquery()
-        if only_deleted
-        else item_counts.build_item_count_subquery(documents.c.identifier)
-    )
+    is_listed = build_live_condition(documents)
+    item_count = item_counts.build_item_count_subquery(documents.c.identifier)
+    if only_deleted:
+        is_listed, is_counted = ~is_listed, ~build_live_condition(items)
+        is_own = items.c.document_identifier == documents.c.identifier
+        item_count = select(func.count()).where(is_own, is_counted).scalar_subquery()
     title = build_text_extract(documents.c.body, "title")
     return CompiledStatement(
         select(
@@ -134,7 +123,7 @@ def _compile_summaries(*, only_deleted: bool) -> CompiledStatement:
         )
         .join_from(documents, packages, packages.c.document_identifier == documents.c.identifier)
         .where(
-            is_listed(documents),
+            is_listed,
             or_(
                 func.starts_with(documents.c.identifier, prefix),
                 func.starts_with(packages.c.identifier, prefix),

@@ -30,7 +30,7 @@ def _build_total() -> ColumnElement[int]:
 
 
 def build_item_count_query() -> Select[int, int]:
-    """Build the query for the number of all live items.
+    """Build the query for the number of all live items, in the column ``total``.
 
     The column ``not_compacted`` is the number of rows that ``compact_item_counts`` can merge.
     """
@@ -40,9 +40,8 @@ def build_item_count_query() -> Select[int, int]:
 
 def build_item_count_subquery(document_id: ColumnElement[str]) -> ColumnElement[int]:
     """Build a scalar subquery for the number of live items of one document."""
-    return (
-        select(_build_total()).where(_table.c.document_identifier == document_id).scalar_subquery()
-    )
+    is_own = _table.c.document_identifier == document_id
+    return select(_build_total()).where(is_own).scalar_subquery()
 
 
 async def compact_item_counts(database: Database) -> None:
@@ -59,10 +58,10 @@ async def compact_item_counts(database: Database) -> None:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    deleted = (
-        delete(_table).returning(_table.c.document_identifier, _table.c.live_items).cte("deleted")
-    )
-    sums = select(deleted.c.document_identifier, func.sum(deleted.c.live_items), true())
-    rows = sums.group_by(deleted.c.document_identifier).having(func.sum(deleted.c.live_items) != 0)
+    returned = (_table.c.document_identifier, _table.c.live_items)
+    deleted = delete(_table).returning(*returned).cte("deleted")
+    total = func.sum(deleted.c.live_items)
+    sums = select(deleted.c.document_identifier, total, true())
+    rows = sums.group_by(deleted.c.document_identifier).having(total != 0)
     columns = ["document_identifier", "live_items", "is_sum"]
     return CompiledStatement(insert(_table).from_select(columns, rows))

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, Table, Text, bindparam, or_, select
 
 from ...case.resources import (
     CONCEPTS,
@@ -71,9 +71,8 @@ class FrameworkSnapshot:
         batch = await self._fetch(cursor)
         while batch:
             has_more = len(batch) == BATCH_SIZE
-            next_batch = (
-                asyncio.ensure_future(self._fetch(cursor)) if has_more and prefetch else None
-            )
+            should_request = has_more and prefetch
+            next_batch = asyncio.ensure_future(self._fetch(cursor)) if should_request else None
             try:
                 if next_batch:
                     await asyncio.sleep(0)  # so that the request is sent before the caller works
@@ -93,10 +92,9 @@ class FrameworkSnapshot:
 
     async def find_node_collections(self, identifiers: set[str]) -> dict[str, str]:
         """Map identifiers of live items to "CFItems", and of live documents to "CFDocuments"."""
+        query = compile_live_nodes_query()
         with self.database.limit_read_time():
-            rows = await compile_live_nodes_query().fetch_all(
-                self.connection, identifiers=list(identifiers)
-            )
+            rows = await query.fetch_all(self.connection, identifiers=list(identifiers))
         return {row["identifier"]: row["collection"] for row in rows}
 
 
@@ -166,61 +164,40 @@ def _compile_snapshot() -> CompiledStatement:
 @cache
 def _compile_bodies(resource: ResourceType) -> CompiledStatement:
     table = get_table(resource)
-    in_framework = (
-        table.c.identifier.in_(_build_definition_ids_query(resource))
-        if resource in DEFINITIONS
-        else table.c.document_identifier == DOCUMENT
-    )
     body = build_body_expression(resource).label("body")
-    return CompiledStatement(
-        select(body).where(in_framework, build_visible_condition(table)).order_by(table.c.ordinal)
-    )
+    rows = select(body).where(build_visible_condition(table)).order_by(table.c.ordinal)
+    if resource not in DEFINITIONS:
+        return CompiledStatement(rows.where(table.c.document_identifier == DOCUMENT))
+    links = tables.package_definitions[resource.name].c
+    listed = select(links.definition_identifier).where(links.document_identifier == DOCUMENT)
+    used = listed.union(*DEFINITION_REFERENCES[resource.name])
+    return CompiledStatement(rows.where(table.c.identifier.in_(used)))
 
 
-def _build_definition_ids_query(resource: ResourceType) -> Any:
-    """Build the query for the identifiers of definitions that a package lists or links to."""
-    table = tables.package_definitions[resource.name]
-    brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
-    return brought.union(*DEFINITION_REFERENCES[resource.name])
+def _build_reference_query(table: Table, name: str) -> Select[Any]:
+    """Build the query for the column ``name``, which refers to definitions, of a framework's rows.
 
-
-def _build_item_column_query(column: ColumnElement[Any]) -> Select[Any]:
-    """Build a query that selects ``column``, of ``items`` or a link table, for a framework."""
-    items = tables.items
-    in_framework = and_(items.c.document_identifier == DOCUMENT, build_live_condition(items))
-    if column.table is items:
-        return select(column).where(in_framework, column.is_not(None))
-    return select(column).join(items).where(in_framework)
-
-
-def _build_association_column_query(column: ColumnElement[Any]) -> Select[Any]:
-    table = tables.associations
-    in_framework = (table.c.document_identifier == DOCUMENT, build_visible_condition(table))
-    return select(column).where(*in_framework, column.is_not(None))
-
-
-def _build_document_column_query(
-    column: ColumnElement[Any], key: ColumnElement[Any]
-) -> Select[Any]:
-    return select(column).where(key == DOCUMENT, column.is_not(None))
+    ``table`` contains the document, items or associations, or links of the document or items.
+    """
+    column, owner = table.c[name], table
+    rows = select(column)
+    if "item_identifier" in table.c:
+        rows, owner = rows.join(tables.items), tables.items
+    document = owner.c.identifier if owner is tables.documents else owner.c.document_identifier
+    return rows.where(document == DOCUMENT, build_visible_condition(owner), column.is_not(None))
 
 
 DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {
-    CONCEPTS.name: [_build_item_column_query(tables.item_concepts.c.concept_identifier)],
+    CONCEPTS.name: [_build_reference_query(tables.item_concepts, "concept_identifier")],
     SUBJECTS.name: [
-        _build_item_column_query(tables.item_subjects.c.subject_identifier),
-        _build_document_column_query(
-            tables.document_subjects.c.subject_identifier,
-            tables.document_subjects.c.document_identifier,
-        ),
+        _build_reference_query(table, "subject_identifier")
+        for table in (tables.item_subjects, tables.document_subjects)
     ],
     LICENSES.name: [
-        _build_item_column_query(tables.items.c.license_identifier),
-        _build_document_column_query(
-            tables.documents.c.license_identifier, tables.documents.c.identifier
-        ),
+        _build_reference_query(table, "license_identifier")
+        for table in (tables.items, tables.documents)
     ],
-    ITEM_TYPES.name: [_build_item_column_query(tables.items.c.item_type_identifier)],
-    GROUPINGS.name: [_build_association_column_query(tables.associations.c.grouping_identifier)],
+    ITEM_TYPES.name: [_build_reference_query(tables.items, "item_type_identifier")],
+    GROUPINGS.name: [_build_reference_query(tables.associations, "grouping_identifier")],
 }
 """Selects the definitions of each kind that the entities of a framework refer to."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from anyio import to_thread
 from sqlalchemy import (
     ColumnElement,
-    Select,
     Text,
     bindparam,
     func,
@@ -73,9 +72,8 @@ async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
 
     Soft-deleted entities are included.
     """
-    rows = await database.fetch_all(
-        _compile_bodies(), identifiers=[identifier for _, identifier in keys]
-    )
+    identifiers = [identifier for _, identifier in keys]
+    rows = await database.fetch_all(_compile_bodies(), identifiers=identifiers)
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
@@ -99,23 +97,14 @@ def _compare(package: PreparedPackage, stored: dict[Key, tuple[str, str | None]]
 
 @cache
 def _compile_digests() -> CompiledStatement:
-    return CompiledStatement(
-        union_all(*(_build_digests_query(resource) for resource in COMPARED_RESOURCES))
-    )
-
-
-def _build_digests_query(resource: ResourceType) -> Select[Any]:
-    table = get_table(resource)
-    document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-    columns = (
-        _build_kind_column(resource),
-        table.c.identifier,
-        build_digest_column(table),
-        build_container_link_column(table),
-    )
-    return select(*columns).where(
-        document == bindparam("document", type_=Text), build_live_condition(table)
-    )
+    document, queries = bindparam("document", type_=Text), []
+    for resource in COMPARED_RESOURCES:
+        table = get_table(resource)
+        owner = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
+        key = (_build_kind_column(resource), table.c.identifier)
+        rows = select(*key, build_digest_column(table), build_container_link_column(table))
+        queries.append(rows.where(owner == document, build_live_condition(table)))
+    return CompiledStatement(union_all(*queries))
 
 
 @cache

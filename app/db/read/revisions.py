@@ -212,37 +212,25 @@ def _compile_revision_counters_query() -> CompiledStatement:
 
     The counter of a ``scope`` is the sum of ``version`` over its rows.
     """
-    compacted, increments = tables.revisions, tables.revision_marks
+    compacted, increments = tables.revisions.c, tables.revision_marks.c
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
-    return CompiledStatement(
-        union_all(
-            select(
-                _build_history_subquery(),
-                compacted.c.scope,
-                compacted.c.version,
-                compacted.c.changed_at,
-            ).where(compacted.c.scope == scopes),
-            select(
-                _build_history_subquery(),
-                increments.c.scope,
-                increments.c.step,
-                increments.c.changed_at,
-            ).where(increments.c.scope == scopes),
-        ),
-        has_generic_plan=True,
+    rows = (
+        select(_build_history_subquery(), table.scope, version, table.changed_at).where(
+            table.scope == scopes
+        )
+        for table, version in ((compacted, compacted.version), (increments, increments.step))
     )
+    return CompiledStatement(union_all(*rows), has_generic_plan=True)
 
 
 def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClause:
     """Build the subquery for the counters of a ``Revision`` of ``document`` and its last change."""
-    compacted, increments = tables.revisions, tables.revision_marks
+    old, new = tables.revisions.c, tables.revision_marks.c
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")
     writes = union_all(
-        select(
-            compacted.c.scope, compacted.c.version, compacted.c.changed_at, zero.label("increments")
-        ),
-        select(increments.c.scope, increments.c.step, increments.c.changed_at, one),
+        select(old.scope, old.version, old.changed_at, zero.label("increments")),
+        select(new.scope, new.step, new.changed_at, one),
     ).subquery("writes")
     definitions, nodes = (
         literal(scope, Text) for scope in (tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
@@ -268,12 +256,10 @@ def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClaus
 @cache
 def _compile_foreign_nodes_query() -> CompiledStatement:
     associations, items = tables.associations, tables.items
-    foreign_ends = []
+    is_own_item, foreign_ends = items.c.document_identifier == DOCUMENT, []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
-        is_own_item = build_exists(
-            items.c.identifier == end, items.c.document_identifier == DOCUMENT
-        )
-        foreign_ends.append(and_(end != DOCUMENT, ~is_own_item))
+        is_own = build_exists(items.c.identifier == end, is_own_item)
+        foreign_ends.append(and_(end != DOCUMENT, ~is_own))
     own = associations.c.document_identifier == DOCUMENT
     return CompiledStatement(select(build_exists(own, or_(*foreign_ends))))
 

@@ -9,19 +9,12 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
 
 from ... import migrations
+from ..connector import AnyConnection
 
 MIGRATIONS_DIR = Path(migrations.__file__).parent / "versions"
 REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
-
-
-class QueryExecutor(Protocol):
-    """Protocol for a database connection that can run a query, such as any asyncpg connection."""
-
-    async def fetchval(self, query: str) -> Any:
-        """Run a query and return the first value of the first row."""
 
 
 @cache
@@ -50,7 +43,7 @@ def is_known_revision(revision: str) -> bool:
     return revision in _read_revisions_and_parents()[0]
 
 
-async def get_schema_version(connection: QueryExecutor) -> str | None:
+async def get_schema_version(connection: AnyConnection) -> str | None:
     """Return the schema version of a database, or None if it has no case-server schema."""
     if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
         return None
