@@ -44,7 +44,6 @@ class DerivedValueReplacer:
     """Restores stored values in place of those that a spreadsheet reader derived.
 
     These are the modification timestamps of entities and the sequence numbers of associations.
-    Without this, importing the same spreadsheet again would change them.
     """
 
     def __init__(self, package: PreparedPackage) -> None:
@@ -71,9 +70,8 @@ class DerivedValueReplacer:
             identifiers_by_kind[ASSOCIATIONS.name].update(siblings)
         for kind, identifiers in identifiers_by_kind.items():
             if resource := RESOURCES_BY_NAME.get(kind):
-                rows = await _compile_stored_entities_query(resource).fetch_all(
-                    connection, identifiers=[*identifiers]
-                )
+                query = compile_stored_entities_query(resource)
+                rows = await query.fetch_all(connection, identifiers=[*identifiers])
                 for identifier, *stored in rows:
                     replacer._stored[kind, identifier] = StoredEntity(*stored)
         for siblings in package.derived.order:
@@ -114,7 +112,11 @@ def _omit_fields(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[s
 
 
 @cache
-def _compile_stored_entities_query(resource: ResourceType) -> CompiledStatement:
+def compile_stored_entities_query(resource: ResourceType) -> CompiledStatement:
+    """Compile the query for (identifier, body, last_change_date_time) of some entities.
+
+    The parameter ``identifiers`` lists them. Deleted entities are included.
+    """
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text), table.c.last_change_date_time)
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))

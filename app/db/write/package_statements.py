@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
+    Select,
     Table,
     Text,
     bindparam,
@@ -60,9 +61,7 @@ def build_upload_statements(summary: StagingSummary) -> NamedStatements:
     """
     upsert = partial(_compile_upserts, summary)
     deletions = [
-        ("removing", _compile_association_deletion()),
-        ("removing", _compile_soft_deletion(ITEMS)),
-        ("removing", _compile_soft_deletion(RUBRICS)),
+        ("removing", _compile_deletion(resource)) for resource in (ASSOCIATIONS, ITEMS, RUBRICS)
     ]
     columns = ("ordinal", "document_identifier")
     return [
@@ -113,22 +112,18 @@ def _compile_upserts(
     registrations = [compile_missing_definition_insert(source, reference) for reference in present]
     links: list[CompiledStatement] = []
     for reference in references:
-        if reference.link_table is None:
+        if (link_table := reference.link_table) is None:
             continue
         if summary.is_document_stored:
-            links.append(
-                CompiledStatement(
-                    dml.build_stale_link_deletion(source, reference, reference.link_table)
-                )
-            )
+            stale = dml.build_stale_link_deletion(source, reference, link_table)
+            links.append(CompiledStatement(stale))
         if reference in present:
-            links.append(compile_link_insert(source, reference, reference.link_table))
+            links.append(compile_link_insert(source, reference, link_table))
     # Documents and definitions keep their ordinal, because it is not a position in the package.
     insert_only = () if "ordinal" in columns else ("ordinal",)
     names = ("last_change_date_time", *columns)
-    written = change_log.build_write_cte(
-        table, dml.build_upsert(source, table, *names, insert_only=insert_only)
-    )
+    upsert = dml.build_upsert(source, table, *names, insert_only=insert_only)
+    written = change_log.build_write_cte(table, upsert)
     document = None if resource in DEFINITIONS else DOCUMENT
     return [*registrations, change_log.compile_logged_write(written, resource, document), *links]
 
@@ -140,10 +135,9 @@ def compile_missing_definition_insert(
 
     ``source`` selects the entities with the links, and ``reference`` is the field with the links.
     """
-    definition_write = change_log.build_write_cte(
-        reference.definitions_table, dml.build_missing_definition_insert(source, reference)
-    )
-    return change_log.compile_logged_write(definition_write, reference.resource, None)
+    insertion = dml.build_missing_definition_insert(source, reference)
+    written = change_log.build_write_cte(reference.definitions_table, insertion)
+    return change_log.compile_logged_write(written, reference.resource, None)
 
 
 def compile_link_insert(
@@ -181,24 +175,17 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
 def _compile_package_upsert() -> CompiledStatement:
     """Compile a SQL statement that writes the uploaded package's row in the table of packages.
 
-    If the row has changed, the statement logs an update of the document, unless this transaction
-    has already logged one.
+    If the row has changed, the statement logs an update of the document.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    released = package_identifiers.build_identifier_release_cte(
-        identifier, DOCUMENT, new_owner=DOCUMENT
-    )
-    row = (
-        DOCUMENT,
-        identifier,
-        bindparam("extensions", type_=JSON),
-        bindparam("definition_extensions", type_=JSON),
-    )
+    taken = (identifier, DOCUMENT)
+    released = package_identifiers.build_identifier_release_cte(*taken, new_owner=DOCUMENT)
+    extensions = (bindparam(name, type_=JSON) for name in names[1:])
+    row = select(DOCUMENT, identifier, *extensions)
     insertion = insert(table).from_select(
-        ["document_identifier", *names],
-        select(*row).where(change_log.build_wait_condition(released)),
+        ["document_identifier", *names], row.where(change_log.build_wait_condition(released))
     )
     values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
     differences = [
@@ -209,15 +196,10 @@ def _compile_package_upsert() -> CompiledStatement:
     )
     # xmax is 0 in a row that was inserted, but not in one that ON CONFLICT updated.
     was_updated: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("was_updated")
-    written = upsert.returning(table.c.document_identifier.label("identifier"), was_updated).cte(
-        "package_written"
-    )
-    changed = (
-        select(written.c.identifier, UPDATED)
-        .where(written.c.was_updated, ~_build_document_logged_condition())
-        .cte("changed")
-    )
-    return change_log.compile_logged_write(changed, DOCUMENTS, DOCUMENT)
+    returned = (table.c.document_identifier.label("identifier"), was_updated)
+    written = upsert.returning(*returned).cte("package_written")
+    changed = select(written.c.identifier, UPDATED).where(written.c.was_updated)
+    return _compile_document_update_log(changed)
 
 
 def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
@@ -227,68 +209,54 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
     definition is added or removed, the statement logs an update of the document.
     """
     table = tables.package_definitions[resource.name]
-    removed = (
-        delete(table)
-        .where(
-            table.c.document_identifier == DOCUMENT,
-            table.c.definition_identifier.not_in(build_staged_identifiers_query(resource.name)),
-        )
-        .returning(table.c.definition_identifier)
-        .cte("removed")
-    )
+    definition = table.c.definition_identifier
+    is_missing = definition.not_in(build_staged_identifiers_query(resource.name))
+    deletion = delete(table).where(table.c.document_identifier == DOCUMENT, is_missing)
+    removed = deletion.returning(definition).cte("removed")
     pairs = select(DOCUMENT, STAGED.c.identifier).where(STAGED.c.kind == literal(resource.name))
     names = [column.name for column in table.c]
     insertion = insert(table).from_select(names, pairs).on_conflict_do_nothing()
-    added = insertion.returning(table.c.definition_identifier).cte("added")
-    changed = (
-        select(DOCUMENT.label("identifier"), UPDATED)
-        .where(bindparam("replaced", type_=Boolean), ~_build_document_logged_condition())
-        .where(or_(*(_build_unreferenced_condition(cte, resource) for cte in (removed, added))))
-        .cte("changed")
-    )
-    return change_log.compile_logged_write(changed, DOCUMENTS, DOCUMENT)
-
-
-def _build_unreferenced_condition(change: CTE, resource: ResourceType) -> ColumnElement[bool]:
-    """Build the SQL condition that the CTE ``change`` has a definition to which no entity links."""
+    added = insertion.returning(definition).cte("added")
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
-    return build_exists(change.c.definition_identifier.not_in(referenced))
+    has_unreferenced = or_(
+        *(build_exists(cte.c.definition_identifier.not_in(referenced)) for cte in (removed, added))
+    )
+    replaced = bindparam("replaced", type_=Boolean)
+    changed = select(DOCUMENT.label("identifier"), UPDATED).where(replaced)
+    return _compile_document_update_log(changed, has_unreferenced)
 
 
-def _build_document_logged_condition() -> ColumnElement[bool]:
+def _compile_document_update_log(
+    changed: Select[str, str], *conditions: ColumnElement[bool]
+) -> CompiledStatement:
+    """Compile a SQL statement that logs an update of the document if ``changed`` returns a row.
+
+    It does not if this transaction has already logged a change of the document. ``conditions`` of
+    ``changed`` are evaluated only if it has not.
+    """
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
-    return build_exists(
+    is_logged = build_exists(
         table.c.transaction_id == transaction,
         table.c.kind == literal(DOCUMENTS.name),
         table.c.identifier == DOCUMENT,
     )
+    unlogged = changed.where(~is_logged, *conditions).cte("changed")
+    return change_log.compile_logged_write(unlogged, DOCUMENTS, DOCUMENT)
 
 
-def _build_not_in_package_conditions(
-    table: Table, resource: ResourceType
-) -> tuple[ColumnElement[bool], ...]:
-    is_staged = build_exists(
-        STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
-    )
-    return table.c.document_identifier == DOCUMENT, ~is_staged
-
-
-def _compile_association_deletion() -> CompiledStatement:
-    table = tables.associations
-    deletion = delete(table).where(*_build_not_in_package_conditions(table, ASSOCIATIONS))
-    return change_log.compile_logged_write(
-        change_log.build_delete_cte(deletion, table), ASSOCIATIONS, DOCUMENT
-    )
-
-
-def _compile_soft_deletion(resource: ResourceType) -> CompiledStatement:
+def _compile_deletion(resource: ResourceType) -> CompiledStatement:
+    """Compile a SQL statement that deletes what the package lacks: associations for good."""
     table = tables.get_table(resource)
-    missing = (*_build_not_in_package_conditions(table, resource), table.c.deleted_at.is_(None))
-    deletion = update(table).where(*missing).values(deleted_at=func.now())
-    return change_log.compile_logged_write(
-        change_log.build_delete_cte(deletion, table), resource, DOCUMENT
-    )
+    is_same = STAGED.c.identifier == table.c.identifier
+    is_staged = build_exists(STAGED.c.kind == literal(resource.name), is_same)
+    missing = (table.c.document_identifier == DOCUMENT, ~is_staged)
+    if resource is ASSOCIATIONS:
+        deleted = change_log.build_delete_cte(delete(table).where(*missing), table)
+    else:
+        deletion = update(table).where(*missing, table.c.deleted_at.is_(None))
+        deleted = change_log.build_delete_cte(deletion.values(deleted_at=func.now()), table)
+    return change_log.compile_logged_write(deleted, resource, DOCUMENT)
 
 
 @cache
@@ -298,29 +266,21 @@ def compile_rubric_upsert() -> CompiledStatement:
     It deletes criteria and levels that are missing from the package. A change to a criterion or
     level is logged as an update of its rubric.
     """
-    rubrics, criteria, levels = (
-        tables.rubrics,
-        tables.rubric_criteria,
-        tables.rubric_criterion_levels,
-    )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
-    source = build_changed_rows_cte(RUBRICS.name)
+    source, rubrics = build_changed_rows_cte(RUBRICS.name), tables.rubrics
     written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
-    criteria_written, criteria_deleted = _build_rubric_part_write_ctes(
-        "CFRubricCriterion", criteria, RUBRICS.name
+    criteria = _build_rubric_part_write_ctes(
+        "CFRubricCriterion", tables.rubric_criteria, RUBRICS.name
     )
-    levels_written, levels_deleted = _build_rubric_part_write_ctes(
-        "CFRubricCriterionLevel", levels, "CFRubricCriterion"
+    levels = _build_rubric_part_write_ctes(
+        "CFRubricCriterionLevel", tables.rubric_criterion_levels, "CFRubricCriterion"
     )
+    criteria_of_levels = union_all(*(select(cte.c.parent) for cte in levels))
     rubrics_of_levels = select(STAGED.c.parent).where(
-        STAGED.c.kind == literal("CFRubricCriterion"),
-        STAGED.c.identifier.in_(
-            select(levels_written.c.parent).union_all(select(levels_deleted.c.parent))
-        ),
+        STAGED.c.kind == literal("CFRubricCriterion"), STAGED.c.identifier.in_(criteria_of_levels)
     )
-    touched = union_all(
-        select(criteria_written.c.parent), select(criteria_deleted.c.parent), rubrics_of_levels
-    ).cte("touched")
+    rubrics_of_criteria = (select(cte.c.parent) for cte in criteria)
+    touched = union_all(*rubrics_of_criteria, rubrics_of_levels).cte("touched")
     only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(
         touched.c.parent.not_in(select(written.c.identifier))
     )
@@ -334,26 +294,25 @@ def _build_rubric_part_write_ctes(kind: str, table: Table, parent_kind: str) -> 
     The others are those of the same rubrics or criteria. Both CTEs return the column ``parent``:
     the identifier of the rubric or criterion that a row belongs to.
     """
-    parent_column = next(column.name for column in table.c if column.foreign_keys)
-    names = ("ordinal", "body", parent_column)
-    rows = select(STAGED.c.ordinal, STAGED.c.body, STAGED.c.parent).where(
-        STAGED.c.kind == literal(kind)
-    )
-    insertion = insert(table).from_select([*names], rows.order_by(STAGED.c.identifier))
+    parent_column = next(column for column in table.c if column.foreign_keys)
+    names = ("ordinal", "body", parent_column.name)
+    rows = select(STAGED.c.ordinal, STAGED.c.body, STAGED.c.parent)
+    ordered = rows.where(STAGED.c.kind == literal(kind)).order_by(STAGED.c.identifier)
+    insertion = insert(table).from_select([*names], ordered)
     values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
     is_changed = or_(
-        cast(table.c.body, Text) != cast(insertion.excluded.body, Text),
-        table.c[parent_column] != insertion.excluded[parent_column],
-        table.c.ordinal != insertion.excluded.ordinal,
+        cast(table.c.body, Text) != cast(values["body"], Text),
+        parent_column != values[parent_column.name],
+        table.c.ordinal != values["ordinal"],
     )
     upsert = insertion.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=values, where=is_changed
     )
     deletion = delete(table).where(
-        table.c[parent_column].in_(build_staged_identifiers_query(parent_kind)),
+        parent_column.in_(build_staged_identifiers_query(parent_kind)),
         table.c.identifier.not_in(build_staged_identifiers_query(kind)),
     )
-    parent = table.c[parent_column].label("parent")
+    parent = parent_column.label("parent")
     return (
         upsert.returning(parent).cte(f"{table.name}_written"),
         deletion.returning(parent).cte(f"{table.name}_deleted"),

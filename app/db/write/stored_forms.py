@@ -8,11 +8,13 @@ stored values, so that writing an unchanged export changes nothing.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import TypeAlias
 
 from anyio import to_thread
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import func, select
 
 from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, ResourceType
@@ -23,9 +25,16 @@ from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
-from .derived_values import IDENTIFIERS, RESOURCES_BY_NAME, DerivedValueReplacer
+from .derived_values import (
+    IDENTIFIERS,
+    RESOURCES_BY_NAME,
+    DerivedValueReplacer,
+    compile_stored_entities_query,
+)
 
 RESOURCES_BY_COLLECTION = {resource.collection: resource for resource in RESOURCES}
+IdentifiersByResource: TypeAlias = Mapping[ResourceType, list[str]]
+
 KINDS_WITH_LISTS = {resource.name for resource in LIST_FIELDS}
 
 DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
@@ -59,7 +68,8 @@ class StoredFormConverter:
         if echoed.server_urls:
             await converter._load(connection, rows)
         elif echoed.has_default_item_types:
-            await converter._load(connection, await to_thread.run_sync(_select_default_types, rows))
+            typed = await to_thread.run_sync(lambda: list(filter(_has_default_type, rows)))
+            await converter._load(connection, typed)
         return converter
 
     def to_stored_row(self, row: EntityRow) -> EntityRow:
@@ -74,10 +84,10 @@ class StoredFormConverter:
         return self.derived_values.restore_stored_values(row) if self.derived_values else row
 
     def _remove_added_values(self, row: EntityRow) -> EntityRow:
-        submitted = self._submitted_body(row)
-        body, keywords = submitted.restore_stored_body(self._resolve_target_uri), row.keywords
+        submitted, keywords = self._submitted_body(row), row.keywords
         if keywords and self.echoed.server_urls:
             keywords = submitted.restore_concept_links(keywords, self._resolve_target_uri)
+        body = submitted.restore_stored_body(self._resolve_target_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
@@ -103,36 +113,28 @@ class StoredFormConverter:
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
         identifiers = await to_thread.run_sync(_group_identifiers, rows)
         for resource, names in identifiers.items():
-            bodies = await _compile_stored_bodies_query(resource).fetch_all(
-                connection, identifiers=names
-            )
-            for identifier, body in bodies:
+            query = compile_stored_entities_query(resource)
+            for identifier, body, _ in await query.fetch_all(connection, identifiers=names):
                 self._bodies[resource.name, identifier] = body
-        for resource, names in (
-            await to_thread.run_sync(self._group_unresolved_targets, rows)
-        ).items():
-            uris = await _compile_stored_uris_query(resource).fetch_all(
-                connection, identifiers=names
-            )
-            for identifier, uri in uris:
+        targets = await to_thread.run_sync(self._group_unresolved_targets, rows)
+        for resource, names in targets.items():
+            query = _compile_stored_uris_query(resource)
+            for identifier, uri in await query.fetch_all(connection, identifiers=names):
                 self._uris[resource.collection, identifier] = uri
 
-    def _group_unresolved_targets(
-        self, rows: Iterable[EntityRow]
-    ) -> Mapping[ResourceType, list[str]]:
+    def _group_unresolved_targets(self, rows: Iterable[EntityRow]) -> IdentifiersByResource:
         """Return the linked entities whose URIs must be read, as identifiers by resource type."""
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
                 submitted = self._submitted_body(row)
-                self._sent_uris[submitted.resource.collection, submitted.identifier] = (
-                    submitted.client_uri
-                )
+                target = (submitted.resource.collection, submitted.identifier)
+                self._sent_uris[target] = submitted.client_uri
                 targets.update(submitted.iter_unresolved_targets())
-        unresolved: dict[ResourceType, list[str]] = {}
+        unresolved = defaultdict[ResourceType, list[str]](list)
         for collection, identifier in targets - self._sent_uris.keys():
             if collection in RESOURCES_BY_COLLECTION:
-                unresolved.setdefault(RESOURCES_BY_COLLECTION[collection], []).append(identifier)
+                unresolved[RESOURCES_BY_COLLECTION[collection]].append(identifier)
         return unresolved
 
 
@@ -140,23 +142,12 @@ def _has_default_type(row: EntityRow) -> bool:
     return row.kind == ITEMS.name and DEFAULT_TYPE_FIELD in row.body
 
 
-def _select_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
-    return [row for row in rows if _has_default_type(row)]
-
-
-def _group_identifiers(rows: Iterable[EntityRow]) -> Mapping[ResourceType, list[str]]:
-    identifiers: dict[ResourceType, list[str]] = {}
+def _group_identifiers(rows: Iterable[EntityRow]) -> IdentifiersByResource:
+    identifiers = defaultdict[ResourceType, list[str]](list)
     for row in rows:
         if row.kind in RESOURCES_BY_NAME:
-            identifiers.setdefault(RESOURCES_BY_NAME[row.kind], []).append(row.identifier)
+            identifiers[RESOURCES_BY_NAME[row.kind]].append(row.identifier)
     return identifiers
-
-
-@cache
-def _compile_stored_bodies_query(resource: ResourceType) -> CompiledStatement:
-    table = tables.get_table(resource)
-    columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
-    return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
