@@ -28,13 +28,9 @@ from ..statement import CompiledStatement
 from . import package_identifiers
 from .staging import DOCUMENT, STAGED
 
-LIST_ORDER = (
-    "CFItems",
-    "CFAssociations",
-    "CFRubrics",
-    "CFRubricCriterion",
-    "CFRubricCriterionLevel",
-)
+CRITERION, LEVEL = "CFRubricCriterion", "CFRubricCriterionLevel"
+
+LIST_ORDER = ("CFItems", "CFAssociations", "CFRubrics", CRITERION, LEVEL)
 
 
 def convert_conflicts_to_problems(conflicts: list[Any]) -> list[Problem]:
@@ -72,8 +68,8 @@ def compile_conflict_query() -> CompiledStatement:
 def compile_new_package_conflict_query() -> CompiledStatement:
     """Compile the query for the conflicts that inserting a new package does not detect.
 
-    It finds rubrics and package identifiers that belong to another document. An existing item or
-    association raises a unique violation when it is inserted. Each row is (path, message).
+    It finds rubrics and package identifiers that belong to another document, but no items or
+    associations, whose insertion raises a unique violation. Each row is (path, message).
     """
     return CompiledStatement(union_all(*_build_rubric_and_package_queries()))
 
@@ -81,8 +77,8 @@ def compile_new_package_conflict_query() -> CompiledStatement:
 def _build_rubric_and_package_queries() -> list[Select[Any]]:
     return [
         _build_entity_conflict_query(RUBRICS),
-        _build_rubric_part_conflict_query("CFRubricCriterion", tables.rubric_criteria),
-        _build_rubric_part_conflict_query("CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _build_rubric_part_conflict_query(CRITERION, tables.rubric_criteria),
+        _build_rubric_part_conflict_query(LEVEL, tables.rubric_criterion_levels),
         _build_package_identifier_conflict_query(),
     ]
 
@@ -101,16 +97,12 @@ def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:
     table = tables.get_table(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
+    path = _build_list_path(resource.collection)
     return (
-        _build_conflict_query(
-            _build_list_path(resource.collection), message, table.c.identifier, document
-        )
+        _build_conflict_query(path, message, table.c.identifier, document)
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
-        .where(
-            STAGED.c.kind == literal(resource.name),
-            STAGED.c.body.is_not(None),
-            build_live_condition(table),
-        )
+        .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None))
+        .where(build_live_condition(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 

@@ -143,13 +143,10 @@ def _build_update_clauses(
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
     """Return the SET values of an UPDATE from ``source``, and a WHERE that skips equal rows."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
+    content = [name for name in columns if name in CONTENT_COLUMNS]
     differences: list[ColumnElement[bool]] = [
         build_body_changed_condition(table, values["body"]),
-        *(
-            table.c[name].is_distinct_from(values[name])
-            for name in columns
-            if name in CONTENT_COLUMNS
-        ),
+        *(table.c[name].is_distinct_from(values[name]) for name in content),
     ]
     if "deleted_at" in table.c:
         values["deleted_at"] = null()
@@ -236,9 +233,9 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
 
 
 def build_link_deletion(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
-    """Build a SQL statement that deletes all links of an entity from a link table.
+    """Build a SQL statement that deletes all links of the entity ``owner`` from a link table.
 
-    The statement deletes nothing unless the CTE ``written`` has written the entity ``owner``.
+    The statement deletes nothing unless the CTE ``written``, which writes the entity, has a row.
     """
     return delete(table).where(next(iter(table.c)) == owner, build_has_rows_condition(written))
 
@@ -249,7 +246,6 @@ def build_stale_link_deletion(
     """Build a SQL statement that deletes links from ``table`` that bodies in ``source`` lack."""
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
-    is_linked = build_exists(
-        links.c.owner == owner, build_text_extract(links.c.link, "identifier") == target
-    )
+    linked = build_text_extract(links.c.link, "identifier")
+    is_linked = build_exists(links.c.owner == owner, linked == target)
     return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

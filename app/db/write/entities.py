@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import Text, bindparam, delete, select
 
 from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
-from ...case.package import EntityRow, make_entity_row, make_item_row
+from ...case.package import make_entity_row, make_item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, Problem, UnprocessableContent
@@ -40,14 +40,7 @@ async def put_document(
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
-    outcome = await _run_put_statements(
-        database,
-        DOCUMENTS,
-        document,
-        make_entity_row(DOCUMENTS.name, document),
-        echoed,
-        package=package,
-    )
+    outcome = await _run_put_statements(database, DOCUMENTS, document, echoed, package=package)
     if outcome["claimed_by"]:
         message = (
             f"the package identifier {package}, or the identifier of its document, belongs to "
@@ -66,18 +59,12 @@ async def put_item(
     ``path_prefix`` and ``echoed`` are as in ``put_document``.
     """
     document = item.CFDocumentURI.identifier
-    outcome = await _run_put_statements(
-        database, ITEMS, item, make_item_row(item), echoed, document_identifier=document
-    )
+    values = {"document_identifier": document}
+    outcome = await _run_put_statements(database, ITEMS, item, echoed, **values)
     if not outcome["document_exists"]:
-        raise UnprocessableContent(
-            f"no document has the identifier {document!r}: create it first",
-            problems=[
-                _make_not_found_problem(
-                    f"{path_prefix}CFDocumentURI.identifier", "document", document
-                )
-            ],
-        )
+        message = f"no document has the identifier {document!r}"
+        problem = Problem(path=f"{path_prefix}CFDocumentURI.identifier", message=message)
+        raise UnprocessableContent(f"{message}: create it first", problems=[problem])
 
 
 async def put_item_type(
@@ -90,9 +77,7 @@ async def put_item_type(
 
     ``path_prefix`` and ``echoed`` are as in ``put_document``.
     """
-    await _run_put_statements(
-        database, ITEM_TYPES, item_type, make_entity_row(ITEM_TYPES.name, item_type), echoed
-    )
+    await _run_put_statements(database, ITEM_TYPES, item_type, echoed)
 
 
 async def put_association(
@@ -109,29 +94,20 @@ async def put_association(
     type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
-    outcome = await _run_put_statements(
-        database,
-        ASSOCIATIONS,
-        association,
-        make_entity_row(ASSOCIATIONS.name, association),
-        echoed,
-        document_identifier=document,
-    )
-    problems = []
-    for name in ("originNodeURI", "destinationNodeURI"):
-        if not outcome[name]:
-            node = getattr(association, name).identifier
-            problems.append(
-                _make_not_found_problem(
-                    f"{path_prefix}{name}.identifier", "live item or document", node
-                )
-            )
-    if not outcome["document_exists"]:
-        problems.append(
-            _make_not_found_problem(
-                f"{path_prefix}CFDocumentURI.identifier", "document", str(document)
-            )
+    values = {"document_identifier": document}
+    outcome = await _run_put_statements(database, ASSOCIATIONS, association, echoed, **values)
+    problems = [
+        Problem(
+            path=f"{path_prefix}{name}.identifier",
+            message=f"no {kind} has the identifier {getattr(association, name).identifier!r}",
         )
+        for name, check, kind in (
+            ("originNodeURI", "originNodeURI", "live item or document"),
+            ("destinationNodeURI", "destinationNodeURI", "live item or document"),
+            ("CFDocumentURI", "document_exists", "document"),
+        )
+        if not outcome[check]
+    ]
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
         raise UnprocessableContent(
@@ -145,10 +121,6 @@ async def put_association(
         )
 
 
-def _make_not_found_problem(path: str, kind: str, identifier: str) -> Problem:
-    return Problem(path=path, message=f"no {kind} has the identifier {identifier!r}")
-
-
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound`` if it does not exist."""
     statement = partial(_compile_association_delete().fetch_one, identifier=identifier)
@@ -157,18 +129,17 @@ async def delete_association(database: Database, identifier: str) -> None:
 
 
 async def _run_put_statements(
-    database: Database,
-    resource: ResourceType,
-    entity: Entity,
-    row: EntityRow,
-    echoed: EchoedValues,
-    **values: Any,
+    database: Database, resource: ResourceType, entity: Entity, echoed: EchoedValues, **values: Any
 ) -> asyncpg.Record:
     """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
 
     ``echoed`` is as in ``put_document``. Returns the row of the last statement, which contains the
     results of its checks, such as ``document_exists``.
     """
+    if isinstance(entity, CFItem):
+        row = make_item_row(entity)
+    else:
+        row = make_entity_row(resource.name, entity)
     references = dml.REFERENCES.get(resource.name, ())
     link_fields = frozenset(each.field for each in references if getattr(entity, each.field))
     values["last_change_date_time"] = row.last_change_date_time
@@ -184,32 +155,25 @@ async def _run_put_statements(
                 break
         return outcome
 
-    outcome = await database.run_write_with_retry(
-        transaction, f"{resource.name} {entity.identifier}"
-    )
+    lock_name = f"{resource.name} {entity.identifier}"
+    outcome = await database.run_write_with_retry(transaction, lock_name)
     assert outcome is not None
     return outcome
 
 
 async def document_lacks_case_version(database: Database, identifier: str) -> bool:
     """Return whether a live document was stored without a caseVersion, which a PUT requires."""
-    return (
-        await database.fetch_one(_compile_missing_case_version_query(), identifier=identifier)
-        is not None
-    )
+    query = _compile_missing_case_version_query()
+    return await database.fetch_one(query, identifier=identifier) is not None
 
 
 @cache
 def _compile_missing_case_version_query() -> CompiledStatement:
     table = tables.documents
-    version = build_text_extract(table.c.body, "caseVersion")
-    return CompiledStatement(
-        select(table.c.identifier).where(
-            table.c.identifier == bindparam("identifier", type_=Text),
-            table.c.deleted_at.is_(None),
-            version.is_(None),
-        )
-    )
+    is_same = table.c.identifier == bindparam("identifier", type_=Text)
+    lacks_version = build_text_extract(table.c.body, "caseVersion").is_(None)
+    rows = select(table.c.identifier).where(is_same, table.c.deleted_at.is_(None), lacks_version)
+    return CompiledStatement(rows)
 
 
 @cache
@@ -217,8 +181,7 @@ def _compile_association_delete() -> CompiledStatement:
     table = tables.associations
     deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
     deleted = change_log.build_delete_cte(deletion, table)
-    logged = change_log.build_log_ctes(
-        change_log.EntityWrite(deleted, ASSOCIATIONS, deleted.c.previous_document)
-    )
+    write = change_log.EntityWrite(deleted, ASSOCIATIONS, deleted.c.previous_document)
+    logged = change_log.build_log_ctes(write)
     identifier = select(deleted.c.identifier)
     return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

@@ -113,11 +113,7 @@ def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
         for reference in dml.REFERENCES[resource.name]:
             if reference.field not in fields:
                 continue
-            source = (
-                _build_keyword_rows_cte(resource)
-                if reference.keeps_old_links
-                else _build_link_source_cte(resource, reference)
-            )
+            source = _build_link_source_cte(resource, reference)
             statements.append(("recording", compile_missing_definition_insert(source, reference)))
             if reference.link_table is not None:
                 links = compile_link_insert(source, reference, reference.link_table)
@@ -130,8 +126,11 @@ def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionRefe
     """Build a CTE of those rows of a new document that may link to missing definitions.
 
     ``reference`` is the field with the links. If it has a foreign key, the CTE returns only the
-    rows whose definition is missing; otherwise, it returns all rows.
+    rows whose definition is missing; otherwise, it returns all rows, those with keywords staged.
     """
+    if reference.keeps_old_links:
+        keyword_rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)
+        return keyword_rows.where(STAGED.c.kind == literal(resource.name)).cte("source")
     table, definitions = tables.get_table(resource), reference.definitions_table
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)
@@ -140,11 +139,6 @@ def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionRefe
             is_stored = build_exists(key.column == key.parent, build_live_condition(definitions))
             rows = rows.where(key.parent.is_not(None), ~is_stored)
     return rows.cte("source")
-
-
-def _build_keyword_rows_cte(resource: ResourceType) -> CTE:
-    rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)
-    return rows.where(STAGED.c.kind == literal(resource.name)).cte("source")
 
 
 def _compile_creation_log(resource: ResourceType) -> CompiledStatement:

@@ -45,6 +45,9 @@ Mode = Literal["create", "replace", "upsert"]
 WORK_MEM = "64MB"
 """Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
+PARAMETERS = ("document_identifier", "package_identifier", "extensions", "definition_extensions")
+"""The fields of a package that are parameters of the statements of its upload."""
+
 NOT_NEW_ERRORS = (
     NewPackageConflictError,
     asyncpg.UniqueViolationError,
@@ -122,11 +125,10 @@ async def write_package(  # noqa: PLR0913  each is an independent option
             return await attempt(connection, assume_new=False)
 
     async def attempt(connection: Connection, *, assume_new: bool) -> UploadResult:
-        upload = UploadTransaction(connection, _get_parameters(package), progress)
+        parameters = {name: getattr(package, name) for name in PARAMETERS}
+        upload, options = UploadTransaction(connection, parameters, progress), (mode, echoed)
         async with write_transaction(connection, dry_run=dry_run):
-            result = await _write_in_transaction(
-                upload, package, mode, echoed, assume_new=assume_new
-            )
+            result = await _write_in_transaction(upload, package, *options, assume_new=assume_new)
             if guard:
                 guard(result)
         return result
@@ -162,9 +164,8 @@ async def _write_in_transaction(
         )
         if package.derived.items:
             upload.parameters["derived_items"] = package.derived.items
-            ((matched_count, changed_count),) = await upload.fetch_all(
-                _compile_matched_item_counts_query()
-            )
+            matches = await upload.fetch_all(_compile_matched_item_counts_query())
+            matched_count, changed_count = matches[0]
         await upload.execute_and_count(partial(build_upload_statements, summary))
     revision = await fetch_revision(upload.connection, package.document_identifier)
     assert revision
@@ -195,15 +196,6 @@ async def _stage_and_check_conflicts(
             problems=problems,
         )
     return summary, sent_counts
-
-
-def _get_parameters(package: PreparedPackage) -> dict[str, Any]:
-    return {
-        "document_identifier": package.document_identifier,
-        "package_identifier": package.package_identifier,
-        "extensions": package.extensions,
-        "definition_extensions": package.definition_extensions,
-    }
 
 
 def _is_document_new(package: PreparedPackage, mode: Mode, document: Any) -> bool:
@@ -239,9 +231,8 @@ def _compile_matched_item_counts_query() -> CompiledStatement:
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
-    before, after = (
-        build_text_extract(body, "fullStatement") for body in (table.c.body, STAGED.c.body)
-    )
+    before = build_text_extract(table.c.body, "fullStatement")
+    after = build_text_extract(STAGED.c.body, "fullStatement")
     # Unchanged rows are staged without a body.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
     return CompiledStatement(

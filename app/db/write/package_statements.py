@@ -246,7 +246,10 @@ def _compile_document_update_log(
 
 
 def _compile_deletion(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that deletes what the package lacks: associations for good."""
+    """Compile a SQL statement that deletes the entities of a class that the package lacks.
+
+    Associations are deleted permanently, others softly.
+    """
     table = tables.get_table(resource)
     is_same = STAGED.c.identifier == table.c.identifier
     is_staged = build_exists(STAGED.c.kind == literal(resource.name), is_same)

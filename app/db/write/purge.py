@@ -53,6 +53,10 @@ PURGED = Table(
 """A temporary table of the transaction that lists the entities to purge."""
 
 
+OWNERS = {"document_identifier": DOCUMENTS, "item_identifier": ITEMS, "rubric_identifier": RUBRICS}
+"""The types of the entities that own rows, by the column that names the owner."""
+
+
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
     """Permanently delete entities that were soft-deleted before a time, to free space.
 
@@ -79,41 +83,31 @@ def _build_purge_statements() -> list[CompiledStatement]:
     """Return the SQL statements that purge deleted entities and old changes, children first."""
     # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
     analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
-    entities = [
-        CompiledStatement(_build_purged_entity_insert(resource))
-        for resource in (DOCUMENTS, ITEMS, RUBRICS)
-    ]
+    entities = [_compile_purged_entity_insert(resource) for resource in (DOCUMENTS, ITEMS, RUBRICS)]
     lists = [*entities, _compile_purged_association_insert()]
+    # The primary key of a link is a pair of identifiers.
+    link_tables = [table for table in tables.metadata.sorted_tables if len(table.primary_key) > 1]
     return [
         *(statement for each in lists for statement in (each, analyze)),
         _compile_association_deletion(),
-        *(
-            _compile_link_deletion(table)
-            for table in tables.metadata.sorted_tables
-            if _is_link_table(table)
-        ),
-        CompiledStatement(
-            _build_purged_row_deletion(tables.rubric_criteria, "rubric_identifier", RUBRICS)
-        ),
+        *(_compile_owned_row_deletion(table) for table in (*link_tables, tables.rubric_criteria)),
         *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
-        CompiledStatement(
-            _build_purged_row_deletion(tables.packages, "document_identifier", DOCUMENTS)
-        ),
+        _compile_owned_row_deletion(tables.packages),
         _compile_entity_deletion(DOCUMENTS),
         _compile_item_recount(),
         _compile_superseded_change_deletion(),
     ]
 
 
-def _build_purged_entity_insert(resource: ResourceType) -> Any:
-    """Build a SQL statement that adds the entities of one type to the table ``PURGED``."""
+def _compile_purged_entity_insert(resource: ResourceType) -> CompiledStatement:
+    """Compile a SQL statement that adds the entities of one type to the table ``PURGED``."""
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
         conditions.append(table.c.document_identifier.in_(_build_purged_query(DOCUMENTS)))
     row = select(literal(resource.name), table.c.identifier)
     rows = union(*(row.where(condition) for condition in conditions))
-    return insert(PURGED).from_select(["kind", "identifier"], rows)
+    return CompiledStatement(insert(PURGED).from_select(["kind", "identifier"], rows))
 
 
 def _compile_purged_association_insert() -> CompiledStatement:
@@ -140,19 +134,14 @@ def _build_purged_query(*resources: ResourceType) -> Select[Any]:
     return select(PURGED.c.identifier).where(or_(*kinds))
 
 
-def _is_link_table(table: Table) -> bool:
-    """Return whether a table has links: pairs of identifiers, of which the owner's is first."""
-    return len(table.primary_key.columns) > 1
-
-
 def _build_purged_row_deletion(table: Table, column: str, resource: ResourceType) -> Any:
     return delete(table).where(table.c[column].in_(_build_purged_query(resource)))
 
 
-def _compile_link_deletion(table: Table) -> CompiledStatement:
-    owner = next(iter(table.c))
-    kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return CompiledStatement(_build_purged_row_deletion(table, owner.name, kind))
+def _compile_owned_row_deletion(table: Table) -> CompiledStatement:
+    """Compile a SQL statement that deletes rows of which a purged entity is the owner."""
+    column, owner = next((name, owner) for name, owner in OWNERS.items() if name in table.c)
+    return CompiledStatement(_build_purged_row_deletion(table, column, owner))
 
 
 def _compile_association_deletion() -> CompiledStatement:
@@ -167,11 +156,9 @@ def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
     # of the existence of items and documents changes.
     deletion = _build_purged_row_deletion(tables.get_table(resource), "identifier", resource)
     deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
-    bumped = change_log.build_revision_increment_cte(
-        select(literal(tables.NODES_SCOPE).label("scope"))
-        .select_from(deleted)
-        .where(change_log.build_has_rows_condition(deleted))
-    )
+    scope = select(literal(tables.NODES_SCOPE).label("scope")).select_from(deleted)
+    has_rows = change_log.build_has_rows_condition(deleted)
+    bumped = change_log.build_revision_increment_cte(scope.where(has_rows))
     return change_log.compile_write_and_count(deleted, resource.name, bumped)
 
 
@@ -212,15 +199,9 @@ def _compile_superseded_change_deletion() -> CompiledStatement:
         .where(tuple_(*entity).in_(select(*entity).where(~is_creation)))
         .subquery("logged")
     )
-    obsolete = select(changes.c.sequence).where(
-        changes.c.changed_at < BEFORE, changes.c.sequence < changes.c.last
-    )
-    deleted = (
-        delete(table)
-        .where(table.c.sequence.in_(obsolete))
-        .returning(literal("changes").label("kind"))
-        .cte("deleted")
-    )
-    return CompiledStatement(
-        select(deleted.c.kind, func.count().label("changed")).group_by(deleted.c.kind)
-    )
+    is_superseded = changes.c.sequence < changes.c.last
+    obsolete = select(changes.c.sequence).where(changes.c.changed_at < BEFORE, is_superseded)
+    deletion = delete(table).where(table.c.sequence.in_(obsolete))
+    deleted = deletion.returning(literal("changes").label("kind")).cte("deleted")
+    counts = select(deleted.c.kind, func.count().label("changed")).group_by(deleted.c.kind)
+    return CompiledStatement(counts)

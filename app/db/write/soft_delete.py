@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    and_,
     bindparam,
     cast,
     false,
@@ -81,7 +80,7 @@ async def undelete_entity(
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
     Raises ``NotFound`` if no deleted entity has this identifier. Raises ``Conflict`` if an item's
-    document is deleted, or if the package of another document now has this identifier.
+    document is deleted, or if a document's identifier is now that of another document's package.
     """
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     if state is None or not state["deleted"]:
@@ -92,15 +91,14 @@ async def undelete_entity(
         raise Conflict(
             f"its document is deleted too; run: case-server undelete document {document}"
         )
-    if resource is DOCUMENTS and (
-        owner := await database.fetch_one(_compile_identifier_owner_query(), identifier=identifier)
-    ):
-        raise Conflict(
-            f"its identifier is that of the package of document {owner['document_identifier']} "
-            "now; delete that document first"
-        )
     lost = []
     if resource is DOCUMENTS:
+        query = _compile_identifier_owner_query()
+        if owner := await database.fetch_one(query, identifier=identifier):
+            raise Conflict(
+                f"its identifier is that of the package of document {owner['document_identifier']} "
+                "now; delete that document first"
+            )
         # Read before the document gets its own identifier as that of its package.
         lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
     changes = await _run_with_document_lock(
@@ -144,19 +142,14 @@ async def _run_with_document_lock(
 @cache
 def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
     table, documents = tables.get_table(resource), tables.documents
-    columns = (
+    rows = select(
         _get_document_column(table).label("document_identifier"),
         table.c.deleted_at.is_not(None).label("deleted"),
-        (
-            documents.c.deleted_at.is_not(None)
-            if table is not documents
-            else literal_column("false")
-        ).label("document_deleted"),
-    )
-    source = table if table is documents else table.join(documents)
-    return CompiledStatement(
-        select(*columns).select_from(source).where(table.c.identifier == IDENTIFIER)
-    )
+    ).where(table.c.identifier == IDENTIFIER)
+    is_deleted: ColumnElement[bool] = literal_column("false")
+    if table is not documents:
+        rows, is_deleted = rows.join_from(table, documents), documents.c.deleted_at.is_not(None)
+    return CompiledStatement(rows.add_columns(is_deleted.label("document_deleted")))
 
 
 def _get_document_column(table: Table) -> ColumnElement[Any]:
@@ -167,9 +160,8 @@ def _get_document_column(table: Table) -> ColumnElement[Any]:
 def _compile_document_lock() -> CompiledStatement:
     # Waits for writers of items and rubrics, whose foreign key share-locks the document's row.
     table, document = tables.documents, bindparam("document_identifier", type_=Text)
-    return CompiledStatement(
-        select(table.c.identifier).where(table.c.identifier == document).with_for_update()
-    )
+    row = select(table.c.identifier).where(table.c.identifier == document)
+    return CompiledStatement(row.with_for_update())
 
 
 def _build_document_deleted_at() -> ColumnElement[Any]:
@@ -179,20 +171,16 @@ def _build_document_deleted_at() -> ColumnElement[Any]:
 
 @cache
 def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
-    table = tables.get_table(resource)
-    is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
-    statements = [_compile_deleted_at_update(resource, is_live, func.now())]
+    now, table = func.now(), tables.get_table(resource)
+    is_live = (table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
+    statements = [_compile_deleted_at_update(resource, now, *is_live)]
     if resource is DOCUMENTS:
         # A document that was deleted earlier has no parts left to delete.
-        is_deleted_now = _build_document_deleted_at() == func.now()
+        is_deleted_now = _build_document_deleted_at() == now
         for part in PARTS:
-            rows = tables.get_table(part)
-            is_live_part = and_(
-                rows.c.document_identifier == IDENTIFIER, rows.c.deleted_at.is_(None)
-            )
-            statements.append(
-                _compile_deleted_at_update(part, and_(is_live_part, is_deleted_now), func.now())
-            )
+            rows = tables.get_table(part).c
+            is_live = (rows.document_identifier == IDENTIFIER, rows.deleted_at.is_(None))
+            statements.append(_compile_deleted_at_update(part, now, *is_live, is_deleted_now))
         statements.append(_compile_association_log(tables.DELETE, is_deleted_now))
     return statements
 
@@ -200,41 +188,39 @@ def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
 @cache
 def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement]:
     table = tables.get_table(resource)
-    statements = []
-    if resource is DOCUMENTS:
-        for part in PARTS:
-            rows = tables.get_table(part)
-            was_deleted_with_document = and_(
-                rows.c.document_identifier == IDENTIFIER,
-                rows.c.deleted_at == _build_document_deleted_at(),
-            )
-            statements.append(_compile_deleted_at_update(part, was_deleted_with_document, None))
-    is_deleted = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
-    statements.append(_compile_deleted_at_update(resource, is_deleted, None))
-    if resource is DOCUMENTS:
-        statements.append(_compile_package_identifier_restoration())
-        statements.append(_compile_package_identifier_replacement())
-        statements.append(_compile_association_log(tables.REVIVE))
-    return statements
+    is_deleted = (table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
+    own = _compile_deleted_at_update(resource, None, *is_deleted)
+    if resource is not DOCUMENTS:
+        return [own]
+    parts = []
+    for part in PARTS:
+        rows = tables.get_table(part).c
+        was_deleted_too = rows.deleted_at == _build_document_deleted_at()
+        is_part = rows.document_identifier == IDENTIFIER
+        parts.append(_compile_deleted_at_update(part, None, is_part, was_deleted_too))
+    return [
+        *parts,
+        own,
+        _compile_package_identifier_restoration(),
+        _compile_package_identifier_replacement(),
+        _compile_association_log(tables.REVIVE),
+    ]
 
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
     """Compile the query for a live document whose package has a deleted document's identifier."""
     table = tables.packages
-    return CompiledStatement(
-        select(table.c.document_identifier).where(
-            table.c.identifier == IDENTIFIER,
-            table.c.document_identifier != IDENTIFIER,
-            ~package_identifiers.build_deleted_document_condition(table),
-        )
-    )
+    is_live = ~package_identifiers.build_deleted_document_condition(table)
+    is_other = table.c.document_identifier != IDENTIFIER
+    rows = select(table.c.document_identifier)
+    return CompiledStatement(rows.where(table.c.identifier == IDENTIFIER, is_other, is_live))
 
 
 def _compile_package_identifier_restoration() -> CompiledStatement:
-    """Compile a SQL statement that restores the package identifier of an undeleted document.
+    """Compile a SQL statement that restores the package identifier of a document in its undeletion.
 
-    It changes nothing if another live document or package now has this identifier.
+    It changes nothing if another live document or package now has the identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_package_identifier_expression()
@@ -255,11 +241,10 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
 
 
 def _compile_package_identifier_replacement() -> CompiledStatement:
-    """Compile a SQL statement that replaces the package identifier of an undeleted document.
+    """Compile a SQL statement that replaces a package identifier that could not be restored.
 
-    It does so if the package of another document now has this identifier. The undeleted document's
-    package then gets the identifier of its document, and CFPackageURI is removed from the document,
-    because this link would refer to the other package.
+    The package gets the identifier of its document, and CFPackageURI is removed from the document,
+    because this link would refer to the other package that has the identifier now.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -311,15 +296,13 @@ def _compile_lost_identifier_query() -> CompiledStatement:
         "its document, %s, instead"
     )
     reason = func.format(literal(message), wanted, others.c.document_identifier, IDENTIFIER)
+    is_lost = (packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
     return CompiledStatement(
         select(reason.label("reason"))
         .select_from(packages)
         .join(others, or_(others.c.identifier == wanted, others.c.document_identifier == wanted))
-        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(
-            others.c.document_identifier != IDENTIFIER,
-            ~package_identifiers.build_deleted_document_condition(others),
-        )
+        .where(*is_lost, others.c.document_identifier != IDENTIFIER)
+        .where(~package_identifiers.build_deleted_document_condition(others))
     )
 
 
@@ -354,16 +337,13 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
         .limit(1)
         .subquery("example")
     )
-    names = (example.c[name] for name in ("identifier", "origin_identifier"))
-    return select(
-        func.format(
-            literal(message), example.c["count"], *names, example.c.destination_identifier
-        ).label("reason")
-    )
+    names = ("count", "identifier", "origin_identifier", "destination_identifier")
+    reason = func.format(literal(message), *(example.c[name] for name in names))
+    return select(reason.label("reason"))
 
 
 def _compile_deleted_at_update(
-    resource: ResourceType, where: ColumnElement[bool], deleted_at: Any
+    resource: ResourceType, deleted_at: Any, *where: ColumnElement[bool]
 ) -> CompiledStatement:
     """Compile a SQL statement that soft-deletes or undeletes entities, and logs these changes."""
     table = tables.get_table(resource)
@@ -373,7 +353,7 @@ def _compile_deleted_at_update(
         literal(operation).label("operation"),
         _get_document_column(table).label("previous_document"),
     )
-    statement = update(table).where(where).values(deleted_at=deleted_at)
+    statement = update(table).where(*where).values(deleted_at=deleted_at)
     changed = statement.returning(*columns).cte("changed")
     return change_log.compile_logged_write(changed, resource, changed.c.previous_document)
 

@@ -219,8 +219,8 @@ class RowStager:
         row = self._converter.to_stored_row(row)
         place = self.counts[row.kind]
         self.counts[row.kind] += 1
-        stored = self._stored.get((row.kind, row.identifier), (None, None, None))
-        stored_ordinal, digest, container_link = stored
+        key, missing = (row.kind, row.identifier), (None, None, None)
+        stored_ordinal, digest, container_link = self._stored.get(key, missing)
         row = add_container_link(row, container_link)
         body: str | None = row.body
         if digest and row.keywords is None and matches_stored_entity(row, digest):
@@ -280,15 +280,10 @@ async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -
 @cache
 def _compile_stored_rows_query(kind: str) -> CompiledStatement:
     table = tables.metadata.tables[LARGE_TABLES[kind]]
-    columns = (
-        table.c.identifier,
-        table.c.ordinal,
-        build_digest_column(table),
-        build_container_link_column(table),
-    )
-    return CompiledStatement(
-        select(*columns).where(table.c.document_identifier == DOCUMENT, build_live_condition(table))
-    )
+    derived = (build_digest_column(table), build_container_link_column(table))
+    rows = select(table.c.identifier, table.c.ordinal, *derived)
+    is_live = build_live_condition(table)
+    return CompiledStatement(rows.where(table.c.document_identifier == DOCUMENT, is_live))
 
 
 def build_changed_rows_cte(kind: str) -> CTE:
