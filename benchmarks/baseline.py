@@ -41,7 +41,7 @@ ASSOCIATIONS = f"""
 BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordinal"
 
 
-async def _skip_reset(_: Any) -> None:
+async def _skip_connection_reset(_: Any) -> None:
     """Skip asyncpg's reset of a released connection, as the server's pool does."""
 
 
@@ -54,7 +54,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         max_size=POOL_SIZE,
         statement_cache_size=1024,
         max_cached_statement_lifetime=0,
-        reset=_skip_reset,
+        reset=_skip_connection_reset,
     ) as pool:
         app.state.pool = pool
         yield

@@ -13,18 +13,18 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    literal,
     literal_column,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from ..exceptions import Conflict, NotFound
 from .connector import Connection
 from .pool import Database
+from .schema.expressions import build_exists
 from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
 from .statement import CompiledStatement
 
@@ -117,12 +117,11 @@ async def add_client(
 
     async def add(connection: Connection) -> bool:
         async with connection.transaction():
-            is_new = await ADD_CLIENT.fetch_one(
-                connection, identifier=identifier, name=name, scopes=list(scopes)
-            )
-            if is_new:
-                await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
-            return is_new is not None
+            values = {"identifier": identifier, "name": name, "scopes": list(scopes)}
+            if not await ADD_CLIENT.fetch_one(connection, **values):
+                return False
+            await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
+            return True
 
     if not await database.run_write_with_retry(add, f"client {identifier}"):
         raise Conflict(
@@ -145,9 +144,8 @@ async def rotate_client_secret(
             if not await LOCK_CLIENT.fetch_one(connection, identifier=identifier):
                 return False
             await DELETE_OLDER_SECRETS.execute(connection, identifier=identifier)
-            await EXPIRE_NEWEST_SECRET.execute(
-                connection, identifier=identifier, grace_period=grace_period
-            )
+            values = {"identifier": identifier, "grace_period": grace_period}
+            await EXPIRE_NEWEST_SECRET.execute(connection, **values)
             await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
             return True
 
@@ -190,16 +188,11 @@ ADD_SIGNING_KEY = CompiledStatement(
     insert(signing_keys).values(kid=bindparam("kid"), private_pem=bindparam("private_pem"))
 )
 _newer = signing_keys.alias("newer")
-DELETE_SUPERSEDED_KEYS = CompiledStatement(
-    delete(signing_keys).where(
-        select(literal(1))
-        .where(
-            _newer.c.created_at > signing_keys.c.created_at,
-            _newer.c.created_at < func.now() - text("interval '25 hours'"),
-        )
-        .exists()
-    )
+_is_superseded = build_exists(
+    _newer.c.created_at > signing_keys.c.created_at,
+    _newer.c.created_at < func.now() - text("interval '25 hours'"),
 )
+DELETE_SUPERSEDED_KEYS = CompiledStatement(delete(signing_keys).where(_is_superseded))
 """Deletes keys replaced over a day ago: tokens are valid for a day, servers switch in seconds."""
 DELETE_OLDER_KEYS = CompiledStatement(
     delete(signing_keys).where(
@@ -218,10 +211,7 @@ CLIENT = CompiledStatement(
 )
 CLIENT_SUMMARIES = CompiledStatement(
     select(
-        clients.c.identifier,
-        clients.c.name,
-        clients.c.scopes,
-        clients.c.created_at,
+        clients,
         func.count(client_secrets.c.hash).label("secret_count"),
         func.min(client_secrets.c.expires_at).label("next_secret_expiry"),
     )
@@ -231,11 +221,7 @@ CLIENT_SUMMARIES = CompiledStatement(
 )
 ADD_CLIENT = CompiledStatement(
     insert(clients)
-    .values(
-        identifier=bindparam("identifier", type_=Text),
-        name=bindparam("name", type_=Text),
-        scopes=bindparam("scopes", type_=ARRAY(Text)),
-    )
+    .values(identifier=IDENTIFIER, name=bindparam("name"), scopes=bindparam("scopes"))
     .on_conflict_do_nothing()
     .returning(clients.c.identifier)
 )
@@ -247,9 +233,7 @@ DELETE_CLIENT = CompiledStatement(
 )
 
 ADD_SECRET = CompiledStatement(
-    insert(client_secrets).values(
-        client_identifier=bindparam("identifier", type_=Text), hash=bindparam("hash", type_=Text)
-    )
+    insert(client_secrets).values(client_identifier=IDENTIFIER, hash=bindparam("hash"))
 )
 _of_client = client_secrets.c.client_identifier == IDENTIFIER
 _newest = (
@@ -262,15 +246,10 @@ _newest = (
 DELETE_OLDER_SECRETS = CompiledStatement(
     delete(client_secrets).where(_of_client, or_(client_secrets.c.hash != _newest, ~_is_unexpired))
 )
+_grace_period = bindparam("grace_period", type_=Interval, required=True)
+_expiry = func.least(client_secrets.c.expires_at, func.now() + _grace_period)
 EXPIRE_NEWEST_SECRET = CompiledStatement(
-    update(client_secrets)
-    .where(_of_client)
-    .values(
-        expires_at=func.least(
-            client_secrets.c.expires_at,
-            func.now() + bindparam("grace_period", type_=Interval, required=True),
-        )
-    )
+    update(client_secrets).where(_of_client).values(expires_at=_expiry)
 )
 
 # A token is accepted for a minute after it expires, and the clocks of servers may differ by one.

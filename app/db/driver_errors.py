@@ -13,6 +13,11 @@ from .connector import is_out_of_file_descriptors
 
 log = logging.getLogger("case_server")
 
+OUT_OF_FILES_REMEDY = (
+    "raise the limit on open files (ulimit -n), or lower CASE_SERVER_MAX_CONNECTIONS or "
+    "CASE_SERVER_POOL_SIZE"
+)
+
 UNAVAILABLE = (
     # Not every OSError: a broken pipe may belong to the reader of a streamed response.
     ConnectionRefusedError,
@@ -76,11 +81,7 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
     """Log a database error and return the ``ServiceUnavailable`` (503) to raise instead."""
     if is_out_of_file_descriptors(error):
         # The database may be fine: this process cannot open a socket to it.
-        log.error(
-            "out of file descriptors (%s): raise the limit on open files (ulimit -n), or lower "
-            "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE",
-            error,
-        )
+        log.error("out of file descriptors (%s): %s", error, OUT_OF_FILES_REMEDY)
         return ServiceUnavailable(
             "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
         )

@@ -87,7 +87,8 @@ async def save_mirror(database: Database, mirror: Mirror) -> None:
 
 async def stop_mirroring(database: Database, url: str) -> None:
     """Stop mirroring the package from the source ``url``; keep its local copy."""
-    await database.run_write(_compile_delete(), url=url)
+    statement = CompiledStatement(delete(mirrors).where(mirrors.c.url == url))
+    await database.run_write(statement)
 
 
 @cache
@@ -119,8 +120,3 @@ def _compile_upsert() -> CompiledStatement:
     return CompiledStatement(
         statement.on_conflict_do_update(index_elements=[mirrors.c.url], set_=changes)
     )
-
-
-@cache
-def _compile_delete() -> CompiledStatement:
-    return CompiledStatement(delete(mirrors).where(mirrors.c.url == bindparam("url", type_=Text)))

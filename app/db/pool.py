@@ -136,8 +136,8 @@ def make_unconfirmed_commit_error() -> ServiceUnavailable:
     )
 
 
-async def _skip_reset(_: Any) -> None:
-    """Do nothing instead of asyncpg's reset, because connections have no session state."""
+async def _skip_connection_reset(_: Any) -> None:
+    """Replace asyncpg's reset of connections, which have no session state, with a no-op."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -151,9 +151,8 @@ class TimeoutSemaphore:
     """A fair semaphore that limits how many requests use a connection; waiting has a timeout.
 
     As long as permits are being released, a request waits up to ``ACQUIRE_TIMEOUT_SECONDS``. If
-    none is released, it fails after ``STALLED_TIMEOUT_SECONDS``, so that the client gets 503 within
-    two seconds. Waiters have no timers of their own; call ``expire_waiters`` periodically. All
-    times are those of ``clock``.
+    none is released, it fails after ``STALLED_TIMEOUT_SECONDS``. Waiters have no timers of their
+    own; call ``expire_waiters`` periodically. All times are those of ``clock``.
     """
 
     def __init__(self, size: int, clock: LoopClock) -> None:
@@ -392,7 +391,7 @@ class Database:
                 timeout=STALLED_TIMEOUT_SECONDS,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
-                reset=_skip_reset,
+                reset=_skip_connection_reset,
                 session={} if is_pooled else session,
             )
         database = cls(pool, settings.pool_size, url, read_timeout)
@@ -500,7 +499,7 @@ class Database:
             self._heavy_read_semaphore.release()
 
     def release_after_cancel(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Run ``release_after_error`` in the background; it waits for the cancelled statement."""
+        """Run ``release_after_error`` in the background, as it waits until the statement ends."""
         task = asyncio.create_task(self._release_quietly(connection, is_heavy=is_heavy))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
@@ -724,10 +723,7 @@ class Database:
                     return await write(connection)
 
     async def _run_pooled_write(
-        self,
-        write: Callable[[Connection], Awaitable[Result]],
-        lock_name: str,
-        isolation: Isolation,
+        self, write: Callable[[Connection], Awaitable[Result]], lock_name: str, isolation: Isolation
     ) -> Result:
         """Run ``write`` behind a pooler; a retry after a conflict holds the lock ``lock_name``."""
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS

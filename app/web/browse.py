@@ -214,7 +214,7 @@ async def fetch_children(
     if parent == document:
         rows = await tree.fetch_roots(database, document, [], limit, offset)
     else:
-        rows = await tree.fetch_more_children(database, document, parent, limit, offset)
+        rows = await tree.fetch_children_page(database, document, parent, limit, offset)
     return _build_child_list(parent, rows, level, offset, set())
 
 

@@ -86,15 +86,14 @@ def restore_backup(
         asyncio.run(_administer(current, *DROP_STATEMENTS, create))
         try:
             report_progress("reading the backup")
-            restored = current.set(database=RESTORED)
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
             options = (*single, f"--dbname={RESTORED}", str(source.resolve()))
-            _run_postgres_program(data_dir, restored, "pg_restore", *options)
+            _run_postgres_program(data_dir, current, "pg_restore", *options)
+            restored = _to_string(current, RESTORED)
             revision = asyncio.run(_get_revision(restored))
             if revision != version.get_required_schema_version():
                 report_progress(f"migrating from schema {revision}")
-                alembic_runner.migrate(restored.render_as_string(hide_password=False))
-            asyncio.run(_reset_change_feed(restored))
+                alembic_runner.migrate(restored)
             asyncio.run(_swap_in_restored_database(current))
         finally:
             asyncio.run(_administer(current, *DROP_STATEMENTS))
@@ -119,9 +118,8 @@ def _verify_backup_digest(source: Path) -> None:
                 digest.update(chunk)
             trailer = file.read()
     except OSError as error:
-        raise CommandError(
-            f"{source} cannot be read: {error.strerror}; name another file"
-        ) from error
+        problem = f"{source} cannot be read: {error.strerror}"
+        raise CommandError(f"{problem}; name another file") from error
     if trailer != TRAILER + digest.hexdigest().encode():
         raise CommandError(
             f"{source} is not a backup by case-server, or is damaged; name another file"
@@ -135,7 +133,12 @@ async def _administer(url: URL, *statements: str) -> None:
 
 
 async def _swap_in_restored_database(url: URL) -> None:
-    """Rename the current database and give its name to the restored one, in one transaction."""
+    """Rename the current database and give its name to the restored one, in one transaction.
+
+    The change feed starts anew, because the backup lacks changes that clients have already read.
+    """
+    async with open_connection(_to_string(url, RESTORED)) as restored:
+        await reset_change_feed(restored)
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
@@ -152,14 +155,8 @@ async def _describe_database(url: str) -> str:
         return ", ".join(counts)
 
 
-async def _reset_change_feed(url: URL) -> None:
-    """Reset the change feed, because the backup lacks changes that clients have already read."""
-    async with open_connection(_to_string(url, RESTORED)) as connection:
-        await reset_change_feed(connection)
-
-
-async def _get_revision(url: URL) -> str:
-    async with open_connection(_to_string(url, RESTORED)) as connection:
+async def _get_revision(url: str) -> str:
+    async with open_connection(url) as connection:
         revision = await version.get_schema_version(connection)
     if revision is None:
         raise CommandError("the backup is empty: its database has no schema; name another file")

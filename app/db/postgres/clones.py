@@ -99,7 +99,9 @@ class DatabaseCloner:
         self._pool = pool
         self._url = parse_database_url(url)
         self.main = main
-        self._prefix = f"{_shorten(self.main)}_clone_"
+        if len(main.encode()) > MAX_PREFIX_BYTES:
+            main = hashlib.sha256(main.encode()).hexdigest()[:MAX_PREFIX_BYTES]
+        self._prefix = f"{main}_clone_"
         self._drops: set[asyncio.Task[None]] = set()
         self._drop_slots = asyncio.Semaphore(MAX_BACKGROUND_DROPS)
 
@@ -108,8 +110,8 @@ class DatabaseCloner:
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
         """Return a context manager that yields a ``DatabaseCloner`` of the database at ``url``.
 
-        On entry, it drops clones left by a killed server; on exit, it drops all clones. Raises
-        ``CommandError`` if the database cannot be cloned.
+        On entry, it drops clones left behind by a server that was killed; on exit, all clones.
+        Raises ``CommandError`` if the database cannot be cloned.
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:
@@ -142,7 +144,7 @@ class DatabaseCloner:
         return name
 
     def drop_in_background(self, name: str) -> None:
-        """Terminate all connections to the clone ``name`` and drop it, both in the background."""
+        """Terminate all connections to a database clone and drop it, both in the background."""
         # DROP DATABASE waits for a checkpoint, which writes every clone created since the last one
         # to disk: with fsync on, 7 s after four clones, 26 s after more.
         task = asyncio.create_task(self._drop_with_limit(name))
@@ -183,10 +185,3 @@ async def delete_all_frameworks(database: Database) -> None:
 def _quote(name: str) -> str:
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
-
-
-def _shorten(name: str) -> str:
-    raw = name.encode()
-    if len(raw) <= MAX_PREFIX_BYTES:
-        return name
-    return hashlib.sha256(raw).hexdigest()[:MAX_PREFIX_BYTES]

@@ -16,12 +16,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 from ...database_url import DatabaseUrl, find_nearest_parameter, parse_database_url
 from ...exceptions import CommandError
 from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_file_descriptors
-from ..driver_errors import CONNECT_ERRORS
-
-OUT_OF_FILES = (
-    "out of file descriptors: raise the limit on open files (ulimit -n), or lower "
-    "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE"
-)
+from ..driver_errors import CONNECT_ERRORS, OUT_OF_FILES_REMEDY
 
 READ_ONLY = (
     "the database is read-only (a standby, or default_transaction_read_only is on): name the "
@@ -107,10 +102,10 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
     if isinstance(error, asyncpg.CannotConnectNowError):
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
-    if name := _find_unknown_setting(message):
-        near = find_nearest_parameter(name)
+    if match := re.search(r'unrecognized configuration parameter "([^"]+)"', message):
+        near = find_nearest_parameter(match[1])
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
-        return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
+        return f"the parameter {match[1]!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
     if match := re.search(r"unsupported startup parameter(?: in (options))?: (\S+)", message):
         return (
             f"the connection pooler at {target.to_redacted_url()} refuses the parameter "
@@ -132,7 +127,7 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
 
 def _explain_connection_error(error: BaseException, target: DatabaseUrl) -> str:
     if is_out_of_file_descriptors(error):
-        return OUT_OF_FILES
+        return f"out of file descriptors: {OUT_OF_FILES_REMEDY}"
     message = str(error) or type(error).__name__
     match error:
         case ssl.SSLError() | ConnectionError():
@@ -215,8 +210,3 @@ def _suggest_grant(message: str, target: DatabaseUrl) -> str:
 
 def _format_role(target: DatabaseUrl) -> str:
     return f'"{target.user}"' if target.user else "the role"
-
-
-def _find_unknown_setting(message: str) -> str:
-    match = re.search(r'unrecognized configuration parameter "([^"]*)"', message)
-    return match[1] if match else ""

@@ -403,14 +403,11 @@ def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
     except PermissionError:
         return True
     except OSError:
-        # The process has just ended, or there is no /proc, as on macOS.
-        return not Path("/proc/self").exists() and _is_named_postgres(pid)
-
-
-def _is_named_postgres(pid: int) -> bool:
+        if Path("/proc/self").exists():
+            return False  # the process has just ended
+    # There is no /proc, as on macOS.
     command = ("ps", "-o", "comm=", "-p", str(pid))
-    name = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  no shell
-    return "postgres" in name
+    return "postgres" in subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  no shell
 
 
 def _get_wait_seconds(port: int) -> int:

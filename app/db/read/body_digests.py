@@ -79,7 +79,7 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 
 @cache
 def compile_document_body_query() -> CompiledStatement:
-    """Compile the query for the body of the document ``document_identifier``, live or deleted."""
+    """Compile the query for a document's body (parameter ``document_identifier``), live or not."""
     table, identifier = tables.documents, bindparam("document_identifier", type_=Text)
     body = cast(table.c.body, Text).label("body")
     return CompiledStatement(select(body).where(table.c.identifier == identifier))

@@ -6,16 +6,7 @@ from functools import cache
 from typing import Literal
 
 import asyncpg
-from sqlalchemy import (
-    CTE,
-    Integer,
-    Text,
-    bindparam,
-    func,
-    literal_column,
-    select,
-    union_all,
-)
+from sqlalchemy import CTE, Integer, Text, bindparam, func, literal_column, select, union_all
 
 from ..pool import Database
 from ..schema import tables
@@ -59,7 +50,8 @@ async def list_unrelated_items(
 
 def _build_item_pairs_cte() -> CTE:
     """Build a CTE of the associations between items of the documents ``left`` and ``right``."""
-    associations, queries = tables.associations, []
+    associations = tables.associations
+    queries = []
     for left_is_origin in (True, False):
         left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
         origin, destination = (left, right) if left_is_origin else (right, left)

@@ -70,9 +70,8 @@ def build_text_expression(view: ResourceView, path: Path) -> ColumnElement[str]:
     if path == ("identifier",):
         return table.c.identifier
     if (collection := get_server_url_collection(view, path)) is not None:
-        return build_entity_url_expression(
-            collection, build_text_expression(view, (*path[:-1], "identifier"))
-        )
+        identifier = build_text_expression(view, (*path[:-1], "identifier"))
+        return build_entity_url_expression(collection, identifier)
     stored = build_text_extract(table.c.body, *path)
     default = _build_default_expression(view, path)
     return stored if default is None else func.coalesce(stored, default)
@@ -138,21 +137,14 @@ def _build_percent_encoding_expression(text: ColumnElement[str]) -> ColumnElemen
         .table_valued(character, with_ordinality="position")
         .render_derived("characters")
     )
-    hex_bytes = func.encode(
-        func.convert_to(characters.c.character, literal_column("'UTF8'")), literal_column("'hex'")
-    )
-    encoded = func.regexp_replace(
-        func.upper(hex_bytes),
-        literal_column("'(..)'"),
-        literal_column(r"'%\1'"),
-        literal_column("'g'"),
-    )
-    escaped = case(
-        (_build_unreserved_condition(characters.c.character), characters.c.character), else_=encoded
-    )
-    joined = func.string_agg(
-        escaped, aggregate_order_by(literal_column("''"), characters.c.position)
-    )
+    utf_8 = func.convert_to(characters.c.character, literal_column("'UTF8'"))
+    hex_bytes = func.upper(func.encode(utf_8, literal_column("'hex'")))
+    pattern, substitute = literal_column("'(..)'", Text), literal_column(r"'%\1'", Text)
+    encoded = func.regexp_replace(hex_bytes, pattern, substitute, literal_column("'g'"))
+    is_unreserved = _build_unreserved_condition(characters.c.character)
+    escaped = case((is_unreserved, characters.c.character), else_=encoded)
+    separator: ColumnElement[str] = literal_column("''")
+    joined = func.string_agg(escaped, aggregate_order_by(separator, characters.c.position))
     # Most identifiers are UUIDs, which need no encoding, and the test is cheaper than encoding.
     return case(
         (_build_unreserved_condition(text), text),

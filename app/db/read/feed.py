@@ -161,7 +161,9 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
             raise BadRequest(INVALID_CURSOR) from error
         has_more = len(rows) > limit
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
-        if nodes := [change.identifier for change in changes if _affects_associations(change)]:
+        operations = (tables.DELETE, tables.REVIVE)
+        affecting = (each for each in changes if each.operation in operations)
+        if nodes := [each.identifier for each in affecting if each.kind in NODE_KINDS]:
             query = _compile_node_associations_query()
             with database.limit_read_time():
                 affected = await query.fetch_all(connection, identifiers=nodes)
@@ -175,23 +177,18 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
     return FeedPage(changes, FeedCursor(position.history, until, "", 0), has_more)
 
 
-def _affects_associations(change: ChangeFeedEntry) -> bool:
-    operations = (tables.DELETE, tables.REVIVE)
-    return change.kind in NODE_KINDS and change.operation in operations
-
-
 def _exclude_listed_associations(
     associations: list[ChangeFeedEntry], changes: list[ChangeFeedEntry]
 ) -> list[ChangeFeedEntry]:
     """Return ``associations`` except those whose current state is already in ``changes``."""
-    last_operations = {(change.kind, change.identifier): change.operation for change in changes}
-
-    def is_listed(association: ChangeFeedEntry) -> bool:
-        operation = last_operations.get((association.kind, association.identifier))
-        was_deleted, is_deleted = operation == tables.DELETE, association.operation == tables.DELETE
-        return operation is not None and was_deleted == is_deleted
-
-    return [association for association in associations if not is_listed(association)]
+    was_deleted = {
+        (change.kind, change.identifier): change.operation == tables.DELETE for change in changes
+    }
+    return [
+        each
+        for each in associations
+        if was_deleted.get((each.kind, each.identifier)) != (each.operation == tables.DELETE)
+    ]
 
 
 @cache

@@ -7,15 +7,7 @@ from datetime import datetime
 from functools import cache
 
 import asyncpg
-from sqlalchemy import (
-    Integer,
-    Text,
-    bindparam,
-    func,
-    literal_column,
-    or_,
-    select,
-)
+from sqlalchemy import Integer, Text, bindparam, func, literal_column, or_, select
 
 from ..pool import Database
 from ..schema import tables

@@ -6,15 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from anyio import to_thread
-from sqlalchemy import (
-    ColumnElement,
-    Text,
-    bindparam,
-    func,
-    literal_column,
-    select,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import PreparedPackage
@@ -60,9 +52,7 @@ async def diff_package(database: Database, package: PreparedPackage) -> PackageD
     row = await database.fetch_one(compile_document_body_query(), document_identifier=document)
     suffix = build_document_link_suffix(row["body"]) if row else ""
     rows = await database.run_heavy_read(_compile_digests(), document=document, link_suffix=suffix)
-    stored = {
-        (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
-    }
+    stored = {(kind, identifier): (digest, link) for kind, identifier, digest, link in rows}
     # In a thread, because hashing a large package would block the event loop.
     return await to_thread.run_sync(_compare, package, stored)
 
@@ -97,7 +87,8 @@ def _compare(package: PreparedPackage, stored: dict[Key, tuple[str, str | None]]
 
 @cache
 def _compile_digests() -> CompiledStatement:
-    document, queries = bindparam("document", type_=Text), []
+    document = bindparam("document", type_=Text)
+    queries = []
     for resource in COMPARED_RESOURCES:
         table = get_table(resource)
         owner = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier

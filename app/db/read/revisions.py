@@ -59,11 +59,9 @@ SCOPE = bindparam("scope", type_=Text)
 
 
 class Revision(NamedTuple):
-    """The version of a package, from which its ETag is made.
+    """The version of a package, from which its ETag is made: the same version, the same package.
 
-    ``document`` counts writes to the framework, ``definitions`` counts writes to definitions, and
-    ``nodes`` counts items and documents created or deleted anywhere. The same revision means the
-    same package.
+    It contains the sums of the three counters that the docstring of this module describes.
     """
 
     document_identifier: str
@@ -149,15 +147,14 @@ class RevisionCache:
 
         The result is cached until the document changes, because the query reads all associations.
         """
-        key = _document_state(revision)
+        key, document = _document_state(revision), revision.document_identifier
         if key not in self._has_foreign_nodes:
+            query, values = _compile_foreign_nodes_query(), {"document_identifier": document}
             async with self.database.open_snapshot() as connection:
-                current = await fetch_revision(connection, revision.document_identifier)
+                current = await fetch_revision(connection, document)
                 if current is None or _document_state(current) != key:
                     return True
-                self._has_foreign_nodes[key] = await _compile_foreign_nodes_query().fetch_value(
-                    connection, document_identifier=revision.document_identifier
-                )
+                self._has_foreign_nodes[key] = await query.fetch_value(connection, **values)
             if len(self._has_foreign_nodes) > CACHE_SIZE:
                 self._has_foreign_nodes.popitem(last=False)
         return self._has_foreign_nodes[key]
@@ -256,7 +253,8 @@ def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClaus
 @cache
 def _compile_foreign_nodes_query() -> CompiledStatement:
     associations, items = tables.associations, tables.items
-    is_own_item, foreign_ends = items.c.document_identifier == DOCUMENT, []
+    is_own_item = items.c.document_identifier == DOCUMENT
+    foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
         is_own = build_exists(items.c.identifier == end, is_own_item)
         foreign_ends.append(and_(end != DOCUMENT, ~is_own))

@@ -129,9 +129,8 @@ def _build_code_prefix_condition(code: ColumnElement[str]) -> ColumnElement[bool
     # Not lower-cased in Python, which has another lower case for characters such as İ.
     first = func.lower(code)
     last = first.op("||")(LAST_CHARACTER)
-    return and_(
-        code != literal_column("''"), items.c.folded_code >= first, items.c.folded_code < last
-    )
+    is_in_range = and_(items.c.folded_code >= first, items.c.folded_code < last)
+    return and_(code != literal_column("''"), is_in_range)
 
 
 def _build_text_condition(text: ColumnElement[str]) -> ColumnElement[bool]:
@@ -153,9 +152,8 @@ async def search_items(
     """
     query = parse_search_query(search)
     statement = await choose_search_statement(database, query, document)
-    return await database.run_heavy_read(
-        statement, **query._asdict(), document=document, limit=limit, offset=offset
-    )
+    page = {"document": document, "limit": limit, "offset": offset}
+    return await database.run_heavy_read(statement, **query._asdict(), **page)
 
 
 async def choose_search_statement(
@@ -180,7 +178,7 @@ def _bound(name: str) -> BindParameter[str]:
 def _compile_start_matches() -> CompiledStatement:
     """Compile the query whose estimate tells whether the start of the table has enough matches."""
     condition = and_(_build_start_condition(START_PAGES), _build_text_condition(_bound("text")))
-    return CompiledStatement(_build_candidates(condition))
+    return CompiledStatement(_build_candidates_query(condition))
 
 
 def _build_start_condition(pages: int) -> ColumnElement[bool]:
@@ -205,7 +203,7 @@ def _compile_search(
     scope = items.c.document_identifier == _bound("document") if in_document else true()
     has_words = and_(_build_text_condition(text), scope)
     by_code = (
-        _build_candidates(and_(_build_code_prefix_condition(code), scope))
+        _build_candidates_query(and_(_build_code_prefix_condition(code), scope))
         .order_by(items.c.folded_code)
         .limit(literal_column(str(MAX_CANDIDATES)))
         .cte("by_code")
@@ -213,14 +211,14 @@ def _compile_search(
     parts = [by_code]
     if start_pages is not None:
         is_at_start = _build_start_condition(start_pages)
-        from_start = _build_candidates(and_(has_words, is_at_start))
+        from_start = _build_candidates_query(and_(has_words, is_at_start))
         parts.append(from_start.limit(_build_remaining(by_code)).cte("from_start"))
         has_words = and_(has_words, not_(is_at_start))
     # A union instead of an OR, so that each part stops after enough candidates. Unsorted, because
     # sorting would read every match before the limit applies.
     candidates = union(
         *(select(part) for part in parts),
-        _build_candidates(has_words).limit(_build_remaining(*parts)),
+        _build_candidates_query(has_words).limit(_build_remaining(*parts)),
     ).subquery("candidates")
     best = (
         select(candidates)
@@ -245,8 +243,8 @@ def _compile_search(
     )
 
 
-def _build_candidates(condition: ColumnElement[bool]) -> Select[Any]:
-    """Build the query for the live items that match a condition, with what their order needs."""
+def _build_candidates_query(condition: ColumnElement[bool]) -> Select[Any]:
+    """Build the query for the live items that match a condition, with the columns to sort them."""
     return select(
         items.c.identifier,
         build_relevance_score(_bound("code"), _bound("text")).label("score"),

@@ -58,20 +58,18 @@ async def fetch_children(
     position, total). ``position`` counts the children of the parent from 1; ``total`` is their
     number.
     """
+    query = _compile_children_query()
     values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
-    return await database.run_heavy_read(
-        _compile_children_query(), document=document, **values, offset=0
-    )
+    return await database.run_heavy_read(query, document=document, **values, offset=0)
 
 
-async def fetch_more_children(
+async def fetch_children_page(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """Return up to ``limit`` children of an item from ``offset`` on, as ``fetch_children`` does."""
+    """Return a page of the children of an item, in the same form as ``fetch_children``."""
+    query = _compile_children_query()
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
-    return await database.run_heavy_read(
-        _compile_children_query(), document=document, **values, offset=offset
-    )
+    return await database.run_heavy_read(query, document=document, **values, offset=offset)
 
 
 async def fetch_roots(

@@ -46,44 +46,32 @@ def build_live_condition(table: FromClause) -> ColumnElement[bool]:
 
 
 def build_visible_condition(table: Table) -> ColumnElement[bool]:
-    """Build the SQL condition that a row of an entity table is visible to readers.
-
-    Soft-deleted rows are hidden. An association is also hidden while its document, or an item or
-    document that it connects, is deleted.
-    """
+    """Build the condition that a row of an entity table is live or, for associations, visible."""
     if table is not tables.associations:
         return build_live_condition(table)
-    document_is_deleted = _build_row_exists(
-        tables.documents, table.c.document_identifier, deleted=True
-    )
+    documents = tables.documents
+    is_own_document = documents.c.identifier == table.c.document_identifier
     return and_(
         ~_build_deleted_node_condition(table.c.origin_identifier),
         ~_build_deleted_node_condition(table.c.destination_identifier),
-        ~document_is_deleted,
+        ~build_exists(is_own_document, ~build_live_condition(documents)),
     )
 
 
 def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
     """Build the SQL condition that an identifier belongs only to deleted items or documents."""
-    node_tables = (tables.items, tables.documents)
-    is_deleted = or_(*(_build_row_exists(table, node, deleted=True) for table in node_tables))
-    is_live = or_(*(_build_row_exists(table, node, deleted=False) for table in node_tables))
-    return and_(is_deleted, ~is_live)
-
-
-def _build_row_exists(
-    table: Table, identifier: ColumnElement[Any], *, deleted: bool
-) -> ColumnElement[bool]:
-    deleted_at = table.c.deleted_at
-    state = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
-    return build_exists(table.c.identifier == identifier, state)
+    rows = [
+        (table.c.identifier == node, build_live_condition(table))
+        for table in (tables.items, tables.documents)
+    ]
+    is_deleted = or_(*(build_exists(is_node, ~is_live) for is_node, is_live in rows))
+    return and_(is_deleted, ~or_(*(build_exists(*conditions) for conditions in rows)))
 
 
 def build_body_expression(resource: ResourceType) -> ColumnElement[Any]:
     """Build the SQL for an entity's JSON body as it appears in responses.
 
-    For most entities, it is the column ``body``. Rubrics also need their criteria and levels, which
-    are stored in other tables.
+    It is the column ``body``, but rubrics include criteria and levels, which other tables store.
     """
     return _build_rubric_with_criteria() if resource is RUBRICS else get_table(resource).c.body
 
@@ -115,12 +103,9 @@ def _build_body_with_list(
 ) -> ColumnElement[Any]:
     """Build the SQL that adds ``parts`` to a JSON body as the field ``name``, unless it is NULL."""
     without_brace = func.left(body.cast(Text), literal_column("-1"))
-    return func.coalesce(
-        without_brace.op("||")(literal_column(f"',\"{name}\":'"))
-        .op("||")(parts.cast(Text))
-        .op("||")(literal_column("'}'")),
-        body.cast(Text),
-    ).cast(JSON)
+    opened = without_brace.op("||")(literal_column(f"',\"{name}\":'"))
+    extended = opened.op("||")(parts.cast(Text)).op("||")(literal_column("'}'"))
+    return func.coalesce(extended, body.cast(Text)).cast(JSON)
 
 
 @cache
@@ -141,27 +126,17 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
             # both plans cost the same. Hiding the value would make them 7 % slower.
             has_generic_plan=table is tables.associations,
         )
-    ancestor = table.alias("ancestor")
-    is_descendant = and_(
-        ancestor.c.hierarchy_code != literal_column("''"),
-        func.starts_with(
-            table.c.hierarchy_code, ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
-        ),
-    )
+    ancestor, code = table.alias("ancestor"), table.c.hierarchy_code
+    prefix = ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
+    has_code = ancestor.c.hierarchy_code != literal_column("''")
+    is_descendant = and_(has_code, func.starts_with(code, prefix))
+    order = (table.c.identifier != identifier, code.collate("C"), table.c.identifier)
     return CompiledStatement(
         select(body)
         .select_from(ancestor, table)
-        .where(
-            ancestor.c.identifier == identifier,
-            build_live_condition(ancestor),
-            build_live_condition(table),
-        )
-        .where(or_(table.c.identifier == identifier, is_descendant))
-        .order_by(
-            table.c.identifier != identifier,
-            table.c.hierarchy_code.collate("C"),
-            table.c.identifier,
-        ),
+        .where(ancestor.c.identifier == identifier, build_live_condition(ancestor))
+        .where(build_live_condition(table), or_(table.c.identifier == identifier, is_descendant))
+        .order_by(*order),
         has_generic_plan=True,
     )
 
@@ -183,14 +158,11 @@ def compile_item_associations_query() -> CompiledStatement:
 def compile_item_association_ids_query() -> CompiledStatement:
     """Compile the query for identifiers of an item's visible associations, joined by newlines."""
     table = tables.associations
-    line_break: ColumnElement[Any] = aggregate_order_by(
-        literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
-    )
-    identifiers = func.string_agg(table.c.identifier, line_break).label("identifiers")
-    statement = select(identifiers).where(
-        _build_item_association_condition(), build_visible_condition(table)
-    )
-    return CompiledStatement(statement, has_generic_plan=True)
+    order, line_break = (table.c.ordinal, table.c.identifier), literal_column("E'\\n'", Text)
+    identifiers = func.string_agg(table.c.identifier, aggregate_order_by(line_break, *order))
+    conditions = (_build_item_association_condition(), build_visible_condition(table))
+    rows = select(identifiers.label("identifiers")).where(*conditions)
+    return CompiledStatement(rows, has_generic_plan=True)
 
 
 @cache
@@ -212,9 +184,8 @@ def _build_item_association_condition() -> ColumnElement[bool]:
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
-    return table.c.identifier.in_(
-        union(*(select(table.c.identifier).where(end == identifier) for end in ends))
-    )
+    matches = union(*(select(table.c.identifier).where(end == identifier) for end in ends))
+    return table.c.identifier.in_(matches)
 
 
 @cache
@@ -228,7 +199,6 @@ def compile_live_nodes_query() -> CompiledStatement:
     for resource in (ITEMS, DOCUMENTS):
         table = get_table(resource)
         rows = select(table.c.identifier, literal(resource.collection).label("collection"))
-        selects.append(
-            rows.where(table.c.identifier == func.any(identifiers), build_live_condition(table))
-        )
+        is_requested = table.c.identifier == func.any(identifiers)
+        selects.append(rows.where(is_requested, build_live_condition(table)))
     return CompiledStatement(union_all(*selects), has_generic_plan=True)

@@ -26,9 +26,7 @@ from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
 from . import package_identifiers
-from .staging import DOCUMENT, STAGED
-
-CRITERION, LEVEL = "CFRubricCriterion", "CFRubricCriterionLevel"
+from .staging import CRITERION, DOCUMENT, LEVEL, STAGED
 
 LIST_ORDER = ("CFItems", "CFAssociations", "CFRubrics", CRITERION, LEVEL)
 

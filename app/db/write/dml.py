@@ -202,9 +202,10 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
     identifier = build_text_extract(links.c.link, "identifier")
     existing = table.alias("existing")
     is_live = build_exists(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
+    form: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     body = func.json_build_object(
         *("identifier", identifier, "uri", build_text_extract(links.c.link, "uri")),
-        *("lastChangeDateTime", _build_current_timestamp()),
+        *("lastChangeDateTime", func.to_char(func.timezone("UTC", func.now()), form)),
         *("title", build_text_extract(links.c.link, "title")),
         type_=JSON,
     )
@@ -215,12 +216,6 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
         index_elements=[table.c.identifier],
         set_={"deleted_at": null()},
         where=table.c.deleted_at.is_not(None),
-    )
-
-
-def _build_current_timestamp() -> ColumnElement[str]:
-    return func.to_char(
-        func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     )
 
 

@@ -54,10 +54,9 @@ def describe_data_loss(result: UploadResult) -> str | None:
     """
     deleted, before = result.changes[ITEMS.name, tables.DELETE], result.item_count_before
     if 2 * deleted > before:
-        emptied = (
-            "" if result.sent_counts[ITEMS.name] else ", and leave the framework without items"
-        )
-        return f"delete {deleted:,} of the {format_count(before, 'item')} stored{emptied}"
+        loss = f"delete {deleted:,} of the {format_count(before, 'item')} stored"
+        is_emptied = not result.sent_counts[ITEMS.name]
+        return f"{loss}, and leave the framework without items" if is_emptied else loss
     associations = result.changes[ASSOCIATIONS.name, tables.DELETE]
     if associations >= MIN_ASSOCIATIONS and not result.sent_counts[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"

@@ -126,9 +126,9 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 
     async def attempt(connection: Connection, *, assume_new: bool) -> UploadResult:
         parameters = {name: getattr(package, name) for name in PARAMETERS}
-        upload, options = UploadTransaction(connection, parameters, progress), (mode, echoed)
+        upload = UploadTransaction(connection, parameters, progress)
         async with write_transaction(connection, dry_run=dry_run):
-            result = await _write_in_transaction(upload, package, *options, assume_new=assume_new)
+            result = await _run_upload(upload, package, mode, echoed, assume_new=assume_new)
             if guard:
                 guard(result)
         return result
@@ -136,7 +136,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     return await database.run_write_with_retry(transaction, package.document_identifier)
 
 
-async def _write_in_transaction(
+async def _run_upload(
     upload: UploadTransaction,
     package: PreparedPackage,
     mode: Mode,
@@ -160,7 +160,7 @@ async def _write_in_transaction(
         sent_counts = await insert_new_package(upload, package, converter)
     else:
         summary, sent_counts = await _stage_and_check_conflicts(
-            upload, package, converter, is_document_stored=document is not None
+            upload, package, converter, is_stored=document is not None
         )
         if package.derived.items:
             upload.parameters["derived_items"] = package.derived.items
@@ -180,11 +180,11 @@ async def _stage_and_check_conflicts(
     package: PreparedPackage,
     converter: StoredFormConverter,
     *,
-    is_document_stored: bool,
+    is_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
     upload.progress("staging")
     summary, sent_counts = await stage_package(
-        upload.connection, package, converter, is_document_stored=is_document_stored
+        upload.connection, package, converter, is_stored=is_stored
     )
     if conflicts := await upload.fetch_all(compile_conflict_query()):
         problems = convert_conflicts_to_problems(conflicts)

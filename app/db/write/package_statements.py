@@ -40,7 +40,9 @@ from ..schema.expressions import build_exists
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .staging import (
+    CRITERION,
     DOCUMENT,
+    LEVEL,
     STAGED,
     StagingSummary,
     build_changed_rows_cte,
@@ -272,21 +274,15 @@ def compile_rubric_upsert() -> CompiledStatement:
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source, rubrics = build_changed_rows_cte(RUBRICS.name), tables.rubrics
     written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
-    criteria = _build_rubric_part_write_ctes(
-        "CFRubricCriterion", tables.rubric_criteria, RUBRICS.name
-    )
-    levels = _build_rubric_part_write_ctes(
-        "CFRubricCriterionLevel", tables.rubric_criterion_levels, "CFRubricCriterion"
-    )
-    criteria_of_levels = union_all(*(select(cte.c.parent) for cte in levels))
-    rubrics_of_levels = select(STAGED.c.parent).where(
-        STAGED.c.kind == literal("CFRubricCriterion"), STAGED.c.identifier.in_(criteria_of_levels)
-    )
+    criteria = _build_rubric_part_write_ctes(CRITERION, tables.rubric_criteria, RUBRICS.name)
+    levels = _build_rubric_part_write_ctes(LEVEL, tables.rubric_criterion_levels, CRITERION)
+    has_level = STAGED.c.identifier.in_(union_all(*(select(cte.c.parent) for cte in levels)))
+    is_criterion = STAGED.c.kind == literal(CRITERION)
+    rubrics_of_levels = select(STAGED.c.parent).where(is_criterion, has_level)
     rubrics_of_criteria = (select(cte.c.parent) for cte in criteria)
     touched = union_all(*rubrics_of_criteria, rubrics_of_levels).cte("touched")
-    only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(
-        touched.c.parent.not_in(select(written.c.identifier))
-    )
+    is_unwritten = touched.c.parent.not_in(select(written.c.identifier))
+    only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(is_unwritten)
     changed = select(written.c.identifier, written.c.operation).union(only_touched)
     return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 

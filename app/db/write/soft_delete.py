@@ -58,9 +58,7 @@ async def delete_entity(
     identifier.
     """
     statements = _build_delete_statements(resource)
-    changes = await _run_with_document_lock(
-        database, resource, identifier, statements, dry_run=dry_run
-    )
+    changes = await _run_locked(database, resource, identifier, statements, dry_run=dry_run)
     if not changes:
         raise resource.create_not_found_error(identifier)
     return changes
@@ -101,14 +99,13 @@ async def undelete_entity(
             )
         # Read before the document gets its own identifier as that of its package.
         lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
-    changes = await _run_with_document_lock(
-        database, resource, identifier, _build_undelete_statements(resource)
-    )
+    statements = _build_undelete_statements(resource)
+    changes = await _run_locked(database, resource, identifier, statements)
     rows = await database.fetch_all(_compile_not_restored_query(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-async def _run_with_document_lock(
+async def _run_locked(
     database: Database,
     resource: ResourceType,
     identifier: str,
@@ -218,9 +215,9 @@ def _compile_identifier_owner_query() -> CompiledStatement:
 
 
 def _compile_package_identifier_restoration() -> CompiledStatement:
-    """Compile a SQL statement that restores the package identifier of a document in its undeletion.
+    """Compile a SQL statement that restores the package identifier of a document being undeleted.
 
-    It changes nothing if another live document or package now has the identifier.
+    That is the one in its CFPackageURI. Nothing changes if another live document or package has it.
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_package_identifier_expression()

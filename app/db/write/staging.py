@@ -65,7 +65,10 @@ does not change when another rubric does. ``body`` is NULL if the entity is stor
 LARGE_TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
 """The kinds with many entities, whose unchanged rows are not copied as a whole."""
 
-RUBRIC_KINDS = (RUBRICS.name, "CFRubricCriterion", "CFRubricCriterionLevel")
+CRITERION, LEVEL = "CFRubricCriterion", "CFRubricCriterionLevel"
+"""The kinds of the rows that are parts of rubrics."""
+
+RUBRIC_KINDS = (RUBRICS.name, CRITERION, LEVEL)
 
 PREREQUISITE_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
 """The document and the definitions, which come first because other rows refer to them."""
@@ -102,21 +105,21 @@ async def stage_package(
     package: PreparedPackage,
     converter: StoredFormConverter,
     *,
-    is_document_stored: bool,
+    is_stored: bool,
 ) -> tuple[StagingSummary, Counter[str]]:
     """Copy a package to the staging table; return its summary and the number of rows by kind.
 
-    ``converter`` converts the entities to their stored form. ``is_document_stored`` says whether
-    the package's document is stored, live or deleted. Items and associations that are stored
-    unchanged are staged without their body, so that they are neither written nor deleted as
-    missing. Errors while reading the package are raised.
+    ``converter`` converts the entities to their stored form. ``is_stored`` says whether the
+    package's document is stored, live or deleted. Items and associations that are stored unchanged
+    are staged without their body, so that they are neither written nor deleted as missing. Errors
+    while reading the package are raised.
     """
     await create_staging_table(connection)
-    stored = await _fetch_stored_rows(connection, package) if is_document_stored else {}
+    stored = await _fetch_stored_rows(connection, package) if is_stored else {}
     stager = RowStager(package, converter, stored)
     await copy_to_staging_table(connection, stager.iter_rows())
-    reordered_kinds = frozenset(stager.reordered_kinds if is_document_stored else ())
-    summary = StagingSummary(is_document_stored, frozenset(stager.fields), reordered_kinds)
+    reordered_kinds = frozenset(stager.reordered_kinds if is_stored else ())
+    summary = StagingSummary(is_stored, frozenset(stager.fields), reordered_kinds)
     return summary, stager.counts
 
 
@@ -219,8 +222,8 @@ class RowStager:
         row = self._converter.to_stored_row(row)
         place = self.counts[row.kind]
         self.counts[row.kind] += 1
-        key, missing = (row.kind, row.identifier), (None, None, None)
-        stored_ordinal, digest, container_link = self._stored.get(key, missing)
+        key = (row.kind, row.identifier)
+        stored_ordinal, digest, container_link = self._stored.get(key, (None, None, None))
         row = add_container_link(row, container_link)
         body: str | None = row.body
         if digest and row.keywords is None and matches_stored_entity(row, digest):
