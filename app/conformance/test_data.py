@@ -17,6 +17,9 @@ from .responses import Body, CheckFailed, CheckSkipped, expect_status
 TITLE_PREFIX = "case-server conformance"
 """Prefix of every title and statement that a run writes."""
 
+WRAPPERS = {"CFItems": "item", "CFItemAssociations": "association"}
+"""Keys under which the body of a PUT contains the entity; other bodies are the entity itself."""
+
 ACCEPTED_STATUSES = (200, 201, 204)
 """Statuses of an accepted PUT, where the check is not about the status."""
 
@@ -48,14 +51,10 @@ class TestDataWriter:
         """Remove an entity that has been deleted from the list of entities to delete."""
         self._written.get(collection, {}).pop(identifier, None)
 
-    def put_entity(self, collection: str, body: Body, wrapper: str | None = None) -> httpx.Response:
-        """PUT an entity to a collection such as ``CFItems``; if accepted, record it for deletion.
-
-        ``wrapper`` is the key of the JSON object in which the body wraps the entity, such as
-        ``item``, or None if the body is the entity itself.
-        """
+    def put_entity(self, collection: str, body: Body) -> httpx.Response:
+        """PUT an entity to a collection such as CFItems; if accepted, record it for deletion."""
         path = build_entity_path(collection, str(body["identifier"]))
-        response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
+        response = self.server.request("PUT", path, wrap_entity(collection, body))
         if response.is_success:
             stored_in = collection.replace("CFItemAssociations", "CFAssociations")
             self.record_written_entity(stored_in, body)
@@ -100,7 +99,7 @@ class TestDataWriter:
             expect_status(response, *ACCEPTED_STATUSES)
             items = [self.build_item(document), self.build_item(document)]
             for item in items:
-                expect_status(self.put_entity("CFItems", item, "item"), *ACCEPTED_STATUSES)
+                expect_status(self.put_entity("CFItems", item), *ACCEPTED_STATUSES)
         except CheckFailed as failure:
             return str(failure)
         return WrittenFramework(document, items)
@@ -184,6 +183,12 @@ class TestDataWriter:
         now = format_timestamp(datetime.now(UTC))
         uri = f"urn:uuid:{identifier}"
         return {"identifier": identifier, "uri": uri, "lastChangeDateTime": now, **fields}
+
+
+def wrap_entity(collection: str, entity: Body) -> Body:
+    """Return the body of a PUT to a collection, which for some is an object with the entity."""
+    wrapper = WRAPPERS.get(collection)
+    return {wrapper: entity} if wrapper else entity
 
 
 def build_link_uri(identifier: str, title: str) -> Body:

@@ -19,6 +19,7 @@ NOT_SECRET = {"token_type", "token_url", "tokenurl"}
 MARK = "[redacted]"
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.ASCII)
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+"""An escape in JSON; like percent-encoding, it is decoded so that encoded names are found."""
 FORM = "application/x-www-form-urlencoded"
 MIN_KNOWN_CHARS = 6
 """Minimum length of known secrets to redact; shorter ones would match in ordinary text."""
@@ -54,7 +55,8 @@ class Redactor:
             return b""
         # JSON may be encoded in UTF-16, which contains null bytes.
         text = raw.replace(b"\0", b"").decode(errors="replace")
-        if not self._may_contain_secret(decode_escapes_and_percent_encoding(text)):
+        decoded = unquote_plus(ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text))
+        if not self._may_contain_secret(decoded):
             return raw
         is_form = content_type.partition(";")[0].strip().lower() in {FORM, ""}
         if is_form and not text.lstrip().startswith(("{", "[")):
@@ -102,9 +104,3 @@ def is_secret_name(name: str) -> bool:
     """Return whether a field with this name contains a secret, such as ``client_secret``."""
     lowered = name.lower()
     return any(word in lowered for word in SECRET_WORDS) and lowered not in NOT_SECRET
-
-
-def decode_escapes_and_percent_encoding(text: str) -> str:
-    r"""Decode ``\u`` escapes and percent-encoding, so that encoded secret names are found."""
-    decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
-    return unquote_plus(decoded)

@@ -57,21 +57,14 @@ HEADERS = {
 }
 
 
-class _StaticUrls:
-    """URLs of the static files by name, for templates.
-
-    Each contains a digest of the content, so that browsers can cache the file for a year.
-    """
-
-    def __init__(self) -> None:
-        self._digests = {file.name: _hash_file(file) for file in STATIC_DIR.iterdir()}
-
-    def __getitem__(self, name: str) -> str:
-        return _add_path_prefix(f"/static/{name}?v={self._digests[name]}")
+@cache
+def _hash_static_file(name: str) -> str:
+    return hashlib.sha256((STATIC_DIR / name).read_bytes()).hexdigest()[:12]
 
 
-def _hash_file(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _build_static_url(name: str) -> str:
+    """Return the URL of a static file, with a digest so that browsers can cache it for a year."""
+    return _add_path_prefix(f"/static/{name}?v={_hash_static_file(name)}")
 
 
 def _add_path_prefix(path: str) -> str:
@@ -104,7 +97,7 @@ def _get_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "static": _StaticUrls(),
+        "static": _build_static_url,
         "path": _build_path,
         "url_path": _add_path_prefix,
         "query": _format_query,
