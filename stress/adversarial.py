@@ -5,6 +5,7 @@ than the largest allowed body.
 """
 
 import re
+from itertools import product
 
 import httpx
 from support import factories
@@ -31,10 +32,7 @@ CONDITIONS: dict[str, tuple[str, str]] = {
     "a tag of 9,000 digits": ("If-None-Match", "{tag}"),
     "five hundred tags": ("If-None-Match", '"00000000-1-1-1-000000000000",' * 500),
     "a date beyond year 9999": ("If-Modified-Since", "Mon, 01 Jan 99999 00:00:00 GMT"),
-    "a date with an invalid offset": (
-        "If-Modified-Since",
-        "Mon, 01 Jan 2024 00:00:00 +9999999999",
-    ),
+    "a date with an invalid offset": ("If-Modified-Since", "Mon, 01 Jan 2024 00:00:00 +9999999999"),
     "the first possible date": ("If-Modified-Since", "Mon, 01 Jan 0001 00:00:00 +2359"),
     "a date with 5,000 digits": ("If-Modified-Since", f"Mon, {'9' * 5000} Jan 2024 00:00:00 GMT"),
     "an encoding of blanks": ("Accept-Encoding", "a" + " " * 30_000 + "!"),
@@ -93,15 +91,12 @@ async def send_hostile_requests(server: LiveServer, max_body_mb: int) -> Scenari
 async def _send_bodies(
     report: ScenarioReport, http: httpx.AsyncClient, prefix: str, bodies: dict[str, bytes]
 ) -> None:
-    for method, path in OPERATIONS:
-        for what, body in bodies.items():
-            response = await http.request(method, prefix + path, content=body)
-            request = f"{what} to {method} {prefix}{path}"
-            report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
-        for what, headers in HEADERS.items():
-            response = await http.request(method, prefix + path, content=b"{", headers=headers)
-            request = f"{what} to {method} {prefix}{path}"
-            report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
+    sent = {**bodies, **dict.fromkeys(HEADERS, b"{")}
+    for (method, path), (what, body) in product(OPERATIONS, sent.items()):
+        target, headers = prefix + path, HEADERS.get(what)
+        response = await http.request(method, target, content=body, headers=headers)
+        request = f"{what} to {method} {target}"
+        report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
 
 
 async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
@@ -130,10 +125,8 @@ async def _send_token_requests(
     report: ScenarioReport, http: httpx.AsyncClient, bodies: dict[str, bytes]
 ) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
-    for path in TOKEN_PATHS:
-        for what, body in bodies.items():
-            for kind in kinds:
-                headers = {"Content-Type": kind, "Authorization": ""}
-                response = await http.post(path, content=body, headers=headers)
-                request = f"{what} as {kind} to {path}"
-                report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
+    for path, (what, body), kind in product(TOKEN_PATHS, bodies.items(), kinds):
+        headers = {"Content-Type": kind, "Authorization": ""}
+        response = await http.post(path, content=body, headers=headers)
+        request = f"{what} as {kind} to {path}"
+        report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)

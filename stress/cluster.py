@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
-import psutil
 from support.databases import Execute, open_connection
-from support.processes import suspend_processes
+from support.processes import list_postgres_processes, suspend_processes
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
@@ -44,12 +43,7 @@ class Cluster:
 
     def freeze(self) -> AbstractContextManager[None]:
         """Suspend all Postgres processes in a ``with`` block: connections stay open but silent."""
-        return suspend_processes(self._processes())
-
-    def _processes(self) -> list[psutil.Process]:
-        pid = int((self._own.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
-        postmaster = psutil.Process(pid)
-        return [postmaster, *postmaster.children(recursive=True)]
+        return suspend_processes(list_postgres_processes(self._own.pgdata))
 
     @asynccontextmanager
     async def connect_as_admin(self) -> AsyncIterator[Execute]:

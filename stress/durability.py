@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 from support import factories
-from support.live_server import LiveServer, run_live_server
+from support.live_server import LiveServer
 
 from stress.accounted_writers import (
     AssociationWriter,
@@ -27,7 +27,7 @@ from stress.accounted_writers import (
 from stress.cluster import Cluster, kill_process, run_private_cluster, wait_until
 from stress.integrity import find_violated_invariants
 from stress.report import ScenarioReport
-from stress.server import PREFIX
+from stress.server import PREFIX, create_client, run_server
 from stress.timer import ScenarioTimer
 
 SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
@@ -69,12 +69,11 @@ class KillScenario:
             await stack.aclose()
 
     def _serve(self, stack: AsyncExitStack) -> LiveServer:
-        settings = {"CASE_SERVER_DATABASE_URL": self.cluster.url, "CASE_SERVER_ACCESS_LOG": "false"}
-        return stack.enter_context(run_live_server(self.folder / "server", settings=settings))
+        return stack.enter_context(run_server(self.folder, self.cluster.url))
 
     async def _prepare(self, server: LiveServer) -> None:
         shared = factories.document()
-        async with _client(server) as client:
+        async with create_client(server) as client:
             response = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
             assert response.status_code == 201, response.text
         kinds: list[Callable[..., EntityWriter]] = [ItemWriter] * 7 + [AssociationWriter] * 5
@@ -83,7 +82,7 @@ class KillScenario:
         self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
 
     async def _write_and_kill(self, server: LiveServer, *, postgres: bool) -> None:
-        async with _client(server) as client:
+        async with create_client(server) as client:
             tasks = [
                 asyncio.create_task(_write_until_disconnected(writer, client))
                 for writer in self.writers
@@ -121,7 +120,7 @@ class KillScenario:
         await wait_until(written, 20, "a write of each kind is acknowledged")
 
     async def _read_back(self, server: LiveServer) -> None:
-        async with _client(server) as client:
+        async with create_client(server) as client:
 
             async def ready() -> bool:
                 return (await client.get("/ready")).status_code == 200
@@ -147,12 +146,6 @@ class KillScenario:
             await asyncio.gather(*(compare(*pair) for pair in everything))
         async with self.cluster.connect_as_admin() as sql:
             self.report.violations += await find_violated_invariants(sql)
-
-
-def _client(server: LiveServer) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {server.token()}"}
-    limits = httpx.Limits(max_connections=64)
-    return httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=30, limits=limits)
 
 
 async def _write_until_disconnected(writer: EntityWriter, client: httpx.AsyncClient) -> None:

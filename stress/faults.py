@@ -45,43 +45,35 @@ async def freeze_postgres(cluster: Cluster) -> AsyncIterator[None]:
 @asynccontextmanager
 async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
     """Close all connections to the database and reject new ones during a ``with`` block."""
-    async with open_admin_connection(cluster) as sql:
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _terminate_connections(sql)
+    async with _altered(cluster, "ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"):
         yield
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
 
 
 @asynccontextmanager
 async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
     """Use up all Postgres connections in a ``with`` block, so that the server cannot get one."""
-    async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _terminate_connections(sql)
-        refused = 0
-        while refused < 5:  # a connection that is closing frees one more
-            try:
-                taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
-            except asyncpg.TooManyConnectionsError:
-                refused += 1
-                await asyncio.sleep(0.1)
-            else:
-                refused = 0
-                stack.push_async_callback(taken.close, timeout=5)
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
+        async with reject_connections(cluster):
+            refused = 0
+            while refused < 5:  # a connection that is closing frees one more
+                try:
+                    taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
+                except asyncpg.TooManyConnectionsError:
+                    refused += 1
+                    await asyncio.sleep(0.1)
+                else:
+                    refused = 0
+                    stack.push_async_callback(taken.close, timeout=5)
         yield
 
 
 @asynccontextmanager
 async def make_read_only(cluster: Cluster) -> AsyncIterator[None]:
     """Make the database read-only during a ``with`` block, like a standby."""
-    async with open_admin_connection(cluster) as sql:
-        await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
-        await _terminate_connections(sql)
+    name = "default_transaction_read_only"
+    async with _altered(cluster, f"SET {name} = on", f"RESET {name}"):
         yield
-        await sql.execute("ALTER DATABASE case_server RESET default_transaction_read_only")
-        await _terminate_connections(sql)
 
 
 @asynccontextmanager
@@ -147,6 +139,17 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
 def open_admin_connection(cluster: Cluster) -> AbstractAsyncContextManager[Connection]:
     """Connect to the database ``postgres``, which stays available while faults are injected."""
     return open_connection(_admin_url(cluster), timeout=10)
+
+
+@asynccontextmanager
+async def _altered(cluster: Cluster, change: str, undo: str) -> AsyncIterator[None]:
+    """Alter the database during a block, for new connections only."""
+    async with open_admin_connection(cluster) as sql:
+        await sql.execute(f"ALTER DATABASE case_server {change}")
+        await _terminate_connections(sql)
+        yield
+        await sql.execute(f"ALTER DATABASE case_server {undo}")
+        await _terminate_connections(sql)
 
 
 def _admin_url(cluster: Cluster) -> str:

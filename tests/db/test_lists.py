@@ -30,13 +30,7 @@ LETTERS = "aAbBcC12éÉ-_"
 LIMITS = params.PageLimits(10, 3000)
 WORDS = ["Whole", "whole number", "100%", "a_b", "back\\slash", "it's", "fraction", "x", ""]
 LISTS: list[list[str] | None] = [
-    None,
-    [],
-    ["01"],
-    ["02", "01"],
-    ["K", "k"],
-    ["one, two"],
-    ['say "1\\\t2"'],
+    *(None, [], ["01"], ["02", "01"], ["K", "k"], ["one, two"], ['say "1\\\t2"']),
 ]
 
 

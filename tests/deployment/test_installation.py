@@ -106,11 +106,7 @@ class Machine:
             "PGDATABASE": "postgres",
         }
         result = subprocess.run(
-            [
-                "bash",
-                "-ec",
-                "\n".join([STOP_JOBS, *map(self.localize, scripts)]),
-            ],
+            ["bash", "-ec", "\n".join([STOP_JOBS, *map(self.localize, scripts)])],
             cwd=self.folder,
             env=environment,
             capture_output=True,

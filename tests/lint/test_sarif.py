@@ -71,9 +71,7 @@ RESULT = {
                     "physicalLocation": {
                         "required": ["artifactLocation", "region"],
                         "properties": {
-                            "artifactLocation": {
-                                "properties": {"uri": {"pattern": r"^[!-~]+$"}},
-                            },
+                            "artifactLocation": {"properties": {"uri": {"pattern": r"^[!-~]+$"}}},
                             "region": {
                                 "additionalProperties": False,
                                 "properties": {
@@ -82,7 +80,7 @@ RESULT = {
                                 },
                             },
                         },
-                    },
+                    }
                 },
             },
         },

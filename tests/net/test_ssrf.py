@@ -73,33 +73,20 @@ def server() -> Iterator[Server]:
     running.stop()
 
 
+PUBLIC = ("93.184.216.34", "2606:4700::1111", "::ffff:93.184.216.34", "64:ff9b::5db8:d822")
+PRIVATE = (
+    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
+    *("169.254.169.254", "224.0.0.1", "255.255.255.255"),
+    *("::", "::1", "fe80::1%eth0", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1"),
+    *("::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::1"),
+)
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
-        ("93.184.216.34", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("127.8.9.1", False),
-        ("0.0.0.0", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00:ec2::254", False),
-        ("ff02::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:169.254.169.254", False),
-        ("::ffff:93.184.216.34", True),
-        ("64:ff9b::7f00:1", False),
-        ("64:ff9b::5db8:d822", True),
-        ("2002:7f00:1::", False),
-        ("2001:0:1::1", False),
+        *((address, True) for address in PUBLIC),
+        *((address, False) for address in PRIVATE),
     ],
 )
 def test_is_public(address: str, public: object) -> None:
@@ -109,13 +96,9 @@ def test_is_public(address: str, public: object) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://localhost:{port}/",
-        "http://127.0.0.1:{port}/",
-        "http://2130706433:{port}/",
-        "http://0x7f.1:{port}/",
-        "http://[::1]:{port}/",
-        "http://[::ffff:127.0.0.1]:{port}/",
-        "http://0.0.0.0:{port}/",
+        *("http://localhost:{port}/", "http://127.0.0.1:{port}/"),
+        *("http://2130706433:{port}/", "http://0x7f.1:{port}/", "http://[::1]:{port}/"),
+        *("http://[::ffff:127.0.0.1]:{port}/", "http://0.0.0.0:{port}/"),
     ],
 )
 async def test_loopback_host_is_not_reached(server: Server, url: str) -> None:

@@ -248,11 +248,7 @@ def expect_one_server(output: str) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "expected"),
-    [
-        pytest.param("sample", 1, marks=pytest.mark.slow),
-        ("empty", 0),
-        ("framework.json", 1),
-    ],
+    [pytest.param("sample", 1, marks=pytest.mark.slow), ("empty", 0), ("framework.json", 1)],
 )
 def test_seed_option_sets_data(
     tmp_path: Path, elsewhere: dict[str, str], seed: str, expected: int

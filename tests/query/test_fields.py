@@ -98,15 +98,8 @@ def test_resolve_field_returns_the_field(name: str, path: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        "",
-        "nonsense",
-        "Title",
-        "title.title",
-        "CFPackageURI.nonsense",
-        "CFPackageURI.",
-        "CFPackageURI.identifier.identifier",
-        "extensions.",
-        "extensions.a..b",
+        *("", "nonsense", "Title", "title.title", "CFPackageURI.nonsense", "CFPackageURI."),
+        *("CFPackageURI.identifier.identifier", "extensions.", "extensions.a..b"),
     ],
 )
 def test_resolve_field_returns_none_for_an_unknown_name(name: str) -> None:
@@ -120,13 +113,8 @@ def test_sourced_id_is_unknown_in_a_class_without_identifier() -> None:
 @pytest.mark.parametrize(
     ("name", "comparable"),
     [
-        ("title", True),
-        ("subject", True),
-        ("subjectURI.title", True),
-        ("extensions.a", True),
-        ("extensions", False),
-        ("subjectURI", False),
-        ("licenseURI", False),
+        *((name, True) for name in ("title", "subject", "subjectURI.title", "extensions.a")),
+        *((name, False) for name in ("extensions", "subjectURI", "licenseURI")),
     ],
 )
 def test_objects_are_not_comparable_but_their_parts_are(name: str, *, comparable: bool) -> None:

@@ -142,11 +142,7 @@ OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
         {"identifier": made_of(URL), "uri": URL, "title": "T"},
         {"external-node"},
     ),
-    (
-        {"uri": URL},
-        {"identifier": made_of(URL), "uri": URL, "title": URL},
-        {"external-node"},
-    ),
+    ({"uri": URL}, {"identifier": made_of(URL), "uri": URL, "title": URL}, {"external-node"}),
     ({"title": "T"}, {"identifier": made_of("T"), "title": "T"}, set()),
     ({"identifier": "x" * 300}, {"identifier": made_of("x" * 300)}, set()),
     (

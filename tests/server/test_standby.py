@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from httpx import AsyncClient, RemoteProtocolError
 from sqlalchemy import text
 from support import factories
 from support.databases import open_connection
-from support.live_server import LiveServer, run_command, run_live_server
-from support.replication import ReplicatedServer, Replication, run_replicated_postgres
+from support.live_server import LiveServer, run_command
+from support.replication import Replication, run_replicated_postgres, serve
 from support.selection import mark_slow_except
 
 from case_server.db.pool import Database
@@ -39,24 +38,6 @@ class Pair:
     standby: AsyncClient
 
 
-def settings_for(server: ReplicatedServer) -> dict[str, str]:
-    return {
-        "CASE_SERVER_DATABASE_URL": server.url,
-        "CASE_SERVER_PUBLIC_URL": "http://case.test",
-        "CASE_SERVER_PRIMARY_URL": PRIMARY_URL,
-    }
-
-
-def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServer:
-    """Run a server that has another public URL than its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-    live = stack.enter_context(
-        run_live_server(folder, "--port", port, settings=settings_for(server))
-    )
-    return replace(live, base_url=f"http://127.0.0.1:{port}")
-
-
 @pytest.fixture(scope="module")
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """The servers. That of the standby is started first, before there is a signing key."""
@@ -66,7 +47,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
         servers = stack.enter_context(ExitStack())
         await postgres.catch_up()
         standby, primary = (
-            serve(servers, folder / f"server-{name}", server)
+            serve(servers, folder / f"server-{name}", server, primary_url=PRIMARY_URL)
             for name, server in (("standby", postgres.standby), ("primary", postgres.primary))
         )
         await postgres.catch_up()
@@ -91,9 +72,8 @@ async def put_framework(pair: Pair, items: int = 3) -> tuple[str, list[str]]:
 
 
 async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
-    result = await asyncio.to_thread(
-        run_command, "migrate", data_dir=tmp_path, **settings_for(pair.postgres.standby)
-    )
+    variables = {"CASE_SERVER_DATABASE_URL": pair.postgres.standby.url}
+    result = await asyncio.to_thread(run_command, "migrate", data_dir=tmp_path, **variables)
     assert result.returncode == 1
     assert "read-only (a standby" in result.stderr
     assert len(result.stderr.splitlines()) == 1

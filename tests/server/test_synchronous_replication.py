@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import socket
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,28 +11,15 @@ from httpx import AsyncClient
 from support import factories
 from support.databases import open_connection
 from support.haproxy import run_haproxy
-from support.live_server import LiveServer, run_live_server
 from support.pgbouncer import run_pgbouncer
-from support.replication import ReplicatedServer, run_replicated_postgres
+from support.replication import ReplicatedServer, run_replicated_postgres, serve
 from support.selection import mark_slow_except
 
 PREFIX = "/case/1.1"
 CLIENTS = 6
 ITEMS = 5
 """Number of items that each client writes."""
-
-
-def serve(stack: ExitStack, folder: Path, server: ReplicatedServer) -> LiveServer:
-    """Run a server that has another public URL than its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-    settings = {
-        "CASE_SERVER_DATABASE_URL": server.url,
-        "CASE_SERVER_SYNCHRONOUS_COMMIT": "remote_apply",
-        "CASE_SERVER_PUBLIC_URL": "http://case.test",
-    }
-    live = stack.enter_context(run_live_server(folder, "--port", port, settings=settings))
-    return replace(live, base_url=f"http://127.0.0.1:{port}")
+WAITING = {"synchronous_commit": "remote_apply"}
 
 
 @pytest.mark.parametrize("mode", mark_slow_except(["direct"], ["direct", "pooled"]))
@@ -48,7 +33,7 @@ async def test_commit_without_its_standby_gets_503_in_time(tmp_path: Path, mode:
                 port = stack.enter_context(run_pgbouncer(server.url, folder, "transaction"))
                 url = server.url.replace(server.address, f"127.0.0.1:{port}")
                 server = ReplicatedServer(server.cluster, url)
-            live = serve(stack, tmp_path / "server", server)
+            live = serve(stack, tmp_path / "server", server, **WAITING)
             http = stack.enter_context(live.client())
             document = factories.document()
             path = f"{PREFIX}/CFDocuments/{document['identifier']}"
@@ -83,7 +68,7 @@ async def test_no_client_misses_an_acknowledged_write(tmp_path: Path, operations
         with ExitStack() as stack:
             nodes = [postgres.primary, *postgres.standbys]
             servers = [
-                serve(stack, tmp_path / f"server-{number}", node)
+                serve(stack, tmp_path / f"server-{number}", node, **WAITING)
                 for number, node in enumerate(nodes)
             ]
             base_url = stack.enter_context(run_haproxy([server.base_url for server in servers]))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -41,21 +40,15 @@ async def test_hostile_requests_get_errors_and_little_memory(
             openapi_fuzz.fuzz_operations, live, scale_examples(2), 1
         )
         assert nearly_right.violations == []
-        for path in openapi_fuzz.DOCUMENTS:
-            assert nearly_right.counts[f"operations of {path}"]
+        assert all(nearly_right.counts[f"operations of {path}"] for path in openapi_fuzz.DOCUMENTS)
         assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
 
 
 def _trickled(live: LiveServer, token: str) -> bytes:
     """Return the response to a client that sends a byte now and then."""
-    lines = (
-        "PUT /case/1.1/CFItems/x HTTP/1.1",
-        "Host: localhost",
-        f"Authorization: Bearer {token}",
-    )
-    head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
-    raw = open_connection(live, head.encode())
-    with raw:
+    start = "PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+    head = f"{start}Authorization: Bearer {token}\r\n\r\n"
+    with open_connection(live, head.encode()) as raw:
         raw.settimeout(0.2)
         for _ in range(50):
             try:
@@ -99,15 +92,6 @@ async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
     headers = {"Content-Encoding": coding}
     response = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
     assert coding in response.json()["imsx_description"]
-
-
-async def test_header_of_spaces_is_parsed_fast(client: AsyncClient, api: Api) -> None:
-    body = await api.upload_package()
-    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
-    started = time.process_time()
-    response = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
-    assert response.status_code == 200
-    assert time.process_time() - started < 2
 
 
 async def test_etag_with_many_digits_does_not_match(client: AsyncClient, api: Api) -> None:

@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
+
+
+def list_postgres_processes(pgdata: Path) -> list[psutil.Process]:
+    """Return the processes of a running Postgres server, the postmaster first."""
+    pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+    postmaster = psutil.Process(pid)
+    return [postmaster, *postmaster.children(recursive=True)]
 
 
 @contextmanager

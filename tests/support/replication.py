@@ -3,15 +3,18 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psutil
 from support.databases import open_connection
-from support.processes import suspend_processes
+from support.live_server import LiveServer, run_live_server
+from support.processes import list_postgres_processes, suspend_processes
 
 from benchmarks.postgres import copy_to_standby
 from case_server.database_url import parse_database_url
@@ -57,9 +60,7 @@ class ReplicatedServer:
 
     def list_processes(self) -> list[psutil.Process]:
         """Return the processes of the server, the postmaster first."""
-        pid = int((self.cluster.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
-        postmaster = psutil.Process(pid)
-        return [postmaster, *postmaster.children(recursive=True)]
+        return list_postgres_processes(self.cluster.pgdata)
 
     def kill(self) -> None:
         """Kill all processes of the server with SIGKILL, like the loss of its machine."""
@@ -102,18 +103,11 @@ class Replication:
         await self.standby.set("primary_conninfo", self.primary.url)
         await self.primary.wait_for("SELECT count(*) > 0 FROM pg_stat_replication")
 
-    @contextmanager
-    def freeze_replication(self) -> Iterator[None]:
+    def freeze_replication(self) -> AbstractContextManager[None]:
         """Suspend the primary's processes that send WAL; their connections stay open but silent."""
         senders = [each for each in self.primary.list_processes() if _is_wal_sender(each)]
         assert len(senders) == len(self.standbys)
-        for sender in senders:
-            sender.suspend()
-        try:
-            yield
-        finally:
-            for sender in senders:
-                sender.resume()
+        return suspend_processes(senders)
 
     async def stop_primary(self) -> None:
         """Stop the primary cleanly, so that the standbys receive all of its WAL."""
@@ -151,6 +145,16 @@ async def run_replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIt
             copies.append(ReplicatedServer(_Cluster(copy.resolve()), standby_url))
         await primary.wait_for(f"SELECT count(*) = {standbys} FROM pg_stat_replication")
         yield Replication(primary, copies)
+
+
+def serve(stack: ExitStack, folder: Path, server: ReplicatedServer, **settings: str) -> LiveServer:
+    """Run a case-server that has another public URL than its address, until ``stack`` is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    chosen = {"database_url": server.url, "public_url": "http://case.test", **settings}
+    variables = {f"CASE_SERVER_{name.upper()}": value for name, value in chosen.items()}
+    live = stack.enter_context(run_live_server(folder, "--port", port, settings=variables))
+    return replace(live, base_url=f"http://127.0.0.1:{port}")
 
 
 def _is_wal_sender(process: psutil.Process) -> bool:

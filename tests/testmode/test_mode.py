@@ -10,13 +10,9 @@ from support.live_server import LiveServer, run_command_in_process, run_live_ser
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 TEST_MODE_ROUTES = (
-    ("GET", "/_test"),
-    ("GET", "/_test/"),
-    ("POST", "/_test/reset"),
-    ("PUT", "/_test/faults"),
-    ("GET", "/_test/requests"),
-    ("GET", "/_test/namespaces"),
-    ("GET", f"/ns/one{DOCUMENTS}"),
+    *(("GET", "/_test"), ("GET", "/_test/"), ("POST", "/_test/reset")),
+    *(("PUT", "/_test/faults"), ("GET", "/_test/requests")),
+    *(("GET", "/_test/namespaces"), ("GET", f"/ns/one{DOCUMENTS}")),
     ("GET", "/test-mode"),
 )
 

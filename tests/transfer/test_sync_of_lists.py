@@ -416,19 +416,8 @@ def redirected(hub: Hub, target: str) -> ScriptedAnswer | None:
 
 
 LISTINGS: list[Listing] = [
-    lambda *_: None,
-    capped,
-    counted(0),
-    counted(2),
-    counted(-2),
-    linked,
-    looping,
-    busy_once,
-    redirected,
-    failing,
-    faulty,
-    cut,
-    unreadable,
+    *(lambda *_: None, capped, counted(0), counted(2), counted(-2), linked, looping),
+    *(busy_once, redirected, failing, faulty, cut, unreadable),
     lambda *_: ScriptedAnswer([]),
     lambda *_: ScriptedAnswer({}, 500),
     lambda *_: ScriptedAnswer({}, 404),

@@ -17,13 +17,8 @@ from .conftest import CREDENTIALS, LOOPBACK, run_for_visitor
 Token = Callable[..., Awaitable[str]]
 
 PAGES = (
-    "/",
-    "/search",
-    "/documents/x",
-    "/documents/x/children/y",
-    "/compare",
-    "/compare.csv",
-    "/upload",
+    *("/", "/search", "/documents/x", "/documents/x/children/y"),
+    *("/compare", "/compare.csv", "/upload"),
 )
 
 

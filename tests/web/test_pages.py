@@ -63,21 +63,13 @@ def pages_of(body: Body) -> list[str]:
     document, item = body["CFDocument"]["identifier"], body["CFItems"][1]["identifier"]
     parent = body["CFItems"][0]["identifier"]
     return [
-        "/",
-        "/?q=script",
-        "/search",
-        "/search?q=3.OA",
-        f"/search?q={HOSTILE}",
-        f"/search?q=3.OA&document={document}",
-        f"/documents/{document}",
-        f"/documents/{document}/json",
-        f"/documents/{document}/changes",
+        *("/", "/?q=script", "/search", "/search?q=3.OA", f"/search?q={HOSTILE}"),
+        *(f"/search?q=3.OA&document={document}", f"/documents/{document}"),
+        *(f"/documents/{document}/json", f"/documents/{document}/changes"),
         f"/documents/{document}/changes?since=start",
         f"/documents/{document}/items/{item}",
         f"/documents/{document}/items/{item}/json?profile=sdk",
-        f"/documents/{document}/children/{parent}",
-        "/compare",
-        "/upload",
+        *(f"/documents/{document}/children/{parent}", "/compare", "/upload"),
     ]
 
 
