@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 from sqlalchemy import Text, bindparam, func, literal_column, select
@@ -50,3 +50,15 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
         # Postgres releases the lock when the connection ends.
         connection.terminate()
         raise
+
+
+@asynccontextmanager
+async def advisory_locks(connection: Connection, *names: str) -> AsyncIterator[None]:
+    """Acquire several locks as ``advisory_lock`` does, in the order of their names.
+
+    Other orders could deadlock.
+    """
+    async with AsyncExitStack() as stack:
+        for name in sorted(set(names)):
+            await stack.enter_async_context(advisory_lock(connection, name))
+        yield

@@ -17,6 +17,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resour
 from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..connector import Connection
+from ..locks import advisory_locks
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
@@ -155,8 +156,17 @@ async def _run_put_statements(
                 break
         return outcome
 
-    lock_name = f"{resource.name} {entity.identifier}"
-    outcome = await database.run_write_with_retry(transaction, lock_name)
+    async def locked_transaction(connection: Connection) -> asyncpg.Record | None:
+        async with advisory_locks(connection, entity.identifier, values["package"]):
+            return await transaction(connection)
+
+    is_document = resource is DOCUMENTS
+    outcome = await database.run_write_with_retry(
+        locked_transaction if is_document else transaction,
+        f"{resource.name} {entity.identifier}",
+        # The statement has to see what was committed before the locks were granted.
+        isolation="read_committed" if is_document else "repeatable_read",
+    )
     assert outcome is not None
     return outcome
 

@@ -22,7 +22,7 @@ from ...case.resources import ITEMS
 from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
 from ...exceptions import Conflict, NotFound
 from ..connector import Connection
-from ..locks import advisory_lock
+from ..locks import advisory_locks
 from ..pool import Database
 from ..read.body_digests import build_container_link_column
 from ..read.revisions import Revision, fetch_revision
@@ -116,8 +116,9 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     """
 
     async def transaction(connection: Connection) -> UploadResult:
-        # Uploads of one document run one at a time.
-        async with advisory_lock(connection, package.document_identifier):
+        # Uploads of one document run one at a time, and no other document takes its identifiers.
+        identifiers = (package.document_identifier, package.package_identifier)
+        async with advisory_locks(connection, *identifiers):
             # The entities of a new document are nearly always new as well, and inserting them is
             # faster than comparing them with what is stored.
             with suppress(*NOT_NEW_ERRORS):

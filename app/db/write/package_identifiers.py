@@ -1,4 +1,10 @@
-"""Package identifiers of deleted documents, which other documents may take over."""
+"""Package identifiers: unique among those of live documents and their packages.
+
+``/CFPackages/{sourcedId}`` accepts the identifier of a package or of its document, so no package
+may have the identifier of another live document. No constraint of Postgres spans two columns: a
+writer holds the advisory locks of both identifiers while it compares them with what is stored.
+Other documents may take over the package identifiers of deleted documents.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...exceptions import Conflict, NotFound
 from ..connector import Connection
-from ..locks import advisory_lock
+from ..locks import advisory_locks
 from ..pool import Database
 from ..read.visibility import build_visible_condition
 from ..schema import tables
@@ -91,30 +91,27 @@ async def undelete_entity(
         )
     lost = []
     if resource is DOCUMENTS:
-        query = _compile_identifier_owner_query()
-        if owner := await database.fetch_one(query, identifier=identifier):
-            raise Conflict(
-                f"its identifier is that of the package of document {owner['document_identifier']} "
-                "now; delete that document first"
-            )
         # Read before the document gets its own identifier as that of its package.
         lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
     statements = _build_undelete_statements(resource)
-    changes = await _run_locked(database, resource, identifier, statements)
+    changes = await _run_locked(database, resource, identifier, statements, is_undelete=True)
     rows = await database.fetch_all(_compile_not_restored_query(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-async def _run_locked(
+async def _run_locked(  # noqa: PLR0913  each is an independent option
     database: Database,
     resource: ResourceType,
     identifier: str,
     statements: list[CompiledStatement],
     *,
+    is_undelete: bool = False,
     dry_run: bool = False,
 ) -> Changes:
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     document = state["document_identifier"] if state else identifier
+    # An undeleted document gets its package identifier back.
+    package = state["package_identifier"] if state and is_undelete else document
 
     # Read committed, so that each statement sees what other writers of the document committed
     # before the lock was granted.
@@ -122,10 +119,12 @@ async def _run_locked(
         values = {"identifier": identifier, "document_identifier": document}
         changes: Changes = Counter()
         async with (
-            advisory_lock(connection, document),
+            advisory_locks(connection, document, package),
             write_transaction(connection, dry_run=dry_run, isolation="read_committed"),
         ):
             await _compile_document_lock().execute(connection, **values)
+            if is_undelete and resource is DOCUMENTS:
+                await _check_identifier_is_free(connection, identifier)
             for statement in statements:
                 for row in await statement.fetch_all(connection, **values):
                     changes[row["kind"], row["operation"]] += row["changed"]
@@ -136,11 +135,23 @@ async def _run_locked(
     )
 
 
+async def _check_identifier_is_free(connection: Connection, identifier: str) -> None:
+    query = _compile_identifier_owner_query()
+    if owner := await query.fetch_value(connection, identifier=identifier):
+        raise Conflict(
+            f"its identifier is that of the package of document {owner} now; delete that document "
+            "first"
+        )
+
+
 @cache
 def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
     table, documents = tables.get_table(resource), tables.documents
+    document = _get_document_column(table)
+    package = _build_package_identifier_expression() if table is documents else document
     rows = select(
-        _get_document_column(table).label("document_identifier"),
+        document.label("document_identifier"),
+        package.label("package_identifier"),
         table.c.deleted_at.is_not(None).label("deleted"),
     ).where(table.c.identifier == IDENTIFIER)
     is_deleted: ColumnElement[bool] = literal_column("false")
