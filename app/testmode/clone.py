@@ -46,6 +46,9 @@ class DatabaseClone:
     It counts the requests that use it, so that it is not dropped or copied before they end.
     """
 
+    database: Database
+    """The database with its connection pool, which ``open`` sets."""
+
     def __init__(
         self, cloner: DatabaseCloner, settings: Settings, name: str, template: str
     ) -> None:
@@ -55,7 +58,6 @@ class DatabaseClone:
         """True if the data may differ from that of the template."""
         self._cloner, self._settings = cloner, settings
         self._stack = AsyncExitStack()
-        self._database: Database | None = None
         self._request_count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,12 +77,6 @@ class DatabaseClone:
             await baseline.save_baseline(clone.database)
         return clone
 
-    @property
-    def database(self) -> Database:
-        """Return the database with its connection pool; ``open`` must have been called."""
-        assert self._database, "open() precedes every use"
-        return self._database
-
     async def open(self) -> None:
         """Open the connection pool, load the signing keys and create empty caches.
 
@@ -88,7 +84,7 @@ class DatabaseClone:
         """
         settings, url = self._settings, self._cloner.get_url(self.name)
         pool = Database.open(url, settings, read_timeout=settings.read_timeout)
-        self._database = await self._stack.enter_async_context(pool)
+        self.database = await self._stack.enter_async_context(pool)
         self._stack.push_async_callback(self._close_cache)
         await self._load()
 

@@ -53,8 +53,8 @@ def summarize_entity(attributes: EntityAttributes) -> str:
 
 def get_short_title(attributes: EntityAttributes) -> str:
     """Return a document's title, or an item's code or the start of its statement."""
-    title = attributes["humanCodingScheme"] or attributes["fullStatement"] or ""
-    return str(attributes["title"] or title[:MAX_TITLE_CHARS])
+    statement = str(attributes["fullStatement"] or "")[:MAX_TITLE_CHARS]
+    return str(attributes["title"] or attributes["humanCodingScheme"] or statement)
 
 
 def _node_title(node: dict[str, Any]) -> str:
