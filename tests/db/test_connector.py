@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from sqlalchemy import make_url
 from support.databases import EmptyDatabase
 from support.live_server import run_command
@@ -421,8 +422,8 @@ async def test_error_names_each_missing_privilege_and_its_grant(
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     await execute(owner, remedy(message))
     imports = ["import --sample", "import --sample"]
-    for command in (*imports, "client add reader", "keys rotate", "migrate"):
-        process = await run(user, tmp_path, *command.split())
+    for arguments in (*imports, "client add reader", "keys rotate", "migrate"):
+        process = await run(user, tmp_path, *arguments.split())
         assert process.returncode == 0, process.stderr
 
 
@@ -431,7 +432,7 @@ async def test_error_for_migration_by_other_role_names_owner(roles: tuple[str, s
     name = make_url(owner).username
     await asyncio.to_thread(alembic_runner.migrate, admin)
     first = "2026_11_21_changes_feed"
-    await asyncio.to_thread(alembic_runner.downgrade, admin, first)
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(admin), first)
     await execute(
         admin,
         f"GRANT ALL ON DATABASE {make_url(admin).database} TO {name}",

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -73,14 +74,14 @@ async def test_migrations_build_the_schema_of_the_tables(empty_database: EmptyDa
 async def test_alembic_detects_no_differences(empty_database: EmptyDatabase) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    await asyncio.to_thread(alembic_runner.check_migrations, url)
+    await asyncio.to_thread(command.check, alembic_runner.build_config(url))
 
 
 async def test_downgrade_removes_schema_and_migrate_rebuilds(empty_database: EmptyDatabase) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
-    await asyncio.to_thread(alembic_runner.downgrade, url, "base")
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(url), "base")
     assert not any((await catalogue(url, views=VIEWS, comments=COMMENTS)).values())
     await asyncio.to_thread(alembic_runner.migrate, url)
     assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
@@ -211,7 +212,8 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
 async def test_migration_to_not_null_triples_with_old_rows(empty_database: EmptyDatabase) -> None:
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")
+    older = "2026_11_27_comments_and_views"
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(url), older)
     async with open_connection(url) as connection:
         await connection.execute(RUBRICS)
         await connection.execute(

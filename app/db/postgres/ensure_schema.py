@@ -113,11 +113,10 @@ async def _inspect_database(
         if will_write or is_outdated:
             await _require_privileges(connection, will_migrate=is_outdated)
         # A requested migration also creates the trigram index that was not possible before.
-        if is_migration_requested or is_outdated:
-            return InspectionResult(should_migrate=True, pooler=pooler)
-        if will_write:
+        should_migrate = is_migration_requested or is_outdated
+        if will_write and not should_migrate:
             await reset_change_feed_if_restored(connection)
-        return InspectionResult(should_migrate=False, pooler=pooler)
+        return InspectionResult(should_migrate, pooler)
 
 
 async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
@@ -135,10 +134,9 @@ async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | 
     name = f"case_server_{secrets.token_hex(8)}"
     # asyncpg closes this statement before it sends the next one after this function.
     statement = await connection.prepare(f"SELECT '{name}'", name=name)
-    names = await connection.fetch(
-        "SELECT name FROM pg_prepared_statements WHERE statement = $1", statement.get_query()
-    )
-    return "prepared" if names and names[0]["name"] != name else "true"
+    query = "SELECT name FROM pg_prepared_statements WHERE statement = $1"
+    name_at_server = await connection.fetchval(query, statement.get_query())
+    return "true" if name_at_server in {None, name} else "prepared"
 
 
 async def _reset_change_feed(url: str) -> None:
