@@ -172,15 +172,10 @@ def is_out_of_file_descriptors(error: BaseException) -> bool:
 
     The process or the whole system may have reached its limit.
     """
-    if isinstance(error, OSError) and error.errno in OUT_OF_FILE_DESCRIPTORS:
-        return True
-    # The DNS resolver does not report a lack of file descriptors.
-    return isinstance(error, socket.gaierror) and not _can_open_socket()
-
-
-def _can_open_socket() -> bool:
-    try:
-        socket.socket().close()
-    except OSError as error:
-        return error.errno not in OUT_OF_FILE_DESCRIPTORS
-    return True
+    if isinstance(error, socket.gaierror):
+        # The DNS resolver does not report a lack of file descriptors, but opening a socket does.
+        try:
+            socket.socket().close()
+        except OSError as socket_error:
+            error = socket_error
+    return isinstance(error, OSError) and error.errno in OUT_OF_FILE_DESCRIPTORS

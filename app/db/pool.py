@@ -397,12 +397,9 @@ class Database:
         database = cls(pool, settings.pool_size, url, read_timeout)
         database.local_settings = _build_set_local_statements(session)
         monitors = [
-            asyncio.create_task(monitor)
-            for monitor in (
-                database._enforce_timeouts(),
-                database._monitor_responsiveness(),
-                database._monitor_commits(),
-            )
+            asyncio.create_task(database._enforce_timeouts()),
+            asyncio.create_task(database._monitor_responsiveness()),
+            asyncio.create_task(database._monitor_commits()),
         ]
         try:
             yield database
