@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import ClauseElement, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -67,11 +67,11 @@ class CompiledStatement:
         explain.sql = f"EXPLAIN (FORMAT JSON) {self.sql}"
         return explain
 
-    async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[asyncpg.Record]:
+    async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[Record]:
         """Run the SQL statement with ``values`` as parameters, and return its rows."""
         return await connection.fetch(self.sql, *self.bind(values))
 
-    async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> asyncpg.Record | None:
+    async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> Record | None:
         """Run the SQL statement with ``values`` as parameters; return its first row or None."""
         return await connection.fetchrow(self.sql, *self.bind(values))
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -51,9 +51,7 @@ class ChangePeriod(NamedTuple):
     until: datetime
 
 
-async def list_write_transactions(
-    database: Database, document: str, limit: int
-) -> list[asyncpg.Record]:
+async def list_write_transactions(database: Database, document: str, limit: int) -> list[Record]:
     """Return the latest ``limit`` transactions that changed a framework, newest first.
 
     ``document`` is the identifier of the framework's document. Each row is (written_at, changes),
@@ -78,7 +76,7 @@ async def list_changed_entities(
     change: ChangeType,
     limit: int | None = None,
     offset: int = 0,
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the entities that were added, changed or deleted in a period.
 
     ``change`` is "added", "changed" or "deleted". Documents come first, then items, associations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import CTE, Integer, Text, bindparam, func, literal_column, select, union_all
 
 from ..pool import Database
@@ -19,7 +19,7 @@ Side = Literal["left", "right"]
 
 async def list_crosswalk_associations(
     database: Database, left: str, right: str, limit: int | None = None, offset: int = 0
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the associations that relate an item of one framework to one of another.
 
     ``left`` and ``right`` are the identifiers of the frameworks' documents. Associations of the
@@ -37,7 +37,7 @@ async def list_unrelated_items(
     side: Side,
     limit: int | None = None,
     offset: int = 0,
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the items of one framework that have no related item in the other one.
 
     ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from functools import cache
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import Integer, Text, bindparam, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -94,9 +94,7 @@ async def find_node_collections(database: Database, identifiers: Collection[str]
     return {row["identifier"]: row["collection"] for row in rows}
 
 
-async def fetch_node_details(
-    database: Database, identifiers: Collection[str]
-) -> dict[str, asyncpg.Record]:
+async def fetch_node_details(database: Database, identifiers: Collection[str]) -> dict[str, Record]:
     """Return a dict with the live items and documents among ``identifiers``, by identifier.
 
     Each value is a row (identifier, is_item, document, title, code, statement). ``document`` and

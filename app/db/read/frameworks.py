@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import Integer, Text, bindparam, func, literal_column, or_, select
 
 from ..pool import Database
@@ -30,9 +30,7 @@ class FrameworkSummary:
     deleted_at: datetime | None
 
 
-async def list_frameworks(
-    database: Database, text: str, limit: int, offset: int
-) -> list[asyncpg.Record]:
+async def list_frameworks(database: Database, text: str, limit: int, offset: int) -> list[Record]:
     """Return a page of frameworks whose title, creator or publisher contains ``text``.
 
     The frameworks are sorted by title. Each row is (identifier, body, total, items). ``body`` is

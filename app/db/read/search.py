@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import (
     CTE,
     BindParameter,
@@ -143,7 +143,7 @@ def _build_text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
 
 async def search_items(
     database: Database, search: str, document: str | None, limit: int, offset: int
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the items that match a search, best match first.
 
     ``document`` is the identifier of the document to search; None searches all documents. Each row

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -50,7 +50,7 @@ async def fetch_children(
     parents: Sequence[str],
     always_include: Sequence[str],
     limit: int,
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
     For each parent, returns the first ``limit`` children, and the children whose identifiers are in
@@ -65,7 +65,7 @@ async def fetch_children(
 
 async def fetch_children_page(
     database: Database, document: str, parent: str, limit: int, offset: int
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the children of an item, in the same form as ``fetch_children``."""
     query = _compile_children_query()
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
@@ -74,7 +74,7 @@ async def fetch_children_page(
 
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
-) -> list[asyncpg.Record]:
+) -> list[Record]:
     """Return a page of the roots of a document's tree: its items without a parent item.
 
     They are sorted by the sequenceNumber of their isChildOf association to the document, then by
@@ -87,14 +87,14 @@ async def fetch_roots(
 
 async def fetch_ancestors(
     database: Database, identifiers: Sequence[str]
-) -> dict[str, list[asyncpg.Record]]:
+) -> dict[str, list[Record]]:
     """Return the ancestors of each item, from its root down, without the item itself.
 
     The result maps the identifier of each item to its ancestors. Each row is (start, identifier,
     code, statement, item_type), where ``start`` is the item's identifier. If an item has several
     parents, the first one in the order of the package is used.
     """
-    paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
+    paths: dict[str, list[Record]] = {identifier: [] for identifier in identifiers}
     for row in await database.fetch_all(_compile_ancestors_query(), identifiers=list(identifiers)):
         paths[row["start"]].append(row)
     return paths

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-import asyncpg
+from asyncpg import Record
 from sqlalchemy import Text, bindparam, delete, select
 
 from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
@@ -131,7 +131,7 @@ async def delete_association(database: Database, identifier: str) -> None:
 
 async def _run_put_statements(
     database: Database, resource: ResourceType, entity: Entity, echoed: EchoedValues, **values: Any
-) -> asyncpg.Record:
+) -> Record:
     """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
 
     ``echoed`` is as in ``put_document``. Returns the row of the last statement, which contains the
@@ -145,18 +145,18 @@ async def _run_put_statements(
     link_fields = frozenset(each.field for each in references if getattr(entity, each.field))
     values["last_change_date_time"] = row.last_change_date_time
 
-    async def transaction(connection: Connection) -> asyncpg.Record | None:
+    async def transaction(connection: Connection) -> Record | None:
         converter = await StoredFormConverter.load(connection, [row], echoed)
         stored = converter.to_stored_row(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
-        outcome: asyncpg.Record | None = None
+        outcome: Record | None = None
         for strategy in choose_link_strategies(resource, link_fields):
             outcome = await PUT_STATEMENTS[resource.name](strategy).fetch_one(connection, **values)
             if outcome and outcome["links_resolved"]:
                 break
         return outcome
 
-    async def locked_transaction(connection: Connection) -> asyncpg.Record | None:
+    async def locked_transaction(connection: Connection) -> Record | None:
         async with advisory_locks(connection, entity.identifier, values["package"]):
             return await transaction(connection)
 

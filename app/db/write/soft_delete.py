@@ -57,8 +57,7 @@ async def delete_entity(
     operation). A dry run deletes nothing. Raises ``NotFound`` if no live entity has this
     identifier.
     """
-    statements = _build_delete_statements(resource)
-    changes = await _run_locked(database, resource, identifier, statements, dry_run=dry_run)
+    changes = await _run_locked(database, resource, identifier, dry_run=dry_run)
     if not changes:
         raise resource.create_not_found_error(identifier)
     return changes
@@ -85,25 +84,21 @@ async def undelete_entity(
         advice = "it is not deleted" if state else "it never was here, or was purged; import it"
         raise NotFound(f"deleted {resource.name}", identifier, advice)
     if state["document_deleted"]:
-        document = state["document_identifier"]
-        raise Conflict(
-            f"its document is deleted too; run: case-server undelete document {document}"
-        )
+        remedy = f"case-server undelete document {state['document_identifier']}"
+        raise Conflict(f"its document is deleted too; run: {remedy}")
     lost = []
     if resource is DOCUMENTS:
         # Read before the document gets its own identifier as that of its package.
         lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
-    statements = _build_undelete_statements(resource)
-    changes = await _run_locked(database, resource, identifier, statements, is_undelete=True)
+    changes = await _run_locked(database, resource, identifier, is_undelete=True)
     rows = await database.fetch_all(_compile_not_restored_query(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-async def _run_locked(  # noqa: PLR0913  each is an independent option
+async def _run_locked(
     database: Database,
     resource: ResourceType,
     identifier: str,
-    statements: list[CompiledStatement],
     *,
     is_undelete: bool = False,
     dry_run: bool = False,
@@ -112,6 +107,7 @@ async def _run_locked(  # noqa: PLR0913  each is an independent option
     document = state["document_identifier"] if state else identifier
     # An undeleted document gets its package identifier back.
     package = state["package_identifier"] if state and is_undelete else document
+    build_statements = _build_undelete_statements if is_undelete else _build_delete_statements
 
     # Read committed, so that each statement sees what other writers of the document committed
     # before the lock was granted.
@@ -125,14 +121,12 @@ async def _run_locked(  # noqa: PLR0913  each is an independent option
             await _compile_document_lock().execute(connection, **values)
             if is_undelete and resource is DOCUMENTS:
                 await _check_identifier_is_free(connection, identifier)
-            for statement in statements:
+            for statement in build_statements(resource):
                 for row in await statement.fetch_all(connection, **values):
                     changes[row["kind"], row["operation"]] += row["changed"]
         return changes
 
-    return await database.run_write_with_retry(
-        transaction, lock_name="removal", isolation="read_committed"
-    )
+    return await database.run_write_with_retry(transaction, "removal", isolation="read_committed")
 
 
 async def _check_identifier_is_free(connection: Connection, identifier: str) -> None:

@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-import asyncpg
 from anyio import to_thread
+from asyncpg import Record
 from sqlalchemy import (
     CTE,
     JSON,
@@ -268,7 +268,7 @@ async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -
     """Return the stored ordinal, digest and link of each item and association of a package."""
     stored: StoredRows = {}
 
-    def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
+    def add(kind: str, rows: Sequence[Record]) -> None:
         stored.update(((kind, identifier), (*values,)) for identifier, *values in rows)
 
     values = {"document_identifier": package.document_identifier}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import asyncpg
 from anyio import to_thread
+from asyncpg import Record
 
 from ..connector import Connection
 from ..statement import CompiledStatement
@@ -36,7 +36,7 @@ class UploadTransaction:
     definition_changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """The same for definitions in the package's ``CFDefinitions`` alone."""
 
-    async def fetch_all(self, statement: CompiledStatement) -> list[asyncpg.Record]:
+    async def fetch_all(self, statement: CompiledStatement) -> list[Record]:
         """Run a SQL statement with ``parameters`` and return its rows."""
         return await statement.fetch_all(self.connection, **self.parameters)
 
