@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,25 @@ def run_server(settings: Settings, banner_settings: Settings, listener: socket.s
     """
     if settings.test_mode:
         asyncio.run(require_clonable_database(settings.database_url))
+    config = _create_server_config(settings)
     if settings.workers == 1:
-        _ServerWithBanner(_create_server_config(settings), banner_settings).run([listener])
+        _ServerWithBanner(config, banner_settings).run([listener])
     else:
-        _serve_with_workers(settings, banner_settings, listener)
+        os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
+        _WorkerSupervisor(config, listener, banner_settings).run()
 
 
-def _create_server_config(settings: Settings, **options: Any) -> ServerConfig:
+def _create_server_config(settings: Settings) -> ServerConfig:
     config = ServerConfig(
-        options.pop("app", None) or create_worker_app(settings),
+        partial(create_worker_app, settings),  # each worker gets the pickled settings
+        factory=True,
+        workers=settings.workers,
         log_config=log_config.build_logging_config(settings.log_format),
         access_log=False,  # the middleware writes a line for each request
         timeout_graceful_shutdown=1 if settings.test_mode else settings.shutdown_timeout,
         server_header=False,
         http=_TestModeConnection if settings.test_mode else HttpConnection,
         ws="none",
-        **options,
     )
     config.request_seconds = settings.request_timeout
     limit, config.backlog = compute_connection_limits(settings, raise_open_file_limit())
@@ -149,37 +153,6 @@ class _WorkerSupervisor(Multiprocess):
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
-
-
-def _serve_with_workers(
-    settings: Settings, banner_settings: Settings, listener: socket.socket
-) -> None:
-    # The workers read their settings from the environment.
-    for name, value in _as_environment(settings).items():
-        os.environ[name] = value
-    os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
-    factory = f"{create_worker_app.__module__}:{create_worker_app.__name__}"
-    config = _create_server_config(settings, app=factory, factory=True)
-    config.workers = settings.workers
-    _WorkerSupervisor(config, listener, banner_settings).run()
-
-
-def _as_environment(settings: Settings) -> dict[str, str]:
-    secret = settings.client_secret.get_secret_value()
-    own = {"CASE_CLIENT_ID": settings.client_id, "CASE_CLIENT_SECRET": secret}
-    # Test mode has one process. Its token would be dumped as asterisks.
-    others = settings.model_dump(exclude={"client_id", "client_secret", "test_api_token"})
-    return own | {
-        f"CASE_SERVER_{name.upper()}": _format_environment_value(value)
-        for name, value in others.items()
-    }
-
-
-def _format_environment_value(value: Any) -> str:
-    """Format a setting for its environment variable: a list as "a,b", a mapping as "a=b+c,d=e"."""
-    if isinstance(value, dict):
-        return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def get_command_prefix() -> str:

@@ -29,12 +29,8 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 """Python's default of 5 ms would delay requests while a thread parses a large body."""
 
 
-def create_worker_app(settings: Settings | None = None) -> FastAPI:
-    """Create the application of a worker process; adjust garbage collection and malloc for it.
-
-    If ``settings`` is None, they are read from the environment. The process exits when its parent
-    does.
-    """
+def create_worker_app(settings: Settings) -> FastAPI:
+    """Create the application of a process, which is tuned for it and exits with its parent."""
     app = create_app(settings)
     _tune_process()
     if parent := os.environ.get(PARENT_PID_VARIABLE):
@@ -43,10 +39,7 @@ def create_worker_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """Exit when the parent process dies.
-
-    An orphaned worker would keep the port and outlive its database.
-    """
+    # An orphaned worker would keep the port and outlive its database.
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_INTERVAL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

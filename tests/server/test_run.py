@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -31,7 +32,7 @@ from support.selection import mark_slow_except
 
 from case_server.db.schema import version
 from case_server.sample import SAMPLE_DOCUMENT_ID
-from case_server.server.run import _as_environment, get_sample_import_command
+from case_server.server.run import _create_server_config, get_sample_import_command
 from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -329,13 +330,11 @@ def test_killed_embedded_postgres_is_restarted(new_data_dir: NewDataDir, workers
         {"scope_map": "editor=readonly+createput,https://x/a=b=delete", "cors_origins": "http://a"},
     ],
 )
-def test_workers_get_the_settings_of_their_parent(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
-) -> None:
+def test_workers_get_the_settings_of_their_parent(given: dict[str, str]) -> None:
     settings = Settings(database_url="postgresql://u@h/db", **given)  # type: ignore[arg-type]
-    for name, value in _as_environment(settings).items():
-        monkeypatch.setenv(name, value)
-    assert Settings() == settings
+    factory = pickle.loads(pickle.dumps(_create_server_config(settings).app))
+    assert factory.args == (settings,)
+    assert factory.args[0].client_secret.get_secret_value() == "local-secret"
 
 
 @pytest.mark.parametrize("workers", mark_slow_except(["1"], ["1", "2"]))
