@@ -46,12 +46,16 @@ class Problem(TypedDict):
 class CaseServerError(Exception):
     """Base class of the errors that clients receive, each with an HTTP status.
 
-    ``code`` says why the request failed; each class has a default. ``problems`` lists validation
-    errors, and ``headers`` contains response headers such as ``Retry-After``.
+    A subclass names its status and the default of ``code``, which says why the request failed.
+    ``problems`` lists validation errors, and ``headers`` contains headers such as ``Retry-After``.
     """
 
     status: ClassVar[int] = 500
     code: ErrorCode = "internal"
+
+    def __init_subclass__(cls, *, status: int | None = None, code: ErrorCode | None = None) -> None:
+        super().__init_subclass__()
+        cls.status, cls.code = status or cls.status, code or cls.code
 
     def __init__(
         self,
@@ -63,40 +67,28 @@ class CaseServerError(Exception):
     ) -> None:
         super().__init__(description)
         self.description = description
-        self.code = code or type(self).code
+        self.code = code or self.code
         self.problems = list(problems)
         self.headers = dict(headers or {})
 
 
-class BadRequest(CaseServerError):
+class BadRequest(CaseServerError, status=400, code="invalid"):
     """Raised (400) for a malformed request, such as invalid JSON or an invalid parameter."""
 
-    status = 400
-    code: ErrorCode = "invalid"
 
-
-class Unauthorized(CaseServerError):
+class Unauthorized(CaseServerError, status=401, code="unauthorised"):
     """Raised (401) if a request has no access token, or one that is not accepted."""
 
-    status = 401
-    code: ErrorCode = "unauthorised"
 
-
-class Forbidden(CaseServerError):
+class Forbidden(CaseServerError, status=403, code="forbidden"):
     """Raised (403) if a valid token lacks the scope that the operation requires."""
 
-    status = 403
-    code: ErrorCode = "forbidden"
 
-
-class NotFound(CaseServerError):
+class NotFound(CaseServerError, status=404, code="unknown"):
     """Raised (404) if no entity of the requested type has the identifier, or it has been deleted.
 
     The code is ``invalid_id`` if the standard does not permit identifiers of that form.
     """
-
-    status = 404
-    code: ErrorCode = "unknown"
 
     def __init__(self, kind: str, identifier: str, advice: str = "") -> None:
         description = f"no {kind} has the identifier {identifier!r}"
@@ -107,74 +99,47 @@ class NotFound(CaseServerError):
         )
 
 
-class MethodNotAllowed(CaseServerError):
+class MethodNotAllowed(CaseServerError, status=405, code="unsupported"):
     """Raised (405) for writes to a server whose database is a read-only standby."""
 
-    status = 405
-    code: ErrorCode = "unsupported"
 
-
-class Conflict(CaseServerError):
+class Conflict(CaseServerError, status=409, code="conflict"):
     """Raised (409) when a write contradicts stored data; the message says which data."""
 
-    status = 409
-    code: ErrorCode = "conflict"
 
-
-class Gone(CaseServerError):
+class Gone(CaseServerError, status=410, code="invalid"):
     """Raised (410) when the cursor of a change feed is no longer valid.
 
     The message says where the client must restart.
     """
 
-    status = 410
-    code: ErrorCode = "invalid"
 
-
-class MisdirectedRequest(CaseServerError):
+class MisdirectedRequest(CaseServerError, status=421, code="forbidden"):
     """Raised (421) if the Host header does not name this server."""
 
-    status = 421
-    code: ErrorCode = "forbidden"
 
-
-class RequestTimeout(CaseServerError):
+class RequestTimeout(CaseServerError, status=408, code="invalid"):
     """Raised (408) if the header section or the body of a request did not arrive in time."""
 
-    status = 408
-    code: ErrorCode = "invalid"
 
-
-class UnsupportedMediaType(CaseServerError):
+class UnsupportedMediaType(CaseServerError, status=415, code="invalid"):
     """Raised (415) for a body whose media type or encoding is not supported."""
 
-    status = 415
-    code: ErrorCode = "invalid"
 
-
-class ContentTooLarge(CaseServerError):
+class ContentTooLarge(CaseServerError, status=413, code="too_large"):
     """Raised (413) for a body that is too large, or would take too much memory once parsed."""
 
-    status = 413
-    code: ErrorCode = "too_large"
 
-
-class HeaderFieldsTooLarge(CaseServerError):
+class HeaderFieldsTooLarge(CaseServerError, status=431, code="too_large"):
     """Raised (431) if the request line and the header section exceed their size limit."""
 
-    status = 431
-    code: ErrorCode = "too_large"
 
-
-class UnprocessableContent(CaseServerError):
+class UnprocessableContent(CaseServerError, status=422, code="invalid"):
     """Raised (422) if a body is JSON, but not valid CASE data.
 
     ``problems`` lists the first problems, and ``omitted`` counts the others. ``exhaustive`` is
     False if validation stopped before it had counted them all.
     """
-
-    status = 422
-    code: ErrorCode = "invalid"
 
     def __init__(
         self,
@@ -189,18 +154,12 @@ class UnprocessableContent(CaseServerError):
         self.exhaustive = exhaustive
 
 
-class TooManyRequests(CaseServerError):
+class TooManyRequests(CaseServerError, status=429, code="busy"):
     """Raised (429) if a client exceeds a rate limit; ``Retry-After`` says how long to wait."""
 
-    status = 429
-    code: ErrorCode = "busy"
 
-
-class ServiceUnavailable(CaseServerError):
+class ServiceUnavailable(CaseServerError, status=503, code="busy"):
     """Raised (503) if the server or its database cannot respond now; a retry may succeed."""
-
-    status = 503
-    code: ErrorCode = "busy"
 
 
 class RecoveryConflict(ServiceUnavailable):
