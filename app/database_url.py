@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -146,17 +146,13 @@ class DatabaseUrl:
 
     @property
     def can_use_prepared_statements(self) -> bool:
-        """True if connections can use prepared statements.
-
-        All can, except those of a transaction pooler that does not support them.
-        """
+        """True unless the URL leads to a transaction pooler without prepared statements."""
         return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
 
     def with_pooler_parameter(self, value: str = "true") -> str:
         """Return the URL with a ``pgbouncer`` parameter, which marks a transaction pooler.
 
-        The value ``prepared`` means that the pooler supports prepared statements; ``true`` means
-        that it does not.
+        ``prepared`` means that the pooler supports prepared statements, ``true`` that it does not.
         """
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": value})
 
@@ -191,17 +187,14 @@ class DatabaseUrl:
     @property
     def server_settings(self) -> dict[str, str]:
         """The Postgres settings, such as ``search_path``, to send when a connection starts."""
-        parameters = self.parameters
-        fallback = parameters.get("fallback_application_name", "case-server")
-        settings = {
-            name: value for name, value in parameters.items() if name not in KNOWN_PARAMETERS
-        }
-        if "options" in parameters:
-            settings["options"] = parameters["options"]
-        if "schema" in parameters:
-            escaped = parameters["schema"].replace('"', '""')
+        given = self.parameters
+        fallback = given.get("fallback_application_name", "case-server")
+        own_names = KNOWN_PARAMETERS - {"options"}
+        settings = {name: value for name, value in given.items() if name not in own_names}
+        if "schema" in given:
+            escaped = given["schema"].replace('"', '""')
             settings["search_path"] = f'"{escaped}"'
-        return {**settings, "application_name": parameters.get("application_name", fallback)}
+        return {**settings, "application_name": given.get("application_name", fallback)}
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:
@@ -221,11 +214,9 @@ class DatabaseUrl:
 
         The port of an embedded Postgres is read from a file, because a restart may change it.
         """
-        if PORT_FILE not in self.parameters:
-            return [*self.hosts]
         try:
             port = int(Path(self.parameters[PORT_FILE]).read_text())
-        except (OSError, ValueError):
+        except (KeyError, OSError, ValueError):
             return [*self.hosts]
         return [(host, port) for host, _ in self.hosts]
 
@@ -273,17 +264,17 @@ def parse_database_url(url: str) -> DatabaseUrl:
     credentials, rest = _split_credentials(url[scheme.end() :])
     location, _, query = rest.partition("?")
     hosts, _, path = location.partition("/")
-    user, separator, password = credentials.partition(":")
+    user, colon, password = credentials.partition(":")
     _require_escaped_password(credentials, hosts, path, query)
     parameters = _parse_parameters(query)
     address = {name: parameters.pop(name) for name in ADDRESS_PARAMETERS if name in parameters}
     parsed = DatabaseUrl(
         hosts=_parse_hosts(unquote(hosts) if hosts else address.get("host", ""), address),
         user=address.get("user") or unquote(user) or None,
-        password=address.get("password", unquote(password) if separator else None),
+        password=address.get("password", unquote(password) if colon else None),
         database=address.get("dbname") or address.get("database") or unquote(path) or None,
         parameters=MappingProxyType(parameters),
-        unescaped="".join(sorted({character for character in ":#?" if character in password})),
+        unescaped="".join(sorted(set(":#?") & set(password))),
     )
     _require_supported_parameters(parsed)
     return parsed
@@ -291,8 +282,8 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 def _split_credentials(text: str) -> tuple[str, str]:
     """Split a URL at its first ``@``, as libpq does, into the credentials and the rest."""
-    before, separator, after = text.partition("@")
-    if not separator or "/" in before or ("?" in before and ":" not in before):
+    before, at, after = text.partition("@")
+    if not at or "/" in before or ("?" in before and ":" not in before):
         return "", text
     return before, after
 
@@ -367,57 +358,46 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
 
 def _require_supported_parameters(url: DatabaseUrl) -> None:
     """Raise ``ValueError``, which says what to do, if a URL parameter is not supported."""
-    checks: list[Callable[[str, str], str]] = [
-        _describe_unsupported_parameter,
-        _describe_misspelt_parameter,
-        _describe_invalid_parameter,
-    ]
-    results = [
-        next(filter(None, (check(name, value) for check in checks)), "")
+    problems = [
+        problem
         for name, value in url.parameters.items()
+        if (problem := _find_parameter_problem(name, value))
     ]
     mode = url.parameters.get("sslmode", "prefer")
     if url.parameters.get("channel_binding") == "require" and mode in {"disable", "allow"}:
-        results.append("channel_binding=require needs TLS: write sslmode=verify-full")
-    problems = [problem for problem in results if problem]
+        problems.append("channel_binding=require needs TLS: write sslmode=verify-full")
     if problems:
         omitted = len(problems) - MAX_LISTED_PROBLEMS
         suffix = f"; and {omitted} more" if omitted > 0 else ""
         raise ValueError("; ".join(problems[:MAX_LISTED_PROBLEMS]) + suffix)
 
 
-def _describe_unsupported_parameter(name: str, value: str) -> str:
-    """Return an error message if a URL parameter is known but not supported, else ""."""
+def _find_parameter_problem(name: str, value: str) -> str | None:
+    """Return an error message if a URL parameter is unsupported, unknown or invalid, else None.
+
+    A name that is similar to no known parameter is accepted, because it may be a Postgres setting.
+    """
+    allowed = ALLOWED_VALUES.get(name)
+    problem = None
     if name in UNSUPPORTED:
-        return f"the parameter {name!r} is not supported; remove it"
-    if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
-        return f"the parameter {name!r} is not supported: {REMEDIES[name]}"
-    return ""
-
-
-def _describe_misspelt_parameter(name: str, _: str) -> str:
-    """Return an error message if a name is misspelt or cannot be a Postgres setting, else ""."""
-    if name in KNOWN_PARAMETERS:
-        return ""
-    near = find_nearest_parameter(name)
-    if near:
-        return f"the parameter {name!r} is unknown; did you mean {near!r}?"
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
-        return f"the parameter {name!r} is unknown"
-    return ""
+        problem = f"the parameter {name!r} is not supported; remove it"
+    elif name in REMEDIES:
+        problem = f"the parameter {name!r} is not supported: {REMEDIES[name]}"
+    elif name not in KNOWN_PARAMETERS:
+        if near := find_nearest_parameter(name):
+            problem = f"the parameter {name!r} is unknown; did you mean {near!r}?"
+        elif not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+            problem = f"the parameter {name!r} is unknown"
+    elif allowed and value not in allowed:
+        problem = f"invalid {name} {value!r}: use {' or '.join(allowed)}"
+    elif name in INTEGER_PARAMETERS and not re.fullmatch(r"-?\d{1,9}", value):
+        problem = f"invalid {name} {value!r}: use a whole number"
+    elif name == "client_encoding" and value.lower().replace("-", "") not in {"utf8", "auto"}:
+        problem = f"invalid client_encoding {value!r}: use UTF8"
+    return problem
 
 
 def find_nearest_parameter(name: str) -> str:
     """Return the known parameter with the most similar name, or "" if none is similar."""
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""
-
-
-def _describe_invalid_parameter(name: str, value: str) -> str:
-    if name in ALLOWED_VALUES and value not in ALLOWED_VALUES[name]:
-        return f"invalid {name} {value!r}: use {' or '.join(ALLOWED_VALUES[name])}"
-    if name in INTEGER_PARAMETERS and not re.fullmatch(r"-?\d{1,9}", value):
-        return f"invalid {name} {value!r}: use a whole number"
-    if name == "client_encoding" and value.lower().replace("-", "") not in {"utf8", "auto"}:
-        return f"invalid client_encoding {value!r}: use UTF8"
-    return ""
