@@ -20,7 +20,7 @@ from ..exceptions import CommandError
 from ..formatting import truncate
 from .compression import GZIP_MAGIC, CompressionError, decompress
 from .oauth import ClientCredentials, extract_access_token, request_token
-from .ssrf import BlockedAddress, OperatorUrlTransport, UnknownHost
+from .ssrf import BlockedAddress, OperatorUrlTransport, UnknownHost, get_origin
 
 TIMEOUT_SECONDS = 60
 """Timeout of a connection attempt, and between two chunks of a response."""
@@ -61,25 +61,20 @@ class DownloadError(CommandError):
     """Raised when a URL cannot be downloaded.
 
     ``status`` is the HTTP status of the response, or None if there was none or if it came from
-    another origin after a redirect.
+    another origin after a redirect. ``is_transient`` says whether another attempt may succeed;
+    ``retry_after`` is the number of seconds that the server asks the client to wait, or None.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        *,
+        is_transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status = status
-
-
-class _RetryableError(Exception):
-    """Raised when one attempt to download failed, but another attempt may succeed.
-
-    ``error`` is the reason; ``retry_after`` is the number of seconds that the server asks the
-    client to wait, or None.
-    """
-
-    def __init__(self, error: DownloadError, retry_after: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.retry_after = retry_after
+        self.status, self.is_transient, self.retry_after = status, is_transient, retry_after
 
 
 class FetchResult(NamedTuple):
@@ -106,21 +101,24 @@ class Fetcher:
     notify: Callable[[str], None] = lambda _: None
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
-    def fetch(self, url: str) -> bytes:
-        """Download a URL and return its decompressed body. Raises ``DownloadError``."""
-        result = self.fetch_if_modified(url, None, None)
+    def fetch(self, url: str, operator_url: str | None = None) -> bytes:
+        """Download a URL and return its decompressed body, as ``fetch_if_modified`` does."""
+        result = self.fetch_if_modified(url, operator_url=operator_url)
         assert result, "only a conditional request can be answered with 304"
         return result.body
 
     def fetch_if_modified(
-        self, url: str, etag: str | None, last_modified: str | None, operator_url: str | None = None
+        self,
+        url: str,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        operator_url: str | None = None,
     ) -> FetchResult | None:
         """Download a URL, or return None if the server answers 304 because it has not changed.
 
         ``etag`` and ``last_modified`` are the validators of the previous response.
         ``operator_url`` is the URL that the user typed, if ``url`` was found in a response. The
-        token is sent only to the origin of ``operator_url``, and the SSRF guard exempts only its
-        host.
+        token is sent only to the origin of ``operator_url``, whose host the SSRF guard allows.
 
         Raises ``DownloadError`` if the status is not 2xx or 304, or if the body is too large or
         incomplete.
@@ -130,40 +128,38 @@ class Fetcher:
             headers["If-None-Match"] = etag
         if last_modified:
             headers["If-Modified-Since"] = last_modified
-        return self._call_with_retries(
-            url, lambda: self._send_once(url, operator_url or url, headers)
-        )
+        return self._send_with_retries(url, operator_url or url, headers)
 
     def stop(self) -> None:
         """Cancel the current and all future waits before retries, so that the process can exit."""
         self._stopped.set()
 
-    def _call_with_retries(
-        self, url: str, attempt: Callable[[], FetchResult | None]
+    def _send_with_retries(
+        self, url: str, operator_url: str, headers: dict[str, str]
     ) -> FetchResult | None:
-        """Call ``attempt`` until it succeeds, fails permanently, or the retry limits are reached.
-
-        Returns the result of ``attempt``. Raises ``DownloadError``.
-        """
+        """Call ``_send_once`` until it succeeds, fails permanently, or reaches the retry limits."""
         # No retry library, because stop() cannot end stamina's waits, so that Ctrl-C would take up
         # to 120 s, and with tenacity this would take 44 lines instead of 25.
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
             try:
-                return attempt()
-            except _RetryableError as failure:
+                return self._send_once(url, operator_url, headers)
+            except DownloadError as error:
+                if not error.is_transient:
+                    raise
                 delay = FIRST_RETRY_SECONDS * 2 ** (number - 1) * random.uniform(1, 1.5)  # noqa: S311  jitter needs no secrecy
-                if failure.retry_after is not None:
-                    delay = failure.retry_after
+                if error.retry_after is not None:
+                    delay = error.retry_after
                 remaining = MAX_RETRY_SECONDS - (time.monotonic() - start)
                 if number == MAX_ATTEMPTS or delay > remaining:
-                    raise _create_final_error(failure, number, delay) from failure
+                    note = _explain_end_of_retries(error, number, delay)
+                    raise DownloadError(f"{error}; {note}", error.status) from error
                 self.notify(
-                    f"{url}: {failure}; retrying in {delay:.1f} s "
+                    f"{url}: {error}; retrying in {delay:.1f} s "
                     f"(attempt {number + 1} of {MAX_ATTEMPTS})"
                 )
                 if self._stopped.wait(delay):
-                    raise failure.error from failure
+                    raise
         raise AssertionError
 
     def _send_once(
@@ -171,17 +167,15 @@ class Fetcher:
     ) -> FetchResult | None:
         """Send one GET request; return the response, or None if its status is 304.
 
-        The token is sent only to the origin of ``operator_url``, the URL that the user typed; the
-        SSRF guard exempts its host. Raises ``DownloadError`` or ``_RetryableError``.
+        The token is sent only to the origin of ``operator_url``, the URL that the user typed, whose
+        host the SSRF guard allows. Raises ``DownloadError``.
         """
         try:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
             with (
                 self._create_http_client(operator_url) as http,
-                _stream_following_redirects(
-                    http, http.build_request("GET", url, headers=headers)
-                ) as response,
+                _stream_with_redirects(http, url, headers) as response,
             ):
                 is_conditional = "If-None-Match" in headers or "If-Modified-Since" in headers
                 if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
@@ -191,8 +185,8 @@ class Fetcher:
                 body = _read_body(response)
                 return FetchResult(body, response.headers, str(response.url))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            failure = DownloadError(f"cannot be read: {_describe_error(error)}")
-            raise (_RetryableError(failure) if _is_transient(error) else failure) from error
+            message = f"cannot be read: {_describe_error(error)}"
+            raise DownloadError(message, is_transient=_is_transient(error)) from error
 
     @cached_property
     def _token(self) -> str | None:
@@ -207,37 +201,29 @@ class Fetcher:
             raise DownloadError(f"no token: {reason}") from error
 
     def _create_http_client(self, operator_url: str) -> httpx.Client:
-        """Create an HTTP client; its SSRF guard exempts the host of the URL that the user typed."""
-        transport = OperatorUrlTransport([operator_url], allow_private=self.allow_private)
+        """Create an HTTP client; its SSRF guard allows the host of the URL that the user typed."""
+        transport = OperatorUrlTransport(operator_url, allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
-    def _create_status_error(self, url: str, response: httpx.Response) -> Exception:
-        """Create ``_RetryableError`` for a status that is worth a retry, else ``DownloadError``."""
+    def _create_status_error(self, url: str, response: httpx.Response) -> DownloadError:
         status = response.status_code
         message = f"answered {status}: {_read_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             message = f"{message}; {self._explain_token_rejection()}"
         # A 404 of another host, after a redirect, does not mean that ``url`` itself is gone.
         is_own = _is_same_or_upgraded_origin(str(response.url), url)
-        error = DownloadError(message, status if is_own else None)
-        if status in RETRIED_STATUSES:
-            return _RetryableError(error, _parse_retry_after(response.headers.get("Retry-After")))
-        return error
+        return DownloadError(
+            message,
+            status if is_own else None,
+            is_transient=status in RETRIED_STATUSES,
+            retry_after=_parse_retry_after(response.headers.get("Retry-After")),
+        )
 
     def _explain_token_rejection(self) -> str:
         if self.credentials:
             client = self.credentials.client_id
             return f"it rejects the token that {client!r} got at --token-url"
         return "it rejects this --token" if self.access_token else CREDENTIALS_ADVICE
-
-
-def get_origin(url: str) -> tuple[str, str, int | None]:
-    """Return the origin of a URL: its scheme, host and port.
-
-    The port defaults to that of the scheme. Raises ``httpx.InvalidURL``.
-    """
-    parsed = httpx.URL(url)
-    return parsed.scheme, parsed.host, parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
 
 
 def _is_same_or_upgraded_origin(url: str, base_url: str) -> bool:
@@ -248,13 +234,15 @@ def _is_same_or_upgraded_origin(url: str, base_url: str) -> bool:
 
 
 @contextmanager
-def _stream_following_redirects(
-    http: httpx.Client, request: httpx.Request
+def _stream_with_redirects(
+    http: httpx.Client, url: str, headers: dict[str, str]
 ) -> Iterator[httpx.Response]:
-    """Send a request, follow redirects, and yield the final response, whose body is not yet read.
+    """Send a GET request, follow redirects, and yield the final response with an unread body.
 
-    The SSRF guard checks each request. httpx drops Authorization on a redirect to another origin.
+    The SSRF guard checks each request. Authorization is not sent to another origin, because httpx
+    drops it from such a redirect.
     """
+    request = http.build_request("GET", url, headers=headers)
     for _ in range(MAX_REDIRECTS + 1):
         response = http.send(request, stream=True)
         try:
@@ -267,27 +255,18 @@ def _stream_following_redirects(
     raise httpx.TooManyRedirects(f"it redirects more than {MAX_REDIRECTS} times", request=request)
 
 
-def _create_final_error(
-    failure: _RetryableError, attempt_count: int, delay: float
-) -> DownloadError:
-    """Return the ``DownloadError`` for the last failure, with the reason why it is not retried.
-
-    ``delay`` is the number of seconds after which the next attempt would have started.
-    """
-    if failure.retry_after is not None and attempt_count < MAX_ATTEMPTS:
-        note = (
+def _explain_end_of_retries(error: DownloadError, attempts: int, delay: float) -> str:
+    """Return why the last error is not retried after ``delay`` seconds."""
+    if error.retry_after is not None and attempts < MAX_ATTEMPTS:
+        return (
             f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "
             "most; run the command again later"
         )
-    else:
-        note = (
-            f"{attempt_count} attempts failed" if attempt_count > 1 else "one attempt took too long"
-        )
-    return DownloadError(f"{failure.error}; {note}", failure.error.status)
+    return f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds to wait according to a Retry-After header, or None if it is invalid.
+    """Return the number of seconds that a Retry-After header says to wait, or None if invalid.
 
     The header contains a number of seconds or a date (RFC 9110, section 10.2.3).
     """
@@ -332,11 +311,7 @@ def _read_body(response: httpx.Response) -> bytes:
 
     Raises ``DownloadError`` if the body exceeds the size or time limit, or is incomplete.
     """
-    max_bytes = MAX_DOWNLOAD_MB * 2**20
-    try:
-        body = b"".join(_iter_decoded_body(response, max_bytes, MAX_DOWNLOAD_SECONDS))
-    except CompressionError as error:
-        raise DownloadError(f"is incomplete: {error}; get the file again") from error
+    body = b"".join(_iter_decoded_body(response, MAX_DOWNLOAD_MB * 2**20, MAX_DOWNLOAD_SECONDS))
     return decompress_gzip(body) if body.startswith(GZIP_MAGIC) else body
 
 
@@ -345,10 +320,7 @@ def decompress_gzip(data: bytes) -> bytes:
 
     Raises ``DownloadError`` if the result is too large or the data is damaged.
     """
-    try:
-        return b"".join(_enforce_limits(decompress([data]), MAX_DOWNLOAD_MB * 2**20))
-    except CompressionError as error:
-        raise DownloadError(f"is incomplete: {error}; get the file again") from error
+    return b"".join(_iter_decompressed([data], MAX_DOWNLOAD_MB * 2**20))
 
 
 def _iter_decoded_body(
@@ -360,12 +332,19 @@ def _iter_decoded_body(
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     chunks = _enforce_limits(response.iter_raw(), max_bytes, max_seconds)
     if coding in {"gzip", "x-gzip", "deflate"}:
-        return _enforce_limits(decompress(chunks), max_bytes)
+        return _iter_decompressed(chunks, max_bytes)
     if coding not in {"identity", ""}:
         raise DownloadError(
             f"sent the Content-Encoding {coding}, which was not requested; save it as a file"
         )
     return chunks
+
+
+def _iter_decompressed(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    try:
+        yield from _enforce_limits(decompress(chunks), max_bytes)
+    except CompressionError as error:
+        raise DownloadError(f"is incomplete: {error}; get the file again") from error
 
 
 def _enforce_limits(
@@ -393,7 +372,7 @@ def _fetch_token(credentials: ClientCredentials, http: httpx.Client) -> str:
             )
         try:
             body = b"".join(_iter_decoded_body(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
-        except (DownloadError, CompressionError) as error:
+        except DownloadError as error:
             raise DownloadError(f"no token: the response of {url} {error}") from error
     token = extract_access_token(body)
     if token is None:
@@ -409,7 +388,7 @@ def _read_excerpt(response: httpx.Response) -> str:
     try:
         for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
             body += chunk
-    except (DownloadError, CompressionError, httpx.HTTPError):
+    except (DownloadError, httpx.HTTPError):
         pass  # the bytes that arrived before are enough for an excerpt
     text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
     return truncate(text, MAX_EXCERPT_CHARS)

@@ -20,15 +20,11 @@ import re
 import socket
 import ssl
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from typing import TypeAlias
 
 import httpx
-
-Resolve: TypeAlias = Callable[[str, int], list[str]]
-"""Returns the IP addresses of a host name and port. Raises ``OSError`` if there are none."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -36,7 +32,6 @@ FETCH_TIMEOUT_SECONDS = 10.0
 """Timeout of a whole response, however slowly it arrives."""
 
 CLIENT_TIMEOUT_SECONDS = 5
-MAX_REDIRECTS = 5
 
 INTERNAL_DOMAINS = (
     ".localhost",
@@ -73,18 +68,10 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
     the operator sets, may have private addresses.
     """
 
-    def __init__(
-        self,
-        *,
-        allow_private: bool = False,
-        trusted_urls: Iterable[str] = (),
-        resolve: Resolve | None = None,
-        verify: ssl.SSLContext | bool = True,
-    ) -> None:
+    def __init__(self, *, allow_private: bool = False, trusted_urls: Iterable[str] = ()) -> None:
         self._allow_private = allow_private
-        self._trusted_origins = {_get_origin(httpx.URL(url)) for url in trusted_urls}
-        self._resolve = resolve or resolve_host
-        self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
+        self._trusted_origins = {get_origin(url) for url in trusted_urls}
+        self._inner = httpx.AsyncHTTPTransport(verify=_get_tls_context(), limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to the first address of its host that accepts a connection.
@@ -92,10 +79,8 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         Raises ``BlockedAddress`` if any address is private and the origin is not exempt.
         """
         require_http_scheme(request)
-        is_exempt = self._allow_private or _get_origin(request.url) in self._trusted_origins
-        *others, last = await asyncio.to_thread(
-            _resolve_and_pin, request, self._resolve, is_exempt=is_exempt
-        )
+        is_exempt = self._allow_private or get_origin(request.url) in self._trusted_origins
+        *others, last = await asyncio.to_thread(_resolve_and_pin, request, is_exempt=is_exempt)
         for attempt in others:
             with suppress(httpx.ConnectError):
                 return await self._inner.handle_async_request(attempt)
@@ -107,19 +92,16 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
 
 
 class OperatorUrlTransport(httpx.BaseTransport):
-    """A sync HTTP transport, guarded against SSRF, for URLs typed on the command line.
+    """A sync HTTP transport, guarded against SSRF, for a URL typed on the command line.
 
     It connects to public addresses, and to ``localhost`` or a private IP address only if that is
-    the host of one of ``operator_urls``, the typed URLs. If the environment configures a proxy, the
+    the host of ``operator_url``, the typed URL. If the environment configures a proxy, the
     transport checks only the host in the URL, not its addresses, because the proxy resolves it.
     """
 
-    def __init__(
-        self, operator_urls: Iterable[str], *, allow_private: bool, resolve: Resolve | None = None
-    ) -> None:
-        self._operator_hosts = {httpx.URL(url).host for url in operator_urls}
+    def __init__(self, operator_url: str, *, allow_private: bool) -> None:
+        self._operator_host = httpx.URL(operator_url).host
         self._allow_private = allow_private
-        self._resolve = resolve or resolve_host
         self._direct = httpx.HTTPTransport(limits=NO_KEEPALIVE, verify=_get_tls_context())
         self._proxied: list[httpx.HTTPTransport] = []
 
@@ -129,13 +111,11 @@ class OperatorUrlTransport(httpx.BaseTransport):
         Raises ``BlockedAddress`` for a private host not exempted by the constructor's arguments.
         """
         require_http_scheme(request)
-        url = request.url
-        if proxy := _find_proxy(url):
+        if proxy := _find_proxy(request.url):
             return self._send_by_proxy(request, proxy)
-        is_literal = url.host in self._operator_hosts and is_literal_private_host(url.host)
-        *others, last = _resolve_and_pin(
-            request, self._resolve, is_exempt=self._allow_private or is_literal
-        )
+        host = request.url.host
+        is_literal = host == self._operator_host and is_literal_private_host(host)
+        *others, last = _resolve_and_pin(request, is_exempt=self._allow_private or is_literal)
         for attempt in others:
             with suppress(httpx.ConnectError):
                 return self._direct.handle_request(attempt)
@@ -148,11 +128,10 @@ class OperatorUrlTransport(httpx.BaseTransport):
 
     def _send_by_proxy(self, request: httpx.Request, proxy: str) -> httpx.Response:
         host = request.url.host
-        is_exempt = self._allow_private or host in self._operator_hosts
+        is_exempt = self._allow_private or host == self._operator_host
         if not is_exempt and is_internal_host(host):
-            raise _create_blocked_error(
-                request, f"{host}, which a proxy would resolve, is not public"
-            )
+            reason = f"{host}, which a proxy would resolve, is not public"
+            raise _create_blocked_error(request, reason)
         try:
             transport = httpx.HTTPTransport(proxy=proxy, verify=_get_tls_context())
         except (ValueError, ImportError) as error:
@@ -175,29 +154,21 @@ def create_public_only_client(
     ``allow_private`` disables the check, for servers in a private network.
     """
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
-    return httpx.AsyncClient(
-        transport=transport, timeout=CLIENT_TIMEOUT_SECONDS, max_redirects=MAX_REDIRECTS
-    )
+    return httpx.AsyncClient(transport=transport, timeout=CLIENT_TIMEOUT_SECONDS)
 
 
-async def fetch_limited(
-    http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
-) -> tuple[int, bytes]:
-    """Send a GET request; return the HTTP status and a body of at most ``max_bytes``.
+async def fetch_limited(http: httpx.AsyncClient, url: str, *, max_bytes: int) -> tuple[int, bytes]:
+    """Send a GET request; return the HTTP status, also of a redirect, and the limited body.
 
     Raises ``ResponseTooLarge`` if the body is larger or compressed, ``httpx.ReadTimeout`` after
     ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress`` for a disallowed address, and other subclasses of
     ``httpx.HTTPError``.
     """
+    headers = {"Accept-Encoding": "identity"}
     try:
         async with (
             asyncio.timeout(FETCH_TIMEOUT_SECONDS),
-            http.stream(
-                "GET",
-                url,
-                headers={"Accept-Encoding": "identity"},
-                follow_redirects=follow_redirects,
-            ) as response,
+            http.stream("GET", url, headers=headers, follow_redirects=False) as response,
         ):
             if response.headers.get("content-encoding", "identity") != "identity":
                 reason = f"{url} sent a compressed response, which was not requested"
@@ -217,16 +188,6 @@ def require_http_scheme(request: httpx.Request) -> None:
     """Raise ``BlockedAddress`` unless the URL scheme of a request is http or https."""
     if request.url.scheme not in DEFAULT_PORTS:
         raise BlockedAddress(f"unsupported URL scheme: {request.url.scheme}", request=request)
-
-
-def require_public_addresses(request: httpx.Request, addresses: list[str]) -> None:
-    """Raise ``BlockedAddress`` if any of a host's addresses is not public, or if it has none."""
-    private = [address for address in addresses if not is_public(address)]
-    if private or not addresses:
-        raise _create_blocked_error(
-            request,
-            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
-        )
 
 
 def resolve_host(host: str, port: int) -> list[str]:
@@ -286,10 +247,8 @@ def parse_literal_address(host: str) -> str | None:
     Also accepts what resolvers do, the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
     """
     host = host.strip("[]")
-    try:
+    with suppress(ValueError):
         return str(ipaddress.ip_address(host.partition("%")[0]))
-    except ValueError:
-        pass
     if not re.fullmatch(r"[0-9a-fx.]+", host):
         return None
     try:
@@ -298,9 +257,7 @@ def parse_literal_address(host: str) -> str | None:
         return None
 
 
-def _resolve_and_pin(
-    request: httpx.Request, resolve: Resolve, *, is_exempt: bool
-) -> list[httpx.Request]:
+def _resolve_and_pin(request: httpx.Request, *, is_exempt: bool) -> list[httpx.Request]:
     """Resolve the request's host once; return a copy of the request for each of its addresses.
 
     Raises ``BlockedAddress`` if any address is private and ``is_exempt`` is false, ``UnknownHost``
@@ -308,14 +265,16 @@ def _resolve_and_pin(
     """
     url = request.url
     try:
-        addresses = resolve(url.host, url.port or DEFAULT_PORTS[url.scheme])
+        addresses = resolve_host(url.host, url.port or DEFAULT_PORTS[url.scheme])
     except (OSError, UnicodeError) as error:
         is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
         error_class = httpx.ConnectError if is_temporary else UnknownHost
         message = f"could not resolve the host {url.host}: {error}"
         raise error_class(message, request=request) from error
-    if not is_exempt:
-        require_public_addresses(request, addresses)
+    private = [address for address in addresses if not is_public(address)]
+    if not is_exempt and (private or not addresses):
+        reason = f"{url.host} is at {', '.join(private) or 'no address'}, which is not public"
+        raise _create_blocked_error(request, reason)
     if not addresses:
         raise UnknownHost(f"the host {url.host} has no address", request=request)
     return [_pin_to_address(request, address) for address in addresses]
@@ -340,7 +299,9 @@ def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress
     )
 
 
-def _get_origin(url: httpx.URL) -> tuple[str, str, int]:
+def get_origin(url: httpx.URL | str) -> tuple[str, str, int]:
+    """Return the scheme, host and port of a URL. Raises ``httpx.InvalidURL``."""
+    url = httpx.URL(url)
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit, urlunspl
 import httpx
 import orjson
 
-from ..net.download import DownloadError, Fetcher, FetchResult, get_origin
+from ..net.download import DownloadError, Fetcher, FetchResult
 from ..net.link_header import find_link
+from ..net.ssrf import get_origin
 
 PAGE_SIZE = 100
 """The page size of requests. Every known server allows it."""
@@ -119,7 +120,7 @@ class _PageReader:
         """Fetch the current page; return None if the server has no page at the current offset."""
         self.visited.add(self.page_url)
         try:
-            page = self.fetcher.fetch_if_modified(self.page_url, None, None, operator_url=self.url)
+            page = self.fetcher.fetch_if_modified(self.page_url, operator_url=self.url)
         except DownloadError as error:
             # The standard has no empty list (minItems 1), so a server may return 404 instead. A
             # 404 may also mean that something is wrong.

@@ -112,9 +112,7 @@ class PackageFetcher:
 
     def _offers_extensions(self, base: str, operator_url: str) -> bool:
         try:
-            result = self.fetcher.fetch_if_modified(f"{base}/{DISCOVERY}", None, None, operator_url)
-            assert result
-            paths = orjson.loads(result.body)["paths"]
+            paths = orjson.loads(self.fetcher.fetch(f"{base}/{DISCOVERY}", operator_url))["paths"]
             operation = next(
                 path_item["get"] for path, path_item in paths.items() if PACKAGE_PATH.search(path)
             )

@@ -11,7 +11,7 @@ from support.live_server import run_command_in_process as run
 from support.scripted_source import ScriptedAnswer, ScriptedSource
 
 from case_server.exceptions import CommandError
-from case_server.net import download
+from case_server.net import download, ssrf
 from case_server.net.download import Fetcher
 from case_server.net.oauth import ClientCredentials
 from case_server.net.ssrf import BlockedAddress, OperatorUrlTransport, is_literal_private_host
@@ -77,16 +77,21 @@ def test_redirect_to_unsupported_scheme_is_not_followed(servers: Servers) -> Non
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["169.254.169.254"], []]
 )
-def test_name_with_private_address_is_blocked(servers: Servers, addresses: list[str]) -> None:
+def test_name_with_private_address_is_blocked(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
     entry, _ = servers
     url = f"http://frameworks.example.edu:{entry.port}/"
-    transport = OperatorUrlTransport([url], allow_private=False, resolve=lambda *_: addresses)
+    monkeypatch.setattr(ssrf, "resolve_host", lambda *_: addresses)
+    transport = OperatorUrlTransport(url, allow_private=False)
     with pytest.raises(BlockedAddress, match="is not public"):
         get_status(transport, url)
     assert entry.requests == []
 
 
-def test_connection_goes_to_the_checked_address(servers: Servers) -> None:
+def test_connection_goes_to_the_checked_address(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry, _ = servers
     lookups: list[str] = []
 
@@ -95,7 +100,8 @@ def test_connection_goes_to_the_checked_address(servers: Servers) -> None:
         return ["127.0.0.1"] if len(lookups) == 1 else ["10.0.0.1"]
 
     url = f"http://frameworks.example.edu:{entry.port}/"
-    assert get_status(OperatorUrlTransport([url], allow_private=True, resolve=resolve), url) == 200
+    monkeypatch.setattr(ssrf, "resolve_host", resolve)
+    assert get_status(OperatorUrlTransport(url, allow_private=True), url) == 200
     assert lookups == ["frameworks.example.edu"]
 
 
