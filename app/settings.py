@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import ipaddress
 import re
+import sys
 from collections.abc import Iterable
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
@@ -72,6 +77,21 @@ def get_environment_variable(setting: str) -> str:
     return alias if isinstance(alias, str) else f"{PREFIX}{setting.upper()}"
 
 
+@cache
+def read_descriptions() -> dict[str, str]:
+    """Return the description of each setting: the docstring below its field.
+
+    pydantic's ``use_attribute_docstrings`` would read them in every command, which takes 20 ms.
+    """
+    module = ast.parse(inspect.getsource(sys.modules[__name__]))
+    (settings,) = (node for node in module.body if isinstance(node, ast.ClassDef))
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
+        for field, text in pairwise(settings.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
 def _normalize_host_name(host: str) -> str:
     """Return a host name or IP address in lower case, without port, brackets or trailing dot."""
     try:
@@ -113,175 +133,105 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # the input may be a password
     )
 
-    database_url: str = Field(
-        default="",
-        description="Postgres URL, postgresql://user:password@host:port/name with the parameters "
-        "of libpq (sslmode, connect_timeout, target_session_attrs, several hosts). Empty: an "
-        "embedded Postgres in the data directory.",
-    )
-    migration_url: str = Field(
-        default="",
-        description="Postgres URL that case-server migrate uses, if the other one leads to a "
-        "connection pooler. Empty: the other one.",
-    )
-    data_dir: Path = Field(
-        default_factory=lambda: user_data_path("case-server", appauthor=False),
-        description="Directory of the embedded Postgres. Default: the user's data folder, on Linux "
-        "~/.local/share/case-server.",
-    )
-    embedded_fsync: bool = Field(
-        default=True,
-        description="Flush each transaction of the embedded Postgres to disk. false makes writes "
-        "faster; after a power failure all data may be lost.",
-    )
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(
-        default=8000, ge=0, le=65535, description="TCP port to listen on; 0 selects a free port."
-    )
-    public_url: str = Field(
-        default="",
-        description="Base URL under which clients reach the server: the issuer of its tokens and "
-        "the base of the URIs in its responses. Empty: http://HOST:PORT.",
-    )
-    primary_url: str = Field(
-        default="",
-        description="Base URL of a server that accepts writes, which a server on a standby names "
-        "when it refuses one. Empty: none.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="Format of log lines: text or json."
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Origins, separated by commas, whose web pages may call the API from a browser "
-        "(CORS); * allows all. Empty: none.",
-    )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Host names, separated by commas, that requests may be sent to in addition to "
-        "localhost and that of the public URL. *.example.org matches all names below example.org, "
-        "* all names. Empty: all names, but none if the server listens on a loopback address with "
-        "the default secret.",
-    )
-    allow_private_urls: bool = Field(
-        default=False,
-        description="Allow requests to private addresses that others name: in a jwks_uri, a "
-        "redirect or a DNS record.",
-    )
-    access_log: bool = Field(default=True, description="Write a log line for each request.")
-    shutdown_timeout: int = Field(
-        default=30,
-        ge=1,
-        le=3600,
-        description="Seconds that running requests may take to complete when the server stops.",
-    )
-    web: bool = Field(default=True, description="Serve the web UI.")
-    workers: int = Field(default=1, ge=1, le=64, description="Number of server processes.")
-    pool_size: int = Field(
-        default=8, ge=1, le=100, description="Number of database connections per worker."
-    )
-    read_timeout: float = Field(
-        default=10,
-        gt=0,
-        le=3600,
-        description="Seconds that a read statement may take; for packages, each batch. After that "
-        "it is cancelled and the response is 503.",
-    )
-    synchronous_commit: Literal["", "off", "local", "remote_write", "on", "remote_apply"] = Field(
-        default="",
-        description="Postgres' synchronous_commit of all writes. remote_apply: a write is "
-        "acknowledged once the synchronous standbys show it. Empty: as Postgres is configured.",
-    )
-    prepared_statements: bool = Field(
-        default=True,
-        description="Use prepared statements. Set to false for poolers of sessions that do not "
-        "support them. Behind a pooler of transactions they are used only if it keeps them.",
-    )
-    max_connections: int = Field(
-        default=1000,
-        ge=10,
-        le=100_000,
-        description="Number of open HTTP connections per worker. At most three quarters of them "
-        "may wait for a complete request; beyond that, the oldest is closed.",
-    )
-    max_body_mb: int = Field(
-        default=100, ge=1, le=2000, description="Maximum size of a request body, in megabytes."
-    )
-    request_timeout: int = Field(
-        default=20,
-        ge=1,
-        description="Seconds until the header section of a request must have arrived, and again "
-        "until its body must have arrived, plus one second for each 10 kB of body.",
-    )
-    client_id: str = Field(
-        default=DEFAULT_CLIENT_ID,
-        validation_alias="CASE_CLIENT_ID",
-        description="ID of the client that is configured here.",
-    )
+    database_url: str = ""
+    """Postgres URL, postgresql://user:password@host:port/name with the parameters of libpq
+    (sslmode, connect_timeout, target_session_attrs, several hosts). Empty: an embedded Postgres in
+    the data directory."""
+    migration_url: str = ""
+    """Postgres URL that case-server migrate uses, if the other one leads to a connection pooler.
+    Empty: the other one."""
+    data_dir: Path = Field(default_factory=lambda: user_data_path("case-server", appauthor=False))
+    """Directory of the embedded Postgres. Default: the user's data folder, on Linux
+    ~/.local/share/case-server."""
+    embedded_fsync: bool = True
+    """Flush each transaction of the embedded Postgres to disk. false makes writes faster; after a
+    power failure all data may be lost."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port to listen on; 0 selects a free port."""
+    public_url: str = ""
+    """Base URL under which clients reach the server: the issuer of its tokens and the base of the
+    URIs in its responses. Empty: http://HOST:PORT."""
+    primary_url: str = ""
+    """Base URL of a server that accepts writes, which a server on a standby names when it refuses
+    one. Empty: none."""
+    log_format: Literal["text", "json"] = "text"
+    """Format of log lines: text or json."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, separated by commas, whose web pages may call the API from a browser (CORS); *
+    allows all. Empty: none."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names, separated by commas, that requests may be sent to in addition to localhost and
+    that of the public URL. *.example.org matches all names below example.org, * all names. Empty:
+    all names, but none if the server listens on a loopback address with the default secret."""
+    allow_private_urls: bool = False
+    """Allow requests to private addresses that others name: in a jwks_uri, a redirect or a DNS
+    record."""
+    access_log: bool = True
+    """Write a log line for each request."""
+    shutdown_timeout: int = Field(default=30, ge=1, le=3600)
+    """Seconds that running requests may take to complete when the server stops."""
+    web: bool = True
+    """Serve the web UI."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Number of server processes."""
+    pool_size: int = Field(default=8, ge=1, le=100)
+    """Number of database connections per worker."""
+    read_timeout: float = Field(default=10, gt=0, le=3600)
+    """Seconds that a read statement may take; for packages, each batch. After that it is cancelled
+    and the response is 503."""
+    synchronous_commit: Literal["", "off", "local", "remote_write", "on", "remote_apply"] = ""
+    """Postgres' synchronous_commit of all writes. remote_apply: a write is acknowledged once the
+    synchronous standbys show it. Empty: as Postgres is configured."""
+    prepared_statements: bool = True
+    """Use prepared statements. Set to false for poolers of sessions that do not support them.
+    Behind a pooler of transactions they are used only if it keeps them."""
+    max_connections: int = Field(default=1000, ge=10, le=100_000)
+    """Number of open HTTP connections per worker. At most three quarters of them may wait for a
+    complete request; beyond that, the oldest is closed."""
+    max_body_mb: int = Field(default=100, ge=1, le=2000)
+    """Maximum size of a request body, in megabytes."""
+    request_timeout: int = Field(default=20, ge=1)
+    """Seconds until the header section of a request must have arrived, and again until its body
+    must have arrived, plus one second for each 10 kB of body."""
+    client_id: str = Field(default=DEFAULT_CLIENT_ID, validation_alias="CASE_CLIENT_ID")
+    """ID of the client that is configured here."""
     client_secret: SecretStr = Field(
-        default=SecretStr(DEFAULT_CLIENT_SECRET),
-        validation_alias="CASE_CLIENT_SECRET",
-        description="Secret of the client that is configured here.",
+        default=SecretStr(DEFAULT_CLIENT_SECRET), validation_alias="CASE_CLIENT_SECRET"
     )
-    allow_default_secret: bool = Field(
-        default=False,
-        description="Allow the default client secret on an address that is not loopback.",
-    )
-    cache_mb: int = Field(
-        default=64,
-        ge=0,
-        description="Size of each worker's cache of compressed packages, in megabytes.",
-    )
-    local_issuer: bool = Field(default=True, description="Issue access tokens, and accept them.")
-    token_lifetime: int = Field(
-        default=3600,
-        ge=1,
-        le=86400,
-        description="Lifetime of the tokens that this server issues, in seconds.",
-    )
-    audience: str = Field(
-        default="",
-        description="Audience (aud) that access tokens must contain, including those that this "
-        "server issues. Empty: any.",
-    )
-    trusted_issuers: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="URLs of further issuers (Cognito, Keycloak), separated by commas, whose "
-        "access tokens are accepted.",
-    )
-    scope_map: Annotated[dict[str, tuple[ScopeName, ...]], NoDecode] = Field(
-        default={},
-        description="Aliases of the CASE scopes in the scope, scp and roles claims of tokens, as "
-        "ALIAS=SCOPE separated by commas; the scopes are readonly, createput and delete, and "
-        "several are joined by + (editor=readonly+createput).",
-    )
-    max_token_chars: int = Field(
-        default=8192,
-        ge=2048,
-        le=60_000,
-        description="Maximum length of an access token, in characters.",
-    )
-    public_read: Literal["", "standard"] = Field(
-        default="",
-        description="standard: the standard profiles can be read without a token, also by scripts "
-        "of any web page. Empty: every request needs a token.",
-    )
-    public_read_per_minute: int = Field(
-        default=120,
-        ge=1,
-        description="Number of requests per minute that each address may send to each worker "
-        "without a token.",
-    )
-    test_mode: bool = Field(
-        default=False,
-        description="Enable the test API under /_test/, which resets and seeds data, injects "
-        "faults and verifies requests; works on temporary copies of the database.",
-    )
-    test_api_token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Bearer token that /_test/ requires. May be empty only if the server listens "
-        "on a loopback address.",
-    )
+    """Secret of the client that is configured here."""
+    allow_default_secret: bool = False
+    """Allow the default client secret on an address that is not loopback."""
+    cache_mb: int = Field(default=64, ge=0)
+    """Size of each worker's cache of compressed packages, in megabytes."""
+    local_issuer: bool = True
+    """Issue access tokens, and accept them."""
+    token_lifetime: int = Field(default=3600, ge=1, le=86400)
+    """Lifetime of the tokens that this server issues, in seconds."""
+    audience: str = ""
+    """Audience (aud) that access tokens must contain, including those that this server issues.
+    Empty: any."""
+    trusted_issuers: Annotated[tuple[str, ...], NoDecode] = ()
+    """URLs of further issuers (Cognito, Keycloak), separated by commas, whose access tokens are
+    accepted."""
+    scope_map: Annotated[dict[str, tuple[ScopeName, ...]], NoDecode] = {}
+    """Aliases of the CASE scopes in the scope, scp and roles claims of tokens, as ALIAS=SCOPE
+    separated by commas; the scopes are readonly, createput and delete, and several are joined by +
+    (editor=readonly+createput)."""
+    max_token_chars: int = Field(default=8192, ge=2048, le=60_000)
+    """Maximum length of an access token, in characters."""
+    public_read: Literal["", "standard"] = ""
+    """standard: the standard profiles can be read without a token, also by scripts of any web page.
+    Empty: every request needs a token."""
+    public_read_per_minute: int = Field(default=120, ge=1)
+    """Number of requests per minute that each address may send to each worker without a token."""
+    test_mode: bool = False
+    """Enable the test API under /_test/, which resets and seeds data, injects faults and verifies
+    requests; works on temporary copies of the database."""
+    test_api_token: SecretStr = SecretStr("")
+    """Bearer token that /_test/ requires. May be empty only if the server listens on a loopback
+    address."""
 
     @field_validator("cors_origins")
     @classmethod

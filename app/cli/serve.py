@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from ..exceptions import CommandError
 from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
-from ..settings import Settings, get_environment_variable, is_loopback
+from ..settings import Settings, get_environment_variable, is_loopback, read_descriptions
 from .shared import Command, add_database_option, load_settings
 
 
@@ -32,7 +32,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
         default=None,
         envvar=get_environment_variable(setting),
         show_envvar=True,
-        help=f"{Settings.model_fields[setting].description} [default: {default}]",
+        help=f"{read_descriptions()[setting]} [default: {default}]",
         **attributes,
     )
 
@@ -56,12 +56,12 @@ class ServeCommand(click.Command):
         """Write the variable, description and default of each setting that has no option."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
-        for name, field in Settings.model_fields.items():
+        for name, description in read_descriptions().items():
             if name in options:
                 continue
             default = _format_default(name)
             suffix = f"  [default: {default}]" if default else ""
-            rows.append((get_environment_variable(name), f"{field.description}{suffix}"))
+            rows.append((get_environment_variable(name), f"{description}{suffix}"))
         with formatter.section("Environment variables without an option"):
             formatter.write_dl(rows, col_max=34)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from api.test_access import ROUTES
 from support.reference import ROOT, load_behaviour
 
+from case_server.settings import Settings, read_descriptions
+
 
 def test_generated_pages_are_current() -> None:
     pages = [
@@ -24,6 +26,12 @@ def test_generated_pages_are_current() -> None:
         check=False,
     )
     assert completed.returncode == 0, f"run make reference\n{completed.stdout}{completed.stderr}"
+
+
+def test_every_setting_has_a_description() -> None:
+    descriptions = read_descriptions()
+    assert descriptions.keys() == Settings.model_fields.keys()
+    assert all(descriptions.values())
 
 
 def test_every_proof_of_a_behaviour_exists() -> None:

@@ -24,7 +24,7 @@ from case_server.formats import template
 from case_server.formats.columns import Column, SheetLayout
 from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
-from case_server.settings import Settings, get_environment_variable
+from case_server.settings import Settings, get_environment_variable, read_descriptions
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR_FILE = ROOT / "tests" / "behaviour.yaml"
@@ -93,11 +93,11 @@ def print_sync_behaviour() -> None:
 
 def print_settings() -> None:
     """Print a table of all settings with their types, defaults and descriptions."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        rows.append(
-            (f"`{get_environment_variable(name)}`", _format_default(field), field.description or "")
-        )
+    fields = Settings.model_fields
+    rows = [
+        (f"`{get_environment_variable(name)}`", _format_default(fields[name]), description)
+        for name, description in read_descriptions().items()
+    ]
     print_table(("variable", "default", "description"), rows)
     print()
 
