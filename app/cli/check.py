@@ -41,7 +41,7 @@ STYLES = {
 }
 """Styles of parts of the text report."""
 
-_parse_rule_ids = make_comma_list_parser("rule", BY_ID, "--rules")
+_parse_rule_ids = make_comma_list_parser("rule", BY_ID)
 
 
 @click.command("check", short_help="Lint CASE packages.")
@@ -82,9 +82,7 @@ _parse_rule_ids = make_comma_list_parser("rule", BY_ID, "--rules")
 @click.option(
     "--ignore", multiple=True, callback=_parse_rule_ids, metavar="RULE", help="Skip these rules."
 )
-@make_list_option(
-    "--rules", lambda: [(rule.id, rule.severity, rule.explanation) for rule in RULES], "rules"
-)
+@make_list_option("rules", lambda: [(rule.id, rule.severity, rule.explanation) for rule in RULES])
 @add_token_options
 @dense_option
 @click.option(

@@ -41,7 +41,7 @@ STYLES = {
 }
 """Styles of parts of the text report."""
 
-_parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS}, "--checks")
+_parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS})
 
 
 @click.command("conformance", short_help="Run the conformance tests against a server.")
@@ -84,9 +84,7 @@ _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS}, "--checks")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
 @make_list_option(
-    "--checks",
-    lambda: [(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS],
-    "checks",
+    "checks", lambda: [(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS]
 )
 @add_token_options
 def report_conformance(**flags: Any) -> None:

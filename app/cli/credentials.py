@@ -14,10 +14,10 @@ from ..auth.tokens import generate_signing_key
 from ..db import auth_store
 from ..exceptions import CommandError
 from ..formatting import format_duration
+from ..settings import Settings
 from .shared import (
     DurationParamType,
-    add_database_option,
-    load_settings,
+    add_settings_option,
     print_table,
     run_on_database,
 )
@@ -68,9 +68,9 @@ def client_group() -> None:
     help="Scope of the client: readonly, createput or delete; may be repeated.",
 )
 @click.option("--name", help="Display name of the client.")
-@add_database_option
+@add_settings_option
 def add_client(
-    identifier: str, scopes: tuple[Scope, ...], name: str | None, database_url: str | None
+    identifier: str, scopes: tuple[Scope, ...], name: str | None, settings: Settings
 ) -> None:
     """Add a client and print its secret.
 
@@ -79,12 +79,12 @@ def add_client(
     \b
     Example: SECRET=$(case-server client add reading-app --scope readonly --name "Reading app")
     """  # noqa: D301  click keeps the lines after its \b as they are
-    _require_valid_id(identifier)
+    _require_valid_id(identifier, settings)
     _require_valid_name(name)
     secret = generate_secret()
     granted = [scope.value for scope in Scope if scope in scopes]
     run_on_database(
-        load_settings(database_url=database_url),
+        settings,
         "write",
         lambda database: auth_store.add_client(
             database, identifier, name, granted, hash_secret(secret)
@@ -100,10 +100,9 @@ def add_client(
 
 
 @client_group.command("list")
-@add_database_option
-def list_clients(database_url: str | None) -> None:
+@add_settings_option
+def list_clients(settings: Settings) -> None:
     """List the clients with their scopes and number of valid secrets."""
-    settings = load_settings(database_url=database_url)
     clients = run_on_database(settings, "read", auth_store.list_clients)
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((settings.client_id, _format_scopes(list(Scope)), "1", "", "(from the settings)"))
@@ -126,8 +125,8 @@ def list_clients(database_url: str | None) -> None:
     show_default=True,
     help="How long the current secret stays valid: 90s, 15m, 24h, 7d, or 0.",
 )
-@add_database_option
-def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | None) -> None:
+@add_settings_option
+def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) -> None:
     """Replace the secret of a client and print the new one.
 
     The current secret stays valid for --keep-old-for, so that the client can be reconfigured
@@ -138,7 +137,7 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | 
     """  # noqa: D301  click keeps the lines after its \b as they are
     secret = generate_secret()
     run_on_database(
-        load_settings(database_url=database_url),
+        settings,
         "write",
         lambda database: auth_store.rotate_client_secret(
             database, identifier, hash_secret(secret), keep_old_for
@@ -156,11 +155,11 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, database_url: str | 
 
 @client_group.command("remove")
 @click.argument("identifier", metavar="ID")
-@add_database_option
-def remove_client(identifier: str, database_url: str | None) -> None:
+@add_settings_option
+def remove_client(identifier: str, settings: Settings) -> None:
     """Remove a client; its tokens stop working within seconds."""
     run_on_database(
-        load_settings(database_url=database_url),
+        settings,
         "write",
         lambda database: auth_store.delete_client(database, identifier),
     )
@@ -173,12 +172,10 @@ def key_group() -> None:
 
 
 @key_group.command("list")
-@add_database_option
-def list_keys(database_url: str | None) -> None:
+@add_settings_option
+def list_keys(settings: Settings) -> None:
     """List the keys. The last key signs tokens; every key verifies them."""
-    stored = run_on_database(
-        load_settings(database_url=database_url), "read", auth_store.list_signing_keys
-    )
+    stored = run_on_database(settings, "read", auth_store.list_signing_keys)
     signing = stored[-1:]
     rows = [("KEY", "CREATED", "USE")]
     for key in stored:
@@ -194,8 +191,8 @@ def list_keys(database_url: str | None) -> None:
     help="Delete the older keys immediately, which invalidates all tokens signed with them. Use "
     "it if a key has leaked.",
 )
-@add_database_option
-def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
+@add_settings_option
+def rotate_keys(*, drop_old: bool, settings: Settings) -> None:
     """Create a key that signs new tokens.
 
     Tokens signed with older keys stay valid until they expire, unless --drop-old is given. Keys
@@ -206,7 +203,7 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     key = generate_signing_key()
     run_on_database(
-        load_settings(database_url=database_url),
+        settings,
         "write",
         lambda database: auth_store.rotate_signing_key(
             database, key.kid, key.private_pem, delete_older=drop_old
@@ -215,13 +212,13 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     click.echo(key.kid)
 
 
-def _require_valid_id(identifier: str) -> None:
+def _require_valid_id(identifier: str, settings: Settings) -> None:
     if not CLIENT_ID_PATTERN.fullmatch(identifier):
         raise CommandError(
             f"invalid client ID {identifier!r}: use 1 to 255 printable ASCII characters without "
             "spaces and colons"
         )
-    if identifier == load_settings().client_id:
+    if identifier == settings.client_id:
         raise CommandError(
             f"the client ID {identifier!r} is that of CASE_CLIENT_ID, which always exists; choose "
             "another ID"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import click
 
-from ..case.resources import DOCUMENTS, ITEMS
+from ..case.resources import DOCUMENTS, ITEMS, ResourceType
 from ..db.pool import Database
 from ..db.write import soft_delete
 from ..db.write.purge import purge as purge_database
 from ..exceptions import NotFound
-from ..transfer.framework_ids import (
-    make_deleted_framework_not_found_error,
-    make_framework_not_found_error,
-    suggest_item_id,
-)
-from .shared import DurationParamType, add_database_option, load_settings, run_on_database
+from ..settings import Settings
+from ..transfer.framework_ids import make_framework_not_found_error, suggest_item_id
+from .shared import DurationParamType, Result, add_settings_option, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
 
@@ -30,8 +28,8 @@ OPERATION_LABELS = {"delete": "deleted", "revive": "restored"}
 @click.command("delete")
 @kind_argument
 @identifier_argument
-@add_database_option
-def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
+@add_settings_option
+def delete_entity(kind: str, identifier: str, settings: Settings) -> None:
     """Delete a document with its contents, or an item.
 
     The deletion is soft: the API no longer returns the entities, and `case-server undelete`
@@ -40,27 +38,15 @@ def delete_entity(kind: str, identifier: str, database_url: str | None) -> None:
     \b
     Example: case-server delete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
-    resource = RESOURCES[kind]
-
-    async def run(database: Database) -> Counter[tuple[str, str]]:
-        try:
-            return await soft_delete.delete_entity(database, resource, identifier)
-        except NotFound as error:
-            if resource is DOCUMENTS:
-                raise await make_framework_not_found_error(database, identifier) from error
-            if advice := await suggest_item_id(database, identifier):
-                raise NotFound(resource.name, identifier, advice) from error
-            raise
-
-    changes = run_on_database(load_settings(database_url=database_url), "write", run)
+    changes = _run_on_entity(soft_delete.delete_entity, kind, identifier, settings, deleted=False)
     _print_changes(changes)
 
 
 @click.command("undelete")
 @kind_argument
 @identifier_argument
-@add_database_option
-def undelete_entity(kind: str, identifier: str, database_url: str | None) -> None:
+@add_settings_option
+def undelete_entity(kind: str, identifier: str, settings: Settings) -> None:
     """Restore a deleted document or item.
 
     A document is restored with everything that was deleted with it. What cannot be restored is
@@ -70,22 +56,37 @@ def undelete_entity(kind: str, identifier: str, database_url: str | None) -> Non
     \b
     Example: case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
-    resource = RESOURCES[kind]
-
-    async def run(database: Database) -> soft_delete.UndeleteResult:
-        try:
-            return await soft_delete.undelete_entity(database, resource, identifier)
-        except NotFound as error:
-            if resource is DOCUMENTS:
-                raise await make_deleted_framework_not_found_error(database, identifier) from error
-            if advice := await suggest_item_id(database, identifier, deleted=True):
-                raise NotFound(f"deleted {resource.name}", identifier, advice) from error
-            raise
-
-    result = run_on_database(load_settings(database_url=database_url), "write", run)
+    result = _run_on_entity(soft_delete.undelete_entity, kind, identifier, settings, deleted=True)
     _print_changes(result.changes)
     for reason in result.not_restored:
         click.echo(f"not restored: {reason}")
+
+
+def _run_on_entity(
+    operation: Callable[[Database, ResourceType, str], Awaitable[Result]],
+    kind: str,
+    identifier: str,
+    settings: Settings,
+    *,
+    deleted: bool,
+) -> Result:
+    """Run an operation on a deleted or live entity; suggest similar ones if there is none."""
+    resource = RESOURCES[kind]
+
+    async def run(database: Database) -> Result:
+        try:
+            return await operation(database, resource, identifier)
+        except NotFound as error:
+            if resource is DOCUMENTS:
+                raise await make_framework_not_found_error(
+                    database, identifier, deleted=deleted
+                ) from error
+            if advice := await suggest_item_id(database, identifier, deleted=deleted):
+                name = f"deleted {resource.name}" if deleted else resource.name
+                raise NotFound(name, identifier, advice) from error
+            raise
+
+    return run_on_database(settings, "write", run)
 
 
 def _print_changes(changes: Counter[tuple[str, str]]) -> None:
@@ -107,10 +108,8 @@ def _print_changes(changes: Counter[tuple[str, str]]) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only report what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@add_database_option
-def purge_entities(
-    *, older_than: timedelta, dry_run: bool, yes: bool, database_url: str | None
-) -> None:
+@add_settings_option
+def purge_entities(*, older_than: timedelta, dry_run: bool, yes: bool, settings: Settings) -> None:
     """Remove deleted entities permanently.
 
     Documents are removed with everything in them, items with their associations. In the
@@ -120,7 +119,6 @@ def purge_entities(
     Example: case-server purge --older-than 30d --dry-run
     """  # noqa: D301  click keeps the lines after its \b as they are
     before = datetime.now(UTC) - older_than
-    settings = load_settings(database_url=database_url)
     counts = run_on_database(
         settings, "write", lambda database: purge_database(database, before, dry_run=True)
     )

@@ -8,13 +8,14 @@ import click
 
 from ..formatting import format_timestamp
 from ..server.startup import has_database
-from .shared import add_database_option, load_settings, print_table, run_on_database
+from .shared import add_settings_option, print_table, run_on_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..db.pool import Database
     from ..db.read.frameworks import FrameworkSummary
+    from ..settings import Settings
 
 ListFormat = Literal["text", "json"]
 
@@ -30,9 +31,9 @@ ListFormat = Literal["text", "json"]
     show_default=True,
     help="Output format.",
 )
-@add_database_option
+@add_settings_option
 def print_frameworks(
-    *, prefix: str, deleted: bool, list_format: ListFormat, database_url: str | None
+    *, prefix: str, deleted: bool, list_format: ListFormat, settings: Settings
 ) -> None:
     """List the stored frameworks.
 
@@ -43,7 +44,6 @@ def print_frameworks(
     case-server list
     case-server list --deleted --format json
     """  # noqa: D301  click keeps the lines after its \b as they are
-    settings = load_settings(database_url=database_url)
     rows: Sequence[FrameworkSummary] = []
     advice = ""
     if has_database(settings):

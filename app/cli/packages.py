@@ -32,10 +32,9 @@ from ..transfer.sources import PackageSource, iter_sources, require_existing_pat
 from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import (
     DatabaseUse,
-    add_database_option,
     add_output_options,
+    add_settings_option,
     convert_output_errors,
-    load_settings,
     open_atomic_output,
     refuse_overwriting,
     run_on_database,
@@ -91,7 +90,7 @@ BINARY_FORMATS = ("xlsx",)
     "uris.",
 )
 @add_metadata_options
-@add_database_option
+@add_settings_option
 def import_packages(**flags: Any) -> None:
     """Import CASE packages and spreadsheets.
 
@@ -134,7 +133,7 @@ def import_packages(**flags: Any) -> None:
     if report:
         importer.require_writable_path(report)
     sources = _list_sources(flags)
-    settings = load_settings(database_url=flags["database_url"])
+    settings: Settings = flags["settings"]
     loader = importer.Importer(
         strict=flags["strict"],
         dry_run=flags["dry_run"],
@@ -201,7 +200,7 @@ def _import_sources(
     "[default: all fields, for import]",
 )
 @click.option("--pretty", is_flag=True, help="Indent case-json.")
-@add_database_option
+@add_settings_option
 def export_framework(
     *,
     identifier: str,
@@ -210,7 +209,7 @@ def export_framework(
     layout: ExportLayout | None,
     pretty: bool,
     force: bool,
-    database_url: str | None,
+    settings: Settings,
 ) -> None:
     """Export a framework as JSON or a spreadsheet.
 
@@ -243,7 +242,6 @@ def export_framework(
     refuse_overwriting(output, force=force)
     if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
         raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
-    settings = load_settings(database_url=database_url)
     notes: list[str] = []  # none if the reader of a pipe has enough
     with (
         convert_output_errors(output),

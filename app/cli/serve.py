@@ -16,7 +16,7 @@ from ..exceptions import CommandError
 from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
 from ..settings import Settings, get_environment_variable, is_loopback, read_descriptions
-from .shared import Command, add_database_option, load_settings
+from .shared import Command, add_settings_option, load_settings, make_database_option
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -75,7 +75,7 @@ class ServeCommand(click.Command):
 @setting_option("--log-format", type=click.Choice(["text", "json"]))
 @setting_option("--web/--no-web")
 @setting_option("--test-mode", is_flag=True)
-@add_database_option
+@make_database_option()
 def run_server(**flags: Any) -> None:
     """Start the server.
 
@@ -94,9 +94,9 @@ def run_server(**flags: Any) -> None:
 
 
 @click.command("migrate")
-@add_database_option
+@add_settings_option
 @click.pass_context
-def migrate_schema(context: click.Context, database_url: str | None) -> None:
+def migrate_schema(context: click.Context, settings: Settings) -> None:
     """Migrate the database schema to this release's version.
 
     It connects with the first of these that is set: --database-url, CASE_SERVER_MIGRATION_URL,
@@ -107,8 +107,7 @@ def migrate_schema(context: click.Context, database_url: str | None) -> None:
     \b
     Example: case-server migrate --database-url postgresql://case@db.example.org/case
     """  # noqa: D301  click keeps the lines after its \b as they are
-    settings = load_settings(database_url=database_url)
-    if context.get_parameter_source("database_url") is ParameterSource.COMMANDLINE:
+    if context.get_parameter_source("settings") is ParameterSource.COMMANDLINE:
         settings = settings.model_copy(update={"migration_url": ""})
     elif settings.database_url and settings.migration_url:
         settings = settings.model_copy(update={"database_url": settings.migration_url})

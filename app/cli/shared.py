@@ -78,10 +78,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            name = error.command_name
-            raise click.UsageError(
-                format_unknown_name("command", name, self.modules), ctx
-            ) from None
+            message = format_unknown_name("command", error.command_name, self.modules)
+            raise click.UsageError(message, ctx) from None
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line, print usage errors, and exit with the command's exit code."""
@@ -93,9 +91,8 @@ class LazyGroup(click.Group):
             code = error.exit_code
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "case-server"
-            echo_error(
-                f"{_normalize_click_message(error.format_message())} (see `{command} --help`)"
-            )
+            message = _normalize_click_message(error.format_message())
+            echo_error(f"{message} (see `{command} --help`)")
             code = error.exit_code
         except click.Abort:
             echo_error("aborted; nothing was changed")
@@ -131,21 +128,19 @@ def echo_error(message: str) -> None:
 def format_unknown_name(label: str, name: str, known_names: Collection[str]) -> str:
     """Return an error message such as ``unknown rule 'cycles': did you mean cycle?``.
 
-    ``label`` says what the name stands for, here "rule". The closest known name is suggested, if
-    any is similar.
+    ``label`` says what the name stands for, here "rule".
     """
     close = get_close_matches(name, known_names, n=1)
     return f"unknown {label} {name!r}" + (f": did you mean {close[0]}?" if close else "")
 
 
 def make_comma_list_parser(
-    label: str, known_names: Collection[str], list_option: str
+    label: str, known_names: Collection[str]
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
     """Return a click callback for a repeatable option whose values are comma-separated names.
 
-    ``label`` says in messages what is named, for example "rule". ``list_option`` is the option that
-    lists the known names. The callback raises ``click.BadParameter`` with every unknown name and
-    the known name closest to it.
+    ``label`` says what is named, for example "rule" if --rules lists the known names. The callback
+    raises ``click.BadParameter`` with every unknown name and the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -155,14 +150,14 @@ def make_comma_list_parser(
             for name in sorted(names - set(known_names))
         ]
         if unknown:
-            raise click.BadParameter(f"{', '.join(unknown)} ({list_option} lists all)", param=param)
+            raise click.BadParameter(f"{', '.join(unknown)} (--{label}s lists all)", param=param)
         return names
 
     return parse
 
 
 def make_list_option(
-    name: str, get_rows: Callable[[], Sequence[Sequence[str]]], noun: str
+    noun: str, get_rows: Callable[[], Sequence[Sequence[str]]]
 ) -> Callable[[Command], Command]:
     """Return a click option such as ``--rules``, which prints a table of ``noun`` and exits."""
 
@@ -173,7 +168,7 @@ def make_list_option(
 
     about = f"List all {noun} and exit."
     return click.option(
-        name, is_flag=True, expose_value=False, is_eager=True, callback=show, help=about
+        f"--{noun}", is_flag=True, expose_value=False, is_eager=True, callback=show, help=about
     )
 
 
@@ -182,11 +177,7 @@ class DurationParamType(click.ParamType[timedelta]):
 
     name = "duration"
     units: Mapping[str, str] = {
-        "s": "seconds",
-        "m": "minutes",
-        "h": "hours",
-        "d": "days",
-        "w": "weeks",
+        unit[0]: unit for unit in ("seconds", "minutes", "hours", "days", "weeks")
     }
 
     def __init__(self, maximum: timedelta = timedelta(days=99_999)) -> None:
@@ -200,11 +191,8 @@ class DurationParamType(click.ParamType[timedelta]):
             return value
         match = re.fullmatch(r"(\d{1,9})([smhdw])", "0s" if value == "0" else str(value))
         if not match:
-            self.fail(
-                f"invalid duration {value!r}: use a number and a unit, for example 36h, 30d or 8w",
-                param,
-                ctx,
-            )
+            advice = "use a number and a unit, for example 36h, 30d or 8w"
+            self.fail(f"invalid duration {value!r}: {advice}", param, ctx)
         number, unit = int(match[1]), self.units[match[2]]
         if number > self.maximum / timedelta(**{unit: 1}):
             self.fail(f"{value!r} is too long: use at most {self.maximum.days}d", param, ctx)
@@ -221,15 +209,12 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
-            f"{_format_setting_prefix(detail['loc'])}{_describe_invalid_value(detail['msg'])}"
+            f"{_format_setting_prefix(detail['loc'])}"
+            + detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             for detail in error.errors()
         )
         # Without its cause, because that repeats the values, which may be passwords.
         raise CommandError(f"invalid settings: {problems}") from None
-
-
-def _describe_invalid_value(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
@@ -251,46 +236,25 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
             )
 
 
-@contextmanager
-def prepare_command_database(
-    settings: Settings, use: DatabaseUse, *, quiet: bool = False
-) -> Iterator[Settings]:
-    """Start or migrate the configured database as needed, and print its name unless ``quiet``.
-
-    Yields settings that contain the database's URL. ``use`` says what the command does: "write",
-    "read", or "compare", which only reads but needs the current schema, because it is the dry run
-    of a write.
-    """
-    with prepare_database(settings, writes=use != "read") as complete:
-        if not quiet:
-            click.echo(f"{DATABASE_LABELS[use]} {settings.database_display_name}", err=True)
-        yield complete
-
-
-def add_database_option(command: Command) -> Command:
-    """Add the option --database-url to a command that uses the database."""
+def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Return the click option --database-url, for a parameter ``name`` of the command."""
     return click.option(
+        *name,
         "--database-url",
         envvar="CASE_SERVER_DATABASE_URL",
         show_envvar=True,
         metavar="URL",
         help="Postgres to use: postgresql://user:password@host/name. [default: an embedded "
         "Postgres in the data directory, CASE_SERVER_DATA_DIR]",
+        **attributes,
+    )
+
+
+def add_settings_option(command: Command) -> Command:
+    """Add --database-url to a command; its parameter ``settings`` is the settings with that URL."""
+    return make_database_option(
+        "settings", callback=lambda _ctx, _param, url: load_settings(database_url=url)
     )(command)
-
-
-async def run_with_open_database(
-    settings: Settings, work: Callable[[Database], Awaitable[Result]]
-) -> Result:
-    """Call the async function ``work`` with the connected database, and return its result."""
-    # Imported late, because `serve` starts Postgres before it imports the database code.
-    from ..db.pool import Database  # noqa: PLC0415  see above
-    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_errors_to_command_error  # noqa: PLC0415  see above
-
-    url = settings.database_url
-    with map_errors_to_command_error(url, MISSING_PRIVILEGE):
-        async with Database.open(url, settings) as database:
-            return await work(database)
 
 
 def run_on_database(
@@ -302,17 +266,29 @@ def run_on_database(
 ) -> Result:
     """Prepare and open the configured database; return the result of ``await work(database)``.
 
-    ``use`` says how ``work`` uses it, as for ``prepare_command_database``. ``quiet`` suppresses the
-    message with the name of the database.
+    ``use`` says what ``work`` does: "write", "read", or "compare", which only reads but needs the
+    current schema, because it is the dry run of a write. Unless ``quiet``, the name of the database
+    is printed.
     """
-    with prepare_command_database(settings, use, quiet=quiet) as ready:
-        return asyncio.run(run_with_open_database(ready, work))
+    with prepare_database(settings, writes=use != "read") as ready:
+        if not quiet:
+            click.echo(f"{DATABASE_LABELS[use]} {settings.database_display_name}", err=True)
+        # Imported late, because `serve` starts Postgres before it imports the database code.
+        from ..db.pool import Database  # noqa: PLC0415  see above
+        from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_errors_to_command_error  # noqa: PLC0415  see above
+
+        async def run() -> Result:
+            async with Database.open(ready.database_url, ready) as database:
+                return await work(database)
+
+        with map_errors_to_command_error(ready.database_url, MISSING_PRIVILEGE):
+            return asyncio.run(run())
 
 
-def _require_existing_folder(
+def _require_parent_folder(
     _ctx: click.Context, param: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Reject an output path in a missing folder, before the command runs (a click callback)."""
+    """Reject an output path whose folder does not exist (a click callback)."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(
             f"cannot write {path}: name a file in an existing folder", param=param
@@ -328,7 +304,7 @@ def add_output_options(command: Command) -> Command:
         "--output",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        callback=_require_existing_folder,
+        callback=_require_parent_folder,
         help="File to write. [default: standard output]",
     )
     return output(force(command))
@@ -410,7 +386,7 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 
 @contextmanager
 def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file for writing, which appears only once it is complete; stdout if None."""
+    """Open a file that appears only once completely written, or stdout if ``output`` is None."""
     path = output.resolve() if output else None
     if path is None:
         yield sys.stdout.buffer

@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
 from .http_options import add_token_options, create_fetcher, dense_option
-from .shared import DatabaseUse, add_database_option, load_settings, run_on_database
+from .shared import DatabaseUse, add_settings_option, run_on_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
@@ -42,7 +42,7 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 @click.option("--quiet", "-q", is_flag=True, help="Print only failures.")
 @add_token_options
 @dense_option
-@add_database_option
+@add_settings_option
 def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     """Mirror frameworks from other CASE servers.
 
@@ -87,7 +87,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
                 results.append(result)
         return results
 
-    settings = load_settings(database_url=flags["database_url"])
+    settings: Settings = flags["settings"]
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
     with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
         is_temporary = chosen is not settings

@@ -45,18 +45,16 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
     raise await make_framework_not_found_error(database, id_or_prefix)
 
 
-async def make_framework_not_found_error(database: Database, identifier: str) -> NotFound:
-    """Create the error for an unknown framework identifier; it suggests similar identifiers."""
-    return NotFound("framework", identifier, await suggest_framework_id(database, identifier))
-
-
-async def make_deleted_framework_not_found_error(database: Database, identifier: str) -> NotFound:
-    """Create the error for an identifier of no deleted framework; suggest similar identifiers."""
-    rows = await list_framework_summaries(database, identifier)
-    if any(row.identifier == identifier for row in rows):
-        return NotFound("deleted framework", identifier, "it is not deleted")
-    advice = await suggest_framework_id(database, identifier, deleted=True)
-    return NotFound("deleted framework", identifier, advice)
+async def make_framework_not_found_error(
+    database: Database, identifier: str, *, deleted: bool = False
+) -> NotFound:
+    """Create the error for an unknown (deleted) framework; it suggests similar identifiers."""
+    live = await list_framework_summaries(database, identifier) if deleted else []
+    if any(row.identifier == identifier for row in live):
+        advice = "it is not deleted"
+    else:
+        advice = await suggest_framework_id(database, identifier, deleted=deleted)
+    return NotFound("deleted framework" if deleted else "framework", identifier, advice)
 
 
 async def suggest_framework_id(
