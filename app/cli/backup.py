@@ -45,20 +45,17 @@ def restore_database(file: Path, *, force: bool) -> None:
     \b
     Example: case-server restore case-server.dump --force
     """  # noqa: D301  click keeps the lines after its \b as they are
-    settings = _load_embedded_settings(
-        "pg_restore --no-owner -d URL FILE, then case-server migrate"
-    )
+    alternative = "pg_restore --no-owner -d URL FILE, then case-server migrate"
+    settings = _load_embedded_settings(alternative)
     from ..db.postgres.backup import restore_backup  # noqa: PLC0415  it is for Unix alone
 
     def report(stage: str) -> None:
         click.echo(f"{stage} …", err=True)
 
-    data_dir = settings.data_dir.resolve()
-    revision = restore_backup(data_dir, file, force=force, report_progress=report)
-    click.echo(
-        f"restored {file} into the embedded Postgres in {data_dir}; schema of the backup: "
-        f"{revision}"
-    )
+    folder = settings.data_dir.resolve()
+    schema = restore_backup(folder, file, force=force, report_progress=report)
+    where = f"the embedded Postgres in {folder}"
+    click.echo(f"restored {file} into {where}; schema of the backup: {schema}")
 
 
 def _load_embedded_settings(alternative: str) -> Settings:

@@ -26,6 +26,7 @@ from .shared import (
     echo_error,
     get_report_width,
     make_comma_list_parser,
+    make_format_option,
     make_list_option,
     refuse_overwriting,
     write_report,
@@ -46,14 +47,7 @@ _parse_rule_ids = make_comma_list_parser("rule", BY_ID)
 
 @click.command("check", short_help="Lint CASE packages.")
 @click.argument("names", nargs=-1, metavar="SOURCE...")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "sarif"]),
-    default="text",
-    show_default=True,
-    help="Format of the report.",
-)
+@make_format_option("text", "json", "sarif")
 @add_output_options
 @click.option(
     "--all", "show_all", is_flag=True, help="Show all violations, not five examples of a rule."
@@ -124,7 +118,7 @@ def check_packages(**flags: Any) -> None:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
     metadata = get_metadata_options(sources, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_lint_source(source, rules, metadata) for source in sources]
+    results = [_lint(source, rules, metadata) for source in sources]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
     write_report(flags["output"], _format_report(shown, flags), STYLES)
     if any(result.reason is not None for result in results):
@@ -133,9 +127,7 @@ def check_packages(**flags: Any) -> None:
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint_source(
-    source: PackageSource, rules: set[str], metadata: MetadataOptions
-) -> SourceLintResult:
+def _lint(source: PackageSource, rules: set[str], metadata: MetadataOptions) -> SourceLintResult:
     show_status(f"{source.name}: checking")
     try:
         result = lint_file(

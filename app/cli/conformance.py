@@ -26,6 +26,7 @@ from .shared import (
     add_output_options,
     get_report_width,
     make_comma_list_parser,
+    make_format_option,
     make_list_option,
     refuse_overwriting,
     write_report,
@@ -71,14 +72,7 @@ _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS})
     metavar="CHECK",
     help="Leave out these checks or groups.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "junit"]),
-    default="text",
-    show_default=True,
-    help="Format of the report.",
-)
+@make_format_option("text", "json", "junit")
 @add_output_options
 @click.option("--failed", is_flag=True, help="Report only failed checks (text and json).")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
@@ -136,9 +130,8 @@ def _make_client_auth(flags: dict[str, Any]) -> ClientAuth:
     if not client and not secret and flags["token_url"] is None:
         return ClientAuth()
     if not client or not secret:
-        raise click.UsageError(
-            f"a token needs --client-id and --client-secret, or {CLIENT_VARIABLES}"
-        )
+        options = f"--client-id and --client-secret, or {CLIENT_VARIABLES}"
+        raise click.UsageError(f"a token needs {options}")
     parts = urlsplit(flags["url"])
     url = flags["token_url"] or f"{parts.scheme}://{parts.netloc}{TOKEN_PATH}"
     return ClientAuth(credentials=ClientCredentials(url, client, secret), scope=flags["scope"])

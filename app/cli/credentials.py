@@ -82,13 +82,12 @@ def add_client(
     _require_valid_id(identifier, settings)
     _require_valid_name(name)
     secret = generate_secret()
+    secret_hash = hash_secret(secret)
     granted = [scope.value for scope in Scope if scope in scopes]
     run_on_database(
         settings,
         "write",
-        lambda database: auth_store.add_client(
-            database, identifier, name, granted, hash_secret(secret)
-        ),
+        lambda database: auth_store.add_client(database, identifier, name, granted, secret_hash),
     )
     rights = "; ".join(DESCRIPTIONS[Scope(scope)].lower() for scope in granted)
     click.echo(
@@ -143,9 +142,8 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
             database, identifier, hash_secret(secret), keep_old_for
         ),
     )
-    old = (
-        f"stays valid for {format_duration(keep_old_for)}" if keep_old_for else "is no longer valid"
-    )
+    overlap = format_duration(keep_old_for)
+    old = f"stays valid for {overlap}" if keep_old_for else "is no longer valid"
     click.echo(
         f"the old secret of {identifier!r} {old}. Store the new one now; it cannot be shown again:",
         err=True,

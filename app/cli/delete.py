@@ -91,9 +91,7 @@ def _run_on_entity(
 
 def _print_changes(changes: Counter[tuple[str, str]]) -> None:
     for operation, label in OPERATION_LABELS.items():
-        counts = [
-            f"{kind} ({count:,})" for (kind, each), count in changes.items() if each == operation
-        ]
+        counts = [f"{kind} ({count:,})" for (kind, op), count in changes.items() if op == operation]
         if counts:
             click.echo(f"{label}: {', '.join(counts)}")
 

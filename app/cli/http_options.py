@@ -10,11 +10,11 @@ from click.core import ParameterSource
 from ..net.download import Fetcher
 from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note
-from .shared import Command, load_settings
+from .shared import combine_options, load_settings
 
 CLIENT_VARIABLES = "CASE_SOURCE_CLIENT_ID and CASE_SOURCE_CLIENT_SECRET"
 
-OPTIONS = (
+add_token_options = combine_options(
     click.option("--token", "access_token", metavar="TOKEN", help="Access token to send to URLs."),
     click.option(
         "--token-url", metavar="URL", help="Token endpoint to get a token from, as --client-id."
@@ -35,15 +35,7 @@ OPTIONS = (
         "running command.",
     ),
 )
-NAMES = ("access_token", "token_url", "client_id", "client_secret")
-
-
-def add_token_options(command: Command) -> Command:
-    """Add --token, and the options for requesting a token, to a command that reads URLs."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
+"""Adds --token, and the options for requesting a token, to a command that reads URLs."""
 
 dense_option = click.option(
     "--allow-dense",
@@ -58,7 +50,8 @@ def create_fetcher(flags: dict[str, Any]) -> Fetcher:
     It announces each retry on stderr, except with ``--quiet``. Raises ``UsageError`` if the
     options that ``add_token_options`` adds contradict each other or are incomplete.
     """
-    token, url, client, secret = (flags[name] for name in NAMES)
+    token, url = flags["access_token"], flags["token_url"]
+    client, secret = flags["client_id"], flags["client_secret"]
     common: dict[str, Any] = {"allow_private": load_settings().allow_private_urls}
     if not flags.get("quiet"):
         common["notify"] = print_note

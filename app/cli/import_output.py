@@ -49,16 +49,15 @@ def print_import_result(result: ImportResult, *, quiet: bool) -> None:
 
 def _format_success(result: ImportResult) -> str:
     status = f"would be {result.status}" if result.dry_run and result.counts else result.status
-    content = (
-        f"{format_count(result.items, 'item')}, {format_count(result.associations, 'association')}"
-    )
+    items = format_count(result.items, "item")
+    associations = format_count(result.associations, "association")
     changes = (
         format_counts(result.counts)
         if result.counts
         else "all of it would be added, because there is no database yet"
     )
     return (
-        f"{result.source}: {status} {result.document}: {content}; {changes}, "
+        f"{result.source}: {status} {result.document}: {items}, {associations}; {changes}, "
         f"in {result.seconds:.1f} s"
     )
 
@@ -78,9 +77,8 @@ def _format_refusal(result: ImportResult) -> Iterator[str]:
 
 def _format_warnings(result: ImportResult) -> Iterator[str]:
     for warning in result.warnings:
-        yield (
-            f"{result.source}: warning: {warning.rule} ({warning.count:,}): {warning.explanation}"
-        )
+        kind = f"{warning.rule} ({warning.count:,})"
+        yield f"{result.source}: warning: {kind}: {warning.explanation}"
         for example in warning.examples:
             yield f"  {escape_control_characters(example)}"
         if more := warning.count - len(warning.examples):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..formatting import format_timestamp
 from ..server.startup import has_database
-from .shared import add_settings_option, print_table, run_on_database
+from .shared import add_settings_option, make_format_option, print_table, run_on_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,24 +17,13 @@ if TYPE_CHECKING:
     from ..db.read.frameworks import FrameworkSummary
     from ..settings import Settings
 
-ListFormat = Literal["text", "json"]
-
 
 @click.command("list")
 @click.argument("prefix", metavar="[PREFIX]", default="")
 @click.option("--deleted", is_flag=True, help="List deleted frameworks instead.")
-@click.option(
-    "--format",
-    "list_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@make_format_option("text", "json")
 @add_settings_option
-def print_frameworks(
-    *, prefix: str, deleted: bool, list_format: ListFormat, settings: Settings
-) -> None:
+def print_frameworks(*, prefix: str, deleted: bool, form: str, settings: Settings) -> None:
     """List the stored frameworks.
 
     Prints the identifier, number of items, creator and title of each framework, sorted by title.
@@ -59,7 +48,7 @@ def print_frameworks(
             return rows, await suggest_framework_id(database, prefix, deleted=deleted)
 
         rows, advice = run_on_database(settings, "read", fetch)
-    if list_format == "json":
+    if form == "json":
         _print_json(rows)
     elif rows:
         width = max(len(f"{row.item_count:,}") for row in rows)

@@ -107,9 +107,8 @@ def migrate_schema(context: click.Context, settings: Settings) -> None:
     \b
     Example: case-server migrate --database-url postgresql://case@db.example.org/case
     """  # noqa: D301  click keeps the lines after its \b as they are
-    if context.get_parameter_source("settings") is ParameterSource.COMMANDLINE:
-        settings = settings.model_copy(update={"migration_url": ""})
-    elif settings.database_url and settings.migration_url:
+    is_given = context.get_parameter_source("settings") is ParameterSource.COMMANDLINE
+    if settings.database_url and settings.migration_url and not is_given:
         settings = settings.model_copy(update={"database_url": settings.migration_url})
     with prepare_database(settings, migrate=True):
         click.echo(f"the schema is current in {settings.database_display_name}")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
@@ -134,6 +135,24 @@ def format_unknown_name(label: str, name: str, known_names: Collection[str]) -> 
     return f"unknown {label} {name!r}" + (f": did you mean {close[0]}?" if close else "")
 
 
+def combine_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds click options to a command, in the order of its help."""
+    return lambda command: reduce(lambda rest, option: option(rest), reversed(options), command)
+
+
+def make_format_option(*formats: str) -> Callable[[Command], Command]:
+    """Return the click option --format for a command's output; the first format is the default."""
+    choice = click.Choice(formats)
+    return click.option(
+        "--format",
+        "form",
+        type=choice,
+        default=formats[0],
+        show_default=True,
+        help="Output format.",
+    )
+
+
 def make_comma_list_parser(
     label: str, known_names: Collection[str]
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
@@ -145,10 +164,8 @@ def make_comma_list_parser(
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
         names = {name.strip() for value in values for name in value.split(",") if name.strip()}
-        unknown = [
-            format_unknown_name(label, name, known_names)
-            for name in sorted(names - set(known_names))
-        ]
+        unknown_names = sorted(names - set(known_names))
+        unknown = [format_unknown_name(label, name, known_names) for name in unknown_names]
         if unknown:
             raise click.BadParameter(f"{', '.join(unknown)} (--{label}s lists all)", param=param)
         return names
@@ -231,9 +248,8 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
         if is_unknown_variable(name):
             close = get_close_matches(name.upper(), list_setting_variables(), 1)
             remedy = f"did you mean {close[0]}?" if close else "it has no effect"
-            click.echo(
-                f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
-            )
+            warning = f"unknown environment variable {name}: {remedy}"
+            click.echo(f"case-server: warning: {warning}", err=True)
 
 
 def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -290,24 +306,23 @@ def _require_parent_folder(
 ) -> Path | None:
     """Reject an output path whose folder does not exist (a click callback)."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
-        raise click.BadParameter(
-            f"cannot write {path}: name a file in an existing folder", param=param
-        )
+        message = f"cannot write {path}: name a file in an existing folder"
+        raise click.BadParameter(message, param=param)
     return path
 
 
-def add_output_options(command: Command) -> Command:
-    """Add -o FILE, and --force to overwrite that file, to a command that writes a file."""
-    force = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-    output = click.option(
+add_output_options = combine_options(
+    click.option(
         "-o",
         "--output",
         type=click.Path(path_type=Path),
         metavar="FILE",
         callback=_require_parent_folder,
         help="File to write. [default: standard output]",
-    )
-    return output(force(command))
+    ),
+    click.option("--force", is_flag=True, help="Replace FILE if it exists."),
+)
+"""Adds -o FILE, and --force to overwrite that file, to a command that writes a file."""
 
 
 def refuse_overwriting(path: Path | None, *, force: bool) -> None:

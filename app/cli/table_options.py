@@ -10,26 +10,20 @@ import click
 from ..formats.file_format import TABLES
 from ..repair.metadata_options import MetadataOptions
 from ..transfer.sources import PackageSource
-from .shared import Command
+from .shared import combine_options
 
-
-def add_metadata_options(command: Command) -> Command:
-    """Add --title, --creator and --document-id, which override values in the imported file."""
-    for option in (
-        click.option(
-            "--document-id",
-            metavar="ID",
-            help="Identifier of the framework; replaces the one in the file, if any.",
-        ),
-        click.option(
-            "--creator", help="Creator of the framework; replaces the one in the file, if any."
-        ),
-        click.option(
-            "--title", help="Title of the framework; replaces the one in the file, if any."
-        ),
-    ):
-        command = option(command)
-    return command
+add_metadata_options = combine_options(
+    click.option("--title", help="Title of the framework; replaces the one in the file, if any."),
+    click.option(
+        "--creator", help="Creator of the framework; replaces the one in the file, if any."
+    ),
+    click.option(
+        "--document-id",
+        metavar="ID",
+        help="Identifier of the framework; replaces the one in the file, if any.",
+    ),
+)
+"""Adds --title, --creator and --document-id to a command; they override values in the file."""
 
 
 def get_metadata_options(
@@ -37,12 +31,11 @@ def get_metadata_options(
 ) -> MetadataOptions:
     """Return the values of --title, --creator and --document-id in the parsed options ``flags``.
 
-    Raises ``click.UsageError`` if any is given for more than one source, or with --strict for a
-    JSON source.
+    Raises ``click.UsageError`` if one is given with several sources, or with --strict and a JSON
+    source.
     """
-    fields = {"title": flags["title"], "creator": flags["creator"]}
-    fields["identifier"] = flags["document_id"]
-    if any(fields.values()):
+    metadata = MetadataOptions(flags["title"], flags["creator"], flags["document_id"])
+    if metadata.has_overrides:
         if len(sources) != 1 or flags.get("sample"):
             raise click.UsageError(
                 "--title, --creator and --document-id apply to one framework: name one SOURCE"
@@ -52,4 +45,4 @@ def get_metadata_options(
                 "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
                 "--document-id"
             )
-    return MetadataOptions(**fields)
+    return metadata
