@@ -7,6 +7,7 @@ secrets, and addresses are personal data.
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -34,15 +35,12 @@ class TextFormatter(logging.Formatter):
     A traceback follows on the next lines.
     """
 
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
-
-    def formatTime(  # noqa: N802  the name that logging calls
-        self, record: logging.LogRecord, datefmt: str | None = None
-    ) -> str:
-        """Return the time of a record as ISO 8601 in UTC with milliseconds."""
-        del datefmt
-        return _timestamp(record)
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,7 +49,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as JSON, in which a logged request's ``REQUEST_FIELDS`` are members."""
         fields: dict[str, Any] = {
-            "time": _timestamp(record),
+            "time": format_timestamp(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname,
             "logger": record.name,
         }
@@ -68,7 +66,7 @@ def build_logging_config(log_format: LogFormat) -> dict[str, Any]:
     """Build the ``logging.config`` dictionary of the server, which logs to stderr.
 
     Stdout is for the banner and for what commands print. Libraries log warnings and errors only;
-    uvicorn's access log, which contains the query, is off.
+    uvicorn's access log is off, because it contains query strings.
     """
     return {
         "version": 1,
@@ -87,7 +85,3 @@ def build_logging_config(log_format: LogFormat) -> dict[str, Any]:
             **{name: {"level": "WARNING"} for name in ("uvicorn", "uvicorn.error")},
         },
     }
-
-
-def _timestamp(record: logging.LogRecord) -> str:
-    return format_timestamp(datetime.fromtimestamp(record.created, UTC))

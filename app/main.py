@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum
 from functools import partial
 
 from fastapi import APIRouter, FastAPI
@@ -14,7 +15,7 @@ from .api.allowed_hosts import HostValidator
 from .api.anonymous_reads import AnonymousReadCORS
 from .api.middleware import RequestMiddleware
 from .api.openapi import documents as openapi
-from .api.profiles import PROFILES, ApiProfile
+from .api.profiles import PROFILES
 from .api.routes import (
     associations,
     changes,
@@ -86,32 +87,24 @@ def _include_routers(app: FastAPI, settings: Settings) -> None:
     app.include_router(create_swagger_router(web=settings.web))
     if settings.web:
         web.add_web_ui(app)
-    for router, profile in _iter_routers(settings):
-        if profile:
-            app.include_router(router, prefix=profile.prefix, tags=[profile.title])
-        else:
-            app.include_router(router)
+    for prefix, router, tags in _iter_routers(settings):
+        app.include_router(router, prefix=prefix, tags=tags)
 
 
-def _iter_routers(settings: Settings) -> Iterator[tuple[APIRouter, ApiProfile | None]]:
-    """Yield each router of the API with its profile, or None if it belongs to no profile."""
-    yield health.router, None
+def _iter_routers(settings: Settings) -> Iterator[tuple[str, APIRouter, list[str | Enum]]]:
+    """Yield the path prefix of each router of the API, the router, and the tags of its routes."""
+    yield "", health.router, []
     if settings.local_issuer:
-        yield token.router, None
+        yield "", token.router, []
     for profile in PROFILES:
         for router in STANDARD_ROUTERS + (VENDOR_ROUTERS if profile.writes else ()):
-            yield router, profile
+            yield profile.prefix, router, [profile.title]
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """Add the middleware; the one that is added last runs first."""
-    app.add_middleware(
-        RoutingMiddleware,
-        routers=[
-            (profile.prefix if profile else "", router)
-            for router, profile in _iter_routers(settings)
-        ],
-    )
+    routers = [(prefix, router) for prefix, router, _ in _iter_routers(settings)]
+    app.add_middleware(RoutingMiddleware, routers=routers)
     allowed_headers = ["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"]
     if settings.test_mode:
         _install_test_mode(app, settings)
@@ -169,7 +162,6 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             database = await stack.enter_async_context(
                 Database.open(settings.database_url, settings, read_timeout=settings.read_timeout)
             )
-            app.state.app_state = await stack.enter_async_context(
-                open_app_state(settings, database)
-            )
+            state = open_app_state(settings, database)
+            app.state.app_state = await stack.enter_async_context(state)
         yield

@@ -50,9 +50,8 @@ def is_https_or_loopback(url: str) -> bool:
     except ValueError:
         return False
     host = parts.hostname or ""
-    return bool(host) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    )
+    is_local = parts.scheme == "http" and is_loopback(host)
+    return host != "" and (parts.scheme == "https" or is_local)
 
 
 def require_secure_issuers(urls: Iterable[str]) -> None:
@@ -238,9 +237,8 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
-                raise ValueError(
-                    f"invalid origin {origin!r}: use https://host, https://host:port or *"
-                )
+                advice = "use https://host, https://host:port or *"
+                raise ValueError(f"invalid origin {origin!r}: {advice}")
         return value
 
     @field_validator("allowed_hosts")
@@ -248,9 +246,8 @@ class Settings(BaseSettings):
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:\d+)?|\[?[\da-fA-F:]+\]?", host):
-                raise ValueError(
-                    f"invalid host name {host!r}: use case.example.org, *.example.org or *"
-                )
+                advice = "use case.example.org, *.example.org or *"
+                raise ValueError(f"invalid host name {host!r}: {advice}")
         return tuple(_normalize_host_name(host) for host in value)
 
     @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")

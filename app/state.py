@@ -73,9 +73,8 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
             scope_map=resolve_scope_names(settings.scope_map),
             max_chars=settings.max_token_chars,
         )
-        verifier = TokenVerifier(
-            issuer, trusted_issuers, find_scopes=clients.find_scopes, policy=policy
-        )
+        find_scopes = clients.find_scopes
+        verifier = TokenVerifier(issuer, trusted_issuers, find_scopes=find_scopes, policy=policy)
         if issuer:
             await stack.enter_async_context(background_task(run_warm_up(issuer.warm_up)))
         verifier.set_revoked_token_ids(await auth_store.list_revoked_token_ids(database))
@@ -83,6 +82,7 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
             refresher = CredentialRefresher(database, issuer, verifier)
             await stack.enter_async_context(background_task(refresher.run()))
             await stack.enter_async_context(background_task(replication.run()))
+        half_pool = settings.pool_size // 2
         yield AppState(
             settings=settings,
             database=database,
@@ -93,16 +93,11 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
             schema_version=version.get_required_schema_version(),
             revisions=RevisionCache(database),
             response_cache=response_cache,
-            upload_limiter=CapacityLimiter(_max_concurrent_uploads(settings)),
+            upload_limiter=CapacityLimiter(max(1, min(MAX_CONCURRENT_UPLOADS, half_pool))),
             anonymous_reads=AnonymousReadLimiter(settings.public_read_per_minute)
             if settings.public_read
             else None,
         )
-
-
-def _max_concurrent_uploads(settings: Settings) -> int:
-    """Return how many uploads may run at a time, using at most half of the connection pool."""
-    return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
 
 
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:

@@ -137,13 +137,13 @@ class Fetcher:
     def _send_with_retries(
         self, url: str, operator_url: str, headers: dict[str, str]
     ) -> FetchResult | None:
-        """Call ``_send_once`` until it succeeds, fails permanently, or reaches the retry limits."""
+        """Call ``_send`` until it succeeds, fails permanently, or reaches the retry limits."""
         # No retry library, because stop() cannot end stamina's waits, so that Ctrl-C would take up
         # to 120 s, and with tenacity this would take 44 lines instead of 25.
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
             try:
-                return self._send_once(url, operator_url, headers)
+                return self._send(url, operator_url, headers)
             except DownloadError as error:
                 if not error.is_transient:
                     raise
@@ -154,17 +154,13 @@ class Fetcher:
                 if number == MAX_ATTEMPTS or delay > remaining:
                     note = _explain_end_of_retries(error, number, delay)
                     raise DownloadError(f"{error}; {note}", error.status) from error
-                self.notify(
-                    f"{url}: {error}; retrying in {delay:.1f} s "
-                    f"(attempt {number + 1} of {MAX_ATTEMPTS})"
-                )
+                attempt = f"attempt {number + 1} of {MAX_ATTEMPTS}"
+                self.notify(f"{url}: {error}; retrying in {delay:.1f} s ({attempt})")
                 if self._stopped.wait(delay):
                     raise
         raise AssertionError
 
-    def _send_once(
-        self, url: str, operator_url: str, headers: dict[str, str]
-    ) -> FetchResult | None:
+    def _send(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
         """Send one GET request; return the response, or None if its status is 304.
 
         The token is sent only to the origin of ``operator_url``, the URL that the user typed, whose
@@ -311,7 +307,7 @@ def _read_body(response: httpx.Response) -> bytes:
 
     Raises ``DownloadError`` if the body exceeds the size or time limit, or is incomplete.
     """
-    body = b"".join(_iter_decoded_body(response, MAX_DOWNLOAD_MB * 2**20, MAX_DOWNLOAD_SECONDS))
+    body = b"".join(_iter_body(response, MAX_DOWNLOAD_MB * 2**20, MAX_DOWNLOAD_SECONDS))
     return decompress_gzip(body) if body.startswith(GZIP_MAGIC) else body
 
 
@@ -323,9 +319,7 @@ def decompress_gzip(data: bytes) -> bytes:
     return b"".join(_iter_decompressed([data], MAX_DOWNLOAD_MB * 2**20))
 
 
-def _iter_decoded_body(
-    response: httpx.Response, max_bytes: int, max_seconds: float
-) -> Iterator[bytes]:
+def _iter_body(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
     """Yield the decompressed chunks of a response body; raise ``DownloadError`` above a limit."""
     # Not with httpx's decoders, because they decompress a whole network chunk at once, which can
     # expand a thousandfold.
@@ -371,14 +365,13 @@ def _fetch_token(credentials: ClientCredentials, http: httpx.Client) -> str:
                 "check --token-url, --client-id and --client-secret"
             )
         try:
-            body = b"".join(_iter_decoded_body(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
+            body = b"".join(_iter_body(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
         except DownloadError as error:
             raise DownloadError(f"no token: the response of {url} {error}") from error
     token = extract_access_token(body)
     if token is None:
-        raise DownloadError(
-            f"no token: the response of {url} has no access_token; check --token-url"
-        )
+        problem = f"the response of {url} has no access_token"
+        raise DownloadError(f"no token: {problem}; check --token-url")
     return token
 
 
@@ -386,7 +379,7 @@ def _read_excerpt(response: httpx.Response) -> str:
     """Return the beginning of an error response as one line, to quote it in an error message."""
     body = b""
     try:
-        for chunk in _iter_decoded_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
+        for chunk in _iter_body(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
             body += chunk
     except (DownloadError, httpx.HTTPError):
         pass  # the bytes that arrived before are enough for an excerpt

@@ -425,21 +425,19 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_timeout(self) -> None:
         if self.timeout is None:
-            seconds = self.config.request_seconds
-            self.timeout = self.loop.call_later(seconds, self._on_timeout, seconds)
+            self.timeout = self.loop.call_later(self.config.request_seconds, self._on_timeout)
 
     def _stop_timeout(self) -> None:
         if self.timeout is not None:
             self.timeout.cancel()
             self.timeout = None
 
-    def _on_timeout(self, seconds: int) -> None:
+    def _on_timeout(self) -> None:
         self.timeout = None
         if self.header_bytes and not self.transport.is_closing():
+            limit = f"{self.config.request_seconds} seconds"
             self._reject(
-                RequestTimeout(
-                    f"no complete request arrived within {seconds} seconds; send it again"
-                )
+                RequestTimeout(f"no complete request arrived within {limit}; send it again")
             )
         self.transport.close_without_lingering()
 

@@ -47,9 +47,8 @@ def prepare_database(
     """
     install_signal_handlers()
     if settings.database_url:
-        url = settings.migration_url if migrate else ""
         url = _ensure_schema(
-            url or settings.database_url,
+            settings.database_url,
             import_thread,
             may_migrate=migrate,
             is_migration_requested=migrate,

@@ -57,9 +57,7 @@ async def make_framework_not_found_error(
     return NotFound("deleted framework" if deleted else "framework", identifier, advice)
 
 
-async def suggest_framework_id(
-    database: Database, identifier: str, *, deleted: bool = False
-) -> str:
+async def suggest_framework_id(database: Database, identifier: str, *, deleted: bool) -> str:
     """Return a hint for an unknown framework identifier: "did you mean 1b0c3f82-…?".
 
     If no identifier is similar, the hint names the command that lists all of them. ``deleted``

@@ -155,7 +155,7 @@ class Importer:
             database,
             package,
             progress=progress,
-            echoed=_detect_echoed_values(raw, package, self.base_url),
+            echoed=_find_echoes(raw, package, self.base_url),
             guard=guard,
             dry_run=self.dry_run,
         )
@@ -179,9 +179,7 @@ class Importer:
         )
 
 
-def _detect_echoed_values(
-    raw: bytes, package: PreparedPackage, base_url: str | None
-) -> EchoedValues:
+def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> EchoedValues:
     """Return which values this server may have added if ``raw`` is a saved API response of it.
 
     An import does not store those values. The API of the SDK profile, unlike an export, wraps
@@ -233,12 +231,13 @@ def require_writable_path(path: Path) -> None:
 
     Call this before importing, so that the user notices a wrong path immediately.
     """
+    problem = None
     if path.is_dir() or not path.parent.is_dir():
-        raise CommandError(f"cannot write the report to {path}: name a file in an existing folder")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise CommandError(
-            f"cannot write the report to {path}: permission denied; name another file"
-        )
+        problem = "name a file in an existing folder"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        problem = "permission denied; name another file"
+    if problem:
+        raise CommandError(f"cannot write the report to {path}: {problem}")
 
 
 def write_import_report(path: Path, results: Sequence[ImportResult]) -> None:

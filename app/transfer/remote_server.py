@@ -29,7 +29,6 @@ PARSED_BYTES = 1_000_000
 
 PACKAGE_WRAPPERS = ("CFPackage", "package")
 NO_ITEMS = "has a CFDocument but no CFItems, so it is not imported as an empty package"
-ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
 class NotAPackageError(DownloadError):
@@ -154,9 +153,9 @@ def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
     """Create the error for a JSON response other than a package; it suggests another URL to try."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
         return _make_error_for_list(value, url)
-    for name in ENTITIES:
+    for name in ("CFItem", "CFAssociation"):
         entity = value.get(name) if isinstance(value, dict) else None
-        if name != "CFDocument" and isinstance(entity, dict):
+        if isinstance(entity, dict):
             return _make_error_for_entity(entity, name, url)
     document = unwrap(value, "CFDocument")
     if isinstance(document, dict) and "CFDocument" not in document:

@@ -70,21 +70,19 @@ def iter_sources(
     package_fetcher = PackageFetcher(fetcher)
     for name in names:
         if name == "-":
-            yield PackageSource(
-                name, sys.stdin.buffer.read, file_format or "case-json", allow_dense=True
-            )
+            form = file_format or "case-json"
+            yield PackageSource(name, sys.stdin.buffer.read, form, allow_dense=True)
         elif name.startswith(URL_PREFIXES):
-            url_form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
-            read = package_fetcher.fetch if url_form == "case-json" else fetcher.fetch
-            yield PackageSource(name, partial(read, name), url_form, allow_dense=allow_dense)
+            form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
+            fetch = package_fetcher.fetch if form == "case-json" else fetcher.fetch
+            yield PackageSource(name, partial(fetch, name), form, allow_dense=allow_dense)
         else:
             for path in _list_files(Path(name)):
-                path_format = file_format or detect_file_format(path.name) or "case-json"
-                is_known = file_format or detect_file_format(path.name) or not path.suffix
+                known_form = file_format or detect_file_format(path.name)
+                is_known = known_form or not path.suffix
                 read = partial(_read_file if is_known else _read_unknown_format, path)
-                yield PackageSource(
-                    str(path), read, path_format, _modification_time(path), allow_dense=True
-                )
+                form, changed = known_form or "case-json", _modification_time(path)
+                yield PackageSource(str(path), read, form, changed, allow_dense=True)
 
 
 def describe_error(error: Exception) -> str:
@@ -134,11 +132,8 @@ def _guess_entity_class(value: Any) -> str | None:
     """Guess the CASE class of a JSON object, such as CFItem, from its fields; None if unknown."""
     if not isinstance(value, dict):
         return None
-    for name in ("CFItem", "CFAssociation"):
-        if value.keys() == {name}:
-            return name
     for name, field in CHARACTERISTIC_FIELDS.items():
-        if field in value:
+        if field in value or value.keys() == {name}:
             return name
     return None
 

@@ -143,12 +143,11 @@ class Syncer:
 
     async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
         """Sync one framework of a list from the first candidate URL that exists on the server."""
-        *others, last = package_urls
-        for url in others:
+        for url in package_urls:
             result = await self._sync_package(url, list_url)
             if not result.is_gone:
-                return result
-        return await self._sync_package(last, list_url)
+                break
+        return result
 
     def _get_reason_against_deletion(
         self, documents: DocumentList, unlisted: list[Mirror]
