@@ -12,10 +12,7 @@ WARM_UP_DELAY_SECONDS = 0.1
 
 @asynccontextmanager
 async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run a coroutine as a background task while the ``async with`` block is active.
-
-    The task is cancelled when the block ends.
-    """
+    """Run a coroutine as a background task until the ``async with`` block ends."""
     task = asyncio.create_task(coroutine)
     try:
         yield

@@ -324,10 +324,7 @@ def _parse_parameters(query: str) -> dict[str, str]:
 
 
 def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse a list such as ``host1:port1,host2`` into (host, port) pairs.
-
-    A host without a port gets its port from the parameter ``port``.
-    """
+    """Parse ``host1:port1,host2``; ``port`` in the parameters is the default of each host."""
     if not hosts:
         return ()
     names = hosts.split(",")

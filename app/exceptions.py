@@ -108,10 +108,7 @@ class Conflict(CaseServerError, status=409, code="conflict"):
 
 
 class Gone(CaseServerError, status=410, code="invalid"):
-    """Raised (410) when the cursor of a change feed is no longer valid.
-
-    The message says where the client must restart.
-    """
+    """Raised (410) if a cursor of a change feed is no longer valid; says where to restart."""
 
 
 class MisdirectedRequest(CaseServerError, status=421, code="forbidden"):

@@ -14,7 +14,7 @@ def format_timestamp(timestamp: datetime) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a timedelta of whole seconds in the form that commands accept: 90s, 15m, 24h or 7d."""
+    """Format a timedelta of whole seconds as commands accept it: 90s, 15m, 24h or 7d."""
     for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, rest = divmod(int(duration.total_seconds()), size)
         if number >= least and not rest:
@@ -28,10 +28,7 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 def escape_control_characters(text: str) -> str:
-    r"""Escape control characters, so that printing the text cannot control a terminal.
-
-    For example, ESC becomes ``\u001b``.
-    """
+    r"""Escape control characters, such as ESC as ``\u001b``, which could control a terminal."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 

@@ -30,10 +30,7 @@ UPLOAD_LINE = REQUEST_LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
 
 
 class TextFormatter(logging.Formatter):
-    """Formats log records as text: ``2026-01-15T09:30:00.000Z INFO message``.
-
-    A traceback follows on the next lines.
-    """
+    """Formats log records as lines such as ``2026-01-15T09:30:00.000Z INFO message``."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"

@@ -146,10 +146,7 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Open the database and the shared state or, in test mode, those of every namespace.
-
-    They are closed when the application shuts down.
-    """
+    """Open the database and the shared state, or in test mode those of each namespace."""
     async with AsyncExitStack() as stack:
         if settings.web:
             await stack.enter_async_context(background_task(run_warm_up(web.load_templates)))

@@ -106,14 +106,8 @@ def check_packages(**flags: Any) -> None:
     the report could not be written, or usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
     refuse_overwriting(flags["output"], force=flags["force"])
-    sources = list(
-        iter_sources(
-            flags["names"],
-            create_fetcher(flags),
-            flags["input_format"],
-            allow_dense=flags["allow_dense"],
-        )
-    )
+    fetcher, dense = create_fetcher(flags), flags["allow_dense"]
+    sources = list(iter_sources(flags["names"], fetcher, flags["input_format"], allow_dense=dense))
     if not sources:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
     metadata = get_metadata_options(sources, flags)

@@ -79,8 +79,7 @@ def add_client(
     \b
     Example: SECRET=$(case-server client add reading-app --scope readonly --name "Reading app")
     """  # noqa: D301  click keeps the lines after its \b as they are
-    _require_valid_id(identifier, settings)
-    _require_valid_name(name)
+    _require_valid_client(identifier, name, settings)
     secret = generate_secret()
     secret_hash = hash_secret(secret)
     granted = [scope.value for scope in Scope if scope in scopes]
@@ -210,7 +209,7 @@ def rotate_keys(*, drop_old: bool, settings: Settings) -> None:
     click.echo(key.kid)
 
 
-def _require_valid_id(identifier: str, settings: Settings) -> None:
+def _require_valid_client(identifier: str, name: str | None, settings: Settings) -> None:
     if not CLIENT_ID_PATTERN.fullmatch(identifier):
         raise CommandError(
             f"invalid client ID {identifier!r}: use 1 to 255 printable ASCII characters without "
@@ -221,9 +220,6 @@ def _require_valid_id(identifier: str, settings: Settings) -> None:
             f"the client ID {identifier!r} is that of CASE_CLIENT_ID, which always exists; choose "
             "another ID"
         )
-
-
-def _require_valid_name(name: str | None) -> None:
     if name is not None and not name.isprintable():
         raise CommandError(f"invalid client name {name!r}: use one line of printable characters")
 

@@ -15,20 +15,22 @@ from ..db.write.purge import purge as purge_database
 from ..exceptions import NotFound
 from ..settings import Settings
 from ..transfer.framework_ids import make_framework_not_found_error, suggest_item_id
-from .shared import DurationParamType, Result, add_settings_option, run_on_database
+from .shared import DurationParamType, Result, add_settings_option, combine_options, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
 
-kind_argument = click.argument("kind", type=click.Choice([*RESOURCES]))
-identifier_argument = click.argument("identifier", metavar="ID")
+add_entity_parameters = combine_options(
+    click.argument("kind", type=click.Choice([*RESOURCES])),
+    click.argument("identifier", metavar="ID"),
+    add_settings_option,
+)
+"""Adds the arguments that name a document or an item to a command, and --database-url."""
 
 OPERATION_LABELS = {"delete": "deleted", "revive": "restored"}
 
 
 @click.command("delete")
-@kind_argument
-@identifier_argument
-@add_settings_option
+@add_entity_parameters
 def delete_entity(kind: str, identifier: str, settings: Settings) -> None:
     """Delete a document with its contents, or an item.
 
@@ -43,15 +45,13 @@ def delete_entity(kind: str, identifier: str, settings: Settings) -> None:
 
 
 @click.command("undelete")
-@kind_argument
-@identifier_argument
-@add_settings_option
+@add_entity_parameters
 def undelete_entity(kind: str, identifier: str, settings: Settings) -> None:
     """Restore a deleted document or item.
 
-    A document is restored with everything that was deleted with it. What cannot be restored is
-    reported with the reason: a package identifier that another document now uses, an association
-    whose other end is deleted, or an entity that had been deleted earlier.
+    A document is restored with everything that was deleted with it. Conflicts are skipped and
+    reported: a package identifier that another document now uses, an association whose other end is
+    deleted, or an entity that had been deleted earlier.
 
     \b
     Example: case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34

@@ -47,8 +47,8 @@ dense_option = click.option(
 def create_fetcher(flags: dict[str, Any]) -> Fetcher:
     """Create a URL downloader from the parsed command-line options ``flags``.
 
-    It announces each retry on stderr, except with ``--quiet``. Raises ``UsageError`` if the
-    options that ``add_token_options`` adds contradict each other or are incomplete.
+    It announces retries on stderr, except with ``--quiet``. Raises ``UsageError`` if the options
+    of ``add_token_options`` contradict each other or are incomplete.
     """
     token, url = flags["access_token"], flags["token_url"]
     client, secret = flags["client_id"], flags["client_secret"]

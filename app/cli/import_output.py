@@ -22,10 +22,7 @@ START_OF_FILE = "the start of the file"
 
 
 def print_import_result(result: ImportResult, *, quiet: bool) -> None:
-    """Print the result of importing one source; errors and warnings go to stderr.
-
-    If ``quiet``, print only why a source was refused.
-    """
+    """Print the result of importing one source; if ``quiet``, only why it was refused."""
     if result.status == "refused":
         for line in _format_refusal(result):
             click.echo(line, err=True)

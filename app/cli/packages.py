@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..transfer.importer import Importer, ImportResult
 
-BINARY_FORMATS = ("xlsx",)
-
 
 @click.command("import")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -240,7 +238,7 @@ def export_framework(
     if layout and form not in TABLES:
         raise click.UsageError(f"--layout is for csv and xlsx, not for {form}")
     refuse_overwriting(output, force=force)
-    if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
+    if output is None and form == "xlsx" and sys.stdout.isatty():
         raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
     notes: list[str] = []  # none if the reader of a pipe has enough
     with (

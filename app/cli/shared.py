@@ -137,7 +137,7 @@ def format_unknown_name(label: str, name: str, known_names: Collection[str]) -> 
 
 def combine_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Return a decorator that adds click options to a command, in the order of its help."""
-    return lambda command: reduce(lambda rest, option: option(rest), reversed(options), command)
+    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 def make_format_option(*formats: str) -> Callable[[Command], Command]:

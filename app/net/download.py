@@ -118,10 +118,8 @@ class Fetcher:
 
         ``etag`` and ``last_modified`` are the validators of the previous response.
         ``operator_url`` is the URL that the user typed, if ``url`` was found in a response. The
-        token is sent only to the origin of ``operator_url``, whose host the SSRF guard allows.
-
-        Raises ``DownloadError`` if the status is not 2xx or 304, or if the body is too large or
-        incomplete.
+        token is sent only to its origin, whose host the SSRF guard allows. Raises ``DownloadError``
+        if the status is not 2xx or 304, or if the body is too large or incomplete.
         """
         headers = {"Accept-Encoding": "gzip"}
         if etag:
@@ -161,11 +159,7 @@ class Fetcher:
         raise AssertionError
 
     def _send(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
-        """Send one GET request; return the response, or None if its status is 304.
-
-        The token is sent only to the origin of ``operator_url``, the URL that the user typed, whose
-        host the SSRF guard allows. Raises ``DownloadError``.
-        """
+        """Send one GET request; return the response, or None if its status is 304."""
         try:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
@@ -303,19 +297,13 @@ def _describe_error(error: Exception) -> str:
 
 
 def _read_body(response: httpx.Response) -> bytes:
-    """Read and decompress a response body; if the result is a gzip file, decompress that too.
-
-    Raises ``DownloadError`` if the body exceeds the size or time limit, or is incomplete.
-    """
+    """Read and decompress a response body, and decompress it again if it is a gzip file."""
     body = b"".join(_iter_body(response, MAX_DOWNLOAD_MB * 2**20, MAX_DOWNLOAD_SECONDS))
     return decompress_gzip(body) if body.startswith(GZIP_MAGIC) else body
 
 
 def decompress_gzip(data: bytes) -> bytes:
-    """Decompress the content of a gzip file.
-
-    Raises ``DownloadError`` if the result is too large or the data is damaged.
-    """
+    """Decompress a gzip file; raise ``DownloadError`` if it is damaged or too large."""
     return b"".join(_iter_decompressed([data], MAX_DOWNLOAD_MB * 2**20))
 
 

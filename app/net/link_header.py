@@ -49,10 +49,6 @@ def parse_links(value: str) -> list[Link]:
 
 
 def find_link(header: str | None, relation: str) -> str | None:
-    """Return the URL of the first link with the given relation type in a Link header, or None.
-
-    For ``<https://example.org/?page=2>; rel="next"`` and the relation ``next``, return
-    ``https://example.org/?page=2``.
-    """
+    """Return the URL of the first link with a relation type, such as ``next``, or None."""
     links = parse_links(header or "")
     return next((link.target for link in links if relation in link.relations), None)

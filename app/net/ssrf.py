@@ -62,10 +62,9 @@ class UnknownHost(httpx.ConnectError):
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
-    """An async HTTP transport that connects only to public addresses and to trusted origins.
+    """An async HTTP transport for public addresses and the origins of ``trusted_urls``.
 
-    It protects against SSRF through URLs that others supply. The origins of ``trusted_urls``, which
-    the operator sets, may have private addresses.
+    ``allow_private`` disables the check, for servers in a private network.
     """
 
     def __init__(self, *, allow_private: bool = False, trusted_urls: Iterable[str] = ()) -> None:
@@ -149,10 +148,7 @@ class OperatorUrlTransport(httpx.BaseTransport):
 def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Create an async HTTP client that connects only to public addresses and trusted origins.
-
-    ``allow_private`` disables the check, for servers in a private network.
-    """
+    """Create an async HTTP client with a ``PublicOnlyTransport`` of these arguments."""
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(transport=transport, timeout=CLIENT_TIMEOUT_SECONDS)
 
@@ -191,10 +187,7 @@ def require_http_scheme(request: httpx.Request) -> None:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Look up a host name and return its distinct IP addresses.
-
-    Raises ``OSError`` or ``UnicodeError`` if that fails.
-    """
+    """Return the distinct IP addresses of a host; raise ``OSError`` or ``UnicodeError``."""
     entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 

@@ -76,7 +76,7 @@ class ConnectionLimiter:
             self._evict_waiting_after(EVICTION_ITERATIONS, connection.loop)
 
     def _exceeds_limits(self) -> bool:
-        """Return whether too many connections are open or waiting, so that one must be closed."""
+        """Return whether too many connections are open or waiting, so one must be closed."""
         # The newest stays open, so that its client can read the error response.
         is_full = len(self._open) > self.max_connections and len(self._waiting) > 1
         return is_full or len(self._waiting) > self.max_waiting
@@ -184,7 +184,7 @@ class LingeringTransport:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        """Return whether the connection no longer accepts data to send."""
+        """Return whether the connection is closing or closed and so accepts no more data."""
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
@@ -251,10 +251,7 @@ class HttpConnection(HttpToolsProtocol):
 
     # uvicorn narrows the types of asyncio's protocol in the same way, and accepts such a transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start waiting for a request; reject the connection if the limit is reached.
-
-        Called by the event loop.
-        """
+        """Start waiting for a request, or reject the connection if the limit is reached."""
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         self.limit = self.config.connection_limit
         self._start_timeout()
@@ -277,10 +274,7 @@ class HttpConnection(HttpToolsProtocol):
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to keep the connection open after the client has stopped sending.
-
-        True only while a complete request is being answered.
-        """
+        """Return whether a complete request is being answered; if not, the connection closes."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
             return False
@@ -354,10 +348,7 @@ class HttpConnection(HttpToolsProtocol):
             self.limit.mark_busy(self)
 
     def _use_host_of_target(self) -> None:
-        """If the request target is an absolute URL, replace the Host header with its host.
-
-        See RFC 9112, section 3.2.2.
-        """
+        """Use the host of an absolute request target as Host header (RFC 9112, section 3.2.2)."""
         host = self.url.partition(b"://")[2].partition(b"/")[0]
         # In place, because the scope refers to this list.
         self.headers[:] = [
@@ -442,10 +433,7 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close_without_lingering()
 
     def _reject(self, error: CaseServerError) -> None:
-        """Send an error response and close the connection.
-
-        If a response has already started, only close the connection.
-        """
+        """Send an error response, unless a response has started, and close the connection."""
         self._stop_timeout()
         if self.transport.is_closing():
             return

@@ -134,10 +134,7 @@ WORKER_START_SECONDS = 60
 
 
 class _WorkerSupervisor(Multiprocess):
-    """Starts the worker processes, and prints the banner once all of them are ready.
-
-    At shutdown, it stops listening immediately.
-    """
+    """Starts the worker processes, and prints the banner once all of them are ready."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
         super().__init__(config, [listener])
@@ -156,10 +153,7 @@ class _WorkerSupervisor(Multiprocess):
 
 
 def get_command_prefix() -> str:
-    """Return the command that started this process, to show in examples that users can paste.
-
-    Paths in it may be relative to the current directory.
-    """
+    """Return the command that started this process, for examples that users can paste."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_make_path_relative(Path(sys.executable)))} -m case_server"
@@ -224,14 +218,8 @@ def print_banner(settings: Settings) -> None:
             f'  curl -s -H "Authorization: Bearer $TOKEN" {base}{PROFILES[0].prefix}/CFDocuments\n'
         )
     if settings.test_mode:
-        click.echo(
-            f"Test mode: POST {base}/_test/seed and {base}/_test/reset set the data.\n"
-            "Ctrl+C stops it."
-        )
+        click.echo(f"Test mode: POST {base}/_test/seed and {base}/_test/reset set the data.")
     else:
-        click.echo(
-            "To load the sample framework, run this in another terminal:\n\n"
-            f"  {get_sample_import_command(settings)}\n\n"
-            "Ctrl+C stops it."
-        )
-    sys.stdout.flush()
+        click.echo("To load the sample framework, run this in another terminal:\n")
+        click.echo(f"  {get_sample_import_command(settings)}\n")
+    click.echo("Ctrl+C stops it.")

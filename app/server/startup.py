@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from types import FrameType
 
@@ -46,27 +47,21 @@ def prepare_database(
     joined before this function imports any.
     """
     install_signal_handlers()
+    ensure_schema = partial(
+        _ensure_schema, import_thread, is_migration_requested=migrate, will_write=writes
+    )
     if settings.database_url:
-        url = _ensure_schema(
-            settings.database_url,
-            import_thread,
-            may_migrate=migrate,
-            is_migration_requested=migrate,
-            will_write=writes,
-            accepts_standby=accepts_standby,
-        )
+        url = settings.database_url
+        url = ensure_schema(url, may_migrate=migrate, accepts_standby=accepts_standby)
         yield settings.model_copy(update={"database_url": url})
         return
     _require_postgres()
     from ..db.postgres.embedded import add_port_file_parameter, embedded_postgres  # noqa: PLC0415  Windows does not have it
 
     with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
-        _ensure_schema(
-            url, import_thread, may_migrate=True, is_migration_requested=migrate, will_write=writes
-        )
-        yield settings.model_copy(
-            update={"database_url": add_port_file_parameter(url, settings.data_dir)}
-        )
+        ensure_schema(url, may_migrate=True)
+        url_with_port_file = add_port_file_parameter(url, settings.data_dir)
+        yield settings.model_copy(update={"database_url": url_with_port_file})
 
 
 def _require_postgres() -> None:
@@ -76,7 +71,7 @@ def _require_postgres() -> None:
     require_postgres_installation()
 
 
-def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> str:
+def _ensure_schema(import_thread: threading.Thread | None, url: str, **options: bool) -> str:
     if import_thread:
         # If two threads import libraries with circular imports, one may see a module that is not
         # fully initialized.

@@ -50,11 +50,7 @@ def show_status(text: str) -> None:
 
 
 def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
-    """Return a callback that shows a progress bar for ``name``, such as a file, on the terminal.
-
-    Call it with the name of each stage, such as "reading". If ``quiet`` is true, the callback does
-    nothing.
-    """
+    """Return a callback that shows a progress bar for ``name``, or nothing if ``quiet``."""
     if quiet:
         return lambda _: None
 

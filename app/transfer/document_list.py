@@ -71,7 +71,7 @@ def read_document_list(
     A download error is not raised. It ends the list, and the returned list contains the error and
     its page.
     """
-    reader = _PageReader(fetcher, url)
+    reader = _DocumentPageReader(fetcher, url)
     try:
         reader.read(progress)
     except DownloadError as error:
@@ -82,7 +82,7 @@ def read_document_list(
     return reader.documents
 
 
-class _PageReader:
+class _DocumentPageReader:
     """Fetches the pages of one list of CFDocuments, from the first page to the last."""
 
     def __init__(self, fetcher: Fetcher, url: str) -> None:
@@ -181,10 +181,10 @@ def _add_page_parameters(url: str, offset: int) -> str:
 
 
 def _find_next_url(response: FetchResult) -> str | None:
-    """Return the URL of the next page from a response's Link header, or None without such a link.
+    """Return the URL of the next page from a response's Link header, or None if there is none.
 
-    Only the path and query of the link are used, because servers behind a proxy often send another
-    scheme or port than the client uses. Raises ``DownloadError`` for a link to another host.
+    Only the path and query of the link are used, because servers behind a proxy often report a
+    different scheme or port. Raises ``DownloadError`` for a link to another host.
     """
     target = find_link(response.headers.get("Link"), "next")
     if target is None:
@@ -238,10 +238,7 @@ def _parse_page(page: FetchResult) -> tuple[list[Any], int | None]:
 
 
 def get_identifier(entity: Any) -> str | None:
-    """Return the identifier of a JSON entity or link, or None if it has none.
-
-    ``entity`` may also be a document wrapped in ``{"CFDocument": {…}}``.
-    """
+    """Return the identifier of an entity, a link or ``{"CFDocument": {…}}``, or None."""
     entity = unwrap(entity, "CFDocument")
     if isinstance(entity, dict):
         for name in IDENTIFIERS:

@@ -58,10 +58,9 @@ async def make_framework_not_found_error(
 
 
 async def suggest_framework_id(database: Database, identifier: str, *, deleted: bool) -> str:
-    """Return a hint for an unknown framework identifier: "did you mean 1b0c3f82-…?".
+    """Return a hint for an unknown (deleted) framework, such as "did you mean 1b0c3f82-…?".
 
-    If no identifier is similar, the hint names the command that lists all of them. ``deleted``
-    selects the deleted frameworks instead of the live ones.
+    If no identifier is similar, the hint names the command that lists all of them.
     """
     rows = await list_framework_summaries(database, only_deleted=deleted)
     near = _suggest_similar(identifier, [row.identifier for row in rows])
@@ -69,11 +68,7 @@ async def suggest_framework_id(database: Database, identifier: str, *, deleted: 
 
 
 async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
-    """Return a hint for an unknown item identifier, such as "did you mean 1b0c3f82-…?".
-
-    The hint is empty if no identifier is similar. It names an existing item or, if ``deleted`` is
-    true, a deleted one.
-    """
+    """Return "did you mean 1b0c3f82-…?" for an unknown (deleted) item, or ""."""
     start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(
         identifier, await find_item_ids(database, start, MAX_LISTED_IDS, only_deleted=deleted)

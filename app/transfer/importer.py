@@ -227,10 +227,7 @@ def _explain_repeated_document(
 
 
 def require_writable_path(path: Path) -> None:
-    """Raise ``CommandError`` if no report can be written to a path.
-
-    Call this before importing, so that the user notices a wrong path immediately.
-    """
+    """Raise ``CommandError`` if a path cannot be written; call this before importing."""
     problem = None
     if path.is_dir() or not path.parent.is_dir():
         problem = "name a file in an existing folder"

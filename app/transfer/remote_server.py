@@ -51,10 +51,9 @@ class PackageFetcher:
     """Support for the parameter ``extensions``, by base URL of a server."""
 
     def fetch(self, url: str) -> bytes:
-        """Fetch the package at a URL, or the package of the CFDocument at a URL.
+        """Fetch the package at a URL, or that of the CFDocument at it.
 
-        Raises ``DownloadError`` if the package cannot be fetched, or if the response is not a
-        package.
+        Raises ``DownloadError`` if there is none.
         """
         try:
             result = self.fetch_if_modified(url)
@@ -93,10 +92,7 @@ class PackageFetcher:
         return result
 
     def _add_extensions_parameter(self, url: str, operator_url: str) -> str:
-        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it.
-
-        The token is sent with the request for that document only to ``operator_url``'s origin.
-        """
+        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it."""
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
         if not match or "extensions" in parse_qs(parts.query, keep_blank_values=True):
@@ -121,10 +117,7 @@ class PackageFetcher:
 
 
 def _require_package(response: FetchResult, url: str) -> None:
-    """Raise ``NotAPackageError`` unless a response is a package with CFItems.
-
-    Raises ``DownloadError`` if the JSON is truncated.
-    """
+    """Raise ``NotAPackageError`` unless a response is a package; ``DownloadError`` if truncated."""
     body = response.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
         media_type = response.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
@@ -180,10 +173,7 @@ def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
 
 
 def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
-    """Create the error for a response that is a CFDocument instead of a package.
-
-    The error's ``package_url`` is None if the package has no known URL on the same origin.
-    """
+    """Create the error for a CFDocument, with its package's URL if that has the same origin."""
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     identifier = get_identifier(link) or get_identifier(document)
@@ -212,10 +202,7 @@ def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAP
 
 
 def _advise_on_base_url(url: str) -> str | None:
-    """Return advice on which URL to use instead of the base URL of an API or server.
-
-    Returns None if ``url`` is not such a base URL.
-    """
+    """Return which URLs to use instead of the base URL of an API or server, else None."""
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):

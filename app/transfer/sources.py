@@ -195,10 +195,7 @@ def _modification_time(path: Path) -> datetime | None:
 
 
 def _read_file(path: Path) -> bytes:
-    """Read a file, and decompress it if it is a .gz file.
-
-    Raises ``CommandError`` if the file is unreadable or larger than ``MAX_DOWNLOAD_MB``.
-    """
+    """Return the bytes of a file, decompressed if its name ends in .gz."""
     try:
         if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
             raise CommandError(f"is larger than {MAX_DOWNLOAD_MB:,} MB; split it")

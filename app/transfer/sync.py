@@ -135,7 +135,8 @@ class Syncer:
             if result.status != "failed":
                 result.notes.append("its list does not contain it, but its package still exists")
             yield result
-        if self._is_mass_deletion(gone, stored_mirrors):
+        is_mass_deletion = len(gone) > 1 and 10 * len(gone) > len(stored_mirrors)
+        if is_mass_deletion and not self.allow_deletes:
             yield SyncResult(url, reason=_describe_mass_deletion(gone, stored_mirrors))
             return
         for mirror in gone:
@@ -166,10 +167,6 @@ class Syncer:
         if not documents.package_urls and count and not self.allow_deletes:
             return f"the list is empty{kept}; {ALLOW_FLAG} drops those whose packages are gone"
         return None
-
-    def _is_mass_deletion(self, gone: list[Mirror], stored_mirrors: list[Mirror]) -> bool:
-        is_much = len(gone) > 1 and 10 * len(gone) > len(stored_mirrors)
-        return is_much and not self.allow_deletes
 
     async def _delete_outdated_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
@@ -263,8 +260,6 @@ class Syncer:
 
         Sends the stored ETag and Last-Modified only if the local copy is unmodified. Otherwise the
         whole package is fetched, so that the sync can overwrite local changes.
-        ``mirror`` is the state of the last sync, or None. ``operator_url`` is the URL that the user
-        gave. Raises ``DownloadError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
         if mirror and mirror.is_local_copy_unchanged(
@@ -347,9 +342,6 @@ def format_changes(changes: Changes) -> Iterator[str]:
 
 
 def parse_url_lines(lines: Sequence[str]) -> list[str]:
-    """Return the URLs in the lines of a file, one per line, skipping blank lines and comments.
-
-    ``#`` starts a comment at the beginning of a line or after a space.
-    """
+    """Return the URLs in the lines of a file, without blank lines and ``#`` comments."""
     stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [line for line in stripped if line]
