@@ -228,9 +228,7 @@ class DatabaseUrl:
         """Return the URL for messages and logs: only its user, hosts and database name."""
         return self._render(self.database, None, {})
 
-    def _render(
-        self, database: str | None, password: str | None, parameters: Mapping[str, str]
-    ) -> str:
+    def _render(self, name: str | None, password: str | None, parameters: Mapping[str, str]) -> str:
         user = quote(self.user, safe="") if self.user else ""
         if password is not None:
             user += f":{quote(password, safe='')}"
@@ -242,7 +240,7 @@ class DatabaseUrl:
                 query["port"] = ",".join(map(str, ports))
         else:
             hosts = ",".join(_authority(host, port) for host, port in self.hosts)
-        path = f"/{quote(database or '', safe='')}" if database or query else ""
+        path = f"/{quote(name or '', safe='')}" if name or query else ""
         suffix = f"?{urlencode(query, safe='/,', quote_via=quote)}" if query else ""
         return f"postgresql://{user}{'@' if user else ''}{hosts}{path}{suffix}"
 

@@ -426,10 +426,9 @@ class HttpConnection(HttpToolsProtocol):
     def _on_timeout(self) -> None:
         self.timeout = None
         if self.header_bytes and not self.transport.is_closing():
-            limit = f"{self.config.request_seconds} seconds"
-            self._reject(
-                RequestTimeout(f"no complete request arrived within {limit}; send it again")
-            )
+            seconds = self.config.request_seconds
+            message = f"no complete request arrived within {seconds} seconds; send it again"
+            self._reject(RequestTimeout(message))
         self.transport.close_without_lingering()
 
     def _reject(self, error: CaseServerError) -> None:

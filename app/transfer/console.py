@@ -69,18 +69,16 @@ def print_note(message: str) -> None:
     click.echo(message, err=True)
 
 
-def format_problems(
-    problems: Sequence[Problem], stream: TextIO, omitted_count: int = 0
-) -> Iterator[str]:
+def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 0) -> Iterator[str]:
     """Yield a line of text for each problem, then a line with the number of problems not listed.
 
     If ``stream`` is a terminal, only the first problems are listed. The last number includes
-    ``omitted_count``, the problems that were found but are not in ``problems``.
+    ``omitted``, the number of problems that were found but are not in ``problems``.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:
         yield f"{problem['path']}: {problem['message']}"
-    if left := len(problems[limit:]) + omitted_count:
+    if left := len(problems[limit:]) + omitted:
         yield f"and {left:,} more"
 
 

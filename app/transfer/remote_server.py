@@ -78,11 +78,10 @@ class PackageFetcher:
         only its origin gets the token. Raises ``NotAPackageError`` if the response is not a package
         with CFItems, and ``DownloadError`` as ``Fetcher.fetch_if_modified`` does.
         """
-        request_url = self._add_extensions_parameter(url, operator_url or url)
+        operator_url = operator_url or url
+        request_url = self._add_extensions_parameter(url, operator_url)
         try:
-            result = self.fetcher.fetch_if_modified(
-                request_url, etag, last_modified, operator_url or url
-            )
+            result = self.fetcher.fetch_if_modified(request_url, etag, last_modified, operator_url)
         except DownloadError as error:
             if error.status == httpx.codes.NOT_FOUND and (hint := _advise_on_base_url(url)):
                 raise DownloadError(f"{error}; {hint}", error.status) from error

@@ -117,7 +117,7 @@ class Syncer:
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
         await self._delete_outdated_mirrors(stored_mirrors, results)
-        if reason := self._get_reason_against_deletion(documents, unlisted):
+        if reason := self._find_deletion_obstacle(documents, unlisted):
             yield SyncResult(url, reason=reason)
             return
         if note := documents.incomplete_reason:
@@ -150,7 +150,7 @@ class Syncer:
                 break
         return result
 
-    def _get_reason_against_deletion(
+    def _find_deletion_obstacle(
         self, documents: DocumentList, unlisted: list[Mirror]
     ) -> str | None:
         """Return why no framework may be deleted: the list is incomplete, unreadable or empty.
