@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.package import IdentifiedCFPackage, check_package_identifier
@@ -35,15 +36,6 @@ DUPLICATE_RULES = {"duplicate-identifier", "duplicate-association"}
 REPAIRED = "It is repaired."
 
 JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
-
-
-class UnlocatedViolation(NamedTuple):
-    """A violation located only by its path in the package, not yet by line and column."""
-
-    rule: str
-    path: str
-    message: str
-    identifier: str | None = None
 
 
 class LintRepairLog(RepairLog):
@@ -91,17 +83,20 @@ def lint_package(
     index = _build_index(package, describe_path)
     violations = list(_apply_rules(rules, index, log))
     package.deduplicate()
-    unrepairable = _find_unrepairable_problems(package) if problems else []
+    unrepairable = (
+        [package.locate_in_original(one) for one in _find_schema_problems(package.json_bytes)]
+        if problems
+        else []
+    )
     if SCHEMA.id in rules:
         violations += _report_schema_problems(problems, unrepairable)
     if NONSTANDARD_NAME.id in rules:
         violations += _report_nonstandard_spellings(log, problems)
     document = index.document
-    repairs = _explain_repairs(log, violations, unrepairable)
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _complete_violations(body.decode(), violations, repairs),
+        _complete_violations(body.decode(), violations, log, unrepairable),
     )
 
 
@@ -137,79 +132,61 @@ def _build_index(package: RepairedPackage, describe_path: Callable[[str], str]) 
 
 def _apply_rules(
     rules: Collection[str], index: PackageIndex, log: RepairLog
-) -> Iterator[UnlocatedViolation]:
+) -> Iterator[Violation]:
     for rule in RULES:
         if rule.find and rule.id in rules:
-            for finding in rule.find(index):
-                path = log.get_original_path(finding.node.body, finding.field)
-                yield UnlocatedViolation(rule.id, path, finding.message, finding.node.identifier)
-
-
-def _find_unrepairable_problems(package: RepairedPackage) -> list[Problem]:
-    return [
-        package.locate_in_original(problem) for problem in _find_schema_problems(package.json_bytes)
-    ]
+            for node, field, message in rule.find(index):
+                path = log.get_original_path(node.body, field)
+                yield Violation(rule.id, rule.severity, message, path, identifier=node.identifier)
 
 
 def _report_schema_problems(
     problems: list[Problem], unrepairable: list[Problem]
-) -> Iterator[UnlocatedViolation]:
+) -> Iterator[Violation]:
     reported = {problem["path"] for problem in problems}
     uncovered = [problem for problem in unrepairable if problem["path"] not in reported]
     for problem in (*problems, *uncovered):
-        yield UnlocatedViolation(SCHEMA.id, problem["path"], problem["message"])
+        yield Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
 
 
 def _report_nonstandard_spellings(
     log: LintRepairLog, problems: list[Problem]
-) -> Iterator[UnlocatedViolation]:
-    reported = {problem["path"] for problem in problems}
+) -> Iterator[Violation]:
+    rule, reported = NONSTANDARD_NAME, {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind in NONSTANDARD and path not in reported:
-            yield UnlocatedViolation(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
+            yield Violation(rule.id, rule.severity, NONSTANDARD[kind], path)
 
 
 def _complete_violations(
-    text: str, violations: list[UnlocatedViolation], repairs: dict[UnlocatedViolation, str]
+    text: str, violations: list[Violation], log: LintRepairLog, unrepairable: list[Problem]
 ) -> list[Violation]:
-    """Return the violations with line, column and repair, sorted by position in the file."""
-    positions = JsonPositionFinder(text, {violation.path for violation in violations})
-    located = [
-        Violation(
-            violation.rule,
-            BY_ID[violation.rule].severity,
-            violation.message,
-            violation.path,
-            *positions.locate(violation.path),
-            identifier=violation.identifier,
-            repair=repairs.get(violation),
-        )
-        for violation in violations
-    ]
-    return sorted(located, key=lambda violation: (violation.line, violation.column))
-
-
-def _explain_repairs(
-    log: LintRepairLog, violations: list[UnlocatedViolation], unrepairable: list[Problem]
-) -> dict[UnlocatedViolation, str]:
-    """Return a dict with an explanation of the repair for each violation that import repairs.
+    """Return the violations with line, column and repair, sorted by position in the file.
 
     ``unrepairable`` are the problems that remain after an import's repairs.
     """
     refused = {problem["path"] for problem in unrepairable}
     refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
-    repairs = {}
+    positions = JsonPositionFinder(text, {violation.path for violation in violations})
+    located = []
     for violation in violations:
-        kind = log.kinds.get(violation.path)
-        if violation.rule == SCHEMA.id and violation.path not in refused:
-            repairs[violation] = EXPLANATIONS[kind] if kind else REPAIRED
-        elif violation.rule == NONSTANDARD_NAME.id and kind:
-            repairs[violation] = EXPLANATIONS[kind]
-        elif violation.rule in DUPLICATE_RULES:
-            kind = log.kinds.get(violation.path.removesuffix(".identifier"), "")
-            if kind.startswith("duplicate-"):
-                repairs[violation] = EXPLANATIONS[kind]
-    return repairs
+        line, column = positions.locate(violation.path)
+        repair = _explain_repair(violation, log, refused)
+        located.append(replace(violation, line=line, column=column, repair=repair))
+    return sorted(located, key=lambda violation: (violation.line, violation.column))
+
+
+def _explain_repair(violation: Violation, log: LintRepairLog, refused: set[str]) -> str | None:
+    """Explain how import repairs a violation; return None if its path is among ``refused``."""
+    kind = log.kinds.get(violation.path)
+    if violation.rule == SCHEMA.id and violation.path not in refused:
+        return EXPLANATIONS[kind] if kind else REPAIRED
+    if violation.rule == NONSTANDARD_NAME.id and kind:
+        return EXPLANATIONS[kind]
+    if violation.rule in DUPLICATE_RULES:
+        kind = log.kinds.get(violation.path.removesuffix(".identifier"), "")
+        return EXPLANATIONS[kind] if kind.startswith("duplicate-") else None
+    return None
 
 
 def _build_json_violation(error: BadRequest) -> Violation:

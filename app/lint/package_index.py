@@ -7,17 +7,19 @@ they may rely only on entities being objects.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..case.model import Entity
 from ..case.resources import DEFINITIONS
+from ..repair.references import NODE_FIELDS
 from ..repair.repair_log import Json
 
 CHILD_OF = "isChildOf"
 """The association type that makes the tree (CASE 1.1 information model, CFAssociation)."""
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -49,33 +51,11 @@ def get_string(body: Json, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def get_integer(body: Json, name: str) -> int | None:
-    """Return the integer in the field ``name`` of a JSON object, or None if it holds no integer.
-
-    Booleans, which are integers in Python, do not count.
-    """
-    value = body.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def get_strings(body: Json, name: str) -> list[str]:
-    """Return the strings in the field ``name``, which may hold an array or a single string.
-
-    Values of other types are left out.
-    """
+def get_members(body: Json, name: str, kind: type[T]) -> list[T]:
+    """Return the values of the type ``kind`` in the field ``name``, an array or one such value."""
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
-    return [member for member in members if isinstance(member, str)]
-
-
-def get_objects(body: Json, name: str) -> list[Json]:
-    """Return the JSON objects in the field ``name``, which may hold an array or a single object.
-
-    Values that are not objects are left out.
-    """
-    value = body.get(name)
-    members = value if isinstance(value, list) else [value]
-    return [member for member in members if isinstance(member, dict)]
+    return [member for member in members if isinstance(member, kind)]
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
@@ -128,17 +108,13 @@ class PackageIndex:
     @cached_property
     def edges(self) -> list[Edge]:
         """All associations as edges, except invalid ones, which lack a type or one end."""
-        return list(self._edges())
-
-    def _edges(self) -> Iterator[Edge]:
+        edges = []
         for node in self.get_nodes_by_kind("CFAssociation"):
-            origins, destinations = (
-                get_link_identifiers(node.body, f"{end}NodeURI")
-                for end in ("origin", "destination")
-            )
             kind = get_string(node.body, "associationType")
+            origins, destinations = (get_link_identifiers(node.body, name) for name in NODE_FIELDS)
             if kind is not None and origins and destinations:
-                yield Edge(node, kind, origins[0], destinations[0])
+                edges.append(Edge(node, kind, origins[0], destinations[0]))
+        return edges
 
     @cached_property
     def tree_edges(self) -> list[Edge]:
@@ -147,12 +123,12 @@ class PackageIndex:
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:
-        """The tree edges, grouped by the identifier of their child."""
+        """The tree edges, grouped by the identifier of their child node."""
         return _group_by("origin", self.tree_edges)
 
     @cached_property
     def edges_by_parent(self) -> dict[str, list[Edge]]:
-        """The tree edges, grouped by the identifier of their parent."""
+        """The tree edges, grouped by the identifier of their parent node."""
         return _group_by("destination", self.tree_edges)
 
     @cached_property

@@ -24,10 +24,10 @@ class Finding(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A lint rule: its ID, severity, explanation, and the function that finds violations."""
+    """A lint rule: its severity, ID, explanation, and the function that finds violations."""
 
-    id: str
     severity: Severity
+    id: str
     explanation: str
     """One sentence: what the rule finds, and why that is bad."""
     standard: str

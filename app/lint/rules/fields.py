@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 from urllib.parse import unquote
 
 from ...exceptions import CONFORMANT_UUID_PATTERN
 from ...repair.fixes import UUID
-from ..package_index import Node, PackageIndex, get_string, get_strings
+from ..package_index import Node, PackageIndex, get_members, get_string
 from ..violation import Finding
 
 EDUCATION_LEVELS = frozenset(  # one code per line would take 30 lines
@@ -116,31 +116,29 @@ def _parse_date(node: Node, field: str) -> date | None:
 
 def find_invalid_languages(index: PackageIndex) -> Iterator[Finding]:
     """Find values of ``language`` that are not BCP 47 tags; each value is reported once."""
-    for node, value, count in _group_by_value(index, "language"):
+    for value, nodes in _group_by_value(index, "language").items():
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
-            message = f"{value!r} is not a language tag such as en or en-US{_format_count(count)}"
-            yield Finding(node, "language", message)
+            message = f"{value!r} is not a language tag such as en or en-US{_format_count(nodes)}"
+            yield Finding(nodes[0], "language", message)
 
 
 def find_unknown_education_levels(index: PackageIndex) -> Iterator[Finding]:
     """Find values of educationLevel that are not CEDS codes; each value is reported once."""
-    for node, value, count in _group_by_value(index, "educationLevel"):
+    for value, nodes in _group_by_value(index, "educationLevel").items():
         if value not in EDUCATION_LEVELS:
-            message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(count)}"
-            yield Finding(node, "educationLevel", message)
+            message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(nodes)}"
+            yield Finding(nodes[0], "educationLevel", message)
 
 
-def _group_by_value(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
-    """Yield (first entity with the value, value, count) for each distinct value of a field."""
-    first: dict[str, Node] = {}
-    counts: Counter[str] = Counter()
+def _group_by_value(index: PackageIndex, field: str) -> dict[str, list[Node]]:
+    """Return the documents and items with each value of a field, in the order of the package."""
+    nodes: dict[str, list[Node]] = defaultdict(list)
     for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
-        for value in get_strings(node.body, field):
-            first.setdefault(value, node)
-            counts[value] += 1
-    yield from ((node, value, counts[value]) for value, node in first.items())
+        for value in get_members(node.body, field, str):
+            nodes[value].append(node)
+    return nodes
 
 
-def _format_count(count: int) -> str:
-    return f"; it occurs {count:,} times" if count > 1 else ""
+def _format_count(nodes: list[Node]) -> str:
+    return f"; it occurs {len(nodes):,} times" if len(nodes) > 1 else ""

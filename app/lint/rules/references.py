@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
@@ -12,9 +12,8 @@ from ..package_index import (
     Node,
     PackageIndex,
     get_link_identifiers,
-    get_objects,
+    get_members,
     get_string,
-    get_strings,
 )
 from ..violation import Finding
 
@@ -42,7 +41,7 @@ REDUNDANT_LINK_FIELDS = {
 """Links that only stand-alone entities have (CASE 1.1 binding, CFPckg classes)."""
 
 
-def find_external_references(index: PackageIndex) -> Iterator[Finding]:
+def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
     """Find associations with an origin or destination outside the package.
 
     Skips isChildOf associations, which ``find_dangling_tree_edges`` reports.
@@ -52,7 +51,7 @@ def find_external_references(index: PackageIndex) -> Iterator[Finding]:
             ("originNodeURI", edge.origin),
             ("destinationNodeURI", edge.destination),
         ):
-            (link,) = get_objects(edge.node.body, field)[:1]
+            (link,) = get_members(edge.node.body, field, dict)[:1]
             is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
             if edge.type != CHILD_OF and end not in index.by_identifier and not is_foreign:
                 yield Finding(
@@ -62,19 +61,17 @@ def find_external_references(index: PackageIndex) -> Iterator[Finding]:
 
 def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
     """Find links to definitions that the package lacks; yield one finding per definition."""
-    first: dict[tuple[str, str], Node] = {}
-    counts: Counter[tuple[str, str]] = Counter()
+    users: dict[tuple[str, str], list[Node]] = defaultdict(list)
     for node in index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation"):
         for field in LINK_FIELDS.keys() & node.body.keys():
             for identifier in get_link_identifiers(node.body, field):
                 if identifier not in index.by_identifier:
-                    first.setdefault((field, identifier), node)
-                    counts[field, identifier] += 1
-    for (field, identifier), node in first.items():
-        count = counts[field, identifier]
+                    users[field, identifier].append(node)
+    for (field, identifier), nodes in users.items():
+        count = len(nodes)
         links = f"{count:,} {'links refer' if count > 1 else 'link refers'} to it"
         message = f"CFDefinitions has no {LINK_FIELDS[field]} {identifier}; {links}"
-        yield Finding(node, field, message)
+        yield Finding(nodes[0], field, message)
 
 
 def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
@@ -93,7 +90,7 @@ def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
         (kind, name)
         for node in users
         for field, kind in NAME_FIELDS.items()
-        for name in get_strings(node.body, field)
+        for name in get_members(node.body, field, str)
     }
     used = [one for one in index.definitions if one.identifier in linked or _get_names(one) & named]
     used_ids = {id(one) for one in used}
@@ -152,14 +149,14 @@ def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Finding]:
     }
     items = {node.identifier for node in index.get_nodes_by_kind("CFItem")}
     for rubric in index.get_nodes_by_kind("CFRubric"):
-        for criterion in get_objects(rubric.body, "CFRubricCriteria"):
+        for criterion in get_members(rubric.body, "CFRubricCriteria", dict):
             node = nodes[id(criterion)]
             yield from _check_parent(node, "rubricId", rubric)
             for identifier in get_link_identifiers(criterion, "CFItemURI"):
                 if identifier not in items:
                     message = f"no item of this package has the identifier {identifier}"
                     yield Finding(node, "CFItemURI", message)
-            for level in get_objects(criterion, "CFRubricCriterionLevels"):
+            for level in get_members(criterion, "CFRubricCriterionLevels", dict):
                 yield from _check_parent(nodes[id(level)], "rubricCriterionId", node)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..package_index import CHILD_OF, Edge, PackageIndex, get_integer, get_string
+from ..package_index import CHILD_OF, Edge, PackageIndex, get_string
 from ..violation import Finding
 
 MAX_LISTED_NODES = 8
 
 
-def find_self_associations(index: PackageIndex) -> Iterator[Finding]:
+def find_self_loops(index: PackageIndex) -> Iterator[Finding]:
     """Find associations whose origin and destination are the same node."""
     for edge in index.edges:
         if edge.origin == edge.destination:
@@ -103,7 +103,8 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
     for parent, edges in index.edges_by_parent.items():
         by_number: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
-            if (number := get_integer(edge.node.body, "sequenceNumber")) is not None:
+            number = edge.node.body.get("sequenceNumber")
+            if type(number) is int:  # no boolean, which is an int in Python, too
                 by_number[number].append(edge)
         for number, tied in by_number.items():
             if len({edge.origin for edge in tied}) > 1:
