@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -46,8 +47,8 @@ OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
 ZIP_HEADER_BYTES = 30
 
 
-class FrameworkWriter:
-    """Interface of the writers of file formats: ``add`` each entity, then ``finish`` the file.
+class FrameworkWriter(ABC):
+    """Interface for file-format writers: call ``add`` for each entity, then ``finish``.
 
     A writer is a context manager. It leaves the file open for the caller, who opened it.
     """
@@ -58,19 +59,19 @@ class FrameworkWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:  # noqa: B027  not every writer opens something
         """Release what the writer itself opened."""
 
+    @abstractmethod
     def add(self, kind: str, entity: dict[str, Any]) -> None:
         """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
-        raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027  not every file has such parts
         """Write the parts of the file that depend on all entities, such as the headings in use."""
 
 
 def detect_file_format(filename: str) -> FileFormat | None:
-    """Return the file format for a file name's extension, or None if it is unknown.
+    """Return the file format that a file name's extension indicates, or None if it is unknown.
 
     A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """
