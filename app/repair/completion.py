@@ -59,7 +59,7 @@ def make_link_from_string(text: str, field: str, document_title: str | None) -> 
 
 
 def find_last_uuid(uri: object) -> str | None:
-    """Return the last UUID in a URI, or None; earlier UUIDs belong to the enclosing entities."""
+    """Return the last UUID in a URI, or None. Earlier UUIDs identify enclosing entities."""
     uuids = UUID.findall(uri) if isinstance(uri, str) else []
     return uuids[-1] if uuids else None
 
@@ -76,7 +76,7 @@ def fill_in_full_statement(item: Json, log: RepairLog) -> None:
 
 
 def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
-    """Fill in missing required fields of entities, and record each of them in ``log``."""
+    """Fill in missing required fields of entities, and log each field filled in."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
         _complete_uri(entity, log)
@@ -90,16 +90,6 @@ def _get_document_time(entities: Entities) -> str | None:
     times = (one.get("lastChangeDateTime") for schema, one in entities if schema is CFPckgDocument)
     changed = next(times, None)
     return changed if isinstance(changed, str) else None
-
-
-def map_identifiers_to_uris(entities: Entities) -> dict[str, str]:
-    """Return the URIs of all entities by their identifiers, except invalid ones."""
-    uris: dict[str, str] = {}
-    for _, entity in entities:
-        identifier, uri = entity.get("identifier"), entity.get("uri")
-        if isinstance(identifier, str) and is_uri(uri):
-            uris.setdefault(identifier, str(uri))
-    return uris
 
 
 def _complete_uri(entity: Json, log: RepairLog) -> None:
@@ -124,17 +114,13 @@ def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> 
 
 
 def repair_links(
-    normalizer: PackageNormalizer,
-    uris: dict[str, str],
-    references: ReferenceResolver,
-    *,
-    replace_urls: bool = False,
+    normalizer: PackageNormalizer, references: ReferenceResolver, *, replace_urls: bool
 ) -> None:
     """Point each link at the entity it refers to, and fill in the link's missing fields.
 
     ``normalizer`` has collected the links, and ``references`` finds the entity for each.
-    ``uris`` maps the identifiers of entities to their URIs. With ``replace_urls``, identifiers that
-    are URLs become UUIDs, because the standard does not allow URLs.
+    With ``replace_urls``, identifiers that are URLs become UUIDs, because the standard does not
+    allow URLs.
     """
     log = normalizer.log
     associations = {
@@ -148,8 +134,8 @@ def repair_links(
         if "identifier" not in link and (uuid := find_last_uuid(link.get("uri"))):
             _fill_missing(link, "identifier", uuid, log, "link-without-identifier")
         source = normalizer.source_strings.get(id(link))
-        repair_reference(field, link, source, references, log, uris=uris)
-        repair_relative_uri(field, link, uris, references, log)
+        repair_reference(field, link, source, references, log)
+        repair_relative_uri(field, link, references, log)
         if replace_urls:
             replace_url_identifier_in_link(link, log)
         if field in NODE_FIELDS:
@@ -161,7 +147,7 @@ def repair_links(
             repair_target_type(link, log)
         identifier = link.get("identifier")
         if isinstance(identifier, str):
-            address = uris.get(identifier) or make_uuid_urn(identifier)
+            address = references.get_uri(identifier)
             _fill_missing(link, "uri", address, log, "link-without-uri")
             _replace_repeated_identifier(link, address, log)
             _fill_missing(link, "title", identifier, log, "link-without-title")

@@ -68,7 +68,7 @@ class IncompletePackageCompleter:
         self._document: Json | None = document if isinstance(document, dict) else None
 
     def complete_package(self) -> None:
-        """Flatten nested items, and add the missing identifiers, times and associations.
+        """Flatten nested items, and add missing identifiers, times and associations, in place.
 
         If ``metadata`` is None, a package without nested items is left as it is.
         """
@@ -188,7 +188,7 @@ class IncompletePackageCompleter:
     def _complete_document(self) -> str | None:
         """Fill in the document's identifier and lastChangeDateTime; return the identifier.
 
-        Returns None if it has no identifier, and no title and creator to derive one from.
+        Returns None if it has no identifier and lacks the title or creator to derive one.
         """
         document = self._document or {}
         identifier = _get_identifier(document)
@@ -235,13 +235,12 @@ class IncompletePackageCompleter:
         known = set(_iter_child_pairs(stated))
         origins = {origin for origin, _ in known}
         space = uuid5(NAMESPACE_URL, document_identifier)
+        document = self._document or {}
         siblings: dict[str, list[tuple[Json, Any]]] = defaultdict(list)
         for item, parent in edges:
             number = item.pop("sequenceNumber", None)
-            origin, destination = (
-                _get_identifier(item),
-                _get_identifier(parent) if parent else document_identifier,
-            )
+            origin = _get_identifier(item)
+            destination = _get_identifier(parent) if parent else document_identifier
             if (origin, destination) in known or (parent is None and origin in origins):
                 continue
             identifier = str(uuid5(space, f"{origin}\n{IS_CHILD_OF}\n{destination}"))
@@ -250,18 +249,13 @@ class IncompletePackageCompleter:
                 "uri": make_uuid_urn(identifier),
                 "associationType": IS_CHILD_OF,
                 "originNodeURI": _make_link(item),
-                "destinationNodeURI": _make_link(
-                    parent if parent is not None else self._document or {}
-                ),
+                "destinationNodeURI": _make_link(document if parent is None else parent),
             }
-            changed = _get(item, "lastChangeDateTime") or _get(
-                self._document or {}, "lastChangeDateTime"
-            )
+            changed = _get(item, "lastChangeDateTime") or _get(document, "lastChangeDateTime")
             if changed is not None:
                 association["lastChangeDateTime"] = changed
-            self._log.record_path_before_move(
-                association, self._log.get_path_before_move(item) or ""
-            )
+            path = self._log.get_path_before_move(item) or ""
+            self._log.record_path_before_move(association, path)
             self.derived.times.add(("CFAssociation", identifier))
             siblings[str(destination)].append((association, number))
             stated.append(association)

@@ -22,7 +22,7 @@ from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
-from .completion import fill_in_required_fields, map_identifiers_to_uris, repair_links
+from .completion import fill_in_required_fields, repair_links
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8
 from .fixes import MISSING_SLASH, FloatWithNotation
@@ -154,14 +154,12 @@ def is_case_server_export(raw: bytes, package: PreparedPackage) -> bool:
     for row in package.rows:
         if row.kind not in EXPORTED_KINDS:
             continue
+        body = row.body
         if row.kind == DOCUMENTS.name:
-            body = row.body
             document_link_json = f',"CFDocumentURI":{_serialize_document_link(row.body)}}}'
-        else:
+        elif body.endswith(document_link_json):
             # A package leaves out the link to the document that contains an entity.
-            body = row.body
-            if body.endswith(document_link_json):
-                body = f"{body.removesuffix(document_link_json)}}}"
+            body = f"{body.removesuffix(document_link_json)}}}"
         position = raw.find(body.encode(), position)
         if position < 0:
             return False
@@ -215,9 +213,8 @@ class RepairedPackage:
         if self.derived.has_time_of_file:
             self.derived.times |= _find_entities_without_change_time(normalizer.entities)
         fill_in_required_fields(normalizer.entities, self.log)
-        uris = map_identifiers_to_uris(normalizer.entities)
         references = ReferenceResolver(normalizer.entities, aliases)
-        repair_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
+        repair_links(normalizer, references, replace_urls=options.replace_url_identifiers)
         self.entities = normalizer.entities
 
     def deduplicate(self) -> None:
@@ -249,12 +246,8 @@ class RepairedPackage:
         if not isinstance(document, dict):
             return
         link = document.get("CFPackageURI")
-        implied = [
-            each.get(name)
-            for each in (document, link)
-            if isinstance(each, dict)
-            for name in IDENTIFIERS
-        ]
+        holders = [each for each in (document, link) if isinstance(each, dict)]
+        implied = [each.get(name) for each in holders for name in IDENTIFIERS]
         for name in IDENTIFIERS:
             if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
                 del self.tree[name]
@@ -279,7 +272,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return {(class name, identifier)} of the document and of entities without a change time."""
+    """Return (class name, identifier) of the document and of entities without a change time."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities

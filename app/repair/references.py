@@ -93,9 +93,11 @@ class ReferenceResolver:
     """Finds the entity of a package to which a reference points, however its identifier is spelled.
 
     ``aliases`` maps the original identifiers of entities to the identifiers that replaced them.
+    ``uris`` contains the URIs of entities by identifier, except invalid ones.
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
+        self.uris: dict[str, str] = {}
         self._known: dict[type[Entity], set[str]] = defaultdict(set)
         self._folded: dict[type[Entity], dict[str, set[str]]] = defaultdict(
             lambda: defaultdict(set)
@@ -106,9 +108,15 @@ class ReferenceResolver:
             if not isinstance(identifier, str):
                 continue
             self._known[schema].add(identifier)
+            if isinstance(uri, str) and is_uri(uri):
+                self.uris.setdefault(identifier, uri)
             for name in (identifier, uri, originals.get(identifier)):
                 if isinstance(name, str):
                     self._folded[schema][normalize_identifier(name)].add(identifier)
+
+    def get_uri(self, identifier: str) -> str:
+        """Return the URI of the entity with an identifier, or else a ``urn:uuid:`` URI."""
+        return self.uris.get(identifier) or make_uuid_urn(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:
         """Return whether the package contains an entity with exactly this identifier.
@@ -148,21 +156,14 @@ def _get_last_segment(reference: str) -> str:
     return unquote(parts.path.rstrip("/").rpartition("/")[2] or parts.fragment)
 
 
-def repair_reference(  # noqa: PLR0913  each is compared with the link
-    field: str,
-    link: Json,
-    source: str | None,
-    references: ReferenceResolver,
-    log: RepairLog,
-    *,
-    uris: dict[str, str],
+def repair_reference(
+    field: str, link: Json, source: str | None, references: ReferenceResolver, log: RepairLog
 ) -> None:
     """Correct a link that spells the identifier of an entity differently, and log the repair.
 
     ``references`` finds the entity for ``field``, the name of the link's field. ``source`` is the
     string that the file contained instead of a link object, or None. The link also gets the
-    entity's URI from ``uris``, a dict by identifier, if the link was such a string, or if its URI
-    repeats its identifier.
+    entity's URI if the link was such a string, or if its URI repeats its identifier.
     """
     before = link.get("identifier")
     if references.has_target(field, before):
@@ -176,19 +177,20 @@ def repair_reference(  # noqa: PLR0913  each is compared with the link
         return
     link["identifier"] = target
     if source is not None or link.get("uri") == before:
-        link["uri"] = uris.get(target) or make_uuid_urn(target)
+        link["uri"] = references.get_uri(target)
     log.record("reference", log.get_original_path(link, "identifier"), before, target)
 
 
 def repair_relative_uri(
-    field: str, link: Json, uris: dict[str, str], references: ReferenceResolver, log: RepairLog
+    field: str, link: Json, references: ReferenceResolver, log: RepairLog
 ) -> None:
     """Replace a link's relative URI with the URI of the entity that the link points to."""
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
         return
-    if references.has_target(field, identifier) and identifier in uris and uri != identifier:
-        link["uri"] = uris[identifier]
+    is_known = references.has_target(field, identifier) and identifier in references.uris
+    if is_known and uri != identifier:
+        link["uri"] = references.uris[identifier]
         log.record("relative-uri", log.get_original_path(link, "uri"), uri, link["uri"])
 
 
@@ -208,18 +210,12 @@ def repair_external_link(link: Json, log: RepairLog) -> str | None:
     it elsewhere; otherwise None. Without a valid identifier, the whole framework would be invalid.
     """
     replaced: str | None = None
-    original = next(
-        (
-            link[name]
-            for name in ("identifier", "uri", "title")
-            if isinstance(link.get(name), str) and link[name].strip()
-        ),
-        None,
-    )
+    before = link.get("identifier")
+    names = (before, link.get("uri"), link.get("title"))
+    original = next((name for name in names if isinstance(name, str) and name.strip()), None)
     if original is None:
         return None
-    if not is_identifier(link.get("identifier")):
-        before = link.get("identifier")
+    if not is_identifier(before):
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original.strip()))
         if is_uri(original) and not is_uri(link.get("uri")):
             link["uri"] = original
