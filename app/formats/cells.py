@@ -146,7 +146,7 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _parse_links(cell: Cell) -> Any:
-    """Return the value of a cell of links: its JSON, or a list of titles separated by ``|``."""
+    """Parse a cell of links: JSON, or titles separated by ``|``."""
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 

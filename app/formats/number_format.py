@@ -28,7 +28,7 @@ class DigitFormat(NamedTuple):
     suffix: str
 
     def format(self, value: float) -> str | None:
-        """Return a number as text in this format, or None if the format would lose digits."""
+        """Return a number as text in this format, or None if it would drop significant digits."""
         width = self.min_whole_digits + (self.decimals and self.decimals + 1)
         digits = f"{abs(value):0{width}.{self.decimals}f}"
         if float(digits) != float(f"{abs(value):.{MAX_SIGNIFICANT_DIGITS}g}"):
@@ -40,7 +40,7 @@ class DigitFormat(NamedTuple):
 def parse_number_format(code: str) -> DigitFormat | None:
     """Parse the number format code of an XLSX cell, such as ``0.00``.
 
-    Returns None for General and for codes of more than digit placeholders and literal text.
+    Returns None for General and for codes with anything beyond digit placeholders and literals.
     """
     match = FORMAT.fullmatch(code.split(";", maxsplit=1)[0].strip())
     if match is None:

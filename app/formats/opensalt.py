@@ -290,7 +290,7 @@ def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
 
 
 def _number_siblings(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
-    """Return the siblings in order, each with its sequence number.
+    """Return (sibling, sequence number) pairs, sorted by sequence number.
 
     If sequence numbers are missing or not unique, the siblings are numbered 1, 2, 3 instead.
     """

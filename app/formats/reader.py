@@ -48,7 +48,10 @@ class AssembledPackage:
     """Values that the rows of a spreadsheet do not give."""
 
     def describe_location(self, path: str) -> str:
-        """Return where in the file a path in ``tree`` is: "row 5, column B", or the path itself."""
+        """Return the file location of a path in ``tree``, such as "row 5, column B".
+
+        Returns the path itself if its location is unknown.
+        """
         if path.startswith("CFDocument"):
             entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         else:
@@ -101,10 +104,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
             is_export=file.is_export,
         )
     except UnprocessableContent as error:
-        problems = [
-            *problems,
-            *(file.locate_problem(one) for one in error.problems),
-        ]
+        problems = [*problems, *map(file.locate_problem, error.problems)]
     if problems or package is None:
         raise create_validation_error("framework", _sort_problems(problems))
     places = _map_identifiers_to_locations(file.tree, file.places)

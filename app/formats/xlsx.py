@@ -65,7 +65,7 @@ def unescape_cell_text(text: str) -> str:
 
 
 def _decode_character(code_point: int) -> str:
-    """Return the character of a code point like ``chr``, but "" for a surrogate."""
+    """Return ``chr(code_point)``, or an empty string if the code point is a surrogate."""
     return "" if code_point in SURROGATES else chr(code_point)
 
 

@@ -208,7 +208,7 @@ class RepairLog:
 
 
 def get_value_at(tree: Json, path: str) -> Any:
-    """Return the value at a path such as ``CFItems[3].uri`` in a JSON object, or None."""
+    """Return the value at a path such as ``CFItems[3].uri``, or None if it does not exist."""
     value: Any = tree
     for name, index in PATH_STEP.findall(path):
         if name:
