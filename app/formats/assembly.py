@@ -75,11 +75,8 @@ class PackageAssembler:
         """
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
-            self.left_out = [
-                grid.name
-                for grid, layout in named
-                if not layout and grid.name and grid.name != HELP_SHEET
-            ]
+            unknown = [grid.name for grid, layout in named if not layout and grid.name]
+            self.left_out = [name for name in unknown if name != HELP_SHEET]
             yield from ((grid, layout) for grid, layout in named if layout)
         else:
             yield from named[:1]
@@ -271,12 +268,8 @@ class PackageAssembler:
             self.derived.times.add((layout.kind, entity["identifier"]))
         for name, shape in get_field_specs(layout.schema).items():
             link = entity.get(name)
-            if (
-                isinstance(link, dict)
-                and not shape.many
-                and shape.model
-                and name not in NODE_FIELDS
-            ):
+            is_link = shape.model and not shape.many and name not in NODE_FIELDS
+            if is_link and isinstance(link, dict):
                 _complete_link(link)
 
     def _add_problem(self, path: str, message: str) -> None:

@@ -69,14 +69,16 @@ class SheetLayout:
     schema: type[CaseModel]
     first: tuple[str, ...] = ()
     """The columns that come first, because people look for them."""
-    metadata: tuple[Column, ...] = ()
+    metadata: dict[str, CellCodec] = field(default_factory=dict)
+    """Columns that describe the row and are no fields of its entity, with their codecs."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names of columns, normalized with ``normalize_heading``."""
 
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of this table by name, in the order in which an export writes them."""
-        own = _get_model_columns(self.schema) | {column.name: column for column in self.metadata}
+        own = dict(_get_model_columns(self.schema))
+        own |= {name: _make_metadata_column(name, codec) for name, codec in self.metadata.items()}
         middle = [name for name in own if name not in {*self.first, *TRAILING_COLUMNS}]
         names = [*self.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
         return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
@@ -96,12 +98,7 @@ class SheetLayout:
         known = links | self.columns
         others = {other: known[name] for other, name in self.aliases.items()}
         stated = ASSOCIATION_COLUMNS if self is ITEM else {}
-        return (
-            _normalize_keys(stated)
-            | _normalize_keys(links)
-            | others
-            | _normalize_keys(self.columns)
-        )
+        return _normalize_keys(stated | links) | others | _normalize_keys(self.columns)
 
     def find_column(self, heading: str) -> Column | None:
         """Return the column that a heading in a file refers to, or None if it is unknown.
@@ -213,7 +210,7 @@ DOCUMENT = SheetLayout(
         "licensetitle": "licenseURI.title",
         "note": "notes",
     },
-    metadata=(_make_metadata_column("licenseText", STRING),),
+    metadata={"licenseText": STRING},
 )
 
 ITEM = SheetLayout(
@@ -225,12 +222,10 @@ ITEM = SheetLayout(
         *("abbreviatedStatement", "CFItemType", "educationLevel", "subject", "conceptKeywords"),
         *("listEnumeration", "notes", "language"),
     ),
-    metadata=(
-        _make_metadata_column("parent", STRING),
-        _make_metadata_column("sequenceNumber", NUMERIC),
-        _make_metadata_column("parentAssociation", STRING),
-        _make_metadata_column("smartLevel", STRING),
-    ),
+    metadata={
+        **dict.fromkeys(("parent", "parentAssociation", "smartLevel"), STRING),
+        "sequenceNumber": NUMERIC,
+    },
     aliases={
         **IDENTIFIER_ALIASES,
         **dict.fromkeys(
@@ -269,7 +264,7 @@ ASSOCIATION = SheetLayout(
         *("identifier", "originNodeURI.identifier", "associationType"),
         *("destinationNodeURI.identifier", "sequenceNumber"),
     ),
-    metadata=(_make_metadata_column("position", NUMERIC),),
+    metadata={"position": NUMERIC},
     aliases={
         **IDENTIFIER_ALIASES,
         **dict.fromkeys(("origin", "originnodeidentifier"), "originNodeURI.identifier"),
@@ -291,10 +286,7 @@ PACKAGE = SheetLayout(
     "CFPackage",
     "CFPackage",
     CaseModel,
-    metadata=(
-        _make_metadata_column("extensions", JSON_VALUE),
-        _make_metadata_column("definitionExtensions", JSON_VALUE),
-    ),
+    metadata={"extensions": JSON_VALUE, "definitionExtensions": JSON_VALUE},
 )
 
 RUBRIC = SheetLayout("CFRubric", "CFRubrics", CFRubric, aliases=IDENTIFIER_ALIASES)
@@ -303,7 +295,7 @@ CRITERION = SheetLayout(
     "CFRubricCriteria",
     CFRubricCriterion,
     ("identifier", "parent"),
-    (_make_metadata_column("parent", STRING),),
+    {"parent": STRING},
     {**IDENTIFIER_ALIASES, "rubric": "parent"},
 )
 LEVEL = SheetLayout(
@@ -311,7 +303,7 @@ LEVEL = SheetLayout(
     "CFRubricCriterionLevels",
     CFRubricCriterionLevel,
     ("identifier", "parent"),
-    (_make_metadata_column("parent", STRING),),
+    {"parent": STRING},
     {**IDENTIFIER_ALIASES, "criterion": "parent"},
 )
 

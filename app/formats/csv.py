@@ -100,7 +100,7 @@ def _escape_formula(cell: Cell) -> str:
 def write_csv(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
     """Write rows as CSV that Excel reads: UTF-8 with a byte order mark, commas and CRLF."""
     file.write(BOM_UTF8)
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
         writer = csv.writer(text)
         for row in rows:

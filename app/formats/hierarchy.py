@@ -113,9 +113,7 @@ class HierarchyBuilder:
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
         for row in self.items:
             self._record_level(row)
-        derived = [
-            identifier for row in self.items if (identifier := self._build_parent_association(row))
-        ]
+        derived = [made for row in self.items if (made := self._build_parent_association(row))]
         self._number_siblings_by_row_order()
         return sorted([*derived, *self.stated], key=_get_position)
 
@@ -216,9 +214,7 @@ class HierarchyBuilder:
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
         column = f"{field}.identifier"
         if node is None and not coded:
-            node = self._find_by_identifier_ignoring_case(
-                row, column, name
-            ) or self._find_unique_by_title(row, column, name)
+            node = self._find_by_uuid(row, column, name) or self._find_by_title(row, column, name)
         if node:
             known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
@@ -229,7 +225,7 @@ class HierarchyBuilder:
             message = f"no item has the identifier, code or statement {name!r}"
             self._add_problem(row, column, message)
 
-    def _find_unique_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
+    def _find_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
         """Return the only item or document with the statement or title ``name``, or None.
 
         Records a repair of the cell in the row and column for a match.
@@ -333,7 +329,7 @@ class HierarchyBuilder:
                 parent = coded[0]
             elif coded:
                 self._report_ambiguous_code(row, "parent", name)
-            elif not (parent := self._find_by_identifier_ignoring_case(row, "parent", name)):
+            elif not (parent := self._find_by_uuid(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}{self._suggest_code(name)}"
                 self._add_problem(row, "parent", message)
         if parent is row.entity:
@@ -353,9 +349,7 @@ class HierarchyBuilder:
         # each row can have one.
         return {_fold_code(code): code for code in reversed(self.codes)}
 
-    def _find_by_identifier_ignoring_case(
-        self, row: Row, column: str, name: str
-    ) -> JsonObject | None:
+    def _find_by_uuid(self, row: Row, column: str, name: str) -> JsonObject | None:
         """Return the item or document with the UUID ``name``, ignoring letter case, or None.
 
         UUIDs are case-insensitive (RFC 4122, section 3). For a match, records a repair of the cell

@@ -15,68 +15,49 @@ from typing import BinaryIO
 from ..formatting import format_count
 from . import csv, xlsx
 from .cells import Cell, get_nested
-from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM, SheetLayout
 from .file_format import FileFormat, FrameworkWriter
 from .rows import JsonObject
 
-DOCUMENT_COLUMNS = {
-    **{name: name for name in ("identifier", "creator", "title")},
-    "lastChangeDate": "lastChangeDateTime",
-    **{name: name for name in ("officialSourceURL", "publisher", "description", "subject")},
-    **{name: name for name in ("language", "version", "adoptionStatus", "statusStartDate")},
-    "statusEndDate": "statusEndDate",
-    "licenseTitle": "licenseURI.title",
-    "licenseText": "licenseText",
-    "notes": "notes",
-}
-ITEM_COLUMNS = {
-    **{name: name for name in ("identifier", "fullStatement", "humanCodingScheme", "smartLevel")},
-    **{name: name for name in ("listEnumeration", "abbreviatedStatement", "conceptKeywords")},
-    **{name: name for name in ("notes", "language", "educationLevel", "CFItemType")},
-    "license": "licenseURI.title",
-}
-ASSOCIATION_SHEET_COLUMNS = {
-    "identifier": "identifier",
-    "originNodeURI": "originNodeURI.uri",
-    "originNodeIdentifier": "originNodeURI.identifier",
-    "originNodeHumanCodingScheme": "originNodeURI.title",
-    "associationType": "associationType",
-    "destinationNodeURI": "destinationNodeURI.uri",
-    "destinationNodeIdentifier": "destinationNodeURI.identifier",
-    "destinationNodeHumanCodingScheme": "destinationNodeURI.title",
-    "associationGroupIdentifier": "CFAssociationGroupingURI.identifier",
-    "associationGroupName": "CFAssociationGroupingURI.title",
-}
+
+def _map_headings(layout: SheetLayout, *headings: str) -> dict[str, str]:
+    """Return the names of the columns that the reader finds for some headings, by heading."""
+    columns = ((heading, layout.find_column(heading)) for heading in headings)
+    return {heading: column.name for heading, column in columns if column}
+
+
+DOCUMENT_COLUMNS = _map_headings(
+    DOCUMENT,
+    *("identifier", "creator", "title", "lastChangeDate", "officialSourceURL", "publisher"),
+    *("description", "subject", "language", "version", "adoptionStatus", "statusStartDate"),
+    *("statusEndDate", "licenseTitle", "licenseText", "notes"),
+)
+ITEM_COLUMNS = _map_headings(
+    ITEM,
+    *("identifier", "fullStatement", "humanCodingScheme", "smartLevel", "listEnumeration"),
+    *("abbreviatedStatement", "conceptKeywords", "notes", "language", "educationLevel"),
+    *("CFItemType", "license"),
+) | {"license": "licenseURI.title"}
+ASSOCIATION_SHEET_COLUMNS = _map_headings(
+    ASSOCIATION,
+    *("identifier", "originNodeURI", "originNodeIdentifier", "originNodeHumanCodingScheme"),
+    *("associationType", "destinationNodeURI", "destinationNodeIdentifier"),
+    *("destinationNodeHumanCodingScheme", "associationGroupIdentifier", "associationGroupName"),
+)
 """Headings of OpenSALT's workbooks in its order, with the columns of this server."""
 
-TABLE_COLUMNS = {
+TABLE_COLUMNS = _map_headings(
+    ITEM,
     # OpenSALT refuses a table with more than 60 characters in the fourth column.
-    "Identifier": "identifier",
-    "Full Statement": "fullStatement",
-    "Human Coding Scheme": "humanCodingScheme",
-    "Sequence Number": "sequenceNumber",
-    "Abbreviated Statement": "abbreviatedStatement",
-    "Concept Keywords": "conceptKeywords",
-    "Notes": "notes",
-    "Language": "language",
-    "Education Level": "educationLevel",
-    "CF Item Type": "CFItemType",
-    "License": "licenseURI.title",
-    "IsChildOf": "parentCode",
-    "Is Child Of": "parent",
+    *("Identifier", "Full Statement", "Human Coding Scheme", "Sequence Number"),
+    *("Abbreviated Statement", "Concept Keywords", "Notes", "Language", "Education Level"),
+    *("CF Item Type", "License", "IsChildOf", "Is Child Of"),
     # compeito takes Is Part Of as the identifier of the framework.
-    "IsPartOf": "isPartOf",
-    "Replaced By": "replacedBy",
-    "Exemplar": "exemplar",
-    "Precedes": "precedes",
-    "Is Peer Of": "isPeerOf",
-    "Has Skill Level": "hasSkillLevel",
-    "Is Related To": "isRelatedTo",
-    "Exact Match Of": "exactMatchOf",
-    "Is Translation Of": "isTranslationOf",
+    *("IsPartOf", "Replaced By", "Exemplar", "Precedes", "Is Peer Of", "Has Skill Level"),
+    *("Is Related To", "Exact Match Of", "Is Translation Of"),
     # OpenSALT splits rows at line feeds, so that its last column ends in a carriage return.
-    "List Enumeration": "listEnumeration",
-}
+    "List Enumeration",
+) | {"License": "licenseURI.title", "IsChildOf": "parentCode"}
 """Headings of the CSV table, with the columns of this server."""
 
 COMMA_LISTS = {"conceptKeywords", "educationLevel"}
@@ -204,25 +185,17 @@ class OpenSaltWriter(FrameworkWriter):
             name: {"smartLevel": level} for name, level in self._levels.items()
         }
         stated = [
-            each
+            self._make_cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), {})
             for each in self._associations
             if self._parents.get(_get_node_identifiers(each)[0]) is not each
         ]
         sheets = [
             ("CF Doc", DOCUMENT_COLUMNS, [document]),
             ("CF Item", ITEM_COLUMNS, self._iter_rows(levels, ITEM_COLUMNS.values())),
-            (
-                "CF Association",
-                ASSOCIATION_SHEET_COLUMNS,
-                [
-                    self._make_cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), {})
-                    for each in stated
-                ],
-            ),
+            ("CF Association", ASSOCIATION_SHEET_COLUMNS, stated),
         ]
         for association in self._parents.values():
-            for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
-                self._left_out[f"CFAssociation.{name}"] += 1
+            self._count_omitted_fields(association)
         xlsx.write_workbook(self._file, [(name, [*head], rows) for name, head, rows in sheets])
 
     def _write_table(self) -> None:
@@ -259,6 +232,10 @@ class OpenSaltWriter(FrameworkWriter):
         else:
             self._left_out[f"CFAssociation {kind}"] += 1
             return
+        self._count_omitted_fields(association)
+
+    def _count_omitted_fields(self, association: JsonObject) -> None:
+        """Count the fields of an association for which the row of an item has no column."""
         for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
             self._left_out[f"CFAssociation.{name}"] += 1
 

@@ -148,16 +148,13 @@ def _iter_path_prefixes(path: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """A row of a spreadsheet: its location, its entity as JSON, and its metadata.
-
-    The metadata are the cells that are not fields of the entity, such as an item's parent.
-    """
+    """A row of a spreadsheet: its location, its entity as JSON, and its metadata."""
 
     layout: SheetLayout
     place: RowLocation
     entity: JsonObject = field(default_factory=dict)
     metadata: JsonObject = field(default_factory=dict)
-    """Values of metadata columns, such as the parent of an item."""
+    """The cells that are not fields of the entity, such as the parent of an item."""
 
 
 def make_cells(
@@ -329,11 +326,8 @@ class RowReader:
         written = format_cell(_get_cell(cells, self.class_index)).strip()
         layout = find_layout(written) if written else ITEM
         if not layout:
-            column = f"column {get_column_letters(self.class_index)} ({CLASS_COLUMN})"
-            self._add_problem(
-                f"{self.where}row {self.number}, {column}",
-                f"{written!r} is not a class of the standard",
-            )
+            place = f"{self._locate_cell(self.number, self.class_index)} ({CLASS_COLUMN})"
+            self._add_problem(place, f"{written!r} is not a class of the standard")
         return layout
 
     def _read_row(self, layout: SheetLayout, cells: Sequence[Cell]) -> Row:
@@ -387,10 +381,8 @@ class RowReader:
                 column = PARENT_CODE
             if column.name in columns:
                 first = get_column_letters(columns[column.name][0])
-                where = f"{self.where}row {self.header_number}, column {get_column_letters(index)}"
-                self._add_problem(
-                    where, f"{heading!r} means {column.name}, as column {first} does; remove one"
-                )
+                message = f"{heading!r} means {column.name}, as column {first} does; remove one"
+                self._add_problem(self._locate_cell(self.header_number, index), message)
             else:
                 columns[column.name] = (index, column)
         self._columns[layout.kind] = list(columns.values())
@@ -405,18 +397,15 @@ class RowReader:
             near = layout.find_similar_column(column.name)
             if near is None or near.name in columns:
                 continue
-            where = f"{self.where}row {self.header_number}, column {get_column_letters(index)}"
+            where = self._locate_cell(self.header_number, index)
             self.misspelled_headings.append(MisspelledHeading(where, column.name, near.name))
 
     def _get_column(self, layout: SheetLayout, heading: str) -> Column:
         """Return the column that a heading refers to, or a new column if it is unknown."""
         # In a table of all classes, the column of another class is not taken as an alias.
-        others = (
-            self.class_index is not None
-            and heading in COLUMN_NAMES
-            and heading not in layout.columns
-        )
-        known = None if others else layout.find_column(heading)
+        is_foreign = heading in COLUMN_NAMES and heading not in layout.columns
+        is_known = self.class_index is None or not is_foreign
+        known = layout.find_column(heading) if is_known else None
         if layout is ITEM and self._is_knowledge_graph:
             if normalize_heading(heading) == "identifier" and self._has_case_identifiers:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
@@ -459,9 +448,8 @@ class RowReader:
             and isinstance(cell, str)
             and (stripped := strip_invisible(cell)) != cell
         ):
-            self.repairs.record(
-                "surrounding-space", row.place.describe_location(column.name), cell, stripped
-            )
+            place = row.place.describe_location(column.name)
+            self.repairs.record("surrounding-space", place, cell, stripped)
             cell = stripped
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
             self._report_numeric_code(row, cell)
@@ -469,11 +457,8 @@ class RowReader:
             is_text = isinstance(cell, str) or is_number(cell)
             if self.can_repair and is_text and column.codec in {DATE, DATE_TIME}:
                 cell = self._normalize_date(row, column, format_cell(cell))
-            set_nested(
-                row.metadata if column.metadata else row.entity,
-                column.path,
-                column.codec.read(cell),
-            )
+            holder = row.metadata if column.metadata else row.entity
+            set_nested(holder, column.path, column.codec.read(cell))
         except ValueError as error:
             self._add_problem(row.place.describe_location(column.name), str(error))
 
@@ -488,14 +473,11 @@ class RowReader:
         """Report that a code cell holds a date, or a number that may have lost a trailing zero."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
+        place = row.place.describe_location(CODE_COLUMN)
         if isinstance(cell, date | time):
-            self.repairs.record(
-                "code-from-date", row.place.describe_location(CODE_COLUMN), None, code
-            )
+            self.repairs.record("code-from-date", place, None, code)
         elif not isinstance(cell, FormattedNumber):
-            self.repairs.record(
-                "code-from-number", row.place.describe_location(CODE_COLUMN), cell, code
-            )
+            self.repairs.record("code-from-number", place, cell, code)
 
     def _read_overflow(self, row: Row) -> None:
         more = row.metadata.pop(OVERFLOW.name, {})
@@ -503,6 +485,9 @@ class RowReader:
             fill_missing_fields(row.entity, more)
         else:
             self._add_problem(row.place.describe_location(OVERFLOW.name), "must be a JSON object")
+
+    def _locate_cell(self, row_number: int, index: int) -> str:
+        return f"{self.where}row {row_number}, column {get_column_letters(index)}"
 
     def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
