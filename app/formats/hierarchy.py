@@ -20,9 +20,9 @@ import orjson
 from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.package import DerivedValues
-from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
+from ..repair.incomplete_packages import number_in_file_order
 from ..repair.references import ReferenceResolver
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_nested
@@ -407,13 +407,8 @@ class HierarchyBuilder:
     def _number_siblings_by_row_order(self) -> None:
         """Number the children of each parent in row order, unless the file numbers any of them."""
         for parent, associations in self._unnumbered.items():
-            if parent in self._numbered:
-                continue
-            identifiers = tuple(each["identifier"] for each in associations)
-            self.derived.order.append(identifiers)
-            numbers = number_siblings([None] * len(associations))
-            for association, number in zip(associations, numbers, strict=True):
-                association["sequenceNumber"] = number
+            if parent not in self._numbered:
+                number_in_file_order(associations, self.derived)
 
     def _report_ambiguous_code(self, row: Row, column: str, code: str) -> None:
         count = len(self.codes[code.strip()])

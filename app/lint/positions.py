@@ -46,14 +46,9 @@ class JsonPositionFinder:
         self._record_offsets("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """Return (line, column) of the value at a path, or of its enclosing value if absent."""
+        """Return (line, column), from 1, of the value at a path, or of its enclosing value."""
         candidates = (path, *iter_ancestor_paths(path))
-        return self.get_line_and_column(
-            next(self._offsets[p] for p in candidates if p in self._offsets)
-        )
-
-    def get_line_and_column(self, offset: int) -> tuple[int, int]:
-        """Convert a character offset in the text to a line and a column, both counted from 1."""
+        offset = next(self._offsets[each] for each in candidates if each in self._offsets)
         line = bisect_left(self._newlines, offset)
         return line + 1, offset - (self._newlines[line - 1] if line else -1)
 

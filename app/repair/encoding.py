@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+import json
 
 from ..exceptions import BadRequest
-
-MARKS = {
-    BOM_UTF32_LE: "utf-32",
-    BOM_UTF32_BE: "utf-32",
-    BOM_UTF16_LE: "utf-16",
-    BOM_UTF16_BE: "utf-16",
-}
-"""Encodings by their byte order marks. Those of UTF-32 come first: one begins as UTF-16's does."""
-
-NULS: dict[tuple[bool, ...], str] = {
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True, False, True): "utf-16-le",
-    (True, False, True, False): "utf-16-be",
-}
-"""Encodings without a mark, by which of the first four bytes are NUL; JSON begins with ASCII."""
 
 
 def detect_encoding(raw: bytes) -> str:
     """Detect from its first bytes whether a JSON file is UTF-16 or UTF-32, defaulting to UTF-8."""
-    marked = (encoding for mark, encoding in MARKS.items() if raw.startswith(mark))
-    return next(marked, None) or NULS.get(tuple(byte == 0 for byte in raw[:4]), "utf-8")
+    return json.detect_encoding(raw).removesuffix("-sig")
 
 
 def convert_to_utf8(raw: bytes, encoding: str) -> bytes:

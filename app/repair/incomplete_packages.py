@@ -269,10 +269,15 @@ class IncompletePackageCompleter:
                 if number is not None:
                     association["sequenceNumber"] = number
             return
-        self.derived.order.append(tuple(each["identifier"] for each, _ in siblings))
-        numbers = number_siblings([None] * len(siblings))
-        for (association, _), number in zip(siblings, numbers, strict=True):
-            association["sequenceNumber"] = number
+        number_in_file_order([association for association, _ in siblings], self.derived)
+
+
+def number_in_file_order(associations: list[Json], derived: DerivedValues) -> None:
+    """Number sibling associations in the order of the file, and add that order to ``derived``."""
+    derived.order.append(tuple(each["identifier"] for each in associations))
+    numbers = number_siblings([None] * len(associations))
+    for association, number in zip(associations, numbers, strict=True):
+        association["sequenceNumber"] = number
 
 
 def _find_keys(value: Any, folded: Iterable[str]) -> list[str]:
