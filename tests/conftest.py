@@ -106,11 +106,12 @@ SLOWEST_FIRST = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many test processes ``-n auto`` starts: one more than there are cores.
+    """Return how many test processes ``-n auto`` starts: two more than there are cores.
 
-    Many tests wait for a server or a command that they started.
+    Many tests wait for a server or a command that they started. On two cores, three processes left
+    them idle for 15 % of the time, four for 5 %.
     """
-    return (os.cpu_count() or 1) + 1
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
