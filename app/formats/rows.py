@@ -417,9 +417,8 @@ class RowReader:
 
     def _shows_hierarchy_by_spaces(self) -> bool:
         named = {column.name for _, column in self._columns.get(ITEM.kind, ())}
-        if named & HIERARCHY_COLUMNS or not self.can_repair:
-            return False
-        return bool(self._indents) and is_indented_by_spaces(self._indents)
+        has_hierarchy = not named.isdisjoint(HIERARCHY_COLUMNS)
+        return self.can_repair and not has_hierarchy and is_indented_by_spaces(self._indents)
 
     def _is_depth_heading(self, heading: str) -> bool:
         """Return whether a heading, such as "indent", names the depth of items in the tree."""

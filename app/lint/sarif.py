@@ -95,12 +95,8 @@ def _compute_fingerprint(source: str, violation: Violation) -> str:
     It stays the same when other entities are added or removed, so that code scanning services do
     not report an old violation as a new one.
     """
-    parts = (
-        source,
-        violation.rule,
-        violation.identifier or "",
-        strip_indexes_from_path(violation.path),
-    )
+    path = strip_indexes_from_path(violation.path)
+    parts = (source, violation.rule, violation.identifier or "", path)
     return sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()[:16]
 
 

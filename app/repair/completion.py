@@ -100,16 +100,12 @@ def _complete_uri(entity: Json, log: RepairLog) -> None:
 
 
 def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> None:
-    required = (
-        name
-        for name in FIELD_FALLBACKS
-        if name in get_field_specs(schema) and get_field_specs(schema)[name].required
-    )
-    for name in required:
-        values = (entity.get(source) for source in FIELD_FALLBACKS[name])
+    specs = get_field_specs(schema)
+    for name, sources in FIELD_FALLBACKS.items():
+        values = (entity.get(source) for source in sources)
         fallback = next((value for value in values if isinstance(value, str)), None)
         value = "" if name == "hierarchyCode" else fallback
-        if value is not None:
+        if value is not None and name in specs and specs[name].required:
             _fill_missing(entity, name, value, log)
 
 

@@ -51,6 +51,9 @@ MAX_TITLE_CHARS = 200
 Edge = tuple[Json, Json | None]
 """An item, and its parent in the tree; None for an item at the top."""
 
+PlacedItem = tuple[Any, Json | None, str]
+"""An item, its parent as in ``Edge``, and the path of the item in the original file."""
+
 
 class IncompletePackageCompleter:
     """Adds missing identifiers and a missing document to a JSON package, and flattens its items.
@@ -132,16 +135,12 @@ class IncompletePackageCompleter:
         self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
         return edges
 
-    def _iter_and_detach_children(
-        self, roots: list[tuple[Any, str]]
-    ) -> Iterator[tuple[Any, Json | None, str]]:
+    def _iter_and_detach_children(self, roots: list[tuple[Any, str]]) -> Iterator[PlacedItem]:
         """Yield (item, parent, original path) in tree order, removing the children of each item."""
-        stack: list[tuple[Any, Json | None, str]] = [
-            (item, None, path) for item, path in reversed(roots)
-        ]
+        stack: list[PlacedItem] = [(item, None, path) for item, path in reversed(roots)]
         while stack:
             item, parent, path = stack.pop()
-            below: list[tuple[Any, Json | None, str]] = []
+            below: list[PlacedItem] = []
             for name in find_child_lists(item):
                 place = join_path(path, name)
                 self._log.record("nested-items", place)
@@ -215,16 +214,12 @@ class IncompletePackageCompleter:
             if _get_identifier(item) is not None:
                 continue
             again = f"#{counts[name]}" if counts[name] > 1 else ""
-            item["identifier"] = find_last_uuid(_get(item, "uri")) or str(
-                uuid5(space, f"CFItem\n{name}{again}")
-            )
-            self.derived.items.append(item["identifier"])
-            path = self._log.get_path_before_move(item) or join_path(
-                self._root, f"CFItems[{index}]"
-            )
-            self._log.record(
-                "missing-identifier", join_path(path, "identifier"), None, item["identifier"]
-            )
+            made = str(uuid5(space, f"CFItem\n{name}{again}"))
+            item["identifier"] = identifier = find_last_uuid(_get(item, "uri")) or made
+            self.derived.items.append(identifier)
+            path = join_path(self._root, f"CFItems[{index}]")
+            path = join_path(self._log.get_path_before_move(item) or path, "identifier")
+            self._log.record("missing-identifier", path, None, identifier)
 
     def _add_missing_associations(self, edges: list[Edge], document_identifier: str) -> None:
         """Add an isChildOf association for each (item, parent) pair that does not have one yet."""

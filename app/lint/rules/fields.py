@@ -35,9 +35,8 @@ def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Finding]:
     for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
-            yield Finding(
-                node, "identifier", f"{identifier!r} {_explain_nonconformity(identifier)}"
-            )
+            message = f"{identifier!r} {_explain_nonconformity(identifier)}"
+            yield Finding(node, "identifier", message)
 
 
 def _explain_nonconformity(identifier: str) -> str:

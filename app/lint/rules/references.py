@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
+from ...repair.references import NODE_FIELDS
 from ...repair.repair_log import Json
 from ..package_index import (
     CHILD_OF,
@@ -47,16 +48,12 @@ def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
     Skips isChildOf associations, which ``find_dangling_tree_edges`` reports.
     """
     for edge in index.edges:
-        for field, end in (
-            ("originNodeURI", edge.origin),
-            ("destinationNodeURI", edge.destination),
-        ):
+        for field, end in zip(NODE_FIELDS, (edge.origin, edge.destination), strict=True):
             (link,) = get_members(edge.node.body, field, dict)[:1]
             is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
             if edge.type != CHILD_OF and end not in index.by_identifier and not is_foreign:
-                yield Finding(
-                    edge.node, field, f"no entity of this package has the identifier {end}"
-                )
+                message = f"no entity of this package has the identifier {end}"
+                yield Finding(edge.node, field, message)
 
 
 def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
@@ -120,11 +117,11 @@ def _format_title(definition: Node) -> str:
 def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
     """Find items and associations whose CFDocumentURI refers to another document."""
     root = index.document
-    for node in (
-        index.get_nodes_by_kind("CFItem", "CFAssociation") if root and root.identifier else ()
-    ):
+    if not (root and root.identifier):
+        return
+    for node in index.get_nodes_by_kind("CFItem", "CFAssociation"):
         for identifier in get_link_identifiers(node.body, "CFDocumentURI"):
-            if root and identifier != root.identifier:
+            if identifier != root.identifier:
                 message = f"refers to the document {identifier}, but this is {root.identifier}"
                 yield Finding(node, "CFDocumentURI", message)
 
