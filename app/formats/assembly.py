@@ -148,9 +148,8 @@ class PackageAssembler:
         rows = self._rows[DOCUMENT]
         row = rows[0] if rows else Row(DOCUMENT, RowLocation(""))
         for other in rows[1:]:
-            self._add_problem(
-                other.place.describe_location(), "a second document: a file contains one framework"
-            )
+            message = "a second document: a file contains one framework"
+            self._add_problem(other.place.describe_location(), message)
         document, given = row.entity, self._metadata
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
@@ -191,9 +190,8 @@ class PackageAssembler:
         if document.setdefault("identifier", name) == name:
             for row in items:
                 del row.metadata[IS_PART_OF]
-                self.repairs.record(
-                    "document-of-items", row.place.describe_location(IS_PART_OF), name
-                )
+                place = row.place.describe_location(IS_PART_OF)
+                self.repairs.record("document-of-items", place, name)
 
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]

@@ -165,9 +165,8 @@ class HierarchyBuilder:
             destination["uri"] = ""  # a problem is reported once
         elif not self._is_known_node(reference):
             destination |= {"title": reference, "uri": make_uuid_urn(reference)}
-            self.repairs.record(
-                "external-name", row.place.describe_location(kind), reference, destination
-            )
+            place = row.place.describe_location(kind)
+            self.repairs.record("external-name", place, reference, destination)
         association: JsonObject = {
             "associationType": kind,
             "originNodeURI": make_link(row.entity),
@@ -184,10 +183,8 @@ class HierarchyBuilder:
         )
 
     def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
-        origin, destination = (
-            str(get_nested(association, (name, "identifier")))
-            for name in ("originNodeURI", "destinationNodeURI")
-        )
+        paths = (("originNodeURI", "identifier"), ("destinationNodeURI", "identifier"))
+        origin, destination = (str(get_nested(association, path)) for path in paths)
         return origin, str(association.get("associationType")), destination
 
     def _complete_association_row(self, row: Row) -> None:
@@ -233,10 +230,8 @@ class HierarchyBuilder:
         nodes = self._titles.get(name.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
             return None
-        identifier = nodes[0]["identifier"]
-        self.repairs.record(
-            "reference-by-title", row.place.describe_location(column), name, identifier
-        )
+        identifier, place = nodes[0]["identifier"], row.place.describe_location(column)
+        self.repairs.record("reference-by-title", place, name, identifier)
         return nodes[0]
 
     def _record_level(self, row: Row) -> None:
@@ -377,10 +372,8 @@ class HierarchyBuilder:
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
             last = len(self._path) + 1
-            message = (
-                f"invalid level {depth!r}: use a number from 1 to {last}, one below the row above"
-            )
-            self._add_problem(row, DEPTH.name, message)
+            advice = f"use a number from 1 to {last}, one below the row above"
+            self._add_problem(row, DEPTH.name, f"invalid level {depth!r}: {advice}")
             return None
         self._path[depth - 1 :] = [row.entity]
         return self._path[depth - 2] if depth > 1 else self.document
@@ -412,9 +405,8 @@ class HierarchyBuilder:
 
     def _report_ambiguous_code(self, row: Row, column: str, code: str) -> None:
         count = len(self.codes[code.strip()])
-        self._add_problem(
-            row, column, f"{count} items have the code {code}; name the identifier of one"
-        )
+        message = f"{count} items have the code {code}; name the identifier of one"
+        self._add_problem(row, column, message)
 
     def _add_problem(self, row: Row, name: str, message: str) -> None:
         self.problems.append(Problem(path=row.place.describe_location(name), message=message))

@@ -13,15 +13,12 @@ from .fixes import Fixer, get_fixer
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Describes a field of a model class: its type, its fixer, and whether it is required.
-
-    The fixer is a function that repairs common mistakes in values of that type.
-    """
+    """Describes a field of a model class: its type, its fixer, and whether it is required."""
 
     model: type[CaseModel] | None
     """The class of its objects, or None for other values."""
     fix: Fixer
-    """The fixer of its values, if they are not objects."""
+    """The function that repairs common mistakes in its values, if they are not objects."""
     required: bool
     many: bool = False
     """True if the field contains an array."""

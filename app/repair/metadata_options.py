@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 class MetadataOptions:
     """The title, creator and identifier that the user gives a framework, and the time of its file.
 
-    The title, creator and identifier replace those in the file, if any; None leaves them as they
-    are.
+    The first three replace those in the file, if any; None leaves them as they are.
     """
 
     title: str | None = None

@@ -108,9 +108,8 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
                 by_number[number].append(edge)
         for number, tied in by_number.items():
             if len({edge.origin for edge in tied}) > 1:
-                message = (
-                    f"{len(tied):,} children of {index.format_label(parent)} have number {number}"
-                )
+                label = index.format_label(parent)
+                message = f"{len(tied):,} children of {label} have number {number}"
                 yield Finding(tied[1].node, "sequenceNumber", message)
 
 
@@ -119,10 +118,8 @@ def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
     for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
-            message = (
-                f"{len(without):,} of the {len(edges):,} children of {index.format_label(parent)} "
-                "have no number"
-            )
+            children = f"{len(edges):,} children of {index.format_label(parent)}"
+            message = f"{len(without):,} of the {children} have no number"
             yield Finding(without[0].node, "sequenceNumber", message)
 
 
