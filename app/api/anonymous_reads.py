@@ -31,8 +31,8 @@ ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 class AnonymousReadLimiter:
     """Limits how often each IP address may read without an access token.
 
-    Each address (for IPv6, each /64 network) has a token bucket of ``per_minute`` reads, which
-    refills within a minute.
+    Each address (for IPv6, each /64 network) has a token bucket of ``per_minute`` reads; an empty
+    bucket refills evenly over a minute.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -70,7 +70,7 @@ ProfileDep = Annotated[ApiProfile, Depends(_provide_profile)]
 
 
 async def get_renderer(request: Request, state: StateDep, profile: ProfileDep) -> Renderer:
-    """Return the renderer of the request's profile, which turns stored entities into JSON."""
+    """Return the renderer that turns stored entities into JSON for the request's profile."""
     return Renderer(
         profile,
         state.settings.base_url,

@@ -33,7 +33,7 @@ async def detect_echoed_values(
 
 
 def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
-    """Create a matcher of URLs below the public URL, or with the host of the request."""
+    """Return a matcher of the URLs of this server: its public URL, and the request's host."""
     settings = get_app_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

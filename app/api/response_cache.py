@@ -162,7 +162,7 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """An LRU cache of package responses in one process, limited by their total size in bytes."""
+    """An in-process LRU cache of package responses, limited by their total size."""
 
     def __init__(self, megabytes: int, producers: int) -> None:
         self.max_bytes = megabytes * 1_000_000

@@ -51,8 +51,8 @@ def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
     """Choose a content encoding from the Accept-Encoding header (RFC 9110, section 12.5.3).
 
     ``supported`` lists the available encodings, preferred ones first. The encoding with the highest
-    weight wins; among equal weights, the first one. Returns ``identity`` if the client accepts none
-    of them.
+    weight wins; of equal weights, the one that comes first in ``supported``. Returns ``identity``
+    if the client accepts none of them.
     """
     weights = {}
     for element in accept_encoding.split(","):

@@ -25,7 +25,7 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 def make_test_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Make an access token for testing clients, with a ``defect`` such as ``expired``.
+    """Make an access token for testing clients, optionally with a ``defect`` such as ``expired``.
 
     Everything else about the token is valid. If ``defect`` is None, the whole token is valid.
     """

@@ -31,7 +31,7 @@ STANDARD_NAMES: ScopeMap = {
 
 
 def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> frozenset[Scope]:
-    """Return the scopes in a claim, which is a space-separated string or an array of strings.
+    """Return the set of scopes in a claim: a space-separated string, or an array of strings.
 
     ``names_to_scopes`` maps each accepted name to its scopes. Names must match exactly; unknown
     names are ignored.

@@ -109,7 +109,7 @@ class TokenVerifier:
         if (cached := self.get_cached_caller(token)) is not None:
             return cached
         try:
-            claims = await self._decode_access_token(token)
+            claims = await self._verify_access_token(token)
             generation = self._generation
             caller = await self._build_caller(claims)
         except TokenError as error:
@@ -146,7 +146,7 @@ class TokenVerifier:
         made-up tokens.
         """
         try:
-            claims = await self._decode_access_token(token)
+            claims = await self._verify_access_token(token)
         except (TokenError, ServiceUnavailable):
             return None
         return _get_token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
@@ -155,7 +155,7 @@ class TokenVerifier:
         """Reject the token with this ID from now on, but only in this process."""
         self.set_revoked_token_ids(self._revoked | {token_id})
 
-    async def _decode_access_token(self, token: str) -> Claims:
+    async def _verify_access_token(self, token: str) -> Claims:
         """Verify a token and return its claims. Raises ``TokenError`` if it is not accepted."""
         header, unverified = decode_unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(unverified.get("iss")).removesuffix("/"))
@@ -234,7 +234,7 @@ def _require_access_token(header: Mapping[str, object], claims: Claims) -> None:
 def _matches_audience(audience: str, claims: Claims) -> bool:
     """Return whether the ``aud`` claim is or contains ``audience`` (RFC 7519, section 4.1.3).
 
-    Cognito's access tokens have no ``aud``; for them, ``client_id`` is compared.
+    Cognito's access tokens have no ``aud``; their ``client_id`` is compared with it instead.
     """
     aud = claims.get("aud")
     if aud is None:

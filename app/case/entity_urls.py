@@ -35,7 +35,7 @@ class ServerUrlMatcher:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def mentions_host(self, body: bytes) -> bool:
-        """Return whether a JSON body has a host name of this server, and so perhaps its URLs."""
+        """Return whether a JSON body contains a host name of this server, as its URLs do."""
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:

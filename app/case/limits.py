@@ -185,7 +185,7 @@ def _get_fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 
 
 def _build_fail_fast_schema(part: Any) -> Any:
-    """Return a copy of a pydantic core schema that stops at the first error or unknown field."""
+    """Return a copy of a pydantic core schema whose validation stops at the first problem."""
     # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
     # an object with many unknown fields would still be validated to its end.
     if isinstance(part, (list, tuple)):
@@ -297,7 +297,7 @@ def _iter_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, lis
 
 
 def _iter_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the path and value of ``extensions`` with over ``MAX_EXTENSION_VALUES`` values."""
+    """Yield the path and value of each ``extensions`` with over ``MAX_EXTENSION_VALUES`` values."""
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
@@ -333,11 +333,11 @@ def _truncate(value: Any, known_fields: frozenset[str]) -> Any:
 
 
 def _is_large(extensions: dict[str, Any]) -> bool:
-    return _subtract_value_count(extensions, MAX_EXTENSION_VALUES) <= 0
+    return _count_remaining_values(extensions, MAX_EXTENSION_VALUES) <= 0
 
 
-def _subtract_value_count(value: Any, limit: int) -> int:
-    """Return ``limit`` minus the number of JSON values in ``value``; stop counting at 0 or less.
+def _count_remaining_values(value: Any, limit: int) -> int:
+    """Return how many of ``limit`` JSON values remain after ``value``; 0 or less if too few.
 
     A string counts as an additional value for every ``MAX_STRING_CHARS`` characters.
     """
@@ -347,7 +347,7 @@ def _subtract_value_count(value: Any, limit: int) -> int:
     for part in parts:
         if limit <= 0:
             break
-        limit = _subtract_value_count(part, limit)
+        limit = _count_remaining_values(part, limit)
     return limit - 1
 
 

@@ -130,7 +130,7 @@ def parse_or_collect_errors(
 
 
 def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return False if a valid entity, with the JSON ``raw``, has only small integers as numbers."""
+    """Return whether numbers of an entity, parsed from ``raw``, may have lost digits."""
     match entity:
         case CFRubric() | CFPackage():
             return True

@@ -18,7 +18,7 @@ MAX_LINK_BYTES = 4000
 
 
 def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return a copy of an entity with only the named fields; None selects all fields."""
+    """Return the entity ``body`` with only the given top-level fields; None keeps all."""
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}

@@ -49,7 +49,7 @@ class Renderer:
         return orjson.dumps(await self.to_response_objects(resource, bodies))[1:-1]
 
     async def to_response_object(self, resource: ResourceType, body: str) -> JsonObject:
-        """Parse one stored entity and convert it to the object that a response contains."""
+        """Parse a stored entity and convert it to the object of a response."""
         (entity,) = await self.to_response_objects(resource, [body])
         return entity
 
@@ -88,7 +88,7 @@ class Renderer:
         return [orjson.dumps(entity)[:-1] for entity in entities]
 
     def wrap(self, class_name: str, entity: JsonObject) -> JsonObject:
-        """Wrap an entity as ``{class_name: entity}`` if the profile requires it."""
+        """Return ``{class_name: entity}`` if the API profile wraps entities, else the entity."""
         return {class_name: entity} if self.profile.wraps else entity
 
     @property

@@ -65,7 +65,7 @@ class Token(BaseModel):
     scope: str
 
 
-class OAuthProblem(BaseModel):
+class OAuthErrorResponse(BaseModel):
     """The response to a rejected token request (RFC 6749, section 5.2)."""
 
     error: str
@@ -144,7 +144,7 @@ IssuerDep = Annotated[LocalIssuer, Depends(_get_issuer)]
     summary="Get an access token",
     name="token",
     response_model=Token,
-    responses={status: {"model": OAuthProblem} for status in (400, 401, 413, 429)},
+    responses={status: {"model": OAuthErrorResponse} for status in (400, 401, 413, 429)},
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
 async def issue_token(request: Request, state: StateDep, issuer: IssuerDep) -> Response:
@@ -190,9 +190,9 @@ async def parse_token_request(request: Request) -> OAuthTokenRequest:
     body = await _read_body(request)
     if media_type == "application/json":
         # Clients that send JSON, which OAuth does not define, often leave out the grant type, too.
-        fields = {"grant_type": "client_credentials", **_parse_request_fields(_parse_json(body))}
+        fields = {"grant_type": "client_credentials", **_collect_request_fields(_parse_json(body))}
     elif media_type in {"application/x-www-form-urlencoded", ""}:
-        fields = _parse_request_fields(_parse_form(body))
+        fields = _collect_request_fields(_parse_form(body))
     else:
         raise OAuthError(
             "invalid_request",
@@ -237,8 +237,8 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
         ) from error
 
 
-def _parse_request_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the known fields of a token request by name, without empty ones.
+def _collect_request_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
+    """Return the known, non-empty fields of a token request by name.
 
     Raises ``OAuthError`` if a field is repeated or is not a string.
     """
@@ -363,8 +363,8 @@ def _grant_scopes(
 
 
 def _oauth_error_response(error: OAuthError) -> JSONResponse:
-    problem = OAuthProblem(error=error.error, error_description=error.description)
+    response = OAuthErrorResponse(error=error.error, error_description=error.description)
     headers = {**NO_STORE_HEADERS, **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="case-server"'
-    return JSONResponse(problem.model_dump(), error.status, headers)
+    return JSONResponse(response.model_dump(), error.status, headers)
