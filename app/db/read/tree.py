@@ -197,21 +197,25 @@ def _compile_roots_query() -> CompiledStatement:
     3. The rows of the page have the text of the items and the number of their children.
     """
     items = tables.items
-    # Materialized and without bodies, because Postgres joins it twice, and with bodies the hash
-    # table of a framework of thousands of items would not fit into memory.
+    # Materialized and without bodies: with them, a hash table of thousands of items would not fit
+    # into memory.
     own_items = (
         select(items.c.identifier, items.c.ordinal)
         .where(items.c.document_identifier == DOCUMENT, build_live_condition(items))
         .cte("own_items")
         .prefix_with("MATERIALIZED")
     )
-    root, parent = own_items.alias("root"), own_items.alias("parent")
+    root, parent = own_items.alias("root"), items.alias("parent")
     parent_link = tables.associations.alias("parent_link")
     has_parent = build_exists(
         parent_link.c.origin_identifier == root.c.identifier,
         parent_link.c.document_identifier == DOCUMENT,
         _build_parent_link_condition(parent_link),
+        # Not the CTE, which Postgres reads once for each item if it takes it for small, as it does
+        # before a new framework has been analyzed.
         parent.c.identifier == parent_link.c.destination_identifier,
+        parent.c.document_identifier == DOCUMENT,
+        build_live_condition(parent),
     )
     document_link = tables.associations
     is_document_link = and_(
