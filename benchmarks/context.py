@@ -119,7 +119,12 @@ class BenchmarkContext:
             self.upload_frameworks(name)
             self.upload_finished_at = time.monotonic()
             self.first_server = self.servers.enter_context(self.run_server(name))
-            paths = list_item_paths(SEED, 100) + list_item_paths(SEED, 100, "/CFItemAssociations")
+            count = min(self.sizes.item_count, 100)
+            paths = [
+                path
+                for collection in ("/CFItems", "/CFItemAssociations")
+                for path in list_item_paths(SEED, count, collection)
+            ]
             wrk.run_wrk(build_wrk_requests(self.first_server, paths), 1)  # plans its statements
             self.filled.add(name)
         return name
