@@ -28,11 +28,11 @@ async def limited(
 
 @pytest.mark.parametrize("parameter", LISTS)
 async def test_slow_list_returns_503_that_names_its_parameter(
-    settings: Settings, client: AsyncClient, parameter: str
+    settings: Settings, client: AsyncClient, database_url: str, parameter: str
 ) -> None:
     async with limited(settings, client, read_timeout=0.5) as slow:
         params = {parameter: LISTS[parameter]}
-        async with lock_table(settings.database_url, "items"):
+        async with lock_table(database_url, "items"):
             answer = await slow.get("/case/1.1/CFItems", params=params)
         assert answer.status_code == 503, answer.text
         assert answer.headers["Retry-After"]
@@ -42,14 +42,16 @@ async def test_slow_list_returns_503_that_names_its_parameter(
         assert (await slow.get("/case/1.1/CFItems", params=params)).status_code == 200
 
 
-async def test_entities_are_read_while_lists_wait(settings: Settings, client: AsyncClient) -> None:
+async def test_entities_are_read_while_lists_wait(
+    settings: Settings, client: AsyncClient, database_url: str
+) -> None:
     document = factories.document()
     path = f"/case/1.1/CFDocuments/{document['identifier']}"
     assert (await client.put(path, json=document)).status_code == 201
     filters = " OR ".join(f"notes~'{number}'" for number in range(50))
     async with (
         limited(settings, client, pool_size=4, read_timeout=5) as slow,
-        lock_table(settings.database_url, "items"),
+        lock_table(database_url, "items"),
     ):
         lists = [
             asyncio.create_task(slow.get("/ims/case/v1p1/CFItems", params={"filter": filters}))
