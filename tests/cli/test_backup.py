@@ -167,15 +167,19 @@ def test_backup_of_older_release_is_migrated(tmp_path: Path) -> None:
     assert content(new) == ({body["identifier"]}, [version.get_required_schema_version()], [])
 
 
-def test_restore_starts_a_new_change_feed_history(data_dir: Path, tmp_path: Path) -> None:
+def test_restore_starts_a_new_change_feed_history_with_statistics(
+    data_dir: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "a.backup"
     history = "SELECT identifier FROM feed_history"
+    statistics = "SELECT attname FROM pg_stats WHERE tablename = 'feed_history'"
     with embedded_postgres(data_dir) as url:
         before = ask(url, history)
     assert run("backup", str(file), data_dir=data_dir).returncode == 0
     assert run("restore", str(file), data_dir=data_dir).returncode == 0
     with embedded_postgres(data_dir) as url:
         after = ask(url, history)
+        assert ask(url, statistics)
     assert len(before) == len(after) == 1
     assert before != after
 

@@ -1,9 +1,7 @@
 """Plans: hot statements are not planned again and again, and lists parse no bodies."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -14,7 +12,7 @@ from support.packages import store_package
 from case_server.case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument
 from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
-from case_server.db.read import entities, frameworks, tree
+from case_server.db.read import entities, frameworks
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import RevisionCache
 from case_server.db.read.visibility import compile_entity_query
@@ -107,35 +105,3 @@ async def test_list_of_frameworks_parses_no_bodies(database: Database) -> None:
     async with database.connection() as connection:
         plan = await connection.fetch(f"EXPLAIN (VERBOSE) {statement.sql}", *values)
     assert "->>" not in "\n".join(line for (line,) in plan)
-
-
-@pytest.mark.parametrize("query", ["ancestors", "children", "roots"])
-async def test_tree_of_framework_without_statistics_reads_each_item_a_few_times(
-    database: Database, query: str
-) -> None:
-    async with database.connection() as connection:
-        await connection.execute("ALTER TABLE items SET (autovacuum_enabled = false)")
-        await connection.execute("ALTER TABLE associations SET (autovacuum_enabled = false)")
-    body = factories.chain(1500)
-    await store_package(database, body)
-    middle = [body["CFItems"][number]["identifier"] for number in (700, 750)]
-    page = {"document": body["CFDocument"]["identifier"], "limit": 100, "offset": 0}
-    statement, values = {
-        "ancestors": (tree._compile_ancestors_query(), {"identifiers": middle}),
-        "children": (
-            tree._compile_children_query(),
-            page | {"parents": middle, "always_include": []},
-        ),
-        "roots": (tree._compile_roots_query(), page | {"always_include": middle}),
-    }[query]
-    async with database.connection() as connection:
-        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
-        (plan,) = json.loads(await connection.fetchval(explain, *statement.bind(values)))
-    assert max(iter_read_rows(plan["Plan"])) < 10 * len(body["CFItems"])
-
-
-def iter_read_rows(plan: dict[str, Any]) -> Iterator[float]:
-    """Yield the number of rows that each node of a plan has returned in total."""
-    yield plan["Actual Rows"] * plan["Actual Loops"]
-    for child in plan.get("Plans", ()):
-        yield from iter_read_rows(child)

@@ -136,9 +136,11 @@ async def _swap_in_restored_database(url: URL) -> None:
     """Rename the current database and give its name to the restored one, in one transaction.
 
     The change feed starts anew, because the backup lacks changes that clients have already read.
+    The statistics for query plans are gathered anew, because a dump has none.
     """
     async with open_connection(_to_string(url, RESTORED)) as restored:
         await reset_change_feed(restored)
+        await restored.execute("ANALYZE")
     async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
         await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
         await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")

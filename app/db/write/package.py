@@ -37,6 +37,7 @@ from .dry_run import write_transaction
 from .new_package import NewPackageConflictError, insert_new_package
 from .package_statements import build_upload_statements
 from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
+from .statistics import analyze_changed_tables
 from .stored_forms import StoredFormConverter
 from .upload_transaction import Progress, UploadTransaction
 
@@ -132,6 +133,8 @@ async def write_package(  # noqa: PLR0913  each is an independent option
             result = await _run_upload(upload, package, mode, echoed, assume_new=assume_new)
             if guard:
                 guard(result)
+            if not dry_run:
+                await analyze_changed_tables(connection, result.changed_count)
         return result
 
     return await database.run_write_with_retry(transaction, package.document_identifier)

@@ -1,0 +1,122 @@
+"""Stores that autovacuum has not analyzed yet: uploads update statistics, and reads are bounded."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url
+from support import factories
+from support.databases import Execute
+from support.packages import store_package
+
+from case_server.db.pool import Database
+from case_server.db.read import crosswalk, tree
+from case_server.db.statement import CompiledStatement
+from case_server.settings import Settings
+
+TABLES = ("items", "associations", "changes")
+
+
+@pytest.fixture(autouse=True)
+async def without_autovacuum(database: Database) -> AsyncIterator[None]:
+    """Prevent autovacuum from analyzing the tables that uploads fill."""
+    async with database.connection() as connection:
+        for table in TABLES:
+            await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    yield
+    async with database.connection() as connection:
+        for table in TABLES:
+            await connection.execute(f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+
+
+@pytest.mark.usefixtures("clean")
+async def test_large_upload_updates_statistics(database: Database, execute: Execute) -> None:
+    await execute(f"ANALYZE {', '.join(TABLES)}")
+    body = factories.chain(700)
+    await store_package(database, body, dry_run=True)
+    await store_package(database, factories.chain(10))
+    assert await fetch_row_estimates(database) == dict.fromkeys(TABLES, 0)
+    await store_package(database, body)
+    after = await fetch_row_estimates(database)
+    assert after == {"items": 710, "associations": 708, "changes": 1420}
+    # A second one changes less than a tenth of the rows.
+    await store_package(database, factories.chain(40))
+    assert await fetch_row_estimates(database) == after
+
+
+async def test_large_upload_by_role_that_may_not_analyze_succeeds(
+    settings: Settings, database_url: str, execute: Execute
+) -> None:
+    role = f"writer_{uuid4().hex}"
+    await execute(f"CREATE ROLE {role} LOGIN PASSWORD 'SECRET'")
+    await execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+    await execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    try:
+        url = make_url(database_url).set(username=role, password="SECRET")
+        own_url = url.render_as_string(hide_password=False)
+        async with Database.open(own_url, settings) as restricted:
+            before = await fetch_row_estimates(restricted)
+            result = await store_package(restricted, factories.chain(600))
+            assert result.sent_counts["CFItem"] == 600
+            assert await fetch_row_estimates(restricted) == before
+    finally:
+        await execute(f"DROP OWNED BY {role}")
+        await execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("query", ["ancestors", "children", "roots"])
+async def test_tree_of_framework_without_statistics_reads_each_item_a_few_times(
+    database: Database, query: str
+) -> None:
+    body = factories.chain(400)  # too few items for an upload to update the statistics
+    await store_package(database, body)
+    middle = [body["CFItems"][number]["identifier"] for number in (200, 250)]
+    page = {"document": body["CFDocument"]["identifier"], "limit": 100, "offset": 0}
+    statement, values = {
+        "ancestors": (tree._compile_ancestors_query(), {"identifiers": middle}),
+        "children": (
+            tree._compile_children_query(),
+            page | {"parents": middle, "always_include": []},
+        ),
+        "roots": (tree._compile_roots_query(), page | {"always_include": middle}),
+    }[query]
+    assert await count_read_rows(database, statement, values) < 10 * len(body["CFItems"])
+
+
+async def test_comparison_of_new_frameworks_reads_each_item_a_few_times(database: Database) -> None:
+    left, right = factories.chain(600), factories.chain(600)
+    await store_package(database, left)
+    await store_package(database, right)
+    documents = {
+        side: body["CFDocument"]["identifier"] for side, body in (("left", left), ("right", right))
+    }
+    statement, page = crosswalk._compile_crosswalk_query(), {"limit": 100, "offset": 0}
+    assert await count_read_rows(database, statement, documents | page) < 10 * 1200
+
+
+async def fetch_row_estimates(database: Database) -> dict[str, int]:
+    """Return the number of rows of each table in the statistics of Postgres."""
+    query = "SELECT relname, reltuples FROM pg_class WHERE relname = ANY($1::text[])"
+    async with database.connection() as connection:
+        rows = await connection.fetch(query, list(TABLES))
+    return {row["relname"]: int(row["reltuples"]) for row in rows}
+
+
+async def count_read_rows(
+    database: Database, statement: CompiledStatement, values: dict[str, Any]
+) -> float:
+    """Run a query; return the highest number of rows that any node of its plan returned."""
+    async with database.connection() as connection:
+        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
+        (plan,) = json.loads(await connection.fetchval(explain, *statement.bind(values)))
+    return max(iter_read_rows(plan["Plan"]))
+
+
+def iter_read_rows(plan: dict[str, Any]) -> Iterator[float]:
+    """Yield the number of rows that each node of a plan has returned or discarded in total."""
+    discarded = sum(plan.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Join Filter"))
+    yield (plan["Actual Rows"] + discarded) * plan["Actual Loops"]
+    for child in plan.get("Plans", ()):
+        yield from iter_read_rows(child)
