@@ -6,35 +6,23 @@ GET of CFItemAssociations takes an item's identifier, PUT and DELETE an associat
 from collections.abc import AsyncIterator
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from ...case.model import CFAssociation
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..dependencies import (
-    DatabaseDep,
-    DeleteAccess,
-    ReadAccess,
-    RendererDep,
-    SourcedId,
-    WriteAccess,
-)
-from ..echoed_values import EchoedValuesDep
+from ..dependencies import DatabaseDep, DeleteAccess, ReadAccess, RendererDep, SourcedId
 from ..openapi import examples, operations
 from ..rendering.renderer import Renderer
-from ..request_body import RawBody
 from ..responses import JSON
 from ..routing import CompiledRoute
-from . import puts
 from .entities import add_entity_route
+from .puts import add_put_route
 
 BATCH_SIZE = 250
 """Associations read and sent at a time. A client that stalls costs the server one batch, and 1 MB
 of identifiers for each 25,000 associations."""
-
-WRAPPERS = ("association", "CFAssociation")
 
 router = APIRouter(route_class=CompiledRoute)
 vendor_router = APIRouter(route_class=CompiledRoute)
@@ -95,27 +83,17 @@ async def _render_associations(renderer: Renderer, associations: list[str]) -> b
     return orjson.dumps(await renderer.to_package_objects(ASSOCIATIONS, associations))[1:-1]
 
 
-@vendor_router.put(
+add_put_route(
+    vendor_router,
+    ASSOCIATIONS,
     "/CFItemAssociations/{sourcedId}",
-    operation_id="putCFAssociation",
-    summary="Create or replace a CFAssociation",
-    openapi_extra=operations.describe_request_body(
+    store.put_association,
+    wrapper="association",
+    description="Create or replace an association.",
+    request_body=operations.describe_request_body(
         "CFAssociation", examples.ASSOCIATION, wrapper="association"
     ),
-    **puts.OPTIONS,
 )
-async def put_association(
-    _caller: WriteAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    raw_body: RawBody,
-    echoed: EchoedValuesDep,
-) -> Response:
-    """Create or replace an association."""
-    body = await puts.parse_entity(request, sourced_id, raw_body, CFAssociation, WRAPPERS)
-    await store.put_association(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
-    return Response(status_code=puts.CREATED)
 
 
 @vendor_router.delete(

@@ -6,18 +6,13 @@ of the register. The platform profile also lists subjects and takes PUTs of item
 
 from fastapi import APIRouter, Request, Response
 
-from ...case.model import CFItemType
-from ...case.resources import DEFINITIONS, SUBJECTS, ResourceType
+from ...case.resources import DEFINITIONS, ITEM_TYPES, SUBJECTS, ResourceType
 from ...db.write import entities as store
-from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
-from ..echoed_values import EchoedValuesDep
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
 from ..openapi import examples, operations
-from ..request_body import RawBody
 from ..routing import CompiledRoute
-from . import puts
 from .entities import add_entity_route, add_list_route, respond_with_definition_hierarchy
-
-WRAPPERS = ("itemType", "CFItemType")
+from .puts import add_put_route
 
 
 def create_definition_router(resource: ResourceType) -> APIRouter:
@@ -52,24 +47,12 @@ routers = tuple(create_definition_router(resource) for resource in DEFINITIONS)
 vendor_router = APIRouter(route_class=CompiledRoute)
 
 add_list_route(vendor_router, SUBJECTS, "/CFSubjects", "List subjects.")
-
-
-@vendor_router.put(
+add_put_route(
+    vendor_router,
+    ITEM_TYPES,
     "/CFItemTypes/{sourcedId}",
-    operation_id="putCFItemType",
-    summary="Create or replace a CFItemType",
-    openapi_extra=operations.describe_request_body("CFItemType", examples.ITEM_TYPE),
-    **puts.OPTIONS,
+    store.put_item_type,
+    wrapper="itemType",
+    description="Create or replace an item type.",
+    request_body=operations.describe_request_body("CFItemType", examples.ITEM_TYPE),
 )
-async def put_item_type(
-    _caller: WriteAccess,
-    sourced_id: SourcedId,
-    request: Request,
-    db: DatabaseDep,
-    raw_body: RawBody,
-    echoed: EchoedValuesDep,
-) -> Response:
-    """Create or replace an item type."""
-    body = await puts.parse_entity(request, sourced_id, raw_body, CFItemType, WRAPPERS)
-    await store.put_item_type(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
-    return Response(status_code=puts.CREATED)

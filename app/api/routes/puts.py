@@ -1,21 +1,23 @@
-"""Shared code of the PUT routes of documents, items, item types and associations.
+"""The PUT routes of documents, items, item types and associations.
 
 A PUT replaces the whole entity, is idempotent, and returns 201 without a body, on creation and on
 replacement alike (guide, "All PUT endpoints are idempotent upserts"). The body is the entity
 itself, or an object that wraps it under one of the names that the guide uses.
 """
 
-from __future__ import annotations
-
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from ...case.model import Entity
 from ...case.parsing import ParsedBody, parse_json_body
+from ...case.resources import ResourceType
+from ..dependencies import DatabaseDep, SourcedId, WriteAccess
+from ..echoed_values import EchoedValuesDep
 from ..openapi import operations
-from ..request_body import parse_body
+from ..request_body import RawBody, parse_body
 from ..responses import require_same_identifier
 
 EntityT = TypeVar("EntityT", bound=Entity)
@@ -29,6 +31,45 @@ OPTIONS: dict[str, Any] = {
     | operations.describe_errors(400, 409, 413, 422),
 }
 """Options of the route decorators."""
+
+
+def add_put_route(  # noqa: PLR0913  each is a choice of its own
+    router: APIRouter,
+    resource: ResourceType,
+    path: str,
+    store: Callable[..., Awaitable[None]],
+    *,
+    wrapper: str,
+    description: str,
+    request_body: dict[str, Any],
+) -> None:
+    """Add the route that creates or replaces one entity of a class.
+
+    ``store`` is the function of ``db.write.entities`` that stores the entity. The body may be
+    wrapped under the name ``wrapper`` or that of the class. ``request_body`` is the result of
+    ``describe_request_body``.
+    """
+    wrappers = (wrapper, resource.name)
+
+    @router.put(
+        path,
+        operation_id=f"put{resource.name}",
+        summary=f"Create or replace a {resource.name}",
+        description=description,
+        openapi_extra=request_body,
+        **OPTIONS,
+    )
+    async def put_entity(
+        _caller: WriteAccess,
+        sourced_id: SourcedId,
+        request: Request,
+        db: DatabaseDep,
+        raw_body: RawBody,
+        echoed: EchoedValuesDep,
+    ) -> Response:
+        body = await parse_entity(request, sourced_id, raw_body, resource.schema, wrappers)
+        await store(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
+        return Response(status_code=CREATED)
 
 
 async def parse_entity(
