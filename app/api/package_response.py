@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from fastapi import Request, Response
@@ -66,8 +66,8 @@ async def respond_with_package(
         document = current.document_identifier
         async with open_framework_snapshot(state.database, document) as framework:
             response.revision = await fetch_revision(framework.connection, document)
-            chunks = package_format.iter_chunks(renderer, framework, package_format.fields)
-            async for chunk in chunks:
+            reader = replace(renderer, find_local_nodes=framework.find_node_collections)
+            async for chunk in package_format.iter_chunks(reader, framework, package_format.fields):
                 yield chunk
 
     cache, key = state.response_cache, (current.document_identifier, *representation)

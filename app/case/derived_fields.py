@@ -18,3 +18,6 @@ LINK_TARGETS = {
     "CFAssociationGroupingURI": GROUPINGS.collection,
 }
 """Links to entities that are always stored on this server, and the route of these entities."""
+
+NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
+"""The links of an association, which may lead to nodes that are not on this server."""

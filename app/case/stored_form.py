@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .derived_fields import LINK_TARGETS
+from .derived_fields import LINK_TARGETS, NODE_FIELDS
 from .entity_urls import ServerUrlMatcher, make_uuid_urn
 from .resources import DOCUMENTS, ITEMS, ResourceType
 from .vocabulary import UNKNOWN_ITEM_TYPE
@@ -41,11 +41,9 @@ LIST_FIELDS = {
 }
 """Lists that some profiles include in responses even if they are empty."""
 
-NODES = ("originNodeURI", "destinationNodeURI")
-NODE_TARGETS = (ITEMS.collection, DOCUMENTS.collection)
 LINK_FIELDS = {
     **{name: (collection,) for name, collection in LINK_TARGETS.items()},
-    **dict.fromkeys(NODES, NODE_TARGETS),
+    **dict.fromkeys(NODE_FIELDS, (ITEMS.collection, DOCUMENTS.collection)),
 }
 """Links whose ``uri`` a profile may replace, and the types of the entities they lead to."""
 
@@ -143,9 +141,9 @@ class SubmittedBody:
         return _encode_array(links).decode()
 
     def _list_link_fields(self) -> list[str]:
-        return (
-            [name for name in LINK_FIELDS if name in self.fields] if self.echoed.server_urls else []
-        )
+        if not self.echoed.server_urls:
+            return []
+        return [name for name in LINK_FIELDS if name in self.fields]
 
     def _find_link_target(self, field: str, link: Fields) -> Target | None:
         """Return (collection, identifier) of the entity on this server that a link points to.
@@ -184,20 +182,13 @@ class SubmittedBody:
         """Replace this server's URLs in the links of a field with the stored URIs."""
         for link, stored in zip(links, self._match_stored_links(field, links), strict=True):
             if target := self._find_link_target(field, link):
-                link["uri"] = (
-                    stored["uri"]
-                    if stored
-                    else _encode_string(get_stored_uri(target) or make_uuid_urn(target[1]))
-                )
+                uri = get_stored_uri(target) or make_uuid_urn(target[1])
+                link["uri"] = stored["uri"] if stored else _encode_string(uri)
 
     def _drop_package_link(self) -> None:
         """Remove a document's CFPackageURI if the client echoed it from a response."""
         name = "CFPackageURI"
-        if (
-            self.resource is not DOCUMENTS
-            or name in self.stored
-            or name not in self._list_link_fields()
-        ):
+        if name in self.stored or name not in self._list_link_fields():
             return
         (link,) = _decode_links(self.fields[name])
         derived = {field: self.fields[field] for field in ("title", "identifier")}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote
 
 import orjson
 
+from ...case.derived_fields import NODE_FIELDS
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...db.read.package import FrameworkSnapshot
 from ..profiles import ApiProfile
@@ -37,8 +38,7 @@ class Renderer:
         self, resource: ResourceType, bodies: Iterable[str]
     ) -> list[JsonObject]:
         """Parse stored entities and convert them to the objects that a response contains."""
-        entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
-        return await self._apply_profile(resource, entities)
+        return await self._apply_profile(resource, [orjson.loads(body) for body in bodies])
 
     async def to_comma_separated_json(self, resource: ResourceType, bodies: Sequence[str]) -> bytes:
         """Render stored entities as JSON objects separated by commas, without array brackets."""
@@ -123,14 +123,12 @@ class Renderer:
     async def _find_local_nodes(
         self, resource: ResourceType, entities: list[JsonObject]
     ) -> Mapping[str, str]:
-        if resource is not ASSOCIATIONS or not self.profile.rewrites_uris:
+        has_rewritten_nodes = resource is ASSOCIATIONS and self.profile.rewrites_uris
+        if not has_rewritten_nodes or self.find_local_nodes is None:
             return {}
-        if self.find_local_nodes is None:
-            return {}
-        identifiers: set[str] = set()
-        for entity in entities:
-            identifiers.update(transforms.iter_node_identifiers(entity))
-        return await self.find_local_nodes(identifiers)
+        return await self.find_local_nodes(
+            {entity[name]["identifier"] for entity in entities for name in NODE_FIELDS}
+        )
 
     def _add_package_link(self, resource: ResourceType, entity: JsonObject) -> None:
         """Add a CFPackageURI to a document that was uploaded without one."""
@@ -153,10 +151,9 @@ class Renderer:
 
         ``fields`` are the members to include, such as CFItems; None means all.
         """
-        renderer = replace(self, find_local_nodes=framework.find_node_collections)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         separator = b""
-        for name, value in renderer._build_member_iterators(framework).items():  # noqa: SLF001  own class
+        for name, value in self._build_member_iterators(framework).items():
             if fields is None or name in fields:
                 yield separator + orjson.dumps(name) + b":"
                 async for chunk in value:
@@ -230,23 +227,6 @@ class Renderer:
         if framework.definition_extensions and self._shows_extensions:
             yield b',"extensions":' + framework.definition_extensions.encode()
         yield b"}"
-
-    async def iter_tree_package_json(
-        self, members: JsonObject, tree: AsyncIterator[bytes], fields: Sequence[str] | None
-    ) -> AsyncIterator[bytes]:
-        """Yield the JSON of a CFPackageWithGroups in chunks: first ``members``, then the tree.
-
-        ``members`` is an object of the other members, and ``tree`` yields the JSON of
-        ``structuredContent``. ``fields`` are the members to include; None means all.
-        """
-        selected = {name: members[name] for name in members if fields is None or name in fields}
-        yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"
-        yield orjson.dumps(selected)[1:-1]
-        if fields is None or "structuredContent" in fields:
-            yield b',"structuredContent":' if selected else b'"structuredContent":'
-            async for chunk in tree:
-                yield chunk
-        yield b"}}" if self.profile.wraps else b"}"
 
 
 async def _single_chunk(value: bytes) -> AsyncIterator[bytes]:

@@ -6,11 +6,11 @@ in place, unless it returns one, and leaves the content of ``extensions`` unchan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
+from ...case.derived_fields import LINK_TARGETS, NODE_FIELDS, REQUIRED_DEFAULTS
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
@@ -22,8 +22,6 @@ NEW_IN_1_1 = {
     ITEMS: ("subject", "subjectURI"),
     ASSOCIATIONS: ("notes",),
 }
-
-NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
 def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
@@ -39,10 +37,7 @@ def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
 def set_default_item_type(
     resource: ResourceType, entity: JsonObject, item_type: str | None
 ) -> None:
-    """Set ``CFItemType`` to ``item_type`` if the entity is an item without a type.
-
-    If ``item_type`` is None, nothing changes.
-    """
+    """Set the ``CFItemType`` of an item without a type to ``item_type``, unless that is None."""
     if item_type and resource is ITEMS:
         entity.setdefault("CFItemType", item_type)
 
@@ -74,11 +69,6 @@ def rewrite_uris(
         link = entity.get(name)
         if link and link["identifier"] in local_nodes:
             link["uri"] = entity_url(local_nodes[link["identifier"]], link["identifier"])
-
-
-def iter_node_identifiers(association: JsonObject) -> Iterator[str]:
-    """Yield the identifiers of an association's nodes: its origin and its destination."""
-    yield from (association[name]["identifier"] for name in NODE_FIELDS if name in association)
 
 
 def strip_extensions(value: Any) -> None:

@@ -1,11 +1,12 @@
 """CFPackages: a whole framework, read as a package or as a tree, uploaded, or replaced."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
@@ -15,7 +16,7 @@ from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_id
 from ...db.write.package import UploadResult, write_package
-from ...query import params
+from ...query import page, params
 from ...repair.reader import RepairSummary, repair_and_parse
 from ..dependencies import (
     CHANGES,
@@ -31,7 +32,6 @@ from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..package_response import Fields, PackageFormat, respond_with_package
 from ..rendering.package_tree import (
-    TreeAssociation,
     TreeItem,
     iter_tree_json,
     parse_tree_association,
@@ -123,34 +123,26 @@ def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, .
 async def _iter_tree_chunks(
     renderer: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    inner_renderer = replace(renderer, find_local_nodes=framework.find_node_collections)
-    (document,) = await inner_renderer.to_package_objects(DOCUMENTS, [framework.document])
+    """Yield the JSON of a CFPackageWithGroups in chunks; the tree is its last member."""
+    (document,) = await renderer.to_package_objects(DOCUMENTS, [framework.document])
     items: dict[str, TreeItem] = {}
     async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
-        items.update(
-            map(
-                parse_tree_item, bodies, await inner_renderer.render_unclosed_objects(ITEMS, bodies)
-            )
-        )
+        unclosed_objects = await renderer.render_unclosed_objects(ITEMS, bodies)
+        items.update(map(parse_tree_item, bodies, unclosed_objects))
     batches = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
     associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
     identifier = renderer.get_package_identifier(framework)
     head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
-    content = _iter_tree_json_in_thread(items, associations)
-    async for chunk in renderer.iter_tree_package_json(head, content, fields):
-        yield chunk
-
-
-async def _iter_tree_json_in_thread(
-    items: dict[str, TreeItem], associations: list[TreeAssociation]
-) -> AsyncIterator[bytes]:
-    """Yield the JSON of the package tree in chunks.
-
-    Each chunk is built in a thread, because a large tree would block the event loop.
-    """
-    chunks = iter_tree_json(items, associations)
-    while chunk := await to_thread.run_sync(next, chunks, b""):
-        yield chunk
+    selected = page.select_fields(head, fields)
+    yield b'{"CFPackageWithGroups":{' if renderer.profile.wraps else b"{"
+    yield orjson.dumps(selected)[1:-1]
+    if fields is None or "structuredContent" in fields:
+        yield b',"structuredContent":' if selected else b'"structuredContent":'
+        tree = iter_tree_json(items, associations)
+        # Each chunk is built in a thread, because a large tree would block the event loop.
+        while chunk := await to_thread.run_sync(next, tree, b""):
+            yield chunk
+    yield b"}}" if renderer.profile.wraps else b"}"
 
 
 @vendor_router.post(
