@@ -9,10 +9,11 @@ from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
 
-from .api import exception_handlers
 from .api.allowed_hosts import HostValidator
 from .api.anonymous_reads import AnonymousReadCORS
+from .api.exception_handlers import handle_case_error, handle_http_exception
 from .api.middleware import RequestMiddleware
 from .api.openapi import documents as openapi
 from .api.profiles import PROFILES
@@ -30,6 +31,7 @@ from .api.routes import (
 from .api.routing import RoutingMiddleware
 from .background import background_task, run_warm_up
 from .db.pool import Database
+from .exceptions import CaseServerError
 from .settings import Settings
 from .state import open_app_state
 from .web import routes as web
@@ -75,7 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     _include_routers(app, settings)
     _add_middleware(app, settings)
-    exception_handlers.add_exception_handlers(app)
+    app.add_exception_handler(CaseServerError, handle_case_error)
+    app.add_exception_handler(HTTPException, handle_http_exception)
     if settings.web:
         web.add_not_found_page(app)
     return app

@@ -53,6 +53,8 @@ class HostValidator:
 
     def __init__(self, allowed: Iterable[str] | None) -> None:
         self._allowed = None if allowed is None else frozenset(allowed)
+        domains = (name.removeprefix("*") for name in self._allowed or () if name.startswith("*."))
+        self._suffixes = (".localhost", *domains)
         self._cached: set[bytes] = set()
         """Host headers that were allowed."""
 
@@ -102,13 +104,8 @@ class HostValidator:
         if self._allowed is None:
             return True
         name = name.lower().removesuffix(".")
-        if name == "localhost" or name.endswith(".localhost") or name in self._allowed:
+        if name == "localhost" or name in self._allowed or name.endswith(self._suffixes):
             return True
-        _, _, parent = name.partition(".")
-        while parent:
-            if f"*.{parent}" in self._allowed:
-                return True
-            _, _, parent = parent.partition(".")
         address = name.removeprefix("[").removesuffix("]")
         return is_loopback(address) or _normalize_ip_address(address) in self._allowed
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 
 from ..auth.scopes import Scope as Permission
 from ..auth.throttle import get_rate_limit_key
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 MAX_ADDRESSES = 10_000
 """Addresses with a token bucket; the least recently used ones are dropped."""
-MAX_PREFLIGHT_AGE_SECONDS = "86400"
+PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Authorization, If-None-Match, X-Request-ID",
+    "Access-Control-Max-Age": "86400",  # seconds
+}
 READ_ONLY_PREFIXES = tuple(f"{profile.prefix}/" for profile in PROFILES if not profile.writes)
 """Path prefixes of the standard profiles, which are read-only."""
 ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
@@ -77,23 +82,16 @@ class AnonymousReadCORS:
 
         async def send_with_cors_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=[*message["headers"]])
+                headers = MutableHeaders(scope=message)
                 headers["Access-Control-Allow-Origin"] = "*"
                 headers["Access-Control-Expose-Headers"] = (
                     "ETag, Link, Retry-After, X-Request-ID, X-Total-Count"
                 )
-                message = {**message, "headers": headers.raw}
             await send(message)
 
         method = Headers(scope=scope).get("access-control-request-method")
         if scope["method"] == "OPTIONS" and method in {"GET", "HEAD"}:
-            headers = [
-                (b"access-control-allow-methods", b"GET, HEAD"),
-                (b"access-control-allow-headers", b"Authorization, If-None-Match, X-Request-ID"),
-                (b"access-control-max-age", MAX_PREFLIGHT_AGE_SECONDS.encode()),
-            ]
-            start: Message = {"type": "http.response.start", "status": 204, "headers": headers}
-            await send_with_cors_headers(start)
-            await send({"type": "http.response.body", "body": b""})
+            response = Response(status_code=204, headers=PREFLIGHT_HEADERS)
+            await response(scope, receive, send_with_cors_headers)
             return
         await self.app(scope, receive, send_with_cors_headers)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from traceback import clear_frames
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
@@ -93,18 +93,9 @@ def list_allowed_methods(request: Request) -> list[str]:
     """
     methods = set()
     for route in request.app.routes:
-        if isinstance(route, Mount):
-            candidates: tuple[str, ...] = ("GET",)  # static files match with any method
-        else:
-            candidates = METHODS
-        for method in candidates:
+        # Static files match with any method.
+        for method in ("GET",) if isinstance(route, Mount) else METHODS:
             scope = {"type": "http", "path": request.scope["path"], "method": method}
             if route.matches(scope)[0] == Match.FULL:
                 methods.add(method)
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
-
-
-def add_exception_handlers(app: FastAPI) -> None:
-    """Register the handlers that respond to errors and unknown routes with ``imsx_StatusInfo``."""
-    app.add_exception_handler(CaseServerError, handle_case_error)
-    app.add_exception_handler(HTTPException, handle_http_exception)
