@@ -7,6 +7,7 @@ profile and all other routes. A document is generated when it is first requested
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from copy import deepcopy
 from functools import cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -86,16 +87,10 @@ def _with_path_prefix(document: Document, prefix: str) -> Document:
     These URLs contain no host, because clients may reach this server under different host names.
     """
     components = document["components"]
-    schemes = {
-        name: {
-            **scheme,
-            "flows": {
-                kind: {**flow, "tokenUrl": prefix + flow["tokenUrl"]}
-                for kind, flow in scheme["flows"].items()
-            },
-        }
-        for name, scheme in components["securitySchemes"].items()
-    }
+    schemes = deepcopy(components["securitySchemes"])
+    for scheme in schemes.values():
+        for flow in scheme["flows"].values():
+            flow["tokenUrl"] = prefix + flow["tokenUrl"]
     components = {**components, "securitySchemes": schemes}
     return {**document, "servers": [{"url": prefix}], "components": components}
 

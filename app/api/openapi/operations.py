@@ -119,18 +119,10 @@ def _profile_ref(name: str) -> Schema:
 
 ENTITY_PARAMETERS = ("fields", "extensions")
 
-FIELDS_PARAMETER = {
-    "name": "fields",
-    "in": "query",
-    "description": "Names of the fields to return, separated by commas or repeated.",
-    "schema": {"type": "array", "items": {"type": "string"}},
-}
-
 OPERATORS_OF_FILTERS = {
     True: "combined by AND, OR and parentheses; @ means is one of a list",
     False: "at most two, combined by AND or OR",
 }
-
 
 FILTER_EXAMPLES = {
     DOCUMENTS: "title~'math' AND creator='My Learning App'",
@@ -147,62 +139,75 @@ LINK_EXAMPLES = {
 """A part of a link of each class that has one."""
 
 
+def _parameter(name: str, description: str, *, example: Any = None, **schema: Any) -> Schema:
+    parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+    return parameter if example is None else parameter | {"example": example}
+
+
+COMMON_PARAMETERS = (
+    _parameter(
+        "fields",
+        "Names of the fields to return, separated by commas or repeated.",
+        type="array",
+        items={"type": "string"},
+    ),
+    _parameter(
+        "offset",
+        "The number of entities to skip.",
+        type="integer",
+        format="int32",
+        minimum=0,
+        default=0,
+    ),
+    _parameter(
+        "orderBy",
+        "The direction of the sort.",
+        type="string",
+        enum=["asc", "desc"],
+        default="asc",
+    ),
+    _parameter(
+        "search",
+        "Words to find in code, statement and keywords, each as the beginning of a word. The "
+        "best match comes first unless sort is given; an item with this code is the best. An "
+        "extension of this server, which can be combined with filter.",
+        example="3.OA.A.1",
+        type="string",
+    ),
+    _parameter(
+        "repair",
+        "Whether to repair an invalid package where only one correction is possible; the "
+        "result lists each kind of repair under repairs.",
+        type="boolean",
+        default=False,
+    ),
+)
+"""The query parameters that do not differ between profiles."""
+
+
 def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
-    """Build the OpenAPI parameters and schemas of one API profile that differ between profiles.
+    """Build the OpenAPI parameters and schemas to which operations refer, for one API profile.
 
     They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
     """
-    components = {
-        "fields": FIELDS_PARAMETER,
-        "limit": _parameter(
-            "limit",
-            "The maximum number of entities to return.",
-            type="integer",
-            format="int32",
-            minimum=1,
-            maximum=profile.limits.maximum,
-            default=profile.limits.default,
-        ),
-        "offset": _parameter(
-            "offset",
-            "The number of entities to skip.",
-            type="integer",
-            format="int32",
-            minimum=0,
-            default=0,
-        ),
-        "orderBy": _parameter(
-            "orderBy",
-            "The direction of the sort.",
-            type="string",
-            enum=["asc", "desc"],
-            default="asc",
-        ),
-        "search": _parameter(
-            "search",
-            "Words to find in code, statement and keywords, each as the beginning of a word. The "
-            "best match comes first unless sort is given; an item with this code is the best. An "
-            "extension of this server, which can be combined with filter.",
-            example="3.OA.A.1",
-            type="string",
-        ),
-        "repair": _parameter(
-            "repair",
-            "Whether to repair an invalid package where only one correction is possible; the "
-            "result lists each kind of repair under repairs.",
-            type="boolean",
-            default=False,
-        ),
-    }
+    components = {parameter["name"]: parameter for parameter in COMMON_PARAMETERS}
+    components["limit"] = _parameter(
+        "limit",
+        "The maximum number of entities to return.",
+        type="integer",
+        format="int32",
+        minimum=1,
+        maximum=profile.limits.maximum,
+        default=profile.limits.default,
+    )
     # CASE 1.0 has no extensions; other profiles show them always or on request.
     if not profile.extensions and profile.version != "1.0":
         components["extensions"] = _parameter(
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
-        components[f"{resource.collection}.page"] = make_ref(
-            get_list_schema_name(resource, profile)
-        )
+        schema = make_ref(get_list_schema_name(resource, profile))
+        components[f"{resource.collection}.page"] = schema
         components[f"{resource.collection}.sort"] = _sort_parameter(resource)
         components[f"{resource.collection}.filter"] = _filter_parameter(resource, profile)
     return components
@@ -239,11 +244,6 @@ def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
             _parameter("limit", "The maximum number of changes.", type="integer", **limit),
         ]
     }
-
-
-def _parameter(name: str, description: str, *, example: Any = None, **schema: Any) -> Schema:
-    parameter = {"name": name, "in": "query", "description": description, "schema": schema}
-    return parameter if example is None else parameter | {"example": example}
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
