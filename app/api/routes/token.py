@@ -31,8 +31,7 @@ MAX_BODY_BYTES = 64 * 1024
 NO_STORE_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 PUBLIC_KEYS_HEADERS = {"Cache-Control": "public, max-age=60"}
 
-_CREDENTIALS = ("client_id", "client_secret")
-_FIELDS = ("grant_type", "scope", *_CREDENTIALS)
+_FIELDS = ("grant_type", "scope", "client_id", "client_secret")
 
 _FORM_SCHEMA = {
     "type": "object",
@@ -198,7 +197,10 @@ async def parse_token_request(request: Request) -> OAuthTokenRequest:
             "invalid_request",
             "The body must be application/x-www-form-urlencoded or application/json.",
         )
-    _check_grant_type(fields.get("grant_type"))
+    if "grant_type" not in fields:
+        raise OAuthError("invalid_request", "grant_type is missing: send client_credentials.")
+    if fields["grant_type"] != "client_credentials":
+        raise OAuthError("unsupported_grant_type", "Unknown grant_type: send client_credentials.")
     basic = _parse_basic_credentials(request.headers.get("authorization"))
     return OAuthTokenRequest(_choose_credentials(basic, fields), fields.get("scope", ""))
 
@@ -254,13 +256,6 @@ def _collect_request_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
     return fields
 
 
-def _check_grant_type(grant_type: str | None) -> None:
-    if grant_type is None:
-        raise OAuthError("invalid_request", "grant_type is missing: send client_credentials.")
-    if grant_type != "client_credentials":
-        raise OAuthError("unsupported_grant_type", "Unknown grant_type: send client_credentials.")
-
-
 def _parse_basic_credentials(authorization: str | None) -> list[tuple[str, str]]:
     """Parse a Basic Authorization header into (ID, secret) pairs to try.
 
@@ -296,14 +291,13 @@ def _choose_credentials(
     ``basic`` is the result of ``_parse_basic_credentials``, and ``fields`` are those of the body.
     Raises ``OAuthError`` if header and body contain different credentials.
     """
-    in_body = {name: value for name, value in fields.items() if name in _CREDENTIALS}
+    body_id, body_secret = fields.get("client_id"), fields.get("client_secret")
     if not basic:
-        is_complete = len(in_body) == len(_CREDENTIALS)
-        return [(in_body["client_id"], in_body["client_secret"])] if is_complete else []
+        return [(body_id, body_secret)] if body_id and body_secret else []
     consistent = [
-        pair
-        for pair in basic
-        if in_body.items() <= dict(zip(_CREDENTIALS, pair, strict=True)).items()
+        (client_id, secret)
+        for client_id, secret in basic
+        if body_id in {None, client_id} and body_secret in {None, secret}
     ]
     if not consistent:
         raise OAuthError(
