@@ -7,11 +7,14 @@ of the register. The platform profile also lists subjects and takes PUTs of item
 from fastapi import APIRouter, Request, Response
 
 from ...case.resources import DEFINITIONS, ITEM_TYPES, SUBJECTS, ResourceType
+from ...db.read import entities
 from ...db.write import entities as store
+from ...query import page
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
 from ..openapi import examples, operations
+from ..responses import json_response
 from ..routing import CompiledRoute
-from .entities import add_entity_route, add_list_route, respond_with_definition_hierarchy
+from .entities import add_entity_route, add_list_route, parse_selected_fields
 from .puts import add_put_route
 
 
@@ -38,7 +41,11 @@ def create_definition_router(resource: ResourceType) -> APIRouter:
         db: DatabaseDep,
         renderer: RendererDep,
     ) -> Response:
-        return await respond_with_definition_hierarchy(resource, sourced_id, request, db, renderer)
+        fields = parse_selected_fields(resource, request, renderer)
+        bodies = await entities.get_entity_with_descendants(db, resource, sourced_id)
+        objects = await renderer.to_response_objects(resource, bodies)
+        selected = [page.select_fields(definition, fields) for definition in objects]
+        return json_response({resource.collection: selected})
 
     return router
 

@@ -17,7 +17,7 @@ from ..responses import JSON, json_response
 def add_entity_route(
     router: APIRouter, resource: ResourceType, path: str = "/{sourcedId}", description: str = ""
 ) -> None:
-    """Add the route that returns one entity of a class by its identifier."""
+    """Add the route that returns one entity of a class, or only its selected ``fields``."""
 
     @router.get(
         path,
@@ -36,7 +36,13 @@ def add_entity_route(
         db: DatabaseDep,
         renderer: RendererDep,
     ) -> Response:
-        return await respond_with_entity(resource, sourced_id, request, db, renderer)
+        fields = parse_selected_fields(resource, request, renderer)
+        bodies = await entities.get_entity_with_descendants(db, resource, sourced_id)
+        if fields is None and not renderer.profile.wraps:
+            entity_json = await renderer.to_comma_separated_json(resource, bodies)
+            return Response(entity_json, media_type=JSON)
+        entity = page.select_fields(await renderer.to_response_object(resource, bodies[0]), fields)
+        return json_response(renderer.wrap(resource.name, entity))
 
 
 def add_list_route(
@@ -58,40 +64,13 @@ def add_list_route(
         return await respond_with_list_page(resource, request, db, renderer)
 
 
-async def respond_with_entity(
-    resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
-) -> Response:
-    """Respond with one entity, reduced to the fields in the query parameter ``fields``, if any.
-
-    Raises ``NotFound`` if it does not exist.
-    """
-    fields = _selected_fields(resource, request, renderer)
-    bodies = await entities.get_entity_with_descendants(db, resource, identifier)
-    if fields is None and not renderer.profile.wraps:
-        return Response(await renderer.to_comma_separated_json(resource, bodies), media_type=JSON)
-    entity = page.select_fields(await renderer.to_response_object(resource, bodies[0]), fields)
-    return json_response(renderer.wrap(resource.name, entity))
-
-
-async def respond_with_definition_hierarchy(
-    resource: ResourceType, identifier: str, request: Request, db: Database, renderer: Renderer
-) -> Response:
-    """Respond with a definition and its descendants, such as a subject and its subtopics.
-
-    The ``hierarchyCode`` of a descendant begins with the ``hierarchyCode`` of the definition.
-    Raises ``NotFound`` if there is no such definition.
-    """
-    fields = _selected_fields(resource, request, renderer)
-    objects = await renderer.to_response_objects(
-        resource, await entities.get_entity_with_descendants(db, resource, identifier)
-    )
-    selected = [page.select_fields(entity, fields) for entity in objects]
-    return json_response({resource.collection: selected})
-
-
-def _selected_fields(
+def parse_selected_fields(
     resource: ResourceType, request: Request, renderer: Renderer
 ) -> tuple[str, ...] | None:
+    """Parse the query parameter ``fields`` of a request for one entity; None selects all fields.
+
+    Raises ``BadRequest`` for fields that the class does not have.
+    """
     if not request.scope["query_string"]:
         return None
     query = request.query_params.multi_items()
