@@ -7,18 +7,20 @@ of the model, and links to the document filled in (CASE 1.1 binding, CFPckg clas
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from pydantic_core import to_json
 
 from ..exceptions import Problem
+from .limits import ENTITY_DENSITY, RUBRIC_DENSITY, DensityLimit
 from .model import CFAssociation, CFPackage, CFPckgDocument, CFPckgItem, CFRubric, Entity, LinkURI
 from .parsing import parse_json_body
-from .problems import ProblemCollector
+from .problems import ProblemCollector, format_location
 from .resources import DEFINITIONS
 from .types import Identifier, Omittable
 from .vocabulary import UNKNOWN_ITEM_TYPE
@@ -114,6 +116,24 @@ class UploadedCFPackage(IdentifiedCFPackage):
     CFAssociations: list[CFAssociation]
 
 
+class EntityListSpec(NamedTuple):
+    """Describes a list in a package, such as CFItems: its path, and the class of its members."""
+
+    path: tuple[str, ...]
+    schema: type[Entity]
+    density: DensityLimit = ENTITY_DENSITY
+
+
+DEFINITIONS_FIELD = "CFDefinitions"
+LISTS = (
+    *(EntityListSpec((DEFINITIONS_FIELD, kind.collection), kind.schema) for kind in DEFINITIONS),
+    EntityListSpec(("CFItems",), CFPckgItem),
+    EntityListSpec(("CFAssociations",), CFAssociation),
+    EntityListSpec(("CFRubrics",), CFRubric, RUBRIC_DENSITY),
+)
+"""All lists of entities, in the order of their rows."""
+
+
 def parse_package(
     raw: bytes,
     *,
@@ -127,23 +147,14 @@ def parse_package(
     more values than its size allows (see ``DensityLimit``), unless ``allow_dense``.
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
-    keys = ((each.identifier, get_association_key(each)) for each in package.CFAssociations)
-    problems = ProblemCollector()
-    for problem in (
-        *check_package_identifier(package),
-        *find_duplicates_in_package(iter_identifier_namespaces(package), keys),
-    ):
-        problems.add_problem(**problem)
-    if problems:
-        raise problems.to_exception("CFPackage")
-    return prepare_package(package)
+    rows = iter_package_rows(
+        package, lambda spec: attrgetter(".".join(spec.path))(package), ProblemCollector()
+    )
+    return prepare_package(package, [*rows])
 
 
-def prepare_package(package: CFPackage) -> PreparedPackage:
-    """Convert a validated CFPackage to the rows to store.
-
-    The JSON in the rows has no nulls. A missing CFDocumentURI is added to items and associations.
-    """
+def prepare_package(package: CFPackage, rows: Iterable[EntityRow]) -> PreparedPackage:
+    """Return a validated CFPackage as a package with these rows to store."""
     document = package.CFDocument
     link = document.CFPackageURI
     return PreparedPackage(
@@ -151,25 +162,54 @@ def prepare_package(package: CFPackage) -> PreparedPackage:
         package_identifier=link.identifier if link else document.identifier,
         extensions=_to_json(package.extensions),
         definition_extensions=_to_json(package.CFDefinitions.extensions),
-        rows=list(_iter_rows(package)),
+        rows=rows,
         has_package_link=link is not None,
     )
 
 
-def _iter_rows(package: CFPackage) -> Iterator[EntityRow]:
+def iter_package_rows(
+    package: IdentifiedCFPackage,
+    get_members: Callable[[EntityListSpec], Iterable[Entity]],
+    problems: ProblemCollector,
+) -> Iterator[EntityRow]:
+    """Yield the rows of a package: its document, then the members of its ``LISTS``.
+
+    ``get_members`` returns the members of a list, and may add the errors of invalid ones to
+    ``problems``. Adds a missing CFDocumentURI to items and associations. After the last row, raises
+    ``UnprocessableContent`` with ``problems``, or else with all duplicates.
+    """
     document = package.CFDocument
-    is_home_derived = document.CFPackageURI is None
-    yield make_entity_row("CFDocument", document, is_home_derived=is_home_derived)
+    yield make_entity_row("CFDocument", document, is_home_derived=document.CFPackageURI is None)
     link = make_document_link(document)
-    for resource in DEFINITIONS:
-        for definition in getattr(package.CFDefinitions, resource.collection):
-            yield make_entity_row(resource.name, definition)
-    for item in package.CFItems:
-        yield make_item_row(item, link)
-    for association in package.CFAssociations:
-        yield make_association_row(association, link)
-    for rubric in package.CFRubrics:
-        yield from iter_rubric_rows(rubric)
+    namespaces: list[IdentifierNamespace] = []
+    keys: list[tuple[str, AssociationKey]] = []
+    rubrics: list[CriterionIdentifiers] = []
+    for spec in LISTS:
+        identifiers: list[str] = []
+        namespaces.append([(format_location(spec.path), identifiers)])
+        for entity in get_members(spec):
+            if problems:
+                continue
+            identifiers.append(entity.identifier)
+            match entity:
+                case CFPckgItem():
+                    yield make_item_row(entity, link)
+                case CFAssociation():
+                    keys.append((entity.identifier, _get_association_key(entity)))
+                    yield _make_association_row(entity, link)
+                case CFRubric():
+                    rubrics.append(_get_criterion_and_level_identifiers(entity))
+                    yield from _iter_rubric_rows(entity)
+                case _:
+                    yield make_entity_row(type(entity).__name__, entity)
+    if problems:
+        raise problems.to_exception("CFPackage")
+    duplicates = ProblemCollector()
+    namespaces += _iter_rubric_identifier_namespaces(rubrics)
+    for problem in (*check_package_identifier(package), *_find_duplicates(namespaces, keys)):
+        duplicates.add_problem(**problem)
+    if duplicates:
+        raise duplicates.to_exception("CFPackage")
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
@@ -177,7 +217,7 @@ def make_document_link(document: CFPckgDocument) -> LinkURI:
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
-def iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
+def _iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
     """Yield a row for a rubric, for each of its criteria and for each of their levels."""
     yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
@@ -229,7 +269,7 @@ def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> Ent
     return make_entity_row("CFItem", item, keywords=keywords, is_home_derived=is_home_derived)
 
 
-def make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
+def _make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
     """Create the row of an association, adding ``document_link`` if it lacks a document."""
     if is_home_derived := association.CFDocumentURI is None:
         association.CFDocumentURI = document_link
@@ -252,7 +292,7 @@ def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
         yield Problem(path="identifier", message=message)
 
 
-def get_association_key(association: CFAssociation) -> AssociationKey:
+def _get_association_key(association: CFAssociation) -> AssociationKey:
     """Return (origin, destination, type), which no two associations in a package may share."""
     return (
         association.originNodeURI.identifier,
@@ -261,36 +301,24 @@ def get_association_key(association: CFAssociation) -> AssociationKey:
     )
 
 
-def find_duplicates_in_package(
-    namespaces: Iterable[IdentifierNamespace], keys: Iterable[tuple[str, AssociationKey]]
+def _find_duplicates(
+    namespaces: Sequence[IdentifierNamespace], keys: Sequence[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
     """Yield an error for each identifier and each association that a package contains repeatedly.
 
-    ``namespaces`` is the result of ``iter_identifier_namespaces``. ``keys`` are pairs of an
-    association's identifier and its (origin, destination, type), in package order.
+    ``keys`` are pairs of an association's identifier and its (origin, destination, type), in
+    package order.
     """
+    # Sets first, because most packages have no duplicates, and sets show that fastest.
     for namespace in namespaces:
-        yield from _find_duplicate_identifiers(namespace)
-    yield from _find_duplicate_associations(keys)
+        names = [name for _, identifiers in namespace for name in identifiers]
+        if len({*names}) < len(names):
+            yield from _find_duplicate_identifiers(namespace)
+    if len({key for _, key in keys}) < len(keys):
+        yield from _find_duplicate_associations(keys)
 
 
-def iter_identifier_namespaces(package: CFPackage) -> Iterator[IdentifierNamespace]:
-    """Yield the identifiers in each namespace of a package; a namespace permits no duplicates.
-
-    For example, ``[("CFItems", ["id-1", "id-2"])]`` is the namespace of all items.
-    """
-    yield [("CFItems", _get_identifiers(package.CFItems))]
-    yield [("CFAssociations", _get_identifiers(package.CFAssociations))]
-    for kind in DEFINITIONS:
-        definitions = getattr(package.CFDefinitions, kind.collection)
-        yield [(f"CFDefinitions.{kind.collection}", _get_identifiers(definitions))]
-    yield [("CFRubrics", _get_identifiers(package.CFRubrics))]
-    yield from iter_rubric_identifier_namespaces(
-        [get_criterion_and_level_identifiers(rubric) for rubric in package.CFRubrics]
-    )
-
-
-def get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
+def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
     """Return (criterion identifier, identifiers of its levels) for each criterion of a rubric."""
     return [
         (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
@@ -298,12 +326,12 @@ def get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifier
     ]
 
 
-def iter_rubric_identifier_namespaces(
+def _iter_rubric_identifier_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierNamespace]:
     """Yield the namespace of all criteria, then that of all levels, of a package's rubrics.
 
-    ``rubrics`` contains the result of ``get_criterion_and_level_identifiers`` for each rubric. The
+    ``rubrics`` contains the result of ``_get_criterion_and_level_identifiers`` for each rubric. The
     first namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1"]), …]``.
     """
     criteria = [

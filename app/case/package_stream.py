@@ -9,68 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from ..exceptions import BadRequest, ContentTooLarge
-from .limits import (
-    DOCUMENT_DENSITY,
-    ENTITY_DENSITY,
-    RUBRIC_DENSITY,
-    DensityLimit,
-    check_density,
-    has_too_many_members,
-)
-from .model import CFAssociation, CFDefinition, CFPckgItem, CFRubric, Entity
+from .limits import DOCUMENT_DENSITY, check_density, has_too_many_members
+from .model import CFDefinition, Entity
 from .package import (
-    AssociationKey,
-    CriterionIdentifiers,
+    DEFINITIONS_FIELD,
+    LISTS,
+    EntityListSpec,
     EntityRow,
     IdentifiedCFPackage,
-    IdentifierNamespace,
     PreparedPackage,
     UploadedCFPackage,
-    check_package_identifier,
-    find_duplicates_in_package,
-    get_association_key,
-    get_criterion_and_level_identifiers,
-    iter_rubric_identifier_namespaces,
-    iter_rubric_rows,
-    make_association_row,
-    make_document_link,
-    make_entity_row,
-    make_item_row,
+    iter_package_rows,
     parse_package,
     prepare_package,
 )
 from .parsing import FIRST_MEMBER, parse_or_collect_errors
 from .problems import MAX_COUNTED_PROBLEMS, Location, ProblemCollector, format_location
-from .resources import DEFINITIONS
-
-
-class EntityListSpec(NamedTuple):
-    """Describes a list in a package, such as CFItems: its path, and the class of its members."""
-
-    path: tuple[str, ...]
-    schema: type[Entity]
-    density: DensityLimit = ENTITY_DENSITY
-
-
-DEFINITIONS_FIELD = "CFDefinitions"
-ITEMS = EntityListSpec(("CFItems",), CFPckgItem)
-ASSOCIATIONS = EntityListSpec(("CFAssociations",), CFAssociation)
-RUBRICS = EntityListSpec(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
-LISTS = (
-    *(EntityListSpec((DEFINITIONS_FIELD, kind.collection), kind.schema) for kind in DEFINITIONS),
-    ITEMS,
-    ASSOCIATIONS,
-    RUBRICS,
-)
-"""All lists of entities, in the order of their rows."""
-
-KINDS = {kind.schema: kind.name for kind in DEFINITIONS}
 
 MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
 ARRAY = re.compile(rb"\s*\[")
@@ -105,10 +64,9 @@ def parse_package_lazily(raw: bytes) -> PreparedPackage:
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
-        package, rows = parser.parse_document()
+        return parser.parse_document()[0]
     except INVALID_JSON_ERRORS as error:
         return parser.reparse_whole(error)
-    return replace(package, rows=rows)
 
 
 INVALID_JSON_ERRORS = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
@@ -148,8 +106,8 @@ class _PackageParser:
                 for _ in _parse_list_members(spec, split, problems):
                     pass
             raise problems.to_exception("CFPackage")
-        package = prepare_package(head)
-        return package, _LazyRows(self, split, head, [*package.rows])
+        rows = _LazyRows(self, split, head)
+        return prepare_package(head, rows), rows
 
     def reparse_whole(self, error: Exception) -> PreparedPackage:
         """Parse the package as a whole after parsing entity by entity failed with ``error``.
@@ -248,7 +206,6 @@ class _LazyRows:
     parser: _PackageParser
     split: _SplitPackage
     head: IdentifiedCFPackage
-    document: list[EntityRow]
 
     def __iter__(self) -> Iterator[EntityRow]:
         """Parse and yield the rows.
@@ -264,54 +221,12 @@ class _LazyRows:
 
     def parse(self) -> Iterator[EntityRow]:
         """Parse and yield the rows as ``__iter__`` does, but without catching its errors."""
-        problems, link = (
-            ProblemCollector(self.parser.max_problems),
-            make_document_link(self.head.CFDocument),
-        )
-        yield from self.document
-        namespaces: list[IdentifierNamespace] = []
-        keys: list[tuple[str, AssociationKey]] = []
-        rubrics: list[CriterionIdentifiers] = []
-        for spec in LISTS:
-            identifiers: list[str] = []
-            namespaces.append([(format_location(spec.path), identifiers)])
-            for entity in _parse_list_members(spec, self.split, problems):
-                if problems:
-                    continue
-                identifiers.append(entity.identifier)
-                match entity:
-                    case CFPckgItem():
-                        yield make_item_row(entity, link)
-                    case CFAssociation():
-                        keys.append((entity.identifier, get_association_key(entity)))
-                        yield make_association_row(entity, link)
-                    case CFRubric():
-                        rubrics.append(get_criterion_and_level_identifiers(entity))
-                        yield from iter_rubric_rows(entity)
-                    case _:
-                        yield make_entity_row(KINDS[type(entity)], entity)
-        if problems:
-            raise problems.to_exception("CFPackage")
-        self._reject_duplicates([*namespaces, *iter_rubric_identifier_namespaces(rubrics)], keys)
+        problems = ProblemCollector(self.parser.max_problems)
 
-    def _reject_duplicates(
-        self, namespaces: list[IdentifierNamespace], keys: list[tuple[str, AssociationKey]]
-    ) -> None:
-        """Raise ``UnprocessableContent`` for duplicate identifiers, and for duplicate associations.
+        def get_members(spec: EntityListSpec) -> Iterator[Entity]:
+            return _parse_list_members(spec, self.split, problems)
 
-        The arguments are those of ``find_duplicates_in_package``.
-        """
-        errors = check_package_identifier(self.head)
-        # Sets first, because most packages have no duplicates, and sets show that fastest.
-        merged = [[name for _, names in namespace for name in names] for namespace in namespaces]
-        has_duplicates = any(len({*names}) < len(names) for names in merged)
-        if has_duplicates or len({key for _, key in keys}) < len(keys):
-            errors = chain(errors, find_duplicates_in_package(namespaces, keys))
-        problems = ProblemCollector()
-        for problem in errors:
-            problems.add_problem(**problem)
-        if problems:
-            raise problems.to_exception("CFPackage")
+        return iter_package_rows(self.head, get_members, problems)
 
 
 def _parse_list_members(
