@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -88,17 +89,14 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
         return
     has_inexact = False
 
-    def read_number(text: str) -> Any:
+    def read_number(text: str, *, is_integer: bool = False) -> _InexactNumber | None:
         nonlocal has_inexact
         if is_exact_as_double(text):
             return None
         has_inexact = True
-        return _InexactNumber(text, is_integer=False)
+        return _InexactNumber(text, is_integer)
 
-    def read_integer(text: str) -> Any:
-        number = read_number(text)
-        return number and number._replace(is_integer=True)
-
+    read_integer = partial(read_number, is_integer=True)
     try:
         tree = json.loads(raw, parse_float=read_number, parse_int=read_integer)
         if has_inexact:
@@ -133,7 +131,12 @@ def _find_inexact_numbers(
         is_numeric = field in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
         is_ignored = field in list_model_field_names() and not is_numeric
         if not is_ignored and (field in FLOAT_FIELDS or not value.is_integer):
-            yield location, _format_message(value.text)
+            number = truncate(value.text, MAX_QUOTED_CHARS)
+            message = (
+                f"{number} cannot be stored exactly: in double precision it is "
+                f"{float(value.text)!r}; send that, or a string"
+            )
+            yield location, message
     elif isinstance(value, dict):
         for key, part in value.items():
             inner = field if field == EXTENSIONS else key
@@ -141,11 +144,3 @@ def _find_inexact_numbers(
     elif isinstance(value, list):
         for index, part in enumerate(value):
             yield from _find_inexact_numbers(part, (*location, index), field)
-
-
-def _format_message(text: str) -> str:
-    number = truncate(text, MAX_QUOTED_CHARS)
-    return (
-        f"{number} cannot be stored exactly: in double precision it is {float(text)!r}; "
-        "send that, or a string"
-    )
