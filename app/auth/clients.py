@@ -67,9 +67,7 @@ class ClientAuthenticator:
         """Return the current scopes of a client, or None if it does not exist or was removed."""
         if client_id == self._configured_id:
             return frozenset(Scope)
-        if not CLIENT_ID_PATTERN.fullmatch(client_id):
-            return None
-        stored = await auth_store.find_client_credentials(self._database, client_id)
+        stored = await self._find_stored_credentials(client_id)
         return parse_scopes(stored.scopes) if stored else None
 
     def clear_failed_logins(self) -> None:
@@ -118,17 +116,17 @@ class ClientAuthenticator:
         as for a known client, which hides whether the client exists.
         """
         if client_id == self._configured_id:
-            return frozenset(Scope), [
-                await self._get_cached_hash(self._configured_secret.get_secret_value())
-            ]
-        stored = (
-            await auth_store.find_client_credentials(self._database, client_id)
-            if CLIENT_ID_PATTERN.fullmatch(client_id)
-            else None
-        )
+            secret = self._configured_secret.get_secret_value()
+            return frozenset(Scope), [await self._get_cached_hash(secret)]
+        stored = await self._find_stored_credentials(client_id)
         if stored and stored.secret_hashes:
             return parse_scopes(stored.scopes), stored.secret_hashes
         return frozenset(), [await self._get_cached_hash(self._dummy_secret)]
+
+    async def _find_stored_credentials(self, client_id: str) -> auth_store.StoredClient | None:
+        if not CLIENT_ID_PATTERN.fullmatch(client_id):
+            return None
+        return await auth_store.find_client_credentials(self._database, client_id)
 
     def _is_verified(self, proof: bytes, hashes: Sequence[str]) -> bool:
         now = self._clock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -30,7 +29,7 @@ def make_test_token(
     Everything else about the token is valid. If ``defect`` is None, the whole token is valid.
     """
     claims = issuer.build_claims(client_id, scopes)
-    now = int(time.time())
+    now = claims["iat"]
     if defect == "expired":
         claims |= {
             "iat": now - 2 * HOUR_SECONDS,
@@ -41,9 +40,9 @@ def make_test_token(
         claims |= {"nbf": now + HOUR_SECONDS, "exp": now + 2 * HOUR_SECONDS}
     if defect == "wrong_issuer":
         claims["iss"] = UNKNOWN_ISSUER
-    return (
-        encode_token(_get_unknown_key(), claims) if defect == "unknown_key" else issuer.sign(claims)
-    )
+    if defect == "unknown_key":
+        return encode_token(_get_unknown_key(), claims)
+    return issuer.sign(claims)
 
 
 @lru_cache(maxsize=1)

@@ -62,22 +62,20 @@ class LoginThrottle:
         If the same secret was verified recently, failures from other addresses do not count, so
         that they cannot lock out a client that is in use.
         """
-        now = self._clock()
-        kinds: tuple[Kind, ...] = (
-            ("pair", "address") if was_recently_verified else ("pair", "address", "client")
-        )
-        waits = [
-            self._counts[key].blocked_until - now
-            for key in _keys(client_id, address, kinds)
+        keys = _keys(client_id, address)
+        blocked_until = [
+            self._counts[key].blocked_until
+            for key in (keys[:2] if was_recently_verified else keys)
             if key in self._counts
         ]
-        if (wait := max(waits, default=0)) > 0:
+        wait = max(blocked_until, default=0.0) - self._clock()
+        if wait > 0:
             raise TooManyAttempts(math.ceil(wait))
 
     def record_failure(self, client_id: str, address: str) -> None:
         """Count a failed login of a client from an address, which may delay the next login."""
         now = self._clock()
-        for key in _keys(client_id, address, tuple(FREE_FAILURES)):
+        for key in _keys(client_id, address):
             count = self._counts.pop(key, None)
             if count is None or now - count.last_failure > RESET_AFTER_SECONDS:
                 count = _Counter()
@@ -95,7 +93,7 @@ class LoginThrottle:
         Failures of other clients stay counted, so that an attacker who knows one secret cannot
         guess others without delay.
         """
-        pair, *totals = _keys(client_id, address, tuple(FREE_FAILURES))
+        pair, *totals = _keys(client_id, address)
         failed = self._counts.pop(pair, None)
         if failed is None or self._clock() - failed.last_failure > RESET_AFTER_SECONDS:
             return
@@ -111,14 +109,9 @@ class LoginThrottle:
         self._counts.clear()
 
 
-def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
+def _keys(client_id: str, address: str) -> tuple[Key, Key, Key]:
     name, source = client_id[:MAX_KEY_CHARS], get_rate_limit_key(address)
-    all_keys: dict[Kind, Key] = {
-        "pair": ("pair", name, source),
-        "address": ("address", "", source),
-        "client": ("client", name, ""),
-    }
-    return [all_keys[kind] for kind in kinds]
+    return ("pair", name, source), ("address", "", source), ("client", name, "")
 
 
 def get_rate_limit_key(address: str) -> str:

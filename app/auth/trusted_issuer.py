@@ -112,14 +112,8 @@ class TrustedIssuer:
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)
-        return status, _object(status, body).get(name)
-
-
-def _object(status: int, body: bytes) -> dict[str, Any]:
-    if status != httpx.codes.OK:
-        return {}
-    try:
-        content = orjson.loads(body)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        try:
+            content = orjson.loads(body) if status == httpx.codes.OK else None
+        except ValueError:
+            content = None
+        return status, content.get(name) if isinstance(content, dict) else None

@@ -180,10 +180,8 @@ class TokenVerifier:
         return claims
 
     async def _build_caller(self, claims: Claims) -> Caller:
-        client_id, scopes = (
-            _get_client_id(claims),
-            collect_token_scopes(claims, self._policy.scope_map),
-        )
+        client_id = _get_client_id(claims)
+        scopes = collect_token_scopes(claims, self._policy.scope_map)
         is_local = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
         if is_local and self._find_scopes:
             current = await self._find_scopes(client_id)
