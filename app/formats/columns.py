@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 
 from ..case.model import (
     CaseModel,
@@ -77,7 +77,11 @@ class SheetLayout:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of this table by name, in the order in which an export writes them."""
-        own = dict(_get_model_columns(self.schema))
+        own = {
+            column.name: column
+            for name, spec in get_field_specs(self.schema).items()
+            for column in _iter_field_columns(name, spec)
+        }
         own |= {name: _make_metadata_column(name, codec) for name, codec in self.metadata.items()}
         middle = [name for name in own if name not in {*self.first, *TRAILING_COLUMNS}]
         names = [*self.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
@@ -136,16 +140,6 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 """Values that no other column can hold exactly, such as an empty string."""
 
 
-@cache
-def _get_model_columns(schema: type[CaseModel]) -> dict[str, Column]:
-    columns = (
-        column
-        for name, shape in get_field_specs(schema).items()
-        for column in _iter_field_columns(name, shape)
-    )
-    return {column.name: column for column in columns}
-
-
 def _iter_field_columns(name: str, spec: FieldSpec) -> Iterator[Column]:
     """Yield one column for each subfield of a link field, or one column for any other field."""
     if spec.model is None:
@@ -192,24 +186,31 @@ DEPTH = _make_metadata_column("depth", NUMERIC)
 DEPTH_HEADINGS = {"depth", "indent"}
 DEPTH_OR_GRADE_HEADING = "level"
 
-IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
+
+def _map_aliases(aliases: dict[str, str]) -> dict[str, str]:
+    """Return column names by alias, from the aliases of each column separated by spaces."""
+    return {alias: name for name, others in aliases.items() for alias in others.split()}
+
+
+IDENTIFIER_ALIASES = _map_aliases({"identifier": "id guid uuid sourcedid"})
 
 DOCUMENT = SheetLayout(
     "CFDocument",
     "CFDocument",
     CFPckgDocument,
     ("identifier", "title", "creator", "publisher", "description", "subject", "language"),
-    aliases={
-        **IDENTIFIER_ALIASES,
-        "author": "creator",
-        "name": "title",
-        "lastchangedate": "lastChangeDateTime",
-        "subjects": "subject",
-        "license": "licenseURI",
-        "licence": "licenseURI",
-        "licensetitle": "licenseURI.title",
-        "note": "notes",
-    },
+    aliases=IDENTIFIER_ALIASES
+    | _map_aliases(
+        {
+            "creator": "author",
+            "title": "name",
+            "lastChangeDateTime": "lastchangedate",
+            "subject": "subjects",
+            "licenseURI": "license licence",
+            "licenseURI.title": "licensetitle",
+            "notes": "note",
+        }
+    ),
     metadata={"licenseText": STRING},
 )
 
@@ -226,34 +227,29 @@ ITEM = SheetLayout(
         **dict.fromkeys(("parent", "parentAssociation", "smartLevel"), STRING),
         "sequenceNumber": NUMERIC,
     },
-    aliases={
-        **IDENTIFIER_ALIASES,
-        **dict.fromkeys(
-            ("parentid", "parentidentifier", "parentcode", "childof", "ischildof"), "parent"
-        ),
-        **dict.fromkeys(("sequence", "order", "number"), "sequenceNumber"),
-        **dict.fromkeys(("code", "codingscheme", "statementcode"), "humanCodingScheme"),
-        **dict.fromkeys(("statement", "text", "standard"), "fullStatement"),
-        **dict.fromkeys(("shortstatement", "abbreviation"), "abbreviatedStatement"),
-        **dict.fromkeys(("type", "itemtype", "statementtype"), "CFItemType"),
-        **dict.fromkeys(
-            (
-                *("educationlevels", "educationallevel", "grade", "grades", "gradelevel"),
-                *("gradelevels", "level", "levels"),
-            ),
-            "educationLevel",
-        ),
-        **dict.fromkeys(("subjects", "academicsubject"), "subject"),
-        "inlanguage": "language",
-        "datemodified": "lastChangeDateTime",
-        CASE_IDENTIFIER: "identifier",
-        "caseidentifieruri": "uri",
-        **dict.fromkeys(("keywords", "keyword", "concepts"), "conceptKeywords"),
-        "enumeration": "listEnumeration",
-        "label": "alternativeLabel",
-        "note": "notes",
-        **dict.fromkeys(("license", "licence"), "licenseURI"),
-    },
+    aliases=IDENTIFIER_ALIASES
+    | _map_aliases(
+        {
+            "parent": "parentid parentidentifier parentcode childof ischildof",
+            "sequenceNumber": "sequence order number",
+            "humanCodingScheme": "code codingscheme statementcode",
+            "fullStatement": "statement text standard",
+            "abbreviatedStatement": "shortstatement abbreviation",
+            "CFItemType": "type itemtype statementtype",
+            "educationLevel": "educationlevels educationallevel grade grades gradelevel "
+            "gradelevels level levels",
+            "subject": "subjects academicsubject",
+            "language": "inlanguage",
+            "lastChangeDateTime": "datemodified",
+            "identifier": CASE_IDENTIFIER,
+            "uri": "caseidentifieruri",
+            "conceptKeywords": "keywords keyword concepts",
+            "listEnumeration": "enumeration",
+            "alternativeLabel": "label",
+            "notes": "note",
+            "licenseURI": "license licence",
+        }
+    ),
 )
 
 ASSOCIATION = SheetLayout(
@@ -265,21 +261,21 @@ ASSOCIATION = SheetLayout(
         *("destinationNodeURI.identifier", "sequenceNumber"),
     ),
     metadata={"position": NUMERIC},
-    aliases={
-        **IDENTIFIER_ALIASES,
-        **dict.fromkeys(("origin", "originnodeidentifier"), "originNodeURI.identifier"),
-        "originnodeuri": "originNodeURI.uri",
-        "originnodehumancodingscheme": "originNodeURI.title",
-        "type": "associationType",
-        **dict.fromkeys(
-            ("destination", "destinationnodeidentifier"), "destinationNodeURI.identifier"
-        ),
-        "destinationnodeuri": "destinationNodeURI.uri",
-        "destinationnodehumancodingscheme": "destinationNodeURI.title",
-        "associationgroupidentifier": "CFAssociationGroupingURI.identifier",
-        "associationgroupname": "CFAssociationGroupingURI.title",
-        "sequence": "sequenceNumber",
-    },
+    aliases=IDENTIFIER_ALIASES
+    | _map_aliases(
+        {
+            "originNodeURI.identifier": "origin originnodeidentifier",
+            "originNodeURI.uri": "originnodeuri",
+            "originNodeURI.title": "originnodehumancodingscheme",
+            "associationType": "type",
+            "destinationNodeURI.identifier": "destination destinationnodeidentifier",
+            "destinationNodeURI.uri": "destinationnodeuri",
+            "destinationNodeURI.title": "destinationnodehumancodingscheme",
+            "CFAssociationGroupingURI.identifier": "associationgroupidentifier",
+            "CFAssociationGroupingURI.title": "associationgroupname",
+            "sequenceNumber": "sequence",
+        }
+    ),
 )
 
 PACKAGE = SheetLayout(
@@ -317,8 +313,13 @@ LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION, *DEFINITION_LAYOUTS, RUBRIC, CRITERION, 
 
 LAYOUTS_BY_CLASS = {layout.kind: layout for layout in LAYOUTS}
 
-OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
-"""Names of sheets in the workbooks of OpenSALT that are not metadata with or without an s."""
+LAYOUTS_BY_NAME = {
+    name: layout
+    for layout in LAYOUTS
+    for full_name in map(normalize_heading, (layout.kind, layout.sheet))
+    for name in (full_name, full_name.removeprefix("cf"))
+} | {"cfdoc": DOCUMENT}
+"""Layouts by normalized names of classes and sheets. OpenSALT's sheet of the document is CF Doc."""
 
 
 def find_layout(sheet_or_class_name: str) -> SheetLayout | None:
@@ -326,9 +327,4 @@ def find_layout(sheet_or_class_name: str) -> SheetLayout | None:
 
     For example, ``CFItems`` and ``CFItem`` both have the layout of items.
     """
-    name = normalize_heading(sheet_or_class_name)
-    for layout in LAYOUTS:
-        names = {normalize_heading(layout.kind), normalize_heading(layout.sheet)}
-        if name in names | {one.removeprefix("cf") for one in names}:
-            return layout
-    return OPENSALT_SHEETS.get(name)
+    return LAYOUTS_BY_NAME.get(normalize_heading(sheet_or_class_name))

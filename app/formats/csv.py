@@ -54,7 +54,8 @@ def _decode_and_detect_delimiter(raw: bytes) -> tuple[str, str]:
         return rest, first.strip()[-1]
     # Rows above the headings may be sentences with other delimiters.
     headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first)
-    return text, max(DELIMITERS, key=_remove_quoted_parts(headings).count)
+    unquoted = "".join(headings.split('"')[::2])  # only delimiters between cells count
+    return text, max(DELIMITERS, key=unquoted.count)
 
 
 def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
@@ -64,11 +65,6 @@ def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
             yield [_remove_formula_guard(cell) for cell in row]
     except csv.Error as error:
         raise BadRequest(f"the CSV cannot be read: {error}") from None
-
-
-def _remove_quoted_parts(line: str) -> str:
-    """Remove the quoted parts of a line, so that only delimiters between cells are counted."""
-    return "".join(line.split('"')[::2])
 
 
 def _decode(raw: bytes) -> str:

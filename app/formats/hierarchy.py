@@ -114,7 +114,9 @@ class HierarchyBuilder:
         for row in self.items:
             self._record_level(row)
         derived = [made for row in self.items if (made := self._build_parent_association(row))]
-        self._number_siblings_by_row_order()
+        for parent, associations in self._unnumbered.items():
+            if parent not in self._numbered:
+                number_in_file_order(associations, self.derived)
         return sorted([*derived, *self.stated], key=_get_position)
 
     def _resolve_parent_code(self, row: Row) -> None:
@@ -196,8 +198,7 @@ class HierarchyBuilder:
                 end = association[name] = {"identifier": end}
             if isinstance(end, dict) and "uri" not in end:
                 self._resolve_association_end(row, name, end)
-        origin, kind, destination = self._get_triple(association)
-        identifier = uuid5(self.namespace, f"{origin}\n{kind}\n{destination}")
+        identifier = uuid5(self.namespace, "\n".join(self._get_triple(association)))
         association.setdefault("identifier", str(identifier))
 
     def _resolve_association_end(self, row: Row, field: str, end: JsonObject) -> None:
@@ -252,18 +253,16 @@ class HierarchyBuilder:
         if parent is None:
             return None
         item = row.entity
-        present = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
+        triple = (item["identifier"], IS_CHILD_OF, parent["identifier"])
+        present = self.triples.get(triple)
         if present is not None and not exported:
             if _has_sequence_number(row):
                 present.setdefault(
                     "sequenceNumber", self._determine_sequence_number(row, parent, exported)
                 )
             return None
-        identifier = uuid5(
-            self.namespace, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}"
-        )
         association: JsonObject = {
-            "identifier": str(identifier),
+            "identifier": str(uuid5(self.namespace, "\n".join(triple))),
             "lastChangeDateTime": item.get("lastChangeDateTime"),
             **{name: value for name, value in (exported or {}).items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
@@ -396,12 +395,6 @@ class HierarchyBuilder:
         if isinstance(number, int):
             self._last[parent["identifier"]] = number
         return number
-
-    def _number_siblings_by_row_order(self) -> None:
-        """Number the children of each parent in row order, unless the file numbers any of them."""
-        for parent, associations in self._unnumbered.items():
-            if parent not in self._numbered:
-                number_in_file_order(associations, self.derived)
 
     def _report_ambiguous_code(self, row: Row, column: str, code: str) -> None:
         count = len(self.codes[code.strip()])

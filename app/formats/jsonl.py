@@ -79,12 +79,8 @@ def is_json_lines_export(raw: bytes) -> bool:
     if not raw.startswith(b'{"CFDocument":{'):
         return False
     lines = raw.split(b"\n")
-    return not lines.pop() and all(_is_canonical(line) for line in lines)
-
-
-def _is_canonical(line: bytes) -> bool:
     try:
-        return orjson.dumps(orjson.loads(line)) == line
+        return not lines.pop() and all(orjson.dumps(orjson.loads(line)) == line for line in lines)
     except orjson.JSONDecodeError:
         return False
 

@@ -204,17 +204,16 @@ def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     """Merge all repairs of the same kind into one, and add up their counts."""
     merged: dict[str, RepairSummary] = {}
     for each in repairs:
-        if first := merged.get(each.kind):
+        first = merged.setdefault(each.kind, each)
+        if first is not each:
             fields = dict(Counter(first.fields) + Counter(each.fields))
             merged[each.kind] = replace(first, count=first.count + each.count, fields=fields)
-        else:
-            merged[each.kind] = each
     return [*merged.values()]
 
 
 def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
     explanation = f"A sheet with an unknown name was left out: {join_first(sheets, MAX_LISTED)}."
-    return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
+    return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0])
 
 
 def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> RepairSummary:
@@ -223,7 +222,7 @@ def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> 
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
         f"{join_first(names, MAX_LISTED, ' ')}"
     )
-    return RepairSummary("similar-heading", explanation, len(names), headings[0].where, None, None)
+    return RepairSummary("similar-heading", explanation, len(names), headings[0].where)
 
 
 MAX_LISTED = 10
@@ -240,8 +239,9 @@ def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) 
         f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
     )
     second = next(iter(places_by_code.values()))[1]
-    path = second.describe_location(CODE_COLUMN)
-    return RepairSummary("equal-codes", explanation, len(codes), path, None, None)
+    return RepairSummary(
+        "equal-codes", explanation, len(codes), second.describe_location(CODE_COLUMN)
+    )
 
 
 UNREAD_CELLS = {
@@ -260,4 +260,4 @@ def _iter_unread_cell_warnings(grid: Sheet) -> Iterator[RepairSummary]:
         if cells:
             path = f"sheet {grid.name}, cell {cells[0]}"
             listed = f"{explanation} Cells: {join_first(cells, MAX_LISTED)}."
-            yield RepairSummary(kind, listed, len(cells), path, None, None)
+            yield RepairSummary(kind, listed, len(cells), path)

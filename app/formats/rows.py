@@ -215,10 +215,11 @@ class RowReader:
         self._read_header()
 
     def _read_header(self) -> None:
+        is_of_items = self.layout in {None, ITEM}
         self._metadata_rows: list[tuple[str, NumberedRow]] = []
         first_rows: list[NumberedRow] = []
         for row in self._rows:
-            key = self._find_metadata_key(row)
+            key = find_metadata_key(row.cells, self._is_known_heading) if is_of_items else None
             if key is None:
                 first_rows = [row, *islice(self._rows, MAX_ROWS_SEARCHED - 1)]
                 break
@@ -235,7 +236,12 @@ class RowReader:
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not KNOWLEDGE_GRAPH_HEADINGS.isdisjoint(names)
-        self._has_depths = any(map(self._is_depth_heading, self.headings))
+        grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
+        self._depth_headings = {*DEPTH_HEADINGS}
+        """Headings, such as "indent", of the depth of items in the tree."""
+        if len(grades) > 1:
+            self._depth_headings.add(DEPTH_OR_GRADE_HEADING)
+        self._has_depths = not self._depth_headings.isdisjoint(names)
         self._has_case_identifiers = CASE_IDENTIFIER in names
         self.class_index = names.index(CLASS_COLUMN) if CLASS_COLUMN in names else None
         self._first_rows = first_rows[index + 1 :]
@@ -245,11 +251,6 @@ class RowReader:
         return normalize_heading(text) == CLASS_COLUMN or any(
             one.find_column(text) for one in layouts
         )
-
-    def _find_metadata_key(self, row: NumberedRow) -> str | None:
-        if self.layout not in {None, ITEM}:
-            return None
-        return find_metadata_key(row.cells, self._is_known_heading)
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
         """Yield one document if there are metadata rows such as ``#title,Mathematics``.
@@ -354,14 +355,15 @@ class RowReader:
         """
         extensions = row.entity.get("extensions", {})
         own = extensions.get("identifier")
-        if own is not None and "identifier" not in row.entity:
+        if own is None:
+            return
+        if "identifier" not in row.entity:
             row.entity["identifier"] = extensions.pop("identifier")
             if not extensions:
                 del row.entity["extensions"]
-        elif own is not None:
-            place = row.place.describe_location(KNOWLEDGE_GRAPH_IDENTIFIER.name)
-            target = KNOWLEDGE_GRAPH_IDENTIFIER.name
-            self.repairs.record("unknown-field", place, own, target)
+        else:
+            name = KNOWLEDGE_GRAPH_IDENTIFIER.name
+            self.repairs.record("unknown-field", row.place.describe_location(name), own, name)
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
@@ -373,7 +375,7 @@ class RowReader:
             if not heading or normalize_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._get_column(layout, heading)
-            if layout is ITEM and self._is_depth_heading(heading):
+            if layout is ITEM and normalize_heading(heading) in self._depth_headings:
                 column = DEPTH
             elif self._has_depths and column.codec in {LEVEL_LIST, STRING_LIST}:
                 column = replace(column, codec=SEMICOLON_LIST)
@@ -407,9 +409,11 @@ class RowReader:
         is_known = self.class_index is None or not is_foreign
         known = layout.find_column(heading) if is_known else None
         if layout is ITEM and self._is_knowledge_graph:
-            if normalize_heading(heading) == "identifier" and self._has_case_identifiers:
+            normalized = normalize_heading(heading)
+            if normalized == "identifier" and self._has_case_identifiers:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
-            if normalize_heading(heading) == "description" and not self._has_statement():
+            has_statement = STATEMENT in map(ITEM.find_column, self.headings)
+            if normalized == "description" and not has_statement:
                 return STATEMENT
         if known and known.name == KEYWORDS_COLUMN and self._has_opensalt_headings():
             return replace(known, codec=LEVEL_LIST)
@@ -419,17 +423,6 @@ class RowReader:
         named = {column.name for _, column in self._columns.get(ITEM.kind, ())}
         has_hierarchy = not named.isdisjoint(HIERARCHY_COLUMNS)
         return self.can_repair and not has_hierarchy and is_indented_by_spaces(self._indents)
-
-    def _is_depth_heading(self, heading: str) -> bool:
-        """Return whether a heading, such as "indent", names the depth of items in the tree."""
-        normalized = normalize_heading(heading)
-        grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
-        is_level = normalized == DEPTH_OR_GRADE_HEADING and len(grades) > 1
-        return normalized in DEPTH_HEADINGS or is_level
-
-    def _has_statement(self) -> bool:
-        columns = (ITEM.find_column(heading) for heading in self.headings)
-        return any(column is STATEMENT for column in columns)
 
     def _has_opensalt_headings(self) -> bool:
         """Return whether any heading is OpenSALT's; if so, commas separate the values in cells."""
@@ -442,13 +435,11 @@ class RowReader:
     def _read_cell(self, row: Row, column: Column, cell: Cell) -> None:
         if column is STATEMENT:
             self._indents.append(measure_indentation(cell))
-        if (
-            self.can_repair
-            and isinstance(cell, str)
-            and (stripped := strip_invisible(cell)) != cell
-        ):
-            place = row.place.describe_location(column.name)
-            self.repairs.record("surrounding-space", place, cell, stripped)
+        if self.can_repair and isinstance(cell, str):
+            stripped = strip_invisible(cell)
+            if stripped != cell:
+                place = row.place.describe_location(column.name)
+                self.repairs.record("surrounding-space", place, cell, stripped)
             cell = stripped
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
             self._report_numeric_code(row, cell)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from . import csv, xlsx
 from .assembly import HELP_SHEET
-from .cells import Cell
 from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, SheetLayout
 
 DESCRIPTIONS = {
@@ -108,10 +106,9 @@ def write_workbook_template(file: BinaryIO) -> None:
         for layout in TEMPLATE_LAYOUTS
     ]
     help_header = ("sheet", "column", "what to write", "what it is for")
-    xlsx.write_workbook(file, [*sheets, (HELP_SHEET, help_header, _iter_help_rows())])
-
-
-def _iter_help_rows() -> Iterator[list[Cell]]:
-    for layout in TEMPLATE_LAYOUTS:
-        for column in get_template_columns(layout):
-            yield [layout.sheet, column.name, column.codec.about, describe_column(layout, column)]
+    help_rows = [
+        (layout.sheet, column.name, column.codec.about, describe_column(layout, column))
+        for layout in TEMPLATE_LAYOUTS
+        for column in get_template_columns(layout)
+    ]
+    xlsx.write_workbook(file, [*sheets, (HELP_SHEET, help_header, help_rows)])

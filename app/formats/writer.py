@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from typing import BinaryIO
 
 from . import csv, xlsx
@@ -164,20 +165,17 @@ class TableWriter(FrameworkWriter):
         names = dict.fromkeys(
             name for layout in (ITEM, *present) for name in self._get_header(layout)
         )
-        csv.write_csv(self._file, self._iter_rows_of_all_classes([*names], present))
-
-    def _iter_rows_of_all_classes(
-        self, names: list[str], layouts: Sequence[SheetLayout]
-    ) -> Iterator[list[Cell]]:
-        yield [CLASS_COLUMN, *names]
-        for layout in layouts:
-            for line in self._iter_spooled_rows(layout):
-                yield [layout.kind, *(line.get(name) for name in names)]
+        rows = (
+            [layout.kind, *map(line.get, names)]
+            for layout in present
+            for line in self._iter_spooled_rows(layout)
+        )
+        csv.write_csv(self._file, chain([[CLASS_COLUMN, *names]], rows))
 
     def _iter_rows(self, layout: SheetLayout) -> Iterator[list[Cell]]:
         header = self._get_header(layout)
         for line in self._iter_spooled_rows(layout):
-            yield [line.get(name) for name in header]
+            yield [*map(line.get, header)]
 
 
 ROW_FIELDS = {"associationType", "sequenceNumber"}

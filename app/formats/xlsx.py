@@ -50,23 +50,18 @@ UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)
 COLUMN_WIDTH = 24
 TEXT_FORMAT = "@"
 
-SURROGATES = range(0xD800, 0xE000)
-ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+ESCAPED = re.compile(r"_x(?![Dd][89A-Fa-f])([0-9A-Fa-f]{4})_")
+"""An escaped character. Surrogates (D800 to DFFF) are no characters."""
 
 
 def escape_cell_text(text: str) -> str:
     """Escape characters that XML cannot contain, as Excel does: NUL becomes ``_x0000_``."""
-    return UNWRITABLE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
+    return UNWRITABLE.sub(lambda match: f"_x{ord(match[0]):04X}_", text)
 
 
 def unescape_cell_text(text: str) -> str:
     """Replace escapes such as ``_x0000_`` in the text of a cell with their characters."""
-    return ESCAPED.sub(lambda found: _decode_character(int(found[1], 16)) or found[0], text)
-
-
-def _decode_character(code_point: int) -> str:
-    """Return ``chr(code_point)``, or an empty string if the code point is a surrogate."""
-    return "" if code_point in SURROGATES else chr(code_point)
+    return ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
@@ -126,10 +121,11 @@ def _refuse_many_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
         while chunk := file.read(CHUNK_BYTES):
             tags += chunk.count(b"<")
             if tags > MAX_TAGS:
-                raise (
-                    _make_string_limit_error()
-                    if "sharedStrings" in part.filename
-                    else _make_cell_limit_error()
+                if "sharedStrings" not in part.filename:
+                    raise _make_cell_limit_error()
+                raise BadRequest(
+                    f"the workbook holds more than {MAX_SHARED_STRINGS:,} shared strings: remove "
+                    "unused sheets, or save each sheet as CSV"
                 )
 
 
@@ -150,13 +146,6 @@ def _make_cell_limit_error() -> BadRequest:
     return BadRequest(
         f"the workbook holds more than {MAX_CELLS:,} cells, empty ones with a format included: "
         "delete unused rows and columns, or save each sheet as CSV"
-    )
-
-
-def _make_string_limit_error() -> BadRequest:
-    return BadRequest(
-        f"the workbook holds more than {MAX_SHARED_STRINGS:,} shared strings: remove unused "
-        "sheets, or save each sheet as CSV"
     )
 
 

@@ -103,8 +103,8 @@ class RepairSummary:
     count: int
     path: str
     """The path of the first example in the original file."""
-    before: Any
-    after: Any
+    before: Any = None
+    after: Any = None
     """The values of the first example, cut to 200 characters; None for an absent value."""
     fields: dict[str, int] = dataclass_field(default_factory=dict)
     """How often each field was moved to ``extensions``, set there, or dropped."""
