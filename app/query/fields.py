@@ -187,8 +187,10 @@ def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField
     if field_type in (FieldType.LINK, FieldType.LINKS):
         is_link = field_type is FieldType.LINK
         part_type = FieldType.STRING if is_link else FieldType.LINK_LIST_PART
-        for part in _iter_string_fields(info.annotation):
-            yield QueryableField((name, part), part_type)
+        (link_model,) = get_args(info.annotation) or (info.annotation,)
+        for part, part_info in link_model.model_fields.items():
+            if _type_of(part_info.annotation) is FieldType.STRING:
+                yield QueryableField((name, part), part_type)
 
 
 def _type_of(annotation: Any) -> FieldType:
@@ -202,14 +204,3 @@ def _type_of(annotation: Any) -> FieldType:
     if origin is list:
         return ARRAY_TYPES[_type_of(get_args(annotation)[0])]
     return FieldType.LINK if issubclass(annotation, BaseModel) else TYPES[annotation]
-
-
-def _iter_string_fields(annotation: Any) -> Iterator[str]:
-    """Yield the names of the string fields of a model class.
-
-    ``annotation`` is the class or ``list[…]`` of it.
-    """
-    (model,) = get_args(annotation) or (annotation,)
-    for name, info in model.model_fields.items():
-        if _type_of(info.annotation) is FieldType.STRING:
-            yield name

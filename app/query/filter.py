@@ -26,7 +26,7 @@ from .fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .fields import Fields
 
@@ -72,7 +72,7 @@ Node: TypeAlias = Comparison | And | Or
 class FilterGrammar:
     """The filter syntax that an API profile accepts, including whether it allows parentheses."""
 
-    max_predicates: int | None
+    max_predicates: int
     mixed_operators: bool
     """Allow both AND and OR in one filter."""
     parentheses: bool
@@ -129,12 +129,6 @@ class _Token:
         return truncate_for_message(self.text)
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        yield _Token(kind, match[kind], match.start(kind) + 1)
-
-
 def _error(position: int, found: object, expected: str) -> BadRequest:
     message = f"at character {position}: found {found}, expected {expected}"
     return BadRequest(message, code="bad_filter")
@@ -146,7 +140,11 @@ class _Parser:
     def __init__(self, text: str, fields: Fields, grammar: FilterGrammar) -> None:
         self.fields = fields
         self.grammar = grammar
-        self.tokens = list(_tokens(text))
+        self.tokens = [
+            _Token(kind, match[kind], match.start(kind) + 1)
+            for match in _TOKEN.finditer(text)
+            if (kind := match.lastgroup)
+        ]
         self.next = 0
         self.depth = 0
         self.predicates = 0
@@ -159,18 +157,18 @@ class _Parser:
         return node
 
     def parse_or(self) -> Node:
-        parts = self.parse_chain("OR", self.parse_and)
-        return Or(parts) if len(parts) > 1 else parts[0]
+        return self.parse_chain("OR", self.parse_and, Or)
 
     def parse_and(self) -> Node:
-        parts = self.parse_chain("AND", self.parse_primary)
-        return And(parts) if len(parts) > 1 else parts[0]
+        return self.parse_chain("AND", self.parse_primary, And)
 
-    def parse_chain(self, connective: str, parse_part: Callable[[], Node]) -> tuple[Node, ...]:
+    def parse_chain(
+        self, connective: str, parse_part: Callable[[], Node], node_type: type[And | Or]
+    ) -> Node:
         parts = [parse_part()]
         while self.accept_connective(connective):
             parts.append(parse_part())
-        return tuple(parts)
+        return node_type(tuple(parts)) if len(parts) > 1 else parts[0]
 
     def accept_connective(self, connective: str) -> bool:
         if self.token.kind != "connective" or self.token.text.upper() != connective:
@@ -200,7 +198,7 @@ class _Parser:
 
     def parse_comparison(self) -> Comparison:
         limit = self.grammar.max_predicates
-        if limit is not None and self.predicates == limit:
+        if self.predicates == limit:
             raise self.unexpected(f"at most {limit} predicates")
         self.predicates += 1
         field = self.parse_field()

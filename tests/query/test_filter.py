@@ -305,11 +305,6 @@ def test_adjacent_groups_do_not_count_as_nesting() -> None:
     assert parse_with_fields(" OR ".join(["(title='a')"] * 30), EXTENDED) == Or((A,) * 30)
 
 
-def test_grammar_without_maximum_accepts_any_number_of_predicates() -> None:
-    unbound = FilterGrammar(None, mixed_operators=False, parentheses=False, in_list=False)
-    assert parse_with_fields(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
-
-
 FRAGMENTS = st.sampled_from(
     [
         *FIELDS,
