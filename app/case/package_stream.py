@@ -34,6 +34,7 @@ from .problems import MAX_COUNTED_PROBLEMS, Location, ProblemCollector, format_l
 MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
 ARRAY = re.compile(rb"\s*\[")
 OBJECT = re.compile(rb"\s*\{")
+EMPTY_ARRAY = msgspec.Raw(b"[]")
 
 
 def parse_large_package(
@@ -130,27 +131,19 @@ class _PackageParser:
         if wrapper in WRAPPED:
             package, at = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
         members = _decode_members(PACKAGE, package)
-        definitions_json = members.get(DEFINITIONS_FIELD, b"")
-        values: dict[tuple[str, ...], msgspec.Raw] = {
-            (name,): value for name, value in members.items()
-        }
-        if OBJECT.match(definitions_json):
-            definitions = _decode_members(DEFINITIONS_OBJECT, definitions_json)
-            values |= {(DEFINITIONS_FIELD, name): value for name, value in definitions.items()}
-        lists = {
-            spec: self._split_list(spec, values[spec.path], at)
-            for spec in LISTS
-            if ARRAY.match(values.get(spec.path, b""))
-        }
-        empty = msgspec.Raw(b"[]")
-        if OBJECT.match(definitions_json):
-            emptied = definitions | {
-                spec.path[1]: empty for spec in lists if spec.path[0] == DEFINITIONS_FIELD
-            }
-            members[DEFINITIONS_FIELD] = msgspec.Raw(msgspec.json.encode(emptied))
-        head = msgspec.json.encode(
-            members | {spec.path[0]: empty for spec in lists if len(spec.path) == 1}
-        )
+        definitions: dict[str, msgspec.Raw] = {}
+        if has_definitions := OBJECT.match(members.get(DEFINITIONS_FIELD, b"")) is not None:
+            definitions = _decode_members(DEFINITIONS_OBJECT, members[DEFINITIONS_FIELD])
+        lists: dict[EntityListSpec, list[msgspec.Raw]] = {}
+        for spec in LISTS:
+            *parents, name = spec.path
+            container = definitions if parents else members
+            if ARRAY.match(container.get(name, b"")):
+                lists[spec] = self._split_list(spec, container[name], at)
+                container[name] = EMPTY_ARRAY
+        if has_definitions:
+            members[DEFINITIONS_FIELD] = msgspec.Raw(msgspec.json.encode(definitions))
+        head = msgspec.json.encode(members)
         if self.dense:
             check_density(head, DOCUMENT_DENSITY, "the package without its lists")
         return _SplitPackage(at, head, lists)
