@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..exceptions import ServiceUnavailable, Unauthorized
 from .scopes import Scope, ScopeMap, collect_token_scopes
-from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, decode_token, decode_unverified
+from .tokens import MAX_TOKEN_CHARS, Claims, TokenError, decode_token, decode_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,21 +57,6 @@ class TokenPolicy:
     """The longest token."""
 
 
-class TokenIssuer(Protocol):
-    """Protocol for token issuers, which have a URL, a clock tolerance and public keys."""
-
-    @property
-    def url(self) -> str:
-        """The URL of the issuer, which is the ``iss`` claim of its tokens."""
-
-    @property
-    def leeway(self) -> int:
-        """The tolerated difference between the issuer's clock and this server's, in seconds."""
-
-    async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with the ID ``kid``. Raises ``TokenError`` if there is none."""
-
-
 FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 """Returns the current scopes of a client of the local issuer, or None if it was removed."""
 
@@ -92,7 +77,7 @@ class TokenVerifier:
         policy: TokenPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        issuers: list[TokenIssuer] = [*([local] if local else []), *trusted]
+        issuers: list[LocalIssuer | TrustedIssuer] = [*([local] if local else []), *trusted]
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._local = local
         self._find_scopes = find_scopes
