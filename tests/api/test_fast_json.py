@@ -44,17 +44,15 @@ def test_edited_text_equals_the_transformed_objects(link: str, others: list[str]
     nodes = [item(identifier, link) for identifier in others]
     bodies = [orjson.dumps(node).decode() for node in nodes]
     expected = [transforms.add_sourced_ids(node) for node in nodes]
-    text, prefixes = (
-        fast_json.join_with_sourced_ids(ITEMS, bodies),
-        fast_json.build_unclosed_objects(ITEMS, bodies),
+    text, lines = (
+        fast_json.join_with_sourced_ids(ITEMS, bodies, separator) for separator in (",", "\n")
     )
     if any(set(identifier) & {'"', "\\"} for identifier in (link, *others)):
-        assert text is None  # identifiers with escapes must be parsed
-        assert prefixes is None
+        assert text is lines is None  # identifiers with escapes must be parsed
         return
-    assert prefixes is not None
+    assert lines is not None
     assert orjson.loads(f"[{text}]") == expected
-    assert [orjson.loads(prefix + b"}") for prefix in prefixes] == expected
+    assert [orjson.loads(line) for line in lines.split("\n")] == expected
 
 
 def test_identifiers_of_any_length_can_be_mixed() -> None:
@@ -73,4 +71,3 @@ def test_entity_that_needs_other_changes_gives_none() -> None:
     untyped_item = '{"identifier":"a"}'
     assert fast_json.join_with_sourced_ids(ITEMS, [untyped_item]) is None
     assert fast_json.join_with_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
-    assert fast_json.build_unclosed_objects(CONCEPTS, ['{"identifier":"a"}']) is None

@@ -57,13 +57,3 @@ def join_with_sourced_ids(
             return None
         edited.append(f'{identifier}","sourcedId":"{part}')
     return IDENTIFIER_KEY.join(edited)
-
-
-def build_unclosed_objects(resource: ResourceType, bodies: Sequence[str]) -> list[bytes] | None:
-    """Return stored objects as JSON with ``sourcedId``, without the closing brace, for extension.
-
-    Returns None if the caller must parse and render the objects (see ``join_with_sourced_ids``).
-    """
-    # Stored JSON contains no line feeds; those in strings are escaped.
-    text = join_with_sourced_ids(resource, bodies, "\n")
-    return None if text is None else text[:-1].encode().split(b"}\n")

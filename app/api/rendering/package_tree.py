@@ -68,7 +68,8 @@ class TreeAssociation(
 
 # Only the fields that the tree needs are decoded, because a framework has many entities.
 _ITEM_DECODER = msgspec.json.Decoder(_ItemFields)
-_ASSOCIATION_DECODER = msgspec.json.Decoder(TreeAssociation)
+parse_tree_association = msgspec.json.Decoder(TreeAssociation).decode
+"""Parses a stored association's JSON into a ``TreeAssociation``."""
 
 
 def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
@@ -79,11 +80,6 @@ def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
     """
     fields = _ITEM_DECODER.decode(body)
     return fields.identifier, TreeItem(fields.code, fields.item_type, unclosed_json)
-
-
-def parse_tree_association(body: str) -> TreeAssociation:
-    """Parse a stored association's JSON into a ``TreeAssociation``."""
-    return _ASSOCIATION_DECODER.decode(body)
 
 
 def iter_tree_json(

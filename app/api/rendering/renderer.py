@@ -81,9 +81,10 @@ class Renderer:
         The package tree appends ``childGroups`` and the brace to each item.
         """
         if fast_json.can_insert_sourced_ids(self.profile):
-            prefixes = fast_json.build_unclosed_objects(resource, bodies)
-            if prefixes is not None:
-                return prefixes
+            # Stored JSON contains no line feeds; those in strings are escaped.
+            text = fast_json.join_with_sourced_ids(resource, bodies, "\n")
+            if text is not None:
+                return text[:-1].encode().split(b"}\n")
         entities = await self.to_package_objects(resource, bodies)
         return [orjson.dumps(entity)[:-1] for entity in entities]
 
