@@ -198,7 +198,7 @@ class DatabaseUrl:
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:
-        """The keepalive and timeout options of the TCP socket, as (level, option, value)."""
+        """The keepalive and timeout options of the TCP socket, each (level, option, value)."""
         if self.parameters.get("keepalives") == "0":
             return []
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -322,7 +322,10 @@ def _parse_parameters(query: str) -> dict[str, str]:
 
 
 def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse ``host1:port1,host2``; ``port`` in the parameters is the default of each host."""
+    """Parse ``host1:port1,host2`` into pairs of host and port.
+
+    A host without a port gets the ``port`` of ``parameters``, the query string of the URL.
+    """
     if not hosts:
         return ()
     names = hosts.split(",")

@@ -36,7 +36,7 @@ class BenchmarkSizes:
 
     @property
     def many_item_count(self) -> int:
-        """The number of items in the database with many frameworks: 200,000 in a full run."""
+        """The number of items in all frameworks of the large database: 200,000 in a full run."""
         return self.item_count * 200_000 // FULL_ITEMS
 
     @property

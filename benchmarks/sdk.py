@@ -78,7 +78,7 @@ def _run_client(
 
 
 def _ensure_sdk_python() -> Path:
-    """Return a Python interpreter with TimeBack's SDK; create its environment on first use."""
+    """Return a Python interpreter that can import TimeBack's SDK; install the SDK on first use."""
     python = ENVIRONMENT / "bin" / "python"
     if _has_sdk(python):
         return python

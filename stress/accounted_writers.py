@@ -32,7 +32,7 @@ class WriteRecord:
     possible: set[Version] = field(default_factory=set)
 
     def is_allowed(self, version: Version) -> bool:
-        """Return whether a correct server may have stored this version, or no entity if None."""
+        """Return whether the server may have stored ``version``; None stands for no entity."""
         return version == self.acknowledged or version in self.possible
 
     def record_version(self, version: Version) -> None:

@@ -101,9 +101,9 @@ async def exhaust_temporary_space(cluster: Cluster) -> AsyncIterator[None]:
 
 @contextmanager
 def mount_temporary_directory(cluster: Cluster) -> Iterator[Path | None]:
-    """Mount a 4 MB tmpfs for Postgres' temporary files and yield a directory on it.
+    """Mount a file system of 4 MB, and yield a directory on it for Postgres' temporary files.
 
-    Yields None if this process may not mount it.
+    A test fills it up. Yields None if this process may not mount it.
     """
     with ExitStack() as stack:
         try:

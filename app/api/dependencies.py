@@ -42,9 +42,9 @@ APP_STATE = "case_server.app_state"
 
 
 def get_app_state(request: Request) -> AppState:
-    """Return the application state (database, caches and so on) that serves a request.
+    """Return the state of the application that serves a request: database, caches and so on.
 
-    In test mode, each namespace has its own state; otherwise, the process has one.
+    The process has one state; in test mode, each test namespace has its own.
     """
     state: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
     return state

@@ -109,9 +109,9 @@ class ApiProfile:
         )
 
     def get_minor_code(self, reason: ErrorCode) -> str:
-        """Return the ``imsx_codeMinor`` value with which this profile reports an error.
+        """Return the ``imsx_codeMinor`` value with which this API profile reports an error.
 
-        For example, the reason ``unknown`` becomes ``unknownobject``.
+        ``reason`` is one of the server's own error codes: ``unknown`` becomes ``unknownobject``.
         """
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 

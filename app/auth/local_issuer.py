@@ -52,7 +52,7 @@ class LocalIssuer:
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Replace the signing keys; the last one signs new tokens. An empty list is ignored."""
+        """Replace the signing keys (oldest first); the last signs tokens. Ignores an empty list."""
         if not keys:
             return
         self._newest = keys[-1]
@@ -71,7 +71,8 @@ class LocalIssuer:
     def sign(self, claims: Claims) -> str:
         """Encode claims as a token that is signed with the newest key, without checking the claims.
 
-        Raises ``ServiceUnavailable`` on a standby whose primary has no key yet.
+        Raises ``ServiceUnavailable`` if there is no key yet: a server on a standby database cannot
+        create one.
         """
         if self._newest is None:
             raise ServiceUnavailable(

@@ -62,10 +62,11 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 
 
 class TokenVerifier:
-    """Verifies access tokens of the trusted issuers, and caches the caller of each valid token.
+    """Verifies access tokens of this server and of other trusted issuers.
 
-    ``find_scopes`` returns the current scopes of a local issuer's client. If it is given, a token
-    does not grant scopes that its client lost after the token was issued.
+    A token that was verified before is looked up in a cache. ``find_scopes`` returns the current
+    scopes of a client of this server; with it, a token does not grant scopes that its client lost
+    after the token was issued.
     """
 
     def __init__(
@@ -127,8 +128,7 @@ class TokenVerifier:
     async def get_token_id_and_expiry(self, token: str) -> tuple[str, datetime] | None:
         """Return the ID by which a token can be revoked, and the time when the token expires.
 
-        Returns None for an invalid token, so that the table of revoked tokens cannot be filled with
-        made-up tokens.
+        Returns None for an invalid token: made-up tokens must not fill the table of revoked ones.
         """
         try:
             claims = await self._verify_access_token(token)

@@ -309,7 +309,7 @@ def _iter_large_extensions(value: Any, path: Location) -> Iterator[tuple[Locatio
 
 
 def _truncate(value: Any, known_fields: frozenset[str]) -> Any:
-    """Return a copy of a parsed JSON value with shortened lists, strings and objects.
+    """Return a shortened copy of a JSON value, so that validating it takes bounded time.
 
     Objects keep their first ``MAX_FIELDS`` fields and all ``known_fields``. Large ``extensions``
     are emptied, because they are validated separately.

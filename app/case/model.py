@@ -29,7 +29,7 @@ from .types import (
 
 
 class CaseModel(BaseModel):
-    """The base class of all models; it does not convert types and rejects unknown fields."""
+    """The base class of the models of CASE; it rejects unknown fields and converts no types."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

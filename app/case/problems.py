@@ -81,11 +81,11 @@ class ProblemCollector:
 def create_validation_error(
     class_name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
-    """Return the exception for an invalid body, with a message about its first error.
+    """Return the exception for an invalid body of a CASE class, such as CFItem.
 
-    The message also gives the number of other errors. ``class_name`` is the name of the body's
-    class. ``omitted`` is the number of errors that are not in ``problems``; ``exhaustive`` is False
-    if validation ended early, so that there may be more.
+    Its message states the first problem and the number of others. ``omitted`` problems are counted
+    but not in the list ``problems``. ``exhaustive`` is False if validation stopped early, so that
+    there may be more.
     """
     first, others = problems[0], len(problems) - 1 + omitted
     suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""

@@ -95,14 +95,17 @@ class SubmittedBody:
 
     @property
     def client_uri(self) -> str | None:
-        """The entity's URI as the client sent it, or None if it is only its URL on this server."""
+        """The entity's URI as its client chose it; None if it sent the URL on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.collection, self.identifier)
         urls = self.echoed.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the entities on this server that the body links to, whose stored URI is unknown."""
+        """Yield the linked entities of this server whose URI has to be read from the database.
+
+        The others were linked in the stored body already, which has their URIs.
+        """
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])
             for link, stored in zip(links, self._match_stored_links(name, links), strict=True):
@@ -196,7 +199,7 @@ class SubmittedBody:
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
-        """Remove empty lists that the client echoed from a response."""
+        """Remove empty lists that a response added, so that sending it back changes nothing."""
         for name in LIST_FIELDS.get(self.resource, ()):
             if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
                 continue

@@ -44,7 +44,7 @@ class ListPage(NamedTuple):
 
     @property
     def total(self) -> int | None:
-        """The total number of entities in the list, as the page states it, or None.
+        """The number of entities in the whole list, as the response states it, or None.
 
         Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
         """

@@ -42,9 +42,9 @@ class Mirror(NamedTuple):
     revision: int
 
     def is_local_copy_unchanged(self, revision: Revision | None) -> bool:
-        """Return whether the local copy is unchanged since the last sync.
+        """Return whether the local copy of the mirrored framework is unchanged since the last sync.
 
-        ``revision`` is its current revision, or None if the copy does not exist.
+        ``revision`` is the current revision of the copy, or None if it was deleted.
         """
         if revision is None:
             return False

@@ -510,7 +510,7 @@ class Database:
             await self._pool.release(self._idle.pop())
 
     async def _enforce_timeouts(self) -> None:
-        """Periodically cancel the waiters and reads whose timeout has passed."""
+        """Periodically cancel reads, and waits for a connection, whose timeout has passed."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._clock.advance()

@@ -74,7 +74,10 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh_status(self) -> None:
-        """Query whether Postgres is a primary or a standby; store the WAL timeline of a primary."""
+        """Query whether the Postgres server is a primary or a standby, and note it for writes.
+
+        A primary's WAL timeline is stored, because a new one shows that a standby took over.
+        """
         status = await self._database.fetch_one(STATUS)
         assert status is not None
         if status["receiver_silence"] is not None:

@@ -32,7 +32,7 @@ from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation,
 
 
 class PackageAssembler:
-    """Builds a CASE package from the sheets of a spreadsheet file.
+    """Builds a CASE package, the JSON of a framework, from the sheets of a spreadsheet file.
 
     It also collects the problems, the repairs, and each entity's location in the file.
     """

@@ -253,9 +253,9 @@ class RowReader:
         )
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield one document if there are metadata rows such as ``#title,Mathematics``.
+        """Yield the row of the document if metadata precede the headings, or else nothing.
 
-        The CASE editor compeito writes such rows above the headings.
+        The CASE editor compeito writes them as rows such as ``#title,Mathematics``.
         """
         document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
@@ -425,7 +425,10 @@ class RowReader:
         return self.can_repair and not has_hierarchy and is_indented_by_spaces(self._indents)
 
     def _has_opensalt_headings(self) -> bool:
-        """Return whether any heading is OpenSALT's; if so, commas separate the values in cells."""
+        """Return whether the sheet comes from the CASE editor OpenSALT, judging by its headings.
+
+        Its cells contain lists of values that are separated by commas.
+        """
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
         normalized = {normalize_heading(heading) for heading in self.headings}

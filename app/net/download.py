@@ -191,7 +191,10 @@ class Fetcher:
             raise DownloadError(f"no token: {reason}") from error
 
     def _create_http_client(self, operator_url: str) -> httpx.Client:
-        """Create an HTTP client; its SSRF guard allows the host of the URL that the user typed."""
+        """Create an HTTP client that refuses private addresses, to prevent SSRF.
+
+        It allows the host of ``operator_url``, which the operator of this server typed.
+        """
         transport = OperatorUrlTransport(operator_url, allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 

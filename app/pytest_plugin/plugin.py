@@ -34,9 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Ignore a checkout of case-server, whose tests need packages that the project lacks.
+    """Ignore the tests of case-server itself if its repository is within the tested project.
 
-    pytest does not call this for paths on the command line, and a checkout as rootdir is collected.
+    They need packages that the project does not install. They still run if pytest is started in the
+    repository, or with its path on the command line, for which pytest does not call this hook.
     """
     project = collection_path / "pyproject.toml"
     plugin = collection_path / "app" / "pytest_plugin" / "plugin.py"

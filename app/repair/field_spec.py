@@ -13,7 +13,7 @@ from .fixes import Fixer, get_fixer
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Describes a field of a model class: its type, its fixer, and whether it is required."""
+    """How to repair a field of a model class: its type, what fixes it, and if it is required."""
 
     model: type[CaseModel] | None
     """The class of its objects, or None for other values."""

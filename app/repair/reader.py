@@ -272,7 +272,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return (class name, identifier) of the document and of entities without a change time."""
+    """Return the entities without a change time, and the document, as (class name, identifier)."""
     return {
         (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
         for schema, entity in entities

@@ -168,11 +168,11 @@ class FaultList:
 async def inject_fault(
     fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Inject a fault into a request: a delay, an error, an altered body or a reset connection.
+    """Answer a request with a fault: a delay, an error, an altered body or a reset connection.
 
-    This is an ASGI application with two additional arguments. It calls ``app`` only if the fault
-    delays or alters the normal response, or has ``apply_request``: then the request takes effect,
-    although the client gets an error.
+    The parameters after ``fault`` are those of ASGI. ``app`` handles the request if the fault only
+    delays or alters the response, or if ``fault.apply_request`` is true: then the request takes
+    effect although the client gets an error.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)

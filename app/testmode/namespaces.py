@@ -256,7 +256,7 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
 
 
 class NamespaceRegistry:
-    """All test namespaces of a server; each works on its own copy of the server's database."""
+    """All test namespaces of a server, which give parallel test runs a database each."""
 
     def __init__(
         self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str

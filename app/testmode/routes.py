@@ -276,7 +276,7 @@ async def list_faults(namespace: NamespaceDep) -> Response:
 
 @router.put("/faults")
 async def replace_faults(request: Request, namespace: NamespaceDep) -> Response:
-    """Replace all faults with the faults in the request body."""
+    """Replace all faults of the test namespace with those in the request body."""
     namespace.faults.replace(await _parse_body(request, FAULTS))
     return await list_faults(namespace)
 

@@ -285,7 +285,7 @@ def resolve_same_origin_url(link: Any, base_url: str) -> str | None:
 
 
 def build_package_url(url: str, identifier: str) -> str:
-    """Build the URL of a package from the URL of a list or entity on the same server."""
+    """Build the URL of a package from ``url``, that of a list or an entity on the same server."""
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
     path = f"{base}/CFPackages/{quote(identifier, safe='')}"

@@ -113,7 +113,7 @@ def get_path_prefix(request: Request) -> str:
 
 
 def redirect_to_page(request: Request, path: str) -> Response:
-    """Redirect the browser (303) to a page of this server; ``path`` excludes the path prefix."""
+    """Redirect the browser (303) to ``path`` below the path prefix under which the server runs."""
     return RedirectResponse(get_path_prefix(request) + path, 303)
 
 

@@ -63,7 +63,7 @@ def _hash_static_file(name: str) -> str:
 
 
 def _build_static_url(name: str) -> str:
-    """Return the URL of a static file, with a digest so that browsers can cache it for a year."""
+    """Return the URL of a static file; a digest of the file lets browsers cache it for a year."""
     return _add_path_prefix(f"/static/{name}?v={_hash_static_file(name)}")
 
 

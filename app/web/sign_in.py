@@ -62,10 +62,11 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
 
 
 async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
-    """Return an access token for the submitted form, and the token's lifetime in seconds.
+    """Return the access token with which the browser is signed in, and its lifetime in seconds.
 
-    Issues a token for a client's credentials, or verifies a submitted token, whose lifetime is
-    None. Raises ``Unauthorized`` for wrong ones, ``TooManyAttempts`` after too many failures.
+    The form has a client's credentials, for which a token is issued, or, if this server issues
+    none, a token, which is verified and has the lifetime None. Raises ``Unauthorized`` if they are
+    wrong, ``TooManyAttempts`` after too many failures.
     """
     app_state = get_app_state(request)
     if app_state.issuer is None:

@@ -235,7 +235,7 @@ def _filter_parameter(resource: ResourceType, profile: ApiProfile) -> Schema:
 
 
 def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
-    """Describe the query parameters of the change feed, for ``openapi_extra``."""
+    """Describe the query parameters of the change feed, for FastAPI's ``openapi_extra``."""
     since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {

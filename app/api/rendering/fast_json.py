@@ -23,9 +23,9 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 
 
 def can_insert_sourced_ids(profile: ApiProfile) -> bool:
-    """Return whether responses of a profile differ from stored entities only by added members.
+    """Return whether an API profile returns stored entities unchanged but for added members.
 
-    Then most entities are rendered without parsing: ``sourcedId`` is inserted into their JSON.
+    If so, ``sourcedId`` can be inserted into the stored JSON text, without parsing it.
     """
     has_changes = (
         profile.rewrites_uris

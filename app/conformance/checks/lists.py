@@ -124,7 +124,7 @@ def check_offset_parameter(server: ServerUnderTest) -> str:
 
 @check("lists", "list-each-once", CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
-    """Paging through a list returns each entity once, and each time in the same order."""
+    """Paging through a list returns each entity once, and a second time in the same order."""
     first, first_total = _read_pages(server)
     second, second_total = _read_pages(server)
     expect(len(set(first)) == len(first), f"a document is on two pages: {first}")

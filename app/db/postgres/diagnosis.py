@@ -36,10 +36,10 @@ MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 @contextmanager
 def map_errors_to_command_error(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Return a context manager that turns database errors into an explanatory ``CommandError``.
+    """Return a context manager that replaces database errors by a ``CommandError`` with advice.
 
-    ``url`` is the URL of the database. ``errors`` are the types that are turned into it, by default
-    all that connecting to Postgres may raise.
+    ``url`` is the URL of the database. ``errors`` are the exceptions to replace, by default all
+    that connecting to Postgres may raise.
     """
     handled = errors or CONNECT_ERRORS
     try:

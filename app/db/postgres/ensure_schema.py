@@ -40,7 +40,7 @@ SELECT current_user AS role, current_schema() AS schema,
 
 
 class InspectionResult(NamedTuple):
-    """Says if a database needs a migration, and if a connection pooler is in front of it."""
+    """What was found out about a database: whether to migrate it, and which pooler it is behind."""
 
     should_migrate: bool
     pooler: str

@@ -112,7 +112,10 @@ def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[s
 def build_entity_url_expression(
     collection: str, identifier: ColumnElement[str]
 ) -> ColumnElement[str]:
-    """Build the SQL for an entity's URL on this server: the base URL followed by /CFItems/ID."""
+    """Build the SQL expression for an entity's URL on this server, such as BASE/CFItems/ID.
+
+    ``collection`` is its middle part, such as CFItems; the base URL is a parameter of the query.
+    """
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{collection}/'"))
     return prefix.op("||", return_type=Text())(_build_percent_encoding_expression(identifier))
 

@@ -297,8 +297,8 @@ async def reset_change_feed(connection: AnyConnection) -> None:
 async def reset_change_feed_if_restored(connection: AnyConnection) -> None:
     """Reset the change feed if the database was restored into another Postgres cluster.
 
-    Transaction IDs start low in a new cluster. Stored changes with higher IDs would count as not
-    yet committed, so clients would not get them.
+    The transaction IDs of a new cluster start low. Changes with higher IDs, from the old cluster,
+    would count as not yet committed, so clients would not get them.
     """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     xmax = cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text)

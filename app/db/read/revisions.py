@@ -87,7 +87,7 @@ class RevisionCache:
         self._single_flight = SingleFlight(self._load)
 
     async def get_current_revision(self, identifier: str) -> Revision:
-        """Return the current revision of the package or document with this identifier.
+        """Return the current revision of a package; ``identifier`` is its own or its document's.
 
         Concurrent calls for one identifier share a query. Raises ``NotFound`` if there is none.
         """

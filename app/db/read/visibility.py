@@ -110,11 +110,11 @@ def _build_body_with_list(
 
 @cache
 def compile_entity_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for the entity with the identifier in the parameter ``identifier``.
+    """Compile the SQL query for the body of one entity, whose parameter is ``identifier``.
 
-    For resource types with descendants, such as CFConcept, the entity's descendants follow, in the
-    order of their codes. A descendant's hierarchyCode starts with its ancestor's code and a dot:
-    ELA, ELA.1, ELA.1.V.
+    For resource types with a hierarchy, such as CFConcept, the bodies of the entity's descendants
+    follow, sorted by code. The hierarchyCode of a descendant starts with that of its ancestor and
+    a dot: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     identifier = bindparam("identifier", type_=Text)

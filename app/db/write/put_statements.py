@@ -40,11 +40,11 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkStrategy(NamedTuple):
-    """How a PUT statement handles links to definitions.
+    """Whether a PUT statement writes the links of an entity to definitions, or only checks them.
 
-    With ``is_link_check_only``, the statement writes the entity only if all linked definitions
-    exist and no stored link has to be deleted, which is fast and nearly always true. Otherwise it
-    also writes definitions and links.
+    The statement that only checks links is faster. It writes the entity if all definitions that it
+    links to exist and no stored link has to be deleted, which is nearly always true. If it writes
+    nothing, the caller runs the slower statement, which also writes definitions and links.
     """
 
     fields: frozenset[str]

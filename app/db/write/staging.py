@@ -298,5 +298,5 @@ def build_changed_rows_cte(kind: str) -> CTE:
 
 
 def build_staged_identifiers_query(kind: str) -> Select[Any]:
-    """Build the query for the identifiers of one kind, such as CFItem, in the staging table."""
+    """Build the query for the identifiers of an upload's entities of one kind, such as CFItem."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))
