@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from support.live_server import LiveServer, build_environment, run_live_server
+from support.packages import repair_package
 from support.selection import NOT_LARGE, mark_slow_except
-
-from case_server.repair.reader import repair_package
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"

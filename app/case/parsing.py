@@ -90,7 +90,7 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
     problems = ProblemCollector()
     entity = parse_or_collect_errors(schema, raw, problems)
     if entity is None:
-        raise problems.to_exception(_get_standard_name(schema))
+        raise problems.to_exception(get_standard_name(schema))
     return entity
 
 
@@ -112,7 +112,7 @@ def parse_or_collect_errors(
         return valid if problems.count == before else None
     body = _parse_json(raw)
     if not (location or isinstance(body, dict)):
-        raise BadRequest(f"the body must be a JSON object, a {_get_standard_name(schema)}")
+        raise BadRequest(f"the body must be a JSON object, a {get_standard_name(schema)}")
     # Most bodies use the names of the standard, so aliases are looked up only in invalid bodies.
     if ALIAS_PATTERN.search(raw):
         if not _replace_aliases(body, problems, location):
@@ -234,7 +234,7 @@ def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterato
             yield Problem(path=f"{path}.{alias}".lstrip("."), message=message)
 
 
-def _get_standard_name(schema: type[CaseModel]) -> str:
+def get_standard_name(schema: type[CaseModel]) -> str:
     """Return the name that CASE gives a model class, for example CFItem for CFPckgItem."""
     name = schema.__name__.removeprefix("Wrapped")
     for prefix in ("Identified", "Uploaded"):

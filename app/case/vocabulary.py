@@ -16,6 +16,9 @@ ASSOCIATION_TYPES = (
 )
 """Relations of an origin to a destination; ``ext:`` names extend the list."""
 
+IS_CHILD_OF = "isChildOf"
+"""The association type that makes the tree (CASE 1.1 information model, CFAssociation)."""
+
 RELATED = "isRelatedTo"
 """The type that replaces an unknown one for readers of CASE 1.0."""
 

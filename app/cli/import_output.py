@@ -15,7 +15,7 @@ from ..transfer.console import format_counts, format_problems
 from ..transfer.importer import URL_IDENTIFIER
 
 if TYPE_CHECKING:
-    from ..repair.reader import RepairSummary
+    from ..repair.repair_log import RepairSummary
     from ..transfer.importer import ImportResult
 
 START_OF_FILE = "the start of the file"

@@ -12,6 +12,7 @@ from ..exceptions import Problem
 from ..formatting import format_timestamp
 from ..repair.field_spec import get_field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
+from ..repair.incomplete_packages import derive_document_identifier
 from ..repair.metadata_options import MetadataOptions
 from ..repair.repair_log import RepairLog
 from .columns import (
@@ -166,9 +167,9 @@ class PackageAssembler:
         if given.identifier:
             document["identifier"] = given.identifier
         if "identifier" not in document:
-            title, creator = document["title"], document["creator"]
-            document["identifier"] = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
-            self.derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
+            document["identifier"] = derive_document_identifier(
+                document["title"], document["creator"], self.derived
+            )
         if "lastChangeDateTime" not in document:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
             self.derived.times.add((DOCUMENT.kind, document["identifier"]))

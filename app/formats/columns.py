@@ -20,7 +20,7 @@ from ..case.model import (
     LinkURI,
 )
 from ..case.resources import DEFINITIONS
-from ..case.vocabulary import ASSOCIATION_TYPES
+from ..case.vocabulary import ASSOCIATION_TYPES, IS_CHILD_OF
 from ..repair import fixes
 from ..repair.field_spec import FieldSpec, get_field_specs
 from .cells import (
@@ -44,8 +44,6 @@ CODECS = {
 }
 """The codec of a field without a model, by its fix. All others are strings."""
 
-
-IS_CHILD_OF = "isChildOf"
 IS_PART_OF = "isPartOf"
 
 

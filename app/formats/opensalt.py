@@ -12,10 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
+from ..case.vocabulary import IS_CHILD_OF
 from ..formatting import format_count
 from . import csv, xlsx
 from .cells import Cell, get_nested
-from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM, SheetLayout
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, ITEM, SheetLayout
 from .file_format import FileFormat, FrameworkWriter
 from .rows import JsonObject
 

@@ -18,8 +18,8 @@ from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import join_first, truncate
 from ..repair.metadata_options import MetadataOptions
-from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
-from ..repair.repair_log import get_value_at
+from ..repair.reader import NO_OPTIONS, RepairOptions, repair_and_parse
+from ..repair.repair_log import RepairSummary, get_value_at
 from . import jsonl
 from .assembly import PackageAssembler
 from .cells import get_column_number

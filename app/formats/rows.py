@@ -8,6 +8,7 @@ from datetime import date, time
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
+from ..case.vocabulary import IS_CHILD_OF
 from ..exceptions import BadRequest, Problem
 from ..repair.repair_log import RepairLog
 from .cells import (
@@ -38,7 +39,6 @@ from .columns import (
     DEPTH_HEADINGS,
     DEPTH_OR_GRADE_HEADING,
     DOCUMENT,
-    IS_CHILD_OF,
     ITEM,
     KNOWLEDGE_GRAPH_HEADINGS,
     KNOWLEDGE_GRAPH_IDENTIFIER,

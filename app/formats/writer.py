@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import BinaryIO
 
+from ..case.vocabulary import IS_CHILD_OF
 from . import csv, xlsx
 from .cells import STRING, Cell, to_json_cell
 from .columns import (
     ASSOCIATION,
     CRITERION,
     DOCUMENT,
-    IS_CHILD_OF,
     ITEM,
     LAYOUTS,
     LAYOUTS_BY_CLASS,

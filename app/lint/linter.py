@@ -10,12 +10,12 @@ from typing import Any
 
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.package import IdentifiedCFPackage, check_package_identifier
-from ..case.parsing import parse_json_body
+from ..case.parsing import get_standard_name, parse_json_body
 from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
 from ..repair.repair_log import EXPLANATIONS, RepairLog
-from .package_index import Node, PackageIndex, get_standard_class_name, get_string
+from .package_index import Node, PackageIndex, get_string
 from .positions import JsonPositionFinder, iter_ancestor_paths
 from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
@@ -80,7 +80,11 @@ def lint_package(
     except BadRequest as error:
         return LintResult(None, None, [_build_json_violation(error)] if JSON.id in rules else [])
     problems = [*problems, *_find_ignored_nulls(log, problems)]
-    index = _build_index(package, describe_path)
+    nodes = []
+    for schema, entity in package.entities:
+        path = describe_path(log.get_original_path(entity))
+        nodes.append(Node(get_standard_name(schema), path, entity))
+    index = PackageIndex(nodes)
     violations = list(_apply_rules(rules, index, log))
     package.deduplicate()
     unrepairable = (
@@ -118,16 +122,6 @@ def _find_ignored_nulls(log: LintRepairLog, problems: list[Problem]) -> Iterator
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
             yield Problem(path=path, message=NULL)
-
-
-def _build_index(package: RepairedPackage, describe_path: Callable[[str], str]) -> PackageIndex:
-    return PackageIndex(
-        [
-            Node(get_standard_class_name(schema), describe_path(path), entity)
-            for schema, entity in package.entities
-            for path in (package.log.get_original_path(entity),)
-        ]
-    )
 
 
 def _apply_rules(

@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
-from ..case.model import Entity
 from ..case.resources import DEFINITIONS
+from ..case.vocabulary import IS_CHILD_OF
 from ..repair.references import NODE_FIELDS
 from ..repair.repair_log import Json
-
-CHILD_OF = "isChildOf"
-"""The association type that makes the tree (CASE 1.1 information model, CFAssociation)."""
 
 T = TypeVar("T")
 
@@ -67,11 +64,6 @@ def get_link_identifiers(body: Json, name: str) -> list[str]:
     return [identifier for identifier in identifiers if isinstance(identifier, str)]
 
 
-def get_standard_class_name(schema: type[Entity]) -> str:
-    """Return the standard's name for a model class; for example, ``CFPckgItem`` is a ``CFItem``."""
-    return schema.__name__.replace("CFPckg", "CF")
-
-
 class PackageIndex:
     """Looks up the entities of a package by class, by identifier and by position in the tree.
 
@@ -119,7 +111,8 @@ class PackageIndex:
     @cached_property
     def tree_edges(self) -> list[Edge]:
         """The edges of isChildOf associations, except those that connect a node to itself."""
-        return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
+        edges = self.edges
+        return [one for one in edges if one.type == IS_CHILD_OF and one.origin != one.destination]
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:

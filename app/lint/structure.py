@@ -8,7 +8,8 @@ import msgspec
 
 from ..case.package import PreparedPackage
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from .package_index import CHILD_OF, Edge, Node, PackageIndex
+from ..case.vocabulary import IS_CHILD_OF
+from .package_index import Edge, Node, PackageIndex
 from .rules.catalog import STRUCTURAL_RULES
 from .violation import Rule
 
@@ -70,11 +71,11 @@ def _build_tree_index(package: PreparedPackage) -> PackageIndex:
         place = package.places.get(row.identifier, row.identifier)
         if row.kind == ASSOCIATIONS.name:
             body = _DECODER.decode(row.body)
-            if body.associationType == CHILD_OF:
+            if body.associationType == IS_CHILD_OF:
                 assert body.originNodeURI
                 assert body.destinationNodeURI
                 ends = body.originNodeURI.identifier, body.destinationNodeURI.identifier
-                edges.append(Edge(Node(row.kind, place, {}), CHILD_OF, *ends))
+                edges.append(Edge(Node(row.kind, place, {}), IS_CHILD_OF, *ends))
         elif row.kind in {DOCUMENTS.name, ITEMS.name}:
             body = _DECODER.decode(row.body)
             fields = {

@@ -79,7 +79,10 @@ def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
     """Fill in missing required fields of entities, and log each field filled in."""
     changed = _get_document_time(entities)
     for schema, entity in entities:
-        _complete_uri(entity, log)
+        if isinstance(identifier := entity.get("identifier"), str):
+            uri = make_uuid_urn(identifier)
+            _fill_missing(entity, "uri", uri, log)
+            _replace_repeated_identifier(entity, uri, log)
         if changed and schema is not CFPckgDocument:
             _fill_missing(entity, "lastChangeDateTime", changed, log)
         if schema in DEFINITION_CLASSES:
@@ -90,13 +93,6 @@ def _get_document_time(entities: Entities) -> str | None:
     times = (one.get("lastChangeDateTime") for schema, one in entities if schema is CFPckgDocument)
     changed = next(times, None)
     return changed if isinstance(changed, str) else None
-
-
-def _complete_uri(entity: Json, log: RepairLog) -> None:
-    identifier = entity.get("identifier")
-    if isinstance(identifier, str):
-        _fill_missing(entity, "uri", make_uuid_urn(identifier), log)
-        _replace_repeated_identifier(entity, make_uuid_urn(identifier), log)
 
 
 def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> None:

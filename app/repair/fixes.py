@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from math import isfinite
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 from urllib.parse import quote
 
 from ..case.entity_urls import URI_CHARACTERS
@@ -65,7 +65,7 @@ class FloatWithNotation(float):
         self.notation = notation
 
 
-def is_uri(value: object) -> bool:
+def is_uri(value: object) -> TypeGuard[str]:
     """Return whether a value is a string that matches the CASE standard's pattern for URIs."""
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
@@ -140,11 +140,8 @@ def suggest_number_fix(value: Any) -> Fix | None:
         return _suggest_removal(value)
     number = float(value.strip())
     # A double cannot hold more digits, so the result would be another number.
-    return (
-        ("string-for-number", number)
-        if isfinite(number) and is_exact_as_double(value.strip())
-        else None
-    )
+    is_exact = isfinite(number) and is_exact_as_double(value.strip())
+    return ("string-for-number", number) if is_exact else None
 
 
 def suggest_case_version_fix(value: Any) -> Fix | None:

@@ -15,6 +15,7 @@ from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPackage
 from ..case.package import DerivedValues
 from ..case.sequence import number_siblings
+from ..case.vocabulary import IS_CHILD_OF
 from ..formatting import format_timestamp, truncate
 from .completion import find_last_uuid
 from .metadata_options import MetadataOptions
@@ -45,7 +46,6 @@ STATEMENT_NAMES = {
 """Case-folded names of fields by which a child is recognized."""
 
 IDENTIFIER_NAMES = ("identifier", "sourcedId")
-IS_CHILD_OF = "isChildOf"
 MAX_TITLE_CHARS = 200
 
 Edge = tuple[Json, Json | None]
@@ -193,9 +193,8 @@ class IncompletePackageCompleter:
         identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))
         if identifier is None and isinstance(title, str) and isinstance(creator, str):
-            identifier = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
+            identifier = derive_document_identifier(title, creator, self.derived)
             document["identifier"] = identifier
-            self.derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
         if self._metadata and identifier and _get(document, "lastChangeDateTime") is None:
             name = _find_key(document, "lastChangeDateTime") or "lastChangeDateTime"
             document[name] = format_timestamp(self._metadata.changed)
@@ -265,6 +264,12 @@ class IncompletePackageCompleter:
                     association["sequenceNumber"] = number
             return
         number_in_file_order([association for association, _ in siblings], self.derived)
+
+
+def derive_document_identifier(title: str, creator: str, derived: DerivedValues) -> str:
+    """Return a UUID made from a framework's title and creator, and record that in ``derived``."""
+    derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
+    return str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
 
 
 def number_in_file_order(associations: list[Json], derived: DerivedValues) -> None:

@@ -85,11 +85,9 @@ class PackageNormalizer:
     def _fix_field(self, spec: FieldSpec, obj: Json, name: str) -> None:
         path = self.log.get_original_path(obj, name)
         fix = self._fix_list if spec.many else self._fix_value
-        fixed = fix(spec, name, obj[name], path)
-        if fixed is REMOVED:
+        obj[name] = fix(spec, name, obj[name], path)
+        if obj[name] is REMOVED:
             del obj[name]
-        else:
-            obj[name] = fixed
 
     def _fix_list(self, spec: FieldSpec, name: str, value: Any, path: str) -> Any:
         if isinstance(value, list):
@@ -99,7 +97,9 @@ class PackageNormalizer:
             self.log.record("object-for-list", path, value, [fixed])
             return [fixed]
         if isinstance(fixed, str) and spec.fix is suggest_string_fix:
-            members = _split_at_commas(fixed) if name in COMMA_SEPARATED_FIELDS else [fixed]
+            members = [fixed]
+            if name in COMMA_SEPARATED_FIELDS:
+                members = [part.strip() for part in fixed.split(",") if part.strip()]
             self.log.record("string-for-list", path, fixed, members)
             return members
         return fixed
@@ -173,7 +173,3 @@ def _get_standard_name_and_value(
         return standard, convert(value)
     folded = name.casefold()
     return get_field_names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
-
-
-def _split_at_commas(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -18,6 +18,7 @@ from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import find_inexact_numbers
 from ..case.package import IdentifiedCFPackage, PreparedPackage, make_document_link
 from ..case.package_stream import parse_large_package
+from ..case.parsing import get_standard_name
 from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
@@ -26,7 +27,7 @@ from .completion import fill_in_required_fields, repair_links
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8
 from .fixes import MISSING_SLASH, FloatWithNotation
-from .incomplete_packages import IncompletePackageCompleter
+from .incomplete_packages import IDENTIFIER_NAMES, IncompletePackageCompleter
 from .metadata_options import MetadataOptions
 from .normalizer import PackageNormalizer
 from .references import (
@@ -38,10 +39,7 @@ from .references import (
 )
 from .repair_log import Json, RepairLog, RepairSummary, format_value, get_value_at, truncate_value
 
-__all__ = ["RepairOptions", "RepairSummary", "repair_and_parse", "repair_package"]
-
 WRAPPERS = ("CFPackage", "package")
-IDENTIFIERS = ("identifier", "sourcedId")
 
 MESSAGES_WITH_VALUE = {
     PATTERN_MESSAGES[IDENTIFIER_PATTERN],
@@ -69,19 +67,6 @@ NO_OPTIONS = RepairOptions()
 
 EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
 """The kinds of entities that identify an export."""
-
-
-def repair_package(raw: bytes) -> tuple[bytes, list[RepairSummary]]:
-    """Repair a JSON package as far as possible; return its new bytes and a list of the repairs.
-
-    A valid package is returned unchanged. Raises ``BadRequest`` if ``raw`` is not a JSON object.
-    """
-    if _read_unchanged(raw):
-        return raw, []
-    package = RepairedPackage(raw)
-    package.deduplicate()
-    repairs = package.log.summarize()
-    return (package.json_bytes, repairs) if repairs else (raw, [])
 
 
 def repair_and_parse(
@@ -120,10 +105,7 @@ def repair_and_parse(
 
 
 def _read_unchanged(
-    raw: bytes,
-    schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
-    *,
-    allow_dense: bool = False,
+    raw: bytes, schema: type[IdentifiedCFPackage], *, allow_dense: bool
 ) -> PreparedPackage | None:
     if detect_encoding(raw) != "utf-8":
         return None
@@ -247,8 +229,8 @@ class RepairedPackage:
             return
         link = document.get("CFPackageURI")
         holders = [each for each in (document, link) if isinstance(each, dict)]
-        implied = [each.get(name) for each in holders for name in IDENTIFIERS]
-        for name in IDENTIFIERS:
+        implied = [each.get(name) for each in holders for name in IDENTIFIER_NAMES]
+        for name in IDENTIFIER_NAMES:
             if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
                 del self.tree[name]
 
@@ -274,7 +256,7 @@ class RepairedPackage:
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
     """Return the entities without a change time, and the document, as (class name, identifier)."""
     return {
-        (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
+        (get_standard_name(schema), str(entity.get("identifier")))
         for schema, entity in entities
         if schema is CFPckgDocument or "lastChangeDateTime" not in entity
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 from urllib.parse import unquote, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
@@ -108,7 +108,7 @@ class ReferenceResolver:
             if not isinstance(identifier, str):
                 continue
             self._known[schema].add(identifier)
-            if isinstance(uri, str) and is_uri(uri):
+            if is_uri(uri):
                 self.uris.setdefault(identifier, uri)
             for name in (identifier, uri, originals.get(identifier)):
                 if isinstance(name, str):
@@ -194,7 +194,7 @@ def repair_relative_uri(
         log.record("relative-uri", log.get_original_path(link, "uri"), uri, link["uri"])
 
 
-def is_identifier(value: object) -> bool:
+def is_identifier(value: object) -> TypeGuard[str]:
     """Return whether a value is a string that matches the standard's pattern for identifiers."""
     return (
         isinstance(value, str)
@@ -209,7 +209,7 @@ def repair_external_link(link: Json, log: RepairLog) -> str | None:
     Returns the previous identifier if the link no longer contains it, so that the caller can store
     it elsewhere; otherwise None. Without a valid identifier, the whole framework would be invalid.
     """
-    replaced: str | None = None
+    replaced = None
     before = link.get("identifier")
     names = (before, link.get("uri"), link.get("title"))
     original = next((name for name in names if isinstance(name, str) and name.strip()), None)
@@ -281,7 +281,7 @@ def prefix_association_types(entities: Entities, log: RepairLog) -> None:
         log.record("association-type-name", path, before, name)
 
 
-def is_url_identifier(value: object) -> bool:
+def is_url_identifier(value: object) -> TypeGuard[str]:
     """Return whether an identifier is a URL, which the CASE standard does not allow."""
     return is_uri(value) and not is_identifier(value)
 
@@ -295,7 +295,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
     aliases: dict[str, str] = {}
     for schema, entity in entities:
         original = entity.get("identifier")
-        if not isinstance(original, str) or not is_url_identifier(original):
+        if not is_url_identifier(original):
             continue
         made = entity["identifier"] = aliases.setdefault(
             original, str(uuid5(NAMESPACE_URL, original))
@@ -316,7 +316,7 @@ def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
     The URL becomes the link's URI, unless the link already has a valid URI.
     """
     original = link.get("identifier")
-    if isinstance(original, str) and is_url_identifier(original):
+    if is_url_identifier(original):
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))
         if not is_uri(link.get("uri")):
             link["uri"] = original

@@ -18,7 +18,8 @@ from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
 from ..lint.violation import LintResult, Violation
 from ..repair.encoding import convert_to_utf8, detect_encoding
 from ..repair.metadata_options import MetadataOptions
-from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
+from ..repair.reader import NO_OPTIONS, RepairOptions
+from ..repair.repair_log import RepairSummary
 
 CELL = re.compile(
     r"(?:sheet (?P<sheet>.*), )?"

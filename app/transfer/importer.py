@@ -26,7 +26,8 @@ from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.reader import read_framework
 from ..lint.structure import LintWarning, find_structural_violations
 from ..repair.metadata_options import MetadataOptions
-from ..repair.reader import NO_OPTIONS, RepairOptions, RepairSummary
+from ..repair.reader import NO_OPTIONS, RepairOptions
+from ..repair.repair_log import RepairSummary
 from ..settings import is_loopback
 from .console import Progress
 from .sources import PackageSource, describe_error, reject_non_package_json

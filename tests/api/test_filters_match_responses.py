@@ -12,13 +12,13 @@ from httpx import AsyncClient
 from support import factories
 from support.calls import Api
 from support.databases import Execute
+from support.packages import repair_package
 from support.selection import NOT_LARGE, mark_slow_except
 
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, ApiProfile
 from case_server.case.resources import RESOURCES
 from case_server.query.fields import SCALARS, FieldType, list_fields, resolve_field
-from case_server.repair.reader import repair_package
 
 Body = factories.Body
 

@@ -13,11 +13,11 @@ from support.calls import Api
 from support.databases import Execute
 from support.factories import Body
 from support.package_strategies import packages
+from support.packages import repair_package
 from support.selection import scale_examples
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, ApiProfile
 from case_server.db.schema import tables
-from case_server.repair.reader import repair_package
 
 PRESERVED = {"signing_keys", "feed_history", "revisions", "revision_marks"}
 """Tables that are not emptied, because applications cache their content."""

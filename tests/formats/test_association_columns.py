@@ -6,7 +6,7 @@ from support.tables import METADATA, find_problems
 
 from case_server.case.vocabulary import ASSOCIATION_TYPES
 from case_server.formats.reader import read_framework
-from case_server.repair.reader import RepairSummary
+from case_server.repair.repair_log import RepairSummary
 
 Triple = tuple[str, str, str]
 

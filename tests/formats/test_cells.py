@@ -16,7 +16,7 @@ from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
 from case_server.repair.metadata_options import MetadataOptions
-from case_server.repair.reader import RepairSummary
+from case_server.repair.repair_log import RepairSummary
 
 
 def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], list[RepairSummary]]:

@@ -9,7 +9,7 @@ from support.tables import find_problems
 from case_server.exceptions import BadRequest
 from case_server.formats.reader import read_framework
 from case_server.repair.metadata_options import MetadataOptions
-from case_server.repair.reader import RepairSummary
+from case_server.repair.repair_log import RepairSummary
 
 FRAMEWORK = "c0000000-0000-4000-8000-000000000001"
 HEADINGS = "Identifier,Full Statement,Is Child Of,Is Part Of\n"

@@ -12,7 +12,8 @@ from support.packages import catch_problem_paths, catch_problems, count_repairs,
 
 from case_server.case.package import PreparedPackage
 from case_server.repair.metadata_options import MetadataOptions
-from case_server.repair.reader import NO_OPTIONS, RepairOptions, RepairSummary, repair_and_parse
+from case_server.repair.reader import NO_OPTIONS, RepairOptions, repair_and_parse
+from case_server.repair.repair_log import RepairSummary
 
 CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
 FILE_TIME = "2026-03-01T00:00:00.000Z"

@@ -23,13 +23,19 @@ from support.factories import (
     package,
     package_with_every_class,
 )
-from support.packages import catch_problem_paths, catch_problems, count_repairs, to_json
+from support.packages import (
+    catch_problem_paths,
+    catch_problems,
+    count_repairs,
+    repair_package,
+    to_json,
+)
 from support.selection import NOT_LARGE, REAL_FRAMEWORKS, mark_slow_except, scale_examples
 
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.repair.reader import RepairSummary, repair_and_parse, repair_package
-from case_server.repair.repair_log import EXPLANATIONS
+from case_server.repair.reader import repair_and_parse
+from case_server.repair.repair_log import EXPLANATIONS, RepairSummary
 
 ABSENT = object()
 UUID = "84c261f2-2a9d-4ba6-a60d-8c8dc055a163"

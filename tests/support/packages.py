@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from case_server.case.package import PreparedPackage, parse_package
+from case_server.case.package import IdentifiedCFPackage, PreparedPackage, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.package import UploadResult, write_package
 from case_server.exceptions import Problem, UnprocessableContent
 from case_server.formats.file_format import FileFormat
-from case_server.repair.reader import RepairSummary
+from case_server.repair.reader import RepairedPackage, _read_unchanged
+from case_server.repair.repair_log import RepairSummary
 from case_server.transfer.exporter import export_framework
 
 from .factories import Body
@@ -28,6 +29,16 @@ def list_entities(package: PreparedPackage, kind: str) -> list[Body]:
 
 def count_repairs(repairs: Iterable[RepairSummary]) -> dict[str, int]:
     return {one.kind: one.count for one in repairs}
+
+
+def repair_package(raw: bytes) -> tuple[bytes, list[RepairSummary]]:
+    """Return a JSON package as import repairs it, even if that is invalid, and the repairs."""
+    if _read_unchanged(raw, IdentifiedCFPackage, allow_dense=False):
+        return raw, []
+    package = RepairedPackage(raw)
+    package.deduplicate()
+    repairs = package.log.summarize()
+    return (package.json_bytes, repairs) if repairs else (raw, [])
 
 
 def catch_problems(read: Callable[..., object], *arguments: Any, **options: Any) -> list[Problem]:

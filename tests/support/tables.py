@@ -10,7 +10,7 @@ from case_server.formats.file_format import FileFormat
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
 from case_server.repair.metadata_options import MetadataOptions
-from case_server.repair.reader import RepairSummary
+from case_server.repair.repair_log import RepairSummary
 
 from .factories import Body
 from .packages import catch_problems, list_entities

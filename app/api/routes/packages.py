@@ -17,7 +17,8 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_id
 from ...db.write.package import UploadResult, write_package
 from ...query import page, params
-from ...repair.reader import RepairSummary, repair_and_parse
+from ...repair.reader import repair_and_parse
+from ...repair.repair_log import RepairSummary
 from ..dependencies import (
     CHANGES,
     DatabaseDep,

@@ -6,16 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
+from ...case.vocabulary import IS_CHILD_OF
 from ...repair.references import NODE_FIELDS
 from ...repair.repair_log import Json
-from ..package_index import (
-    CHILD_OF,
-    Node,
-    PackageIndex,
-    get_link_identifiers,
-    get_members,
-    get_string,
-)
+from ..package_index import Node, PackageIndex, get_link_identifiers, get_members, get_string
 from ..violation import Finding
 
 LINK_FIELDS = {
@@ -51,7 +45,7 @@ def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
         for field, end in zip(NODE_FIELDS, (edge.origin, edge.destination), strict=True):
             (link,) = get_members(edge.node.body, field, dict)[:1]
             is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
-            if edge.type != CHILD_OF and end not in index.by_identifier and not is_foreign:
+            if edge.type != IS_CHILD_OF and end not in index.by_identifier and not is_foreign:
                 message = f"no entity of this package has the identifier {end}"
                 yield Finding(edge.node, field, message)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..package_index import CHILD_OF, Edge, PackageIndex, get_string
+from ...case.vocabulary import IS_CHILD_OF
+from ..package_index import Edge, PackageIndex, get_string
 from ..violation import Finding
 
 MAX_LISTED_NODES = 8
@@ -84,7 +85,7 @@ def find_orphans(index: PackageIndex) -> Iterator[Finding]:
             count = len(index.edges_by_parent.get(item.identifier, []))
             noun = "child is" if count == 1 else "children are"
             below = f"; its {count:,} {noun} cut off from the document as well" if count else ""
-            yield Finding(item, "", f"no {CHILD_OF} association starts at it{below}")
+            yield Finding(item, "", f"no {IS_CHILD_OF} association starts at it{below}")
 
 
 def find_dangling_tree_edges(index: PackageIndex) -> Iterator[Finding]:
