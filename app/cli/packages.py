@@ -121,11 +121,7 @@ def import_packages(**flags: Any) -> None:
     from ..transfer import importer  # noqa: PLC0415  see above
 
     quiet = flags["quiet"]
-    options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
-    if flags["strict"] and options != NO_OPTIONS:
-        raise click.UsageError(
-            "--strict repairs nothing: remove it, or --identifiers and --keep-association-types"
-        )
+    options = _get_repair_options(flags)
     require_existing_paths(flags["sources"])
     report: Path | None = flags["report"]
     if report:
@@ -148,6 +144,15 @@ def import_packages(**flags: Any) -> None:
         if not quiet:
             click.echo(f"{message} {report}", err=True)
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)
+
+
+def _get_repair_options(flags: dict[str, Any]) -> RepairOptions:
+    options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
+    if flags["strict"] and options != NO_OPTIONS:
+        raise click.UsageError(
+            "--strict repairs nothing: remove it, or --identifiers and --keep-association-types"
+        )
+    return options
 
 
 def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:

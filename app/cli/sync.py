@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ import click
 
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
+from ..net.download import Fetcher
 from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
@@ -66,27 +68,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    fetcher = create_fetcher(flags)
-    all_urls = _collect_urls(urls, listed)
-
-    async def work(database: Database) -> list[SyncResult]:
-        results = []
-        for url in all_urls:
-            progress = create_progress_reporter(url, quiet=flags["quiet"])
-            syncer = Syncer(
-                database,
-                fetcher,
-                progress,
-                allow_deletes=flags["allow_deletes"],
-                dry_run=flags["dry_run"],
-                allow_dense=flags["allow_dense"],
-            )
-            async for result in syncer.sync(url):
-                progress("")
-                _print_result(result, quiet=flags["quiet"], dry_run=flags["dry_run"])
-                results.append(result)
-        return results
-
+    work = partial(_sync_urls, create_fetcher(flags), _collect_urls(urls, listed), flags)
     settings: Settings = flags["settings"]
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
     with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
@@ -97,6 +79,28 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
     if not flags["quiet"]:
         click.echo(_format_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
+
+
+async def _sync_urls(
+    fetcher: Fetcher, urls: list[str], flags: dict[str, Any], database: Database
+) -> list[SyncResult]:
+    """Synchronize the frameworks at each URL, and print the result of each."""
+    results = []
+    for url in urls:
+        progress = create_progress_reporter(url, quiet=flags["quiet"])
+        syncer = Syncer(
+            database,
+            fetcher,
+            progress,
+            allow_deletes=flags["allow_deletes"],
+            dry_run=flags["dry_run"],
+            allow_dense=flags["allow_dense"],
+        )
+        async for result in syncer.sync(url):
+            progress("")
+            _print_result(result, quiet=flags["quiet"], dry_run=flags["dry_run"])
+            results.append(result)
+    return results
 
 
 def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:

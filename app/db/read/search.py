@@ -20,6 +20,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Subquery,
     Text,
     and_,
     bindparam,
@@ -189,37 +190,11 @@ def _build_start_condition(pages: int) -> ColumnElement[bool]:
 def _compile_search(
     *, in_document: bool = False, start_pages: int | None = None
 ) -> CompiledStatement:
-    """Compile the query for a page of search results.
+    """Compile the query for a page of search results, the best of the candidates.
 
-    1. ``by_code`` has the items whose code begins with the search. They are better than those found
-       by words, so words are searched only if codes leave room.
-    2. ``from_start`` has items with the words in the first ``start_pages`` pages of the table.
-    3. Items with the words from the rest of the table, or from all of it without ``start_pages``,
-       fill up the candidates. The order is that of the table as well, because a bitmap of the index
-       is read in this order.
-    4. ``best`` is the page of the candidates, and the rest of the fields is read for it only.
+    The fields that only the results have are read for the page only.
     """
-    code, text = _bound("code"), _bound("text")
-    scope = items.c.document_identifier == _bound("document") if in_document else true()
-    has_words = and_(_build_text_condition(text), scope)
-    by_code = (
-        _build_candidates_query(and_(_build_code_prefix_condition(code), scope))
-        .order_by(items.c.folded_code)
-        .limit(literal_column(str(MAX_CANDIDATES)))
-        .cte("by_code")
-    )
-    parts = [by_code]
-    if start_pages is not None:
-        is_at_start = _build_start_condition(start_pages)
-        from_start = _build_candidates_query(and_(has_words, is_at_start))
-        parts.append(from_start.limit(_build_remaining(by_code)).cte("from_start"))
-        has_words = and_(has_words, not_(is_at_start))
-    # A union instead of an OR, so that each part stops after enough candidates. Unsorted, because
-    # sorting would read every match before the limit applies.
-    candidates = union(
-        *(select(part) for part in parts),
-        _build_candidates_query(has_words).limit(_build_remaining(*parts)),
-    ).subquery("candidates")
+    candidates = _build_candidates(in_document=in_document, start_pages=start_pages)
     best = (
         select(candidates)
         .order_by(*_build_search_order(candidates))
@@ -241,6 +216,39 @@ def _compile_search(
         .join(documents, documents.c.identifier == items.c.document_identifier)
         .order_by(*_build_search_order(best))
     )
+
+
+def _build_candidates(*, in_document: bool, start_pages: int | None) -> Subquery:
+    """Build the subquery of the items that are ranked, at most ``MAX_CANDIDATES``.
+
+    1. ``by_code`` has the items whose code begins with the search. They are better than those found
+       by words, so words are searched only if codes leave room.
+    2. ``from_start`` has items with the words in the first ``start_pages`` pages of the table.
+    3. Items with the words from the rest of the table, or from all of it without ``start_pages``,
+       fill up the candidates. The order is that of the table as well, because a bitmap of the index
+       is read in this order.
+    """
+    code, text = _bound("code"), _bound("text")
+    scope = items.c.document_identifier == _bound("document") if in_document else true()
+    has_words = and_(_build_text_condition(text), scope)
+    by_code = (
+        _build_candidates_query(and_(_build_code_prefix_condition(code), scope))
+        .order_by(items.c.folded_code)
+        .limit(literal_column(str(MAX_CANDIDATES)))
+        .cte("by_code")
+    )
+    parts = [by_code]
+    if start_pages is not None:
+        is_at_start = _build_start_condition(start_pages)
+        from_start = _build_candidates_query(and_(has_words, is_at_start))
+        parts.append(from_start.limit(_build_remaining(by_code)).cte("from_start"))
+        has_words = and_(has_words, not_(is_at_start))
+    # A union instead of an OR, so that each part stops after enough candidates. Unsorted, because
+    # sorting would read every match before the limit applies.
+    return union(
+        *(select(part) for part in parts),
+        _build_candidates_query(has_words).limit(_build_remaining(*parts)),
+    ).subquery("candidates")
 
 
 def _build_candidates_query(condition: ColumnElement[bool]) -> Select[Any]:
