@@ -52,19 +52,22 @@ async def reject_connections(cluster: Cluster) -> AsyncIterator[None]:
 @asynccontextmanager
 async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
     """Use up all Postgres connections in a ``with`` block, so that the server cannot get one."""
-    async with AsyncExitStack() as stack:
+    # This connection stays open, because closing it would free one for the server.
+    async with open_admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
-        async with reject_connections(cluster):
-            refused = 0
-            while refused < 5:  # a connection that is closing frees one more
-                try:
-                    taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
-                except asyncpg.TooManyConnectionsError:
-                    refused += 1
-                    await asyncio.sleep(0.1)
-                else:
-                    refused = 0
-                    stack.push_async_callback(taken.close, timeout=5)
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
+        await _terminate_connections(sql)
+        refused = 0
+        while refused < 5:  # a connection that is closing frees one more
+            try:
+                taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
+            except asyncpg.TooManyConnectionsError:
+                refused += 1
+                await asyncio.sleep(0.1)
+            else:
+                refused = 0
+                stack.push_async_callback(taken.close, timeout=5)
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
         yield
 
 

@@ -145,10 +145,12 @@ def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_api_tests_pass_through_a_pooler() -> None:
     command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api")
+    # Not as a process of this run, with which it would share a Postgres server and its databases.
+    own = {name: value for name, value in os.environ.items() if "PYTEST_XDIST" not in name}
     ran = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {"TEST_POOL_MODE": "transaction"},
+        env=own | {"TEST_POOL_MODE": "transaction"},
         capture_output=True,
         text=True,
         check=False,
