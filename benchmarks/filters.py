@@ -98,7 +98,7 @@ def measure_filters(context: BenchmarkContext) -> Iterator[ResultRow]:
 
 
 def _capture_statements(context: BenchmarkContext, search: ItemSearch) -> list[ExecutedStatement]:
-    """Send a search request; return the SQL statements that the server ran, with their plans."""
+    """Send a list request; return the SQL statements that the server ran, with their plans."""
     with log_statement_plans(context.postgres, NAME):
         before = context.postgres.log.stat().st_size
         with context.run_server_for_client(NAME) as (_, client):

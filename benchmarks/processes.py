@@ -70,10 +70,10 @@ def run_command(*arguments: str, database_url: str) -> None:
 
 @contextmanager
 def run_bare_application(log: Path, database_url: str, static_folder: Path) -> Iterator[str]:
-    """Run the bare Starlette application of ``baseline.py`` on a free port, as a baseline.
+    """Run the application of ``baseline.py`` during a ``with`` block, and yield its base URL.
 
-    It runs during a ``with`` block. Yields its base URL. ``static_folder`` contains the static
-    files that it serves.
+    It serves the entities of the database and the files in ``static_folder``, on a free port.
+    ``log`` is the file for its output.
     """
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

@@ -137,7 +137,7 @@ def _measure_memory(report: ScenarioReport) -> Iterator[Callable[[], float]]:
     before, memory.peak = memory.peak, 0.0
     growth = 0.0
     yield lambda: growth
-    memory.sample()
+    memory.measure()
     growth = memory.growth
     memory.peak = max(before, memory.peak)
 

@@ -165,7 +165,7 @@ class PatroniCluster:
         assert response.status_code == 200, response.text
 
     async def change_settings(self, **settings: Any) -> None:
-        """Change Patroni settings of the cluster, for example ``synchronous_mode``."""
+        """Send settings such as ``synchronous_mode=True`` to Patroni, which applies them later."""
         leader = await self.wait_for_primary()
         async with httpx.AsyncClient(timeout=30) as http:
             url = f"http://127.0.0.1:{self._api_ports[leader]}/config"
@@ -219,9 +219,9 @@ class PatroniCluster:
 
 @contextmanager
 def run_patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[PatroniCluster]:
-    """Start a cluster of three nodes in a folder, and kill it when the ``with`` block exits.
+    """Run three Postgres servers under Patroni during a ``with`` block; yield the cluster.
 
-    If ``synchronous`` is true, commits wait for a standby.
+    ``folder`` contains their data. If ``synchronous`` is true, commits wait for a standby.
     """
     folder.chmod(0o755)
     home = folder / "patroni"

@@ -94,8 +94,8 @@ class MemoryUsage:
     initial: float = 0.0
     peak: float = 0.0
 
-    def sample(self) -> float:
-        """Measure the current memory use, update the peak, and return it in megabytes."""
+    def measure(self) -> float:
+        """Return the memory that the server uses now, in megabytes, and update the peak."""
         now = float(self.process.memory_info().rss) / MEGABYTE
         self.peak = max(self.peak, now)
         return now
@@ -116,11 +116,11 @@ async def monitor_memory(server: LiveServer) -> AsyncIterator[MemoryUsage]:
     Yields the ``MemoryUsage`` that is updated.
     """
     memory = MemoryUsage(psutil.Process(server.process.pid))
-    memory.initial = memory.sample()
+    memory.initial = memory.measure()
 
     async def sample() -> None:
         while True:
-            memory.sample()
+            memory.measure()
             await asyncio.sleep(0.05)
 
     sampling = asyncio.create_task(sample())
@@ -128,7 +128,7 @@ async def monitor_memory(server: LiveServer) -> AsyncIterator[MemoryUsage]:
         yield memory
     finally:
         sampling.cancel()
-        memory.sample()
+        memory.measure()
 
 
 @asynccontextmanager

@@ -46,10 +46,10 @@ async def insert_items(database_url: str, http: AsyncClient, item_count: int) ->
 async def run_slow_filters(
     http: AsyncClient, seconds: float, timer: ScenarioTimer | None = None
 ) -> ScenarioReport:
-    """Run slow filters and small reads concurrently for ``seconds``; return a report.
+    """Send lists with slow filters and reads of single items concurrently; return a report.
 
-    Call ``insert_items`` first. Records a violation if the median duration of small reads is one
-    second or more.
+    Runs for ``seconds``, with the items of ``insert_items``. Records a violation if the median
+    duration of the reads of single items is one second or more.
     """
     report, until = ScenarioReport(), time.monotonic() + seconds
     await asyncio.gather(

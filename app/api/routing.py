@@ -187,11 +187,12 @@ def _is_supported(dependant: Dependant) -> bool:
 
 
 class RoutingMiddleware:
-    """Middleware that finds the compiled handler of a route by one or two dictionary look-ups.
+    """Middleware that calls the endpoint of a request without trying the routes one by one.
 
-    ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``. Add it
-    first, so that it is the innermost middleware. It also replaces an alias of a profile's prefix
-    in the path, because all later code expects the prefix.
+    It looks the path up in dictionaries; requests that it does not find are passed on to FastAPI's
+    router. ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``.
+    Add this middleware before all others, so that they run first. Paths that start with another
+    spelling of a profile's prefix are changed to the prefix.
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:

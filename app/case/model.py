@@ -63,7 +63,7 @@ KeywordLinks = Annotated[
 
 
 class Entity(CaseModel):
-    """The base class of all entities, with an identifier, a URI and a last-modified time."""
+    """The base class of CASE entities: they have an identifier, a URI and a time of change."""
 
     identifier: Identifier
     uri: Uri

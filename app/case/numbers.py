@@ -21,10 +21,10 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Map a byte to one of five classes, in which long numbers are found fast.
+    """Return the character that stands for a byte of JSON text when long numbers are searched.
 
-    ``0`` is a digit or point, ``e`` an exponent, ``-`` a sign, ``,`` the end of a number, ``x`` the
-    rest.
+    ``0`` stands for a digit or point, ``e`` for an exponent, ``-`` for a sign, ``,`` for the end of
+    a number, and ``x`` for all other bytes.
     """
     sign = chr(byte)
     if sign in "0123456789.":

@@ -130,7 +130,7 @@ def parse_or_collect_errors(
 
 
 def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return whether numbers of an entity, parsed from ``raw``, may have lost digits."""
+    """Return whether a number of the entity may differ from the JSON ``raw``, with more digits."""
     match entity:
         case CFRubric() | CFPackage():
             return True

@@ -197,7 +197,7 @@ class PackageAssembler:
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add a CFLicense if the document's row has a licence text (OpenSALT exports do)."""
+        """Add the document's CFLicense to ``definitions`` if its row has a licence text."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):

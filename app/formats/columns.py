@@ -40,7 +40,7 @@ CODECS = {
     fixes.suggest_datetime_fix: DATE_TIME,
     fixes.suggest_integer_fix: NUMERIC,
     fixes.suggest_number_fix: NUMERIC,
-    fixes.suggest_no_fix: JSON_VALUE,
+    fixes.suggest_nothing: JSON_VALUE,
 }
 """The codec of a field without a model, by its fix. All others are strings."""
 

@@ -60,9 +60,9 @@ def diagnose_foreign_json(value: Any) -> str | None:
 
 
 def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield objects of a JSON file whose fields show which program wrote it.
+    """Yield up to four objects of a JSON file, by whose fields its format can be recognized.
 
-    Yields the first object and, because lists are often wrapped, up to three nested in it.
+    They are the first object and, because lists are often wrapped, objects nested in it.
     """
     for _ in range(4):
         if isinstance(value, list):

@@ -229,7 +229,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, as a ``FormattedNumber`` if its format code changes the digits shown."""
+    """Return the number, as a ``FormattedNumber`` if Excel shows it with other digits."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):

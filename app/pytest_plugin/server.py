@@ -59,7 +59,7 @@ def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator
 
 
 def _start_supervisor(folder: Path) -> str:
-    """Start a supervisor and its server, with data in ``folder``; return the server's URL."""
+    """Start the process that runs and stops the test server, and return the server's URL."""
     log, url = folder / "server.log", folder / "url"
     with log.open("a") as output:
         supervisor = subprocess.Popen(  # noqa: S603  no shell; runs this module

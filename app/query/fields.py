@@ -74,7 +74,7 @@ ARRAY_TYPES = {
 
 @dataclass(frozen=True)
 class QueryableField:
-    """A field by which clients can filter, sort or select: its path and its type."""
+    """A field of a JSON entity by which clients can filter, sort or select: its path and type."""
 
     path: tuple[str, ...]
     type: FieldType

@@ -172,8 +172,8 @@ def _suggest_removal(value: Any) -> Fix | None:
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
-def suggest_no_fix(_: Any) -> None:
-    """Return None, as the fixer for field types that need no repair, such as extensions."""
+def suggest_nothing(_: Any) -> None:
+    """Suggest no repair; the fixer of fields that take any value, such as ``extensions``."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [
@@ -192,4 +192,4 @@ _FIXERS: list[tuple[Any, Fixer]] = [
 
 def get_fixer(field_type: Any) -> Fixer:
     """Return the function that fixes values of a field type: ``suggest_uri_fix`` for ``Uri``."""
-    return next((fixer for known, fixer in _FIXERS if known == field_type), suggest_no_fix)
+    return next((fixer for known, fixer in _FIXERS if known == field_type), suggest_nothing)

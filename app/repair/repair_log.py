@@ -189,7 +189,7 @@ class RepairLog:
         self._original_names[id(obj), new_name] = old_name
 
     def map_to_original_path(self, tree: Json, path: str) -> str:
-        """Convert a JSON path in the repaired package ``tree`` to one in the original file."""
+        """Return the path in the original file of the value at ``path`` of the repaired tree."""
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):

@@ -52,7 +52,7 @@ def summarize_entity(attributes: EntityAttributes) -> str:
 
 
 def get_short_title(attributes: EntityAttributes) -> str:
-    """Return a document's title, or an item's code or the start of its statement."""
+    """Return the title of a document, or the code of an item; without one, its first words."""
     statement = str(attributes["fullStatement"] or "")[:MAX_TITLE_CHARS]
     return str(attributes["title"] or attributes["humanCodingScheme"] or statement)
 

@@ -206,7 +206,10 @@ class _Cluster:
             self._create_cluster()
 
     def _choose_postgres_account(self) -> None:
-        """Choose how to run Postgres as another user than root, which Postgres refuses."""
+        """Find a user that Postgres can run as, because it refuses to run as root.
+
+        Stores the user in ``account``, or the command that changes it in ``prefix``.
+        """
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
         unshare = shutil.which("unshare") or "false", "-U", "--map-user=65534", "--map-group=65534"

@@ -39,7 +39,7 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
-class InspectionResult(NamedTuple):
+class DatabaseInspection(NamedTuple):
     """What was found out about a database: whether to migrate it, and which pooler it is behind."""
 
     should_migrate: bool
@@ -98,7 +98,7 @@ async def _inspect_database(
     is_migration_requested: bool,
     will_write: bool,
     accepts_standby: bool,
-) -> InspectionResult:
+) -> DatabaseInspection:
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
         pooler = await _get_pooler_parameter(connection, parse_database_url(url).is_pooled)
@@ -116,7 +116,7 @@ async def _inspect_database(
         should_migrate = is_migration_requested or is_outdated
         if will_write and not should_migrate:
             await reset_change_feed_if_restored(connection)
-        return InspectionResult(should_migrate, pooler)
+        return DatabaseInspection(should_migrate, pooler)
 
 
 async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown

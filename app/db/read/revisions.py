@@ -110,9 +110,9 @@ class RevisionCache:
         return current
 
     async def _refresh_revision(self, last: Revision) -> Revision | None:
-        """Return the current revision if the document has not changed since ``last``, else None.
+        """Return the current revision, given the last one; None if the document has changed since.
 
-        It reads only the counters, because an unchanged document has the same package identifier.
+        Reads only the counters of changes: the other values of an unchanged document are the same.
         """
         # For one client this takes 114 us, the full query 147 us.
         document = last.document_identifier

@@ -72,7 +72,7 @@ class SearchQuery(NamedTuple):
 
 
 def parse_search_query(search: str) -> SearchQuery:
-    """Return the ``SearchQuery`` for a user's search; one without words matches nothing."""
+    """Return the ``SearchQuery`` for what a user typed. Without any word, it matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [

@@ -80,7 +80,7 @@ async def fetch_children(
 async def fetch_children_page(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[Record]:
-    """Return a page of the children of an item, in the same form as ``fetch_children``."""
+    """Return a page of the children of an item; the rows are those of ``fetch_children``."""
     query = _compile_children_query()
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.run_heavy_read(query, document=document, **values, offset=offset)

@@ -76,7 +76,8 @@ async def put_item_type(
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    ``path_prefix`` and ``echoed`` are as in ``put_document``.
+    ``echoed`` describes values that the client may have copied from a response; they are not
+    stored. ``path_prefix`` is unused.
     """
     await _run_put_statements(database, ITEM_TYPES, item_type, echoed)
 

@@ -113,7 +113,10 @@ def _build_entity_write_ctes(
     document: Any = None,
     strategy: LinkStrategy = NO_LINKS,
 ) -> tuple[CTE, list[CTE]]:
-    """Return the CTE that writes the row of ``source``, and a list of all other CTEs of the PUT.
+    """Return the CTE that writes an entity, and a list of all other CTEs of the PUT statement.
+
+    ``source`` has one row, the entity to write, or none if a check failed; ``columns`` are further
+    columns to write. ``document`` is the document whose package changes.
 
     All writers take these steps in this order, because other orders could deadlock:
 
