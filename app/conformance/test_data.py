@@ -20,9 +20,6 @@ TITLE_PREFIX = "case-server conformance"
 WRAPPERS = {"CFItems": "item", "CFItemAssociations": "association"}
 """Keys under which the body of a PUT contains the entity; other bodies are the entity itself."""
 
-ACCEPTED_STATUSES = (200, 201, 204)
-"""Statuses of an accepted PUT, where the check is not about the status."""
-
 
 class WrittenFramework(NamedTuple):
     """A framework that the tests wrote to the server: a document with two items."""
@@ -96,10 +93,10 @@ class TestDataWriter:
     def _framework_or_failure(self) -> WrittenFramework | str:
         try:
             document, response = self.put_document()
-            expect_status(response, *ACCEPTED_STATUSES)
+            expect_accepted(response)
             items = [self.build_item(document), self.build_item(document)]
             for item in items:
-                expect_status(self.put_entity("CFItems", item), *ACCEPTED_STATUSES)
+                expect_accepted(self.put_entity("CFItems", item))
         except CheckFailed as failure:
             return str(failure)
         return WrittenFramework(document, items)
@@ -183,6 +180,11 @@ class TestDataWriter:
         now = format_timestamp(datetime.now(UTC))
         uri = f"urn:uuid:{identifier}"
         return {"identifier": identifier, "uri": uri, "lastChangeDateTime": now, **fields}
+
+
+def expect_accepted(response: httpx.Response) -> None:
+    """Raise ``CheckFailed`` unless a PUT was accepted, in a check that is not about its status."""
+    expect_status(response, 200, 201, 204)
 
 
 def wrap_entity(collection: str, entity: Body) -> Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..case.entity_urls import make_uuid_urn
@@ -39,7 +39,7 @@ class PackageAssembler:
     """
 
     def __init__(
-        self, grids: Iterable[Sheet], metadata: MetadataOptions, *, is_strict: bool = False
+        self, grids: list[Sheet], metadata: MetadataOptions, *, is_strict: bool = False
     ) -> None:
         self.problems: list[Problem] = []
         self.repairs = RepairLog()
@@ -53,7 +53,7 @@ class PackageAssembler:
         self._numeric_codes: set[str] = set()
         readers = [
             RowReader(grid, layout, self.problems, self.repairs)
-            for grid, layout in self._match_sheets_to_layouts(list(grids))
+            for grid, layout in self._match_sheets_to_layouts(grids)
         ]
         self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
         """True if ``export`` wrote it: only exports have a column parentAssociation."""
@@ -74,7 +74,7 @@ class PackageAssembler:
 
         If no sheet has such a name, yields the first sheet with None. ``left_out`` gets the others.
         """
-        named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
+        named = [(grid, find_layout(grid.name or "")) for grid in grids]
         if any(layout for _, layout in named):
             unknown = [grid.name for grid, layout in named if not layout and grid.name]
             self.left_out = [name for name in unknown if name != HELP_SHEET]

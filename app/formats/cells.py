@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from ..repair.fixes import NUMBER
 from .number_format import MAX_SIGNIFICANT_DIGITS
 
 
@@ -34,7 +35,6 @@ SEPARATOR = "|"
 SURROUNDING_SPACE = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
 """No-break spaces, too, and zero-width spaces, word joiners and byte order marks."""
 
-NUMBER_PATTERN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
 
@@ -118,7 +118,7 @@ def _read_number(cell: Cell) -> Any:
     written = format_cell(cell).strip()
     if INTEGER_PATTERN.fullmatch(written):
         return int(written)
-    return float(written) if NUMBER_PATTERN.fullmatch(written) else written
+    return float(written) if NUMBER.fullmatch(written) else written
 
 
 JSON_STRINGS = re.compile(r'\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*(?=")|(?=\])))*\]')

@@ -262,19 +262,18 @@ class HierarchyBuilder:
                     "sequenceNumber", self._determine_sequence_number(row, parent, exported)
                 )
             return None
+        fields = exported or {}
         association: JsonObject = {
             "identifier": str(uuid5(self.namespace, "\n".join(triple))),
             "lastChangeDateTime": item.get("lastChangeDateTime"),
-            **{name: value for name, value in (exported or {}).items() if name not in NODE_FIELDS},
+            **{name: value for name, value in fields.items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
-            "originNodeURI": _get_unchanged_link(exported, "originNodeURI", item)
-            or make_link(item),
-            "destinationNodeURI": _get_unchanged_link(exported, "destinationNodeURI", parent)
-            or make_link(parent),
+            "originNodeURI": _keep_or_make_link(fields, "originNodeURI", item),
+            "destinationNodeURI": _keep_or_make_link(fields, "destinationNodeURI", parent),
         }
         if (sequence := self._determine_sequence_number(row, parent, exported)) is not None:
             association["sequenceNumber"] = sequence
-        if "lastChangeDateTime" not in (exported or {}):
+        if "lastChangeDateTime" not in fields:
             self.derived.times.add((ASSOCIATION.kind, association["identifier"]))
         if exported is None and not _has_sequence_number(row):
             self._unnumbered[parent["identifier"]].append(association)
@@ -415,10 +414,10 @@ def _has_sequence_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _get_unchanged_link(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """Return the link ``name`` of an association if it still points to ``node``, or None."""
-    end = (exported or {}).get(name)
-    return end if get_nested({"end": end}, ("end", "identifier")) == node["identifier"] else None
+def _keep_or_make_link(exported: JsonObject, name: str, node: JsonObject) -> Any:
+    """Return the link ``name`` of an exported association if it leads to ``node``, or a new one."""
+    is_unchanged = get_nested(exported, (name, "identifier")) == node["identifier"]
+    return exported[name] if is_unchanged else make_link(node)
 
 
 def _get_position(row: Row) -> float:

@@ -155,11 +155,11 @@ class OpenSaltWriter(FrameworkWriter):
         for name in entity.keys() - used:
             self._left_out[f"{kind}.{name}"] += 1
         return [
-            extra[name] if name in extra else self._make_cell(kind, name, get_nested(entity, path))
-            for name, path in ((name, tuple(name.split("."))) for name in names)
+            extra[name] if name in extra else self._make_cell(kind, name, entity) for name in names
         ]
 
-    def _make_cell(self, kind: str, name: str, value: object) -> Cell:
+    def _make_cell(self, kind: str, name: str, entity: JsonObject) -> Cell:
+        value = get_nested(entity, tuple(name.split(".")))
         if isinstance(value, list):
             separator = "," if name in COMMA_LISTS else "|"
             if any(separator in member or member != member.strip() for member in value):

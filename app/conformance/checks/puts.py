@@ -11,7 +11,7 @@ from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import ServerUnderTest, build_entity_path
 from ..profiles import get_identifier, get_identifiers
 from ..responses import Body, CheckSkipped, describe_response, expect, expect_status, read_json
-from ..test_data import ACCEPTED_STATUSES, build_link_uri, wrap_entity
+from ..test_data import build_link_uri, expect_accepted, wrap_entity
 
 CREATE = "guide, Create a document (and its package)"
 
@@ -92,15 +92,11 @@ def check_put_subjects(server: ServerUnderTest) -> str:
     subject = build_link_uri(get_identifier(subjects[0]), str(subjects[0].get("title")))
     test_data = server.test_data
     body = test_data.framework.document
-    expect_status(
-        test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}), *ACCEPTED_STATUSES
-    )
+    expect_accepted(test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}))
     linked = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     is_linked = get_identifiers(linked or []) == get_identifiers([subject])
     expect(is_linked, f"subjectURI is {linked!r}")
-    expect_status(
-        test_data.put_entity("CFDocuments", {**body, "subjectURI": []}), *ACCEPTED_STATUSES
-    )
+    expect_accepted(test_data.put_entity("CFDocuments", {**body, "subjectURI": []}))
     remaining = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     expect(not remaining, f"after a PUT without it, subjectURI is {remaining!r}")
     return "linked, then not"
@@ -166,9 +162,9 @@ def check_get_put_round_trip(server: ServerUnderTest) -> str:
     test_data = server.test_data
     document, items = test_data.framework
     item_type, response = test_data.put_shared_item_type()
-    expect_status(response, *ACCEPTED_STATUSES)
+    expect_accepted(response)
     association, response = _put_association(server, "isPartOf")
-    expect_status(response, *ACCEPTED_STATUSES)
+    expect_accepted(response)
     for collection, route, body in (
         ("CFDocuments", "CFDocuments", document),
         ("CFItems", "CFItems", items[0]),
@@ -187,10 +183,9 @@ def _expect_unchanged(
     server: ServerUnderTest, path: str, read: Callable[[], Body], collection: str = ""
 ) -> None:
     before = read()
-    expect_status(server.request("PUT", path, wrap_entity(collection, before)), *ACCEPTED_STATUSES)
+    expect_accepted(server.request("PUT", path, wrap_entity(collection, before)))
     after = read()
-    names = sorted({*before, *after})
-    changed = [name for name in names if before.get(name) != after.get(name)]
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     expect(not changed, f"{path}: PUT of the GET response changed {', '.join(changed)}")
 
 
@@ -198,7 +193,7 @@ def _expect_unchanged(
 def check_duplicate_association(server: ServerUnderTest) -> str:
     """A second association of the same type between the same two items is rejected."""
     _, first = _put_association(server, "isRelatedTo")
-    expect_status(first, *ACCEPTED_STATUSES)
+    expect_accepted(first)
     _, second = _put_association(server, "isRelatedTo")
     return _expect_rejected(second)
 
@@ -207,7 +202,7 @@ def check_duplicate_association(server: ServerUnderTest) -> str:
 def check_association_deletion(server: ServerUnderTest) -> str:
     """DELETE /CFItemAssociations/{association} returns 204, and later GET and DELETE return 404."""
     body, response = _put_association(server, "precedes")
-    expect_status(response, *ACCEPTED_STATUSES)
+    expect_accepted(response)
     path = build_entity_path("CFItemAssociations", body["identifier"])
     expect_status(server.request("DELETE", path), 204)
     server.test_data.forget_deleted_entity("CFAssociations", body["identifier"])
