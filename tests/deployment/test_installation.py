@@ -132,8 +132,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_guides_install_server_and_restore_database_under_other_roles(machine: Machine) -> None:
-    create_roles, grant_privileges, grant_statistics = read_blocks("databases.md", "sql")
-    machine.run_sql(create_roles, grant_statistics)
+    create_roles, grant_privileges, *grant_more = read_blocks("databases.md", "sql")
+    machine.run_sql(create_roles, *grant_more)
     program, settings, start, client, upgrade, logs = read_blocks("installation.md", "sh")
     output = machine.run(program, settings, start, client, upgrade, logs)
     assert '"status":"ready"' in output.replace(" ", "")
