@@ -204,7 +204,7 @@ class RowReader:
         self._rows = (
             NumberedRow(number, cells)
             for number, cells in grid.rows
-            if not all(is_blank(cell) for cell in cells)
+            if not all(map(is_blank, cells))
         )
         self._unnamed: dict[int, tuple[str, int]] = {}
         """For each column without a heading its first row with a value, and their count."""

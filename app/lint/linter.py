@@ -87,11 +87,8 @@ def lint_package(
     index = PackageIndex(nodes)
     violations = list(_apply_rules(rules, index, log))
     package.deduplicate()
-    unrepairable = (
-        [package.locate_in_original(one) for one in _find_schema_problems(package.json_bytes)]
-        if problems
-        else []
-    )
+    remaining = _find_schema_problems(package.json_bytes) if problems else ()
+    unrepairable = [package.locate_in_original(problem) for problem in remaining]
     if SCHEMA.id in rules:
         violations += _report_schema_problems(problems, unrepairable)
     if NONSTANDARD_NAME.id in rules:

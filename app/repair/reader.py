@@ -92,10 +92,8 @@ def repair_and_parse(
     try:
         package = parse_large_package(repaired.json_bytes, allow_dense=allow_dense, schema=schema)
     except UnprocessableContent as error:
-        problems = [
-            *repaired.inexact_numbers,
-            *(repaired.locate_in_original(problem) for problem in error.problems),
-        ]
+        located = map(repaired.locate_in_original, error.problems)
+        problems = [*repaired.inexact_numbers, *located]
         raise create_validation_error(
             "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
         ) from None
