@@ -73,6 +73,18 @@ class Renderer:
                 entity[name] = link
         return entities
 
+    async def to_package_json(
+        self, resource: ResourceType, bodies: Sequence[str], document_link: JsonObject | None = None
+    ) -> bytes:
+        """Render stored entities as in a package, as JSON objects separated by commas.
+
+        ``document_link`` is as in ``to_package_objects``.
+        """
+        if self.profile.package_links:
+            # This profile keeps the links inside a package, so the faster method gives the same.
+            return await self.to_comma_separated_json(resource, bodies)
+        return orjson.dumps(await self.to_package_objects(resource, bodies, document_link))[1:-1]
+
     async def render_unclosed_objects(
         self, resource: ResourceType, bodies: Sequence[str]
     ) -> list[bytes]:
@@ -192,31 +204,21 @@ class Renderer:
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[list[JsonObject]]:
         """Yield all entities of one resource type in a framework, as lists of JSON objects."""
-        document = orjson.loads(framework.document)
-        document_link = {name: document[name] for name in ("title", "identifier", "uri")}
+        document_link = _get_document_link(framework)
         async for bodies in framework.iter_bodies(resource):
             yield await self.to_package_objects(resource, bodies, document_link)
 
     async def _iter_list_json(
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[bytes]:
+        document_link = _get_document_link(framework)
+        # Other profiles may look up nodes while they render a batch, which needs the connection.
+        prefetch = fast_json.can_insert_sourced_ids(self.profile)
         separator = b"["
-        async for entities in self._iter_json_batches(framework, resource):
-            yield separator + entities
+        async for bodies in framework.iter_bodies(resource, prefetch=prefetch):
+            yield separator + await self.to_package_json(resource, bodies, document_link)
             separator = b","
         yield b"[]" if separator == b"[" else b"]"
-
-    async def _iter_json_batches(
-        self, framework: FrameworkSnapshot, resource: ResourceType
-    ) -> AsyncIterator[bytes]:
-        """Yield batches of entities as JSON objects separated by commas, for a JSON array."""
-        if fast_json.can_insert_sourced_ids(self.profile):
-            async for bodies in framework.iter_bodies(resource, prefetch=True):
-                yield await self.to_comma_separated_json(resource, bodies)
-        else:
-            async for entities in self.iter_entity_batches(framework, resource):
-                # Serialize the whole batch at once and drop the brackets.
-                yield orjson.dumps(entities)[1:-1]
 
     async def _iter_definitions_json(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
         separator = b"{"
@@ -228,6 +230,11 @@ class Renderer:
         if framework.definition_extensions and self._shows_extensions:
             yield b',"extensions":' + framework.definition_extensions.encode()
         yield b"}"
+
+
+def _get_document_link(framework: FrameworkSnapshot) -> JsonObject:
+    document = orjson.loads(framework.document)
+    return {name: document[name] for name in ("title", "identifier", "uri")}
 
 
 async def _single_chunk(value: bytes) -> AsyncIterator[bytes]:

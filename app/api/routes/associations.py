@@ -5,7 +5,6 @@ GET of CFItemAssociations takes an item's identifier, PUT and DELETE an associat
 
 from collections.abc import AsyncIterator
 
-import orjson
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
@@ -51,7 +50,7 @@ async def get_item_associations(
         first_chunk = await anext(chunks)
         return StreamingResponse(_prepend(first_chunk, chunks), media_type=JSON)
     item_json = await renderer.to_comma_separated_json(ITEMS, [item])
-    associations_json = await _render_associations(renderer, associations)
+    associations_json = await renderer.to_package_json(ASSOCIATIONS, associations)
     content = b'{"CFItem":%s,"CFAssociations":[%s]}' % (item_json, associations_json)
     return Response(content, media_type=JSON)
 
@@ -64,7 +63,7 @@ async def _iter_item_json(
         ITEMS, [item]
     )
     async for batch in batches:
-        yield separator + await _render_associations(renderer, batch)
+        yield separator + await renderer.to_package_json(ASSOCIATIONS, batch)
         separator = b","
     yield b"]}" if separator == b"," else separator + b"]}"
 
@@ -73,14 +72,6 @@ async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIte
     yield first_chunk
     async for chunk in chunks:
         yield chunk
-
-
-async def _render_associations(renderer: Renderer, associations: list[str]) -> bytes:
-    """Render stored associations as in a package, as comma-separated JSON objects."""
-    if renderer.profile.package_links:
-        # This profile keeps the links inside a package, so the faster method gives the same.
-        return await renderer.to_comma_separated_json(ASSOCIATIONS, associations)
-    return orjson.dumps(await renderer.to_package_objects(ASSOCIATIONS, associations))[1:-1]
 
 
 add_put_route(
