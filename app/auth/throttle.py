@@ -98,11 +98,10 @@ class LoginThrottle:
         if failed is None or self._clock() - failed.last_failure > RESET_AFTER_SECONDS:
             return
         for key in totals:
-            if (count := self._counts.get(key)) is None:
-                continue
-            count.failures -= failed.failures
-            if count.failures <= 0:
-                del self._counts[key]
+            if count := self._counts.get(key):
+                count.failures -= failed.failures
+                if count.failures <= 0:
+                    del self._counts[key]
 
     def clear(self) -> None:
         """Forget all failed logins."""

@@ -131,11 +131,8 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{][^\[\]{}"]*+[\]}]|[\[\]{}
 
 def _count_byte(raw: bytes, byte: bytes) -> int:
     """Count the occurrences of a byte, one slice at a time, so that other threads may run."""
-    return sum(raw.count(byte, start, start + SLICE_BYTES) for start in _iter_slice_starts(raw))
-
-
-def _iter_slice_starts(raw: bytes) -> range:
-    return range(0, len(raw), SLICE_BYTES)
+    starts = range(0, len(raw), SLICE_BYTES)
+    return sum(raw.count(byte, start, start + SLICE_BYTES) for start in starts)
 
 
 NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
@@ -145,7 +142,7 @@ def _count_containers_and_commas(raw: bytes) -> tuple[int, int]:
     """Return the numbers of (objects and arrays, commas) in a JSON body, ignoring strings."""
     containers = commas = 0
     is_in_string, carried = False, b""
-    for start in _iter_slice_starts(raw):
+    for start in range(0, len(raw), SLICE_BYTES):
         part = carried + raw[start : start + SLICE_BYTES]
         # An escape sequence that begins at the end of a slice is moved to the next one.
         backslashes = len(part) - len(part.rstrip(b"\\"))

@@ -225,10 +225,6 @@ def _parse_search(text: str) -> str:
 
 
 def _is_descending(text: str) -> bool:
-    """Return True for the sort direction ``desc``, and False for ``asc``.
-
-    Raises ``BadRequest`` for other values.
-    """
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
     raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")
