@@ -21,7 +21,7 @@ from starlette.types import Scope
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
 from .exception_handlers import build_error_response
-from .profiles import PROFILES
+from .profiles import is_profile_path
 from .routes.token import TOKEN_PATHS
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
         headers = {"Cache-Control": "no-store"}
         return Response(orjson.dumps(body), error.status, headers, "application/json")
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-    is_api = any(f"{path}/".startswith(f"{profile.prefix}/") for profile in PROFILES)
-    if b"text/html" in accept and not is_api:
+    if b"text/html" in accept and not is_profile_path(path):
         page = ERROR_PAGE.format(escape(error.description))
         return Response(page, error.status, media_type="text/html")
     return build_error_response(path, error)

@@ -9,7 +9,7 @@ from httpx import AsyncClient
 from pydantic import ValidationError
 from support.applications import create_client
 
-from case_server.api.profiles import PROFILES
+from case_server.api.profiles import ALIASES, PROFILES, find_profile
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -117,8 +117,10 @@ SETTING = "CASE_SERVER_ALLOWED_HOSTS"
 @pytest.mark.parametrize("prefix", ["", "/ns/suite"])
 async def test_rejection_has_the_format_of_its_path(local: AsyncClient, prefix: str) -> None:
     html = {"Accept": "text/html,*/*"}
-    for profile in PROFILES:
-        answer = await local.get(f"{prefix}{profile.prefix}/CFItems", headers=html)
+    spellings = [(profile, profile.prefix) for profile in PROFILES]
+    spellings += [(find_profile(alias), alias.rstrip("/")) for alias in ALIASES]
+    for profile, path in spellings:
+        answer = await local.get(f"{prefix}{path}/CFItems", headers=html)
         body = answer.json()
         assert (answer.status_code, body["imsx_codeMajor"]) == (421, "failure")
         assert set(profile.code_minor_names) <= body.keys()
