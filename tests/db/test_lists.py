@@ -1,5 +1,6 @@
 """Lists: results compared with a Python implementation, use of indexes, shared statements."""
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -273,7 +274,7 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     # count them by the index alone.
     await execute("SELECT set_config('synchronous_commit', 'on', false)")
     await execute(MANY)
-    await execute("VACUUM ANALYZE items")
+    await vacuum_until_visible(execute)
     for (index, parameters), derived_fields in product(INDEXED.items(), DERIVED_FIELDS):
         if "uri" in index and not derived_fields.rewrites_uris:
             continue
@@ -285,6 +286,21 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     assert "item_filter_keys" not in await explain(
         database, query(filter="humanCodingScheme='A.1' AND language='en'")
     )
+
+
+async def vacuum_until_visible(execute: Execute) -> None:
+    """Vacuum the items until nearly all pages are marked all-visible.
+
+    A transaction of another connection, such as autovacuum's, may prevent it at first. A few pages
+    are never marked, if the vacuum leaves their dead rows in the indexes.
+    """
+    is_visible = "SELECT relallvisible > 0.9 * relpages FROM pg_class WHERE relname = 'items'"
+    for _ in range(50):
+        await execute("VACUUM ANALYZE items")
+        if (await execute(is_visible))[0][0]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("a tenth of the pages is not all-visible after 50 times VACUUM")
 
 
 async def explain(
