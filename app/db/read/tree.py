@@ -138,17 +138,24 @@ def _build_sequence_number(link: FromClause) -> ColumnElement[Any]:
     return cast(build_text_extract(link.c.body, "sequenceNumber"), Numeric).nulls_last()
 
 
-def _build_child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
-    link = _build_link_subquery(tables.associations.c.destination_identifier == parent)
+def _build_child_counts(page: CTE) -> FromClause:
+    """Build the subquery for the number of children of each item of a page that has any.
+
+    Its rows are (parent, child_count). One query counts the children of all items, because Postgres
+    may scan all associations for it, and would do so for each item of a framework with many roots.
+    """
+    link = tables.associations.alias("child_link")
+    parents = func.any(func.array(select(page.c.identifier).scalar_subquery()))
     return (
-        select(func.count())
-        .select_from(link)
+        select(link.c.destination_identifier.label("parent"), func.count().label("child_count"))
         .where(
+            link.c.destination_identifier == parents,
             link.c.document_identifier == DOCUMENT,
             _build_parent_link_condition(link),
             _build_own_item_condition(link.c.origin_identifier, DOCUMENT),
         )
-        .scalar_subquery()
+        .group_by(link.c.destination_identifier)
+        .subquery("child_counts")
     )
 
 
@@ -223,10 +230,8 @@ def _compile_children_query() -> CompiledStatement:
         )
         .subquery("rows")
     )
-    page = select(rows, _build_child_count(rows.c.identifier).label("child_count"))
-    return CompiledStatement(
-        page.where(_build_page_condition(rows)).order_by(rows.c.parent, rows.c.position)
-    )
+    page = select(rows).where(_build_page_condition(rows)).cte("page").prefix_with("MATERIALIZED")
+    return _compile_page_with_child_counts(page, page.c.parent, page.c.position)
 
 
 @cache
@@ -267,18 +272,25 @@ def _compile_roots_query() -> CompiledStatement:
         .outerjoin(document_link, is_document_link)
         .subquery("roots")
     )
-    return CompiledStatement(
+    page = (
         select(
-            DOCUMENT.label("parent"),
-            *_build_item_columns(item),
-            roots.c.position,
-            roots.c.total,
-            _build_child_count(roots.c.identifier).label("child_count"),
+            DOCUMENT.label("parent"), *_build_item_columns(item), roots.c.position, roots.c.total
         )
         .select_from(roots)
         .join(item, item.c.identifier == roots.c.identifier)
         .where(_build_page_condition(roots))
-        .order_by(roots.c.position)
+        .cte("page")
+        .prefix_with("MATERIALIZED")
+    )
+    return _compile_page_with_child_counts(page, page.c.position)
+
+
+def _compile_page_with_child_counts(page: CTE, *order: ColumnElement[Any]) -> CompiledStatement:
+    """Compile the query for the rows of a page, in order, each with its number of children."""
+    counts = _build_child_counts(page)
+    count = func.coalesce(counts.c.child_count, literal_column("0")).label("child_count")
+    return CompiledStatement(
+        select(page, count).outerjoin(counts, counts.c.parent == page.c.identifier).order_by(*order)
     )
 
 
