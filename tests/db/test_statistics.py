@@ -93,6 +93,19 @@ async def test_tree_of_framework_without_statistics_reads_each_item_a_few_times(
     assert await count_read_rows(database, statement, values) < 10 * len(body["CFItems"])
 
 
+async def test_roots_without_children_are_counted_in_one_scan(
+    database: Database, execute: Execute
+) -> None:
+    document = factories.document()["identifier"]
+    items = [factories.packed_item() for _ in range(400)]
+    links = [factories.association(item["identifier"], document) for item in items]
+    body = factories.package(document, CFItems=items, CFAssociations=links)
+    await store_package(database, body)
+    await execute("VACUUM ANALYZE items, associations")
+    values = {"document": document, "always_include": [], "limit": 100, "offset": 0}
+    assert await count_read_rows(database, tree._compile_roots_query(), values) < 10 * len(items)
+
+
 async def test_comparison_of_new_frameworks_reads_each_item_a_few_times(database: Database) -> None:
     left, right = factories.chain(600), factories.chain(600)
     await store_package(database, left)
