@@ -114,15 +114,18 @@ def _keys(client_id: str, address: str) -> tuple[Key, Key, Key]:
 
 
 def get_rate_limit_key(address: str) -> str:
-    """Return the key under which rate limits count an IP address.
+    """Return the key under which rate limits count a client's IP address.
 
-    An IPv6 address is counted by its /64 network, because one host may own all addresses in it. An
-    IPv4 address is its own key.
+    An IPv4 address is its own key, also in the form ``::ffff:192.0.2.1`` that a socket for IPv6 and
+    IPv4 reports. The key of an IPv6 address is its /64 network, because one client may use all
+    addresses of that network.
     """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address[:MAX_KEY_CHARS]
-    if ip.version == 4:  # noqa: PLR2004  the IP version
+    if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
     return str(ipaddress.ip_network((ip.packed[:8] + bytes(8), 64)))

@@ -65,6 +65,14 @@ def test_ipv6_network_counts_as_one_address(throttle: LoginThrottle) -> None:
     assert not wait(throttle, "robot", "2001:db8:0:1::1")
 
 
+def test_ipv4_addresses_in_ipv6_form_are_separate(throttle: LoginThrottle) -> None:
+    for _ in range(5):
+        throttle.record_failure("robot", "::ffff:10.0.0.1")
+    assert wait(throttle, "robot", "::ffff:10.0.0.1")
+    assert wait(throttle, "robot", "10.0.0.1")
+    assert not wait(throttle, "robot", "::ffff:10.0.0.2")
+
+
 def test_success_or_time_resets_counter(throttle: LoginThrottle, clock: FixedClock) -> None:
     for _ in range(4):
         throttle.record_failure("robot", "10.0.0.1")
