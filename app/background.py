@@ -12,7 +12,7 @@ WARM_UP_DELAY_SECONDS = 0.1
 
 @asynccontextmanager
 async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run a coroutine as a background task until the ``async with`` block ends."""
+    """Run a coroutine in the background and cancel it when the ``async with`` block ends."""
     task = asyncio.create_task(coroutine)
     try:
         yield

@@ -140,30 +140,30 @@ class DatabaseUrl:
 
     @property
     def is_pooled(self) -> bool | None:
-        """True if the URL leads to a transaction pooler, or None if the URL does not say."""
+        """True if the URL leads to a transaction pooler, False if not, None if it does not say."""
         value = self.parameters.get("pgbouncer")
         return None if value is None else value != "false"
 
     @property
     def can_use_prepared_statements(self) -> bool:
-        """True unless the URL leads to a transaction pooler without prepared statements."""
+        """False if the URL leads to a transaction pooler without prepared statements, else True."""
         return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
 
     def with_pooler_parameter(self, value: str = "true") -> str:
-        """Return the URL with a ``pgbouncer`` parameter, which marks a transaction pooler.
+        """Return the URL with the parameter ``pgbouncer``, which marks a transaction pooler.
 
-        ``prepared`` means that the pooler supports prepared statements, ``true`` that it does not.
+        ``value`` is ``prepared`` if the pooler supports prepared statements, else ``true``.
         """
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": value})
 
     @property
     def target_session_attrs(self) -> str:
-        """The session attribute that a server must have, such as ``read-write``."""
+        """The kind of server to connect to, in libpq's terms: ``any``, ``read-write`` and so on."""
         return self.parameters.get("target_session_attrs", "any")
 
     @property
     def uses_system_roots(self) -> bool:
-        """True to verify the server's certificate with the system's root certificates."""
+        """True if the system's root certificates verify the certificate of the server."""
         # channel_binding=require counts, too: asyncpg has no channel binding, and a verified
         # certificate also protects against a man in the middle.
         root_certificate = self.parameters.get("sslrootcert")
@@ -198,7 +198,10 @@ class DatabaseUrl:
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:
-        """The keepalive and timeout options of the TCP socket, each (level, option, value)."""
+        """The keepalive and timeout options of the TCP socket, as arguments of ``setsockopt``.
+
+        An example is ``(SOL_SOCKET, SO_KEEPALIVE, 1)``.
+        """
         if self.parameters.get("keepalives") == "0":
             return []
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -279,7 +282,11 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 
 def _split_credentials(text: str) -> tuple[str, str]:
-    """Split a URL at its first ``@``, as libpq does, into the credentials and the rest."""
+    """Split a URL without its scheme at the first ``@``, as libpq does.
+
+    ``"user:secret@host/name"`` becomes ``("user:secret", "host/name")``. Without credentials, the
+    first string is empty.
+    """
     before, at, after = text.partition("@")
     if not at or "/" in before or ("?" in before and ":" not in before):
         return "", text
@@ -289,7 +296,8 @@ def _split_credentials(text: str) -> tuple[str, str]:
 def _require_escaped_password(credentials: str, hosts: str, path: str, query: str) -> None:
     """Raise ``ValueError`` if the password seems to contain unescaped reserved characters.
 
-    Part of such a password, for example after ``/``, is parsed as another part of the URL.
+    The arguments are the parts of the URL. If a password contains ``/`` or ``?``, its end is in the
+    parts after the credentials.
     """
     unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
@@ -322,9 +330,9 @@ def _parse_parameters(query: str) -> dict[str, str]:
 
 
 def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse ``host1:port1,host2`` into pairs of host and port.
+    """Parse ``host1:port1,host2`` into (host, port) pairs.
 
-    A host without a port gets the ``port`` of ``parameters``, the query string of the URL.
+    A host without a port gets the one in ``parameters``, which are those of the URL, or else 5432.
     """
     if not hosts:
         return ()
@@ -355,7 +363,7 @@ def _parse_host(text: str, port: str) -> tuple[str, int]:
 
 
 def _require_supported_parameters(url: DatabaseUrl) -> None:
-    """Raise ``ValueError``, which says what to do, if a URL parameter is not supported."""
+    """Raise ``ValueError`` with advice if a parameter of the URL is unsupported or invalid."""
     problems = [
         problem
         for name, value in url.parameters.items()

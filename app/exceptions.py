@@ -44,10 +44,10 @@ class Problem(TypedDict):
 
 
 class CaseServerError(Exception):
-    """Base class of the errors that clients receive, each with an HTTP status.
+    """Base class of the errors that clients receive as an HTTP response.
 
-    A subclass names its status and the default of ``code``, which says why the request failed.
-    ``problems`` lists validation errors, and ``headers`` contains headers such as ``Retry-After``.
+    Each subclass has a ``status`` and a default ``code``, the reason in one word. ``problems`` are
+    validation errors, and ``headers`` are response headers such as ``Retry-After``.
     """
 
     status: ClassVar[int] = 500
@@ -108,7 +108,7 @@ class Conflict(CaseServerError, status=409, code="conflict"):
 
 
 class Gone(CaseServerError, status=410, code="invalid"):
-    """Raised (410) if a cursor of a change feed is no longer valid; says where to restart."""
+    """Raised (410) if a cursor of the change feed is no longer valid; says how to start again."""
 
 
 class MisdirectedRequest(CaseServerError, status=421, code="forbidden"):
@@ -134,8 +134,8 @@ class HeaderFieldsTooLarge(CaseServerError, status=431, code="too_large"):
 class UnprocessableContent(CaseServerError, status=422, code="invalid"):
     """Raised (422) if a body is JSON, but not valid CASE data.
 
-    ``problems`` lists the first problems, and ``omitted`` counts the others. ``exhaustive`` is
-    False if validation stopped before it had counted them all.
+    ``problems`` lists the first validation errors, and ``omitted`` counts the others.
+    ``exhaustive`` is False if validation stopped before it had counted all errors.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ def format_timestamp(timestamp: datetime) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a timedelta of whole seconds as commands accept it: 90s, 15m, 24h or 7d."""
+    """Format a timedelta in whole seconds, minutes, hours or days: 90s, 15m, 24h or 7d."""
     for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, rest = divmod(int(duration.total_seconds()), size)
         if number >= least and not rest:
@@ -28,12 +28,12 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 def escape_control_characters(text: str) -> str:
-    r"""Escape control characters, such as ESC as ``\u001b``, which could control a terminal."""
+    r"""Replace unprintable characters, which could control a terminal: ESC becomes ``\u001b``."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def join_first(texts: Sequence[str], limit: int, separator: str = ", ") -> str:
-    """Join the first ``limit`` of several strings, and say how many are left out: and 3 more."""
+    """Join the first ``limit`` strings and count the others: ``"a, b and 3 more"``."""
     more = len(texts) - limit
     return separator.join(texts[:limit]) + (f" and {more:,} more" if more > 0 else "")
 

@@ -44,7 +44,10 @@ class JsonFormatter(logging.Formatter):
     """Formats each log record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as JSON, in which a logged request's ``REQUEST_FIELDS`` are members."""
+        """Format a log record as JSON with ``time``, ``level``, ``logger`` and ``message``.
+
+        The record of an HTTP request has its ``REQUEST_FIELDS`` instead of ``message``.
+        """
         fields: dict[str, Any] = {
             "time": format_timestamp(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname,
@@ -62,8 +65,8 @@ class JsonFormatter(logging.Formatter):
 def build_logging_config(log_format: LogFormat) -> dict[str, Any]:
     """Build the ``logging.config`` dictionary of the server, which logs to stderr.
 
-    Stdout is for the banner and for what commands print. Libraries log warnings and errors only;
-    uvicorn's access log is off, because it contains query strings.
+    Stdout is for the banner and the output of commands. Libraries log only warnings and errors, so
+    uvicorn writes no access log, which would contain query strings.
     """
     return {
         "version": 1,

@@ -95,7 +95,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> None:
 
 
 def _iter_routers(settings: Settings) -> Iterator[tuple[str, APIRouter, list[str | Enum]]]:
-    """Yield the path prefix of each router of the API, the router, and the tags of its routes."""
+    """Yield (path prefix, router, OpenAPI tags) for each router of the API."""
     yield "", health.router, []
     if settings.local_issuer:
         yield "", token.router, []
@@ -149,7 +149,10 @@ def _install_test_mode(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Open the database and the shared state, or in test mode those of each namespace."""
+    """Open the database and the ``AppState`` at start-up, and close them at shutdown.
+
+    In test mode, each namespace has a database and a state of its own.
+    """
     async with AsyncExitStack() as stack:
         if settings.web:
             await stack.enter_async_context(background_task(run_warm_up(web.load_templates)))

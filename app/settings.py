@@ -112,7 +112,7 @@ def list_setting_variables() -> list[str]:
 
 
 def is_unknown_variable(name: str) -> bool:
-    """Return whether an environment variable looks like a setting but is not one (misspelt)."""
+    """Return whether a variable begins with ``CASE_SERVER_`` but is unknown, perhaps misspelt."""
     variable = name.upper()
     return (
         variable.startswith(PREFIX)
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
 
     @property
     def database_display_name(self) -> str:
-        """The database's name in messages: its URL without the password, or the data directory."""
+        """The name of the database in messages: its URL without password, or its directory."""
         if self.database_url:
             return parse_database_url(self.database_url).to_redacted_url()
         return f"the embedded Postgres in {self.data_dir}"

@@ -58,7 +58,7 @@ class AppState:
 async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
     """Create the state that requests share, and close it at the end of the ``async with`` block.
 
-    Until then, background tasks refresh the credentials and the replication status.
+    Meanwhile, background tasks refresh the credentials and the replication status.
     """
     async with AsyncExitStack() as stack:
         replication = ReplicationMonitor(database)

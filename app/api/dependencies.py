@@ -153,7 +153,8 @@ async def get_caller(
 def require_primary(state: AppState, path: str) -> None:
     """Raise ``MethodNotAllowed`` if the database is a read-only standby.
 
-    ``path`` is the path of the request, for the URL on the primary server in ``Location``.
+    ``path`` is the path of the request. The response's ``Location`` header has the URL of this path
+    on the primary server, if that is configured.
     """
     if not state.database.is_standby:
         return

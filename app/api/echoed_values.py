@@ -19,10 +19,10 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 async def detect_echoed_values(
     request: Request, profile: ProfileDep, raw_body: RawBody
 ) -> EchoedValues:
-    """Return which values in a request body may only be echoed from a response of this server.
+    """Return which of the values that this server adds to responses may be in a request body.
 
-    A client that edits a response and sends it back also sends what the server had added to it:
-    URLs of this server, the default item type, empty lists. They must not be stored.
+    A client that edits a response and sends it back also sends these values: URLs of this server,
+    the default item type, empty lists. They must not be stored.
     """
     urls = _create_server_url_matcher(request)
     return EchoedValues(

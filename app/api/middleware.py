@@ -128,7 +128,7 @@ class RequestMiddleware:
 def _drop_response_body(send: Send) -> Send:
     """Wrap an ASGI ``send`` function so that it sends only the headers, as HEAD requires.
 
-    Later messages are ignored: the response is complete, and the package need not be read.
+    The response is complete after its headers, so later messages are ignored.
     """
 
     async def send_headers(message: Message) -> None:

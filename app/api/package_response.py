@@ -46,9 +46,9 @@ async def respond_with_package(
 ) -> Response:
     """Respond with a whole framework, from the cache if possible.
 
-    ``identifier`` is the identifier of the package or of its document. The response is 304 if the
-    client's copy is current, or else the cached response if it is current. Otherwise a new response
-    is rendered and cached. Raises ``NotFound`` if there is no such package.
+    ``identifier`` is that of the package or of its document. The response is 304 if the client's
+    copy is current, else the cached response if that is current, else a new response, which is then
+    cached. Raises ``NotFound`` if there is no such package.
     """
     current = await state.revisions.get_current_revision(identifier)
     representation = (
@@ -83,10 +83,10 @@ async def respond_with_package(
 async def _start_or_share_response(
     cache: ResponseCache, key: Key, producer: Producer, outdated: CachedResponse | None
 ) -> CachedResponse:
-    """Render a response to replace ``outdated`` and return it once its first chunk is available.
+    """Return a response newer than ``outdated``, once its first chunk is available.
 
-    Requests that find the same ``outdated`` response share the new one, whose data is read after
-    they arrived. ``producer`` yields its chunks, and ``key`` is its key in the cache.
+    If another request has started one since this request found ``outdated`` in the cache, both
+    share it. Otherwise ``producer`` produces a new one, which is cached under ``key``.
     """
     newer = cache.get(key)
     is_shared = newer and newer is not outdated and not newer.error

@@ -85,9 +85,9 @@ class ApiProfile:
 
     @property
     def derived_fields(self) -> DerivedFields:
-        """The fields for which responses compute a value instead of showing the stored one.
+        """The fields whose values in responses are computed and differ from the stored ones.
 
-        Filters and sorting must compare computed values, such as ``uri``, because clients see them.
+        Filters and sorting compare the computed values, because these are what clients see.
         """
         return DerivedFields(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type

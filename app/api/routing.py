@@ -187,12 +187,11 @@ def _is_supported(dependant: Dependant) -> bool:
 
 
 class RoutingMiddleware:
-    """Middleware that calls the endpoint of a request without trying the routes one by one.
+    """Middleware that looks up the endpoint of a request in a table and calls it.
 
-    It looks the path up in dictionaries; requests that it does not find are passed on to FastAPI's
-    router. ``routers`` contains the (prefix, router) pairs that were passed to ``include_router``.
-    Add this middleware before all others, so that they run first. Paths that start with another
-    spelling of a profile's prefix are changed to the prefix.
+    Requests without an entry in the table go to FastAPI's router. ``routers`` contains the (prefix,
+    router) pairs that were passed to ``include_router``. Add this middleware before all others, so
+    that they run first. It also resolves path aliases (see ``resolve_path_alias``).
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:

@@ -247,10 +247,11 @@ def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Return a copy of part of an OpenAPI document, with a profile's own components inserted.
+    """Return a copy of part of an OpenAPI document, with a profile's components inserted.
 
-    ``components`` is the result of ``build_profile_components`` and replaces the references to it
-    in ``node``. Array members that refer to components that the profile lacks are dropped.
+    Each reference in ``node`` to a member of ``components``, the result of
+    ``build_profile_components``, is replaced by that member. If an array member refers to a
+    component that is missing there, the array member is left out.
     """
     if isinstance(node, list):
         return [

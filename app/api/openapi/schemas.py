@@ -344,7 +344,7 @@ CHANGES = build_closed_object_schema(
 
 
 def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Derive the schemas of the package tree from the schemas of other responses."""
+    """Build the schemas of the package tree, keyed by name, from ``response_schemas``."""
     item = response_schemas["CFPckgItem"]
     groups = {
         "type": "object",

@@ -23,7 +23,7 @@ REQUIRED_KEYS: dict[ResourceType, str | None] = {
 
 
 def can_insert_sourced_ids(profile: ApiProfile) -> bool:
-    """Return whether an API profile returns stored entities unchanged but for added members.
+    """Return whether an API profile adds members to stored entities, but changes nothing else.
 
     If so, ``sourcedId`` can be inserted into the stored JSON text, without parsing it.
     """

@@ -58,9 +58,9 @@ class Renderer:
     ) -> list[JsonObject]:
         """Parse stored entities and convert them to the objects that a package contains.
 
-        Removes links to the document and the package, unless the profile has ``package_links``.
-        With ``foreign_links``, it removes only ``document_link``, that to the package's own
-        document.
+        Removes links to the document and the package, unless the profile has ``package_links``. If
+        the profile has ``foreign_links``, only links equal to ``document_link`` are removed, which
+        is the link to the package's own document.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
@@ -152,7 +152,10 @@ class Renderer:
             entity["CFPackageURI"] = link
 
     def get_package_identifier(self, framework: FrameworkSnapshot) -> str:
-        """Return the package's identifier, or its document's if ``package_is_document`` is set."""
+        """Return the identifier of a framework's package in the API profile.
+
+        It is that of the document if ``package_is_document`` is set in the profile.
+        """
         if self.profile.package_is_document:
             return framework.document_identifier
         return framework.package_identifier

@@ -23,9 +23,10 @@ WRAPPERS = ("document", "CFDocument")
 
 
 class _LenientDocumentBody(CFPckgDocument):
-    """The body of a PUT of a document that is stored without ``caseVersion``, which may be omitted.
+    """The body of a PUT that replaces a document stored without ``caseVersion``.
 
-    Packages may contain such documents, and a client must be able to send back what it read.
+    Such documents come from packages. Here the field may be omitted, so that a client can send back
+    what it read.
     """
 
     CFPackageURI: LinkURI
