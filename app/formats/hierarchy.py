@@ -35,6 +35,7 @@ NO_PARENT = "none"
 
 NODE_FIELDS = {"originNodeURI", "destinationNodeURI"}
 MAX_TITLE_CHARS = 200
+MAX_NUMBER_DIGITS = 20
 TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title")
 """Fields by which people name a node in place of its code."""
 
@@ -387,7 +388,8 @@ class HierarchyBuilder:
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
         if number is None and last.isdecimal():
-            number = int(last)
+            # More digits are out of range as well, and int() refuses more than 4,300 of them.
+            number = int(last[:MAX_NUMBER_DIGITS])
         if number is None and not exported:
             number = self._last[parent["identifier"]] + 1
         if _has_sequence_number(row):

@@ -453,6 +453,8 @@ class RowReader:
             holder = row.metadata if column.metadata else row.entity
             set_nested(holder, column.path, column.codec.read(cell))
         except ValueError as error:
+            if not cell:
+                return
             self._add_problem(row.place.describe_location(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:

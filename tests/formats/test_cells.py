@@ -104,6 +104,15 @@ def test_whitespace_in_an_export_is_not_repaired(form: FileFormat) -> None:
     assert package == parse_package(json.dumps(body).encode())
 
 
+@pytest.mark.parametrize("heading", ["subjectURI", "language", "Code", "statusStartDate", "notes"])
+def test_cell_of_invisible_characters_is_empty(heading: str) -> None:
+    table = f"Statement,{heading}\nFold,\u200b\ufeff\n"
+    (item,), repairs = read_items(table.encode(), "csv")
+    (other,), _ = read_items("Statement\nFold\n")
+    assert item.keys() == other.keys()
+    assert [one.kind for one in repairs] == ["surrounding-space"]
+
+
 def test_strict_reading_keeps_whitespace() -> None:
     package, repairs = read_framework(b"code,statement\nA, x \n", "csv", METADATA, strict=True)
     assert list_entities(package, "CFItem")[0]["fullStatement"] == " x "

@@ -311,6 +311,12 @@ def test_unknown_smart_levels_are_reported() -> None:
     ]
 
 
+def test_smart_level_of_many_digits_is_reported() -> None:
+    (problem,) = find_problems(f"smartLevel,Statement\n1,Fold\n1.{'9' * 5000},Valley fold\n")
+    assert problem["path"] == "row 3 (sequenceNumber)"
+    assert "must be less than or equal to 2147483647" in problem["message"]
+
+
 def edited(raw: bytes, change: Any) -> bytes:
     """Return a CSV with each row changed, or removed if ``change`` returns False."""
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
