@@ -33,18 +33,19 @@ from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation,
 
 
 class PackageAssembler:
-    """Builds a CASE package, the JSON of a framework, from the sheets of a spreadsheet file.
+    """Builds the JSON of a framework, a CASE package, from the sheets of a workbook or CSV file.
 
-    It also collects the problems, the repairs, and each entity's location in the file.
+    ``package`` is the result. ``problems`` and ``repairs`` are collected on the way, and
+    ``places`` contains the location of each entity in the file.
     """
 
     def __init__(
-        self, grids: list[Sheet], metadata: MetadataOptions, *, is_strict: bool = False
+        self, sheets: list[Sheet], metadata: MetadataOptions, *, is_strict: bool = False
     ) -> None:
         self.problems: list[Problem] = []
         self.repairs = RepairLog()
         self.left_out: list[str] = []
-        """Sheets that are not read."""
+        """The names of sheets that are not read."""
         self.derived = DerivedValues()
         self.places: dict[str, RowLocation] = {}
         self._metadata = metadata
@@ -52,8 +53,8 @@ class PackageAssembler:
         self._rows: dict[SheetLayout, list[Row]] = defaultdict(list)
         self._numeric_codes: set[str] = set()
         readers = [
-            RowReader(grid, layout, self.problems, self.repairs)
-            for grid, layout in self._match_sheets_to_layouts(grids)
+            RowReader(sheet, layout, self.problems, self.repairs)
+            for sheet, layout in self._match_sheets_to_layouts(sheets)
         ]
         self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
         """True if ``export`` wrote it: only exports have a column parentAssociation."""
@@ -68,26 +69,27 @@ class PackageAssembler:
         self.package = self._build_package()
 
     def _match_sheets_to_layouts(
-        self, grids: list[Sheet]
+        self, sheets: list[Sheet]
     ) -> Iterator[tuple[Sheet, SheetLayout | None]]:
-        """Yield (sheet, columns of its class) for sheets named after a class, such as ``CFItems``.
+        """Yield (sheet, layout of its class) for each sheet named after a class, as ``CFItems`` is.
 
-        If no sheet has such a name, yields the first sheet with None. ``left_out`` gets the others.
+        If no sheet has such a name, yield only the first sheet, with None as its layout. Sets
+        ``left_out`` to the names of the other sheets.
         """
-        named = [(grid, find_layout(grid.name or "")) for grid in grids]
+        named = [(sheet, find_layout(sheet.name or "")) for sheet in sheets]
         if any(layout for _, layout in named):
-            unknown = [grid.name for grid, layout in named if not layout and grid.name]
+            unknown = [sheet.name for sheet, layout in named if not layout and sheet.name]
             self.left_out = [name for name in unknown if name != HELP_SHEET]
-            yield from ((grid, layout) for grid, layout in named if layout)
+            yield from ((sheet, layout) for sheet, layout in named if layout)
         else:
             yield from named[:1]
-            self.left_out = [grid.name for grid in grids[1:] if grid.name]
+            self.left_out = [sheet.name for sheet in sheets[1:] if sheet.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[RowLocation]]:
-        """Find codes that several items share and that one or more cells store as a number.
+        """Return the codes that several items share and at least one cell stores as a number.
 
-        Excel may have dropped the trailing zero of such a number (1.10 became 1.1), so import warns
-        about them. Returns the locations of the items by code.
+        Excel may have changed the code 1.10 to the number 1.1, so import warns about these codes.
+        The result maps each code to the locations of its items.
         """
         rows_by_code: dict[str, list[RowLocation]] = defaultdict(list)
         for row in self._rows[ITEM]:
@@ -178,9 +180,9 @@ class PackageAssembler:
         return document
 
     def _infer_document_identifier(self, document: JsonObject) -> None:
-        """Use the column ``Is Part Of`` as the document's identifier if all rows agree.
+        """Take the document's identifier from the column ``Is Part Of`` if all items agree.
 
-        The CASE editor compeito writes the document's identifier into this column of every item.
+        The CASE editor compeito writes the document's identifier into this column of each item.
         """
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}
@@ -197,7 +199,7 @@ class PackageAssembler:
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add the document's CFLicense to ``definitions`` if its row has a licence text."""
+        """Add a CFLicense to ``definitions`` if the document's row contains a license text."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
@@ -217,34 +219,34 @@ class PackageAssembler:
         return [row.entity for row in rows]
 
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
-        """Return the rubrics with nested criteria and levels, each in the order of their rows.
+        """Return the rubrics, each with its criteria and their levels nested in it, in row order.
 
         Entities without an identifier get a UUID generated in ``namespace``.
         """
-        above: dict[str, tuple[JsonObject, str]] = {}
+        parents: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
-        for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
-            here: dict[str, tuple[JsonObject, str]] = {}
+        for layout, field in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
+            entities: dict[str, tuple[JsonObject, str]] = {}
             for number, row in enumerate(self._rows[layout]):
-                made = uuid5(namespace, f"{layout.kind}\n{number}")
-                row.entity.setdefault("identifier", str(made))
+                identifier = uuid5(namespace, f"{layout.kind}\n{number}")
+                row.entity.setdefault("identifier", str(identifier))
                 self._complete_entity(row.entity, layout, document)
-                held, path = rubrics, "CFRubrics"
-                if holder:
+                siblings, path = rubrics, "CFRubrics"
+                if field:
                     parent = row.metadata.get("parent", "")
-                    if parent not in above:
+                    if parent not in parents:
                         self._add_problem(
                             row.place.describe_location("parent"),
                             f"no row of the table above has the identifier {parent!r}",
                         )
                         continue
-                    entity, path = above[parent]
-                    held, path = entity.setdefault(holder, []), f"{path}.{holder}"
-                held.append(row.entity)
-                path = f"{path}[{len(held) - 1}]"
-                here[row.entity["identifier"]] = (row.entity, path)
+                    entity, path = parents[parent]
+                    siblings, path = entity.setdefault(field, []), f"{path}.{field}"
+                siblings.append(row.entity)
+                path = f"{path}[{len(siblings) - 1}]"
+                entities[row.entity["identifier"]] = (row.entity, path)
                 self.places[path] = row.place
-            above = here
+            parents = entities
         return rubrics
 
     def _add_extensions(self, package: JsonObject) -> None:
@@ -259,7 +261,8 @@ class PackageAssembler:
     ) -> None:
         """Fill in the missing required fields of an entity and of its links.
 
-        ``layout`` is that of its class. A missing change time becomes that of ``document``.
+        ``layout`` is the sheet layout of the entity's class. A missing lastChangeDateTime is copied
+        from ``document``.
         """
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:

@@ -42,7 +42,8 @@ INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 class CellCodec:
     """Converts one kind of value, such as dates, between JSON fields and spreadsheet cells.
 
-    ``read`` turns a cell into a value, or raises ``ValueError``; ``write`` does the reverse.
+    ``read`` converts a cell to a value, and raises ``ValueError`` if the cell is invalid. ``write``
+    converts a value to a cell, and raises ``TypeError`` if the value has another type.
     """
 
     read: Callable[[Cell], Any]
@@ -102,16 +103,16 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Return a cell as a date-time string; a time without a time zone is taken as UTC."""
+    """Convert a cell to a date-time string; an Excel date-time, which has no time zone, is UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
 
 
 def _read_number(cell: Cell) -> Any:
-    """Return a cell as a number, or as its text if it is not a number.
+    """Convert a cell to an int or float; return its text if it is not a number.
 
-    The package reader then reports the text as an invalid value.
+    Validation of the package later reports the text as an invalid value.
     """
     if is_number(cell):
         return cell.value if isinstance(cell, FormattedNumber) else cell
@@ -146,7 +147,7 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _parse_links(cell: Cell) -> Any:
-    """Parse a cell of links: JSON, or titles separated by ``|``."""
+    """Return the links in a cell: the parsed JSON, or a list of titles separated by ``|``."""
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 
@@ -164,7 +165,7 @@ def _write_number(value: Any) -> Cell:
 
 
 def to_json_cell(value: Any) -> str:
-    """Return a value as JSON text on one line, to store it in a cell."""
+    """Serialize a value as JSON on one line, to store it in a cell."""
     return orjson.dumps(value).decode()
 
 
@@ -190,7 +191,7 @@ JSON_VALUE = CellCodec(_read_json, to_json_cell, "JSON")
 
 
 def get_nested(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """Return a nested value by its field names, such as ("licenseURI", "title"), or None."""
+    """Return the value at a path of field names, such as ("licenseURI", "title"), or None."""
     value: Any = entity
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -198,7 +199,7 @@ def get_nested(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def set_nested(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set a nested value by its field names, creating missing objects along the path.
+    """Set the value at a path of field names, creating missing objects along the path.
 
     Raises ``ValueError`` if a value along the path is not an object.
     """

@@ -74,7 +74,7 @@ class SheetLayout:
 
     @cached_property
     def columns(self) -> dict[str, Column]:
-        """The columns of this table by name, in the order in which an export writes them."""
+        """The columns of this sheet by name, in the order in which an export writes them."""
         own = {
             column.name: column
             for name, spec in get_field_specs(self.schema).items()
@@ -90,7 +90,7 @@ class SheetLayout:
         """The columns by their headings and aliases, normalized with ``normalize_heading``.
 
         A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
-        only the field, such as ``licenseURI``, is that of a column of strings.
+        only the field, such as ``licenseURI``, refers to a column of strings.
         """
         links = {
             column.path[0]: Column(column.path[0], column.path[:1], STRING)
@@ -110,7 +110,10 @@ class SheetLayout:
         return self._columns_by_heading.get(normalize_heading(heading))
 
     def find_similar_column(self, heading: str) -> Column | None:
-        """Return the column whose heading resembles an unknown one, such as "Parnet", or None."""
+        """Return the column that a misspelled heading such as "Parnet" may mean, or None.
+
+        Returns None for a correct heading, too.
+        """
         known = self._columns_by_heading
         normalized = normalize_heading(heading)
         if normalized in known:
@@ -126,7 +129,10 @@ MIN_SIMILARITY = 0.75
 
 
 def normalize_heading(heading: str) -> str:
-    """Return a heading in lower case without spaces and punctuation, to compare headings."""
+    """Return a heading in lower case without spaces and punctuation, for comparison.
+
+    ``Is Child Of`` and ``is_child_of`` both give ``ischildof``.
+    """
     return re.sub(r"[\W_]", "", heading).casefold()
 
 
@@ -139,7 +145,10 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 
 
 def _iter_field_columns(name: str, spec: FieldSpec) -> Iterator[Column]:
-    """Yield one column for each subfield of a link field, or one column for any other field."""
+    """Yield the columns of a field: one for each subfield of a link, or one for other values.
+
+    Yields nothing for a field of nested entities, which have rows of their own.
+    """
     if spec.model is None:
         codec = CODECS.get(spec.fix, STRING)
         if spec.many and codec is STRING:
@@ -186,7 +195,11 @@ DEPTH_OR_GRADE_HEADING = "level"
 
 
 def _map_aliases(aliases: dict[str, str]) -> dict[str, str]:
-    """Return column names by alias, from the aliases of each column separated by spaces."""
+    """Return a dict from alias to column name.
+
+    ``aliases`` contains the aliases of each column, separated by spaces: ``{"notes": "note memo"}``
+    gives ``{"note": "notes", "memo": "notes"}``.
+    """
     return {alias: name for name, others in aliases.items() for alias in others.split()}
 
 

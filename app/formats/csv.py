@@ -27,7 +27,7 @@ FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noq
 
 
 def read_csv(raw: bytes) -> Sheet:
-    """Detect the encoding and delimiter of a CSV file, and return its rows as an unnamed sheet.
+    """Return the rows of a CSV file as an unnamed sheet; detect its encoding and delimiter.
 
     The rows are parsed as the sheet is iterated. Raises ``BadRequest`` if the file is not text.
     """
@@ -68,7 +68,10 @@ def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
 
 
 def _decode(raw: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252 (written by older Excel)."""
+    """Decode a file in UTF-8, UTF-16 with a byte order mark, or Windows-1252 (older Excel).
+
+    Raises ``BadRequest`` for bytes in none of these encodings.
+    """
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")

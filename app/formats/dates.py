@@ -31,11 +31,11 @@ EXCEL_EPOCH = date(1899, 12, 30)
 
 
 def normalize_date(text: str) -> str | None:
-    """Convert a date such as "August 1, 2026" to ISO 8601; return None if it could be a date-time.
+    """Convert a date such as "August 1, 2026" to ISO 8601.
 
-    In a date with dots, the day comes before the month. Raises ``ValueError`` for text that is not
-    a date, for a two-digit year, and for an ambiguous date such as 3/4/2026; the message then
-    contains both dates.
+    In a date with dots, the day comes before the month. Returns None for text that starts with an
+    ISO date, such as a date-time, and for an empty string. Raises ``ValueError`` for other text,
+    for a two-digit year, and for an ambiguous date such as 3/4/2026.
     """
     if SHORT_YEAR.fullmatch(text):
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")

@@ -50,7 +50,7 @@ ZIP_HEADER_BYTES = 30
 class FrameworkWriter(ABC):
     """Interface for file-format writers: call ``add`` for each entity, then ``finish``.
 
-    A writer is a context manager. It leaves the file open for the caller, who opened it.
+    A writer is a context manager. It does not close the file, because the caller opened it.
     """
 
     notes: Sequence[str] = ()
@@ -60,11 +60,11 @@ class FrameworkWriter(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:  # noqa: B027  not every writer opens something
-        """Release what the writer itself opened."""
+        """Release the writer's resources, such as temporary files; leave the output file open."""
 
     @abstractmethod
     def add(self, kind: str, entity: dict[str, Any]) -> None:
-        """Add an entity to the file: ``entity`` is its JSON in a CFPackage, ``kind`` its class."""
+        """Add an entity, as its JSON in a CFPackage; ``kind`` is its class, such as CFItem."""
 
     def finish(self) -> None:  # noqa: B027  not every file has such parts
         """Write the parts of the file that depend on all entities, such as the headings in use."""

@@ -54,8 +54,8 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
     """Return the key of a metadata row, or None if the row is not one.
 
     A metadata row describes the document: ``#title,Mathematics`` has the key ``title``.
-    The predicate ``is_known`` says whether a string is a known heading. A row with several known
-    headings is a heading row.
+    ``is_known`` returns whether a string is a known heading; a row with two or more known headings
+    is a heading row instead.
     """
     match = METADATA_KEY.fullmatch(strip_invisible(format_cell(cells[0]))) if cells else None
     known = sum(is_known(format_cell(cell)) for cell in cells[1:])
@@ -63,7 +63,7 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
 
 
 class RequiredColumn(NamedTuple):
-    """A column that a table must have, for any one of some fields, and headings to suggest."""
+    """A required column: the fields of which it must contain one, and headings to suggest."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""

@@ -104,7 +104,10 @@ class HierarchyBuilder:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Return all associations: first those with an exported position, in that order."""
+        """Build all associations and return their rows, sorted by the position that export wrote.
+
+        Rows without a position come last.
+        """
         for row in self.items:
             self._resolve_parent_code(row)
             self._add_additional_parents(row)
@@ -122,9 +125,9 @@ class HierarchyBuilder:
         return sorted([*derived, *self.stated], key=_get_position)
 
     def _resolve_parent_code(self, row: Row) -> None:
-        """Use the parent's code as the reference to it if the row lacks its identifier.
+        """Let a row's parent code name the parent if the row does not contain its identifier.
 
-        Reports a problem if the row has both but the code belongs to another item.
+        If the row contains both, report a problem unless they belong to the same item.
         """
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
@@ -136,7 +139,7 @@ class HierarchyBuilder:
             self._add_problem(row, PARENT_CODE.name, message)
 
     def _add_additional_parents(self, row: Row) -> None:
-        """If a cell lists several parents, build isChildOf associations to all but the first."""
+        """Build isChildOf associations to all but the first of several parents in a row's cell."""
         written = row.metadata.get("parent")
         is_export = PARENT_ASSOCIATION in row.metadata
         if is_export or not isinstance(written, str) or self._is_known_node(written):
@@ -147,7 +150,7 @@ class HierarchyBuilder:
             self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
 
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
-        """Yield the associations of an item from OpenSALT's columns such as isPeerOf."""
+        """Yield the associations in a row's columns for association types, such as isPeerOf."""
         for kind in ASSOCIATION_COLUMNS:
             written = row.metadata.get(kind, "")
             names = _split_node_references(written)
@@ -158,21 +161,22 @@ class HierarchyBuilder:
             for name in names:
                 yield self._build_association(row, kind, name)
 
-    def _build_association(self, row: Row, kind: str, reference: str) -> Row:
-        """Build an association of the type ``kind`` from a row's item to another node.
+    def _build_association(self, row: Row, association_type: str, reference: str) -> Row:
+        """Build an association from a row's item to the item or document with a reference.
 
-        ``reference`` is the identifier or code of the other node, as written in a cell.
+        ``reference`` is an identifier or code. If it is unknown, the destination is an item outside
+        the file, and a repair is recorded.
         """
         destination: JsonObject = {"identifier": reference}
         if len(self.codes.get(reference, [])) > 1:
-            self._report_ambiguous_code(row, kind, reference)
+            self._report_ambiguous_code(row, association_type, reference)
             destination["uri"] = ""  # a problem is reported once
         elif not self._is_known_node(reference):
             destination |= {"title": reference, "uri": make_uuid_urn(reference)}
-            place = row.place.describe_location(kind)
+            place = row.place.describe_location(association_type)
             self.repairs.record("external-name", place, reference, destination)
         association: JsonObject = {
-            "associationType": kind,
+            "associationType": association_type,
             "originNodeURI": make_link(row.entity),
             "destinationNodeURI": destination,
         }
@@ -195,21 +199,21 @@ class HierarchyBuilder:
         """Resolve both ends of an association row, and generate its identifier if missing."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
-            end = association[name]
-            if isinstance(end, str):
-                end = association[name] = {"identifier": end}
-            if isinstance(end, dict) and "uri" not in end:
-                self._resolve_association_end(row, name, end)
+            link = association[name]
+            if isinstance(link, str):
+                link = association[name] = {"identifier": link}
+            if isinstance(link, dict) and "uri" not in link:
+                self._complete_association_link(row, name, link)
         identifier = uuid5(self.namespace, "\n".join(self._get_triple(association)))
         association.setdefault("identifier", str(identifier))
 
-    def _resolve_association_end(self, row: Row, field: str, end: JsonObject) -> None:
-        """Fill in the link ``end`` of an association from the item or document it refers to.
+    def _complete_association_link(self, row: Row, field: str, link: JsonObject) -> None:
+        """Fill in the link of an association row to an item or the document.
 
-        ``end`` names that node by identifier, code or statement. It is the value of ``field``,
-        such as ``originNodeURI``, in the row.
+        ``link`` is the value of ``field``, such as ``originNodeURI``. It names the item or document
+        by identifier, code or statement.
         """
-        name = str(end.get("identifier", end.get("title")))
+        name = str(link.get("identifier", link.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
         column = f"{field}.identifier"
@@ -217,24 +221,25 @@ class HierarchyBuilder:
             node = self._find_by_uuid(row, column, name) or self._find_by_title(row, column, name)
         if node:
             known = make_link(node)
-            end |= {**known, "title": end.get("title", known["title"])}
+            link |= {**known, "title": link.get("title", known["title"])}
         elif len(coded) > 1:
             self._report_ambiguous_code(row, column, name)
-        elif "identifier" in end and " " in name.strip():
+        elif "identifier" in link and " " in name.strip():
             # A text is no identifier of an item elsewhere, but a mistyped statement.
             message = f"no item has the identifier, code or statement {name!r}"
             self._add_problem(row, column, message)
 
-    def _find_by_title(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the only item or document with the statement or title ``name``, or None.
+    def _find_by_title(self, row: Row, column: str, title: str) -> JsonObject | None:
+        """Return the item or document with a statement or title, or None if there is not just one.
 
-        Records a repair of the cell in the row and column for a match.
+        Records the match as a repair of the cell in ``row`` and ``column``. In strict mode, returns
+        None.
         """
-        nodes = self._titles.get(name.strip().casefold(), [])
+        nodes = self._titles.get(title.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
             return None
         identifier, place = nodes[0]["identifier"], row.place.describe_location(column)
-        self.repairs.record("reference-by-title", place, name, identifier)
+        self.repairs.record("reference-by-title", place, title, identifier)
         return nodes[0]
 
     def _record_level(self, row: Row) -> None:
@@ -248,7 +253,7 @@ class HierarchyBuilder:
     def _build_parent_association(self, row: Row) -> Row | None:
         """Build the isChildOf association from a row's item to its parent.
 
-        Returns None if the item has no parent, or if a separate association row exists.
+        Returns None if the item has no parent, or if an association row already links the two.
         """
         exported = self._parse_parent_association(row)
         parent = self._determine_parent(row, exported)
@@ -283,7 +288,10 @@ class HierarchyBuilder:
         return Row(row.layout, row.place, association, metadata)
 
     def _parse_parent_association(self, row: Row) -> JsonObject | None:
-        """Return the JSON object in a row's ``parentAssociation`` cell, or None if it is empty."""
+        """Return the JSON object in a row's ``parentAssociation`` cell.
+
+        Returns None if the cell is empty or contains ``none``; reports a problem for other text.
+        """
         written = row.metadata.get("parentAssociation")
         if written is None or written.strip().casefold() == NO_PARENT:
             return None
@@ -344,20 +352,20 @@ class HierarchyBuilder:
         # each row can have one.
         return {_fold_code(code): code for code in reversed(self.codes)}
 
-    def _find_by_uuid(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the item or document with the UUID ``name``, ignoring letter case, or None.
+    def _find_by_uuid(self, row: Row, column: str, uuid: str) -> JsonObject | None:
+        """Return the item or document with a UUID, ignoring letter case, or None.
 
-        UUIDs are case-insensitive (RFC 4122, section 3). For a match, records a repair of the cell
-        in ``row`` and ``column``, or reports a problem if ``is_strict`` is set.
+        UUIDs are case-insensitive (RFC 4122, section 3). Records the match as a repair of the cell
+        in ``row`` and ``column``, or reports it as a problem in strict mode.
         """
-        identifier = self.references.resolve("destinationNodeURI", name)
+        identifier = self.references.resolve("destinationNodeURI", uuid)
         if identifier is None:
             return None
         if self.is_strict:
-            message = f"{name!r} is another spelling of the identifier {identifier!r}"
+            message = f"{uuid!r} is another spelling of the identifier {identifier!r}"
             self._add_problem(row, column, message)
         else:
-            self.repairs.record("reference", row.place.describe_location(column), name, identifier)
+            self.repairs.record("reference", row.place.describe_location(column), uuid, identifier)
         return self.nodes[identifier]
 
     def _find_parent_by_level(self, row: Row) -> JsonObject | None:
@@ -368,7 +376,10 @@ class HierarchyBuilder:
         return self.levels.get(above) if above else self.document
 
     def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
-        """Return the last item one level higher, or the document; report an invalid depth."""
+        """Return the parent of a row with a depth: the last item one level up, or the document.
+
+        Reports a problem and returns None if the depth is not a number or skips a level.
+        """
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
             last = len(self._path) + 1
@@ -381,9 +392,9 @@ class HierarchyBuilder:
     def _determine_sequence_number(
         self, row: Row, parent: JsonObject, exported: JsonObject | None
     ) -> Any:
-        """Return the row's sequence number, or else the number of the sibling above plus 1.
+        """Return a row's sequence number, by default that of the previous sibling plus 1.
 
-        Returns None for a row without a number that an export wrote (it has ``exported``).
+        If ``exported`` is set, the row comes from an export; without a number, the result is None.
         """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -408,7 +419,10 @@ class HierarchyBuilder:
 
 
 def _fold_code(code: str) -> str:
-    """Normalize a code for comparison: fold its case, and replace runs of punctuation by a dot."""
+    """Return a code in lower case with dots as the only punctuation, for comparison.
+
+    ``A-1`` and ``a. 1`` both give ``a.1``.
+    """
     return re.sub(r"[\W_]+", ".", code).strip(".").casefold()
 
 
@@ -416,10 +430,13 @@ def _has_sequence_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _keep_or_make_link(exported: JsonObject, name: str, node: JsonObject) -> Any:
-    """Return the link ``name`` of an exported association if it leads to ``node``, or a new one."""
-    is_unchanged = get_nested(exported, (name, "identifier")) == node["identifier"]
-    return exported[name] if is_unchanged else make_link(node)
+def _keep_or_make_link(exported: JsonObject, field: str, node: JsonObject) -> Any:
+    """Return an exported association's link in ``field``, or a new link to ``node``.
+
+    The exported link is kept if it has the identifier of ``node``, an item or the document.
+    """
+    is_unchanged = get_nested(exported, (field, "identifier")) == node["identifier"]
+    return exported[field] if is_unchanged else make_link(node)
 
 
 def _get_position(row: Row) -> float:

@@ -28,7 +28,7 @@ EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
 class JsonLinesWriter(FrameworkWriter):
-    """Writes a framework as JSON Lines, one line per entity, as soon as an entity is added."""
+    """Writes a framework as JSON Lines; each added entity is immediately written as one line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -39,10 +39,10 @@ class JsonLinesWriter(FrameworkWriter):
 
 
 def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], list[Problem]]:
-    """Parse JSON Lines; return (package, locations, problems).
+    """Parse JSON Lines and return (package, locations, problems).
 
-    ``locations`` contains the line of each entity by its path in the package, such as
-    ``CFItems[0]``. Raises ``BadRequest`` if no line can be read.
+    ``locations`` maps the path of each entity in the package, such as ``CFItems[0]``, to its line;
+    ``problems`` lists invalid lines and numbers. Raises ``BadRequest`` if no line can be read.
     """
     package: JsonObject = {
         "CFItems": [],

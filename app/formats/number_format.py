@@ -40,7 +40,7 @@ class DigitFormat(NamedTuple):
 def parse_number_format(code: str) -> DigitFormat | None:
     """Parse the number format code of an XLSX cell, such as ``0.00``.
 
-    Returns None for General and for codes with anything beyond digit placeholders and literals.
+    Returns None for General and for codes with more than digit placeholders and literal text.
     """
     match = FORMAT.fullmatch(code.split(";", maxsplit=1)[0].strip())
     if match is None:

@@ -22,7 +22,7 @@ from .rows import JsonObject
 
 
 def _map_headings(layout: SheetLayout, *headings: str) -> dict[str, str]:
-    """Return the names of the columns that the reader finds for some headings, by heading."""
+    """Return a dict from each heading to the name of the column of ``layout`` that it means."""
     columns = ((heading, layout.find_column(heading)) for heading in headings)
     return {heading: column.name for heading, column in columns if column}
 
@@ -108,7 +108,10 @@ class OpenSaltWriter(FrameworkWriter):
             self.notes.append(f"not in the layout of OpenSALT: {left_out}")
 
     def _sort_and_number_items(self) -> None:
-        """Sort the items in tree order; give those in the tree a smartLevel such as 1.2.3."""
+        """Determine the tree order of all items and the smartLevel, such as 1.2.3, of each one.
+
+        Items outside the tree come last and get no smartLevel.
+        """
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
         nodes = {*self._items, self._document["identifier"]}
@@ -146,7 +149,7 @@ class OpenSaltWriter(FrameworkWriter):
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return an entity's cells for ``columns``; count other fields in ``_left_out``.
+        """Return an entity's cells in the named columns; count its other fields as left out.
 
         ``extra`` maps column names to values that replace the entity's.
         """
@@ -236,7 +239,7 @@ class OpenSaltWriter(FrameworkWriter):
         self._count_omitted_fields(association)
 
     def _count_omitted_fields(self, association: JsonObject) -> None:
-        """Count the fields of an association for which the row of an item has no column."""
+        """Count the fields of an association that the row of an item cannot hold."""
         for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
             self._left_out[f"CFAssociation.{name}"] += 1
 
@@ -267,17 +270,18 @@ def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
     return origin, destination
 
 
-def _number_siblings(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
-    """Return (sibling, sequence number) pairs, sorted by sequence number.
+def _number_siblings(associations: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
+    """Return (association, sequence number) pairs for the children of a node, in their order.
 
-    If sequence numbers are missing or not unique, the siblings are numbered 1, 2, 3 instead.
+    Each association links a child to the node. If sequence numbers are missing or not unique, the
+    children are numbered 1, 2, 3 instead.
     """
-    numbers = [association.get("sequenceNumber") for association in siblings]
+    numbers = [association.get("sequenceNumber") for association in associations]
     given = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(
-        siblings,
+        associations,
         key=lambda each: (each.get("sequenceNumber") is None, each.get("sequenceNumber") or 0),
     )
-    if len(set(given)) == len(siblings):
+    if len(set(given)) == len(associations):
         return [(association, association["sequenceNumber"]) for association in ordered]
     return [(association, index) for index, association in enumerate(ordered, 1)]

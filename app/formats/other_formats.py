@@ -60,9 +60,9 @@ def diagnose_foreign_json(value: Any) -> str | None:
 
 
 def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield up to four objects of a JSON file, by whose fields its format can be recognized.
+    """Yield the outermost object of a JSON value, then objects nested in it, at most four.
 
-    They are the first object and, because lists are often wrapped, objects nested in it.
+    Their field names show which program wrote the file. Of a list, only the first element counts.
     """
     for _ in range(4):
         if isinstance(value, list):

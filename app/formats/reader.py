@@ -62,7 +62,10 @@ class AssembledPackage:
         return self.places[entity].describe_location(name) if entity in self.places else path
 
     def locate_problem(self, problem: Problem) -> Problem:
-        """Return a problem of ``tree`` with its file location and the invalid value added."""
+        """Return a copy of a problem with its location in the file and the invalid value.
+
+        The path of ``problem`` is a path in ``tree``.
+        """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path)
         if message.startswith("must ") and isinstance(value, str | int | float):
@@ -117,9 +120,9 @@ LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+
 
 
 def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by row and column, and drop duplicates; those without a row come first.
+    """Sort problems by sheet, row and column, and drop duplicates; those without a row come first.
 
-    Sheets stay in the order in which they are first named. Duplicates occur if several entities
+    Sheets stay in the order in which they first occur. Duplicates occur if several entities
     inherited the same invalid value, for example the change time of the document.
     """
     sheets: dict[str, int] = {}
@@ -189,7 +192,11 @@ def _parse_package_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Return a package and its repairs: none with ``strict``, or for a valid own export."""
+    """Parse the JSON of a package and return (package, repairs).
+
+    There are no repairs if ``strict`` is set, or if ``is_export`` is set, the package is valid, and
+    the user gave no metadata.
+    """
     has_overrides = options.metadata is not None and options.metadata.has_overrides
     if strict or (is_export and not has_overrides):
         try:

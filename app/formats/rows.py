@@ -253,9 +253,9 @@ class RowReader:
         )
 
     def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield the row of the document if metadata precede the headings, or else nothing.
+        """Yield a row for the document, made from the metadata rows above the headings, if any.
 
-        The CASE editor compeito writes them as rows such as ``#title,Mathematics``.
+        The CASE editor compeito writes metadata rows such as ``#title,Mathematics``.
         """
         document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
@@ -296,7 +296,10 @@ class RowReader:
             )
 
     def _check_required_headings(self, layout: SheetLayout) -> bool:
-        """Return whether the headings include all required columns; report what is missing once."""
+        """Return whether the headings include all required columns of a layout.
+
+        The first call for each layout reports a missing column as a problem.
+        """
         if layout.kind not in self._is_complete:
             columns = self._get_columns(layout)
             message = explain_missing_headings(layout, self.headings, columns, self._first_rows)
@@ -308,7 +311,10 @@ class RowReader:
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
-        """Return whether the first rows, without a heading row, are an indented hierarchy."""
+        """Return whether the first rows are a list that expresses its hierarchy by indentation.
+
+        If ``has_headings`` is false, the supposed heading row counts as one of these rows.
+        """
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
             rows.insert(0, self.headings_as_read)
@@ -367,7 +373,10 @@ class RowReader:
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
-        """Return (index, column of the layout) for each heading; unknown ones are field names."""
+        """Return an (index, column) pair for each heading; unknown headings become field names.
+
+        Reports a problem for a heading that means the same column as an earlier one.
+        """
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}
@@ -427,7 +436,7 @@ class RowReader:
     def _has_opensalt_headings(self) -> bool:
         """Return whether the sheet comes from the CASE editor OpenSALT, judging by its headings.
 
-        Its cells contain lists of values that are separated by commas.
+        OpenSALT separates the values in a cell by commas.
         """
         if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
             return False
@@ -444,6 +453,8 @@ class RowReader:
                 place = row.place.describe_location(column.name)
                 self.repairs.record("surrounding-space", place, cell, stripped)
             cell = stripped
+            if not cell:
+                return
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
             self._report_numeric_code(row, cell)
         try:
@@ -453,8 +464,6 @@ class RowReader:
             holder = row.metadata if column.metadata else row.entity
             set_nested(holder, column.path, column.codec.read(cell))
         except ValueError as error:
-            if not cell:
-                return
             self._add_problem(row.place.describe_location(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:

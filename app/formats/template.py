@@ -85,7 +85,7 @@ EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", 
 
 
 def describe_column(layout: SheetLayout, column: Column) -> str:
-    """Return a sentence that says what to write in a column of a template."""
+    """Return the help text for a column of a template, which says what the column is for."""
     name, *part = column.path
     whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
     return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])

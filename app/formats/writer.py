@@ -77,7 +77,7 @@ class TableWriter(FrameworkWriter):
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Store the first isChildOf of an item for the item's row, other associations as rows."""
+        """Hold an item's first isChildOf association for the item's row; store others as rows."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]

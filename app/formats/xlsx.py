@@ -93,7 +93,7 @@ READ_ERRORS = (
 
 
 def _refuse_large_workbook(raw: bytes) -> None:
-    """Raise ``BadRequest`` if a workbook would be too large when unpacked, or is no workbook.
+    """Raise ``BadRequest`` if a file is not a workbook, or would be too large when unpacked.
 
     The sizes in the archive's directory can be trusted, because zipfile never unpacks more.
     """
@@ -200,7 +200,7 @@ class _FormulaCollectingParser(WorkSheetParser):
 def _read_values(
     row_number: int, cells: Sequence[dict[str, Any]], extra_cells: list[str], workbook: Any
 ) -> list[Cell]:
-    """Return the values of a row by column index, with None for empty cells.
+    """Return the values of a row as a list by column index, with None for empty cells.
 
     Appends the names of cells beyond ``MAX_COLUMNS`` to ``extra_cells``.
     """
@@ -229,7 +229,7 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return the number, as a ``FormattedNumber`` if Excel shows it with other digits."""
+    """Return a number, as a ``FormattedNumber`` if its format code changes the digits shown."""
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
