@@ -79,9 +79,9 @@ class ClientAuthenticator:
     ) -> AuthenticatedClient | None:
         """Return the client with one of these credentials, or None if all of them are wrong.
 
-        ``credentials`` are (ID, secret) pairs, because a request can be decoded in more than one
-        way. A failure takes the same time whatever the reason. Raises ``TooManyAttempts`` if this
-        client or IP address has failed too often.
+        ``credentials`` are (ID, secret) pairs, because some requests can be decoded in two ways.
+        A failure takes the same time whatever the reason. Raises ``TooManyAttempts`` if logins of
+        the client or from the IP address ``address`` have failed too often.
         """
         for client_id, secret in dict.fromkeys(credentials):
             if client := await self._authenticate(client_id, secret, address):

@@ -24,9 +24,10 @@ UNKNOWN_ISSUER = "https://issuer.invalid"
 def make_test_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """Make an access token for testing clients, optionally with a ``defect`` such as ``expired``.
+    """Make an access token for tests of clients.
 
-    Everything else about the token is valid. If ``defect`` is None, the whole token is valid.
+    The token is valid if ``defect`` is None. Otherwise it has this single defect, such as
+    ``expired``.
     """
     claims = issuer.build_claims(client_id, scopes)
     now = claims["iat"]

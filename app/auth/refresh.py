@@ -28,7 +28,7 @@ async def load_signing_keys(database: Database) -> list[SigningKey]:
 async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:
     """Load the local issuer's signing keys; if there are none, generate and store the first one.
 
-    A standby cannot store a key, so the list is empty on a standby until the primary has a key.
+    A standby cannot store a key, so it returns an empty list until the primary has a key.
     """
     keys = await load_signing_keys(database)
     if not keys and not database.is_standby:
@@ -41,7 +41,7 @@ async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:
 class CredentialRefresher:
     """Polls the database for keys, clients and revoked tokens that other processes changed.
 
-    If this server does not issue tokens (``issuer`` is None), only revoked tokens are polled.
+    If ``issuer`` is None, because this server does not issue tokens, it polls only revoked tokens.
     """
 
     # Not LISTEN, because some poolers do not support it.

@@ -50,7 +50,7 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
     """Return all scopes that a token grants through its claims ``scope``, ``scp`` and ``roles``.
 
     Okta and Entra ID use ``scp`` (a string or an array) instead of ``scope`` (RFC 8693, section
-    4.2). Operators choose the names of roles, so ``scope_map`` maps these names to scopes.
+    4.2). ``scope_map`` maps the names of roles, and other aliases that operators choose, to scopes.
     """
     names_to_scopes = {**STANDARD_NAMES, **scope_map}
     return frozenset().union(
@@ -61,7 +61,10 @@ def collect_token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> f
 
 
 def resolve_scope_names(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Return a configured scope map with ``Scope`` members instead of names like ``readonly``."""
+    """Replace the names of scopes in a configured scope map with members of ``Scope``.
+
+    ``{"editor": ["readonly"]}`` becomes ``{"editor": frozenset({Scope.READONLY})}``.
+    """
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 

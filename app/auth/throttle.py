@@ -59,8 +59,8 @@ class LoginThrottle:
     ) -> None:
         """Raise ``TooManyAttempts`` if this client or address must wait before the next login.
 
-        If the same secret was verified recently, failures from other addresses do not count, so
-        that they cannot lock out a client that is in use.
+        ``was_recently_verified`` is True if the client's secret is known to be right. Failures from
+        other addresses then do not count, so that they cannot lock out a client that is in use.
         """
         keys = _keys(client_id, address)
         blocked_until = [

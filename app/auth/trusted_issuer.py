@@ -108,7 +108,10 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _fetch_member(self, url: str, name: str) -> tuple[int, Any]:
-        """Fetch a JSON object; return the HTTP status and the member ``name`` (None if missing)."""
+        """Fetch a JSON object and return the HTTP status and the member ``name`` of the object.
+
+        The member is None if it is missing or if the status is not 200.
+        """
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)

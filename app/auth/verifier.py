@@ -64,9 +64,9 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 class TokenVerifier:
     """Verifies access tokens of this server and of other trusted issuers.
 
-    A token that was verified before is looked up in a cache. ``find_scopes`` returns the current
-    scopes of a client of this server; with it, a token does not grant scopes that its client lost
-    after the token was issued.
+    Callers of verified tokens are cached. ``find_scopes`` returns the current scopes of a client of
+    this server; with it, a token does not grant scopes that its client lost after the token was
+    issued.
     """
 
     def __init__(

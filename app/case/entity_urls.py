@@ -35,11 +35,11 @@ class ServerUrlMatcher:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def mentions_host(self, body: bytes) -> bool:
-        """Return whether a JSON body contains a host name of this server, as its URLs do."""
+        """Return whether a JSON body contains a host name of this server, so perhaps its URLs."""
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
-        """Return (collection, identifier) of the entity on this server that a URI points to.
+        """Parse the URL of an entity on this server into (collection, identifier).
 
         An example is ``("CFItems", "5a7f2c1e-…")``. Returns None if the URI points elsewhere.
         """

@@ -109,7 +109,10 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
 
 
 def has_too_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has more members than valid entities would fit into its size."""
+    """Return whether a JSON array has too many members for its size to be a list of entities.
+
+    An entity takes at least ``BYTES_PER_CONTAINER`` bytes; ``MIN_ALLOWED_VALUES`` more are allowed.
+    """
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_CONTAINER
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
@@ -166,10 +169,11 @@ class UnknownFieldError(Exception):
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body as a model class; stop validating each list at its first error.
+    """Validate a JSON body as a model class, without looking for all errors.
 
-    It rejects an invalid body quickly; ``collect_errors_in_chunks`` can then list all errors.
-    Raises ``UnknownFieldError`` for an unknown field, and pydantic's ``ValidationError`` otherwise.
+    Each list is validated up to its first error. ``collect_errors_in_chunks`` can then find all
+    errors. Raises ``UnknownFieldError`` for an unknown field, pydantic's ``ValidationError`` for
+    other errors.
     """
     entity = _get_fail_fast_validator(schema).validate_json(raw)
     assert isinstance(entity, schema)
@@ -182,7 +186,7 @@ def _get_fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 
 
 def _build_fail_fast_schema(part: Any) -> Any:
-    """Return a copy of a pydantic core schema whose validation stops at the first problem."""
+    """Return a copy of a pydantic core schema that validates each list up to its first error."""
     # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
     # an object with many unknown fields would still be validated to its end.
     if isinstance(part, (list, tuple)):
@@ -211,8 +215,8 @@ def collect_errors(
 ) -> None:
     """Validate a small JSON body as a model class and add all its errors to ``problems``.
 
-    ``raw`` is the body as JSON, and ``body`` is the same body parsed. If it is part of a larger
-    body, ``location`` is its path in that body.
+    ``raw`` is the body as JSON, and ``body`` is the same body parsed. ``location`` is its path in a
+    larger body that contains it, or else empty.
     """
     for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*location, *error["loc"]), body)
@@ -224,7 +228,7 @@ def collect_errors_in_chunks(
     """Validate a large body a few list members at a time, and add its errors to ``problems``.
 
     Only the beginning of long strings is validated, so a body without errors here may still be
-    invalid. If ``body`` is part of a larger body, ``location`` is its path in that body.
+    invalid. ``location`` is the path of ``body`` in a larger body that contains it, or else empty.
     """
     # Each error of pydantic contains a copy of the values around it; chunks keep the copies small.
     known = list_model_field_names()
@@ -334,7 +338,7 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _count_remaining_values(value: Any, limit: int) -> int:
-    """Return how many of ``limit`` JSON values remain after ``value``; 0 or less if too few.
+    """Return ``limit`` minus the number of JSON values in ``value``; stop counting below 1.
 
     A string counts as an additional value for every ``MAX_STRING_CHARS`` characters.
     """

@@ -21,10 +21,10 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the character that stands for a byte of JSON text when long numbers are searched.
+    """Return the class of a byte of JSON text, as the code of a character.
 
-    ``0`` stands for a digit or point, ``e`` for an exponent, ``-`` for a sign, ``,`` for the end of
-    a number, and ``x`` for all other bytes.
+    The search for long numbers distinguishes digits and points (``0``), exponents (``e``), signs
+    (``-``), the ends of numbers (``,``), and all other bytes (``x``).
     """
     sign = chr(byte)
     if sign in "0123456789.":
@@ -62,10 +62,10 @@ class _InexactNumber(NamedTuple):
 
 
 def may_hold_inexact_numbers(raw: bytes) -> bool:
-    """Return False if JSON certainly contains no number that double precision would round.
+    """Return whether JSON may contain a number that double precision would round.
 
-    This fast search of the bytes avoids the slower ``find_inexact_numbers`` for most bodies. It may
-    give false positives, for example if a string contains many digits.
+    False is certain. True may be wrong, for example if a string contains many digits. This fast
+    search of the bytes saves most bodies the slower ``find_inexact_numbers``.
     """
     start = 0
     while start < len(raw):

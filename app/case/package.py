@@ -80,7 +80,7 @@ class DerivedValues:
 
 @dataclass(frozen=True)
 class PreparedPackage:
-    """A package ready to be stored: its rows, and which values its spreadsheet did not contain."""
+    """A parsed and validated package, ready to be stored, with the rows of its entities."""
 
     document_identifier: str
     package_identifier: str
@@ -154,7 +154,7 @@ def parse_package(
 
 
 def prepare_package(package: CFPackage, rows: Iterable[EntityRow]) -> PreparedPackage:
-    """Return a validated CFPackage as a package with these rows to store."""
+    """Create a ``PreparedPackage`` from a validated CFPackage and the rows of its entities."""
     document = package.CFDocument
     link = document.CFPackageURI
     return PreparedPackage(
@@ -213,7 +213,7 @@ def iter_package_rows(
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
-    """Create the link to the document for items and associations that omit their CFDocumentURI."""
+    """Create the CFDocumentURI of the items and associations in a package that lack one."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
@@ -306,8 +306,8 @@ def _find_duplicates(
 ) -> Iterator[Problem]:
     """Yield an error for each identifier and each association that a package contains repeatedly.
 
-    ``keys`` are pairs of an association's identifier and its (origin, destination, type), in
-    package order.
+    In each of ``namespaces``, all identifiers must differ. ``keys`` are pairs of an association's
+    identifier and its (origin, destination, type), in package order.
     """
     # Sets first, because most packages have no duplicates, and sets show that fastest.
     for namespace in namespaces:
@@ -329,10 +329,10 @@ def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifie
 def _iter_rubric_identifier_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierNamespace]:
-    """Yield the namespace of all criteria, then that of all levels, of a package's rubrics.
+    """Yield the identifiers of all criteria in a package, then those of all levels.
 
-    ``rubrics`` contains the result of ``_get_criterion_and_level_identifiers`` for each rubric. The
-    first namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1"]), …]``.
+    ``rubrics`` contains the result of ``_get_criterion_and_level_identifiers`` for each rubric.
+    Both results are like ``[("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"]), …]``.
     """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)

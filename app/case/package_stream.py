@@ -59,9 +59,9 @@ def parse_large_package(
 
 
 def parse_package_lazily(raw: bytes) -> PreparedPackage:
-    """Parse an uploaded package's document; return a package that parses other entities later.
+    """Parse only the document of an uploaded package, and return the package.
 
-    They are parsed, and their errors raised, whenever the ``rows`` of the package are iterated.
+    The other entities are parsed, and their errors raised, whenever its ``rows`` are iterated.
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
@@ -95,10 +95,9 @@ class _PackageParser:
                 self.dense = error
 
     def parse_document(self) -> tuple[PreparedPackage, _LazyRows]:
-        """Parse the document; return a package with its row alone, and the rows of all entities.
+        """Parse the document; return the package and its rows, which are parsed when iterated.
 
-        The latter are parsed while they are iterated. If the document is invalid, raises
-        ``UnprocessableContent`` with the errors of all entities.
+        If the document is invalid, raises ``UnprocessableContent`` with the errors of all entities.
         """
         split, problems = self._split(), ProblemCollector(self.max_problems)
         head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
@@ -111,10 +110,10 @@ class _PackageParser:
         return prepare_package(head, rows), rows
 
     def reparse_whole(self, error: Exception) -> PreparedPackage:
-        """Parse the package as a whole after parsing entity by entity failed with ``error``.
+        """Parse the package as a whole, after parsing it entity by entity failed with ``error``.
 
-        Returns the package or raises its errors, now with line and column. If the package would
-        take too much memory as a whole, raises ``ContentTooLarge`` or ``BadRequest`` instead.
+        Returns the package or raises its errors, which now contain line and column. If the whole
+        package would take too much memory, raises ``ContentTooLarge`` or ``BadRequest`` instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)

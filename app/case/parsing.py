@@ -97,10 +97,10 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 def parse_or_collect_errors(
     schema: type[Model], raw: bytes, problems: ProblemCollector, location: Location = ()
 ) -> Model | None:
-    """Parse JSON as a model class and return the entity, or add its errors to ``problems``.
+    """Parse JSON as a model class; return the entity, or None after adding errors to ``problems``.
 
-    Returns None after errors. If ``raw`` is part of a larger body, ``location`` is its path there.
-    Raises ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
+    ``location`` is the path of ``raw`` in a larger body that contains it, or else empty. Raises
+    ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _validate_or_none(schema, raw) if is_small else None
@@ -130,7 +130,7 @@ def parse_or_collect_errors(
 
 
 def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return whether a number of the entity may differ from the JSON ``raw``, with more digits."""
+    """Return whether an entity may have numbers with fewer digits than in ``raw``, its JSON."""
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -147,7 +147,10 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_completely(
     schema: type[Model], body: Any, problems: ProblemCollector, location: Location
 ) -> Model | None:
-    """Validate a parsed body without truncation and return it, or add errors to ``problems``."""
+    """Validate a parsed body as a whole; return the entity, or add its errors to ``problems``.
+
+    It finds errors that ``collect_errors_in_chunks`` misses, such as at the end of long strings.
+    """
     try:
         return validate_fail_fast(schema, to_json_bytes(body))
     except ValidationError as error:

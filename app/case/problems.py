@@ -53,7 +53,7 @@ class ProblemCollector:
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add_problem(self, path: str, message: str) -> None:
-        """Count an error; also keep it with its path while fewer than 50,000 are kept."""
+        """Count an error, and list it unless ``MAX_LISTED_PROBLEMS`` errors are listed already."""
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.listed.append(Problem(path=path, message=message))

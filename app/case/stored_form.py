@@ -95,16 +95,17 @@ class SubmittedBody:
 
     @property
     def client_uri(self) -> str | None:
-        """The entity's URI as its client chose it; None if it sent the URL on this server."""
+        """The URI that the client sent, or None if it is the URL of the entity on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.collection, self.identifier)
         urls = self.echoed.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the linked entities of this server whose URI has to be read from the database.
+        """Yield (collection, identifier) of each linked entity whose URI must be read.
 
-        The others were linked in the stored body already, which has their URIs.
+        Left out are links that the stored body contains, with their URIs, and links that do not
+        lead to this server.
         """
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])

@@ -86,7 +86,10 @@ class QueryableField:
 
     @property
     def is_comparable(self) -> bool:
-        """True if filters can compare the field; of an object, they can compare only the fields."""
+        """True if filters can compare the field.
+
+        Of a link or of ``extensions``, they can compare only parts, such as ``licenseURI.title``.
+        """
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
@@ -136,7 +139,10 @@ def list_fields(model: type[BaseModel], exclude: frozenset[str] = frozenset()) -
 
 
 def resolve_field(fields: Fields, name: str) -> QueryableField | None:
-    """Return the field that a client names in a request, such as ``uri``, or None."""
+    """Return the field with the dotted name that a client sent, or None if there is none.
+
+    ``sourcedId`` is an alias of ``identifier``, and any path below ``extensions`` is a field.
+    """
     path = tuple(name.split("."))
     top = fields.get(path[0])
     if top and top.type is FieldType.EXTENSION:
@@ -155,7 +161,7 @@ def format_choices(names: Iterable[str]) -> str:
 
 
 def truncate_for_message(text: str) -> str:
-    """Return the first 40 characters of client input, for quoting it in an error message."""
+    """Shorten client input to 40 characters, for quoting it in an error message."""
     return truncate(text, MAX_QUOTED_CHARS)
 
 

@@ -94,9 +94,10 @@ EXTENDED = FilterGrammar(
 
 
 def parse_filter(text: str, *, fields: Fields, grammar: FilterGrammar) -> Node:
-    """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison`` nodes.
+    """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison`` objects.
 
-    The expression may name ``fields``. Raises ``BadRequest`` with the position of the first error.
+    It may compare only ``fields``, in the syntax of ``grammar``. Raises ``BadRequest`` with the
+    position of the first error.
     """
     if "\0" in text:
         raise _error(text.index("\0") + 1, "a NUL character", "text without one")

@@ -88,10 +88,11 @@ def parse_list_query(
     grammar: FilterGrammar,
     rules: QueryRules = STRICT,
 ) -> ListQuery:
-    """Return the parsed query parameters of a list request, such as ``limit`` and ``filter``.
+    """Parse the query parameters of a list request, such as ``limit`` and ``filter``.
 
-    They may name the fields of ``model``; ``limits``, ``grammar`` and ``rules`` are those of the
-    API profile. Raises ``BadRequest`` listing all problems.
+    ``params`` are (name, value) pairs. ``model`` is the class of the listed entities; ``limits``,
+    ``grammar`` and ``rules`` are those of the API profile. Raises ``BadRequest`` listing all
+    problems.
     """
     reader = _ParameterReader(params, rules)
     fields = list_fields(model, rules.unknown_fields)

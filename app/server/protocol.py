@@ -54,9 +54,9 @@ class ConnectionLimiter:
         self._is_evicting = False
 
     def admit(self, connection: HttpConnection) -> bool:
-        """Register a new connection; return whether it is within the limit.
+        """Register a new connection and return whether it is within the limit.
 
-        If it is not, because all other connections are busy, the caller must close it.
+        If the result is False, because all other connections are busy, the caller must close it.
         """
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
@@ -84,8 +84,8 @@ class ConnectionLimiter:
     def _evict_waiting_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
         """After ``iterations`` of the event loop, close the oldest waiting connections if needed.
 
-        If many connections are accepted at once, their requests are not read until later
-        iterations; until then, all of them seem to wait.
+        If many connections are accepted at once, all of them seem to wait until their requests are
+        read in later iterations.
         """
         if iterations:
             loop.call_soon(self._evict_waiting_after, iterations - 1, loop)
@@ -157,10 +157,10 @@ class ExpectContinueRequestResponseCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue``, whose body may never come (RFC 9110, 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send an ASGI message; close the connection if the response does not ask for the body.
+        """Send an ASGI message; close the connection if the response comes before the body.
 
-        The client may or may not send it, so the server could mistake its next request for the
-        body.
+        The client may send the body or omit it, so the server could not tell whether the next bytes
+        are the body or another request.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -274,7 +274,10 @@ class HttpConnection(HttpToolsProtocol):
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether a complete request is being answered; if not, the connection closes."""
+        """Return True to keep the connection open after the client has stopped sending.
+
+        It stays open while the server responds to a complete request.
+        """
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
             return False

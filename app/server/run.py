@@ -85,9 +85,9 @@ def raise_open_file_limit() -> int | None:
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
     """Return how many connections may be open, and how many may wait to be accepted.
 
-    Open connections, waiting connections and files being sent get a third of the ``max_files`` file
-    descriptors each, because all waiting ones may be accepted before others close. If ``max_files``
-    is None, only the settings and ``ACCEPT_BACKLOG`` are limits.
+    Open connections, waiting ones and files being sent get a third of the ``max_files`` file
+    descriptors each, because all waiting connections may be accepted before others close. If
+    ``max_files`` is None, only the settings and ``ACCEPT_BACKLOG`` are limits.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -172,8 +172,8 @@ def _make_path_relative(path: Path) -> str:
 def get_sample_import_command(settings: Settings) -> str:
     """Return the shell command that imports the sample framework into this server's database.
 
-    It names the database unless that is the default one. Instead of a URL with a password, it reads
-    the environment variable of the URL, and fails if that is not set.
+    A URL with a password is not part of the command, which then reads the environment variable
+    ``CASE_SERVER_DATABASE_URL`` and fails if that is not set.
     """
     command = f"{get_command_prefix()} import --sample"
     if url := settings.database_url:

@@ -40,11 +40,10 @@ def prepare_database(
 ) -> Iterator[Settings]:
     """Start the embedded Postgres, or check the configured database; yield settings with its URL.
 
-    An embedded Postgres is started, supervised and migrated. Any other database is migrated only if
-    ``migrate`` is true; otherwise an old schema raises ``CommandError`` with the command to run. It
-    may be read-only with ``writes=False``, for commands that only read, and a standby with
-    ``accepts_standby``, for the server. ``import_thread`` imports the server's modules; it is
-    joined before this function imports any.
+    An embedded Postgres is always migrated, any other database only if ``migrate`` is True; without
+    it, an old schema raises ``CommandError``. A read-only database needs ``writes=False``, a
+    standby that or ``accepts_standby=True``. ``import_thread``, which imports the server's modules,
+    is joined before this function imports any.
     """
     install_signal_handlers()
     ensure_schema = partial(

@@ -30,7 +30,10 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def create_worker_app(settings: Settings) -> FastAPI:
-    """Create the application of a process, which is tuned for it and exits with its parent."""
+    """Create the application of a server process, and tune the process for serving it.
+
+    A worker process stops as soon as its parent process has ended.
+    """
     app = create_app(settings)
     _tune_process()
     if parent := os.environ.get(PARENT_PID_VARIABLE):
