@@ -39,9 +39,9 @@ JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
 class LintRepairLog(RepairLog):
-    """A repair log that also records, in ``kinds``, the kind of the first repair at each JSON path.
+    """A repair log that also maps each repaired JSON path to the kind of its first repair.
 
-    The linter uses these kinds to tell the user which violations an import would repair.
+    The linter uses this dict, ``kinds``, to tell the user which violations an import would repair.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class LintRepairLog(RepairLog):
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair as ``RepairLog`` does, and its kind unless the path already has one."""
+        """Record a repair; if it is the first one at ``path``, also add its kind to ``kinds``."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -102,7 +102,10 @@ def lint_package(
 
 
 def _find_schema_problems(body: bytes) -> list[Problem]:
-    """Return the schema violations in a package; duplicates are left to separate lint rules."""
+    """Return the violations of the CASE schema in a package, given as JSON.
+
+    Duplicates are left out, because other lint rules report them.
+    """
     try:
         parsed = parse_json_body(IdentifiedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
@@ -114,7 +117,7 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
 
 
 def _find_ignored_nulls(log: LintRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that an import would remove, unless ``problems`` has it."""
+    """Yield a problem for each null that an import would remove and ``problems`` does not list."""
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
@@ -156,21 +159,26 @@ def _complete_violations(
 
     ``unrepairable`` are the problems that remain after an import's repairs.
     """
-    refused = {problem["path"] for problem in unrepairable}
-    refused |= {ancestor for path in refused for ancestor in iter_ancestor_paths(path)}
+    invalid_paths = {problem["path"] for problem in unrepairable}
+    invalid_paths |= {one for path in invalid_paths for one in iter_ancestor_paths(path)}
     positions = JsonPositionFinder(text, {violation.path for violation in violations})
     located = []
     for violation in violations:
         line, column = positions.locate(violation.path)
-        repair = _explain_repair(violation, log, refused)
+        repair = _explain_repair(violation, log, invalid_paths)
         located.append(replace(violation, line=line, column=column, repair=repair))
     return sorted(located, key=lambda violation: (violation.line, violation.column))
 
 
-def _explain_repair(violation: Violation, log: LintRepairLog, refused: set[str]) -> str | None:
-    """Explain how import repairs a violation; return None if its path is among ``refused``."""
+def _explain_repair(
+    violation: Violation, log: LintRepairLog, invalid_paths: set[str]
+) -> str | None:
+    """Return a sentence on how import repairs a violation, or None if import does not repair it.
+
+    ``invalid_paths`` are the paths of values that remain invalid after all repairs.
+    """
     kind = log.kinds.get(violation.path)
-    if violation.rule == SCHEMA.id and violation.path not in refused:
+    if violation.rule == SCHEMA.id and violation.path not in invalid_paths:
         return EXPLANATIONS[kind] if kind else REPAIRED
     if violation.rule == NONSTANDARD_NAME.id and kind:
         return EXPLANATIONS[kind]

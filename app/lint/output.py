@@ -45,7 +45,7 @@ def strip_indexes_from_path(path: str) -> str:
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
-    """Return the number of violations of each severity, including severities that do not occur."""
+    """Return the number of violations by severity; it is 0 for a severity that does not occur."""
     counts = Counter(violation.severity for violation in violations)
     return {severity: counts[severity] for severity in SEVERITIES}
 
@@ -110,7 +110,10 @@ def _format_result(result: SourceLintResult, *, show_all: bool) -> Iterator[str]
 
 
 def _format_examples(violations: list[Violation], *, show_all: bool) -> Iterator[str]:
-    """Yield a line per violation of a rule if ``show_all``, else for up to five examples."""
+    """Yield a line for each violation of a rule, or for at most five unless ``show_all`` is set.
+
+    One line then represents all violations with the same message at similar paths.
+    """
     if show_all:
         yield from (_format_violation(violation, 0) for violation in violations)
         return

@@ -34,7 +34,7 @@ class Node:
 
 
 class Edge(NamedTuple):
-    """An association as an edge of a graph: its type and the identifiers of its two ends."""
+    """An association as an edge of a graph: its node, its type and the identifiers of its ends."""
 
     node: Node
     type: str
@@ -43,20 +43,20 @@ class Edge(NamedTuple):
 
 
 def get_string(body: Json, name: str) -> str | None:
-    """Return the string in the field ``name`` of a JSON object, or None if it holds no string."""
+    """Return the value of a JSON object's field if it is a string, or else None."""
     value = body.get(name)
     return value if isinstance(value, str) else None
 
 
-def get_members(body: Json, name: str, kind: type[T]) -> list[T]:
-    """Return the values of the type ``kind`` in the field ``name``, an array or one such value."""
+def get_members(body: Json, name: str, member_type: type[T]) -> list[T]:
+    """Return the values of a type in a field, which may contain an array or a single value."""
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
-    return [member for member in members if isinstance(member, kind)]
+    return [member for member in members if isinstance(member, member_type)]
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
-    """Return the identifiers of the links in the field ``name``, an array of links or one link."""
+    """Return the identifiers of the links in a field, which may contain an array or one link."""
     # Without the helpers above: this runs four times for each association of a package.
     value = body.get(name)
     links = value if isinstance(value, list) else (value,)

@@ -28,7 +28,7 @@ def iter_ancestor_paths(path: str) -> Iterator[str]:
 class JsonPositionFinder:
     """Finds the line and column of selected paths in a JSON text, to report violations there.
 
-    Values that contain none of these paths are skipped by the C scanner of ``json``, which is many
+    The C scanner of ``json`` skips all values that contain no selected path, because it is many
     times faster than Python code.
     """
 
@@ -46,7 +46,10 @@ class JsonPositionFinder:
         self._record_offsets("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """Return (line, column), from 1, of the value at a path, or of its enclosing value."""
+        """Return the (line, column) of the value at a path, both counted from 1.
+
+        If there is no such value, return the position of the closest value that would contain it.
+        """
         candidates = (path, *iter_ancestor_paths(path))
         offset = next(self._offsets[each] for each in candidates if each in self._offsets)
         line = bisect_left(self._newlines, offset)
@@ -57,9 +60,9 @@ class JsonPositionFinder:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record the offsets of the selected paths in the value at ``path``; return its end.
+        """Record the offsets of the selected paths in a value; return the offset of its end.
 
-        ``start`` and the end are offsets in the text.
+        ``path`` is the path of the value, and ``start`` is its offset in the text.
         """
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":

@@ -29,7 +29,7 @@ Json: TypeAlias = dict[str, Any]
 def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> bytes:
     """Return the bytes of a SARIF 2.1.0 file with the violations in a lint report.
 
-    If there are more than 25,000, only the most severe are included, unless ``show_all`` is True.
+    Of more than 25,000 violations, only the most severe are included, unless ``show_all`` is True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
     shown = located
@@ -122,7 +122,10 @@ def _build_result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _build_uri(source: str) -> str:
-    """Return a file or URL as a URI, which is relative for files in the working directory."""
+    """Return the URI of a linted source, which is a file name, a URL or ``-`` for stdin.
+
+    A file below the working directory gets a relative URI.
+    """
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":

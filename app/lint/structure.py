@@ -64,7 +64,7 @@ def _apply_rule(rule: Rule, index: PackageIndex) -> LintWarning | None:
 
 
 def _build_tree_index(package: PreparedPackage) -> PackageIndex:
-    """Return a lookup object for the document, items and isChildOf associations of a package."""
+    """Index the document, the items and the isChildOf associations of a package for lint rules."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

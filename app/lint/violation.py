@@ -16,7 +16,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Finding(NamedTuple):
-    """What a rule found: an entity, the field that is wrong ("" for the whole entity), and why."""
+    """One result of a rule: an entity, its wrong field ("" for the whole entity), and a message."""
 
     node: Node
     field: str

@@ -61,7 +61,8 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
 def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
     """Find associations with the same type, origin and destination as an earlier one.
 
-    Two associations that also share their identifier are left to ``find_duplicate_identifiers``.
+    Skips associations that also have the same identifier, because ``find_duplicate_identifiers``
+    reports them.
     """
     seen: dict[tuple[str, str, str], Node] = {}
     for edge in index.edges:
@@ -131,7 +132,7 @@ def find_unknown_education_levels(index: PackageIndex) -> Iterator[Finding]:
 
 
 def _group_by_value(index: PackageIndex, field: str) -> dict[str, list[Node]]:
-    """Return the documents and items with each value of a field, in the order of the package."""
+    """Return a dict from each string in a field to the documents and items that contain it."""
     nodes: dict[str, list[Node]] = defaultdict(list)
     for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
         for value in get_members(node.body, field, str):
