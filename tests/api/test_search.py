@@ -108,3 +108,12 @@ async def test_search_follows_changes_and_deletions(api: Api) -> None:
     body |= {"CFItems": [parent], "CFAssociations": []}
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     assert (await api.get("/CFItems", search="entirely"))["CFItems"] == []
+
+
+async def test_sort_by_identifier_replaces_the_best_match_first(api: Api) -> None:
+    document = await api.create_document()
+    items = [await api.create_item(document, **item) for item in ITEMS[:3]]
+    expected = sorted(item["identifier"] for item in items)
+    for order, identifiers in (("asc", expected), ("desc", expected[::-1])):
+        answer = await api.get("/CFItems", search="3.OA.A", sort="identifier", orderBy=order)
+        assert [item["identifier"] for item in answer["CFItems"]] == identifiers

@@ -66,8 +66,10 @@ class ListQueryShape(NamedTuple):
     where: Node | None
     """The filter as returned by ``parameterize_filter``."""
     sort: QueryableField | None
+    """None if the identifier or the relevance determines the order."""
     is_descending: bool
     has_search: bool
+    is_by_relevance: bool
     derived_fields: DerivedFields
 
 
@@ -136,7 +138,14 @@ def build_list_statement(
     if query.search:
         values |= parse_search_query(query.search)._asdict()
     shape = ListQueryShape(
-        resource, where, query.sort, query.descending, bool(query.search), derived_fields
+        resource=resource,
+        where=where,
+        # The default order, which an index has: all lists end with the order of identifiers.
+        sort=None if query.sort and query.sort.path == ("identifier",) else query.sort,
+        is_descending=query.descending,
+        has_search=bool(query.search),
+        is_by_relevance=bool(query.search) and not query.sort,
+        derived_fields=derived_fields,
     )
     return _compile_list_statement(shape), values
 
@@ -191,7 +200,7 @@ def _select_matches(view: ResourceView, shape: ListQueryShape) -> Select[Any]:
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:
         columns["key"] = build_sort_key(view, shape.sort)
-    elif shape.has_search:
+    elif shape.is_by_relevance:
         # Negated, because lists are ascending and the best match comes first.
         columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
     rows = select(*(column.label(name) for name, column in columns.items())).where(
