@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..exceptions import Problem, UnprocessableContent
+from ..formatting import format_count
 from .types import PATTERN_MESSAGES
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def create_validation_error(
     but not in the list ``problems``. ``exhaustive`` is False if validation stopped early, so that
     there may be more.
     """
-    first, others = problems[0], len(problems) - 1 + omitted
-    suffix = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
-    if not exhaustive:
-        suffix = f", and at least {others:,} more problems"
+    first, others, suffix = problems[0], len(problems) - 1 + omitted, ""
+    if others:
+        suffix = f", and {'' if exhaustive else 'at least '}{format_count(others, 'more problem')}"
+    elif not exhaustive:
+        suffix = ", and perhaps more problems"
     return UnprocessableContent(
         f"the {class_name} is not valid: {first['path']}: {first['message']}{suffix}",
         problems=problems,

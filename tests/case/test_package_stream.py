@@ -14,7 +14,7 @@ from case_server.case.model import CFItem
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.package_stream import parse_large_package
 from case_server.case.parsing import parse_json_body
-from case_server.case.problems import MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
+from case_server.case.problems import MAX_CHUNKS, MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
 from case_server.exceptions import BadRequest, UnprocessableContent
 
 Body = dict[str, Any]
@@ -274,6 +274,15 @@ def test_search_ends_at_error_limit() -> None:
     with pytest.raises(UnprocessableContent, match=message):
         parse_large_package(sparse(MAX_COUNTED_PROBLEMS // 4 + 5000))
     assert time.monotonic() - start < 30
+
+
+def test_message_after_one_error_and_end_of_search_counts_no_others() -> None:
+    keywords = [0, *["fractions and decimals"] * CHUNK_MEMBERS * (MAX_CHUNKS + 1)]
+    item = factories.item("d", "x") | {"conceptKeywords": keywords}
+    with pytest.raises(UnprocessableContent) as refused:
+        parse_json_body(CFItem, json.dumps(item).encode())
+    message = "conceptKeywords[0]: must be a valid string, and perhaps more problems"
+    assert refused.value.description == f"the CFItem is not valid: {message}"
 
 
 def test_list_in_place_of_object_is_one_error() -> None:
