@@ -176,7 +176,7 @@ def iter_package_rows(
 
     ``get_members`` returns the members of a list, and may add the errors of invalid ones to
     ``problems``. Adds a missing CFDocumentURI to items and associations. After the last row, raises
-    ``UnprocessableContent`` with ``problems``, or else with all duplicates.
+    ``UnprocessableContent`` if there are ``problems`` or duplicates.
     """
     document = package.CFDocument
     yield make_entity_row("CFDocument", document, is_home_derived=document.CFPackageURI is None)

@@ -163,7 +163,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package whose lists are emptied, and the members of these lists."""
+    """The JSON of a package, split into the package with empty lists and the lists' members."""
 
     at: Location
     """The location of the package in the body."""

@@ -209,7 +209,11 @@ def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) 
 
 
 def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the SDK's fields as in CASE, recursively and in place; yield an error per conflict."""
+    """Rename fields of TimeBack's SDK in a parsed JSON value, recursively and in place.
+
+    Yields an error for each field that an object has under both names with different values.
+    ``path`` is the path of ``value`` in the body.
+    """
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -223,7 +227,7 @@ def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the SDK's fields of one object; yield an error if both names have different values."""
+    """Rename fields as ``_rename_aliases`` does, but only those of one object."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))

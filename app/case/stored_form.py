@@ -50,9 +50,9 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class EchoedValues:
-    """The values in a body that a client may only be sending back from an earlier response.
+    """The values in a request body that may come from an earlier response of this server.
 
-    The server added them to that response; they must not be stored.
+    The server added them to that response, so they must not be stored.
     """
 
     server_urls: ServerUrlMatcher | None = None
@@ -70,7 +70,7 @@ NO_ECHOED_VALUES = EchoedValues()
 def may_have_default_item_types(raw: bytes) -> bool:
     """Return whether a JSON body may contain an item whose CFItemType is the server's default.
 
-    The entities of such a body are compared with the stored ones, which takes another parse.
+    Such a body must be compared with the stored entities, which takes another parse.
     """
     return DEFAULT_TYPE_FIELD.search(raw) is not None and b'"CFItemTypeURI"' in raw
 

@@ -57,8 +57,8 @@ def build_pagination_headers(
 ) -> dict[str, str]:
     """Build the headers ``X-Total-Count`` and ``Link`` (RFC 8288), with links to other pages.
 
-    Each link repeats the filter. A ``Link`` over ``MAX_LINK_BYTES`` is left out, because proxies
-    reject responses with longer headers.
+    Each link is ``url`` with ``params``, but with the offset of its page. A ``Link`` header over
+    ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer headers.
     """
     others = [(name, value) for name, value in params if name not in ("limit", "offset")]
 

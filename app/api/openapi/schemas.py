@@ -78,7 +78,7 @@ def build_array_schema(schema: Schema, **keywords: Any) -> Schema:
 
 
 def build_model_schemas(profile: ApiProfile) -> dict[str, Schema]:
-    """Build the JSON Schemas of all CASE classes, such as CFItem, as a profile returns them."""
+    """Build the JSON Schemas of all CASE classes in a profile's responses, by name ("CFItem")."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
         ref_template=PREFIX + "{model}",
@@ -247,7 +247,7 @@ def suffix_references(node: Any, suffix: str) -> Any:
 
 
 def build_error_schemas(profile: ApiProfile) -> dict[str, Schema]:
-    """Build the schemas of error responses (``imsx_StatusInfo`` of the CASE 1.1 binding)."""
+    """Build the schemas of error responses, such as ``imsx_StatusInfo``, keyed by name."""
     codes = sorted({profile.get_minor_code(code) for code in get_args(ErrorCode)})
     properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
@@ -380,7 +380,7 @@ BINDING = "DType"
 
 
 def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas as the standard's own OpenAPI document names them: CFItem is CFItemDType.
+    """Rename schemas as in the standard's own OpenAPI document: CFItem becomes CFItemDType.
 
     As in that document, the ``extensions`` of each class become a separate schema.
     """

@@ -131,7 +131,7 @@ class _ItemTree:
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def find_roots(self) -> list[str]:
-        """Return the root items of the tree, which have no parent.
+        """Return the identifiers of the root items, which have no parent.
 
         If items form a cycle that no root leads to, one of them also becomes a root, so that the
         tree contains every item.

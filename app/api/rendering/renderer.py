@@ -67,18 +67,19 @@ class Renderer:
             return await self._apply_profile(resource, entities)
         name = PACKAGE_LINKS.get(resource, "")
         links = [entity.get(name) for entity in entities]
-        for entity, link in zip(await self._apply_profile(resource, entities), links, strict=True):
+        converted = await self._apply_profile(resource, entities)
+        for entity, link in zip(converted, links, strict=True):
             entity.pop(name, None)
             if self.profile.foreign_links and link not in (None, document_link):
                 entity[name] = link
-        return entities
+        return converted
 
     async def to_package_json(
         self, resource: ResourceType, bodies: Sequence[str], document_link: JsonObject | None = None
     ) -> bytes:
-        """Render stored entities as in a package, as JSON objects separated by commas.
+        """Render stored entities as the JSON objects of a package, separated by commas.
 
-        ``document_link`` is as in ``to_package_objects``.
+        ``document_link`` is the link to the package's own document (see ``to_package_objects``).
         """
         if self.profile.package_links:
             # This profile keeps the links inside a package, so the faster method gives the same.
@@ -88,7 +89,7 @@ class Renderer:
     async def render_unclosed_objects(
         self, resource: ResourceType, bodies: Sequence[str]
     ) -> list[bytes]:
-        """Render stored entities as in a package, each as JSON without its closing brace.
+        """Render stored entities as the JSON objects of a package, without their closing braces.
 
         The package tree appends ``childGroups`` and the brace to each item.
         """
@@ -112,9 +113,9 @@ class Renderer:
     async def _apply_profile(
         self, resource: ResourceType, entities: list[JsonObject]
     ) -> list[JsonObject]:
-        """Return parsed entities as the profile returns them, for example with rewritten URIs.
+        """Convert parsed entities to the format of the profile, for example by rewriting URIs.
 
-        Modifies ``entities`` in place, so the caller must not use them afterwards.
+        Modifies ``entities``, so the caller must use only the result, which may contain copies.
         """
         profile, local_nodes = self.profile, await self._find_local_nodes(resource, entities)
         for entity in entities:

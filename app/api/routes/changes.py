@@ -49,9 +49,10 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
 async def list_changes(
     _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
-    """List the changes since a cursor, which an earlier response contained, or all changes.
+    """Return a page of the change feed, which begins at a cursor or with the first change.
 
-    Raises ``Gone`` if the cursor is from before a restore or a failover of the database.
+    Cursors come from earlier responses. Raises ``Gone`` for a cursor from before a restore or a
+    failover of the database.
     """
     since, limit = params.parse_feed_query(request.query_params.multi_items(), LIMITS)
     page = await feed.fetch_changes(db, since, limit)
