@@ -337,7 +337,11 @@ def _iter_child_pairs(associations: list[Any]) -> Iterator[tuple[str | None, str
         kind = str(_get(association, "associationType")).replace("_", "").replace(" ", "")
         if kind.casefold().removeprefix("is") == "childof":
             ends = (_get(association, name) for name in ("originNodeURI", "destinationNodeURI"))
-            origin, destination = (
-                _get_identifier(end) if isinstance(end, dict) else end for end in ends
-            )
+            origin, destination = map(_get_end_identifier, ends)
             yield origin, destination
+
+
+def _get_end_identifier(end: Any) -> str | None:
+    if isinstance(end, dict):
+        return _get_identifier(end)
+    return end if isinstance(end, str) else None

@@ -199,6 +199,14 @@ def test_import_of_incomplete_package_names_the_options_and_is_repeatable(tmp_pa
     assert ": unchanged " in again.stdout, again.stdout
 
 
+@pytest.mark.parametrize("end", ["originNodeURI", "destinationNodeURI"])
+def test_association_of_a_list_beside_a_tree_is_a_problem(end: str) -> None:
+    association = {"associationType": "isChildOf", end: [{"identifier": "b1"}]}
+    body = to_json({**TREE, "CFAssociations": [association]})
+    paths = catch_problem_paths(lambda: repair_and_parse(body))
+    assert f"CFAssociations[0].{end}" in paths
+
+
 def test_names_of_older_programs_are_read() -> None:
     precedes = {"associationType": "precedes", "originNode": "b1", "destinationNode": "b2"}
     body = {
