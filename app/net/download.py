@@ -102,7 +102,10 @@ class Fetcher:
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str, operator_url: str | None = None) -> bytes:
-        """Download a URL and return its decompressed body, as ``fetch_if_modified`` does."""
+        """Download a URL and return its decompressed body.
+
+        ``operator_url`` and the errors are those of ``fetch_if_modified``.
+        """
         result = self.fetch_if_modified(url, operator_url=operator_url)
         assert result, "only a conditional request can be answered with 304"
         return result.body
@@ -193,7 +196,7 @@ class Fetcher:
     def _create_http_client(self, operator_url: str) -> httpx.Client:
         """Create an HTTP client that refuses private addresses, to prevent SSRF.
 
-        It allows the host of ``operator_url``, which the operator of this server typed.
+        The exception is the host of ``operator_url``, the URL that the user typed.
         """
         transport = OperatorUrlTransport(operator_url, allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
@@ -249,7 +252,10 @@ def _stream_with_redirects(
 
 
 def _explain_end_of_retries(error: DownloadError, attempts: int, delay: float) -> str:
-    """Return why the last error is not retried after ``delay`` seconds."""
+    """Return a phrase on why no further attempt follows an error.
+
+    ``delay`` is the number of seconds that the client would wait before this attempt.
+    """
     if error.retry_after is not None and attempts < MAX_ATTEMPTS:
         return (
             f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "

@@ -27,9 +27,8 @@ def parse_links(value: str) -> list[Link]:
     """Parse the value of a Link header, which may contain several links separated by commas.
 
     Commas and semicolons inside targets and quoted strings are not separators. If ``rel`` is
-    repeated, the first one counts (RFC 8288, section 3.3). Links with an ``anchor`` are ignored,
-    because they are about another resource (section 3.2), and so is everything after a malformed
-    link.
+    repeated, the first one counts (RFC 8288, section 3.3). A link with an ``anchor`` is skipped,
+    because it is about another resource (section 3.2). Parsing ends at a malformed link.
     """
     links = []
     position = 0

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 def is_same_origin(origin: str, host: str | None, base_url: str) -> bool:
     """Return whether a request comes from this server's own pages, judging by its Origin header.
 
-    The origin must have the requested host or the host of the server's base URL. Schemes are not
-    compared, because a server behind a proxy that terminates TLS does not know its public scheme.
+    ``origin`` must have the host and port of the request's Host header, ``host``, or of the
+    server's base URL. Schemes are not compared, because a server behind a proxy that terminates TLS
+    does not know its public scheme.
     """
     try:
         netloc = urlsplit(origin).netloc

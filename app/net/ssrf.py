@@ -50,7 +50,7 @@ NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 
 class BlockedAddress(httpx.RequestError):
-    """Raised when the SSRF guard does not allow requests to the address a URL resolves to."""
+    """Raised when the SSRF guard blocks a request, mostly because it leads to a private address."""
 
 
 class ResponseTooLarge(httpx.RequestError):
@@ -62,9 +62,10 @@ class UnknownHost(httpx.ConnectError):
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
-    """An async HTTP transport for public addresses and the origins of ``trusted_urls``.
+    """An async HTTP transport that connects to public addresses only, to prevent SSRF.
 
-    ``allow_private`` disables the check, for servers in a private network.
+    The origins of ``trusted_urls`` may also have private addresses. ``allow_private`` disables the
+    check, for servers in a private network.
     """
 
     def __init__(self, *, allow_private: bool = False, trusted_urls: Iterable[str] = ()) -> None:
@@ -75,7 +76,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to the first address of its host that accepts a connection.
 
-        Raises ``BlockedAddress`` if any address is private and the origin is not exempt.
+        Raises ``BlockedAddress`` if any address is private, unless the origin is trusted.
         """
         require_http_scheme(request)
         is_exempt = self._allow_private or get_origin(request.url) in self._trusted_origins
@@ -107,7 +108,7 @@ class OperatorUrlTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request through the configured proxy, or to the host's first working address.
 
-        Raises ``BlockedAddress`` for a private host not exempted by the constructor's arguments.
+        Raises ``BlockedAddress`` if the host is private and the user did not type its address.
         """
         require_http_scheme(request)
         if proxy := _find_proxy(request.url):
@@ -148,17 +149,17 @@ class OperatorUrlTransport(httpx.BaseTransport):
 def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Create an async HTTP client with a ``PublicOnlyTransport`` of these arguments."""
+    """Create an async HTTP client that uses a ``PublicOnlyTransport`` with these arguments."""
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(transport=transport, timeout=CLIENT_TIMEOUT_SECONDS)
 
 
 async def fetch_limited(http: httpx.AsyncClient, url: str, *, max_bytes: int) -> tuple[int, bytes]:
-    """Send a GET request; return the HTTP status, also of a redirect, and the limited body.
+    """Send a GET request and return (status, body); do not follow redirects.
 
-    Raises ``ResponseTooLarge`` if the body is larger or compressed, ``httpx.ReadTimeout`` after
-    ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress`` for a disallowed address, and other subclasses of
-    ``httpx.HTTPError``.
+    Raises ``ResponseTooLarge`` if the body is compressed or has more than ``max_bytes``,
+    ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress`` for a disallowed
+    address, and other subclasses of ``httpx.HTTPError``.
     """
     headers = {"Accept-Encoding": "identity"}
     try:
@@ -187,7 +188,10 @@ def require_http_scheme(request: httpx.Request) -> None:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Return the distinct IP addresses of a host; raise ``OSError`` or ``UnicodeError``."""
+    """Return the distinct IP addresses of a host.
+
+    Raises ``OSError`` if the host cannot be resolved, ``UnicodeError`` if its name is invalid.
+    """
     entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 
@@ -237,7 +241,8 @@ def is_internal_host(host: str) -> bool:
 def parse_literal_address(host: str) -> str | None:
     """Return the IP address if a host is written as one, or None if it is a name.
 
-    Also accepts what resolvers do, the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
+    Like resolvers, also accepts the notations of inet_aton: ``127.1``, ``0x7f.0.0.1`` and
+    ``2130706433`` all give ``127.0.0.1``.
     """
     host = host.strip("[]")
     with suppress(ValueError):
@@ -251,7 +256,7 @@ def parse_literal_address(host: str) -> str | None:
 
 
 def _resolve_and_pin(request: httpx.Request, *, is_exempt: bool) -> list[httpx.Request]:
-    """Resolve the request's host once; return a copy of the request for each of its addresses.
+    """Resolve the host of a request once, and return one copy of the request per address.
 
     Raises ``BlockedAddress`` if any address is private and ``is_exempt`` is false, ``UnknownHost``
     if the host cannot be resolved, and ``httpx.ConnectError`` if DNS fails temporarily.

@@ -108,10 +108,10 @@ def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> 
 def repair_links(
     normalizer: PackageNormalizer, references: ReferenceResolver, *, replace_urls: bool
 ) -> None:
-    """Point each link at the entity it refers to, and fill in the link's missing fields.
+    """Correct the identifiers of links to those of the entities meant, and fill in missing fields.
 
-    ``normalizer`` has collected the links, and ``references`` finds the entity for each.
-    With ``replace_urls``, identifiers that are URLs become UUIDs, because the standard does not
+    ``normalizer`` has collected the links, and ``references`` finds the entity for each. If
+    ``replace_urls`` is set, identifiers that are URLs become UUIDs, because the standard does not
     allow URLs.
     """
     log = normalizer.log

@@ -25,7 +25,10 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 def _iter_entity_lists(
     model: type[CaseModel], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (class, entities) for each list of entities in a JSON object of class ``model``."""
+    """Yield (entity class, entities) for each list of entities in a JSON object of a model class.
+
+    Includes lists in nested objects, such as CFDefinitions, but not those in entities.
+    """
     for name, spec in get_field_specs(model).items():
         member = container.get(name)
         if spec.model is None:

@@ -8,7 +8,7 @@ from ..exceptions import BadRequest
 
 
 def detect_encoding(raw: bytes) -> str:
-    """Detect from its first bytes whether a JSON file is UTF-16 or UTF-32, defaulting to UTF-8."""
+    """Return the encoding of a JSON file, such as ``utf-16-le``, judging by its first bytes."""
     return json.detect_encoding(raw).removesuffix("-sig")
 
 

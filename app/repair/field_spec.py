@@ -13,7 +13,7 @@ from .fixes import Fixer, get_fixer
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """How to repair a field of a model class: its type, what fixes it, and if it is required."""
+    """Describes a field of a model class for repairs: its type, fixer, and if it is required."""
 
     model: type[CaseModel] | None
     """The class of its objects, or None for other values."""
@@ -38,17 +38,18 @@ def get_field_specs(model: type[CaseModel]) -> dict[str, FieldSpec]:
 
 @cache
 def get_field_names_by_casefold(model: type[CaseModel]) -> dict[str, str]:
-    """Return the field names of a model class, keyed by their case-folded spelling.
+    """Return a dict from the case-folded name of each field of a model class to its name.
 
-    This finds the standard name of a field that a file spells with different capitalization.
+    It gives the standard name of a field that a file spells with different capitalization.
     """
     return {name.casefold(): name for name in model.model_fields}
 
 
 def get_or_create_extensions(model: type[CaseModel], obj: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the object for fields of others in an entity's ``extensions``, or None if it has none.
+    """Return the ``extensions`` object of an entity of class ``model``, creating it if missing.
 
-    If the class has a list of them, a new object is appended.
+    If the class has a list of extensions, append a new object and return that. Return None if the
+    class has no ``extensions`` or the value has the wrong type.
     """
     spec = get_field_specs(model).get("extensions")
     if spec is None:

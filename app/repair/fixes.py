@@ -57,7 +57,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class FloatWithNotation(float):
-    """A float that keeps its notation in the JSON file, so that a code such as 1.10 stays 1.10."""
+    """A float with its notation in the JSON file, so that the code 1.10 does not become 1.1."""
 
     __slots__ = ("notation",)
 
@@ -145,7 +145,10 @@ def suggest_number_fix(value: Any) -> Fix | None:
 
 
 def suggest_case_version_fix(value: Any) -> Fix | None:
-    """Return a string for a number in ``caseVersion``, removal for any value but 1.1, or None."""
+    """Return the fix of a ``caseVersion``: a string for a number, removal for other versions.
+
+    Returns None for the string "1.1", objects and arrays.
+    """
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
     return suggest_string_fix(value) or ("case-version", REMOVED)
@@ -163,7 +166,7 @@ def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
 
 
 def _normalize_term(name: str) -> str:
-    """Normalize a vocabulary term: ignore case, spaces, hyphens, underscores and a leading "is"."""
+    """Return a vocabulary term in lower case, without "is" at its start, spaces, - and _."""
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 

@@ -58,7 +58,7 @@ PlacedItem = tuple[Any, Json | None, str]
 class IncompletePackageCompleter:
     """Adds missing identifiers and a missing document to a JSON package, and flattens its items.
 
-    The package is edited in place. This precedes all other repairs, which expect flat lists.
+    It edits the package in place, before all other repairs, because they expect flat lists.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class IncompletePackageCompleter:
     def complete_package(self) -> None:
         """Flatten nested items, and add missing identifiers, times and associations, in place.
 
-        If ``metadata`` is None, a package without nested items is left as it is.
+        Without metadata options of the user, change only a package that has nested items.
         """
         edges = self._flatten_nested_items()
         if self._document is None or not (edges or self._metadata):
@@ -204,7 +204,11 @@ class IncompletePackageCompleter:
         return identifier
 
     def _assign_identifiers(self, items: list[Json], document_identifier: str) -> None:
-        """Give items without identifiers the UUID in their URI, or one from code or statement."""
+        """Assign an identifier to each item without one: the UUID in its URI, or a new UUID.
+
+        A new UUID (version 5) is made from the document's identifier and the item's code or
+        statement.
+        """
         space = uuid5(NAMESPACE_URL, document_identifier)
         counts: Counter[str] = Counter()
         for index, item in enumerate(items):
@@ -257,7 +261,10 @@ class IncompletePackageCompleter:
             self._number_siblings(group)
 
     def _number_siblings(self, siblings: list[tuple[Json, Any]]) -> None:
-        """Number siblings in file order, unless the file contains a number for one of them."""
+        """Set the sequence numbers of siblings, given as (association, number in the file or None).
+
+        If the file contains no number at all, number the siblings in file order.
+        """
         if any(number is not None for _, number in siblings):
             for association, number in siblings:
                 if number is not None:
@@ -267,13 +274,16 @@ class IncompletePackageCompleter:
 
 
 def derive_document_identifier(title: str, creator: str, derived: DerivedValues) -> str:
-    """Return a UUID made from a framework's title and creator, and record that in ``derived``."""
+    """Return a UUID made from a framework's title and creator; record its source in ``derived``."""
     derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
     return str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
 
 
 def number_in_file_order(associations: list[Json], derived: DerivedValues) -> None:
-    """Number sibling associations in the order of the file, and add that order to ``derived``."""
+    """Set the sequence numbers of sibling associations, which are given in file order.
+
+    Adds the identifiers in this order to ``derived.order``.
+    """
     derived.order.append(tuple(each["identifier"] for each in associations))
     numbers = number_siblings([None] * len(associations))
     for association, number in zip(associations, numbers, strict=True):

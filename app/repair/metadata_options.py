@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class MetadataOptions:
-    """The title, creator and identifier that the user gives a framework, and the time of its file.
+    """Title, creator and identifier that the user gives a framework, and the time of its file.
 
-    The first three replace those in the file, if any; None leaves them as they are.
+    The first three replace the values in the file; None keeps those values.
     """
 
     title: str | None = None

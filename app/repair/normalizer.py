@@ -159,7 +159,7 @@ class PackageNormalizer:
 
 
 def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
-    """Return the fields of ``obj`` that ``model`` lacks, or none if they are too many to move."""
+    """Return the names of the fields of ``obj`` that ``model`` lacks, or [] if more than 1,000."""
     names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
@@ -167,7 +167,10 @@ def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
 def _get_standard_name_and_value(
     model: type[CaseModel], name: str, value: Any
 ) -> tuple[str | None, Any]:
-    """Return the standard name of a field, or None, and the value as that field expects it."""
+    """Return the standard name of a field, and its value as the standard field expects it.
+
+    The name is None if the field is unknown.
+    """
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

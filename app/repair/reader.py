@@ -207,9 +207,9 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def locate_in_original(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with its path translated to the original file.
+        """Return a copy of a problem of the repaired package with its path in the original file.
 
-        Messages about invalid identifiers and association types also get the invalid value.
+        A message about an invalid identifier or association type also gets the invalid value.
         """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
@@ -252,7 +252,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return the entities without a change time, and the document, as (class name, identifier)."""
+    """Return the (class name, identifier) of the document and each entity without a change time."""
     return {
         (get_standard_name(schema), str(entity.get("identifier")))
         for schema, entity in entities

@@ -76,7 +76,10 @@ def normalize_identifier(identifier: str) -> str:
 
 
 def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether a row spells the identifier of another differently, such as in upper case."""
+    """Return whether an entity refers to another one by another spelling of its identifier.
+
+    For example, the reference may be in upper case. ``rows`` are all entities of a package.
+    """
     known: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
@@ -146,7 +149,10 @@ class ReferenceResolver:
 
 
 def _get_last_segment(reference: str) -> str:
-    """Return the last path segment of a relative URI; return any other string unchanged."""
+    """Return the last path segment of a relative URI: ``CFItems/a`` gives ``a``.
+
+    Without a path, returns the fragment: ``#a`` gives ``a``. Returns other strings unchanged.
+    """
     if is_uri(reference) or not re.search(r"[/#]", reference):
         return reference
     try:
@@ -159,11 +165,11 @@ def _get_last_segment(reference: str) -> str:
 def repair_reference(
     field: str, link: Json, source: str | None, references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Correct a link that spells the identifier of an entity differently, and log the repair.
+    """Correct a link whose identifier is another spelling of an entity's identifier.
 
-    ``references`` finds the entity for ``field``, the name of the link's field. ``source`` is the
-    string that the file contained instead of a link object, or None. The link also gets the
-    entity's URI if the link was such a string, or if its URI repeats its identifier.
+    ``field`` is the name of the link's field, and ``source`` is the string that the file contained
+    instead of a link object, or None. If ``source`` is set, or if the link's URI repeats its
+    identifier, the link also gets the entity's URI.
     """
     before = link.get("identifier")
     if references.has_target(field, before):

@@ -153,7 +153,10 @@ class RepairLog:
             self._first[kind] = RepairSummary(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_repaired_field(self, kind: str, field: str) -> None:
-        """Count a field that repairs of a kind moved to ``extensions``, set there, or dropped."""
+        """Count a field that a repair moved to ``extensions``, set in ``extensions``, or dropped.
+
+        ``kind`` is the kind of the repair, and ``field`` the name of the field.
+        """
         self._fields[kind][field] += 1
 
     def summarize(self) -> list[RepairSummary]:
@@ -189,7 +192,7 @@ class RepairLog:
         self._original_names[id(obj), new_name] = old_name
 
     def map_to_original_path(self, tree: Json, path: str) -> str:
-        """Return the path in the original file of the value at ``path`` of the repaired tree."""
+        """Translate a path in the repaired tree to the path of that value in the original file."""
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):

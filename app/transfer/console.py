@@ -50,7 +50,10 @@ def show_status(text: str) -> None:
 
 
 def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
-    """Return a callback that shows a progress bar for ``name``, or nothing if ``quiet``."""
+    """Return a callback that takes the name of a stage and shows a progress bar for ``name``.
+
+    If ``quiet`` is true, the callback shows nothing.
+    """
     if quiet:
         return lambda _: None
 
@@ -72,8 +75,8 @@ def print_note(message: str) -> None:
 def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 0) -> Iterator[str]:
     """Yield a line of text for each problem, then a line with the number of problems not listed.
 
-    If ``stream`` is a terminal, only the first problems are listed. The last number includes
-    ``omitted``, the number of problems that were found but are not in ``problems``.
+    If ``stream`` is a terminal, only the first 50 problems are listed. ``omitted`` is the number of
+    problems that were found but are not in ``problems``; the last line counts them, too.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:

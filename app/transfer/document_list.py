@@ -117,7 +117,11 @@ class _DocumentPageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch the current page; return None if the server has no page at the current offset."""
+        """Fetch the current page; return None if the server answers 404 after the last page.
+
+        ``is_linked`` is true if a Link header named the page, and false if the reader guessed it
+        from the offset. Only a guessed page may be missing.
+        """
         self.visited.add(self.page_url)
         try:
             page = self.fetcher.fetch_if_modified(self.page_url, operator_url=self.url)
@@ -173,7 +177,10 @@ class _DocumentPageReader:
 
 
 def _add_page_parameters(url: str, offset: int) -> str:
-    """Return a list's URL with an offset, and with ``PAGE_SIZE`` as limit unless it has a limit."""
+    """Add the query parameters ``offset`` and ``limit`` to the URL of a list.
+
+    If the URL already has a limit, keep it; otherwise the limit is ``PAGE_SIZE``.
+    """
     parts = urlsplit(url)
     limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
     query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))
@@ -206,7 +213,7 @@ def _find_next_url(response: FetchResult) -> str | None:
 
 
 def _parse_page(page: FetchResult) -> tuple[list[Any], int | None]:
-    """Return the entries of a page, and the total in its body or None if there is none.
+    """Return (entries, total) from the body of a page; the total is None if the body lacks it.
 
     The entries are in ``{"CFDocuments": […]}`` or in a bare array. This object or array may be
     nested in objects with a single field.
@@ -250,7 +257,8 @@ def get_identifier(entity: Any) -> str | None:
 def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
     """Return the URLs at which a listed document's package may be, most likely first.
 
-    ``entry`` is document ``identifier`` as page ``page_url`` of the list at ``list_url`` shows it.
+    ``entry`` is the JSON of the document in the list, and ``identifier`` its identifier.
+    ``page_url`` is the URL of the page that contains it, after redirects.
     """
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
@@ -285,7 +293,10 @@ def resolve_same_origin_url(link: Any, base_url: str) -> str | None:
 
 
 def build_package_url(url: str, identifier: str) -> str:
-    """Build the URL of a package from ``url``, that of a list or an entity on the same server."""
+    """Build the URL of a package from the URL of a list or an entity on the same server.
+
+    ``…/CFDocuments`` and ``…/CFItems/1`` both give ``…/CFPackages/{identifier}``.
+    """
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
     path = f"{base}/CFPackages/{quote(identifier, safe='')}"
@@ -293,7 +304,7 @@ def build_package_url(url: str, identifier: str) -> str:
 
 
 def _parse_count(value: Any) -> int | None:
-    """Return a non-negative integer, given as a number or a string of digits; None otherwise."""
+    """Return a count given as a non-negative integer or a string of digits, or None."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

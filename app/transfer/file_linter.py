@@ -85,7 +85,7 @@ def _convert_repair(repair: RepairSummary) -> Violation:
 
 
 def _add_table_position(violation: Violation, row_lines: Sequence[int]) -> Violation:
-    """Return a violation with its sheet, row and column, parsed from its path.
+    """Return a copy of a violation with the sheet, line and column that its path names.
 
     ``row_lines`` contains the line number of each row of a CSV file, whose rows may span lines.
     """

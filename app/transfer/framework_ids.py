@@ -25,11 +25,11 @@ MIN_SIMILARITY = 0.7
 
 
 async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
-    """Return a framework's identifier, which is that of its document, from an ID or a prefix.
+    """Find a framework by its identifier or a prefix of it; return its document's identifier.
 
-    ``id_or_prefix`` is the identifier of its document or package, or the start of one; deleted
-    frameworks are ignored. If nothing matches, raises ``NotFound`` with similar identifiers; if
-    several frameworks match, raises ``BadRequest`` with their identifiers.
+    ``id_or_prefix`` is the identifier of the document or package, or the start of one. Ignores
+    deleted frameworks. Raises ``NotFound``, which suggests similar identifiers, if no framework
+    matches, and ``BadRequest``, which lists the matches, if several do.
     """
     rows = await list_framework_summaries(database, id_or_prefix)
     exact = [row for row in rows if id_or_prefix in (row.identifier, row.package_identifier)]
@@ -48,7 +48,10 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
 async def make_framework_not_found_error(
     database: Database, identifier: str, *, deleted: bool = False
 ) -> NotFound:
-    """Create the error for an unknown (deleted) framework; it suggests similar identifiers."""
+    """Create the error for an unknown framework; it suggests similar identifiers.
+
+    If ``deleted`` is true, the framework was sought among the deleted ones.
+    """
     live = await list_framework_summaries(database, identifier) if deleted else []
     if any(row.identifier == identifier for row in live):
         advice = "it is not deleted"
@@ -58,9 +61,10 @@ async def make_framework_not_found_error(
 
 
 async def suggest_framework_id(database: Database, identifier: str, *, deleted: bool) -> str:
-    """Return a hint for an unknown (deleted) framework, such as "did you mean 1b0c3f82-…?".
+    """Return a hint for an unknown framework, such as "did you mean 1b0c3f82-…?".
 
-    If no identifier is similar, the hint names the command that lists all of them.
+    ``deleted`` selects deleted frameworks instead of the others. If no identifier is similar, the
+    hint names the command that lists all of them.
     """
     rows = await list_framework_summaries(database, only_deleted=deleted)
     near = _suggest_similar(identifier, [row.identifier for row in rows])
@@ -68,7 +72,10 @@ async def suggest_framework_id(database: Database, identifier: str, *, deleted: 
 
 
 async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
-    """Return "did you mean 1b0c3f82-…?" for an unknown (deleted) item, or ""."""
+    """Return "did you mean 1b0c3f82-…?" for an unknown item, or "" if no identifier is similar.
+
+    ``deleted`` selects deleted items instead of the others.
+    """
     start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(
         identifier, await find_item_ids(database, start, MAX_LISTED_IDS, only_deleted=deleted)

@@ -181,7 +181,7 @@ class Importer:
 
 
 def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> EchoedValues:
-    """Return which values this server may have added if ``raw`` is a saved API response of it.
+    """Return which values of a package this server may have added, if it is a saved API response.
 
     An import does not store those values. The API of the SDK profile, unlike an export, wraps
     packages in an object and replaces the stored uris with URLs of the server: URLs below the

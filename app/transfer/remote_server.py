@@ -51,9 +51,9 @@ class PackageFetcher:
     """Support for the parameter ``extensions``, by base URL of a server."""
 
     def fetch(self, url: str) -> bytes:
-        """Fetch the package at a URL, or that of the CFDocument at it.
+        """Fetch the package at a URL; if the URL is that of a CFDocument, fetch its package.
 
-        Raises ``DownloadError`` if there is none.
+        Raises ``DownloadError`` if there is no package.
         """
         try:
             result = self.fetch_if_modified(url)
@@ -172,7 +172,10 @@ def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
 
 
 def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
-    """Create the error for a CFDocument, with its package's URL if that has the same origin."""
+    """Create the error for a response that is a CFDocument.
+
+    Its ``package_url`` is the document's package, if that has the origin of ``url``.
+    """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     identifier = get_identifier(link) or get_identifier(document)
@@ -201,7 +204,7 @@ def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAP
 
 
 def _advise_on_base_url(url: str) -> str | None:
-    """Return which URLs to use instead of the base URL of an API or server, else None."""
+    """Return which URLs to use instead, if a URL is the base URL of an API or server, or None."""
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):

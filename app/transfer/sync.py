@@ -99,7 +99,7 @@ class Syncer:
         return PackageFetcher(self.fetcher)
 
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync each package of the list at ``url``; then delete frameworks it no longer contains.
+        """Sync each package of a list, then delete the frameworks that left the list.
 
         If only part of the list can be read, that part is synced and nothing is deleted.
         """
@@ -171,7 +171,10 @@ class Syncer:
     async def _delete_outdated_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete mirrors whose document ``results`` shows as synced from a different URL now."""
+        """Delete the records of mirrors whose document now comes from another URL of the list.
+
+        ``results`` are the results of syncing the packages of the list.
+        """
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in stored_mirrors:
             current = urls.get(mirror.document_identifier)
