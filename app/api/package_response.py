@@ -98,7 +98,7 @@ async def _start_or_share_response(
 async def _is_cached_response_current(
     cached: CachedResponse, revisions: RevisionCache, current: Revision
 ) -> bool:
-    """Return whether a cached response shows the data of the revision ``current`` or later data."""
+    """Return whether a cached response has the data of the revision ``current``, or newer data."""
     is_queued = not cached.has_started
     try:
         await cached.wait_for_first_chunk()

@@ -211,7 +211,7 @@ def is_profile_path(path: str) -> bool:
 
 
 def find_profile(path: str) -> ApiProfile:
-    """Return the API profile that a path belongs to, or ``PLATFORM`` if it belongs to none."""
+    """Return the API profile that a path belongs to, or else the default profile, ``PLATFORM``."""
     for prefix, profile in _PROFILES_BY_PREFIX:
         if path.startswith(prefix):
             return profile

@@ -111,7 +111,7 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
 def has_too_many_members(array: bytes) -> bool:
     """Return whether a JSON array has too many members for its size to be a list of entities.
 
-    An entity takes at least ``BYTES_PER_CONTAINER`` bytes; ``MIN_ALLOWED_VALUES`` more are allowed.
+    The limit is ``MIN_ALLOWED_VALUES`` plus one member per ``BYTES_PER_CONTAINER`` bytes.
     """
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_CONTAINER
     depth = commas = 0

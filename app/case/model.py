@@ -29,7 +29,7 @@ from .types import (
 
 
 class CaseModel(BaseModel):
-    """The base class of the models of CASE; it rejects unknown fields and converts no types."""
+    """Base class of all models of CASE objects: rejects unknown fields and converts no types."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ KeywordLinks = Annotated[
 
 
 class Entity(CaseModel):
-    """The base class of CASE entities: they have an identifier, a URI and a time of change."""
+    """Base class of CASE entities, which have an identifier, a URI and a time of last change."""
 
     identifier: Identifier
     uri: Uri
@@ -72,7 +72,7 @@ class Entity(CaseModel):
 
 
 class CFPckgDocument(Entity):
-    """A CFDocument inside a CFPackage, where CFPackageURI is optional."""
+    """A CFDocument inside a CFPackage, which may lack CFPackageURI, the link to that package."""
 
     frameworkType: Omittable[Text] = None
     caseVersion: Omittable[Literal["1.1"]] = None
@@ -94,14 +94,14 @@ class CFPckgDocument(Entity):
 
 
 class CFDocument(CFPckgDocument):
-    """The root of a competency framework, with its title, creator and status."""
+    """The document of a competency framework, with its title, creator and status."""
 
     caseVersion: Literal["1.1"]
     CFPackageURI: LinkURI
 
 
 class CFPckgItem(Entity):
-    """A CFItem inside a CFPackage, where CFDocumentURI is optional."""
+    """A CFItem inside a CFPackage, which may lack CFDocumentURI, the link to its document."""
 
     fullStatement: Text
     alternativeLabel: Omittable[Text] = None
@@ -124,13 +124,13 @@ class CFPckgItem(Entity):
 
 
 class CFItem(CFPckgItem):
-    """One competency statement of a framework."""
+    """One statement of a framework: a competency, or the heading of a group of competencies."""
 
     CFDocumentURI: LinkURI
 
 
 class CFAssociation(Entity):
-    """A typed relation, such as isChildOf, from an origin node to a destination node."""
+    """A relation from an origin to a destination, usually items, of a type such as isChildOf."""
 
     associationType: AssociationType
     sequenceNumber: Omittable[Integer] = None
@@ -159,7 +159,7 @@ class CFConcept(Entity):
 
 
 class CFItemType(Entity):
-    """A class of items, such as Unit, Lesson or Standard."""
+    """A type of items, such as Unit, Lesson or Standard. Types are shared by all frameworks."""
 
     title: Text
     description: Text
@@ -207,7 +207,7 @@ class CFRubricCriterion(Entity):
 
 
 class CFRubric(Entity):
-    """A rubric, which describes how to rate achievement using criteria and levels."""
+    """A rubric, which describes with criteria and levels how to rate achievement."""
 
     title: Omittable[Text] = None
     description: Omittable[Text] = None
@@ -221,7 +221,7 @@ OptionalList = Annotated[list[Member], NullAsDefault(list)]
 
 
 class CFDefinition(CaseModel):
-    """A container of the definitions that a package's document, items and associations refer to."""
+    """The concepts, subjects, licenses, item types and groupings to which a package refers."""
 
     CFConcepts: OptionalList[CFConcept] = Field(default_factory=list)
     CFSubjects: OptionalList[CFSubject] = Field(default_factory=list)

@@ -234,9 +234,10 @@ def make_entity_row(
     parent: str | None = None,
     is_home_derived: bool = False,
 ) -> EntityRow:
-    """Create the database row of an entity, without nested entities, which have their own rows.
+    """Create the database row of an entity; ``kind`` is the name of its class.
 
-    ``kind`` is the name of the entity's class; see ``EntityRow`` for the other arguments.
+    Nested entities, such as the criteria of a rubric, are left out, because they have rows of their
+    own. The other arguments are fields of ``EntityRow``.
     """
     excluded = set()
     for name in _get_child_and_keyword_fields(type(entity)):
@@ -293,7 +294,7 @@ def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
 
 
 def _get_association_key(association: CFAssociation) -> AssociationKey:
-    """Return (origin, destination, type), which no two associations in a package may share."""
+    """Return the (origin, destination, type) of an association, unique within a package."""
     return (
         association.originNodeURI.identifier,
         association.destinationNodeURI.identifier,
@@ -319,7 +320,10 @@ def _find_duplicates(
 
 
 def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return (criterion identifier, identifiers of its levels) for each criterion of a rubric."""
+    """Return the identifiers of a rubric's criteria, each with those of its levels.
+
+    An example is ``[("criterion-1", ["level-1", "level-2"]), …]``.
+    """
     return [
         (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []

@@ -69,7 +69,7 @@ class ProblemCollector:
             self.count += 1
 
     def to_exception(self, class_name: str) -> UnprocessableContent:
-        """Return an exception that contains the errors, to reject the body.
+        """Return the exception that reports the collected errors to the client.
 
         ``class_name`` is the name of the body's class for the message, such as "CFItem".
         """

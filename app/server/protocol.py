@@ -188,7 +188,7 @@ class LingeringTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection, or only the server's side of it while the client may still send."""
+        """Close the connection, in two stages if a request has arrived only in part."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -351,7 +351,10 @@ class HttpConnection(HttpToolsProtocol):
             self.limit.mark_busy(self)
 
     def _use_host_of_target(self) -> None:
-        """Use the host of an absolute request target as Host header (RFC 9112, section 3.2.2)."""
+        """Set the Host header to the host in an absolute request target such as http://host/path.
+
+        See RFC 9112, section 3.2.2.
+        """
         host = self.url.partition(b"://")[2].partition(b"/")[0]
         # In place, because the scope refers to this list.
         self.headers[:] = [

@@ -207,7 +207,7 @@ class Renderer:
     async def iter_entity_batches(
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[list[JsonObject]]:
-        """Yield all entities of one resource type in a framework, as lists of JSON objects."""
+        """Yield all entities of one type in a framework as JSON objects, in batches (lists)."""
         document_link = _get_document_link(framework)
         async for bodies in framework.iter_bodies(resource):
             yield await self.to_package_objects(resource, bodies, document_link)

@@ -240,9 +240,10 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
 
 
 def _collect_request_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the known, non-empty fields of a token request by name.
+    """Return the known, non-empty fields of a token request as a dict.
 
-    Raises ``OAuthError`` if a field is repeated or is not a string.
+    ``pairs`` are all (name, value) pairs of its body. Raises ``OAuthError`` if a known field is
+    repeated or is not a string.
     """
     fields: dict[str, str] = {}
     for name, value in pairs:
