@@ -114,15 +114,6 @@ WHERE pid = ANY ($1::int[]) AND wait_event = 'SyncRep' AND usename = current_use
 Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
 
 
-def _build_set_local_statements(session: Mapping[str, str]) -> str:
-    """Return ``SET LOCAL`` statements that apply the settings of a session to one transaction.
-
-    The isolation level is left out, because ``BEGIN`` sets it.
-    """
-    names = [name for name in session if name != "default_transaction_isolation"]
-    return "; ".join(f"SET LOCAL {name} = '{session[name]}'" for name in names)
-
-
 def make_unconfirmed_commit_error() -> ServiceUnavailable:
     """Log that no standby confirmed a commit, and return the 503 error to raise for its request.
 
@@ -137,7 +128,7 @@ def make_unconfirmed_commit_error() -> ServiceUnavailable:
 
 
 async def _skip_connection_reset(_: Any) -> None:
-    """Replace asyncpg's reset of connections, which have no session state, with a no-op."""
+    """Do nothing instead of asyncpg's reset, because connections have no session state."""
 
 
 def _is_open(connection: Connection) -> bool:
@@ -233,7 +224,10 @@ class AcquireContext:
             await self._connection.execute(self._database.local_settings)
 
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
-        """Commit, or roll back after ``error``; return it, an error of the commit, or None."""
+        """Commit the transaction, or roll it back if the block raised ``error``.
+
+        Returns ``error`` or else the error of the commit, or None if there was neither.
+        """
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
             self._connection.terminate()  # because a rollback would wait for the statement
@@ -260,22 +254,22 @@ class AcquireContext:
             block_error, error = error, await self._end_transaction(error)
             if error is not block_error and not isinstance(error, CONNECTION_LOST):
                 # If the commit was cancelled, Postgres still has to end its wait.
-                self._database.release_after_cancel(self._connection, is_heavy=self._is_heavy)
+                self._database.release_after_cancel(self._connection)
                 assert error
                 raise error
         if error is None:
-            self._database.release(self._connection, is_heavy=self._is_heavy)
+            self._database.release(self._connection)
             if self._database.unconfirmed:
                 self._database.require_standby_confirmation(self._connection)
             return
         if isinstance(error, QueryTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
-            self._database.release_after_cancel(self._connection, is_heavy=self._is_heavy)
+            self._database.release_after_cancel(self._connection)
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover this server is a standby; a new connection finds the primary.
             self._connection.terminate()
-        await self._database.release_after_error(self._connection, is_heavy=self._is_heavy)
+        await self._database.release_after_error(self._connection)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise to_service_unavailable(error) from error
 
@@ -345,10 +339,21 @@ class Database:
     Reads have a timeout, and writes are retried after conflicts.
     """
 
-    def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        size: int,
+        url: str,
+        session: Mapping[str, str],
+        read_timeout: float | None,
+    ) -> None:
         self._pool, self._url = pool, url
-        self.local_settings = _build_set_local_statements(SESSION)
-        """The statement that gives the settings of a session to a transaction."""
+        self.local_settings = "; ".join(
+            f"SET LOCAL {name} = '{value}'"
+            for name, value in session.items()
+            if name != "default_transaction_isolation"  # BEGIN sets it
+        )
+        """The SQL statements that give the settings of a session to one transaction."""
         self.unconfirmed: set[Connection] = set()
         """Connections whose commit no longer waits for a standby."""
         self.is_pooled = parse_database_url(url).is_pooled is True
@@ -363,8 +368,8 @@ class Database:
         self._max_slow_reads = max(1, size // 4)
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
-        self._borrowed: dict[Connection, float] = {}
-        """The start of use of each acquired connection, on the clock of the event loop."""
+        self._borrowed: dict[Connection, tuple[float, bool]] = {}
+        """The acquired connections: the time of ``_clock`` then, and whether for a heavy read."""
         self._contended: Counter[str] = Counter()
         self._last_answer = -math.inf
         self._is_unreachable = False
@@ -394,8 +399,7 @@ class Database:
                 reset=_skip_connection_reset,
                 session={} if is_pooled else session,
             )
-        database = cls(pool, settings.pool_size, url, read_timeout)
-        database.local_settings = _build_set_local_statements(session)
+        database = cls(pool, settings.pool_size, url, session, read_timeout)
         monitors = [
             asyncio.create_task(database._enforce_timeouts()),
             asyncio.create_task(database._monitor_responsiveness()),
@@ -449,7 +453,7 @@ class Database:
             if isinstance(error, TimeoutError) and is_silent:
                 self._is_unreachable = True  # so that the other waiters fail at once
             raise
-        self._borrowed[connection] = self._clock.time()
+        self._borrowed[connection] = (self._clock.time(), is_heavy)
         return connection
 
     def _require_reachable(self) -> None:
@@ -470,44 +474,46 @@ class Database:
         # The permit guarantees that one is free, so this waits only if it has to connect.
         return await self._pool.acquire()
 
-    def release(self, connection: Connection, *, is_heavy: bool) -> None:
+    def release(self, connection: Connection) -> None:
         """Return a connection to the pool once its SQL statements have succeeded.
 
-        After an error, use ``release_after_error``. Pass the same ``is_heavy`` as to ``acquire``.
+        After an error, use ``release_after_error``.
         """
         self._last_answer = self._clock.time()
-        del self._borrowed[connection]
         self._idle.append(connection)
-        self._release_permits(is_heavy=is_heavy)
+        self._release_permits(connection)
 
-    async def release_after_error(self, connection: Connection, *, is_heavy: bool) -> None:
-        """Return a connection to asyncpg's pool after an error; ``is_heavy`` as in ``release``."""
+    async def release_after_error(self, connection: Connection) -> None:
+        """Return a connection to asyncpg's pool after one of its SQL statements has failed."""
         self.unconfirmed.discard(connection)
         try:
             # This waits for a cancelled statement, during which Postgres may stop responding.
             await self._pool.release(connection)
         finally:
-            del self._borrowed[connection]
-            self._release_permits(is_heavy=is_heavy)
+            self._release_permits(connection)
 
-    def _release_permits(self, *, is_heavy: bool) -> None:
+    def _release_permits(self, connection: Connection) -> None:
+        _, is_heavy = self._borrowed.pop(connection)
         self._semaphore.release()
         if is_heavy:
             self._heavy_read_semaphore.release()
 
-    def release_after_cancel(self, connection: Connection, *, is_heavy: bool) -> None:
+    def release_after_cancel(self, connection: Connection) -> None:
         """Run ``release_after_error`` in the background, as it waits until the statement ends."""
-        task = asyncio.create_task(self._release_quietly(connection, is_heavy=is_heavy))
+        task = asyncio.create_task(self._release_quietly(connection))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
 
-    async def _release_quietly(self, connection: Connection, *, is_heavy: bool) -> None:
+    async def _release_quietly(self, connection: Connection) -> None:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await self.release_after_error(connection, is_heavy=is_heavy)
+            await self.release_after_error(connection)
 
     async def _release_idle(self) -> None:
         while self._idle:
             await self._pool.release(self._idle.pop())
+
+    def _list_borrowed_before(self, time: float) -> list[Connection]:
+        return [each for each, (since, _) in self._borrowed.items() if since < time]
 
     async def _enforce_timeouts(self) -> None:
         """Periodically cancel reads, and waits for a connection, whose timeout has passed."""
@@ -540,7 +546,7 @@ class Database:
                 await self._release_idle()
                 last_idle_release = time.monotonic()
             cutoff = self._clock.time() - SILENCE_SECONDS
-            waiting = [connection for connection, since in self._borrowed.items() if since < cutoff]
+            waiting = self._list_borrowed_before(cutoff)
             if self._is_unreachable or (waiting and self._last_answer < cutoff):
                 is_responding = await self._is_server_responding()
                 self._is_unreachable = not is_responding and self._last_answer < cutoff
@@ -560,7 +566,7 @@ class Database:
         while True:
             await asyncio.sleep(COMMIT_CHECK_SECONDS)
             cutoff = self._clock.time() - COMMIT_CHECK_SECONDS
-            candidates = [each for each, since in self._borrowed.items() if since < cutoff]
+            candidates = self._list_borrowed_before(cutoff)
             if not candidates or self.is_pooled or self.is_standby:
                 waiting_since.clear()
                 continue
@@ -617,8 +623,9 @@ class Database:
 
     @asynccontextmanager
     async def open_snapshot(self, *, is_heavy: bool = False) -> AsyncIterator[Connection]:
-        """Open a read-only transaction whose SQL statements all see one consistent snapshot.
+        """Return a context manager that opens a read-only transaction and yields its connection.
 
+        All SQL statements of the transaction see the same snapshot of the database.
         Set ``is_heavy`` if the statements may take a long time; see ``acquire``.
         """
         async with (

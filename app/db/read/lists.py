@@ -15,11 +15,11 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Text,
     bindparam,
     case,
     func,
     literal_column,
+    or_,
     select,
     true,
     union_all,
@@ -35,13 +35,11 @@ from ..statement import CompiledStatement
 from . import item_counts
 from .derived_fields import BASE_URL, DerivedFields, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
-from .search import SearchQuery, build_relevance_score, build_search_condition, parse_search_query
+from .search import HAS_CODE_PREFIX, HAS_WORDS, RELEVANCE_SCORE, parse_search_query
 from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
-
-SEARCH_PARAMETERS = [bindparam(name, type_=Text) for name in SearchQuery._fields]
 
 LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
@@ -62,7 +60,7 @@ class ListQueryShape(NamedTuple):
     Requests of the same shape share one compiled SQL statement.
     """
 
-    resource: ResourceType
+    view: ResourceView
     where: Node | None
     """The filter as returned by ``parameterize_filter``."""
     sort: QueryableField | None
@@ -70,7 +68,6 @@ class ListQueryShape(NamedTuple):
     is_descending: bool
     has_search: bool
     is_by_relevance: bool
-    derived_fields: DerivedFields
 
 
 async def fetch_page(
@@ -104,10 +101,11 @@ async def choose_list_statement(
     derived_fields: DerivedFields = STORED,
     base_url: str = "",
 ) -> tuple[CompiledStatement, Values]:
-    """Return the statement of a list request with filter keys, or without if that costs less.
+    """Return the cheaper of two SQL statements for a list request, and its parameter values.
 
-    Conditions on filter keys cost more than they save if many items have the key: a million items
-    with language='en' were counted in 13 s with and in 3 s without. Postgres estimates both costs.
+    One uses the index of filter keys, the other does not. The index costs more than it saves if
+    many items have a key: a million items with language='en' were counted in 13 s with it and in
+    3 s without. Postgres estimates both costs. The parameters are those of ``fetch_page``.
     """
     plain = build_list_statement(resource, query, derived_fields, base_url)
     keyed = build_list_statement(resource, query, derived_fields, base_url, use_keys=True)
@@ -129,8 +127,8 @@ def build_list_statement(
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
-    It takes the same arguments as ``fetch_page``, and ``use_keys`` as ``parameterize_filter``.
-    Requests that differ only in values share the statement.
+    Requests that differ only in values share the statement. With ``use_keys``, it can use the index
+    of filter keys. The other parameters are those of ``fetch_page``.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     view = ResourceView(resource, derived_fields)
@@ -138,14 +136,13 @@ def build_list_statement(
     if query.search:
         values |= parse_search_query(query.search)._asdict()
     shape = ListQueryShape(
-        resource=resource,
+        view=view,
         where=where,
         # The default order, which an index has: all lists end with the order of identifiers.
         sort=None if query.sort and query.sort.path == ("identifier",) else query.sort,
         is_descending=query.descending,
         has_search=bool(query.search),
         is_by_relevance=bool(query.search) and not query.sort,
-        derived_fields=derived_fields,
     )
     return _compile_list_statement(shape), values
 
@@ -162,8 +159,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
 
     A single SQL statement sees one snapshot, so total and page agree.
     """
-    view = ResourceView(shape.resource, shape.derived_fields)
-    table, rows = view.table, _select_matches(view, shape)
+    table, rows = shape.view.table, _select_matches(shape)
     is_filtered = shape.has_search or shape.where is not None
     # A CTE, because matches of a filter are needed twice, for the count and for the page. Without a
     # filter a subquery is faster: one index gives the page without reading the bodies before the
@@ -184,7 +180,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
-    body = select(build_body_expression(shape.resource)).where(
+    body = select(build_body_expression(shape.view.resource)).where(
         table.c.identifier == page_rows.c.identifier
     )
     return CompiledStatement(
@@ -194,22 +190,22 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     )
 
 
-def _select_matches(view: ResourceView, shape: ListQueryShape) -> Select[Any]:
+def _select_matches(shape: ListQueryShape) -> Select[Any]:
     """Build the query for the identifiers and sort keys of all listed entities, not yet sorted."""
-    table = view.table
+    table = shape.view.table
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:
-        columns["key"] = build_sort_key(view, shape.sort)
+        columns["key"] = build_sort_key(shape.view, shape.sort)
     elif shape.is_by_relevance:
         # Negated, because lists are ascending and the best match comes first.
-        columns["key"] = -build_relevance_score(*SEARCH_PARAMETERS)
+        columns["key"] = -RELEVANCE_SCORE
     rows = select(*(column.label(name) for name, column in columns.items())).where(
         build_visible_condition(table)
     )
     if shape.has_search:
-        rows = rows.where(build_search_condition(*SEARCH_PARAMETERS))
+        rows = rows.where(or_(HAS_CODE_PREFIX, HAS_WORDS))
     if shape.where is not None:
-        rows = rows.where(build_where_clause(view, shape.where))
+        rows = rows.where(build_where_clause(shape.view, shape.where))
     return rows
 
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from asyncpg import Record
 from sqlalchemy import (
     CTE,
-    BindParameter,
     Boolean,
     ColumnElement,
     FromClause,
@@ -28,7 +27,6 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
-    or_,
     select,
     true,
     union,
@@ -101,45 +99,30 @@ def _quote(text: str) -> str:
     return f"'{escaped}'"
 
 
-def build_search_condition(
-    code: ColumnElement[str], text: ColumnElement[str]
-) -> ColumnElement[bool]:
-    """Build the condition that an item's code starts with ``code`` or its words match ``text``."""
-    return or_(_build_code_prefix_condition(code), _build_text_condition(text))
+_code, _text = (bindparam(name, type_=Text) for name in SearchQuery._fields)
 
+# Not lower-cased in Python, which has another lower case for characters such as İ.
+_folded_code: ColumnElement[str] = func.lower(_code)
+HAS_CODE_PREFIX = and_(
+    _code != literal_column("''"),
+    items.c.folded_code >= _folded_code,
+    items.c.folded_code < _folded_code.op("||")(LAST_CHARACTER),
+)
+"""The SQL condition that an item's code begins with the parameter ``code``."""
 
-def build_relevance_score(
-    code: ColumnElement[str], text: ColumnElement[str]
-) -> ColumnElement[float]:
-    """Build the SQL for a score by which search results are sorted.
+_text_query = func.to_tsquery(literal_column("'simple'::regconfig"), _text)
+HAS_WORDS: ColumnElement[bool] = items.c.search.op("@@", is_comparison=True)(_text_query)
+"""The SQL condition that an item's text has the words of the parameter ``text``."""
 
-    Exact matches of the code have the highest scores, then codes that begin with the search text,
-    then matches of words. ``code`` and ``text`` are the SQL for the fields of a ``SearchQuery``.
-    """
-    # 1 divides by 1 + log(length), because a word says more in a short statement.
-    rank = func.ts_rank(items.c.search, _build_text_query(text), literal_column("1"))
-    code_score: ColumnElement[float] = case(
-        (items.c.folded_code == func.lower(code), literal_column("2.0")),
-        (_build_code_prefix_condition(code), literal_column("1.0")),
-        else_=literal_column("0.0"),
-    )
-    return code_score + rank
-
-
-def _build_code_prefix_condition(code: ColumnElement[str]) -> ColumnElement[bool]:
-    # Not lower-cased in Python, which has another lower case for characters such as İ.
-    first = func.lower(code)
-    last = first.op("||")(LAST_CHARACTER)
-    is_in_range = and_(items.c.folded_code >= first, items.c.folded_code < last)
-    return and_(code != literal_column("''"), is_in_range)
-
-
-def _build_text_condition(text: ColumnElement[str]) -> ColumnElement[bool]:
-    return items.c.search.op("@@", is_comparison=True)(_build_text_query(text))
-
-
-def _build_text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
-    return func.to_tsquery(literal_column("'simple'::regconfig"), text)
+_code_score: ColumnElement[float] = case(
+    (items.c.folded_code == _folded_code, literal_column("2.0")),
+    (HAS_CODE_PREFIX, literal_column("1.0")),
+    else_=literal_column("0.0"),
+)
+# 1 divides by 1 + log(length), because a word says more in a short statement.
+RELEVANCE_SCORE = _code_score + func.ts_rank(items.c.search, _text_query, literal_column("1"))
+"""The SQL for the score of a search result: best if the code equals the search, then if it begins
+with the search, then by the words."""
 
 
 async def search_items(
@@ -171,15 +154,11 @@ async def choose_search_statement(
     return _compile_search(start_pages=START_PAGES if estimate.rows >= MAX_CANDIDATES else None)
 
 
-def _bound(name: str) -> BindParameter[str]:
-    return bindparam(name, type_=Text)
-
-
 @cache
 def _compile_start_matches() -> CompiledStatement:
     """Compile the query whose estimate tells whether the start of the table has enough matches."""
-    condition = and_(_build_start_condition(START_PAGES), _build_text_condition(_bound("text")))
-    return CompiledStatement(_build_candidates_query(condition))
+    is_at_start = _build_start_condition(START_PAGES)
+    return CompiledStatement(_build_candidates_query(and_(is_at_start, HAS_WORDS)))
 
 
 def _build_start_condition(pages: int) -> ColumnElement[bool]:
@@ -228,11 +207,11 @@ def _build_candidates(*, in_document: bool, start_pages: int | None) -> Subquery
        fill up the candidates. The order is that of the table as well, because a bitmap of the index
        is read in this order.
     """
-    code, text = _bound("code"), _bound("text")
-    scope = items.c.document_identifier == _bound("document") if in_document else true()
-    has_words = and_(_build_text_condition(text), scope)
+    document = bindparam("document", type_=Text)
+    scope = items.c.document_identifier == document if in_document else true()
+    has_words = and_(HAS_WORDS, scope)
     by_code = (
-        _build_candidates_query(and_(_build_code_prefix_condition(code), scope))
+        _build_candidates_query(and_(HAS_CODE_PREFIX, scope))
         .order_by(items.c.folded_code)
         .limit(literal_column(str(MAX_CANDIDATES)))
         .cte("by_code")
@@ -255,7 +234,7 @@ def _build_candidates_query(condition: ColumnElement[bool]) -> Select[Any]:
     """Build the query for the live items that match a condition, with the columns to sort them."""
     return select(
         items.c.identifier,
-        build_relevance_score(_bound("code"), _bound("text")).label("score"),
+        RELEVANCE_SCORE.label("score"),
         build_text_extract(items.c.body, "humanCodingScheme").label("code"),
     ).where(condition, items.c.deleted_at.is_(None))
 
