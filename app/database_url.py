@@ -242,13 +242,13 @@ class DatabaseUrl:
             if any(port != DEFAULT_PORT for port in ports):
                 query["port"] = ",".join(map(str, ports))
         else:
-            hosts = ",".join(_authority(host, port) for host, port in self.hosts)
+            hosts = ",".join(_format_authority(host, port) for host, port in self.hosts)
         path = f"/{quote(name or '', safe='')}" if name or query else ""
         suffix = f"?{urlencode(query, safe='/,', quote_via=quote)}" if query else ""
         return f"postgresql://{user}{'@' if user else ''}{hosts}{path}{suffix}"
 
 
-def _authority(host: str, port: int) -> str:
+def _format_authority(host: str, port: int) -> str:
     name = f"[{host}]" if ":" in host else quote(host, safe="")
     return name if port == DEFAULT_PORT else f"{name}:{port}"
 

@@ -234,7 +234,7 @@ class Settings(BaseSettings):
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
                 advice = "use https://host, https://host:port or *"
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:\d+)?|\[?[\da-fA-F:]+\]?", host):
                 advice = "use case.example.org, *.example.org or *"
@@ -252,7 +252,7 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
@@ -282,7 +282,7 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "migration_url")
     @classmethod
-    def _postgres(cls, value: str) -> str:
+    def _validate_database_urls(cls, value: str) -> str:
         if value := value.strip():
             parse_database_url(value)
         return value
@@ -298,7 +298,7 @@ class Settings(BaseSettings):
 
     @field_validator("public_url", "primary_url")
     @classmethod
-    def _without_slash(cls, value: str) -> str:
+    def _strip_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
     @property

@@ -44,20 +44,20 @@ def build_validator_headers(revision: Revision, representation: str) -> dict[str
     ``representation`` is the result of ``hash_representation_key``. ``Last-Modified`` is left out
     for 2 seconds after a change, because another change may follow within the same second.
     """
-    headers = {"ETag": _entity_tag(revision, representation)}
+    headers = {"ETag": _format_entity_tag(revision, representation)}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > LAST_MODIFIED_MIN_AGE_SECONDS:
-        headers["Last-Modified"] = _http_date(changed_at)
+        headers["Last-Modified"] = _format_http_date(changed_at)
     return headers
 
 
-def _entity_tag(revision: Revision, representation: str) -> str:
+def _format_entity_tag(revision: Revision, representation: str) -> str:
     numbers = f"{revision.document}-{revision.definitions}-{revision.nodes}"
     return f'W/"{revision.history[:8]}-{numbers}-{representation}"'
 
 
 @lru_cache(CACHE_SIZE)
-def _http_date(timestamp: datetime) -> str:
+def _format_http_date(timestamp: datetime) -> str:
     return format_datetime(timestamp.astimezone(UTC), usegmt=True)
 
 
@@ -71,7 +71,7 @@ async def is_not_modified(
     the result of ``hash_representation_key``.
     """
     if tags := request.headers.get("if-none-match"):
-        if tags.strip() in ("*", _entity_tag(current, representation)):
+        if tags.strip() in ("*", _format_entity_tag(current, representation)):
             return True
         return await _any_tag_matches(tags, revisions, current, representation)
     since = _parse_http_date(request.headers.get("if-modified-since"))

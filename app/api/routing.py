@@ -100,7 +100,7 @@ class _DependencyFlattener:
 
     def _collect_constants(self, dependant: Dependant) -> None:
         if dependant.security_scopes_param_name:
-            scopes = _scopes(dependant)
+            scopes = _collect_scopes(dependant)
             if scopes not in self._constant_indices:
                 self.constants.append(SecurityScopes([*scopes]))
                 self._constant_indices[scopes] = len(self.constants)  # the request has index 0
@@ -122,7 +122,7 @@ class _DependencyFlattener:
             if name:
                 arguments[name] = 0
         if name := dependant.security_scopes_param_name:
-            arguments[name] = self._constant_indices[_scopes(dependant)]
+            arguments[name] = self._constant_indices[_collect_scopes(dependant)]
         indices = tuple(
             arguments[name] for name in _get_positional_parameter_names(call, arguments)
         )
@@ -147,7 +147,7 @@ class _DependencyFlattener:
         return self._indices[key]
 
 
-def _scopes(dependant: Dependant) -> tuple[str, ...]:
+def _collect_scopes(dependant: Dependant) -> tuple[str, ...]:
     parent, own = dependant.parent_oauth_scopes, dependant.own_oauth_scopes
     return tuple(dict.fromkeys((*(parent or ()), *(own or ()))))
 

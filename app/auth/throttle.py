@@ -62,7 +62,7 @@ class LoginThrottle:
         ``was_recently_verified`` is True if the client's secret is known to be right. Failures from
         other addresses then do not count, so that they cannot lock out a client that is in use.
         """
-        keys = _keys(client_id, address)
+        keys = _get_counter_keys(client_id, address)
         blocked_until = [
             self._counts[key].blocked_until
             for key in (keys[:2] if was_recently_verified else keys)
@@ -75,7 +75,7 @@ class LoginThrottle:
     def record_failure(self, client_id: str, address: str) -> None:
         """Count a failed login of a client from an address, which may delay the next login."""
         now = self._clock()
-        for key in _keys(client_id, address):
+        for key in _get_counter_keys(client_id, address):
             count = self._counts.pop(key, None)
             if count is None or now - count.last_failure > RESET_AFTER_SECONDS:
                 count = _Counter()
@@ -93,7 +93,7 @@ class LoginThrottle:
         Failures of other clients stay counted, so that an attacker who knows one secret cannot
         guess others without delay.
         """
-        pair, *totals = _keys(client_id, address)
+        pair, *totals = _get_counter_keys(client_id, address)
         failed = self._counts.pop(pair, None)
         if failed is None or self._clock() - failed.last_failure > RESET_AFTER_SECONDS:
             return
@@ -108,7 +108,7 @@ class LoginThrottle:
         self._counts.clear()
 
 
-def _keys(client_id: str, address: str) -> tuple[Key, Key, Key]:
+def _get_counter_keys(client_id: str, address: str) -> tuple[Key, Key, Key]:
     name, source = client_id[:MAX_KEY_CHARS], get_rate_limit_key(address)
     return ("pair", name, source), ("address", "", source), ("client", name, "")
 

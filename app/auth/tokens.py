@@ -83,12 +83,12 @@ def generate_signing_key() -> SigningKey:
 @lru_cache(maxsize=16)
 def get_public_jwk(key: SigningKey) -> Jwk:
     """Return the public part of a signing key as a JSON Web Key (RFC 7517)."""
-    return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
+    return {**_load_private_key(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 
 
 def encode_token(key: SigningKey, claims: Claims) -> str:
     """Encode claims as a JSON Web Token, signed with RS256."""
-    return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
+    return jwt.encode(dict(claims), _load_private_key(key), "RS256", headers={"kid": key.kid})
 
 
 def decode_unverified(
@@ -119,9 +119,9 @@ def decode_token(
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
         raise TokenError("it requires header extensions that this server does not support (crit)")
-    algorithm = _algorithm(header.get("alg"), jwk)
+    algorithm = _require_allowed_algorithm(header.get("alg"), jwk)
     try:
-        payload = jws.verify(token, _public(algorithm, jwk), [algorithm])
+        payload = jws.verify(token, _load_public_key(algorithm, jwk), [algorithm])
     except JOSEError as error:
         raise TokenError("its signature does not match") from error
     claims: Claims = json.loads(payload)
@@ -130,7 +130,7 @@ def decode_token(
     return claims
 
 
-def _algorithm(algorithm: object, jwk: Jwk) -> str:
+def _require_allowed_algorithm(algorithm: object, jwk: Jwk) -> str:
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise TokenError(f"its algorithm is not one of {', '.join(_ALGORITHMS)}")
     is_fitting = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
@@ -149,11 +149,11 @@ def _can_verify_signatures(jwk: Jwk) -> bool:
     )
 
 
-def _public(algorithm: str, jwk: Jwk) -> Key:
+def _load_public_key(algorithm: str, jwk: Jwk) -> Key:
     kind = jwk["kty"]
     numbers = tuple((name, jwk.get(name)) for name in _KEY_FIELDS[kind])
     try:
-        key = _construct(algorithm, kind, numbers)
+        key = _construct_public_key(algorithm, kind, numbers)
     except (JOSEError, ValueError, TypeError, AttributeError) as error:
         raise TokenError("the key that it names is unusable") from error
     if kind == "RSA" and cast("Any", key).prepared_key.key_size < MIN_RSA_BITS:
@@ -162,12 +162,12 @@ def _public(algorithm: str, jwk: Jwk) -> Key:
 
 
 @lru_cache(maxsize=128)
-def _construct(algorithm: str, kind: str, numbers: tuple[tuple[str, Any], ...]) -> Key:
+def _construct_public_key(algorithm: str, kind: str, numbers: tuple[tuple[str, Any], ...]) -> Key:
     return jose_jwk.construct({"kty": kind, **dict(numbers)}, algorithm)
 
 
 @lru_cache(maxsize=16)
-def _private(key: SigningKey) -> Key:
+def _load_private_key(key: SigningKey) -> Key:
     return jose_jwk.construct(key.private_pem, "RS256")
 
 
@@ -181,8 +181,8 @@ def _check_issuer(claims: Claims, issuer: str) -> None:
 
 def _check_times(claims: Claims, leeway: int) -> None:
     now = time.time()
-    expires, starts = _time(claims, "exp"), _time({"nbf": 0, **claims}, "nbf")
-    issued = _time(claims, "iat")
+    expires, starts = _get_time_claim(claims, "exp"), _get_time_claim({"nbf": 0, **claims}, "nbf")
+    issued = _get_time_claim(claims, "iat")
     if expires <= now - leeway:
         raise TokenError("it has expired")
     if starts > now + leeway:
@@ -192,7 +192,7 @@ def _check_times(claims: Claims, leeway: int) -> None:
         raise TokenError("it was issued in the future (iat)")
 
 
-def _time(claims: Claims, name: str) -> float:
+def _get_time_claim(claims: Claims, name: str) -> float:
     value: Any = claims.get(name)
     if type(value) not in {int, float} or not 0 <= value < MAX_TIMESTAMP:
         raise TokenError(f"it lacks the claim {name}, or that is not a valid time")

@@ -79,7 +79,7 @@ class TrustedIssuer:
             if self._seconds_until_key_fetch() > 0:
                 return
             try:
-                keys = await self._fetch()
+                keys = await self._fetch_keys()
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                 logger.warning("could not fetch the keys of %s: %s", self.url, error or repr(error))
                 self._last_attempt = self._clock()
@@ -89,8 +89,8 @@ class TrustedIssuer:
                 self._keys = keys
                 self.on_key_change()
 
-    async def _fetch(self) -> dict[str, Jwk]:
-        url = await self._jwks_uri()
+    async def _fetch_keys(self) -> dict[str, Jwk]:
+        url = await self._fetch_jwks_uri()
         status, value = await self._fetch_member(url, "keys")
         entries = value if isinstance(value, list) else []
         keys: dict[str, Jwk] = {
@@ -102,7 +102,7 @@ class TrustedIssuer:
             raise ValueError(f"{url} answered {status} without keys")
         return keys
 
-    async def _jwks_uri(self) -> str:
+    async def _fetch_jwks_uri(self) -> str:
         url = f"{self.url}/.well-known/openid-configuration"
         _, uri = await self._fetch_member(url, "jwks_uri")
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"

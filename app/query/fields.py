@@ -184,7 +184,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
     """Yield a field and, if its values are links or arrays of links, each field of a link."""
-    field_type = _type_of(info.annotation)
+    field_type = _get_field_type(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
     if field_type is FieldType.LINKS and has_serializer:
@@ -195,18 +195,18 @@ def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField
         part_type = FieldType.STRING if is_link else FieldType.LINK_LIST_PART
         (link_model,) = get_args(info.annotation) or (info.annotation,)
         for part, part_info in link_model.model_fields.items():
-            if _type_of(part_info.annotation) is FieldType.STRING:
+            if _get_field_type(part_info.annotation) is FieldType.STRING:
                 yield QueryableField((name, part), part_type)
 
 
-def _type_of(annotation: Any) -> FieldType:
+def _get_field_type(annotation: Any) -> FieldType:
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _type_of(get_args(annotation)[0])
+        return _get_field_type(get_args(annotation)[0])
     if origin is Literal:
         return FieldType.STRING
     if origin is dict:
         return FieldType.EXTENSION
     if origin is list:
-        return ARRAY_TYPES[_type_of(get_args(annotation)[0])]
+        return ARRAY_TYPES[_get_field_type(get_args(annotation)[0])]
     return FieldType.LINK if issubclass(annotation, BaseModel) else TYPES[annotation]

@@ -100,7 +100,7 @@ def parse_filter(text: str, *, fields: Fields, grammar: FilterGrammar) -> Node:
     position of the first error.
     """
     if "\0" in text:
-        raise _error(text.index("\0") + 1, "a NUL character", "text without one")
+        raise _build_error(text.index("\0") + 1, "a NUL character", "text without one")
     return _Parser(text, fields, grammar).parse()
 
 
@@ -130,7 +130,7 @@ class _Token:
         return truncate_for_message(self.text)
 
 
-def _error(position: int, found: object, expected: str) -> BadRequest:
+def _build_error(position: int, found: object, expected: str) -> BadRequest:
     message = f"at character {position}: found {found}, expected {expected}"
     return BadRequest(message, code="bad_filter")
 
@@ -265,4 +265,4 @@ class _Parser:
         return self.tokens[self.next]
 
     def unexpected(self, expected: str) -> BadRequest:
-        return _error(self.token.start, self.token, expected)
+        return _build_error(self.token.start, self.token, expected)

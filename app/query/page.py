@@ -66,12 +66,12 @@ def build_pagination_headers(
         page = [*others, ("limit", str(query.limit)), ("offset", str(offset))]
         return f'<{url}?{urlencode(page, quote_via=quote)}>; rel="{relation}"'
 
-    links = ", ".join(link(relation, offset) for relation, offset in _page_links(query, total))
+    links = ", ".join(link(relation, offset) for relation, offset in _iter_page_links(query, total))
     headers = {"X-Total-Count": str(total)}
     return headers | {"Link": links} if len(links) <= MAX_LINK_BYTES else headers
 
 
-def _page_links(query: ListQuery, total: int) -> Iterator[tuple[str, int]]:
+def _iter_page_links(query: ListQuery, total: int) -> Iterator[tuple[str, int]]:
     last = max(total - 1, 0) // query.limit * query.limit
     yield "first", 0
     if query.offset > 0:

@@ -101,7 +101,7 @@ def parse_list_query(
         limit=reader.get("limit", parse_limit, limits.default),
         offset=reader.get("offset", partial(_parse_int, minimum=0, maximum=MAX_OFFSET), 0),
         sort=reader.get("sort", partial(_parse_sort, fields=fields), None),
-        descending=reader.get("orderBy", _is_descending, default=False),
+        descending=reader.get("orderBy", _parse_order_by, default=False),
         where=reader.get("filter", partial(parse_filter, fields=fields, grammar=grammar), None),
         fields=reader.get_list("fields", partial(_parse_fields, fields=fields, rules=rules)),
         search=reader.get("search", _parse_search, None) if rules.searchable else None,
@@ -166,7 +166,7 @@ class _ParameterReader:
         self.problems: dict[str, BadRequest] = {}
 
     def get(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        return self._parse(name, lambda values: parse(_single_value(name, values)), default)
+        return self._parse(name, lambda values: parse(_require_single_value(name, values)), default)
 
     def get_list(self, name: str, parse: Callable[[list[str]], T]) -> T | None:
         return self._parse(name, parse, None)
@@ -193,7 +193,7 @@ class _ParameterReader:
             return default
 
 
-def _single_value(name: str, values: list[str]) -> str:
+def _require_single_value(name: str, values: list[str]) -> str:
     if len(set(values)) > 1:
         raise BadRequest("found different values, expected one", code=ERROR_CODES.get(name))
     return values[0]
@@ -225,7 +225,7 @@ def _parse_search(text: str) -> str:
     raise BadRequest(f"found {_quote(text)}, expected words to search for")
 
 
-def _is_descending(text: str) -> bool:
+def _parse_order_by(text: str) -> bool:
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
     raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")

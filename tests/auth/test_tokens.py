@@ -147,9 +147,9 @@ def test_malformed_token_is_rejected(token: str) -> None:
 
 def test_parsed_key_is_cached() -> None:
     jwk = get_public_jwk(generate_signing_key())  # one that nothing has parsed
-    built = tokens._construct.cache_info().misses
+    built = tokens._construct_public_key.cache_info().misses
 
     for _ in range(3):
         refusal(encode_token(KEY, claims()), dict(jwk))
 
-    assert tokens._construct.cache_info().misses == built + 1
+    assert tokens._construct_public_key.cache_info().misses == built + 1

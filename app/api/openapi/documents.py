@@ -72,7 +72,7 @@ def _create_document_endpoint(
         document = await to_thread.run_sync(generate)
         base_url = get_app_state(request).settings.base_url
         if prefix := urlsplit(base_url).path:
-            document = _with_path_prefix(document, prefix)
+            document = _add_path_prefix(document, prefix)
         if profile:
             servers = [{"url": base_url + profile.prefix, "description": profile.title}]
             document = {**document, "servers": servers}
@@ -81,7 +81,7 @@ def _create_document_endpoint(
     return read_document
 
 
-def _with_path_prefix(document: Document, prefix: str) -> Document:
+def _add_path_prefix(document: Document, prefix: str) -> Document:
     """Return a copy of an OpenAPI document whose server URL and token URL begin with ``prefix``.
 
     These URLs contain no host, because clients may reach this server under different host names.

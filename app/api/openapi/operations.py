@@ -88,20 +88,22 @@ def describe_list_response(resource: ResourceType) -> dict[int | str, Schema]:
     as ``total`` differ between the API profiles.
     """
     headers = {
-        "X-Total-Count": _header("The total number of entities.", type="integer"),
-        "Link": _header("The URLs of other pages: first, prev, next and last.", type="string"),
+        "X-Total-Count": _build_header("The total number of entities.", type="integer"),
+        "Link": _build_header(
+            "The URLs of other pages: first, prev, next and last.", type="string"
+        ),
     }
-    content = describe_json_content(_profile_ref(f"{resource.collection}.page"))
+    content = describe_json_content(_make_profile_ref(f"{resource.collection}.page"))
     return {200: {"description": "One page of the list.", "headers": headers, "content": content}}
 
 
-def _header(description: str, **schema: Any) -> Schema:
+def _build_header(description: str, **schema: Any) -> Schema:
     return {"description": description, "schema": schema}
 
 
 def describe_query_parameters(*names: str) -> dict[str, Any]:
     """Describe the query parameters ``names``, for the ``openapi_extra`` of a route decorator."""
-    return {"parameters": [_profile_ref(name) for name in names]}
+    return {"parameters": [_make_profile_ref(name) for name in names]}
 
 
 def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
     )
 
 
-def _profile_ref(name: str) -> Schema:
+def _make_profile_ref(name: str) -> Schema:
     return {"$ref": PROFILE_PREFIX + name}
 
 
@@ -139,19 +141,19 @@ LINK_EXAMPLES = {
 """A part of a link of each class that has one."""
 
 
-def _parameter(name: str, description: str, *, example: Any = None, **schema: Any) -> Schema:
+def _build_parameter(name: str, description: str, *, example: Any = None, **schema: Any) -> Schema:
     parameter = {"name": name, "in": "query", "description": description, "schema": schema}
     return parameter if example is None else parameter | {"example": example}
 
 
 COMMON_PARAMETERS = (
-    _parameter(
+    _build_parameter(
         "fields",
         "Names of the fields to return, separated by commas or repeated.",
         type="array",
         items={"type": "string"},
     ),
-    _parameter(
+    _build_parameter(
         "offset",
         "The number of entities to skip.",
         type="integer",
@@ -159,14 +161,14 @@ COMMON_PARAMETERS = (
         minimum=0,
         default=0,
     ),
-    _parameter(
+    _build_parameter(
         "orderBy",
         "The direction of the sort.",
         type="string",
         enum=["asc", "desc"],
         default="asc",
     ),
-    _parameter(
+    _build_parameter(
         "search",
         "Words to find in code, statement and keywords, each as the beginning of a word. The "
         "best match comes first unless sort is given; an item with this code is the best. An "
@@ -174,7 +176,7 @@ COMMON_PARAMETERS = (
         example="3.OA.A.1",
         type="string",
     ),
-    _parameter(
+    _build_parameter(
         "repair",
         "Whether to repair an invalid package where only one correction is possible; the "
         "result lists each kind of repair under repairs.",
@@ -191,7 +193,7 @@ def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
     They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
     """
     components = {parameter["name"]: parameter for parameter in COMMON_PARAMETERS}
-    components["limit"] = _parameter(
+    components["limit"] = _build_parameter(
         "limit",
         "The maximum number of entities to return.",
         type="integer",
@@ -202,27 +204,27 @@ def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
     )
     # CASE 1.0 has no extensions; other profiles show them always or on request.
     if not profile.extensions and profile.version != "1.0":
-        components["extensions"] = _parameter(
+        components["extensions"] = _build_parameter(
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
         schema = make_ref(get_list_schema_name(resource, profile))
         components[f"{resource.collection}.page"] = schema
-        components[f"{resource.collection}.sort"] = _sort_parameter(resource)
-        components[f"{resource.collection}.filter"] = _filter_parameter(resource, profile)
+        components[f"{resource.collection}.sort"] = _build_sort_parameter(resource)
+        components[f"{resource.collection}.filter"] = _build_filter_parameter(resource, profile)
     return components
 
 
-def _sort_parameter(resource: ResourceType) -> Schema:
+def _build_sort_parameter(resource: ResourceType) -> Schema:
     field, link = "fullStatement" if resource is ITEMS else "title", LINK_EXAMPLES[resource]
     fields = f"{field} or {link}" if link else field
-    return _parameter("sort", f"The field to sort by, such as {fields}.", type="string")
+    return _build_parameter("sort", f"The field to sort by, such as {fields}.", type="string")
 
 
-def _filter_parameter(resource: ResourceType, profile: ApiProfile) -> Schema:
+def _build_filter_parameter(resource: ResourceType, profile: ApiProfile) -> Schema:
     link = LINK_EXAMPLES[resource]
     links = f"fields of links are named by a path ({link}); " if link else ""
-    return _parameter(
+    return _build_parameter(
         "filter",
         "field='value', with = != > >= < <= or ~ (contains); "
         f"{OPERATORS_OF_FILTERS[profile.grammar.mixed_operators]}. "
@@ -240,8 +242,8 @@ def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {
         "parameters": [
-            _parameter("since", since, type="string"),
-            _parameter("limit", "The maximum number of changes.", type="integer", **limit),
+            _build_parameter("since", since, type="string"),
+            _build_parameter("limit", "The maximum number of changes.", type="integer", **limit),
         ]
     }
 

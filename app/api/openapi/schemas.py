@@ -116,10 +116,10 @@ def _remove_package_links(schemas: dict[str, Schema]) -> None:
         make_ref("CFPckgAssociation")
     )
     for resource, link in PACKAGE_LINKS.items():
-        del schemas[_package_class(resource)]["properties"][link]
+        del schemas[_get_package_class_name(resource)]["properties"][link]
 
 
-def _package_class(resource: ResourceType) -> str:
+def _get_package_class_name(resource: ResourceType) -> str:
     return f"CFPckg{resource.name.removeprefix('CF')}"
 
 
@@ -132,10 +132,10 @@ def _downgrade_to_1_0(schemas: dict[str, Schema]) -> None:
     for schema in schemas.values():
         schema["properties"].pop("extensions", None)
     for resource, names in NEW_IN_1_1.items():
-        for class_name in (resource.name, _package_class(resource)):
+        for class_name in (resource.name, _get_package_class_name(resource)):
             for name in names:
                 del schemas[class_name]["properties"][name]
-    for class_name in (ASSOCIATIONS.name, _package_class(ASSOCIATIONS)):
+    for class_name in (ASSOCIATIONS.name, _get_package_class_name(ASSOCIATIONS)):
         schemas[class_name]["properties"]["associationType"] = {"type": "string", "enum": types}
     del schemas["LinkGenURI"]["properties"]["targetType"]
 
@@ -168,7 +168,9 @@ def _describe_identifiers(schemas: dict[str, Schema]) -> None:
 
 def build_list_schemas(profile: ApiProfile) -> dict[str, Schema]:
     """Build the schemas of responses with several entities, such as list pages, keyed by name."""
-    association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
+    association = (
+        ASSOCIATIONS.name if profile.package_links else _get_package_class_name(ASSOCIATIONS)
+    )
     schemas = {
         get_list_schema_name(resource, profile): build_closed_object_schema(
             {
@@ -282,7 +284,7 @@ def build_error_schemas(profile: ApiProfile) -> dict[str, Schema]:
     }
 
 
-def _integers(*names: str) -> Schema:
+def _build_integers_schema(*names: str) -> Schema:
     return build_closed_object_schema({name: {"type": "integer"} for name in names})
 
 
@@ -306,9 +308,9 @@ UPLOAD_RESULT = build_closed_object_schema(
         "result": build_closed_object_schema(
             {
                 "documentId": {"type": "string"},
-                "stats": _integers("documents", "items", "associations"),
+                "stats": _build_integers_schema("documents", "items", "associations"),
                 "changes": {
-                    **_integers("created", "updated", "unchanged", "deleted"),
+                    **_build_integers_schema("created", "updated", "unchanged", "deleted"),
                     "description": "How many entities of the package were created, updated or "
                     "unchanged, and how many of the framework were deleted because the package "
                     "does not contain them.",

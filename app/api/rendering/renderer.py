@@ -185,14 +185,16 @@ class Renderer:
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
-                members[name] = _single_chunk(orjson.dumps(self.get_package_identifier(framework)))
+                members[name] = _iter_single_chunk(
+                    orjson.dumps(self.get_package_identifier(framework))
+                )
         members["CFDocument"] = self._iter_document_json(framework)
         for resource in (ITEMS, ASSOCIATIONS):
             members[resource.collection] = self._iter_list_json(framework, resource)
         members["CFDefinitions"] = self._iter_definitions_json(framework)
         members["CFRubrics"] = self._iter_list_json(framework, RUBRICS)
         if framework.extensions and self._shows_extensions:
-            members["extensions"] = _single_chunk(framework.extensions.encode())
+            members["extensions"] = _iter_single_chunk(framework.extensions.encode())
         return members
 
     @property
@@ -241,5 +243,5 @@ def _get_document_link(framework: FrameworkSnapshot) -> JsonObject:
     return {name: document[name] for name in ("title", "identifier", "uri")}
 
 
-async def _single_chunk(value: bytes) -> AsyncIterator[bytes]:
+async def _iter_single_chunk(value: bytes) -> AsyncIterator[bytes]:
     yield value

@@ -85,7 +85,7 @@ async def get_package(
     renderer: RendererDep,
 ) -> Response:
     """Return a whole framework."""
-    fields = _selected_fields(request, renderer, PACKAGE_FIELDS)
+    fields = _parse_selected_fields(request, renderer, PACKAGE_FIELDS)
     view = PackageFormat("CFPackage", Renderer.iter_package_json, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
 
@@ -107,12 +107,14 @@ async def get_package_tree(
     renderer: RendererDep,
 ) -> Response:
     """Return a package as a tree of items."""
-    fields = _selected_fields(request, renderer, TREE_FIELDS)
+    fields = _parse_selected_fields(request, renderer, TREE_FIELDS)
     view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
-def _selected_fields(request: Request, renderer: Renderer, allowed: tuple[str, ...]) -> Fields:
+def _parse_selected_fields(
+    request: Request, renderer: Renderer, allowed: tuple[str, ...]
+) -> Fields:
     if not request.scope["query_string"]:
         return None
     profile, query = renderer.profile, request.query_params.multi_items()

@@ -154,7 +154,7 @@ async def issue_token(request: Request, state: StateDep, issuer: IssuerDep) -> R
         CALLER_ID.set(client.id)
         scopes = _grant_scopes(token_request, client)
     except OAuthError as error:
-        return _oauth_error_response(error)
+        return _build_oauth_error_response(error)
     access_token, lifetime = issuer.issue(client.id, scopes)
     response = Token(access_token=access_token, expires_in=lifetime, scope=format_scopes(scopes))
     return JSONResponse(response.model_dump(), headers=NO_STORE_HEADERS)
@@ -357,7 +357,7 @@ def _grant_scopes(
     return requested
 
 
-def _oauth_error_response(error: OAuthError) -> JSONResponse:
+def _build_oauth_error_response(error: OAuthError) -> JSONResponse:
     response = OAuthErrorResponse(error=error.error, error_description=error.description)
     headers = {**NO_STORE_HEADERS, **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
