@@ -208,7 +208,8 @@ def is_public(address: str) -> bool:
             embedded = ipaddress.IPv4Address(ip.packed[-4:])
         if embedded:
             return is_public(str(embedded))
-        if ip.teredo:
+        # Reserved networks include the local NAT64 prefixes 64:ff9b:1::/48 (RFC 8215).
+        if ip.teredo or ip.is_reserved or ip.is_site_local:
             return False
     return ip.is_global and not ip.is_multicast
 
