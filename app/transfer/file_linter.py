@@ -106,9 +106,11 @@ def _add_line_position(violation: Violation, lines: Sequence[bytes]) -> Violatio
     if not place:
         return replace(violation, line=1, column=1)
     number, path, column = int(place["line"]), "", 1
-    with suppress(ValueError):  # the line is no JSON object
+    with suppress(ValueError, RecursionError):  # the line is not JSON, or nested too deeply
         line = lines[number - 1].decode()
-        (kind,) = json.loads(line)
-        path = f"{kind}.{place['field']}" if place["field"] else kind
-        _, column = JsonPositionFinder(line, {path}).locate(path)
+        entity = json.loads(line)
+        if isinstance(entity, dict) and len(entity) == 1:
+            (kind,) = entity
+            path = f"{kind}.{place['field']}" if place["field"] else kind
+            _, column = JsonPositionFinder(line, {path}).locate(path)
     return replace(violation, path=path, line=number, column=column)

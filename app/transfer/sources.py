@@ -204,4 +204,4 @@ def _read_file(path: Path) -> bytes:
         raise CommandError(
             f"cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
-    return decompress_gzip(raw) if path.suffix == ".gz" else raw
+    return decompress_gzip(raw) if path.suffix.lower() == COMPRESSED else raw

@@ -133,13 +133,13 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
     folder.mkdir()
     raw = json.dumps(build_flawed_package()).encode()
     (folder / "one.json").write_bytes(raw)
-    (folder / "two.json.gz").write_bytes(gzip.compress(raw))
+    (folder / "two.JSON.GZ").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
     (folder / "sheet.csv").write_text(SHEET)
     ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
     report = json.loads(ran.stdout)
     names = [Path(one["source"]).name for one in report["sources"]]
-    assert names == ["one.json", "sheet.csv", "two.json.gz", "-"]
+    assert names == ["one.json", "sheet.csv", "two.JSON.GZ", "-"]
     assert report["counts"] == {"error": 7, "warning": 4, "note": 3}
 
 
@@ -208,6 +208,16 @@ def test_violations_of_json_lines_name_line_and_column(checked: Check, tmp_path:
     found = positions(ran.stdout)
     assert ("schema", "CFItem.notes", None, 2, column, False) in found
     assert ("schema", "", None, len(lines) + 1, 1, False) in found
+
+
+@pytest.mark.parametrize("line", ["5", "null", '["x"]', "[" * 100_000])
+def test_line_that_is_no_object_is_a_violation_at_this_line(
+    checked: Check, tmp_path: Path, line: str
+) -> None:
+    document = json.dumps({"CFDocument": build_flawed_package()["CFDocument"]})
+    (tmp_path / "a.jsonl").write_text(f"{document}\n{line}\n")
+    ran = checked(str(tmp_path / "a.jsonl"), "--format", "json")
+    assert ("schema", "", None, 2, 1, False) in positions(ran.stdout), ran.stderr
 
 
 def test_standard_input_needs_its_format(checked: Check) -> None:
