@@ -16,9 +16,11 @@ import click
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..net.download import Fetcher
+from ..net.ssrf import is_http_url
 from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
+from ..transfer.sources import URL_ADVICE
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
 from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import DatabaseUse, add_settings_option, run_on_database
@@ -104,11 +106,11 @@ async def _sync_urls(
 
 
 def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
-    """Return ``urls`` and the URLs in the file ``listed`` without duplicates; reject non-HTTP."""
+    """Return ``urls`` and those in the file ``listed`` without duplicates; reject invalid URLs."""
     all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
-    invalid = [url for url in all_urls if not url.startswith(("http://", "https://"))]
+    invalid = [url for url in all_urls if not is_http_url(url)]
     if invalid:
-        raise click.UsageError(f"invalid URL {', '.join(invalid)}: use http:// or https://")
+        raise click.UsageError(f"invalid URL {', '.join(invalid)}: {URL_ADVICE}")
     if not all_urls:
         raise click.UsageError("missing URL: name one, or a file of URLs with --from")
     return list(dict.fromkeys(all_urls))

@@ -51,6 +51,9 @@ FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 120
 """Latest start of a retry, counted from the first attempt."""
 
+REQUEST_ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
+"""Exceptions of a request. httpx raises ``UnicodeError`` for a host such as ``xn--a``."""
+
 CREDENTIALS_ADVICE = (
     "send an access token with --token, or get one with --token-url, --client-id and "
     "--client-secret"
@@ -177,7 +180,7 @@ class Fetcher:
                     raise self._create_status_error(url, response)
                 body = _read_body(response)
                 return FetchResult(body, response.headers, str(response.url))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except REQUEST_ERRORS as error:
             message = f"cannot be read: {_describe_error(error)}"
             raise DownloadError(message, is_transient=_is_transient(error)) from error
 
@@ -189,7 +192,7 @@ class Fetcher:
         try:
             with self._create_http_client(self.credentials.token_url) as http:
                 return _fetch_token(self.credentials, http)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except REQUEST_ERRORS as error:
             reason = f"{self.credentials.token_url} cannot be read: {_describe_error(error)}"
             raise DownloadError(f"no token: {reason}") from error
 

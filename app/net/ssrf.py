@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -302,6 +303,15 @@ def get_origin(url: httpx.URL | str) -> tuple[str, str, int]:
     """Return the scheme, host and port of a URL. Raises ``httpx.InvalidURL``."""
     url = httpx.URL(url)
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
+
+
+def is_http_url(text: str) -> bool:
+    """Return whether a string is an absolute URL with the scheme http or https and a valid host."""
+    try:
+        parts = httpx.URL(text)
+        return parts.scheme in DEFAULT_PORTS and bool(parts.host and urlsplit(text).hostname)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 @cache

@@ -25,6 +25,7 @@ from ..formats.file_format import (
 from ..formats.other_formats import diagnose_foreign_json
 from ..formatting import format_count
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
+from ..net.ssrf import is_http_url
 from ..repair.incomplete_packages import find_child_lists
 from .remote_server import PackageFetcher
 
@@ -41,6 +42,7 @@ CHARACTERISTIC_FIELDS = {
 
 WHITESPACE = b" \t\r\n"
 URL_PREFIXES = ("http://", "https://")
+URL_ADVICE = "use http:// or https:// and the name of a host"
 
 
 class PackageSource(NamedTuple):
@@ -65,7 +67,7 @@ def iter_sources(
 
     ``file_format`` applies to all names; by default, the extension of each name determines it.
     ``allow_dense`` lifts the limit on values per megabyte in packages from URLs. Raises
-    ``CommandError`` for a folder that contains no file to read.
+    ``CommandError`` for a folder that contains no file to read, and for an invalid URL.
     """
     package_fetcher = PackageFetcher(fetcher)
     for name in names:
@@ -73,6 +75,8 @@ def iter_sources(
             form = file_format or "case-json"
             yield PackageSource(name, sys.stdin.buffer.read, form, allow_dense=True)
         elif name.startswith(URL_PREFIXES):
+            if not is_http_url(name):
+                raise CommandError(f"invalid URL {name}: {URL_ADVICE}")
             form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
             fetch = package_fetcher.fetch if form == "case-json" else fetcher.fetch
             yield PackageSource(name, partial(fetch, name), form, allow_dense=allow_dense)

@@ -92,7 +92,10 @@ $ case-server template x.txt
 $ case-server sync
   missing URL: name one, or a file of URLs with --from
 $ case-server sync ftp://x.test/a
-  invalid URL ftp://x.test/a: use http:// or https://
+  invalid URL ftp://x.test/a: use http:// or https:// and the name of a host
+$ case-server sync http://[x/CFDocuments https://xn--a/p
+  invalid URL http://[x/CFDocuments, https://xn--a/p: use http:// or https:// and the name of
+  a host
 $ case-server delete thing x
   invalid value for '{document|item}': 'thing' is not one of 'document', 'item'
 $ case-server purge --older-than 3x
@@ -106,6 +109,10 @@ $ case-server client add x --scope all
 
 # Refusals without a database.
 REFUSALS = """\
+$ case-server check http://[x/p
+  invalid URL http://[x/p: use http:// or https:// and the name of a host
+$ case-server import https:///p
+  invalid URL https:///p: use http:// or https:// and the name of a host
 $ case-server serve --port 99999
   invalid settings: CASE_SERVER_PORT: must be less than or equal to 65535
 $ case-server serve --host 0.0.0.0

@@ -174,6 +174,12 @@ def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
         Fetcher().fetch(f"{scripted.url}/x")
 
 
+def test_redirect_to_an_invalid_host_is_reported(scripted: ScriptedSource) -> None:
+    scripted.answers["/x"] = ScriptedAnswer(b"", 302, {"Location": "http://xn--a/"})
+    with pytest.raises(CommandError, match="cannot be read"):
+        Fetcher().fetch(f"{scripted.url}/x")
+
+
 def test_unpacked_size_has_limit(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     for answer in (
