@@ -339,6 +339,19 @@ async def test_errors_are_html_pages(browser: AsyncClient, path: str, status: in
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+async def test_offset_beyond_the_tree_shows_no_items(browser: AsyncClient, framework: Body) -> None:
+    document, item = framework["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
+    largest = {"offset": 2**31 - 1}
+    for path in (f"/documents/{document}", *children_paths(document, item)):
+        page = await browser.get(path, params=largest)
+        assert page.status_code == 200
+        assert f"/items/{item}" not in page.text
+
+
+def children_paths(document: str, item: str) -> list[str]:
+    return [f"/documents/{document}/children/{node}" for node in (document, item)]
+
+
 async def test_item_of_other_framework_or_unknown_profile_fails(
     browser: AsyncClient, client: AsyncClient, framework: Body
 ) -> None:

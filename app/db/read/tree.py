@@ -13,9 +13,9 @@ from typing import Any
 from asyncpg import Record
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     FromClause,
-    Integer,
     Numeric,
     Select,
     Text,
@@ -196,7 +196,8 @@ def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
 
     The SQL parameters are ``offset``, ``limit`` (the last position) and ``always_include``.
     """
-    limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
+    # Not Integer, which cannot hold the last position of a page at the largest offset.
+    limit, offset = bindparam("limit", type_=BigInteger), bindparam("offset", type_=BigInteger)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))
     return or_(is_on_page, rows.c.identifier == func.any(always_include))
