@@ -60,7 +60,7 @@ async def respond_with_package(
     )
     tag = hash_representation_key(*representation)
     if await is_not_modified(request, state.revisions, current, tag):
-        return Response(None, 304, build_validator_headers(current, tag))
+        return Response(None, 304, _build_headers(current, tag))
 
     async def render(response: CachedResponse) -> AsyncIterator[bytes]:
         document = current.document_identifier
@@ -116,13 +116,18 @@ async def _is_cached_response_current(
     return True
 
 
+def _build_headers(revision: Revision, tag: str) -> dict[str, str]:
+    """Return the header fields of a response that its 304 has, too (RFC 9110, section 15.4.5)."""
+    return {**build_validator_headers(revision, tag), "Vary": "Accept-Encoding"}
+
+
 async def _build_encoded_response(request: Request, cached: CachedResponse, tag: str) -> Response:
     """Build the HTTP response from a cached one, in the encoding that the client prefers.
 
     ``tag`` is the result of ``hash_representation_key``.
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
-    headers = {**build_validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
+    headers = _build_headers(cached.revision, tag)
     supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)
     encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), supported)
     if encoding != "identity":

@@ -190,6 +190,7 @@ async def test_if_none_match_returns_304(api: Api) -> None:
         assert answer.status_code == 304
         assert answer.content == b""
         assert answer.headers["ETag"] == first.headers["ETag"]
+        assert answer.headers["Vary"] == first.headers["Vary"] == "Accept-Encoding"
     for other in ("?fields=CFDocument", "/groups"):
         answer = await api.client.get(
             path + other, headers={"If-None-Match": first.headers["ETag"]}
