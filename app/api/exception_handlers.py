@@ -75,8 +75,9 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     path, method, headers = request.url.path, request.method, dict(error.headers or {})
     description = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
-        docs = f"{request.scope['root_path']}/docs"
-        description = f"path {path} not found: see {docs} for the API"
+        # For a missing static file, root_path contains the path of the mounted files.
+        root_path = request.scope.get("app_root_path", request.scope["root_path"])
+        description = f"path {path} not found: see {root_path}/docs for the API"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(list_allowed_methods(request))
         description = f"method {method} not allowed for {path}: use {headers['Allow']}"

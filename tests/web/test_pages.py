@@ -377,6 +377,8 @@ async def test_static_files_and_docs_are_served_locally(anonymous: AsyncClient) 
         assert "immutable" in file.headers["cache-control"]
         plainly = await anonymous.get(address.partition("?")[0])
         assert plainly.headers["cache-control"] == "no-cache"
+    missing = await anonymous.get("/static/missing.css")
+    assert "/static/missing.css not found: see /docs for" in missing.json()["imsx_description"]
     docs = await anonymous.get("/docs")
     addresses = re.findall(r'(?:src|href)="([^#"]+)"', docs.text)
     assert all(address.startswith("/") for address in addresses)
