@@ -49,10 +49,12 @@ again."""
 class CachedResponse:
     """A response body, compressed as one gzip stream, which may still be incomplete.
 
-    Several requests can read it while it grows.
+    Several requests can read it while it grows. ``on_growth`` is called when the response is also
+    stored as zstd.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_growth: Callable[[], None]) -> None:
+        self._on_growth = on_growth
         self.revision: Revision | None = None
         self.chunks: list[bytes] = []
         self._uncompressed: dict[int, bytes] = {}
@@ -152,14 +154,16 @@ class CachedResponse:
 
     async def get_zstd_body(self) -> bytes:
         """Return the complete body, compressed with zstd; only the first call compresses it."""
-        return self._zstd or await to_thread.run_sync(self._compress_as_zstd)
+        if not self._zstd:
+            await to_thread.run_sync(self._compress_as_zstd)
+            self._on_growth()
+        return self._zstd
 
-    def _compress_as_zstd(self) -> bytes:
+    def _compress_as_zstd(self) -> None:
         with self._zstd_lock:
             if not self._zstd:
                 self._zstd = zstd.compress(isal_zlib.decompress(self.get_gzip_body(), GZIP_WBITS))
                 self.stored_size += len(self._zstd)
-            return self._zstd
 
 
 class ResponseCache:
@@ -185,7 +189,7 @@ class ResponseCache:
         ``producer`` yields the chunks of the body. The response is in the cache immediately, so
         that later requests for the key share it.
         """
-        response = self._responses[key] = CachedResponse()
+        response = self._responses[key] = CachedResponse(on_growth=self.evict)
         self._responses.move_to_end(key)
 
         async def run() -> None:

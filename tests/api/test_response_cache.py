@@ -301,6 +301,21 @@ async def test_cache_evicts_responses_over_its_limit() -> None:
     assert cache.get((9,))
 
 
+async def test_zstd_bodies_count_towards_cache_limit() -> None:
+    cache = ResponseCache(megabytes=1, producers=1)
+
+    async def incompressible(_: CachedResponse) -> AsyncIterator[bytes]:
+        yield os.urandom(400_000)
+
+    for key in ("first", "second"):
+        response = cache.start_producing((key,), incompressible)
+        async for _ in response.iter_gzip():
+            pass
+    assert await response.get_zstd_body()
+    assert cache.get(("first",)) is None
+    assert cache.get(("second",)) is response
+
+
 async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None:
     cache = ResponseCache(megabytes=1, producers=1)
 
