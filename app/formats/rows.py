@@ -359,13 +359,12 @@ class RowReader:
 
         Otherwise, the Learning Commons identifier stays in the item's extensions.
         """
-        extensions = row.entity.get("extensions", {})
-        own = extensions.get("identifier")
+        own = get_nested(row.entity, KNOWLEDGE_GRAPH_IDENTIFIER.path)
         if own is None:
             return
         if "identifier" not in row.entity:
-            row.entity["identifier"] = extensions.pop("identifier")
-            if not extensions:
+            row.entity["identifier"] = row.entity["extensions"].pop("identifier")
+            if not row.entity["extensions"]:
                 del row.entity["extensions"]
         else:
             name = KNOWLEDGE_GRAPH_IDENTIFIER.name

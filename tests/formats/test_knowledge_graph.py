@@ -1,6 +1,6 @@
 """Tables of Learning Commons' knowledge graph: their headings, lists and two identifiers."""
 
-from support.tables import read_items
+from support.tables import find_problems, read_items
 
 CASE_IDENTIFIER = "1c000000-0000-4000-8000-00000000000a"
 CASE_URI = f"https://kites.example/ims/case/v1p0/CFItems/{CASE_IDENTIFIER}"
@@ -52,3 +52,9 @@ def test_description_beside_a_statement_is_no_statement() -> None:
     )
     assert (item["fullStatement"], item["extensions"]) == ("Tie a knot", {"description": "How to"})
     assert repair.fields == {"description": 1}
+
+
+def test_extensions_that_are_no_object_are_a_problem() -> None:
+    text = f"caseIdentifierUUID,Statement,extensions\n{CASE_IDENTIFIER},Tie a knot,1\n"
+    (problem,) = find_problems(text)
+    assert problem["path"] == "row 2, column C (extensions)"
