@@ -71,7 +71,7 @@ class PackageAssembler:
     def _match_sheets_to_layouts(
         self, sheets: list[Sheet]
     ) -> Iterator[tuple[Sheet, SheetLayout | None]]:
-        """Yield (sheet, layout of its class) for each sheet named after a class, as ``CFItems`` is.
+        """Yield (sheet, layout) for each sheet that is named after a class, such as ``CFItems``.
 
         If no sheet has such a name, yield only the first sheet, with None as its layout. Sets
         ``left_out`` to the names of the other sheets.
@@ -102,7 +102,7 @@ class PackageAssembler:
 
     def _build_package(self) -> JsonObject:
         document = self._build_document()
-        items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
+        items, association_rows = self._rows[ITEM], self._rows[ASSOCIATION]
         namespace = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_invalid_identifiers(rows)
@@ -113,7 +113,7 @@ class PackageAssembler:
             namespace,
             document,
             items,
-            stated,
+            association_rows,
             self.problems,
             self.repairs,
             self.derived,

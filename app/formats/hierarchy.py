@@ -68,7 +68,7 @@ class HierarchyBuilder:
     """The namespace of generated identifiers (UUIDs, version 5)."""
     document: JsonObject
     items: list[Row]
-    stated: list[Row]
+    association_rows: list[Row]
     """Rows of associations."""
     problems: list[Problem]
     repairs: RepairLog
@@ -104,15 +104,15 @@ class HierarchyBuilder:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Build all associations and return their rows, sorted by the position that export wrote.
+        """Build all associations and return their rows, in their order in an export.
 
-        Rows without a position come last.
+        Associations that ``export`` did not write come last.
         """
         for row in self.items:
             self._resolve_parent_code(row)
             self._add_additional_parents(row)
-            self.stated += self._iter_associations_from_columns(row)
-        for row in self.stated:
+            self.association_rows += self._iter_associations_from_columns(row)
+        for row in self.association_rows:
             self._complete_association_row(row)
             self.triples.setdefault(self._get_triple(row.entity), row.entity)
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
@@ -122,7 +122,7 @@ class HierarchyBuilder:
         for parent, associations in self._unnumbered.items():
             if parent not in self._numbered:
                 number_in_file_order(associations, self.derived)
-        return sorted([*derived, *self.stated], key=_get_position)
+        return sorted([*derived, *self.association_rows], key=_get_position)
 
     def _resolve_parent_code(self, row: Row) -> None:
         """Let a row's parent code name the parent if the row does not contain its identifier.
@@ -147,7 +147,9 @@ class HierarchyBuilder:
         names = _split_node_references(written)
         if len(names) > 1 and all(map(self._is_known_node, names)):
             row.metadata["parent"] = names[0]
-            self.stated += [self._build_association(row, IS_CHILD_OF, name) for name in names[1:]]
+            self.association_rows += [
+                self._build_association(row, IS_CHILD_OF, name) for name in names[1:]
+            ]
 
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
         """Yield the associations in a row's columns for association types, such as isPeerOf."""
@@ -230,7 +232,7 @@ class HierarchyBuilder:
             self._add_problem(row, column, message)
 
     def _find_by_title(self, row: Row, column: str, title: str) -> JsonObject | None:
-        """Return the item or document with a statement or title, or None if there is not just one.
+        """Return the item or document with a statement or title; None if none or several have it.
 
         Records the match as a repair of the cell in ``row`` and ``column``. In strict mode, returns
         None.

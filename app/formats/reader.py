@@ -48,7 +48,7 @@ class AssembledPackage:
     """Values that the rows of a spreadsheet do not give."""
 
     def describe_location(self, path: str) -> str:
-        """Return the file location of a path in ``tree``, such as "row 5, column B".
+        """Convert a path in ``tree`` to a location in the file, such as "row 5, column B".
 
         Returns the path itself if its location is unknown.
         """

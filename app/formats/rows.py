@@ -89,7 +89,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """Lists the cells of a workbook, such as A2, whose content is ignored."""
+    """Lists the cells of a sheet, such as A2, whose content is ignored."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -166,7 +166,7 @@ def make_cells(
     cells, such as the item's parent. Values that no cell can represent exactly go to the column
     ``more`` as JSON.
     """
-    line: RowCells = {}
+    cells: RowCells = {}
     more: JsonObject = {}
     fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
     for name in entity.keys() - fields:
@@ -174,11 +174,11 @@ def make_cells(
     for column in layout.columns.values():
         value = None if column.metadata else get_nested(entity, column.path)
         if value is not None and column.codec.can_round_trip(value):
-            line[column.name] = column.codec.write(value)
+            cells[column.name] = column.codec.write(value)
         elif value is not None:
             set_nested(more, column.path, value)
-    line |= metadata or {}
-    return line | {OVERFLOW.name: to_json_cell(more)} if more else line
+    cells |= metadata or {}
+    return cells | {OVERFLOW.name: to_json_cell(more)} if more else cells
 
 
 class RowReader:

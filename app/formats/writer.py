@@ -88,12 +88,12 @@ class TableWriter(FrameworkWriter):
         else:
             self._spool(ASSOCIATION, make_cells(ASSOCIATION, association, {**position}))
 
-    def _spool(self, layout: SheetLayout, line: RowCells) -> None:
+    def _spool(self, layout: SheetLayout, cells: RowCells) -> None:
         if layout not in self._spools:
             spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by the stack
             self._spools[layout] = self._open.enter_context(spool)
-        self._used[layout] |= line.keys()
-        pickle.dump(line, self._spools[layout])
+        self._used[layout] |= cells.keys()
+        pickle.dump(cells, self._spools[layout])
 
     def _iter_spooled_rows(self, layout: SheetLayout) -> Iterator[RowCells]:
         spool = self._spools.get(layout)
@@ -102,16 +102,16 @@ class TableWriter(FrameworkWriter):
         spool.seek(0)
         while True:
             try:
-                line: RowCells = pickle.load(spool)  # noqa: S301  an unnamed file of this process
+                cells: RowCells = pickle.load(spool)  # noqa: S301  an unnamed file of this process
             except EOFError:
                 return
-            yield self._add_parent_cells(line) if layout is ITEM else line
+            yield self._add_parent_cells(cells) if layout is ITEM else cells
 
-    def _add_parent_cells(self, line: RowCells) -> RowCells:
+    def _add_parent_cells(self, cells: RowCells) -> RowCells:
         """Return the cells of an item's row plus cells for its parent and its sequence number."""
-        child = self._children.get(str(line.get("identifier")))
+        child = self._children.get(str(cells.get("identifier")))
         if child is None:
-            return {**line, "parentAssociation": NO_PARENT}
+            return {**cells, "parentAssociation": NO_PARENT}
         fields = {name: child[name] for name in child if name not in ROW_FIELDS}
         placed = {
             "parent": child["destinationNodeURI"]["identifier"],
@@ -119,14 +119,14 @@ class TableWriter(FrameworkWriter):
         }
         if "sequenceNumber" in child:
             placed["sequenceNumber"] = child["sequenceNumber"]
-        return {**line, **placed}
+        return {**cells, **placed}
 
     def _spool_remaining_rows(self) -> None:
         """Store rows for the isChildOf associations whose origin is not an item of the framework.
 
         Also stores the row with the ``extensions`` of the package.
         """
-        items = {str(line.get("identifier")) for line in self._iter_spooled_rows(ITEM)}
+        items = {str(cells.get("identifier")) for cells in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:
             child = self._children.pop(origin)
             position = {"position": child.pop("position")}
@@ -166,16 +166,16 @@ class TableWriter(FrameworkWriter):
             name for layout in (ITEM, *present) for name in self._get_header(layout)
         )
         rows = (
-            [layout.kind, *map(line.get, names)]
+            [layout.kind, *map(cells.get, names)]
             for layout in present
-            for line in self._iter_spooled_rows(layout)
+            for cells in self._iter_spooled_rows(layout)
         )
         csv.write_csv(self._file, chain([[CLASS_COLUMN, *names]], rows))
 
     def _iter_rows(self, layout: SheetLayout) -> Iterator[list[Cell]]:
         header = self._get_header(layout)
-        for line in self._iter_spooled_rows(layout):
-            yield [*map(line.get, header)]
+        for cells in self._iter_spooled_rows(layout):
+            yield [*map(cells.get, header)]
 
 
 ROW_FIELDS = {"associationType", "sequenceNumber"}

@@ -95,7 +95,8 @@ READ_ERRORS = (
 def _refuse_large_workbook(raw: bytes) -> None:
     """Raise ``BadRequest`` if a file is not a workbook, or would be too large when unpacked.
 
-    The sizes in the archive's directory can be trusted, because zipfile never unpacks more.
+    The check relies on the sizes in the ZIP directory, because zipfile never unpacks more than
+    these.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:

@@ -49,7 +49,7 @@ def get_string(body: Json, name: str) -> str | None:
 
 
 def get_members(body: Json, name: str, member_type: type[T]) -> list[T]:
-    """Return the values of a type in a field, which may contain an array or a single value."""
+    """Return the values of a given type in a field, which may contain an array or one value."""
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
     return [member for member in members if isinstance(member, member_type)]
@@ -116,12 +116,12 @@ class PackageIndex:
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:
-        """The tree edges, grouped by the identifier of their child node."""
+        """The edges of the tree, as a dict by the identifier of their child node."""
         return _group_by("origin", self.tree_edges)
 
     @cached_property
     def edges_by_parent(self) -> dict[str, list[Edge]]:
-        """The tree edges, grouped by the identifier of their parent node."""
+        """The edges of the tree, as a dict by the identifier of their parent node."""
         return _group_by("destination", self.tree_edges)
 
     @cached_property

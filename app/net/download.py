@@ -107,7 +107,8 @@ class Fetcher:
     def fetch(self, url: str, operator_url: str | None = None) -> bytes:
         """Download a URL and return its decompressed body.
 
-        ``operator_url`` and the errors are those of ``fetch_if_modified``.
+        ``operator_url`` is the URL that the user typed, if ``url`` was found in a response. Raises
+        ``DownloadError`` as ``fetch_if_modified`` does.
         """
         result = self.fetch_if_modified(url, operator_url=operator_url)
         assert result, "only a conditional request can be answered with 304"

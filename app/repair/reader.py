@@ -252,7 +252,7 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return the (class name, identifier) of the document and each entity without a change time."""
+    """Return a set of (class name, identifier): the document and entities without a change time."""
     return {
         (get_standard_name(schema), str(entity.get("identifier")))
         for schema, entity in entities

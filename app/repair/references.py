@@ -131,7 +131,7 @@ class ReferenceResolver:
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
     def resolve(self, field: str, reference: str) -> str | None:
-        """Return the identifier of the only entity that matches a reference, or None.
+        """Return the identifier of the entity that matches a reference; None if none or several do.
 
         ``reference`` is an identifier in any spelling, or a relative URI that ends with one.
         ``field`` is the name of the reference's field; for ``licenseURI``, only a CFLicense

@@ -245,7 +245,7 @@ def _parse_page(page: FetchResult) -> tuple[list[Any], int | None]:
 
 
 def get_identifier(entity: Any) -> str | None:
-    """Return the identifier of an entity, a link or ``{"CFDocument": {…}}``, or None."""
+    """Return the identifier of an entity, a link or ``{"CFDocument": {…}}``, or None if missing."""
     entity = unwrap(entity, "CFDocument")
     if isinstance(entity, dict):
         for name in IDENTIFIERS:

@@ -116,7 +116,10 @@ class PackageFetcher:
 
 
 def _require_package(response: FetchResult, url: str) -> None:
-    """Raise ``NotAPackageError`` unless a response is a package; ``DownloadError`` if truncated."""
+    """Raise ``NotAPackageError`` unless a response is a package.
+
+    Raises ``DownloadError`` if the JSON is cut off.
+    """
     body = response.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
         media_type = response.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
@@ -204,7 +207,10 @@ def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAP
 
 
 def _advise_on_base_url(url: str) -> str | None:
-    """Return which URLs to use instead, if a URL is the base URL of an API or server, or None."""
+    """Return advice on which URLs to use instead of the base URL of an API or server, or None.
+
+    The result is None for all other URLs.
+    """
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):
