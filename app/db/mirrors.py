@@ -21,7 +21,7 @@ from .pool import Database
 from .read.revisions import Revision
 from .read.visibility import build_live_condition
 from .schema import tables
-from .schema.tables import mirrors
+from .schema.tables import get_document_column, mirrors
 from .statement import CompiledStatement
 
 
@@ -93,7 +93,7 @@ async def stop_mirroring(database: Database, url: str) -> None:
 
 @cache
 def _compile_query(column: str) -> CompiledStatement:
-    """Compile the query for the mirrors with a value in a column, which names the parameter."""
+    """Compile the query for the mirrors with a value in a column; its parameter is ``column``."""
     is_match = mirrors.c[column] == bindparam(column, type_=Text)
     return CompiledStatement(select(*COLUMNS).where(is_match).order_by(mirrors.c.url))
 
@@ -104,8 +104,8 @@ def _compile_count_entities() -> CompiledStatement:
     total: ColumnElement[int] = literal_column("0")
     parts = (tables.items, tables.associations, tables.rubrics)
     for table in (tables.documents, *parts, *tables.package_definitions.values()):
-        owner = table.c.identifier if table is tables.documents else table.c.document_identifier
-        count = select(func.count()).where(owner == document, build_live_condition(table))
+        is_own = get_document_column(table) == document
+        count = select(func.count()).where(is_own, build_live_condition(table))
         total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))
 

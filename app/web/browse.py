@@ -198,7 +198,7 @@ async def fetch_tree(
     # Concurrently, because in a large framework the top level takes longest.
     roots, descendants = await asyncio.gather(
         tree.fetch_roots(database, document, expanded, MAX_SHOWN_CHILDREN, offset),
-        tree.fetch_children(database, document, expanded, expanded, MAX_SHOWN_CHILDREN),
+        tree.fetch_children(database, document, expanded, MAX_SHOWN_CHILDREN),
     )
     return _build_child_list(document, [*roots, *descendants], 1, offset, set(expanded))
 
@@ -214,7 +214,7 @@ async def fetch_children(
     if parent == document:
         rows = await tree.fetch_roots(database, document, [], limit, offset)
     else:
-        rows = await tree.fetch_children_page(database, document, parent, limit, offset)
+        rows = await tree.fetch_children(database, document, [parent], limit, offset)
     return _build_child_list(parent, rows, level, offset, set())
 
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-
+from ...database_url import parse_database_url
 from ...exceptions import CommandError
 from ...formatting import format_count
 from ..connector import open_connection
@@ -52,7 +51,7 @@ def back_up(data_dir: Path, target: Path) -> int:
             partial.unlink(missing_ok=True)
             partial.touch(mode=0o600)
             dump = ("pg_dump", "--format=custom", "--no-owner", "--no-privileges")
-            _run_postgres_program(data_dir, make_url(url), *dump, f"--file={partial.resolve()}")
+            _run_postgres_program(data_dir, url, *dump, f"--file={partial.resolve()}")
             size = _append_digest(partial)
             partial.replace(target)
         except OSError as error:
@@ -76,27 +75,26 @@ def restore_backup(
     """
     _verify_backup_digest(source)
     with exclusive_postgres(data_dir) as url:
-        current = make_url(url)
         if not force and (contents := asyncio.run(_describe_database(url))):
             raise CommandError(
                 f"the database in {data_dir} has data ({contents}): --force replaces all of it; "
                 "case-server backup FILE makes a copy first"
             )
         create = f"CREATE DATABASE {RESTORED} TEMPLATE template0"
-        asyncio.run(_administer(current, *DROP_STATEMENTS, create))
+        asyncio.run(_administer(url, *DROP_STATEMENTS, create))
         try:
             report_progress("reading the backup")
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
             options = (*single, f"--dbname={RESTORED}", str(source.resolve()))
-            _run_postgres_program(data_dir, current, "pg_restore", *options)
-            restored = _to_string(current, RESTORED)
+            _run_postgres_program(data_dir, url, "pg_restore", *options)
+            restored = parse_database_url(url).with_database(RESTORED)
             revision = asyncio.run(_get_revision(restored))
             if revision != version.get_required_schema_version():
                 report_progress(f"migrating from schema {revision}")
                 alembic_runner.migrate(restored)
-            asyncio.run(_swap_in_restored_database(current))
+            asyncio.run(_swap_in_restored_database(url, restored))
         finally:
-            asyncio.run(_administer(current, *DROP_STATEMENTS))
+            asyncio.run(_administer(url, *DROP_STATEMENTS))
         return revision
 
 
@@ -126,24 +124,27 @@ def _verify_backup_digest(source: Path) -> None:
         )
 
 
-async def _administer(url: URL, *statements: str) -> None:
-    async with open_connection(_to_string(url, "postgres")) as connection:
+async def _administer(url: str, *statements: str) -> None:
+    """Run SQL statements in the database ``postgres`` of the server at ``url``."""
+    async with open_connection(parse_database_url(url).with_database("postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
 
 
-async def _swap_in_restored_database(url: URL) -> None:
+async def _swap_in_restored_database(url: str, restored_url: str) -> None:
     """Rename the current database and give its name to the restored one, in one transaction.
 
     The change feed starts anew, because the backup lacks changes that clients have already read.
     The statistics for query plans are gathered anew, because a dump has none.
     """
-    async with open_connection(_to_string(url, RESTORED)) as restored:
+    async with open_connection(restored_url) as restored:
         await reset_change_feed(restored)
         await restored.execute("ANALYZE")
-    async with open_connection(_to_string(url, "postgres")) as connection, connection.transaction():
-        await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
-        await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
+    # One message is one transaction.
+    await _administer(
+        url,
+        f"ALTER DATABASE {NAME} RENAME TO {REPLACED};ALTER DATABASE {RESTORED} RENAME TO {NAME}",
+    )
 
 
 async def _describe_database(url: str) -> str:
@@ -170,23 +171,21 @@ async def _get_revision(url: str) -> str:
     return revision
 
 
-def _to_string(url: URL, database: str) -> str:
-    return url.set(database=database).render_as_string(hide_password=False)
+def _run_postgres_program(data_dir: Path, url: str, program: str, *arguments: str) -> None:
+    """Run a Postgres program, such as ``pg_dump``, on the database at ``url``.
 
-
-def _run_postgres_program(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program such as ``pg_dump``, in the version of the data directory, on a database.
-
-    Raises ``CommandError`` if it fails.
+    Its version is that of the cluster in ``data_dir``. Raises ``CommandError`` if it fails.
     """
+    target = parse_database_url(url)
+    ((host, port),) = target.list_addresses()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # In the environment, because any user can read the arguments of a process.
     environment |= {
-        "PGHOST": str(url.host),
-        "PGPORT": str(url.port),
-        "PGUSER": str(url.username),
-        "PGPASSWORD": str(url.password),
-        "PGDATABASE": str(url.database),
+        "PGHOST": host,
+        "PGPORT": str(port),
+        "PGUSER": str(target.user),
+        "PGPASSWORD": str(target.password),
+        "PGDATABASE": str(target.database),
     }
     process = subprocess.run(  # noqa: S603  no shell; Postgres' own programs
         (find_cluster_bin_dir(data_dir) / program, *arguments),

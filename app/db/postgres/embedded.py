@@ -277,7 +277,7 @@ class _Cluster:
 
     def stop(self) -> None:
         """Stop the Postgres server; if it does not stop in time, no error is raised."""
-        if self._read_pid_file():
+        if self.is_running():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run_unprivileged(
                 self.binaries / "pg_ctl", "stop", "-s", "-t", timeout, "-m", "fast"
@@ -285,7 +285,7 @@ class _Cluster:
 
     def is_running(self) -> bool:
         """Return whether the server process exists, even if it does not accept connections yet."""
-        return self._read_pid_file() is not None
+        return self._read_running_port() is not None
 
     def _launch(self, settings: str) -> str | None:
         """Start the server, on its previous port if possible; return the port, None on failure."""
@@ -317,8 +317,7 @@ class _Cluster:
         start = time.monotonic()
         while True:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
-            if postmaster := self._read_pid_file():
-                port = postmaster[1]
+            if port := self._read_running_port():
                 probe_timeout = _get_wait_seconds(port)
                 if probe_timeout == 0:
                     return str(port)
@@ -334,14 +333,14 @@ class _Cluster:
                 )
             time.sleep(0.02)
 
-    def _read_pid_file(self) -> tuple[int, int] | None:
-        """Return the server's process ID and port, or None if no such process is found."""
+    def _read_running_port(self) -> int | None:
+        """Return the port in the pid file, or None if the process of this file does not exist."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
             return None
-        return (pid, port) if _is_process_of_cluster(pid, self.pgdata) else None
+        return port if _is_process_of_cluster(pid, self.pgdata) else None
 
     def _is_in_use(self) -> bool:
         """Return whether a server, even in another container, holds the lock on this directory."""

@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..pool import Database
 from ..schema import tables
-from ..schema.tables import get_table
+from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 
@@ -179,8 +179,7 @@ def _compile_changed_entities() -> CompiledStatement:
         is_kind = page.c.kind == _literal(resource.name)
         rows = rows.outerjoin(table, and_(is_kind, table.c.identifier == page.c.identifier))
         bodies.append(table.c.body)
-        document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-        is_same_document = document == bindparam("document", type_=Text)
+        is_same_document = get_document_column(table) == bindparam("document", type_=Text)
         is_current.append(and_(is_same_document, build_live_condition(table)))
     return CompiledStatement(
         select(

@@ -28,7 +28,7 @@ from ...exceptions import NotFound
 from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
-from ..schema.tables import get_table
+from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import (
     build_body_expression,
@@ -175,16 +175,17 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_reference_query(table: Table, name: str) -> Select[Any]:
-    """Build the query for the column ``name``, which refers to definitions, of a framework's rows.
+    """Build the query for the definitions to which a framework's rows of ``table`` refer.
 
-    ``table`` contains the document, items or associations, or links of the document or items.
+    ``table`` is one of entities or of links, and ``name`` its column with the reference, such as
+    ``subject_identifier``.
     """
     column, owner = table.c[name], table
     rows = select(column)
     if "item_identifier" in table.c:
         rows, owner = rows.join(tables.items), tables.items
-    document = owner.c.identifier if owner is tables.documents else owner.c.document_identifier
-    return rows.where(document == DOCUMENT, build_visible_condition(owner), column.is_not(None))
+    is_own = get_document_column(owner) == DOCUMENT
+    return rows.where(is_own, build_visible_condition(owner), column.is_not(None))
 
 
 DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..pool import Database
-from ..schema.tables import get_table
+from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .body_digests import (
     add_container_link,
@@ -91,10 +91,10 @@ def _compile_digests() -> CompiledStatement:
     queries = []
     for resource in COMPARED_RESOURCES:
         table = get_table(resource)
-        owner = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
         key = (_build_kind_column(resource), table.c.identifier)
+        is_own = get_document_column(table) == document
         rows = select(*key, build_digest_column(table), build_container_link_column(table))
-        queries.append(rows.where(owner == document, build_live_condition(table)))
+        queries.append(rows.where(is_own, build_live_condition(table)))
     return CompiledStatement(union_all(*queries))
 
 

@@ -16,6 +16,7 @@ if a failover lost the write that one of them saw: the write that replaces it ha
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -178,11 +179,9 @@ async def compact_revisions(database: Database, document: str) -> None:
     """
     if database.is_standby:
         return
-    for scope in (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
-        try:
+    with suppress(ServiceUnavailable):
+        for scope in (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
             await database.run_write(_compile_compaction(), scope=scope)
-        except ServiceUnavailable:
-            return
 
 
 @cache

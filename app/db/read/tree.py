@@ -59,31 +59,18 @@ LINK_COLUMNS = (
 
 
 async def fetch_children(
-    database: Database,
-    document: str,
-    parents: Sequence[str],
-    always_include: Sequence[str],
-    limit: int,
+    database: Database, document: str, parents: Sequence[str], limit: int, offset: int = 0
 ) -> list[Record]:
     """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
-    For each parent, returns the first ``limit`` children, and the children whose identifiers are in
-    ``always_include``. Each row is (parent, identifier, code, statement, item_type, child_count,
-    position, total). ``position`` counts the children of the parent from 1; ``total`` is their
-    number.
+    For each parent, returns ``limit`` children after the first ``offset`` ones, and the children
+    that are themselves in ``parents``. Each row is (parent, identifier, code, statement, item_type,
+    child_count, position, total). ``position`` counts the children of the parent from 1; ``total``
+    is their number.
     """
-    query = _compile_children_query()
-    values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
-    return await database.run_heavy_read(query, document=document, **values, offset=0)
-
-
-async def fetch_children_page(
-    database: Database, document: str, parent: str, limit: int, offset: int
-) -> list[Record]:
-    """Return a page of the children of an item; the rows are those of ``fetch_children``."""
-    query = _compile_children_query()
-    values = {"parents": [parent], "always_include": [], "limit": limit + offset}
-    return await database.run_heavy_read(query, document=document, **values, offset=offset)
+    values = {"parents": list(parents), "always_include": list(parents)}
+    page = {"document": document, "limit": limit + offset, "offset": offset}
+    return await database.run_heavy_read(_compile_children_query(), **values, **page)
 
 
 async def fetch_roots(

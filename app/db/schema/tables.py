@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Column,
     Computed,
     Identity,
     Index,
@@ -408,3 +409,8 @@ client_secrets = Table(
 def get_table(resource: ResourceType) -> Table:
     """Return the table that stores the entities of a type, such as ``items`` for CFItem."""
     return metadata.tables[resource.table]
+
+
+def get_document_column(table: Table) -> Column[str]:
+    """Return the column with the document of an entity: ``identifier`` in the table documents."""
+    return table.c.identifier if table is documents else table.c.document_identifier

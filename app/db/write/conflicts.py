@@ -14,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    or_,
     select,
     union_all,
 )
@@ -148,19 +147,10 @@ def _build_duplicate_association_query() -> Select[Any]:
 
 
 def _build_package_identifier_conflict_query() -> Select[Any]:
-    # A package can be requested by the identifier of its document too, so both are checked.
     table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
     return _build_conflict_query(
         literal("CFDocument.CFPackageURI.identifier"),
-        "the package identifier %s, or the identifier of its document, belongs to the package of "
-        "document %s: give this package another identifier, or delete that document first",
+        package_identifiers.CONFLICT_MESSAGE,
         identifier,
         table.c.document_identifier,
-    ).where(
-        or_(
-            table.c.identifier.in_((identifier, DOCUMENT)),
-            table.c.document_identifier == identifier,
-        ),
-        table.c.document_identifier != DOCUMENT,
-        ~package_identifiers.build_deleted_document_condition(table),
-    )
+    ).where(*package_identifiers.build_claim_conditions(table, identifier, document=DOCUMENT))

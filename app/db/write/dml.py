@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     JSON,
     ColumnElement,
     Delete,
@@ -49,7 +48,6 @@ from ...case.resources import (
 )
 from ..schema import tables
 from ..schema.expressions import build_exists, build_json_extract, build_text_extract
-from .change_log import build_has_rows_condition
 
 
 @dataclass(frozen=True)
@@ -225,14 +223,6 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
     pairs = select(links.c.owner, build_text_extract(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
     return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
-
-
-def build_link_deletion(written: CTE, owner: ColumnElement[str], table: Table) -> Delete:
-    """Build a SQL statement that deletes all links of the entity ``owner`` from a link table.
-
-    The statement deletes nothing unless the CTE ``written``, which writes the entity, has a row.
-    """
-    return delete(table).where(next(iter(table.c)) == owner, build_has_rows_condition(written))
 
 
 def build_stale_link_deletion(

@@ -22,7 +22,7 @@ from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
 from ..statement import CompiledStatement
-from . import change_log, dml
+from . import change_log, dml, package_identifiers
 from .put_statements import PUT_STATEMENTS, choose_link_strategies
 from .stored_forms import StoredFormConverter
 
@@ -43,11 +43,7 @@ async def put_document(
     package = document.CFPackageURI.identifier
     outcome = await _run_put_statements(database, DOCUMENTS, document, echoed, package=package)
     if outcome["claimed_by"]:
-        message = (
-            f"the package identifier {package}, or the identifier of its document, belongs to "
-            f"the package of document {outcome['claimed_by']}: give this package another "
-            "identifier, or delete that document first"
-        )
+        message = package_identifiers.CONFLICT_MESSAGE % (package, outcome["claimed_by"])
         problem = Problem(path=f"{path_prefix}CFPackageURI.identifier", message=message)
         raise Conflict(message, problems=[problem])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, literal_column, update
+from sqlalchemy import CTE, ColumnElement, literal_column, or_, update
 
 from ..schema import tables
 from ..schema.expressions import build_exists
@@ -27,6 +27,31 @@ def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
     return build_exists(
         documents.c.identifier == packages.c.document_identifier,
         documents.c.deleted_at.is_not(None),
+    )
+
+
+CONFLICT_MESSAGE = (
+    "the package identifier %s, or the identifier of its document, belongs to the package of "
+    "document %s: give this package another identifier, or delete that document first"
+)
+"""Message for a package identifier that is taken: the identifier, and the document that has it."""
+
+
+def build_claim_conditions(
+    packages: Any, identifier: ColumnElement[Any], *, document: ColumnElement[Any]
+) -> tuple[ColumnElement[bool], ...]:
+    """Build the SQL conditions on a row of ``packages`` that prevents the use of an identifier.
+
+    ``identifier`` is wanted for the package of ``document``. A package can be requested by the
+    identifier of its document too, so both are compared with those of other live packages.
+    """
+    return (
+        or_(
+            packages.c.identifier.in_((identifier, document)),
+            packages.c.document_identifier == identifier,
+        ),
+        packages.c.document_identifier != document,
+        ~build_deleted_document_condition(packages),
     )
 
 

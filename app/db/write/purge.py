@@ -16,7 +16,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
-    false,
     func,
     literal,
     literal_column,
@@ -180,9 +179,7 @@ def _compile_item_recount() -> CompiledStatement:
     ).subquery("parts")
     rows = select(parts.c.document, func.sum(parts.c.number), true()).group_by(parts.c.document)
     columns = ["document_identifier", "live_items", "is_sum"]
-    counted = insert(table).from_select(columns, rows).cte("counted")
-    no_row = select(literal("changes").label("kind"), literal(0).label("changed")).where(false())
-    return CompiledStatement(no_row.add_cte(deleted, counted))
+    return CompiledStatement(insert(table).from_select(columns, rows).add_cte(deleted))
 
 
 def _compile_superseded_change_deletion() -> CompiledStatement:

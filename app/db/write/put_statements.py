@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    delete,
     func,
     literal_column,
     or_,
@@ -175,6 +176,7 @@ def _build_link_write_ctes(
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
     own = select(source).where(source.c.identifier.in_(select(written.c.identifier))).cte("own")
+    is_written = change_log.build_has_rows_condition(written)
     linked: list[CTE] = []
     unlinked: list[CTE] = []
     for reference in references:
@@ -192,7 +194,7 @@ def _build_link_write_ctes(
             deletion = (
                 dml.build_stale_link_deletion(own, reference, table)
                 if is_present
-                else dml.build_link_deletion(written, IDENTIFIER, table)
+                else delete(table).where(next(iter(table.c)) == IDENTIFIER, is_written)
             )
             unlinked.append(deletion.cte(f"unlinked_{name}"))
     return linked, unlinked
@@ -217,13 +219,9 @@ def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     identifier = build_text_extract(row.c.body, "identifier")
     claimed_by = _build_min_query(
         tables.packages.c.document_identifier,
-        # A package can be requested by the identifier of its document too, so both are checked.
-        or_(
-            tables.packages.c.identifier.in_((row.c.package, identifier)),
-            tables.packages.c.document_identifier == row.c.package,
+        *package_identifiers.build_claim_conditions(
+            tables.packages, row.c.package, document=identifier
         ),
-        tables.packages.c.document_identifier != identifier,
-        ~package_identifiers.build_deleted_document_condition(tables.packages),
     )
     links_resolved = _build_links_resolved_condition(DOCUMENTS, row.c.body, strategy)
     source = select(row).where(claimed_by.is_(None), links_resolved).cte("source")

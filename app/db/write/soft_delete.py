@@ -13,15 +13,13 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Select,
-    Table,
     Text,
+    and_,
     bindparam,
     cast,
-    false,
     func,
     literal,
     literal_column,
-    or_,
     select,
     union,
     union_all,
@@ -141,7 +139,7 @@ async def _check_identifier_is_free(connection: Connection, identifier: str) -> 
 @cache
 def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
     table, documents = tables.get_table(resource), tables.documents
-    document = _get_document_column(table)
+    document = tables.get_document_column(table)
     package = _build_package_identifier_expression() if table is documents else document
     rows = select(
         document.label("document_identifier"),
@@ -152,10 +150,6 @@ def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
     if table is not documents:
         rows, is_deleted = rows.join_from(table, documents), documents.c.deleted_at.is_not(None)
     return CompiledStatement(rows.add_columns(is_deleted.label("document_deleted")))
-
-
-def _get_document_column(table: Table) -> ColumnElement[Any]:
-    return table.c.identifier if table is tables.documents else table.c.document_identifier
 
 
 @cache
@@ -227,9 +221,7 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_package_identifier_expression()
     is_taken = build_exists(
-        others.c.document_identifier != IDENTIFIER,
-        or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
-        ~package_identifiers.build_deleted_document_condition(others),
+        *package_identifiers.build_claim_conditions(others, wanted, document=IDENTIFIER)
     )
     released = package_identifiers.build_identifier_release_cte(wanted, new_owner=IDENTIFIER)
     restored = (
@@ -237,9 +229,8 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
         .where(~is_taken, change_log.build_wait_condition(released))
         .values(identifier=wanted)
-        .cte("restored")
     )
-    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(restored))
+    return CompiledStatement(restored)
 
 
 def _compile_package_identifier_replacement() -> CompiledStatement:
@@ -269,9 +260,8 @@ def _compile_package_identifier_replacement() -> CompiledStatement:
         update(packages)
         .where(packages.c.document_identifier == removed.c.identifier)
         .values(identifier=packages.c.document_identifier)
-        .cte("renamed")
     )
-    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
+    return CompiledStatement(renamed)
 
 
 def _build_package_identifier_expression() -> ColumnElement[str]:
@@ -298,13 +288,11 @@ def _compile_lost_identifier_query() -> CompiledStatement:
         "its document, %s, instead"
     )
     reason = func.format(literal(message), wanted, others.c.document_identifier, IDENTIFIER)
-    is_lost = (packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
+    claims = package_identifiers.build_claim_conditions(others, wanted, document=IDENTIFIER)
     return CompiledStatement(
         select(reason.label("reason"))
-        .select_from(packages)
-        .join(others, or_(others.c.identifier == wanted, others.c.document_identifier == wanted))
-        .where(*is_lost, others.c.document_identifier != IDENTIFIER)
-        .where(~package_identifiers.build_deleted_document_condition(others))
+        .join_from(packages, others, and_(*claims))
+        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
     )
 
 
@@ -353,7 +341,7 @@ def _compile_deleted_at_update(
     columns = (
         table.c.identifier,
         literal(operation).label("operation"),
-        _get_document_column(table).label("previous_document"),
+        tables.get_document_column(table).label("previous_document"),
     )
     statement = update(table).where(*where).values(deleted_at=deleted_at)
     changed = statement.returning(*columns).cte("changed")
