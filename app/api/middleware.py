@@ -142,7 +142,7 @@ def _drop_response_body(send: Send) -> Send:
 def _strip_trailing_slash(scope: Scope) -> str:
     """Return the path without its trailing slash, unless the slash is part of an identifier."""
     path: str = scope["path"]
-    return path if len(path) == 1 or scope["raw_path"].endswith(b"%2F") else path[:-1]
+    return path if len(path) == 1 or scope["raw_path"].upper().endswith(b"%2F") else path[:-1]
 
 
 def _log_and_convert_error(
