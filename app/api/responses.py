@@ -52,7 +52,7 @@ def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
 
     ``supported`` lists the available encodings, preferred ones first. The encoding with the highest
     weight wins; of equal weights, the one that comes first in ``supported``. Returns ``identity``
-    if the client accepts none of them.
+    (uncompressed) if the client prefers it or accepts none of them.
     """
     weights = {}
     for element in accept_encoding.split(","):
@@ -60,4 +60,5 @@ def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
             weights[match[1].lower()] = float(match[2] or 1)
     default = weights.get("*", 0)
     best = max(supported, key=lambda coding: weights.get(coding, default))
-    return best if weights.get(best, default) > 0 else "identity"
+    weight = weights.get(best, default)
+    return best if weight > 0 and weight >= weights.get("identity", 0) else "identity"

@@ -276,6 +276,8 @@ async def test_package_is_returned_in_the_accepted_encoding(api: Api, encoding: 
         ("*;q=0", "identity"),
         ("GZIP;q=1.0", "gzip"),
         ("gzip;q=0, identity", "identity"),
+        ("gzip;q=0.5, identity", "identity"),
+        ("gzip, identity", "gzip"),
         ("", "identity"),
         ("gzip;q=nonsense,,;", "identity"),
     ],
