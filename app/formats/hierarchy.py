@@ -301,10 +301,13 @@ class HierarchyBuilder:
             exported = orjson.loads(written)
         except orjson.JSONDecodeError:
             exported = None
-        if isinstance(exported, dict):
-            return exported
-        self._add_problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
-        return None
+        if not isinstance(exported, dict):
+            self._add_problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
+            return None
+        if not isinstance(exported.get("identifier", ""), str):
+            self._add_problem(row, "parentAssociation", "its identifier must be a string")
+            return None
+        return exported
 
     def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
         """Return the item or document that is the parent of a row's item, or None.

@@ -129,6 +129,13 @@ def test_every_problem_is_reported_with_its_cell() -> None:
     assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
 
 
+@pytest.mark.parametrize("cell", ["[1]", "x", '{"identifier": 1}'])
+def test_invalid_parent_association_is_reported(cell: str) -> None:
+    quoted = cell.replace('"', '""')
+    (problem,) = find_problems(f'statement,parentAssociation\nAlgebra,"{quoted}"\n')
+    assert problem["path"] == "row 2, column B (parentAssociation)"
+
+
 @pytest.mark.parametrize(
     ("parent", "suggestion"),
     [
