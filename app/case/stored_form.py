@@ -68,7 +68,7 @@ NO_ECHOED_VALUES = EchoedValues()
 
 
 def may_have_default_item_types(raw: bytes) -> bool:
-    """Return whether a JSON body may contain an item whose CFItemType is the server's default.
+    """Return whether a JSON body may contain an item with the default CFItemType, ``"unknown"``.
 
     Such a body must be compared with the stored entities, which takes another parse.
     """
@@ -102,7 +102,7 @@ class SubmittedBody:
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield (collection, identifier) of each linked entity whose URI must be read.
+        """Yield the linked entities whose stored URIs must be looked up: (collection, identifier).
 
         Left out are links that the stored body contains, with their URIs, and links that do not
         lead to this server.

@@ -56,7 +56,7 @@ def describe_success(
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
     """Describe the error responses of an operation, for the ``responses`` argument of a decorator.
 
-    401, 403, 429, 500 and 503 are always included; ``statuses`` are the others.
+    401, 403, 429, 500 and 503 are always included, in addition to the given ``statuses``.
     """
     content = describe_json_content(make_ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
@@ -72,8 +72,8 @@ def describe_request_body(
 ) -> dict[str, Any]:
     """Describe a JSON request body, for the ``openapi_extra`` argument of a route decorator.
 
-    ``class_name`` names the schema of the body. With ``wrapper``, the body is ``{wrapper: …}`` and
-    the schema applies to that member.
+    ``class_name`` names the schema of the body. If ``wrapper`` is given, the body is an object with
+    this single member, whose value has the schema: ``{"item": {…}}``.
     """
     schema = make_ref(class_name + INPUT)
     if wrapper:
