@@ -17,6 +17,7 @@ from case_server.exceptions import CommandError
 
 from . import (
     filters,
+    large_store,
     machine,
     packages,
     pages,
@@ -59,6 +60,7 @@ CASES: dict[str, Case] = {
     "test-mode": test_mode.measure_test_mode,
     "search": search.measure_search,
     "slow-reads": slow_reads.measure_reads_during_filters,
+    "large-store": large_store.measure_large_store,
     "pages": pages.measure_pages,
     "aging": reads.measure_aging,  # last, when the store has been read for the whole run
 }

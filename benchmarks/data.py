@@ -23,6 +23,8 @@ CHILDREN = 8
 RARE_WORDS = "parallelogram law"
 """Words that are in the statement of one in ``RARITY`` items."""
 RARITY = 20_000
+FRENCH_RARITY, DATE_RARITY = 250, 500
+"""One in so many items has the language ``fr``, and one in so many a ``statusStartDate``."""
 
 WORDS = (
     "add subtract multiply divide compare explain represent interpret model solve "
@@ -52,18 +54,10 @@ def generate_package(item_count: int, seed: str) -> Body:
 
     The same seed gives the same package.
     """
-    root = generate_document(seed)
-    nodes = [build_item_link(seed, index) for index in range(item_count)]
-    top = EntityLink(root["title"], root["identifier"], root["uri"])
     return {
-        "CFDocument": root,
+        "CFDocument": generate_document(seed),
         "CFItems": [generate_item(seed, index) for index in range(item_count)],
-        "CFAssociations": [
-            generate_child_association(
-                seed, index, nodes[index], nodes[(index - 1) // CHILDREN] if index else top
-            )
-            for index in range(item_count)
-        ],
+        "CFAssociations": list(generate_associations(seed, range(item_count))),
         "CFDefinitions": {"CFItemTypes": [ITEM_TYPE]},
     }
 
@@ -115,10 +109,21 @@ def generate_item(seed: str, index: int) -> Body:
         "conceptKeywords": text.lower().split()[:2],
         "notes": generate_item_text(seed, index + 7919),
         "subject": ["Mathematics"],
-        "language": "en",
+        "language": "en" if index % FRENCH_RARITY else "fr",
         "educationLevel": [f"{index % 12 + 1:02}"],
         "CFItemTypeURI": TYPE_LINK,
+        **({} if index % DATE_RARITY else {"statusStartDate": "2025-08-01"}),
     }
+
+
+def generate_associations(seed: str, indexes: range) -> Iterator[Body]:
+    """Generate the associations that make the items at ``indexes`` the tree of a framework."""
+    root = generate_document(seed)
+    nodes = [build_item_link(seed, index) for index in indexes]
+    top = EntityLink(root["title"], root["identifier"], root["uri"])
+    for number, index in enumerate(indexes):
+        parent = nodes[(number - 1) // CHILDREN] if number else top
+        yield generate_child_association(seed, index, nodes[number], parent)
 
 
 def generate_child_association(
@@ -142,10 +147,21 @@ def generate_stored_items(seed: str, indexes: range) -> Iterator[Body]:
 
     ``indexes`` are the positions of the items in the framework.
     """
-    root = generate_document(seed)
-    link = {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
+    link = _document_link(seed)
     for index in indexes:
         yield {**generate_item(seed, index), "CFDocumentURI": link}
+
+
+def generate_stored_associations(seed: str, indexes: range) -> Iterator[Body]:
+    """Generate the associations of ``generate_stored_items`` as the server stores them."""
+    link = _document_link(seed)
+    for body in generate_associations(seed, indexes):
+        yield {**body, "CFDocumentURI": link}
+
+
+def _document_link(seed: str) -> dict[str, Any]:
+    root = generate_document(seed)
+    return {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
 
 
 def build_item_link(seed: str, index: int) -> EntityLink:

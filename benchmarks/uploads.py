@@ -62,7 +62,7 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
             yield from _measure_uploads(context, server, client, url)
             if context.sizes.item_count >= FULL_ITEMS:  # it would take too long in a quick run
                 yield from _measure_real_framework(context, client, url)
-                yield from _measure_deletion(context, client, url)
+                yield from measure_deletion(context, client, url)
             yield _measure_long_statements(context, client, url)
         bodies = cycle(
             _generate_changed_package(context.sizes.item_count, "upload0", f"edition {number}")
@@ -161,7 +161,7 @@ def _generate_long_statements(item_count: int, seed: str) -> bytes:
     return orjson.dumps(body)
 
 
-def _measure_deletion(
+def measure_deletion(
     context: BenchmarkContext, client: TimedClient, url: str
 ) -> Iterator[ResultRow]:
     """Measure the commands that delete, restore and remove a framework, each as a whole process."""

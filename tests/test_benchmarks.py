@@ -10,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from anyio import to_thread
 from support.databases import open_connection
 
-from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
+from benchmarks import bulk_load, data, filters, plans, processes, report, results, writes, wrk
 from benchmarks.client import TimedClient
+from benchmarks.context import PREFIX, upload_package
 from benchmarks.errors import BenchmarkError
 from case_server.case.package import parse_package
 
@@ -69,17 +71,24 @@ def test_few_statements_have_the_rare_words() -> None:
     assert matches == [10_000, 30_000, 50_000]
 
 
-async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: None) -> None:
-    await to_thread.run_sync(bulk_load.insert_frameworks, database_url, 2, 20, "x")
+async def test_bulk_loaded_entities_equal_uploaded_ones(database_url: str, clean: None) -> None:
+    load = partial(bulk_load.insert_frameworks, with_associations=True)
+    await to_thread.run_sync(load, database_url, 2, 20, "x")
     async with open_connection(database_url) as connection:
-        stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
-    uploaded = {
-        row.identifier: json.loads(row.body)
-        for row in parse_package(data.generate_package_json(10, "x0")).rows
-        if row.kind == "CFItem"
-    }
-    assert len(stored) == 20
-    assert {row["identifier"]: json.loads(row["body"]) for row in stored[:10]} == uploaded
+        for kind, table in (("CFItem", "items"), ("CFAssociation", "associations")):
+            stored = await connection.fetch(
+                f"SELECT identifier, body FROM {table} ORDER BY ordinal"
+            )
+            uploaded = {
+                row.identifier: json.loads(row.body)
+                for row in parse_package(data.generate_package_json(10, "x0")).rows
+                if row.kind == kind
+            }
+            assert len(stored) == 20
+            first = {row["identifier"]: json.loads(row["body"]) for row in stored[:10]}
+            assert first == uploaded
+            logged = await connection.fetch("SELECT identifier FROM changes WHERE kind = $1", kind)
+            assert {row["identifier"] for row in logged} == {row["identifier"] for row in stored}
 
 
 def test_search_uses_an_existing_code() -> None:
@@ -175,8 +184,8 @@ def wrk_installed() -> None:
         pytest.skip("wrk is not installed: apt-get install wrk")
 
 
-def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PATH": path} if path is not None else {})
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | variables
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
@@ -197,8 +206,28 @@ def test_case_runs_completely(wrk_installed: None, tmp_path: Path) -> None:
     assert "| processor |" in file.read_text()
 
 
+@pytest.mark.slow
+async def test_other_server_is_compared(
+    wrk_installed: None, database_url: str, clean: None, tmp_path: Path
+) -> None:
+    other = processes.run_case_server(tmp_path / "log", CASE_SERVER_DATABASE_URL=database_url)
+    with other as server, server.open_client() as client:
+        upload_package(client, data.generate_package_json(20, "other"))
+        url = f"{server.base_url}{PREFIX}"
+        process = run(
+            *("--quick", "--only", "associations", "--items", "30", "--against", url),
+            AGAINST_TOKEN_URL=f"{server.base_url}/oauth2/token",
+            AGAINST_CLIENT_ID=processes.CREDENTIALS[0],
+            AGAINST_CLIENT_SECRET=processes.CREDENTIALS[1],
+        )
+    assert process.returncode == 0, process.stderr
+    for read in ("GET one item", "GET CFItemAssociations", "GET CFDocuments", "GET package"):
+        row = rf"^\| {read}: {re.escape(url)} .* \d+\.\d\dx? +\| reported"
+        assert re.search(row, process.stdout, re.MULTILINE), process.stdout
+
+
 def test_error_without_wrk_says_what_to_install(tmp_path: Path) -> None:
-    process = run("--quick", path=str(tmp_path))
+    process = run("--quick", PATH=str(tmp_path))
     assert process.returncode == 2
     assert "apt-get install wrk" in process.stderr
 
