@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ..exceptions import BadRequest
-from .cells import Cell, format_cell
+from .cells import Cell, format_cell, get_column_letters
 from .rows import Sheet
 
 DELIMITERS = ",;\t"
@@ -24,6 +25,14 @@ FORMULA_GUARD = "'"
 # spaces, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
 FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noqa: RUF001
 """Beginnings of cells that are written with a guard."""
+
+
+END_LINE = "\udcff"
+"""A line that no file has, because decoding yields no lone surrogates."""
+
+NOT_ASCII = re.compile(r"[^\0-\x7f]")
+REPLACEMENT_CHARACTER = "\ufffd"
+"""What decoding puts in place of bytes that are not UTF-8."""
 
 
 def read_csv(raw: bytes) -> Sheet:
@@ -60,30 +69,59 @@ def _decode_and_detect_delimiter(raw: bytes) -> tuple[str, str]:
 
 def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    # A line after the last one, because a quotation mark that is not closed would take it as well.
+    lines = itertools.chain(io.StringIO(text, newline=""), [END_LINE])
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        for number, row in enumerate(csv.reader(lines, delimiter=delimiter), 1):
+            if row and row[-1].endswith(END_LINE):
+                if row != [END_LINE]:
+                    raise BadRequest(_describe_open_quote(number, len(row) - 1))
+                return
             yield [_remove_formula_guard(cell) for cell in row]
     except csv.Error as error:
         raise BadRequest(f"the CSV cannot be read: {error}") from None
 
 
+def _describe_open_quote(row: int, column: int) -> str:
+    return (
+        f"row {row}, column {get_column_letters(column)}: the quotation mark at the start of the "
+        "cell is not closed, so all that follows would be its text; close or remove it"
+    )
+
+
 def _decode(raw: bytes) -> str:
     """Decode a file in UTF-8, UTF-16 with a byte order mark, or Windows-1252 (older Excel).
 
-    Raises ``BadRequest`` for bytes in none of these encodings.
+    Raises ``BadRequest`` for bytes in none of these encodings, and for damaged UTF-8.
     """
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")
         try:
             return raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            _reject_damaged_utf8(raw, error.start)
             return raw.decode("cp1252")
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"the CSV is neither UTF-8 nor Windows-1252: {error.reason} at byte {error.start:,}; "
             "save it as CSV UTF-8"
         ) from None
+
+
+def _reject_damaged_utf8(raw: bytes, offset: int) -> None:
+    """Raise ``BadRequest`` if most characters beyond ASCII are valid UTF-8.
+
+    As Windows-1252, each of them would become two or three wrong ones. ``offset`` is that of the
+    first byte that is not UTF-8.
+    """
+    characters = NOT_ASCII.findall(raw.decode(errors="replace"))
+    if 2 * characters.count(REPLACEMENT_CHARACTER) < len(characters):
+        line = raw.count(b"\n", 0, offset) + 1
+        raise BadRequest(
+            f"the CSV is UTF-8, except for byte 0x{raw[offset]:02x} in line {line}: correct that "
+            "line, or save the file as CSV UTF-8"
+        )
 
 
 def _remove_formula_guard(cell: str) -> str:

@@ -85,6 +85,22 @@ def test_csv_in_unknown_encoding_is_refused() -> None:
         read_csv(b"code\n\x81\xff")
 
 
+def test_damaged_utf8_is_not_read_as_windows_1252() -> None:
+    raw = "code,statement\nA,Résoudre\nB,Écrire\n".encode() + b"C,Gam\xffma\n"
+    with pytest.raises(BadRequest, match="byte 0xff in line 4"):
+        read_csv(raw)
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_quote_without_end_is_refused_with_its_cell(end: str) -> None:
+    """The rest of the file would silently become the text of one cell."""
+    sheet = 'code,statement\nA,"5"" nails\nof a kind"\nB,"five nails\nC,Beta' + end
+    with pytest.raises(BadRequest, match=r"row 3, column B: the quotation mark .* is not closed"):
+        read_csv(sheet)
+    items, _ = read_items(sheet.replace("five nails", 'five nails"'))
+    assert len(items) == 3
+
+
 def test_inserted_row_changes_no_other_identifier() -> None:
     """Inserted rows and changed strings do not change the identifiers of other items."""
     before = list_entities(read_csv(SHEET), "CFItem")
