@@ -135,8 +135,8 @@ async def rotate_client_secret(
 ) -> None:
     """Give an OAuth client a new secret; its previous secret stays valid for ``grace_period``.
 
-    This allows the client to be reconfigured without an outage. Older secrets are deleted. Raises
-    ``NotFound`` if there is no such client.
+    ``secret_hash`` is the hash of the new secret. The client can thus be reconfigured without an
+    outage. Older secrets are deleted. Raises ``NotFound`` if there is no such client.
     """
 
     async def rotate(connection: Connection) -> bool:

@@ -54,9 +54,9 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
 
 @asynccontextmanager
 async def advisory_locks(connection: Connection, *names: str) -> AsyncIterator[None]:
-    """Acquire several locks as ``advisory_lock`` does, in the order of their names.
+    """Return a context manager that holds several locks, each as ``advisory_lock`` does.
 
-    Other orders could deadlock.
+    It acquires them in the order of their names, because other orders could deadlock.
     """
     async with AsyncExitStack() as stack:
         for name in sorted(set(names)):

@@ -93,7 +93,7 @@ async def stop_mirroring(database: Database, url: str) -> None:
 
 @cache
 def _compile_query(column: str) -> CompiledStatement:
-    """Compile the query for the mirrors with a value in a column; its parameter is ``column``."""
+    """Compile the query for mirrors by one column, whose name the SQL parameter has as well."""
     is_match = mirrors.c[column] == bindparam(column, type_=Text)
     return CompiledStatement(select(*COLUMNS).where(is_match).order_by(mirrors.c.url))
 

@@ -499,7 +499,7 @@ class Database:
             self._heavy_read_semaphore.release()
 
     def release_after_cancel(self, connection: Connection) -> None:
-        """Run ``release_after_error`` in the background, as it waits until the statement ends."""
+        """Release a connection in the background, where Postgres ends its cancelled statement."""
         task = asyncio.create_task(self._release_quietly(connection))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
@@ -516,7 +516,7 @@ class Database:
         return [each for each, (since, _) in self._borrowed.items() if since < time]
 
     async def _enforce_timeouts(self) -> None:
-        """Periodically cancel reads, and waits for a connection, whose timeout has passed."""
+        """Periodically cancel the reads and the waits for a connection that have timed out."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._clock.advance()

@@ -65,7 +65,7 @@ class ReplicationMonitor:
         return self._database.is_standby and silence > MAX_SILENCE_SECONDS
 
     async def run(self) -> None:
-        """Call ``refresh`` periodically until cancelled; an error does not end the polling."""
+        """Call ``refresh_status`` every second until cancelled; errors do not end the polling."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -74,7 +74,7 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh_status(self) -> None:
-        """Query whether the Postgres server is a primary or a standby, and note it for writes.
+        """Query whether the Postgres server is a standby, and set ``is_standby`` of the database.
 
         A primary's WAL timeline is stored, because a new one shows that a standby took over.
         """

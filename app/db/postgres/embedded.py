@@ -151,7 +151,7 @@ def find_cluster_bin_dir(data_dir: Path) -> Path:
 
 
 def find_postgres_bin_dir(major: int | None) -> Path:
-    """Return the bin directory of the first Postgres installation with a major version.
+    """Return the directory of the programs of the first Postgres of the version ``major``.
 
     If ``major`` is None, any supported version will do. Raises ``CommandError`` if there is none.
     """
@@ -288,7 +288,7 @@ class _Cluster:
         return self._read_running_port() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server, on its previous port if possible; return the port, None on failure."""
+        """Start the server, if possible on its previous port; return the port, or None."""
         file = self.data_dir / "postgres.port"
         try:
             listener = socket.create_server((HOST, int(file.read_text())))

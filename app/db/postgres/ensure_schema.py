@@ -40,7 +40,7 @@ SELECT current_user AS role, current_schema() AS schema,
 
 
 class DatabaseInspection(NamedTuple):
-    """What was found out about a database: whether to migrate it, and which pooler it is behind."""
+    """The result of inspecting a database: whether to migrate it, and which pooler it is behind."""
 
     should_migrate: bool
     pooler: str

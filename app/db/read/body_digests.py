@@ -57,9 +57,9 @@ def matches_stored_entity(row: EntityRow, digest: str) -> bool:
 def build_container_link_column(table: Table) -> ColumnElement[str]:
     """Build the column with an entity's stored link to the document or package that contains it.
 
-    For a document, this is the CFPackageURI. For an item or association, it is the CFDocumentURI,
-    or NULL if the body ends with the usual link: the SQL parameter ``link_suffix``, as returned by
-    ``build_document_link_suffix``. ``add_container_link`` adds the link to an uploaded entity.
+    For a document, this is its CFPackageURI. For an item or association, it is the CFDocumentURI,
+    but NULL if the body ends with the SQL parameter ``link_suffix``, which is the usual link as
+    returned by ``build_document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -86,9 +86,9 @@ def compile_document_body_query() -> CompiledStatement:
 
 
 def build_document_link_suffix(document: str) -> str:
-    """Return the usual end of the item bodies of a document: ``,"CFDocumentURI":{…}}``.
+    """Return the usual end of the JSON bodies of a document's items: ``,"CFDocumentURI":{…}}``.
 
-    The link has the title, identifier and uri in ``document``, the JSON body of the document. Only
+    This link has the title, identifier and uri of ``document``, the document's JSON body. Only
     bodies that end differently, for example with a former title, have to be parsed.
     """
     fields = FIELDS.decode(document)

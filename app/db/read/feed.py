@@ -112,7 +112,7 @@ class ChangeFeedEntry(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """A page of the change feed, the cursor for the next page, and whether that has changes."""
+    """A page of the change feed, the cursor for the next page, and whether more changes follow."""
 
     changes: list[ChangeFeedEntry]
     next_cursor: FeedCursor
@@ -266,9 +266,10 @@ def _compile_node_associations_query() -> CompiledStatement:
 
 
 async def record_timeline(database: Database) -> None:
-    """Store the WAL timeline of the primary, so that its standbys can read it, unless it is stored.
+    """Store the current WAL timeline of the primary, so that its standbys can read it.
 
-    Every cursor of the change feed contains it, and a standby cannot ask Postgres for it.
+    Every cursor of the change feed contains the timeline, and a standby cannot ask Postgres for it.
+    Nothing is written if the timeline is stored already.
     """
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
     changed = update(history).values(timeline=timeline).where(history.c.timeline != timeline)

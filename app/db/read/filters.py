@@ -107,9 +107,10 @@ def parameterize_filter(
 def _parameterize_keys(
     view: ResourceView, node: Comparison, values: Values
 ) -> tuple[Comparison, ...]:
-    """Return ``HAS_KEY`` comparisons, one of which is true for each match of a comparison.
+    """Return ``HAS_KEY`` comparisons that an index serves; each match of ``node`` meets one.
 
-    There are none if the index of filter keys cannot serve the comparison.
+    They only narrow the search, because other entities may have the same keys. Returns an empty
+    tuple if the index of filter keys cannot serve the comparison.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
     is_equality = node.operator in {"=", "@"}
@@ -131,9 +132,10 @@ def _parameterize_keys(
 
 
 def _parameterize_comparison(view: ResourceView, node: Comparison, values: Values) -> Comparison:
-    """Return a comparison with the name of its value, and add that to ``values``.
+    """Return a comparison with a parameter name for its value, and add the value to ``values``.
 
-    Forms of the value that conditions need as well get this name and a suffix.
+    Other forms of the value that the SQL needs, such as the members of an array, are added under
+    this name with a suffix.
     """
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
@@ -174,9 +176,10 @@ def _split_array_value(value: str) -> tuple[list[str], list[str]]:
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return a string that is part of the JSON of every array that matches ``value``.
+    """Return a string that the JSON of every array contains that matches a filter's value.
 
-    With ``is_part``, the value is only a part of a member.
+    It is the first member, in JSON but without quotes: ``a, b`` becomes ``a``. With ``is_part``,
+    the value is part of a single member.
     """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
@@ -189,7 +192,10 @@ def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | 
 
 
 def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
-    """Build the SQL condition for a filter of ``view`` that ``parameterize_filter`` returned."""
+    """Build the SQL condition for a filter, whose tree ``parameterize_filter`` has returned.
+
+    ``view`` is the filtered resource type in the client's API profile.
+    """
     if isinstance(node, Comparison):
         if node.operator == HAS_KEY:
             value = func.lower(bindparam(str(node.value), type_=Text()))
@@ -272,7 +278,10 @@ def _build_range_condition(
 
 
 def _build_date_prefilter(view: ResourceView, field: QueryableField) -> ColumnElement[bool]:
-    """Build the condition of the partial index of a date field, or true without one."""
+    """Build the SQL condition that allows Postgres to use the partial index of a date field.
+
+    It is true if the field has no such index.
+    """
     if view.table is items and field.name in DATE_INDEXES:
         return literal_column(build_field_name_test(field.name), Boolean)
     return true()

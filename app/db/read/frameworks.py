@@ -46,8 +46,8 @@ async def list_framework_summaries(
 ) -> list[FrameworkSummary]:
     """Return summaries of the frameworks whose identifiers start with a prefix, sorted by title.
 
-    The prefix may match the identifier of the document or of the package. Only live documents are
-    listed and only live items counted, or with ``only_deleted`` only soft-deleted ones.
+    The prefix may match the identifier of the document or of the package. Lists live documents and
+    counts live items, or with ``only_deleted`` lists and counts soft-deleted ones.
     """
     statement = _compile_summaries(only_deleted=only_deleted)
     rows = await database.fetch_all(statement, prefix=identifier_prefix)

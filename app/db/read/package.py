@@ -102,10 +102,10 @@ class FrameworkSnapshot:
 async def open_framework_snapshot(
     database: Database, identifier: str
 ) -> AsyncIterator[FrameworkSnapshot]:
-    """Return a context manager that opens a snapshot of the framework with this identifier.
+    """Return a context manager that yields a snapshot of one live framework.
 
-    ``identifier`` belongs to a package or document. The context manager yields the snapshot. It
-    raises ``NotFound`` if there is no live framework with this identifier.
+    ``identifier`` is that of the framework's package or document. The context manager raises
+    ``NotFound`` if there is no such framework.
     """
     async with database.open_snapshot() as connection:
         with database.limit_read_time():

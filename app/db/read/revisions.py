@@ -88,9 +88,10 @@ class RevisionCache:
         self._single_flight = SingleFlight(self._load)
 
     async def get_current_revision(self, identifier: str) -> Revision:
-        """Return the current revision of a package; ``identifier`` is its own or its document's.
+        """Return the current revision of the package with this package or document identifier.
 
-        Concurrent calls for one identifier share a query. Raises ``NotFound`` if there is none.
+        Concurrent calls for one identifier share a query. Raises ``NotFound`` if there is no such
+        live framework.
         """
         return await self._single_flight.fetch_shared(identifier)
 
@@ -111,9 +112,9 @@ class RevisionCache:
         return current
 
     async def _refresh_revision(self, last: Revision) -> Revision | None:
-        """Return the current revision, given the last one; None if the document has changed since.
+        """Return the current revision of a package, or None if its document changed since ``last``.
 
-        Reads only the counters of changes: the other values of an unchanged document are the same.
+        Reads only the revision counters, because nothing else of an unchanged document differs.
         """
         # For one client this takes 114 us, the full query 147 us.
         document = last.document_identifier
@@ -172,7 +173,7 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Merge the rows that count changes of a document, so that reading its revision stays quick.
+    """Merge the rows of the counters of a document's revision, so that reading it stays quick.
 
     One row for each counter remains. Returns without an error if the database is unavailable,
     because a later reader will merge the rows. Does nothing on a standby.

@@ -147,10 +147,10 @@ def _build_child_counts(page: CTE) -> FromClause:
 
 
 def _build_link_subquery(condition: ColumnElement[bool]) -> FromClause:
-    """Build the subquery for the associations that meet a condition, whose index Postgres uses.
+    """Build a subquery for the associations that meet a condition, which Postgres finds by index.
 
-    OFFSET 0 keeps other conditions out of it. With them, and without statistics, as before a new
-    framework has been analyzed, Postgres would read all rows of the document for each item.
+    OFFSET 0 keeps the conditions of the outer query out of it. With them, Postgres would read all
+    rows of the document for each item as long as a new framework has not been analyzed.
     """
     links = tables.associations
     query = select(*(links.c[name] for name in LINK_COLUMNS)).where(condition)

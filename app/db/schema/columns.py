@@ -146,8 +146,8 @@ def build_document_id_column(*, nullable: bool = False) -> Column[str]:
 def build_definition_table(name: str, content: str, *, has_hierarchy: bool = False) -> Table:
     """Build the table of one class of definitions, such as CFSubject, with soft deletion.
 
-    ``content`` says for the comment what the table contains. With ``has_hierarchy``, definitions
-    have a hierarchyCode, which continues that of the parent: ELA.1 is a child of ELA.
+    ``content`` describes the rows in the table's comment. With ``has_hierarchy``, definitions have
+    a hierarchyCode, which continues that of the parent: ELA.1 is a child of ELA.
     """
     code = [build_generated_column("hierarchy_code", "hierarchyCode")] if has_hierarchy else []
     deletion = build_soft_delete_column_and_index(name)

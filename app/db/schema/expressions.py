@@ -8,14 +8,21 @@ from sqlalchemy import ColumnElement, Exists, Text, exists, literal_column
 
 
 def build_json_extract(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
-    """Build the SQL that extracts the JSON at ``path`` (field names) of ``value``, by ``->``."""
+    """Build the SQL that extracts a nested field from a JSON value, as JSON.
+
+    ``path`` are the names of the fields: ``"licenseURI", "title"`` becomes
+    ``value -> 'licenseURI' -> 'title'``.
+    """
     for name in path:
         value = value.op("->")(literal_column(f"'{name}'"))
     return value
 
 
 def build_text_extract(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
-    """Build the SQL that extracts the text at ``path`` (field names) of ``value``, by ``->>``."""
+    """Build the SQL that extracts a nested field from a JSON value, as text.
+
+    ``path`` are the names of the fields, as in ``build_json_extract``.
+    """
     *parents, last = path
     return build_json_extract(value, *parents).op("->>", return_type=Text())(
         literal_column(f"'{last}'")

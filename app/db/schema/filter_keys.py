@@ -48,7 +48,7 @@ _REPEATED_FIELDS: tuple[Path, ...] = (
 
 
 class _KeySpace(NamedTuple):
-    """The keys of one field: those that have its number in the bits above a hash."""
+    """The filter keys of one field: its number in the high bits, a hash of the value in the low."""
 
     number: int
     hash_bits: int
@@ -66,9 +66,10 @@ The other scalar fields have B-trees, which serve ranges too: code, timestamp an
 def build_key_condition(
     body: ColumnElement[Any], path: Path, value: ColumnElement[Any]
 ) -> ColumnElement[bool]:
-    """Build the indexed SQL condition that an item has the filter key of a field's ``value``.
+    """Build the SQL condition that an item has the filter key of a value, which an index serves.
 
-    ``value`` must be in lower case. Items with other values may have the same key.
+    ``path`` is the field, and ``value`` the SQL for its value in lower case. Items with other
+    values may have the same key.
     """
     keys = func.item_filter_keys(body)
     return keys.op("@>", is_comparison=True)(array([_build_filter_key(path, value)]))

@@ -123,10 +123,11 @@ def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
 
 
 def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
-    """Build a CTE of those rows of a new document that may link to missing definitions.
+    """Build a CTE of those entities of a new document that may link to missing definitions.
 
-    ``reference`` is the field with the links. If it has a foreign key, the CTE returns only the
-    rows whose definition is missing; otherwise, it returns all rows, those with keywords staged.
+    ``reference`` is the field with the links. If a foreign key stores the link, these are the
+    entities whose definition is missing. For keywords they are the staged rows, for other lists all
+    entities of the document.
     """
     if reference.keeps_old_links:
         keyword_rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)

@@ -233,8 +233,8 @@ def _compile_document_update_log(
 ) -> CompiledStatement:
     """Compile a SQL statement that logs an update of the document if ``changed`` returns a row.
 
-    It does not if this transaction has already logged a change of the document. ``conditions`` of
-    ``changed`` are evaluated only if it has not.
+    ``conditions`` restrict ``changed`` further. If this transaction has already logged a change of
+    the document, the statement logs nothing and does not evaluate them.
     """
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)

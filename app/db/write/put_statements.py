@@ -83,7 +83,10 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that links need no write; true if the strategy writes links."""
+    """Build the SQL condition that the links of an entity are stored already.
+
+    It is always true if the strategy writes links.
+    """
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_link_check_only else ():
         if reference.field in strategy.fields:

@@ -62,7 +62,7 @@ async def delete_entity(
 
 
 class UndeleteResult(NamedTuple):
-    """What an undeletion changed, and notes on what it could not restore."""
+    """The changes that an undeletion made, and notes on what it could not restore."""
 
     changes: Changes
     not_restored: list[str]
@@ -205,7 +205,7 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
-    """Compile the query for a live document whose package has a deleted document's identifier."""
+    """Compile the query for the live document whose package has the identifier of a deleted one."""
     table = tables.packages
     is_live = ~package_identifiers.build_deleted_document_condition(table)
     is_other = table.c.document_identifier != IDENTIFIER
