@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..db import auth_store
-from .hashing import generate_secret, hash_secret, verify_secret
+from .hashing import FAST_COST, generate_unmatchable_hash, hash_secret, verify_secret
 from .scopes import Scope, parse_scopes
 from .throttle import LoginThrottle
 
@@ -53,15 +53,15 @@ class ClientAuthenticator:
         self, settings: Settings, database: Database, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._configured_id = settings.client_id
-        self._configured_secret = settings.client_secret
+        # A slow hash would protect nothing, because the settings contain the secret itself.
+        self._configured_hash = hash_secret(settings.client_secret.get_secret_value(), FAST_COST)
         self._database = database
         self._clock = clock
         self._throttle = LoginThrottle(clock)
         self._hashing_lock = asyncio.Lock()
         self._pepper = secrets.token_bytes(32)
         self._verified: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-        self._dummy_secret = generate_secret()
-        self._hashes: dict[str, str] = {}
+        self._unmatchable_hash = generate_unmatchable_hash()
 
     async def find_scopes(self, client_id: str) -> frozenset[Scope] | None:
         """Return the current scopes of a client, or None if it does not exist or was removed."""
@@ -112,16 +112,16 @@ class ClientAuthenticator:
     async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
         """Return the scopes of a client, and the hashes against which to check its secret.
 
-        For an unknown client, returns the hash of a random secret. Verification then takes as long
-        as for a known client, which hides whether the client exists.
+        For an unknown client, returns a hash that no secret matches. Verification then takes as
+        long as for a known client, which hides whether the client exists. For the client of the
+        settings, the same hash follows the fast one, so that only a wrong secret takes long.
         """
         if client_id == self._configured_id:
-            secret = self._configured_secret.get_secret_value()
-            return frozenset(Scope), [await self._get_cached_hash(secret)]
+            return frozenset(Scope), [self._configured_hash, self._unmatchable_hash]
         stored = await self._find_stored_credentials(client_id)
         if stored and stored.secret_hashes:
             return parse_scopes(stored.scopes), stored.secret_hashes
-        return frozenset(), [await self._get_cached_hash(self._dummy_secret)]
+        return frozenset(), [self._unmatchable_hash]
 
     async def _find_stored_credentials(self, client_id: str) -> auth_store.StoredClient | None:
         if not CLIENT_ID_PATTERN.fullmatch(client_id):
@@ -141,8 +141,3 @@ class ClientAuthenticator:
                     self._verified.popitem(last=False)
                 return True
         return False
-
-    async def _get_cached_hash(self, secret: str) -> str:
-        if secret not in self._hashes:
-            self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
-        return self._hashes[secret]
