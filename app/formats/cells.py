@@ -103,7 +103,7 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Convert a cell to a date-time string; an Excel date-time, which has no time zone, is UTC."""
+    """Convert a cell to a date-time string; take an Excel date-time, which has no zone, as UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)

@@ -92,11 +92,10 @@ def explain_missing_headings(
     columns: Sequence[tuple[int, Column]],
     sample: Sequence[NumberedRow],
 ) -> str | None:
-    """Explain which required headings a table lacks; return None if it lacks none.
+    """Return a message that names the missing required headings of a table, or None.
 
-    ``columns`` contains an (index, column) pair for each heading, known or not. ``sample`` is the
-    first rows below the headings, from which the message guesses the contents of unknown
-    columns.
+    ``columns`` contains an (index, column) pair for each heading, known or not. ``sample`` contains
+    the first rows below the headings, from which the message guesses what unknown columns contain.
     """
     fields = {column.path[0] for _, column in columns}
     missing = [one for one in REQUIRED_FIELDS.get(layout, ()) if fields.isdisjoint(one.fields)]

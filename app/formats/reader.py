@@ -120,10 +120,11 @@ LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+
 
 
 def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by sheet, row and column, and drop duplicates; those without a row come first.
+    """Sort problems by sheet, row and column, and drop duplicates.
 
-    Sheets stay in the order in which they first occur. Duplicates occur if several entities
-    inherited the same invalid value, for example the change time of the document.
+    Problems without a row come first, and sheets stay in the order in which they first occur.
+    Duplicates occur if several entities inherited the same invalid value, for example the change
+    time of the document.
     """
     sheets: dict[str, int] = {}
 

@@ -110,9 +110,9 @@ def _format_result(result: SourceLintResult, *, show_all: bool) -> Iterator[str]
 
 
 def _format_examples(violations: list[Violation], *, show_all: bool) -> Iterator[str]:
-    """Yield a line for each violation of a rule, or for at most five unless ``show_all`` is set.
+    """Yield a line for each violation of a rule if ``show_all`` is set, or else five examples.
 
-    One line then represents all violations with the same message at similar paths.
+    An example represents all violations with the same message at similar paths.
     """
     if show_all:
         yield from (_format_violation(violation, 0) for violation in violations)

@@ -200,7 +200,7 @@ def resolve_host(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Return whether an IP address can be reached from the whole internet.
 
-    For an IPv6 address that embeds an IPv4 address, the embedded address is checked.
+    An IPv6 address that embeds an IPv4 address is public if the IPv4 address is.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):

@@ -108,11 +108,11 @@ def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> 
 def repair_links(
     normalizer: PackageNormalizer, references: ReferenceResolver, *, replace_urls: bool
 ) -> None:
-    """Correct the identifiers of links to those of the entities meant, and fill in missing fields.
+    """Correct the links of a package, and fill in their missing fields.
 
-    ``normalizer`` has collected the links, and ``references`` finds the entity for each. If
-    ``replace_urls`` is set, identifiers that are URLs become UUIDs, because the standard does not
-    allow URLs.
+    ``normalizer`` has collected the links, and ``references`` finds the entity that each link
+    means. If ``replace_urls`` is set, identifiers that are URLs become UUIDs, because the standard
+    does not allow URLs.
     """
     log = normalizer.log
     associations = {

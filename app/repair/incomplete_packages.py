@@ -153,7 +153,7 @@ class IncompletePackageCompleter:
             stack.extend(reversed(below))
 
     def _create_document(self, excluded: set[str]) -> None:
-        """Create a CFDocument from the package's nonstandard fields, except ``excluded``."""
+        """Create a CFDocument from the nonstandard fields of the package, except ``excluded``."""
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in excluded
@@ -187,7 +187,7 @@ class IncompletePackageCompleter:
     def _complete_document(self) -> str | None:
         """Fill in the document's identifier and lastChangeDateTime; return the identifier.
 
-        Returns None if it has no identifier and lacks the title or creator to derive one.
+        Returns None if the document has no identifier, and no title or creator to derive one from.
         """
         document = self._document or {}
         identifier = _get_identifier(document)

@@ -93,7 +93,7 @@ def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
 
 
 class ReferenceResolver:
-    """Finds the entity of a package to which a reference points, however its identifier is spelled.
+    """Finds the entity that a reference means, even if it spells the identifier differently.
 
     ``aliases`` maps the original identifiers of entities to the identifiers that replaced them.
     ``uris`` contains the URIs of entities by identifier, except invalid ones.
@@ -118,7 +118,7 @@ class ReferenceResolver:
                     self._folded[schema][normalize_identifier(name)].add(identifier)
 
     def get_uri(self, identifier: str) -> str:
-        """Return the URI of the entity with an identifier, or else a ``urn:uuid:`` URI."""
+        """Return the URI of the entity with an identifier; by default, a ``urn:uuid:`` URI."""
         return self.uris.get(identifier) or make_uuid_urn(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:

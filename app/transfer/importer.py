@@ -181,11 +181,12 @@ class Importer:
 
 
 def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> EchoedValues:
-    """Return which values of a package this server may have added, if it is a saved API response.
+    """Return which values of a package this server may have added to an API response.
 
-    An import does not store those values. The API of the SDK profile, unlike an export, wraps
-    packages in an object and replaces the stored uris with URLs of the server: URLs below the
-    public URL ``base_url`` or, for requests from the same machine, below a loopback address.
+    An import of a saved response does not store these values. The API of the SDK profile, unlike an
+    export, wraps packages in an object and replaces the stored uris with URLs of the server: URLs
+    below the public URL ``base_url`` or, for requests from the same machine, below a loopback
+    address.
     """
     has_default_item_types = may_have_default_item_types(raw)
     if not WRAPPED_PACKAGE.match(raw):

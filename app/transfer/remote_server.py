@@ -207,9 +207,9 @@ def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAP
 
 
 def _advise_on_base_url(url: str) -> str | None:
-    """Return advice on which URLs to use instead of the base URL of an API or server, or None.
+    """Return advice on which URLs to use, if a URL is the base URL of an API or server.
 
-    The result is None for all other URLs.
+    Returns None for other URLs.
     """
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
