@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlalchemy import (
     Interval,
-    Text,
     and_,
     bindparam,
     delete,
@@ -25,6 +24,7 @@ from ..exceptions import Conflict, NotFound
 from .connector import Connection
 from .pool import Database
 from .schema.expressions import build_exists
+from .schema.parameters import IDENTIFIER
 from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
 from .statement import CompiledStatement
 
@@ -177,8 +177,6 @@ async def revoke_token(database: Database, jti: str, expires_at: datetime) -> No
         await REVOKE_TOKEN.execute(connection, jti=jti, expires_at=expires_at)
         await DELETE_EXPIRED_TOKENS.execute(connection)
 
-
-IDENTIFIER = bindparam("identifier", type_=Text, required=True)
 
 SIGNING_KEYS = CompiledStatement(select(signing_keys).order_by(signing_keys.c.created_at))
 LOCK_SIGNING_KEYS = CompiledStatement(

@@ -21,6 +21,7 @@ from .pool import Database
 from .read.revisions import Revision
 from .read.visibility import build_live_condition
 from .schema import tables
+from .schema.parameters import DOCUMENT
 from .schema.tables import get_document_column, mirrors
 from .statement import CompiledStatement
 
@@ -100,11 +101,10 @@ def _compile_query(column: str) -> CompiledStatement:
 
 @cache
 def _compile_count_entities() -> CompiledStatement:
-    document = bindparam("document_identifier", type_=Text)
     total: ColumnElement[int] = literal_column("0")
     parts = (tables.items, tables.associations, tables.rubrics)
     for table in (tables.documents, *parts, *tables.package_definitions.values()):
-        is_own = get_document_column(table) == document
+        is_own = get_document_column(table) == DOCUMENT
         count = select(func.count()).where(is_own, build_live_condition(table))
         total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))

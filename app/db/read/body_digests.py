@@ -30,6 +30,7 @@ from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS
 from ...case.stored_form import FIELDS
 from ..schema import tables
+from ..schema.parameters import DOCUMENT
 from ..statement import CompiledStatement
 
 DOCUMENT_LINK_FIELD = '"CFDocumentURI":'
@@ -80,9 +81,9 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 @cache
 def compile_document_body_query() -> CompiledStatement:
     """Compile the query for a document's body (parameter ``document_identifier``), live or not."""
-    table, identifier = tables.documents, bindparam("document_identifier", type_=Text)
+    table = tables.documents
     body = cast(table.c.body, Text).label("body")
-    return CompiledStatement(select(body).where(table.c.identifier == identifier))
+    return CompiledStatement(select(body).where(table.c.identifier == DOCUMENT))
 
 
 def build_document_link_suffix(document: str) -> str:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
-    Integer,
     Text,
     and_,
     bindparam,
@@ -33,6 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..pool import Database
 from ..schema import tables
+from ..schema.parameters import LIMIT, OFFSET
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
@@ -98,7 +98,7 @@ def _compile_write_transactions() -> CompiledStatement:
         .where(table.c.document_identifier == bindparam("document", type_=Text))
         .group_by(table.c.transaction_id)
         .order_by(written_at.desc())
-        .limit(bindparam("limit", type_=Integer))
+        .limit(LIMIT)
     )
 
 
@@ -168,8 +168,8 @@ def _compile_changed_entities() -> CompiledStatement:
         .select_from(entities.outerjoin(items, is_item))
         .where(entities.c.change == bindparam("change", type_=Text))
         .order_by(literal_column("position"))
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(LIMIT)
+        .offset(OFFSET)
         .subquery("page")
     )
     rows: FromClause = page

@@ -6,11 +6,12 @@ from functools import cache
 from typing import Literal
 
 from asyncpg import Record
-from sqlalchemy import CTE, Integer, Text, bindparam, func, literal_column, select, union_all
+from sqlalchemy import CTE, Text, bindparam, func, literal_column, select, union_all
 
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import LIMIT, OFFSET
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 
@@ -84,8 +85,8 @@ def _compile_crosswalk_query() -> CompiledStatement:
         select(pairs, left.c.ordinal, func.count().over().label("total"))
         .join(left, left.c.identifier == pairs.c.left)
         .order_by(left.c.ordinal, pairs.c.association_type, pairs.c.right)
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(LIMIT)
+        .offset(OFFSET)
         .subquery("page")
     )
     item_columns = [
@@ -122,6 +123,6 @@ def _compile_unrelated_items_query(side: Side) -> CompiledStatement:
             items.c.identifier.not_in(select(pairs.c[side])),
         )
         .order_by(items.c.ordinal)
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(LIMIT)
+        .offset(OFFSET)
     )

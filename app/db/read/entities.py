@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Collection
 from functools import cache
 
 from asyncpg import Record
-from sqlalchemy import Integer, Text, bindparam, func, literal_column, null, select, union_all
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
 
 from ...case.resources import ITEMS, ResourceType
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import IDENTIFIERS, LIMIT
 from ..statement import CompiledStatement
 from .visibility import (
     build_live_condition,
@@ -115,14 +115,13 @@ def _compile_item_ids(*, only_deleted: bool) -> CompiledStatement:
             func.starts_with(items.c.identifier, bindparam("prefix", type_=Text)),
         )
         .order_by(items.c.identifier)
-        .limit(bindparam("limit", type_=Integer))
+        .limit(LIMIT)
     )
 
 
 @cache
 def _compile_node_details() -> CompiledStatement:
     items, documents = tables.items, tables.documents
-    identifiers = bindparam("identifiers", type_=ARRAY(Text))
     title = build_text_extract(documents.c.body, "title").label("title")
     item_rows = (
         select(
@@ -134,10 +133,10 @@ def _compile_node_details() -> CompiledStatement:
             build_text_extract(items.c.body, "fullStatement").label("statement"),
         )
         .join(documents)
-        .where(items.c.identifier == func.any(identifiers), build_live_condition(items))
+        .where(items.c.identifier == func.any(IDENTIFIERS), build_live_condition(items))
     )
     identifier = documents.c.identifier
     document_rows = select(
         identifier, literal_column("false"), identifier, title, null(), null()
-    ).where(identifier == func.any(identifiers), build_live_condition(documents))
+    ).where(identifier == func.any(IDENTIFIERS), build_live_condition(documents))
     return CompiledStatement(union_all(item_rows, document_rows), has_generic_plan=True)

@@ -23,7 +23,6 @@ import asyncpg
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Integer,
     Text,
     bindparam,
     case,
@@ -37,7 +36,6 @@ from sqlalchemy import (
     union,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
 from ...case.resources import ASSOCIATIONS
@@ -45,6 +43,7 @@ from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
 from ..connector import AnyConnection
 from ..pool import Database
 from ..schema import tables
+from ..schema.parameters import IDENTIFIERS, LIMIT
 from ..statement import CompiledStatement
 from .visibility import NODE_KINDS, build_visible_condition
 
@@ -234,7 +233,7 @@ def _compile_page() -> CompiledStatement:
         .where(_build_visibility_condition(until))
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
-        .limit(bindparam("limit", type_=Integer))
+        .limit(LIMIT)
     )
 
 
@@ -246,10 +245,9 @@ def _compile_node_associations_query() -> CompiledStatement:
     association is visible, otherwise a deletion.
     """
     table = tables.associations
-    nodes = bindparam("identifiers", type_=ARRAY(Text))
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
-    keys = union(*(select(table.c.identifier).where(end == func.any(nodes)) for end in ends))
+    keys = union(*(select(table.c.identifier).where(end == func.any(IDENTIFIERS)) for end in ends))
     visible = (build_visible_condition(table), literal(tables.UPDATE))
     operation = case(visible, else_=literal(tables.DELETE))
     return CompiledStatement(

@@ -7,11 +7,12 @@ from datetime import datetime
 from functools import cache
 
 from asyncpg import Record
-from sqlalchemy import Integer, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy import Text, bindparam, func, literal_column, or_, select
 
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import LIMIT, OFFSET
 from ..statement import CompiledStatement
 from . import item_counts
 from .visibility import build_live_condition
@@ -74,8 +75,8 @@ def _compile_frameworks() -> CompiledStatement:
     page = (
         select(matches)
         .order_by(matches.c.folded_title, matches.c.identifier)
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(LIMIT)
+        .offset(OFFSET)
         .subquery("page")
     )
     total = select(func.count()).select_from(matches).scalar_subquery()

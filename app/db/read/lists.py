@@ -11,11 +11,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     FromClause,
     Select,
-    bindparam,
     case,
     func,
     literal_column,
@@ -30,6 +28,7 @@ from ...query.fields import FieldType, QueryableField
 from ...query.filter import Node
 from ...query.params import ListQuery
 from ..pool import Database
+from ..schema.parameters import LIMIT, OFFSET
 from ..schema.tables import items
 from ..statement import CompiledStatement
 from . import item_counts
@@ -40,8 +39,6 @@ from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
-
-LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
 STORED = DerivedFields()
 """Values as stored, with only those derived values that every profile adds."""

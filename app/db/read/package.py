@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ColumnElement, Select, Table, Text, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, Table, or_, select
 
 from ...case.resources import (
     CONCEPTS,
@@ -28,6 +28,7 @@ from ...exceptions import NotFound
 from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
+from ..schema.parameters import DOCUMENT, IDENTIFIER
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import (
@@ -39,8 +40,6 @@ from .visibility import (
 
 BATCH_SIZE = 200
 """Number of bodies fetched and rendered before the event loop runs other tasks."""
-
-DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ def build_package_query(*columns: ColumnElement[Any]) -> Select[Any]:
     The SQL parameter ``identifier`` is the identifier of the package or of its document. There is
     at most one row, because packages and documents share one set of identifiers.
     """
-    table, identifier = tables.packages, bindparam("identifier", type_=Text)
-    has_name = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
+    table = tables.packages
+    has_name = or_(table.c.identifier == IDENTIFIER, table.c.document_identifier == IDENTIFIER)
     return select(*columns).select_from(table).where(has_name)
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from anyio import to_thread
 from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, select, union_all
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..pool import Database
+from ..schema.parameters import IDENTIFIERS
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .body_digests import (
@@ -100,12 +100,11 @@ def _compile_digests() -> CompiledStatement:
 
 @cache
 def _compile_bodies() -> CompiledStatement:
-    identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in COMPARED_RESOURCES:
         table = get_table(resource)
         rows = select(_build_kind_column(resource), table.c.identifier, table.c.body)
-        selects.append(rows.where(table.c.identifier == func.any(identifiers)))
+        selects.append(rows.where(table.c.identifier == func.any(IDENTIFIERS)))
     return CompiledStatement(union_all(*selects))
 
 

@@ -45,9 +45,10 @@ from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_exists
+from ..schema.parameters import DOCUMENT
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
-from .package import DOCUMENT, build_package_query, make_framework_not_found_error
+from .package import build_package_query, make_framework_not_found_error
 from .visibility import build_live_condition
 
 COMPACT_AT = 100

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
-    Integer,
     Select,
     Subquery,
     Text,
@@ -34,6 +33,7 @@ from sqlalchemy import (
 
 from ..pool import Database
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import LIMIT, OFFSET
 from ..schema.tables import documents, items
 from ..statement import CompiledStatement
 
@@ -177,8 +177,8 @@ def _compile_search(
     best = (
         select(candidates)
         .order_by(*_build_search_order(candidates))
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(LIMIT)
+        .offset(OFFSET)
         .subquery("best")
     )
     return CompiledStatement(

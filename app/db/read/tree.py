@@ -13,7 +13,6 @@ from typing import Any
 from asyncpg import Record
 from sqlalchemy import (
     CTE,
-    BigInteger,
     ColumnElement,
     FromClause,
     Numeric,
@@ -36,6 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import IDENTIFIERS, LIMIT, OFFSET
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 
@@ -184,8 +184,7 @@ def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
     The SQL parameters are ``offset``, ``limit`` (the last position) and ``always_include``.
     """
     # Not Integer, which cannot hold the last position of a page at the largest offset.
-    limit, offset = bindparam("limit", type_=BigInteger), bindparam("offset", type_=BigInteger)
-    is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
+    is_on_page = and_(rows.c.position > OFFSET, rows.c.position <= LIMIT)
     always_include = bindparam("always_include", type_=ARRAY(Text))
     return or_(is_on_page, rows.c.identifier == func.any(always_include))
 
@@ -317,7 +316,7 @@ def _compile_ancestors_query() -> CompiledStatement:
             items.c.document_identifier.label("document"),
             array([items.c.identifier]).label("trail"),
         )
-        .where(items.c.identifier == func.any(bindparam("identifiers", type_=ARRAY(Text))))
+        .where(items.c.identifier == func.any(IDENTIFIERS))
         .cte("path", recursive=True)
     )
     parent = _build_first_parent_subquery(path)

@@ -12,13 +12,11 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     ColumnElement,
     FromClause,
     Table,
     Text,
     and_,
-    bindparam,
     func,
     literal,
     literal_column,
@@ -28,11 +26,12 @@ from sqlalchemy import (
     union,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
 from ..schema.expressions import build_exists
+from ..schema.parameters import IDENTIFIER, IDENTIFIERS, LIMIT
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 
@@ -117,11 +116,10 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
     a dot: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
-    identifier = bindparam("identifier", type_=Text)
     body = build_body_expression(resource).label("body")
     if not resource.with_descendants:
         return CompiledStatement(
-            select(body).where(table.c.identifier == identifier, build_visible_condition(table)),
+            select(body).where(table.c.identifier == IDENTIFIER, build_visible_condition(table)),
             # The others are lookups in one primary key, which Postgres never plans for the values:
             # both plans cost the same. Hiding the value would make them 7 % slower.
             has_generic_plan=table is tables.associations,
@@ -130,12 +128,12 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
     prefix = ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
     has_code = ancestor.c.hierarchy_code != literal_column("''")
     is_descendant = and_(has_code, func.starts_with(code, prefix))
-    order = (table.c.identifier != identifier, code.collate("C"), table.c.identifier)
+    order = (table.c.identifier != IDENTIFIER, code.collate("C"), table.c.identifier)
     return CompiledStatement(
         select(body)
         .select_from(ancestor, table)
-        .where(ancestor.c.identifier == identifier, build_live_condition(ancestor))
-        .where(build_live_condition(table), or_(table.c.identifier == identifier, is_descendant))
+        .where(ancestor.c.identifier == IDENTIFIER, build_live_condition(ancestor))
+        .where(build_live_condition(table), or_(table.c.identifier == IDENTIFIER, is_descendant))
         .order_by(*order),
         has_generic_plan=True,
     )
@@ -149,7 +147,7 @@ def compile_item_associations_query() -> CompiledStatement:
         select(table.c.body)
         .where(_build_item_association_condition(), build_visible_condition(table))
         .order_by(table.c.ordinal, table.c.identifier)
-        .limit(bindparam("limit", type_=BigInteger)),
+        .limit(LIMIT),
         has_generic_plan=True,
     )
 
@@ -169,10 +167,9 @@ def compile_item_association_ids_query() -> CompiledStatement:
 def compile_associations_by_id_query() -> CompiledStatement:
     """Compile the query for the bodies of the visible associations with given identifiers."""
     table = tables.associations
-    identifiers = bindparam("identifiers", type_=ARRAY(Text))
     return CompiledStatement(
         select(table.c.body)
-        .where(table.c.identifier == func.any(identifiers), build_visible_condition(table))
+        .where(table.c.identifier == func.any(IDENTIFIERS), build_visible_condition(table))
         .order_by(table.c.ordinal, table.c.identifier),
         has_generic_plan=True,
     )
@@ -181,10 +178,9 @@ def compile_associations_by_id_query() -> CompiledStatement:
 def _build_item_association_condition() -> ColumnElement[bool]:
     """Build the SQL condition that an association connects the item in parameter ``identifier``."""
     table = tables.associations
-    identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
-    matches = union(*(select(table.c.identifier).where(end == identifier) for end in ends))
+    matches = union(*(select(table.c.identifier).where(end == IDENTIFIER) for end in ends))
     return table.c.identifier.in_(matches)
 
 
@@ -194,11 +190,10 @@ def compile_live_nodes_query() -> CompiledStatement:
 
     Each row is (identifier, collection), where ``collection`` is "CFItems" or "CFDocuments".
     """
-    identifiers = bindparam("identifiers", type_=ARRAY(Text))
     selects = []
     for resource in (ITEMS, DOCUMENTS):
         table = get_table(resource)
         rows = select(table.c.identifier, literal(resource.collection).label("collection"))
-        is_requested = table.c.identifier == func.any(identifiers)
+        is_requested = table.c.identifier == func.any(IDENTIFIERS)
         selects.append(rows.where(is_requested, build_live_condition(table)))
     return CompiledStatement(union_all(*selects), has_generic_plan=True)

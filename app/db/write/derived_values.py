@@ -14,8 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Text, bindparam, cast, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Text, cast, func, select
 
 from ...case.package import EntityRow, PreparedPackage
 from ...case.resources import ASSOCIATIONS, RESOURCES, ResourceType
@@ -23,10 +22,10 @@ from ...case.sequence import number_siblings
 from ...case.stored_form import FIELDS
 from ..connector import Connection
 from ..schema import tables
+from ..schema.parameters import IDENTIFIERS
 from ..statement import CompiledStatement
 
 RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
-IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 TIME_FIELD = "lastChangeDateTime"
 NUMBER_FIELD = "sequenceNumber"

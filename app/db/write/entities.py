@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from asyncpg import Record
-from sqlalchemy import Text, bindparam, delete, select
+from sqlalchemy import delete, select
 
 from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
 from ...case.package import make_entity_row, make_item_row
@@ -21,6 +21,7 @@ from ..locks import advisory_locks
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import IDENTIFIER
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .put_statements import PUT_STATEMENTS, choose_link_strategies
@@ -177,7 +178,7 @@ async def document_lacks_case_version(database: Database, identifier: str) -> bo
 @cache
 def _compile_missing_case_version_query() -> CompiledStatement:
     table = tables.documents
-    is_same = table.c.identifier == bindparam("identifier", type_=Text)
+    is_same = table.c.identifier == IDENTIFIER
     lacks_version = build_text_extract(table.c.body, "caseVersion").is_(None)
     rows = select(table.c.identifier).where(is_same, table.c.deleted_at.is_(None), lacks_version)
     return CompiledStatement(rows)
@@ -186,7 +187,7 @@ def _compile_missing_case_version_query() -> CompiledStatement:
 @cache
 def _compile_association_delete() -> CompiledStatement:
     table = tables.associations
-    deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
+    deletion = delete(table).where(table.c.identifier == IDENTIFIER)
     deleted = change_log.build_delete_cte(deletion, table)
     write = change_log.EntityWrite(deleted, ASSOCIATIONS, deleted.c.previous_document)
     logged = change_log.build_log_ctes(write)

@@ -19,6 +19,7 @@ from ...case.resources import ASSOCIATIONS, ITEMS, ResourceType
 from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..schema.expressions import build_exists
+from ..schema.parameters import DOCUMENT
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import compile_new_package_conflict_query
@@ -29,7 +30,6 @@ from .package_statements import (
     compile_rubric_upsert,
 )
 from .staging import (
-    DOCUMENT,
     PREREQUISITE_KINDS,
     RUBRIC_KINDS,
     STAGED,

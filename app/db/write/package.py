@@ -29,6 +29,7 @@ from ..read.revisions import Revision, fetch_revision
 from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import DOCUMENT
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
@@ -36,7 +37,7 @@ from .derived_values import DerivedValueReplacer
 from .dry_run import write_transaction
 from .new_package import NewPackageConflictError, insert_new_package
 from .package_statements import build_upload_statements
-from .staging import DOCUMENT, STAGED, StagingSummary, stage_package
+from .staging import STAGED, StagingSummary, stage_package
 from .statistics import analyze_changed_tables
 from .stored_forms import StoredFormConverter
 from .upload_transaction import Progress, UploadTransaction

@@ -37,11 +37,11 @@ from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRI
 from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
 from ..schema.expressions import build_exists
+from ..schema.parameters import DOCUMENT
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .staging import (
     CRITERION,
-    DOCUMENT,
     LEVEL,
     STAGED,
     StagingSummary,

@@ -36,6 +36,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resour
 from ..read.visibility import build_live_condition
 from ..schema import tables
 from ..schema.expressions import build_exists, build_text_extract
+from ..schema.parameters import DOCUMENT
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
@@ -254,8 +255,7 @@ def _build_package_upsert(source: CTE, written: CTE) -> CTE:
 
 @cache
 def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
-    document = bindparam("document_identifier", type_=Text)
-    row = _build_parameters_cte(document)
+    row = _build_parameters_cte(DOCUMENT)
     document_exists = _build_live_row_condition(tables.documents, row.c.document_identifier)
     checked = select(
         row,
@@ -265,7 +265,7 @@ def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
     checks = (checked.c.document_exists, checked.c.links_resolved)
     source = select(checked).where(*checks).cte("source")
     _, ctes = _build_entity_write_ctes(
-        ITEMS, source, "document_identifier", document=document, strategy=strategy
+        ITEMS, source, "document_identifier", document=DOCUMENT, strategy=strategy
     )
     return CompiledStatement(select(*checks).add_cte(*ctes), has_generic_plan=True)
 
@@ -278,14 +278,13 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     association without a document gets the document of its origin, or else of its destination.
     ``strategy`` determines how links are written.
     """
-    document = bindparam("document_identifier", type_=Text)
-    row = _build_parameters_cte(document)
+    row = _build_parameters_cte(DOCUMENT)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
     origin, destination = (build_text_extract(row.c.body, end, "identifier") for end in ends)
     home = func.coalesce(
-        document, _build_node_document_id(origin), _build_node_document_id(destination)
+        DOCUMENT, _build_node_document_id(origin), _build_node_document_id(destination)
     )
-    document_exists = or_(document.is_(None), _build_live_row_condition(tables.documents, document))
+    document_exists = or_(DOCUMENT.is_(None), _build_live_row_condition(tables.documents, DOCUMENT))
     duplicate = _build_min_query(
         associations.c.identifier,
         associations.c.origin_identifier == origin,

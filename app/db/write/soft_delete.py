@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    bindparam,
     cast,
     func,
     literal,
@@ -34,6 +33,7 @@ from ..pool import Database
 from ..read.visibility import build_visible_condition
 from ..schema import tables
 from ..schema.expressions import build_exists, build_text_extract
+from ..schema.parameters import DOCUMENT, IDENTIFIER
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 from .dry_run import write_transaction
@@ -41,7 +41,6 @@ from .dry_run import write_transaction
 Changes = Counter[tuple[str, str]]
 """Number of changed entities by (kind, operation)."""
 
-IDENTIFIER = bindparam("identifier", type_=Text)
 PARTS = (ITEMS, RUBRICS)
 """The resources that are deleted and undeleted together with their document."""
 
@@ -155,8 +154,8 @@ def _compile_deletion_state_query(resource: ResourceType) -> CompiledStatement:
 @cache
 def _compile_document_lock() -> CompiledStatement:
     # Waits for writers of items and rubrics, whose foreign key share-locks the document's row.
-    table, document = tables.documents, bindparam("document_identifier", type_=Text)
-    row = select(table.c.identifier).where(table.c.identifier == document)
+    table = tables.documents
+    row = select(table.c.identifier).where(table.c.identifier == DOCUMENT)
     return CompiledStatement(row.with_for_update())
 
 

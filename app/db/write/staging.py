@@ -21,7 +21,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    bindparam,
     literal,
     select,
 )
@@ -40,6 +39,7 @@ from ..read.body_digests import (
 )
 from ..read.visibility import build_live_condition
 from ..schema import tables
+from ..schema.parameters import DOCUMENT
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
 from .stored_forms import StoredFormConverter
@@ -80,9 +80,6 @@ BATCH_SIZE = 500
 """Number of rows that are read in a worker thread before they are sent."""
 
 REFERENCE_FIELDS = {reference.field for several in REFERENCES.values() for reference in several}
-
-DOCUMENT = bindparam("document_identifier", type_=Text)
-"""The document of the upload."""
 
 
 class StagingSummary(NamedTuple):

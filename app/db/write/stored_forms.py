@@ -24,9 +24,9 @@ from ..connector import Connection
 from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import build_text_extract
+from ..schema.parameters import IDENTIFIERS
 from ..statement import CompiledStatement
 from .derived_values import (
-    IDENTIFIERS,
     RESOURCES_BY_NAME,
     DerivedValueReplacer,
     compile_stored_entities_query,
