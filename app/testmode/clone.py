@@ -43,7 +43,7 @@ class DatabaseProxy(Database):
 class DatabaseClone:
     """A copy of a database for a test namespace, with its own pool, caches and signing keys.
 
-    It counts the requests that use it, so that it is not dropped or copied before they end.
+    Counts its running requests, so that callers can wait for them before they copy or drop it.
     """
 
     database: Database
@@ -66,10 +66,10 @@ class DatabaseClone:
     async def create(
         cls, cloner: DatabaseCloner, settings: Settings, template: str, *, undoable: bool = False
     ) -> DatabaseClone:
-        """Copy the database ``template`` with ``cloner`` and return a clone connected to the copy.
+        """Copy the database ``template`` and return a ``DatabaseClone`` connected to the copy.
 
-        ``template`` must have no connections while Postgres copies it. If ``undoable``, later
-        writes can be undone with ``restore_baseline``.
+        No connection to ``template`` may be open. If ``undoable`` is true, ``restore_baseline`` can
+        undo later writes.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()
@@ -108,12 +108,18 @@ class DatabaseClone:
         self.is_written = False
 
     async def close(self) -> None:
-        """Close the cache and all connections, because Postgres copies no database in use."""
+        """Close the response cache and all connections to the database.
+
+        Postgres cannot copy a database that has open connections.
+        """
         await self._stack.aclose()
 
     @contextmanager
     def count_request(self) -> Iterator[None]:
-        """Count a request that uses this database, so that it is not closed meanwhile."""
+        """Count a request as running during the ``with`` block.
+
+        ``wait_until_idle`` waits for the end of all running requests.
+        """
         self._request_count += 1
         self._idle.clear()
         try:
@@ -124,7 +130,10 @@ class DatabaseClone:
                 self._idle.set()
 
     async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
-        """Wait until no request uses the clone; raise ``Conflict`` after ``seconds``."""
+        """Wait until no request uses the clone.
+
+        Raises ``Conflict`` if a request is still running after ``seconds``.
+        """
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:

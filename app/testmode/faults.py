@@ -48,7 +48,7 @@ SELECTION_FIELDS = {"method", "path", "path_regex", "client", "nth", "probabilit
 
 
 class Fault(RequestFilter):
-    """A fault to inject: the conditions that select requests, and the response they get."""
+    """A fault to inject: the conditions that select requests, and how their responses fail."""
 
     path_regex: str | None = None
 
@@ -100,16 +100,19 @@ class Fault(RequestFilter):
         return self
 
     def matches(self, entry: LoggedRequest) -> bool:
-        """Return whether the fault can apply to a request; ``FaultRule`` chooses among these."""
+        """Return whether a logged request meets the fault's conditions on method, path and client.
+
+        ``FaultRule`` then applies ``nth``, ``probability`` and ``times``.
+        """
         return super().matches(entry) and bool(re.search(self.path_regex or "", entry.path))
 
     def get_response_fields(self) -> dict[str, Any]:
-        """Return the fields that describe the faulty response, without the matching criteria."""
+        """Return the fields that describe the faulty response, such as ``{"status": 503}``."""
         return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
 
 
 class FaultRule:
-    """A fault to inject, with counts of the requests it matched and was applied to."""
+    """A fault, with counts of the requests that matched it and of those it was injected into."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -134,7 +137,7 @@ class FaultRule:
         return is_selected and (fault.times is None or self.applied < fault.times)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault as the test API shows it, with its counts of matches and injections."""
+        """Return the fault's fields with its counts ``matched`` and ``applied``, as a dict."""
         fields = self.fault.model_dump(exclude_defaults=True)
         return {**fields, "matched": self.matched, "applied": self.applied}
 
@@ -170,9 +173,9 @@ async def inject_fault(
 ) -> None:
     """Answer a request with a fault: a delay, an error, an altered body or a reset connection.
 
-    The parameters after ``fault`` are those of ASGI. ``app`` handles the request if the fault only
-    delays or alters the response, or if ``fault.apply_request`` is true: then the request takes
-    effect although the client gets an error.
+    ``app`` is the ASGI application. It handles the request if the fault only delays or alters the
+    response, or if ``fault.apply_request`` is true; then the request takes effect, although the
+    client gets an error.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -228,7 +231,7 @@ class _BufferedResponse:
         await send({"type": "http.response.body", "body": b""})
 
     async def send_half_of_body(self, send: Send) -> None:
-        """Send half of the body, with the full length in Content-Length, as if interrupted."""
+        """Send the headers with the full Content-Length, but only the first half of the body."""
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         half = body[: len(body) // 2]
@@ -259,7 +262,11 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
-    """Return the fault's error response, in the format of OAuth 2 or of the path's API profile."""
+    """Build the error response of a fault with the given status.
+
+    The body is an OAuth 2 error for token endpoints, and for other paths an error of the path's API
+    profile.
+    """
     description = fault.description or f"injected fault: {status} (test mode)"
     default_delay = 1 if status in {429, 503} else None
     retry_after = default_delay if fault.retry_after is None else fault.retry_after

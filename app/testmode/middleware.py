@@ -60,8 +60,8 @@ OUTDATED = "the data were reset while a fault delayed this request"
 class TestModeMiddleware:
     """ASGI middleware of test mode: logs requests and injects faults, for each test namespace.
 
-    Requests to the test API need ``token`` unless it is empty. Only web pages from ``base_url`` and
-    ``origins`` may call the test API.
+    Unless ``token`` is empty, requests to the test API must send this token. Web pages may call the
+    test API only if their origin is that of ``base_url`` or one of ``origins``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TestModeMiddleware:
         self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI request, using database, faults and request log of its test namespace."""
+        """Handle an ASGI request with the database, faults and log of its test namespace."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -169,10 +169,10 @@ class TestModeMiddleware:
 
 
 def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
-    """Return the test namespace of a request, and remove ``/ns/{name}`` from its path.
+    """Remove ``/ns/{name}`` from a request's path and return ``name``, the test namespace.
 
-    Without this prefix, the X-CASE-Namespace header names the namespace, or it is the default one.
-    Raises ``BadRequest`` if the prefix and the header name different namespaces.
+    Without this prefix, returns the value of the X-CASE-Namespace header or, without that,
+    "default". Raises ``BadRequest`` if prefix and header name different namespaces.
     """
     header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
@@ -205,7 +205,7 @@ def _get_bearer_token(headers: Headers) -> str:
 
 
 async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
-    """Return the client ID in a request for a token, or None if it cannot be determined."""
+    """Return the client ID in the body of a token request, or None if there is none."""
 
     async def receive_again() -> Message:
         return {"type": "http.request", "body": body}
@@ -255,7 +255,7 @@ class RequestRecorder:
         return bytes(self._body)
 
     async def send(self, message: Message) -> None:
-        """Log the status of the response, then pass the ASGI message on to the client."""
+        """Record the status and size of the response, then send the ASGI message to the client."""
         if message["type"] == "http.response.start":
             await self._drain_body()
             self._entry.status = message["status"]
@@ -276,7 +276,7 @@ class RequestRecorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _drain_body(self) -> None:
-        """Read any part of the request body that the application left unread into the log."""
+        """Read and record the rest of the request body, which the application has not read."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

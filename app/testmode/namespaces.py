@@ -90,7 +90,8 @@ class Namespace:
     async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
         """Yield the application state for a request, and keep its database from being dropped.
 
-        ``writes`` tells whether the request may change data that the next reset must restore.
+        ``writes`` must be true if the request may change data, so that the next reset restores
+        them.
         """
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
@@ -114,9 +115,9 @@ class Namespace:
     async def replace_seed(self, empty_template: str, packages: Sequence[PreparedPackage]) -> str:
         """Replace the seed data with packages and reset; return the name of the old seed database.
 
-        The packages are written to a copy of the database ``empty_template``. If one cannot be
-        stored, raises the same error as an upload, and nothing changes. The caller drops the old
-        database unless a namespace still uses it.
+        The packages are written to a copy of the database ``empty_template``. If a package cannot
+        be stored, raises the same error as an upload, and nothing changes. The caller must drop the
+        old database if no other namespace uses it.
         """
         async with self._change_lock:
             settings = self.app_state.settings
@@ -133,7 +134,7 @@ class Namespace:
         return previous
 
     async def save_snapshot(self, name: str) -> None:
-        """Save the current data under a name, so that ``restore_snapshot`` can return to it.
+        """Save the current data under a name, so that ``restore_snapshot`` can restore them.
 
         Requests wait until the snapshot is saved.
         """
@@ -197,7 +198,7 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Hold requests while switching to a fresh copy of the database ``template``."""
+        """Switch to an unmodified copy of the database ``template``; requests wait meanwhile."""
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:
@@ -216,7 +217,11 @@ class Namespace:
             self._drop_previous_clone()
 
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
-        """Reuse a copy of the database ``template`` after undoing all writes, or make a new one."""
+        """Return an unmodified copy of the database ``template``.
+
+        If the current or previous clone is a copy of ``template`` and no request uses it, undoes
+        its writes and returns it. Otherwise creates a clone.
+        """
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
                 with suppress(Conflict):
@@ -256,7 +261,7 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
 
 
 class NamespaceRegistry:
-    """All test namespaces of a server, which give parallel test runs a database each."""
+    """Creates, returns and drops the test namespaces of a server, each with its own database."""
 
     def __init__(
         self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str

@@ -26,8 +26,8 @@ async def show_test_mode_page(
 ) -> Response:
     """Show the faults and newest requests of a test namespace.
 
-    The query parameter ``namespace`` names it; the default is the namespace of the request.
-    Raises ``NotFound`` if there is no such namespace; unlike other requests, this creates none.
+    ``namespace`` is its name; if empty, the page shows the namespace of the request. Raises
+    ``NotFound`` for an unknown name.
     """
     name = namespace or current.name
     namespaces = {each.name: each for each in registry.list_all()}

@@ -36,7 +36,7 @@ class Redactor:
         self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
 
     def redact_query(self, query: str) -> str:
-        """Return a query string in which the values of secret parameters are empty strings."""
+        """Return a query string without secrets: ``limit=5&token=x`` becomes ``limit=5&token=``."""
         if not self._may_contain_secret(unquote_plus(query)):
             return query
         pairs = parse_qsl(query, keep_blank_values=True)
@@ -101,6 +101,6 @@ class Redactor:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field with this name contains a secret, such as ``client_secret``."""
+    """Return whether a field name, such as ``client_secret``, says that the value is a secret."""
     lowered = name.lower()
     return any(word in lowered for word in SECRET_WORDS) and lowered not in NOT_SECRET

@@ -61,7 +61,7 @@ class LoggedRequest:
         return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
     def to_dict(self, *, include_body: bool) -> dict[str, Any]:
-        """Return the entry as the test API shows it, with the request body if ``include_body``."""
+        """Return the entry as a dict for the test API; ``include_body`` adds the request body."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
         entry = {name: getattr(self, name) for name in names}
         entry["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
@@ -81,7 +81,10 @@ class LoggedRequest:
 
 
 class RequestFilter(BaseModel):
-    """Conditions that select logged requests; None as a condition matches every request."""
+    """Conditions on the method, path and client of logged requests.
+
+    A condition that is None matches every request.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -100,7 +103,10 @@ class RequestFilter(BaseModel):
 
 
 class RequestLog:
-    """The newest requests of a test namespace, in memory, bounded in number and size."""
+    """An in-memory log of the newest 10,000 requests of a test namespace.
+
+    The request bodies take at most 64 KiB each and 32 MiB in total.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Create an empty log; ``secrets`` are strings that it must never contain."""
@@ -184,7 +190,7 @@ class RequestExpectation(RequestFilter):
     def is_expected_count(self, count: int) -> bool:
         """Return whether ``count`` matching requests meet this expectation.
 
-        If the expectation has no ``count``, ``at_least`` or ``at_most``, at least one is expected.
+        Without ``count``, ``at_least`` and ``at_most``, the expectation is at least one request.
         """
         if self.count is not None:
             return count == self.count
@@ -204,7 +210,7 @@ class RequestExpectation(RequestFilter):
 def is_json_subset(expected: Any, actual: Any) -> bool:
     """Return whether two JSON values are equal, apart from additional fields in ``actual``.
 
-    Compares a logged request body with an expected one.
+    ``{"a": 1}`` is a subset of ``{"a": 1, "b": 2}``. Lists must have the same length.
     """
     if isinstance(expected, dict) and isinstance(actual, dict):
         return all(
@@ -221,7 +227,7 @@ def find_unmet_expectations(
 ) -> Iterator[str]:
     """Yield a message for each expectation that the logged requests do not meet.
 
-    A message lists the logged requests with the expected path.
+    Each message also lists the requests that were logged for the expected path.
     """
     for expectation in expectations:
         candidates = log.find_entries(RequestFilter(path=expectation.path))

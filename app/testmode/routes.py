@@ -58,7 +58,7 @@ router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
 
 
 class Seed(BaseModel):
-    """The data that a reset restores: the sample framework and any number of packages."""
+    """The data that a reset restores: CASE packages, and the sample framework if requested."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -152,7 +152,10 @@ IssuerDep = Annotated[LocalIssuer, Depends(get_issuer)]
 
 @router.get("")
 async def describe_namespace(namespace: NamespaceDep) -> Response:
-    """Return the test namespace's name, base URL and snapshots, and its number of faults."""
+    """Return a description of the test namespace.
+
+    It consists of the name, base URL, snapshot names and numbers of faults and logged requests.
+    """
     return json_response(_namespace_to_dict(namespace))
 
 
@@ -182,7 +185,10 @@ async def seed_namespace(
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
-    """Yield the packages of a seed; raise ``UnprocessableContent`` with all problems, if any."""
+    """Yield the parsed packages of a seed, after repairing them if ``repair`` is true.
+
+    If packages are invalid, raises ``UnprocessableContent`` at the end, with the problems of all.
+    """
     if seed.sample:
         yield parse_package(read_sample())
     problems: list[Problem] = []
@@ -231,7 +237,7 @@ async def delete_snapshot(name: str, namespace: NamespaceDep) -> Response:
 
 @router.get("/namespaces")
 async def list_namespaces(namespaces: RegistryDep) -> Response:
-    """Return the name, base URL, snapshots and number of faults of every test namespace."""
+    """Return a description of each test namespace, as ``describe_namespace`` does for one."""
     return json_response([_namespace_to_dict(namespace) for namespace in namespaces.list_all()])
 
 
@@ -270,7 +276,7 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 @router.get("/faults")
 async def list_faults(namespace: NamespaceDep) -> Response:
-    """Return the faults, each with its counts of ``matched`` and ``applied`` requests."""
+    """Return the namespace's faults with the counts of ``matched`` and ``applied`` requests."""
     return json_response([rule.to_dict() for rule in namespace.faults.rules])
 
 
@@ -312,7 +318,10 @@ async def clear_request_log(namespace: NamespaceDep) -> Response:
 
 @router.post("/requests/verify")
 async def verify_requests(request: Request, namespace: NamespaceDep) -> Response:
-    """Return whether the logged requests meet the expectations, and all ``differences``."""
+    """Compare the logged requests with the expectations in the request body.
+
+    Returns ``{"met": true, "differences": []}``, or one message for each expectation not met.
+    """
     expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_unmet_expectations(namespace.request_log, expectations))
     return json_response({"met": not differences, "differences": differences})
@@ -320,7 +329,7 @@ async def verify_requests(request: Request, namespace: NamespaceDep) -> Response
 
 @router.post("/tokens")
 async def create_token(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
-    """Create an access token with the client, scopes and defect that the request body names."""
+    """Create an access token with the client, scopes and defect given in the request body."""
     token = await _parse_body(request, TOKEN_REQUEST, empty="{}")
     client = token.client_id or namespace.app_state.settings.client_id
     access_token = make_test_token(issuer, client, token.scopes, token.defect)
@@ -355,7 +364,7 @@ async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerD
 
 
 async def _measure(namespace: Namespace, operation: Awaitable[None]) -> Response:
-    """Await an operation on a namespace; return the namespace's state and the milliseconds."""
+    """Await an operation; return the namespace's description and the duration in milliseconds."""
     started = time.perf_counter()
     await operation
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
@@ -373,7 +382,11 @@ def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
 
 
 async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: str = "") -> Model:
-    """Parse and validate the JSON body of a request; ``empty`` replaces an empty body."""
+    """Parse the JSON body of a request and validate it against ``schema``.
+
+    An empty body is parsed as the JSON string ``empty``. Raises ``BadRequest`` if the body is not
+    JSON, ``UnprocessableContent`` if it does not match the schema.
+    """
     raw = await read_body(request) or empty.encode()
     try:
         return schema.validate_json(raw)
@@ -385,7 +398,7 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: st
 
 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Parse and validate the query string; raise ``BadRequest`` with a list of all problems."""
+    """Validate the query parameters against ``schema``; raise ``BadRequest`` with all problems."""
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:
