@@ -21,9 +21,10 @@ SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 
 
 def list_json_links(*segments: str) -> list[tuple[str, str]]:
-    """Return (profile title, path) for the JSON page of an entity in each API profile.
+    """Return a (profile title, URL path) pair for an entity's JSON page in each API profile.
 
-    ``segments`` are the unencoded parts of the page path, such as "documents" and an identifier.
+    ``segments`` are the unencoded parts of the path of the entity's page, such as "documents" and
+    an identifier.
     """
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]

@@ -52,7 +52,10 @@ def summarize_entity(attributes: EntityAttributes) -> str:
 
 
 def get_short_title(attributes: EntityAttributes) -> str:
-    """Return the title of a document, or the code of an item; without one, its first words."""
+    """Return the title of a document, or the code of an item.
+
+    For an item without a code, return the first 60 characters of its statement.
+    """
     statement = str(attributes["fullStatement"] or "")[:MAX_TITLE_CHARS]
     return str(attributes["title"] or attributes["humanCodingScheme"] or statement)
 

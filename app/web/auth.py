@@ -57,7 +57,10 @@ def _hostname(netloc: str) -> str:
 
 
 async def get_signed_in_client(request: Request) -> Caller | None:
-    """Return the client signed in to the web UI, or None; without authentication, the default."""
+    """Return the client that is signed in to the web UI, or None.
+
+    For a request that needs no sign-in, returns the default client with all scopes.
+    """
     if allows_anonymous(request):
         return Caller(get_app_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(get_session_cookie_name(request))
@@ -83,14 +86,18 @@ async def require_scope(request: Request, scope: Scope) -> None:
 
 
 async def require_read_scope(request: Request) -> None:
-    """Require the read scope, as ``require_scope`` does (a FastAPI dependency)."""
+    """Require a signed-in client with the read scope (a FastAPI dependency).
+
+    Raises the same errors as ``require_scope``.
+    """
     await require_scope(request, Scope.READONLY)
 
 
 async def require_write_scope(request: Request) -> None:
-    """Require the write scope, as ``require_scope`` does (a FastAPI dependency).
+    """Require a signed-in client with the write scope (a FastAPI dependency).
 
-    Raises ``MethodNotAllowed`` for a POST while the database is a read-only standby.
+    Raises the same errors as ``require_scope``, and ``MethodNotAllowed`` for a POST while the
+    database is a read-only standby.
     """
     await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
@@ -113,7 +120,7 @@ def get_path_prefix(request: Request) -> str:
 
 
 def redirect_to_page(request: Request, path: str) -> Response:
-    """Redirect the browser (303) to ``path`` below the path prefix under which the server runs."""
+    """Return a redirect (303) to ``path``, to which it adds the server's path prefix."""
     return RedirectResponse(get_path_prefix(request) + path, 303)
 
 
@@ -128,10 +135,10 @@ def sanitize_next_url(next_url: str) -> str:
 
 
 def get_session_cookie_name(request: Request) -> str:
-    """Return the name of the session cookie, which contains the path prefix of the server.
+    """Return the name of the session cookie, which contains the server's path prefix.
 
-    Browsers send a cookie of ``/`` to every path prefix too; a name per prefix keeps the sessions
-    of several prefixes apart.
+    For the prefix ``/ns/a``, it is ``case_session_ns_a``. Without different names, sessions under
+    the prefix ``/`` would be sent to all other prefixes, too.
     """
     return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", get_path_prefix(request))
 

@@ -159,7 +159,7 @@ async def show_document_json(request: Request, document: str, profile: str = "")
 
 @router.get("/documents/{document}/items/{item}/json")
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """Show an item's JSON in the given API profile, with example requests."""
+    """Show an item as the given API profile returns it in JSON, with example requests."""
     await fetch_document(get_app_state(request).database, document)
     segments = ("documents", document, "items", item)
     return await render_json_page(request, ITEMS, segments, profile)
@@ -177,7 +177,7 @@ class TreeNode:
 
 @dataclass
 class ChildList:
-    """The children of one item, or of the document, that a page shows in a framework's tree."""
+    """The children of an item or document that a page shows, and the number of the others."""
 
     parent: str
     """Identifier of that item or document."""

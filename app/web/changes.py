@@ -67,7 +67,8 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
 ) -> Response:
     """Show the changes to a framework in a period, by default those of its latest write.
 
-    ``part`` selects the added, changed or deleted entities.
+    ``since`` and ``until`` are ISO 8601 timestamps. ``part`` is "added", "changed" or "deleted",
+    and ``offset`` the number of these entities to skip.
     """
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
@@ -103,7 +104,10 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
 async def download_changes_csv(
     request: Request, document: str, since: str = "", until: str = ""
 ) -> Response:
-    """Return all changes to a framework in a period as a CSV file."""
+    """Return all changes to a framework in a period as a CSV file.
+
+    ``since`` and ``until`` are ISO 8601 timestamps; an empty one does not bound the period.
+    """
     database = get_app_state(request).database
     await fetch_document(database, document)
     period = _parse_period(document, since, until)

@@ -36,7 +36,8 @@ async def show_comparison(
 ) -> Response:
     """Show a form to choose two frameworks and, once they are chosen, their comparison.
 
-    ``offset`` applies to ``part``: related items, or those only in the left or right framework.
+    ``left`` and ``right`` are document identifiers. ``offset`` is the number of rows to skip in the
+    table ``part``: "related" items, or those only in the "left" or "right" framework.
     """
     database = get_app_state(request).database
     rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
@@ -86,7 +87,11 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
 async def _fetch_parts(
     database: Database, documents: tuple[str, str], limit: int | None, offsets: Mapping[str, int]
 ) -> dict[str, list[Any]]:
-    """Return up to ``limit`` rows of each of ``PARTS``; ``offsets`` are the rows to skip."""
+    """Return the rows of the three parts of a comparison: "related", "left" and "right".
+
+    ``limit`` is the maximum number of rows of each part, None for all rows. ``offsets`` maps parts
+    to numbers of rows to skip.
+    """
     offset = offsets.get("related", 0)
     related = await crosswalk.list_crosswalk_associations(database, *documents, limit, offset)
     parts: dict[str, list[Any]] = {"related": related}

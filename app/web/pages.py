@@ -63,7 +63,10 @@ def _hash_static_file(name: str) -> str:
 
 
 def _build_static_url(name: str) -> str:
-    """Return the URL of a static file; a digest of the file lets browsers cache it for a year."""
+    """Return the URL of a static file, with a digest of the file as a query parameter.
+
+    Because of the digest, browsers can cache the URL for a year.
+    """
     return _add_path_prefix(f"/static/{name}?v={_hash_static_file(name)}")
 
 
@@ -72,7 +75,7 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Return a page's URL path from the server's path prefix and segments, which it encodes."""
+    """Return the URL path of a page: the server's path prefix and the percent-encoded segments."""
     return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
@@ -116,7 +119,7 @@ def _get_environment() -> Environment:
 
 
 def load_templates() -> None:
-    """Compile all Jinja templates at startup, because that takes longer than rendering a page."""
+    """Compile all Jinja templates at startup, so that no request has to wait for that."""
     environment = _get_environment()
     for name in environment.list_templates():
         environment.get_template(name)
@@ -165,7 +168,7 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
 
 
 def is_fragment_request(request: Request) -> bool:
-    """Return whether a script of a page made this request, for a fragment of HTML."""
+    """Return whether a script requests a page without its layout (header ``X-Fragment``)."""
     return FRAGMENT_HEADER in request.headers
 
 

@@ -26,7 +26,7 @@ MAX_LISTED_ASSOCIATIONS = 300
 
 @dataclass(frozen=True)
 class RelatedNode:
-    """The entity at the other end of an item's association, with the values shown on the page."""
+    """The entity at the other end of an item's association, with the values that the page shows."""
 
     title: str
     identifier: str
@@ -53,7 +53,7 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 def collect_related_identifiers(
     item_identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers at the other ends of an item's associations, without its own."""
+    """Return the identifiers of all entities that an item's associations connect it to."""
     return {
         association[end]["identifier"]
         for association in associations
@@ -64,10 +64,11 @@ def collect_related_identifiers(
 def group_relations(
     item_identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> dict[str, list[RelatedNode]]:
-    """Return an item's related nodes by phrases such as "is a child of", in the order of PHRASES.
+    """Group the entities related to an item by phrases such as "is a child of".
 
-    ``locations`` maps related entities to their frameworks, as ``entities.fetch_node_details``
-    returns them, so that each can be linked to its page.
+    Returns a dict in the order of ``PHRASES``. ``locations`` maps identifiers to rows of
+    ``entities.fetch_node_details``, from which the page builds links; an entity without a row is
+    not on this server.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

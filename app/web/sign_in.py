@@ -62,11 +62,11 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
 
 
 async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
-    """Return the access token with which the browser is signed in, and its lifetime in seconds.
+    """Return the access token for a session, and its lifetime in seconds.
 
-    The form has a client's credentials, for which a token is issued, or, if this server issues
-    none, a token, which is verified and has the lifetime None. Raises ``Unauthorized`` if they are
-    wrong, ``TooManyAttempts`` after too many failures.
+    If the server issues tokens, issues one for the client ID and secret in the form. Otherwise
+    verifies the token in the form, and returns None as its lifetime. Raises ``Unauthorized`` if the
+    credentials or the token are invalid, ``TooManyAttempts`` after too many failures.
     """
     app_state = get_app_state(request)
     if app_state.issuer is None:

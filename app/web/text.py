@@ -110,7 +110,10 @@ def _replace_brackets_by_dollars(match: re.Match[str]) -> str:
 
 
 def _has_balanced_tags(statement: str) -> bool:
-    """Return whether HTML tags are closed in order; an open one would affect the whole page."""
+    """Return whether every HTML tag in a statement is closed, in the right order.
+
+    A tag that stays open would affect the rest of the page.
+    """
     open_tags: list[str] = []
     for closing, name in TAG.findall(statement):
         if closing and (not open_tags or open_tags.pop() != name):
@@ -123,7 +126,8 @@ def _has_balanced_tags(statement: str) -> bool:
 def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
     """Copy a formatting tag such as ``<b>`` to the output (an inline rule of markdown-it).
 
-    Returns whether there is a tag at this position. If ``silent`` is true, only skips it.
+    Returns whether there is a tag at this position. If ``silent`` is true, skips the tag without
+    output.
     """
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):
@@ -135,9 +139,9 @@ def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markd
 
 
 def render_formula(latex: str, *, block: bool = False) -> str:
-    """Convert a LaTeX formula to MathML; return its source as HTML code if that fails.
+    """Convert a LaTeX formula to MathML, as display math if ``block`` is true.
 
-    If ``block`` is true, it is rendered as display math.
+    If the conversion fails, returns the LaTeX source in an HTML ``<code>`` element.
     """
     source = latex.strip()
     if len(source) <= MAX_FORMULA_CHARS:

@@ -55,7 +55,7 @@ class EntityChange:
 
 @dataclass(frozen=True)
 class ChangePreview:
-    """The entities an upload would add (or change, or delete): their number and the first 100."""
+    """The number and the first 100 of the entities that an upload would add, change or delete."""
 
     title: str
     total: int
@@ -63,7 +63,7 @@ class ChangePreview:
 
 
 class UploadForm(NamedTuple):
-    """The submitted upload form: a file, and what the user confirmed in the preview of one."""
+    """A submitted upload form: a file, the digest of the previewed file, the confirmed loss."""
 
     name: str
     raw: bytes
@@ -74,7 +74,10 @@ class UploadForm(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The digest by which storing recognizes the previewed file."""
+        """The SHA-256 digest of the file.
+
+        The file is stored only if the previewed file had the same digest.
+        """
         return hashlib.sha256(self.raw).hexdigest()
 
 
@@ -162,7 +165,10 @@ async def store_upload(request: Request) -> Response:
 
 
 async def _create_preview_report(app_state: AppState, form: UploadForm) -> UploadReport:
-    """Return a report of what storing a file would change, by storing it and rolling back."""
+    """Return a report of what storing a file would change.
+
+    Stores the file in a transaction, which is rolled back.
+    """
     try:
         package, repairs = await to_thread.run_sync(repair_and_parse, form.raw)
         result = await write_package(app_state.database, package, dry_run=True)
@@ -186,7 +192,7 @@ def _create_error_report(form: UploadForm, error: CaseServerError) -> UploadRepo
 
 
 async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
-    """Return the added, changed and deleted entities of an upload, at most 100 of each."""
+    """Return what an upload would add, change and delete, with at most 100 entities of each."""
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
