@@ -26,7 +26,7 @@ MAX_OVERLAP = timedelta(days=366)
 
 
 class ScopeParamType(click.ParamType[Scope]):
-    """A click parameter type for a CASE scope: its URL, or the end of it such as "readonly"."""
+    """A click parameter type for a CASE scope, given as its URL or short name ("readonly")."""
 
     name = "scope"
 
@@ -42,7 +42,7 @@ class ScopeParamType(click.ParamType[Scope]):
 
 
 def get_short_scope_name(scope: Scope) -> str:
-    """Return the last word of a scope, for example "readonly"; options and tables use it."""
+    """Return the last word of a scope's URL: "readonly" for "…/scope/case.readonly"."""
     return scope.rpartition(".")[2]
 
 

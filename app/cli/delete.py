@@ -70,7 +70,11 @@ def _run_on_entity(
     *,
     deleted: bool,
 ) -> Result:
-    """Run an operation on a deleted or live entity; suggest similar ones if there is none."""
+    """Run an operation on the document or item with an identifier; return its result.
+
+    If there is none, raises ``NotFound`` that suggests similar identifiers. ``deleted`` tells
+    whether the operation needs a deleted entity.
+    """
     resource = RESOURCES[kind]
 
     async def run(database: Database) -> Result:

@@ -22,7 +22,7 @@ START_OF_FILE = "the start of the file"
 
 
 def print_import_result(result: ImportResult, *, quiet: bool) -> None:
-    """Print the result of importing one source; if ``quiet``, only why it was refused."""
+    """Print the result of importing one source; if ``quiet``, print it only if it was refused."""
     if result.status == "refused":
         for line in _format_refusal(result):
             click.echo(line, err=True)

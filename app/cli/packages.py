@@ -266,7 +266,10 @@ def export_framework(
 
 
 def _get_output_format(output: Path | None) -> FileFormat:
-    """Return the file format implied by the output file's extension; case-json if it has none."""
+    """Return the file format that the output file's extension implies; by default case-json.
+
+    Raises ``click.UsageError`` if the extension is unknown.
+    """
     name = output.name if output else ""
     form = detect_file_format(name)
     if output and output.suffix and form is None:

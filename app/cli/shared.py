@@ -75,7 +75,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name; if there is none, suggest a similar name."""
+        """Return the command that the arguments name.
+
+        Raises ``click.UsageError`` if there is none, with a similar name if there is one.
+        """
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -141,7 +144,7 @@ def combine_options(*options: Callable[[Command], Command]) -> Callable[[Command
 
 
 def make_format_option(*formats: str) -> Callable[[Command], Command]:
-    """Return the click option --format for a command's output; the first format is the default."""
+    """Return the click option ``--format`` with the given choices; the first is the default."""
     choice = click.Choice(formats)
     return click.option(
         "--format",
@@ -176,7 +179,10 @@ def make_comma_list_parser(
 def make_list_option(
     noun: str, get_rows: Callable[[], Sequence[Sequence[str]]]
 ) -> Callable[[Command], Command]:
-    """Return a click option such as ``--rules``, which prints a table of ``noun`` and exits."""
+    """Return a click option that prints a table and exits, such as ``--rules``.
+
+    ``noun`` is the name of the option, here "rules". ``get_rows`` returns the rows of the table.
+    """
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
         if value:
@@ -217,9 +223,9 @@ class DurationParamType(click.ParamType[timedelta]):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings of the environment, overridden by the given command-line flags.
+    """Load the settings from environment variables and override them with ``flags``.
 
-    A flag that is None counts as not given. Raises ``CommandError`` naming the environment variable
+    A flag that is None overrides nothing. Raises ``CommandError`` naming the environment variable
     of each invalid setting.
     """
     try:
@@ -235,7 +241,10 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
-    """Return "VARIABLE: " for the setting to which a pydantic error refers, or "" if none."""
+    """Return the prefix of a message about a setting, such as ``CASE_SERVER_PORT: ``.
+
+    ``location`` is that of a pydantic error, here ``("port",)``; if it is empty, so is the prefix.
+    """
     if not location:
         return ""
     name = str(location[0])
@@ -253,7 +262,7 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Return the click option --database-url, for a parameter ``name`` of the command."""
+    """Return the click option ``--database-url``; ``name`` is the parameter that receives it."""
     return click.option(
         *name,
         "--database-url",
@@ -267,7 +276,7 @@ def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], C
 
 
 def add_settings_option(command: Command) -> Command:
-    """Add --database-url to a command; its parameter ``settings`` is the settings with that URL."""
+    """Add ``--database-url`` to a command, and pass the resulting settings as ``settings``."""
     return make_database_option(
         "settings", callback=lambda _ctx, _param, url: load_settings(database_url=url)
     )(command)
@@ -304,7 +313,7 @@ def run_on_database(
 def _require_parent_folder(
     _ctx: click.Context, param: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Reject an output path whose folder does not exist (a click callback)."""
+    """Reject an output path that is a folder, or whose parent folder does not exist."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         message = f"cannot write {path}: name a file in an existing folder"
         raise click.BadParameter(message, param=param)
@@ -372,7 +381,10 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
 
 
 def get_report_width(output: Path | None) -> int | None:
-    """Return the columns of the terminal to which a report is written, None if it is none."""
+    """Return the width of the terminal on which a report is printed, in columns.
+
+    Returns None if the report is written to the file ``output``, or stdout is no terminal.
+    """
     is_terminal = output is None and sys.stdout.isatty()
     return shutil.get_terminal_size().columns if is_terminal else None
 
@@ -401,7 +413,10 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 
 @contextmanager
 def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file that appears only once completely written, or stdout if ``output`` is None."""
+    """Yield a binary file that appears as ``output`` only once it is complete.
+
+    If ``output`` is None, yields stdout. A pipe or device is written to directly.
+    """
     path = output.resolve() if output else None
     if path is None:
         yield sys.stdout.buffer

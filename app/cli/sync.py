@@ -86,7 +86,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 async def _sync_urls(
     fetcher: Fetcher, urls: list[str], flags: dict[str, Any], database: Database
 ) -> list[SyncResult]:
-    """Synchronize the frameworks at each URL, and print the result of each."""
+    """Mirror the frameworks at each URL, print the result of each, and return all results."""
     results = []
     for url in urls:
         progress = create_progress_reporter(url, quiet=flags["quiet"])
@@ -106,7 +106,10 @@ async def _sync_urls(
 
 
 def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
-    """Return ``urls`` and those in the file ``listed`` without duplicates; reject invalid URLs."""
+    """Return ``urls`` and the URLs in the file ``listed``, without duplicates.
+
+    Raises ``click.UsageError`` if a URL is invalid or if there are no URLs.
+    """
     all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
     invalid = [url for url in all_urls if not is_http_url(url)]
     if invalid:
@@ -118,7 +121,7 @@ def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
 
 @contextmanager
 def _use_temporary_database_if_missing(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings, changed to a temporary database if a dry run has no database."""
+    """Yield the settings; for a dry run without a database, those of a temporary empty one."""
     if not dry_run or has_database(settings):
         yield settings
         return

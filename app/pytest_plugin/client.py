@@ -21,7 +21,7 @@ COLLECTIONS = {"document": "CFDocuments", "item": "CFItems"}
 
 
 class CaseTestApiError(Exception):
-    """The server is unreachable, or it rejected a request; the message says what to do."""
+    """Raised if the server is unreachable or rejects a request; the message says what to do."""
 
 
 class FaultOptions(TypedDict, total=False):
@@ -156,7 +156,7 @@ class CaseTestApi:
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
         """Restore a soft-deleted document or item.
 
-        Returns the entities that could not be restored, with the reasons.
+        Returns a message for each entity that could not be restored, with the reason.
         """
         path = f"/{COLLECTIONS[kind]}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
@@ -179,7 +179,7 @@ class CaseTestApi:
         self._call("DELETE", "/faults")
 
     def list_requests(self, **filters: str | int | bool) -> list[dict[str, Any]]:
-        """Return the requests that the server received, oldest first.
+        """Return the requests that the server received as dicts, oldest first.
 
         Keyword arguments select requests: ``method``, ``path``, ``client``, ``status`` and
         ``since``. ``body=True`` adds the request bodies.
@@ -239,7 +239,7 @@ class CaseTestApi:
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Delete this client's test namespace, if it uses one, and the data of the namespace."""
+        """Delete this client's test namespace and its data; do nothing if it uses no namespace."""
         if self.server.namespace:
             root = CaseTestApi(replace(self.server, namespace=None))
             root._call("DELETE", f"/namespaces/{self.server.namespace}")

@@ -36,7 +36,7 @@ PACKAGE = __package__.partition(".")[0]
 
 
 class ServerStartError(Exception):
-    """The server of the test run did not start; the message contains its log."""
+    """Raised if the server of the test run does not start; the message contains its log."""
 
 
 @contextmanager
@@ -44,7 +44,8 @@ def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator
     """Yield the URL of the test run's server; start it unless another process has started it.
 
     ``folder`` identifies the test run. The process that starts the server calls ``on_start`` with
-    the URL before any other process gets the URL. Raises ``ServerStartError``.
+    the URL before any other process gets the URL. Raises ``ServerStartError`` if the server does
+    not start.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "start.lock").open("a") as start, (folder / "users.lock").open("a") as users:
@@ -84,9 +85,10 @@ def _start_supervisor(folder: Path) -> str:
 
 
 def _build_server_environment(folder: Path) -> dict[str, str]:
-    """Return this process's environment variables for the server, without most ``CASE_`` settings.
+    """Return the environment variables for the server: those of this process, with changes.
 
-    The data directory is in ``folder``, and fsync is off, because test data need not survive.
+    Removes the ``CASE_`` settings, except for the database URL. Puts the data directory into
+    ``folder``, and turns fsync off, because test data need not survive.
     """
     environment = {
         name: value
