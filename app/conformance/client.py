@@ -44,7 +44,7 @@ class ListPage(NamedTuple):
 
     @property
     def total(self) -> int | None:
-        """The number of entities in the whole list, as the response states it, or None.
+        """Return the total number of entities in the list, or None if it is not stated.
 
         Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
         """
@@ -83,9 +83,10 @@ class ServerUnderTest:
 
     @cached_property
     def token(self) -> str | None:
-        """Return the configured access token, or request one from the token endpoint on first use.
+        """Return the access token, or None for anonymous requests.
 
-        Raises ``CheckFailed`` if the token endpoint does not issue one.
+        With client credentials, requests the token on first use; raises ``CheckFailed`` if the
+        token endpoint issues none.
         """
         if not self.auth.credentials:
             return self.auth.token
@@ -115,7 +116,7 @@ class ServerUnderTest:
         return request_token(partial(self._request_with_retry, "POST"), credentials, scope)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
-        """POST a form to an absolute URL, without an access token."""
+        """POST a form to an absolute URL, without an access token, and return the response."""
         return self._request_with_retry("POST", url, data=dict(form))
 
     def request(

@@ -48,7 +48,7 @@ class ExistingEntities:
 
     @cached_property
     def sample_document(self) -> Body:
-        """The first document whose package has items, or else the first document."""
+        """Return the first document whose package has items, or else the first document."""
         return next(
             (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
         )
@@ -71,12 +71,12 @@ class ExistingEntities:
 
     @property
     def sample_item(self) -> Body:
-        """The first item of the sample package."""
+        """Return the first item of the sample package."""
         return self._first_entity(self.sample_package, "CFItems")
 
     @property
     def sample_association(self) -> Body:
-        """The first association of the sample package."""
+        """Return the first association of the sample package."""
         return self._first_entity(self.sample_package, "CFAssociations")
 
     @property
@@ -92,7 +92,7 @@ class ExistingEntities:
         raise CheckSkipped("no association of the package starts at one of its items")
 
     def require_documents(self, minimum: int) -> None:
-        """Raise ``CheckSkipped`` if the list has fewer documents than a check needs."""
+        """Raise ``CheckSkipped`` if the server has fewer than ``minimum`` documents."""
         if len(self.documents) < minimum:
             raise CheckSkipped(f"the server has fewer than {minimum} documents")
 
@@ -118,7 +118,10 @@ class ExistingEntities:
         return build_entity_path("CFPackages", (is_platform and own) or get_identifier(document))
 
     def _iter_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
-        """Yield each document whose package has items, and this package, fetched when needed."""
+        """Yield (document, package) for the first five documents, if the package has items.
+
+        Fetches each package when it is needed, and caches it.
+        """
         for document in self.documents[:MAX_PACKAGES]:
             path = self.get_package_path(document)
             if path not in self._packages:

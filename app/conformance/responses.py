@@ -21,7 +21,7 @@ class CheckFailed(Exception):
 
 
 class CheckSkipped(Exception):
-    """Raised when the server lacks data or a feature that a check needs; the message says which."""
+    """Raised when the server lacks data or a feature that a check needs; the message names it."""
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:
@@ -58,7 +58,7 @@ def describe_request(request: httpx.Request) -> str:
 
 
 def describe_response(response: httpx.Response) -> str:
-    """Describe a response in one line, for a report: its status and how its body begins.
+    """Return the status of a response and the first 160 characters of its body, in one line.
 
     Access tokens are removed.
     """

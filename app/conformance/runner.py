@@ -99,9 +99,9 @@ def run_conformance_tests(
 def select_checks(
     profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return pairs of a selected check and its group in the profile, ordered by group.
+    """Return (check, group) for each selected check that applies to a profile, ordered by group.
 
-    With ``include_extensions``, this includes checks of behaviour that only this project defines.
+    ``include_extensions`` includes checks of behaviour that only this project defines.
     """
     selected = []
     for check in CHECKS:
@@ -160,7 +160,7 @@ def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Respons
 
 
 def has_change_feed(server: ServerUnderTest) -> bool:
-    """Return whether the server has a change feed; only this project's server has one."""
+    """Return whether the server has a change feed, which only this project's server offers."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

@@ -45,11 +45,14 @@ class TestDataWriter:
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def forget_deleted_entity(self, collection: str, identifier: str) -> None:
-        """Remove an entity that has been deleted from the list of entities to delete."""
+        """Remove an entity from those to delete after the run, because it is deleted already."""
         self._written.get(collection, {}).pop(identifier, None)
 
     def put_entity(self, collection: str, body: Body) -> httpx.Response:
-        """PUT an entity to a collection such as CFItems; if accepted, record it for deletion."""
+        """PUT an entity to a collection such as ``CFItems`` and return the response.
+
+        If the server accepts it, records the entity, so that it is deleted after the run.
+        """
         path = build_entity_path(collection, str(body["identifier"]))
         response = self.server.request("PUT", path, wrap_entity(collection, body))
         if response.is_success:
@@ -60,7 +63,10 @@ class TestDataWriter:
     def upload_package(
         self, body: Body, method: str = "POST", path: str = "/CFPackages"
     ) -> httpx.Response:
-        """Upload a package; if the server accepts it, record its entities for deletion."""
+        """Upload a package and return the response.
+
+        If the server accepts it, records its entities, so that they are deleted after the run.
+        """
         response = self.server.request(method, path, body)
         if response.is_success:
             document = body["CFDocument"]
@@ -84,7 +90,10 @@ class TestDataWriter:
 
     @property
     def framework(self) -> WrittenFramework:
-        """The framework written on first use; raises ``CheckSkipped`` if it was rejected."""
+        """Return the framework that is written on first use: a document with two items.
+
+        Raises ``CheckSkipped`` if the server rejected it.
+        """
         if isinstance(self._framework_or_failure, str):
             raise CheckSkipped(f"could not write a framework: {self._framework_or_failure}")
         return self._framework_or_failure
@@ -103,7 +112,10 @@ class TestDataWriter:
 
     @cached_property
     def uploaded_package(self) -> tuple[Body, httpx.Response]:
-        """The package that all checks share, uploaded on first use, and the response to that."""
+        """Upload a package on first use; return the JSON sent and the response.
+
+        All checks of uploads share this package.
+        """
         body = self.build_sample_package()
         return body, self.upload_package(body)
 
@@ -142,7 +154,7 @@ class TestDataWriter:
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
     def delete_written_entities(self) -> list[str]:
-        """Delete the entities that the run wrote; return the entities that remain.
+        """Delete the entities that the run wrote, and return those that could not be deleted.
 
         Each is returned as ``"{class} {identifier}"``. Items are deleted by replacing the package
         of their document with an empty one. No public API deletes documents or item types.
@@ -183,12 +195,15 @@ class TestDataWriter:
 
 
 def expect_accepted(response: httpx.Response) -> None:
-    """Raise ``CheckFailed`` unless a PUT was accepted, in a check that is not about its status."""
+    """Raise ``CheckFailed`` unless the status of a response to PUT is 200, 201 or 204."""
     expect_status(response, 200, 201, 204)
 
 
 def wrap_entity(collection: str, entity: Body) -> Body:
-    """Return the body of a PUT to a collection, which for some is an object with the entity."""
+    """Return the body of a PUT of an entity, which is ``{"item": entity}`` for an item.
+
+    For an association, it is ``{"association": entity}``; for others, the entity itself.
+    """
     wrapper = WRAPPERS.get(collection)
     return {wrapper: entity} if wrapper else entity
 

@@ -124,7 +124,7 @@ for _row in (
 
 @check("reading", "same-as-listed", "binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
-    """A document in a list has the same fields and values as GET /CFDocuments/{id} returns."""
+    """A field of a document has the same value in a list as in GET /CFDocuments/{id}."""
     listed = server.existing.sample_document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -250,7 +250,10 @@ def _get_local_address(response: httpx.Response) -> object:
 
 
 def _expect_fields_are_equal(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that in each object of a document and an item, all ``names`` have the same value."""
+    """Raise ``CheckFailed`` unless the fields ``names`` have the same value in every object.
+
+    Examines all JSON objects in the sample document and item. Returns the names for the report.
+    """
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))]
     with suppress(CheckSkipped):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", get_identifier(server.existing.sample_item)))

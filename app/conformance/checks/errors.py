@@ -73,7 +73,7 @@ def check_minor_code_of_invalid_token(server: ServerUnderTest) -> str:
 
 @check("errors", "malformed", "binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
-    """An identifier that is not a UUID returns 404 with the code invalid_uuid or unknownobject."""
+    """GET with an identifier that is not a UUID returns 404 and invalid_uuid or unknownobject."""
     response = server.get(build_entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     return _expect_minor_code(server, response, server.profile.malformed_code, "unknownobject")

@@ -124,7 +124,7 @@ def check_offset_parameter(server: ServerUnderTest) -> str:
 
 @check("lists", "list-each-once", CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
-    """Paging through a list returns each entity once, and a second time in the same order."""
+    """Paging through a list returns each entity once, and always in the same order."""
     first, first_total = _read_pages(server)
     second, second_total = _read_pages(server)
     expect(len(set(first)) == len(first), f"a document is on two pages: {first}")
@@ -235,7 +235,11 @@ def check_filter_by_string_fields(server: ServerUnderTest) -> str:
 
 
 def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (``prefix`` + path, string) for each string in an entity and its links."""
+    """Yield (path, value) for each string field of an entity and its links.
+
+    A path is ``prefix`` and a name such as ``title`` or ``CFDocumentURI.title``. Strings of more
+    than 300 characters are left out.
+    """
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
             yield from _iter_strings(value, f"{name}.")
@@ -244,7 +248,11 @@ def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _expect_page_contains(page: ListPage, entity: Body, condition: str) -> None:
-    """Require that a page filtered by ``condition`` contains an entity, unless a later could."""
+    """Raise ``CheckFailed`` if an entity is missing from the results of a filter.
+
+    ``page`` is the first page of the results of ``condition``. If there are more pages, the entity
+    may be on one of them.
+    """
     identifier = get_identifier(entity)
     has_later_page = page.total is not None and page.total > len(page.entities)
     is_found = identifier in get_identifiers(page.entities)
@@ -282,7 +290,10 @@ def _has_title(document: Body, title: str) -> bool:
 
 
 def _expect_filter_by_title(server: ServerUnderTest, condition: str, title: str) -> str:
-    """Require that a filter returns the sample document, and only documents with its title."""
+    """Raise ``CheckFailed`` unless a filter returns the documents with a title, and no others.
+
+    ``condition`` is the filter, and ``title`` that of the sample document.
+    """
     documents = _filter_documents(server, condition)
     wrong = [document for document in documents if not _has_title(document, title)]
     expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")

@@ -128,9 +128,10 @@ def check_groups(server: ServerUnderTest) -> str:
 
 
 def _count_items(groups: Any, field: str, depth: int) -> int:
-    """Count the items in a dict of lists by item type, and in their ``childGroups``.
+    """Count the items in a tree of groups, in which a group maps item types to lists of items.
 
-    Raises ``CheckFailed`` if the structure of ``field`` is invalid or its ``depth`` too large.
+    Items contain further groups as ``childGroups``. ``field`` is the name of ``groups`` in
+    messages. Raises ``CheckFailed`` if the structure is invalid or has more than 50 levels.
     """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")

@@ -21,7 +21,7 @@ documented = partial(check, "writing", on=PLATFORM, also=SDK, writes=True)
 
 @documented("put-document", CREATE)
 def check_put_document(server: ServerUnderTest) -> str:
-    """PUT /CFDocuments/{id} creates a document: 201 without a body, readable immediately."""
+    """PUT /CFDocuments/{id} returns 201 without a body, and GET then returns the document."""
     body, response = server.test_data.put_document()
     return _expect_created_and_stored(server, "CFDocuments", body, response)
 

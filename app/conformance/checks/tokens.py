@@ -124,7 +124,7 @@ def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
 
 
 def send_unauthenticated_request(server: ServerUnderTest, token: str | None) -> httpx.Response:
-    """Send a request with an invalid token, or with no token, and return the error response.
+    """Send GET requests with an invalid or no token, and return the first error response.
 
     Tries several paths. Raises ``CheckSkipped`` if all of them are public.
     """
@@ -152,7 +152,10 @@ def _expect_unauthorized(server: ServerUnderTest, token: str | None) -> str:
 
 
 def _request_token_for_scope(server: ServerUnderTest, scope: str) -> str:
-    """Return a token with only the scope ``case.{scope}``, or raise ``CheckSkipped``."""
+    """Return a token with only the scope ``case.{scope}``.
+
+    Raises ``CheckSkipped`` if the token endpoint issues none, or one with other scopes.
+    """
     response = server.request_token(SCOPE_PREFIX + scope)
     if not response.is_success:
         observed = f"the endpoint {describe_response(response)}"

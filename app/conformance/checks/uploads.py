@@ -156,7 +156,11 @@ def _without_second_item(body: Body) -> Body:
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
-    """Raise ``CheckFailed`` unless a response states the identifier and counts of ``sent``."""
+    """Raise ``CheckFailed`` unless ``body`` states the identifier and counts of ``sent``.
+
+    ``sent`` is the uploaded package, and ``body`` the JSON of the response. Returns the counts as
+    text.
+    """
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
