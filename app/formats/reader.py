@@ -109,7 +109,13 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     except UnprocessableContent as error:
         problems = [*problems, *map(file.locate_problem, error.problems)]
     if problems or package is None:
-        raise create_validation_error("framework", _sort_problems(problems))
+        # Cells that could not be read are often the reason of another problem.
+        unread = [
+            Problem(path=repair.path, message=repair.explanation)
+            for repair in file.repairs
+            if repair.kind in UNREAD_CELLS
+        ]
+        raise create_validation_error("framework", _sort_problems([*unread, *problems]))
     places = _map_identifiers_to_locations(file.tree, file.places)
     located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
     package = replace(package, places=places, derived=file.derived or package.derived)

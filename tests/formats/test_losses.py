@@ -261,6 +261,16 @@ def test_merged_cells_and_formulas_without_result_are_reported() -> None:
     assert all(" Cells: " in one.explanation for one in repairs)
 
 
+def test_formula_without_result_explains_the_missing_statement() -> None:
+    rows: list[list[Any]] = [["Code", "Statement"], ["A", "Tie"], ["B", "=1+1"]]
+    with pytest.raises(UnprocessableContent) as refusal:
+        read_items(build_workbook(Sheet=rows), "xlsx")
+    unread, missing = refusal.value.problems
+    assert unread["path"] == "sheet Sheet, cell B3"
+    assert unread["message"].startswith("A formula has no stored result")
+    assert missing["path"] == "sheet Sheet, row 3, column B (fullStatement)"
+
+
 def test_code_that_became_a_date_is_reported() -> None:
     rows: list[list[Any]] = [["Code", "Statement"], [date(2026, 1, 2), "Tie"]]
     _, (repair,) = read_items(build_workbook(Sheet=rows), "xlsx")
