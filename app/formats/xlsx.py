@@ -86,10 +86,11 @@ def read_workbook(raw: bytes) -> list[Sheet]:
 
 
 READ_ERRORS = (
-    *(InvalidFileException, zipfile.BadZipFile, ParseError),
+    *(InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, RuntimeError),
     *(KeyError, ValueError, TypeError, OSError, EOFError, IndexError, AttributeError),
+    OverflowError,
 )
-"""Exceptions that openpyxl raises for files that are no workbooks."""
+"""Exceptions of openpyxl and zipfile for damaged files. ``RuntimeError`` is for encrypted parts."""
 
 
 def _refuse_large_workbook(raw: bytes) -> None:

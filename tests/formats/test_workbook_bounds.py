@@ -1,8 +1,11 @@
 """Limits on the cells, tags and size of workbooks, and the messages about them."""
 
 import io
+import re
 import zipfile
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,3 +104,38 @@ def with_part(raw: bytes, name: str, content: bytes) -> bytes:
                 target.writestr(part, source.read(part))
         target.writestr(name, content)
     return file.getvalue()
+
+
+def with_header_field(raw: bytes, name: str, offset: int, value: int) -> bytes:
+    """Return a ZIP file with a byte of the central directory's entry of a part changed."""
+    entry = raw.rindex(name.encode()) - 46
+    return raw[: entry + offset] + bytes([value]) + raw[entry + offset + 1 :]
+
+
+def with_invalid_stream(raw: bytes, name: str) -> bytes:
+    """Return a ZIP file in which the compressed data of a part begin with an invalid block."""
+    start = raw.index(name.encode()) + len(name)
+    return raw[:start] + b"\xff" + raw[start + 1 :]
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/worksheets/sheet1.xml"])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (with_invalid_stream, "while decompressing"),
+        (partial(with_header_field, offset=10, value=99), "compression method"),
+        (partial(with_header_field, offset=8, value=1), "encrypted"),
+    ],
+)
+def test_damaged_part_is_refused(
+    part: str, damage: Callable[[bytes, str], bytes], reason: str
+) -> None:
+    assert reason in refusal(damage(written({(1, 1): "code"}), part))
+
+
+def test_number_beyond_the_range_of_styles_is_refused() -> None:
+    raw = written({(1, 1): date(2026, 1, 1)})
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        styles = archive.read("xl/styles.xml")
+    content = re.sub(rb'numFmtId="[1-9]\d*"', b'numFmtId="99999999999"', styles)
+    assert "the workbook cannot be read" in refusal(with_part(raw, "xl/styles.xml", content))
