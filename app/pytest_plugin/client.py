@@ -227,9 +227,11 @@ class CaseTestApi:
     def set_token_lifetime(self, seconds: int, client_id: str = "") -> None:
         """Set the lifetime of the access tokens that a client requests from now on.
 
-        ``client_id`` defaults to the configured client.
+        ``client_id`` defaults to the configured client. Lifetimes of other clients are kept.
         """
-        self._call("PUT", "/token-lifetimes", {client_id or self.server.client_id: seconds})
+        lifetimes = self._call("GET", "/token-lifetimes")
+        lifetimes[client_id or self.server.client_id] = seconds
+        self._call("PUT", "/token-lifetimes", lifetimes)
 
     def rotate_keys(self, *, revoke: bool = False) -> str:
         """Sign access tokens with a new key from now on, and return the ID of the key.

@@ -18,6 +18,8 @@ from support.databases import MigratedDatabase
 from support.environments import build_clean_environment, run_successfully
 from support.live_server import LiveServer, run_live_server
 
+from case_server.pytest_plugin.client import CaseServer, CaseTestApi
+
 TESTS = """
 import os
 import httpx
@@ -285,6 +287,16 @@ def test_external_server_is_used_without_seeding(
     assert namespaces(external) == ["default"], "the namespaces of the workers are dropped"
     without = {**elsewhere, "CASE_SERVER_TEST_API_TOKEN": "x"}
     assert "requires the test API token" in pytest_run(tmp_path, code, variables=without)
+
+
+def test_token_lifetime_of_one_client_keeps_others(external: LiveServer) -> None:
+    test_api = CaseTestApi(CaseServer(external.base_url, test_api_token="t"))
+    test_api.reset()
+    test_api.set_token_lifetime(61)
+    test_api.set_token_lifetime(5, "another")
+    url = f"{external.base_url}/_test/token-lifetimes"
+    answer = httpx.get(url, headers={"Authorization": "Bearer t"})
+    assert answer.json() == {"local-client": 61, "another": 5}
 
 
 def namespaces(server: LiveServer) -> list[str]:
