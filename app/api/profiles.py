@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..case.resources import ITEMS, ResourceType
-from ..db.read.derived_fields import DerivedFields
+from ..db.read.derived_fields import ResourceView
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, FilterGrammar
 from ..query.params import PageLimits, QueryRules
@@ -83,15 +83,12 @@ class ApiProfile:
     error_details: bool = False
     """List the problems of an error under ``imsx_error_details``."""
 
-    @property
-    def derived_fields(self) -> DerivedFields:
-        """The fields whose values in responses are computed and differ from the stored ones.
+    def get_view(self, resource: ResourceType) -> ResourceView:
+        """Return a resource type with the values of its entities that responses derive.
 
-        Filters and sorting compare the computed values, because these are what clients see.
+        Filters and sorting compare the derived values, because these are what clients see.
         """
-        return DerivedFields(
-            rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
-        )
+        return ResourceView(resource, self.rewrites_uris, self.default_item_type)
 
     def get_query_rules(self, resource: ResourceType | None = None) -> QueryRules:
         """Return the rules for the query parameters of a list of ``resource``.

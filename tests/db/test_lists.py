@@ -17,7 +17,7 @@ from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
 from case_server.db.read import lists
-from case_server.db.read.derived_fields import DerivedFields
+from case_server.db.read.derived_fields import ResourceView
 from case_server.query import params
 from case_server.query.fields import ARRAYS, FieldType, QueryableField
 from case_server.query.filter import EXTENDED, And, Comparison, Node
@@ -217,7 +217,7 @@ async def test_list_equals_that_of_python(database: Database, execute: Execute, 
     totals = set()
     for _ in range(200):
         parameters = random_request(rng)
-        page = await lists.fetch_page(database, ITEMS, query(**parameters))
+        page = await lists.fetch_page(database, STORED_ITEMS, query(**parameters))
         results = [json.loads(body)["identifier"] for body in page.bodies]
         assert (page.total, results) == expected(items[:50], query(**parameters)), parameters
         totals.add(page.total)
@@ -225,7 +225,7 @@ async def test_list_equals_that_of_python(database: Database, execute: Execute, 
 
 
 ADDRESS = "http://case.test/ims/case/v1p1"
-DERIVED_FIELDS = [lists.STORED, SDK.derived_fields]
+STORED_ITEMS = ResourceView(ITEMS)
 
 INDEXED = {
     "ix_items_code": {"filter": "humanCodingScheme='A.1'"},
@@ -277,10 +277,10 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     await execute("SELECT set_config('synchronous_commit', 'on', false)")
     await execute(MANY)
     await vacuum_until_visible(execute)
-    for (index, parameters), derived_fields in product(INDEXED.items(), DERIVED_FIELDS):
-        if "uri" in index and not derived_fields.rewrites_uris:
+    for (index, parameters), view in product(INDEXED.items(), (STORED_ITEMS, SDK.get_view(ITEMS))):
+        if "uri" in index and not view.rewrites_uris:
             continue
-        plan = await explain(database, query(**parameters), derived_fields)
+        plan = await explain(database, query(**parameters), view)
         assert index.split()[0] in plan, f"{index}:\n{plan}"
         assert "Seq Scan on items" not in plan, f"{index}:\n{plan}"
     # With the keys that most items have, Postgres would compute the keys of all items.
@@ -305,13 +305,9 @@ async def vacuum_until_visible(execute: Execute) -> None:
     raise AssertionError("a tenth of the pages is not all-visible after 50 times VACUUM")
 
 
-async def explain(
-    database: Database, query: ListQuery, derived_fields: DerivedFields = lists.STORED
-) -> str:
+async def explain(database: Database, query: ListQuery, view: ResourceView = STORED_ITEMS) -> str:
     """Return the plan of the statement that the server runs for a list of items."""
-    statement, values = await lists.choose_list_statement(
-        database, ITEMS, query, derived_fields, ADDRESS
-    )
+    statement, values = await lists.choose_list_statement(database, view, query, ADDRESS)
     async with database.connection() as connection:
         lines = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
     return "\n".join(line for (line,) in lines)
@@ -331,9 +327,8 @@ async def test_filter_keys_match_values_the_sdk_adds(database: Database, execute
         f"CFDocumentURI.uri='{ADDRESS}/CFDocuments/document-a'": ["Item 1", "Item 2"],
     }
     for text, identifiers in filters.items():
-        page = await lists.fetch_page(
-            database, ITEMS, query(filter=text), SDK.derived_fields, ADDRESS
-        )
+        view = SDK.get_view(ITEMS)
+        page = await lists.fetch_page(database, view, query(filter=text), ADDRESS)
         assert [json.loads(body)["identifier"] for body in page.bodies] == identifiers, text
 
 
@@ -342,7 +337,9 @@ def test_values_and_extension_names_share_one_statement() -> None:
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.build_list_statement(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
+        lists.build_list_statement(
+            STORED_ITEMS, query(filter=f"{first} AND {second}", limit=number + 1)
+        )
     assert lists._compile_list_statement.cache_info().misses == 1
 
 
@@ -350,7 +347,7 @@ def test_statement_cache_is_bounded() -> None:
     for number in range(lists.STATEMENT_CACHE_SIZE + 5):
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(8))
-        lists.build_list_statement(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
+        lists.build_list_statement(STORED_ITEMS, query(filter=where, sort=rng.choice(SORTS)))
     assert lists._compile_list_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
@@ -367,5 +364,7 @@ async def test_code_of_any_length_can_be_filtered(database: Database, execute: E
         ],
     )
     for number, code in codes.items():
-        page = await lists.fetch_page(database, ITEMS, query(filter=f"humanCodingScheme='{code}'"))
+        page = await lists.fetch_page(
+            database, STORED_ITEMS, query(filter=f"humanCodingScheme='{code}'")
+        )
         assert [json.loads(body)["identifier"][0] for body in page.bodies] == [number]

@@ -93,9 +93,8 @@ async def respond_with_list_page(
         rules=profile.get_query_rules(resource),
     )
     try:
-        rows = await lists.fetch_page(
-            db, resource, query, profile.derived_fields, renderer.profile_base_url
-        )
+        view = profile.get_view(resource)
+        rows = await lists.fetch_page(db, view, query, renderer.profile_base_url)
     except QueryTimeout as error:
         description = page.describe_query(resource.collection, raw_query)
         raise QueryTimeout(error.seconds, description) from error

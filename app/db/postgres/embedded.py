@@ -21,7 +21,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
@@ -82,7 +81,12 @@ def embedded_postgres(
             with _hold_lock(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
                 url = cluster.ensure_running(settings)
-            restart = partial(_restart, cluster, settings)
+
+            def restart() -> str:
+                # Opens the lock file again, because a lock excludes only other open files.
+                with _open_private_file(data_dir / "start.lock") as lock, _hold_lock(lock):
+                    return cluster.ensure_running(settings)
+
             with restart_on_crash(cluster.is_running, restart, url) if supervise else nullcontext():
                 yield url
         finally:
@@ -91,12 +95,6 @@ def embedded_postgres(
                     fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     cluster.stop()
                 fcntl.flock(users_lock, fcntl.LOCK_UN)  # a forked child would keep the lock
-
-
-def _restart(cluster: _Cluster, settings: str) -> str:
-    # Opens the lock file again, because a lock excludes only other open files.
-    with _open_private_file(cluster.data_dir / "start.lock") as start_lock, _hold_lock(start_lock):
-        return cluster.ensure_running(settings)
 
 
 @contextmanager

@@ -33,26 +33,18 @@ Path = tuple[str, ...]
 BASE_URL = "base_url"
 """The name of the parameter that holds the URL of the profile, without a slash at its end."""
 
-PACKAGE_LINK = "CFPackageURI"
 
-
-class DerivedFields(NamedTuple):
-    """The values that one API profile derives and adds to stored entities in its responses.
+class ResourceView(NamedTuple):
+    """A resource type, such as CFItem, and the values that an API profile adds in responses.
 
     Values that all profiles add are not included.
     """
 
+    resource: ResourceType
     rewrites_uris: bool = False
     """True if the uri of entities stored here is replaced by their URL on this server."""
     default_item_type: str | None = None
     """The CFItemType shown for items without one."""
-
-
-class ResourceView(NamedTuple):
-    """A resource type, such as CFItem, with the values that one API profile shows in responses."""
-
-    resource: ResourceType
-    derived_fields: DerivedFields
 
     @property
     def table(self) -> Table:
@@ -83,7 +75,7 @@ def get_server_url_collection(view: ResourceView, path: Path) -> str | None:
     Some API profiles show an entity's URL on this server instead of its stored ``uri``. Returns
     None if the profile does not, or if the field at ``path`` is not a ``uri``.
     """
-    if not view.derived_fields.rewrites_uris or path[-1] != "uri":
+    if not view.rewrites_uris or path[-1] != "uri":
         return None
     return view.resource.collection if len(path) == 1 else LINK_TARGETS.get(path[0])
 
@@ -91,7 +83,7 @@ def get_server_url_collection(view: ResourceView, path: Path) -> str | None:
 def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[str] | None:
     """Build the SQL for the default value that responses show for an absent field, or None."""
     resource, body, name = view.resource, view.table.c.body, path[0]
-    if resource is DOCUMENTS and name == PACKAGE_LINK:
+    if resource is DOCUMENTS and name == "CFPackageURI":
         identifier = view.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
             "title": build_text_extract(body, "title"),
@@ -99,8 +91,8 @@ def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[s
             "uri": build_entity_url_expression("CFPackages", identifier),
         }
         return derived[path[1]]
-    if resource is ITEMS and name == "CFItemType" and view.derived_fields.default_item_type:
-        return literal(view.derived_fields.default_item_type, Text)
+    if resource is ITEMS and name == "CFItemType" and view.default_item_type:
+        return literal(view.default_item_type, Text)
     if resource in DEFINITIONS and name in REQUIRED_DEFAULTS and len(path) == 1:
         if not resource.schema.model_fields[name].is_required():
             return None

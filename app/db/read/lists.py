@@ -23,7 +23,6 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...case.resources import ResourceType
 from ...query.fields import FieldType, QueryableField
 from ...query.filter import Node
 from ...query.params import ListQuery
@@ -32,16 +31,13 @@ from ..schema.parameters import LIMIT, OFFSET
 from ..schema.tables import items
 from ..statement import CompiledStatement
 from . import item_counts
-from .derived_fields import BASE_URL, DerivedFields, ResourceView
+from .derived_fields import BASE_URL, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
 from .search import HAS_CODE_PREFIX, HAS_WORDS, RELEVANCE_SCORE, parse_search_query
 from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
-
-STORED = DerivedFields()
-"""Values as stored, with only those derived values that every profile adds."""
 
 
 class ListPage(NamedTuple):
@@ -68,22 +64,15 @@ class ListQueryShape(NamedTuple):
 
 
 async def fetch_page(
-    database: Database,
-    resource: ResourceType,
-    query: ListQuery,
-    derived_fields: DerivedFields = STORED,
-    base_url: str = "",
+    database: Database, view: ResourceView, query: ListQuery, base_url: str = ""
 ) -> ListPage:
     """Return the page of entities that a list request asks for, and the length of the list.
 
     ``query`` contains the filter, search, order, limit and offset. Filters and sorting use the
-    values that the client sees in its API profile, including ``derived_fields`` and URLs that start
-    with ``base_url``. Entities with equal sort keys are sorted by identifier, in the same
-    direction. Raises ``QueryTimeout``.
+    values that ``view`` shows to the client, including URLs that start with ``base_url``. Entities
+    with equal sort keys are sorted by identifier, in the same direction. Raises ``QueryTimeout``.
     """
-    statement, values = await choose_list_statement(
-        database, resource, query, derived_fields, base_url
-    )
+    statement, values = await choose_list_statement(database, view, query, base_url)
     rows = await database.run_heavy_read(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
     if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
@@ -92,11 +81,7 @@ async def fetch_page(
 
 
 async def choose_list_statement(
-    database: Database,
-    resource: ResourceType,
-    query: ListQuery,
-    derived_fields: DerivedFields = STORED,
-    base_url: str = "",
+    database: Database, view: ResourceView, query: ListQuery, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
     """Return the cheaper of two SQL statements for a list request, and its parameter values.
 
@@ -104,8 +89,8 @@ async def choose_list_statement(
     many items have a key: a million items with language='en' were counted in 13 s with it and in
     3 s without. Postgres estimates both costs. The parameters are those of ``fetch_page``.
     """
-    plain = build_list_statement(resource, query, derived_fields, base_url)
-    keyed = build_list_statement(resource, query, derived_fields, base_url, use_keys=True)
+    plain = build_list_statement(view, query, base_url)
+    keyed = build_list_statement(view, query, base_url, use_keys=True)
     if keyed[0] is plain[0]:
         return plain
     costs = [
@@ -115,12 +100,7 @@ async def choose_list_statement(
 
 
 def build_list_statement(
-    resource: ResourceType,
-    query: ListQuery,
-    derived_fields: DerivedFields = STORED,
-    base_url: str = "",
-    *,
-    use_keys: bool = False,
+    view: ResourceView, query: ListQuery, base_url: str = "", *, use_keys: bool = False
 ) -> tuple[CompiledStatement, Values]:
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
@@ -128,7 +108,6 @@ def build_list_statement(
     of filter keys. The other parameters are those of ``fetch_page``.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
-    view = ResourceView(resource, derived_fields)
     where = query.where and parameterize_filter(view, query.where, values, use_keys=use_keys)
     if query.search:
         values |= parse_search_query(query.search)._asdict()

@@ -86,11 +86,6 @@ REFERENCES: dict[str, tuple[DefinitionReference, ...]] = {
     ASSOCIATIONS.name: (DefinitionReference("CFAssociationGroupingURI", GROUPINGS),),
 }
 
-CONTENT_COLUMNS = {"document_identifier"}
-"""The columns other than the body in which a difference is a change of the entity.
-
-``ordinal`` is not, and the time of the change is also in the body."""
-
 
 def build_upsert(
     source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
@@ -141,11 +136,11 @@ def _build_update_clauses(
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
     """Return the SET values of an UPDATE from ``source``, and a WHERE that skips equal rows."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
-    content = [name for name in columns if name in CONTENT_COLUMNS]
-    differences: list[ColumnElement[bool]] = [
-        build_body_changed_condition(table, values["body"]),
-        *(table.c[name].is_distinct_from(values[name]) for name in content),
-    ]
+    differences = [build_body_changed_condition(table, values["body"])]
+    # Another ordinal is no change of the entity, and the time of the change is also in the body.
+    if "document_identifier" in columns:
+        document = values["document_identifier"]
+        differences.append(table.c.document_identifier.is_distinct_from(document))
     if "deleted_at" in table.c:
         values["deleted_at"] = null()
         differences.append(table.c.deleted_at.is_not(None))

@@ -55,8 +55,6 @@ class LinkStrategy(NamedTuple):
     """True if the statement only checks the links, and writes nothing unless they are resolved."""
 
 
-NO_LINKS = LinkStrategy(frozenset(), is_link_check_only=True)
-
 IDENTIFIER = build_text_extract(bindparam("body", type_=JSON), "identifier")
 """The identifier of the entity that is put."""
 
@@ -116,7 +114,7 @@ def _build_entity_write_ctes(
     source: FromClause,
     *columns: str,
     document: Any = None,
-    strategy: LinkStrategy = NO_LINKS,
+    strategy: LinkStrategy,
 ) -> tuple[CTE, list[CTE]]:
     """Return the CTE that writes an entity, and a list of all other CTEs of the PUT statement.
 
@@ -205,8 +203,8 @@ def _build_link_write_ctes(
 
 
 @cache
-def _compile_item_type_put(_: LinkStrategy) -> CompiledStatement:
-    ctes = _build_entity_write_ctes(ITEM_TYPES, _build_parameters_cte())[1]
+def _compile_item_type_put(strategy: LinkStrategy) -> CompiledStatement:
+    _, ctes = _build_entity_write_ctes(ITEM_TYPES, _build_parameters_cte(), strategy=strategy)
     checks = select(true().label("links_resolved"))
     return CompiledStatement(checks.add_cte(*ctes), has_generic_plan=True)
 

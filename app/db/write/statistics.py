@@ -7,15 +7,13 @@ longer than the read timeout of 10 seconds. With statistics it takes 0.2 seconds
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Table
+from sqlalchemy import JSON
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from ..connector import Connection
 from ..schema import tables
 
-ANALYZED_TABLES: dict[str, Table] = {
-    table.name: table for table in (tables.items, tables.associations, tables.changes)
-}
+ANALYZED_TABLES = (tables.items, tables.associations, tables.changes)
 
 MIN_CHANGED_ROWS = 1000
 
@@ -38,14 +36,13 @@ async def analyze_changed_tables(connection: Connection, changed_count: int) -> 
     if changed_count < MIN_CHANGED_ROWS:
         return
     await connection.execute(f"SET LOCAL default_statistics_target = {STATISTICS_TARGET}")
-    for (name,) in await connection.fetch(OUTDATED_TABLES, list(ANALYZED_TABLES), changed_count):
-        columns = ", ".join(_list_analyzed_columns(ANALYZED_TABLES[name]))
-        await connection.execute(f"ANALYZE (SKIP_LOCKED) {name} ({columns})")
-
-
-def _list_analyzed_columns(table: Table) -> list[str]:
-    """Return the names of the columns that conditions of queries compare.
-
-    Because some columns are left out, autovacuum still counts the table as changed.
-    """
-    return [column.name for column in table.c if not isinstance(column.type, JSON | TSVECTOR)]
+    names = [table.name for table in ANALYZED_TABLES]
+    for (name,) in await connection.fetch(OUTDATED_TABLES, names, changed_count):
+        # Only the columns that conditions of queries compare. Because others are left out,
+        # autovacuum still counts the table as changed.
+        columns = (
+            column.name
+            for column in tables.metadata.tables[name].c
+            if not isinstance(column.type, JSON | TSVECTOR)
+        )
+        await connection.execute(f"ANALYZE (SKIP_LOCKED) {name} ({', '.join(columns)})")
