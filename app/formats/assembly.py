@@ -36,7 +36,7 @@ class PackageAssembler:
     """Builds the JSON of a framework, a CASE package, from the sheets of a workbook or CSV file.
 
     ``package`` is the result. ``problems`` and ``repairs`` are collected on the way, and
-    ``places`` contains the location of each entity in the file.
+    ``locations`` contains the location of each entity in the file.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PackageAssembler:
         self.left_out: list[str] = []
         """The names of sheets that are not read."""
         self.derived = DerivedValues()
-        self.places: dict[str, RowLocation] = {}
+        self.locations: dict[str, RowLocation] = {}
         self._metadata = metadata
         self._is_strict = is_strict
         self._rows: dict[SheetLayout, list[Row]] = defaultdict(list)
@@ -93,11 +93,11 @@ class PackageAssembler:
         """
         rows_by_code: dict[str, list[RowLocation]] = defaultdict(list)
         for row in self._rows[ITEM]:
-            rows_by_code[str(row.entity.get(CODE_COLUMN, "")).strip()].append(row.place)
+            rows_by_code[str(row.entity.get(CODE_COLUMN, "")).strip()].append(row.location)
         return {
-            code: places
-            for code, places in rows_by_code.items()
-            if len(places) > 1 and code in self._numeric_codes
+            code: locations
+            for code, locations in rows_by_code.items()
+            if len(locations) > 1 and code in self._numeric_codes
         }
 
     def _build_package(self) -> JsonObject:
@@ -152,14 +152,14 @@ class PackageAssembler:
         row = rows[0] if rows else Row(DOCUMENT, RowLocation(""))
         for other in rows[1:]:
             message = "a second document: a file contains one framework"
-            self._add_problem(other.place.describe_location(), message)
+            self._add_problem(other.location.describe(), message)
         document, given = row.entity, self._metadata
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
                 document[name] = flag
             elif name not in document:
                 self._add_problem(
-                    row.place.describe_location(name).strip() if rows else name,
+                    row.location.describe(name).strip() if rows else name,
                     f"the framework has no {name}: give it with --{name}, or in a sheet or row "
                     "CFDocument",
                 )
@@ -176,7 +176,7 @@ class PackageAssembler:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
             self.derived.times.add((DOCUMENT.kind, document["identifier"]))
         self._complete_entity(document, DOCUMENT, document)
-        self.places["CFDocument"] = row.place if rows else RowLocation("CFDocument")
+        self.locations["CFDocument"] = row.location if rows else RowLocation("CFDocument")
         return document
 
     def _infer_document_identifier(self, document: JsonObject) -> None:
@@ -193,8 +193,8 @@ class PackageAssembler:
         if document.setdefault("identifier", name) == name:
             for row in items:
                 del row.metadata[IS_PART_OF]
-                place = row.place.describe_location(IS_PART_OF)
-                self.repairs.record("document-of-items", place, name)
+                location = row.location.describe(IS_PART_OF)
+                self.repairs.record("document-of-items", location, name)
 
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
@@ -210,12 +210,12 @@ class PackageAssembler:
     def _drop_invalid_identifiers(self, rows: list[Row]) -> None:
         for row in rows:
             if not isinstance(row.entity.get("identifier", ""), str):
-                self._add_problem(row.place.describe_location("identifier"), "must be a string")
+                self._add_problem(row.location.describe("identifier"), "must be a string")
                 del row.entity["identifier"]
 
     def _list_entities(self, rows: list[Row], path: str) -> list[JsonObject]:
         for index, row in enumerate(rows):
-            self.places[f"{path}[{index}]"] = row.place
+            self.locations[f"{path}[{index}]"] = row.location
         return [row.entity for row in rows]
 
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
@@ -236,7 +236,7 @@ class PackageAssembler:
                     parent = row.metadata.get("parent", "")
                     if parent not in parents:
                         self._add_problem(
-                            row.place.describe_location("parent"),
+                            row.location.describe("parent"),
                             f"no row of the table above has the identifier {parent!r}",
                         )
                         continue
@@ -245,7 +245,7 @@ class PackageAssembler:
                 siblings.append(row.entity)
                 path = f"{path}[{len(siblings) - 1}]"
                 entities[row.entity["identifier"]] = (row.entity, path)
-                self.places[path] = row.place
+                self.locations[path] = row.location
             parents = entities
         return rubrics
 

@@ -175,14 +175,14 @@ class HierarchyBuilder:
             destination["uri"] = ""  # a problem is reported once
         elif not self._is_known_node(reference):
             destination |= {"title": reference, "uri": make_uuid_urn(reference)}
-            place = row.place.describe_location(association_type)
-            self.repairs.record("external-name", place, reference, destination)
+            location = row.location.describe(association_type)
+            self.repairs.record("external-name", location, reference, destination)
         association: JsonObject = {
             "associationType": association_type,
             "originNodeURI": make_link(row.entity),
             "destinationNodeURI": destination,
         }
-        return Row(ASSOCIATION, row.place, association)
+        return Row(ASSOCIATION, row.location, association)
 
     def _is_known_node(self, name: str) -> bool:
         """Return whether a string is the identifier or code of an item or of the document."""
@@ -240,8 +240,8 @@ class HierarchyBuilder:
         nodes = self._titles.get(title.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
             return None
-        identifier, place = nodes[0]["identifier"], row.place.describe_location(column)
-        self.repairs.record("reference-by-title", place, title, identifier)
+        identifier, location = nodes[0]["identifier"], row.location.describe(column)
+        self.repairs.record("reference-by-title", location, title, identifier)
         return nodes[0]
 
     def _record_level(self, row: Row) -> None:
@@ -287,7 +287,7 @@ class HierarchyBuilder:
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
         metadata = {} if position is None else {"position": position}
-        return Row(row.layout, row.place, association, metadata)
+        return Row(row.layout, row.location, association, metadata)
 
     def _parse_parent_association(self, row: Row) -> JsonObject | None:
         """Return the JSON object in a row's ``parentAssociation`` cell.
@@ -370,7 +370,7 @@ class HierarchyBuilder:
             message = f"{uuid!r} is another spelling of the identifier {identifier!r}"
             self._add_problem(row, column, message)
         else:
-            self.repairs.record("reference", row.place.describe_location(column), uuid, identifier)
+            self.repairs.record("reference", row.location.describe(column), uuid, identifier)
         return self.nodes[identifier]
 
     def _find_parent_by_level(self, row: Row) -> JsonObject | None:
@@ -420,7 +420,7 @@ class HierarchyBuilder:
         self._add_problem(row, column, message)
 
     def _add_problem(self, row: Row, name: str, message: str) -> None:
-        self.problems.append(Problem(path=row.place.describe_location(name), message=message))
+        self.problems.append(Problem(path=row.location.describe(name), message=message))
 
 
 def _fold_code(code: str) -> str:

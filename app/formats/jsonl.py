@@ -50,7 +50,7 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], lis
         "CFDefinitions": {},
         "CFRubrics": [],
     }
-    places: dict[str, RowLocation] = {}
+    locations: dict[str, RowLocation] = {}
     problems: list[Problem] = []
     if (encoding := detect_encoding(raw)) != "utf-8":
         raw = convert_to_utf8(raw, encoding)
@@ -58,17 +58,17 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], lis
         if not line.strip():
             continue
         try:
-            place = RowLocation(f"line {number}")
-            places[_add_entity_from_line(package, line)] = place
+            location = RowLocation(f"line {number}")
+            locations[_add_entity_from_line(package, line)] = location
             problems += [
-                Problem(path=place.describe_location(format_location(steps[1:])), message=message)
+                Problem(path=location.describe(format_location(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
             ]
         except ValueError as error:
             problems.append(Problem(path=f"line {number}", message=str(error)))
-    if not places and problems:
+    if not locations and problems:
         raise BadRequest(f"the file is not JSON Lines: {problems[0]['message']}")
-    return package, places, problems
+    return package, locations, problems
 
 
 def is_json_lines_export(raw: bytes) -> bool:

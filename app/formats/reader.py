@@ -37,7 +37,7 @@ class AssembledPackage:
     """An unvalidated package, built from the rows of a spreadsheet or from JSON Lines."""
 
     tree: JsonObject
-    places: Mapping[str, RowLocation]
+    locations: Mapping[str, RowLocation]
     """The location of each entity in the file, by its path in ``tree``."""
     problems: list[Problem]
     """Problems of rows and lines, with their locations."""
@@ -56,10 +56,10 @@ class AssembledPackage:
             entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         else:
             entity, name = path, ""
-            while entity and entity not in self.places:
+            while entity and entity not in self.locations:
                 entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
                 name = f"{last}{dot and name and '.'}{name}"
-        return self.places[entity].describe_location(name) if entity in self.places else path
+        return self.locations[entity].describe(name) if entity in self.locations else path
 
     def locate_problem(self, problem: Problem) -> Problem:
         """Return a copy of a problem with its location in the file and the invalid value.
@@ -116,9 +116,9 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
             if repair.kind in UNREAD_CELLS
         ]
         raise create_validation_error("framework", _sort_problems([*unread, *problems]))
-    places = _map_identifiers_to_locations(file.tree, file.places)
+    locations = _map_identifiers_to_locations(file.tree, file.locations)
     located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
-    package = replace(package, places=places, derived=file.derived or package.derived)
+    package = replace(package, places=locations, derived=file.derived or package.derived)
     return package, _merge_repairs([*file.repairs, *located])
 
 
@@ -172,7 +172,7 @@ def assemble_package(
         omissions.append(_build_duplicate_code_warning(duplicate_codes))
     return AssembledPackage(
         assembler.package,
-        assembler.places,
+        assembler.locations,
         assembler.problems,
         [*omissions, *assembler.repairs.summarize()],
         assembler.is_export,
@@ -181,10 +181,10 @@ def assemble_package(
 
 
 def _map_identifiers_to_locations(
-    tree: JsonObject, places: Mapping[str, RowLocation]
+    tree: JsonObject, locations: Mapping[str, RowLocation]
 ) -> dict[str, str]:
     return {
-        entity["identifier"]: places[f"{collection}[{index}]"].where
+        entity["identifier"]: locations[f"{collection}[{index}]"].where
         for collection in (ITEMS.collection, ASSOCIATIONS.collection)
         for index, entity in enumerate(tree[collection])
         if "identifier" in entity
@@ -243,19 +243,17 @@ MAX_LISTED = 10
 """Number of codes, sheets or cells that a report lists."""
 
 
-def _build_duplicate_code_warning(places_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
+def _build_duplicate_code_warning(locations_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
     codes = [
-        f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
-        for code, places in places_by_code.items()
+        f"{code} ({', '.join(location.where.rpartition(', ')[2] for location in locations)})"
+        for code, locations in locations_by_code.items()
     ]
     explanation = (
         "Items have equal codes, and one of them was a number: "
         f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
     )
-    second = next(iter(places_by_code.values()))[1]
-    return RepairSummary(
-        "equal-codes", explanation, len(codes), second.describe_location(CODE_COLUMN)
-    )
+    second = next(iter(locations_by_code.values()))[1]
+    return RepairSummary("equal-codes", explanation, len(codes), second.describe(CODE_COLUMN))
 
 
 UNREAD_CELLS = {

@@ -127,7 +127,7 @@ class RowLocation:
     columns: dict[str, str] = field(default_factory=dict)
     """Column letters by column name."""
 
-    def describe_location(self, name: str = "") -> str:
+    def describe(self, name: str = "") -> str:
         """Return the location of the row, or of the cell that holds the field ``name``, as text.
 
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
@@ -151,7 +151,7 @@ class Row:
     """A row of a spreadsheet: its location, its entity as JSON, and its metadata."""
 
     layout: SheetLayout
-    place: RowLocation
+    location: RowLocation
     entity: JsonObject = field(default_factory=dict)
     metadata: JsonObject = field(default_factory=dict)
     """The cells that are not fields of the entity, such as the parent of an item."""
@@ -260,24 +260,24 @@ class RowReader:
         document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
         for key, (number, cells) in self._metadata_rows:
-            place = RowLocation(f"{self.where}row {number}")
+            location = RowLocation(f"{self.where}row {number}")
             values = [cell for cell in cells[1:] if not is_blank(cell)]
             column = DOCUMENT.find_column(key)
             if column is None:
                 text = " | ".join(map(format_cell, [cells[0], *values]))
-                self.repairs.record("row-above-headings", place.where, text)
+                self.repairs.record("row-above-headings", location.where, text)
             elif column.name in rows_by_column:
                 message = f"#{key} is also in row {rows_by_column[column.name]}; remove one"
-                self._add_problem(place.where, message)
+                self._add_problem(location.where, message)
             elif values:
                 rows_by_column[column.name] = number
                 separator = SEPARATOR if column.codec is STRING_LIST else ", "
                 cell = values[0] if len(values) == 1 else separator.join(map(format_cell, values))
-                row = Row(DOCUMENT, place, document.entity, document.metadata)
+                row = Row(DOCUMENT, location, document.entity, document.metadata)
                 self._read_cell(row, column, cell)
         if rows_by_column and self.header_number:
             first, last = (self._metadata_rows[index][1].number for index in (0, -1))
-            yield replace(document, place=RowLocation(f"{self.where}rows {first} to {last}"))
+            yield replace(document, location=RowLocation(f"{self.where}rows {first} to {last}"))
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._iter_metadata_documents()
@@ -333,8 +333,8 @@ class RowReader:
         written = format_cell(_get_cell(cells, self.class_index)).strip()
         layout = find_layout(written) if written else ITEM
         if not layout:
-            place = f"{self._locate_cell(self.number, self.class_index)} ({CLASS_COLUMN})"
-            self._add_problem(place, f"{written!r} is not a class of the standard")
+            location = f"{self._locate_cell(self.number, self.class_index)} ({CLASS_COLUMN})"
+            self._add_problem(location, f"{written!r} is not a class of the standard")
         return layout
 
     def _read_row(self, layout: SheetLayout, cells: Sequence[Cell]) -> Row:
@@ -350,7 +350,7 @@ class RowReader:
         for index, cell in enumerate(cells):
             has_heading = index < len(self.headings) and self.headings[index]
             if not has_heading and not is_blank(cell):
-                where, count = self._unnamed.get(index, (row.place.where, 0))
+                where, count = self._unnamed.get(index, (row.location.where, 0))
                 self._unnamed[index] = (where, count + 1)
         return row
 
@@ -368,7 +368,7 @@ class RowReader:
                 del row.entity["extensions"]
         else:
             name = KNOWLEDGE_GRAPH_IDENTIFIER.name
-            self.repairs.record("unknown-field", row.place.describe_location(name), own, name)
+            self.repairs.record("unknown-field", row.location.describe(name), own, name)
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
@@ -449,8 +449,8 @@ class RowReader:
         if self.can_repair and isinstance(cell, str):
             stripped = strip_invisible(cell)
             if stripped != cell:
-                place = row.place.describe_location(column.name)
-                self.repairs.record("surrounding-space", place, cell, stripped)
+                location = row.location.describe(column.name)
+                self.repairs.record("surrounding-space", location, cell, stripped)
             cell = stripped
             if not cell:
                 return
@@ -463,31 +463,31 @@ class RowReader:
             holder = row.metadata if column.metadata else row.entity
             set_nested(holder, column.path, column.codec.read(cell))
         except ValueError as error:
-            self._add_problem(row.place.describe_location(column.name), str(error))
+            self._add_problem(row.location.describe(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:
         normalized = normalize_date(text)
         if normalized is None or normalized == text:
             return text
-        self.repairs.record("date-form", row.place.describe_location(column.name), text, normalized)
+        self.repairs.record("date-form", row.location.describe(column.name), text, normalized)
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
         """Report that a code cell holds a date, or a number that may have lost a trailing zero."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
-        place = row.place.describe_location(CODE_COLUMN)
+        location = row.location.describe(CODE_COLUMN)
         if isinstance(cell, date | time):
-            self.repairs.record("code-from-date", place, None, code)
+            self.repairs.record("code-from-date", location, None, code)
         elif not isinstance(cell, FormattedNumber):
-            self.repairs.record("code-from-number", place, cell, code)
+            self.repairs.record("code-from-number", location, cell, code)
 
     def _read_overflow(self, row: Row) -> None:
         more = row.metadata.pop(OVERFLOW.name, {})
         if isinstance(more, dict):
             fill_missing_fields(row.entity, more)
         else:
-            self._add_problem(row.place.describe_location(OVERFLOW.name), "must be a JSON object")
+            self._add_problem(row.location.describe(OVERFLOW.name), "must be a JSON object")
 
     def _locate_cell(self, row_number: int, index: int) -> str:
         return f"{self.where}row {row_number}, column {get_column_letters(index)}"
