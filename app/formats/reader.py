@@ -159,15 +159,15 @@ def assemble_package(
         return AssembledPackage(
             *jsonl.read_json_lines(raw), is_export=jsonl.is_json_lines_export(raw)
         )
-    grids = [read_csv(raw)] if file_format == "csv" else read_workbook(raw)
-    assembler = PackageAssembler(grids, metadata, is_strict=strict)
+    sheets = [read_csv(raw)] if file_format == "csv" else read_workbook(raw)
+    assembler = PackageAssembler(sheets, metadata, is_strict=strict)
     if not assembler.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
     omissions = [_build_unknown_sheet_warning(assembler.left_out)] if assembler.left_out else []
     if assembler.misspelled_headings:
         omissions.append(_build_misspelled_heading_warning(assembler.misspelled_headings))
-    for grid in grids:
-        omissions += _iter_unread_cell_warnings(grid)
+    for sheet in sheets:
+        omissions += _iter_unread_cell_warnings(sheet)
     if duplicate_codes := assembler.find_duplicate_numeric_codes():
         omissions.append(_build_duplicate_code_warning(duplicate_codes))
     return AssembledPackage(
@@ -264,12 +264,12 @@ UNREAD_CELLS = {
 }
 
 
-def _iter_unread_cell_warnings(grid: Sheet) -> Iterator[RepairSummary]:
-    if grid.unread is None:
+def _iter_unread_cell_warnings(sheet: Sheet) -> Iterator[RepairSummary]:
+    if sheet.unread is None:
         return
-    names = (grid.unread.beyond, grid.unread.merged, grid.unread.formulas)
+    names = (sheet.unread.beyond, sheet.unread.merged, sheet.unread.formulas)
     for (kind, explanation), cells in zip(UNREAD_CELLS.items(), names, strict=True):
         if cells:
-            path = f"sheet {grid.name}, cell {cells[0]}"
+            path = f"sheet {sheet.name}, cell {cells[0]}"
             listed = f"{explanation} Cells: {join_first(cells, MAX_LISTED)}."
             yield RepairSummary(kind, listed, len(cells), path)

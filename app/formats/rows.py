@@ -191,9 +191,9 @@ class RowReader:
     """True if values may be repaired: not in strict mode, and not in a file of ``export``."""
 
     def __init__(
-        self, grid: Sheet, layout: SheetLayout | None, problems: list[Problem], repairs: RepairLog
+        self, sheet: Sheet, layout: SheetLayout | None, problems: list[Problem], repairs: RepairLog
     ) -> None:
-        self.where = f"sheet {grid.name}, " if grid.name else ""
+        self.where = f"sheet {sheet.name}, " if sheet.name else ""
         self.problems = problems
         self.repairs = repairs
         self.numeric_codes: set[str] = set()
@@ -203,7 +203,7 @@ class RowReader:
         self.number = 0
         self._rows = (
             NumberedRow(number, cells)
-            for number, cells in grid.rows
+            for number, cells in sheet.rows
             if not all(map(is_blank, cells))
         )
         self._unnamed: dict[int, tuple[str, int]] = {}

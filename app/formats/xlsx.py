@@ -78,11 +78,11 @@ def read_workbook(raw: bytes) -> list[Sheet]:
     except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
     budget = _CellBudget(MAX_CELLS)
-    grids = []
+    sheets = []
     for sheet in book.worksheets:
         unread = UnreadCells()
-        grids.append(Sheet(sheet.title, _iter_rows(sheet, budget, unread), unread))
-    return grids
+        sheets.append(Sheet(sheet.title, _iter_rows(sheet, budget, unread), unread))
+    return sheets
 
 
 READ_ERRORS = (
