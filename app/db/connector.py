@@ -7,6 +7,7 @@ test mode use it, so that all of them support the same URLs.
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -55,14 +56,15 @@ async def connect(
     url: str,
     *,
     timeout: float = CONNECT_TIMEOUT_SECONDS,  # noqa: ASYNC109  for each host, as in libpq
-    max_timeout: float | None = None,
+    max_timeout: float = math.inf,
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
     """Connect to the first host in a URL that is available and has the requested role.
 
     The URL requests a role, such as standby, with ``target_session_attrs``. ``timeout`` is in
-    seconds for each host; ``connect_timeout`` in the URL replaces it, up to ``max_timeout``.
+    seconds for each host; ``connect_timeout`` in the URL replaces it. Both are limited to
+    ``max_timeout``.
     ``session`` contains Postgres settings, which are set by a SQL statement, because poolers reject
     them in the startup message. All other options are passed to ``asyncpg.connect``. Behind a
     pooler in transaction mode, SQL statements are prepared only if the pooler supports it.
@@ -72,8 +74,7 @@ async def connect(
     parsed_url = parse_database_url(url)
     if not parsed_url.can_use_prepared_statements:
         options["statement_cache_size"] = 0
-    seconds = parsed_url.connect_timeout or timeout
-    seconds = seconds if max_timeout is None else min(seconds, max_timeout)
+    seconds = min(parsed_url.connect_timeout or timeout, max_timeout)
     connection = await _connect_to_first_available(parsed_url, seconds, options)
     if session:
         statements = [f"SET {name} = '{value}'" for name, value in session.items()]

@@ -583,9 +583,9 @@ class Database:
         ``waiting_since`` to pass to the next call.
         """
         by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
-        now, timeout = time.monotonic(), OBSERVER_TIMEOUT_SECONDS
+        now = time.monotonic()
         async with open_connection(
-            self._url, timeout=timeout, max_timeout=timeout, statement_cache_size=0
+            self._url, max_timeout=OBSERVER_TIMEOUT_SECONDS, statement_cache_size=0
         ) as observer:
             rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
             waiting = {row["pid"]: waiting_since.get(row["pid"], now) for row in rows}
@@ -604,9 +604,8 @@ class Database:
 
     async def _is_server_responding(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""
-        timeout = CHECK_TIMEOUT_SECONDS
         try:
-            connection = await connect(self._url, timeout=timeout, max_timeout=timeout)
+            connection = await connect(self._url, max_timeout=CHECK_TIMEOUT_SECONDS)
             try:
                 if self.is_pooled:
                     # The pooler itself accepts connections, even if Postgres does not respond.

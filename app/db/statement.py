@@ -16,7 +16,7 @@ DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 # The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
 class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
-    """A SQL compiler that hides parameter values from Postgres, which then uses generic plans."""
+    """A SQL compiler that hides parameter values from Postgres, so that it uses generic plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, so that the plan cannot depend on its value."""

@@ -388,7 +388,7 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
 
 
 def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
-    """Build the SQL for the text of an array member, or of the filtered field in this member."""
+    """Build the SQL for the text of an array member; for an object, that of the filtered field."""
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (collection := get_server_url_collection(view, field.path)) is not None:

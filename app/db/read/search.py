@@ -169,9 +169,9 @@ def _build_start_condition(pages: int) -> ColumnElement[bool]:
 def _compile_search(
     *, in_document: bool = False, start_pages: int | None = None
 ) -> CompiledStatement:
-    """Compile the query for a page of search results, the best of the candidates.
+    """Compile the query for a page of search results, which ranks up to ``MAX_CANDIDATES`` items.
 
-    The fields that only the results have are read for the page only.
+    Fields that are not needed for ranking are read only for the items on the page.
     """
     candidates = _build_candidates(in_document=in_document, start_pages=start_pages)
     best = (

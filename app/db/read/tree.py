@@ -181,7 +181,8 @@ def _build_own_item_condition(
 def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
     """Build the SQL condition that a row is on the page or its item must be included anyway.
 
-    The SQL parameters are ``offset``, ``limit`` (the last position) and ``always_include``.
+    The SQL parameters are ``offset``, ``limit`` (the position of the last row on the page) and
+    ``always_include`` (identifiers of items).
     """
     # Not Integer, which cannot hold the last position of a page at the largest offset.
     is_on_page = and_(rows.c.position > OFFSET, rows.c.position <= LIMIT)
@@ -346,7 +347,10 @@ def _compile_ancestors_query() -> CompiledStatement:
 
 
 def _build_first_parent_subquery(path: CTE) -> FromClause:
-    """Build the subquery for the first parent, in package order, of a row of the CTE ``path``."""
+    """Build the subquery for the parent of each item in the CTE ``path``.
+
+    If an item has several parents, this is the first one in the order of the package.
+    """
     link = _build_link_subquery(tables.associations.c.origin_identifier == path.c.identifier)
     return (
         select(link.c.destination_identifier.label("identifier"))

@@ -45,7 +45,11 @@ def build_live_condition(table: FromClause) -> ColumnElement[bool]:
 
 
 def build_visible_condition(table: Table) -> ColumnElement[bool]:
-    """Build the condition that a row of an entity table is live or, for associations, visible."""
+    """Build the SQL condition that readers may see a row of an entity table.
+
+    An entity is hidden while it is soft-deleted, an association while its document, origin or
+    destination is.
+    """
     if table is not tables.associations:
         return build_live_condition(table)
     documents = tables.documents

@@ -110,7 +110,11 @@ def build_log_ctes(
     return [
         insert(tables.changes).from_select(columns, changes).cte("recorded"),
         build_revision_increment_cte(*map(_build_scope_query, writes), *scopes, distinct=distinct),
-        *(_build_item_count_insert(*write) for write in writes if write.resource is ITEMS),
+        *(
+            _build_item_count_insert(write.cte, write.document)
+            for write in writes
+            if write.resource is ITEMS
+        ),
     ]
 
 
@@ -151,7 +155,7 @@ def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) ->
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def _build_item_count_insert(written: CTE, _: ResourceType, document: Any) -> CTE:
+def _build_item_count_insert(written: CTE, document: Any) -> CTE:
     def has_operation(*names: str) -> ColumnElement[bool]:
         return written.c.operation.in_([literal_column(f"'{name}'") for name in names])
 

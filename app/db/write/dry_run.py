@@ -17,9 +17,10 @@ class _DryRunRollback(Exception):
 async def write_transaction(
     connection: Connection, *, dry_run: bool, **options: Any
 ) -> AsyncIterator[None]:
-    """Return a context manager that runs its block in a transaction; a dry run rolls it back.
+    """Return a context manager that runs its block in a transaction.
 
-    ``options`` are those of ``connection.transaction``, such as the isolation level.
+    With ``dry_run``, the transaction is rolled back at the end of the block. ``options`` are those
+    of ``connection.transaction``, such as the isolation level.
     """
     with suppress(_DryRunRollback):
         async with connection.transaction(**options):

@@ -74,7 +74,7 @@ async def put_item_type(
     """Create or replace an item type, which all frameworks share.
 
     ``echoed`` describes values that the client may have copied from a response; they are not
-    stored. ``path_prefix`` is unused.
+    stored. ``path_prefix`` is unused, but all functions that PUT an entity have these parameters.
     """
     await _run_put_statements(database, ITEM_TYPES, item_type, echoed)
 

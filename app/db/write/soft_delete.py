@@ -215,7 +215,8 @@ def _compile_identifier_owner_query() -> CompiledStatement:
 def _compile_package_identifier_restoration() -> CompiledStatement:
     """Compile a SQL statement that restores the package identifier of a document being undeleted.
 
-    That is the one in its CFPackageURI. Nothing changes if another live document or package has it.
+    The identifier is that in its CFPackageURI. Nothing changes if another live document or package
+    has it now.
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_package_identifier_expression()
