@@ -327,7 +327,7 @@ class ReadDeadline:
 
 
 class QueryEstimate(NamedTuple):
-    """What Postgres' planner estimates for a query from its statistics."""
+    """The estimates of Postgres' planner for a query: its cost and its number of rows."""
 
     cost: float
     rows: int
@@ -657,9 +657,9 @@ class Database:
         return await self._fetch(statement, values, is_heavy=True)
 
     async def estimate(self, statement: CompiledStatement, **values: Any) -> QueryEstimate:
-        """Return what Postgres' planner estimates for a query with these values.
+        """Return the planner's estimates for a query with these values, without running it.
 
-        The query is not run. Raises ``QueryTimeout``.
+        Raises ``QueryTimeout``.
         """
         ((plan,),) = await self._fetch(statement.build_explain(), values)
         node = json.loads(plan)[0]["Plan"]

@@ -39,7 +39,10 @@ class LoopClock:
 
 @asynccontextmanager
 async def loop_timeout(seconds: float) -> AsyncIterator[None]:
-    """Return a context manager that raises ``TimeoutError`` after ``seconds`` of ``LoopClock``."""
+    """Return a context manager that raises ``TimeoutError`` after ``seconds``.
+
+    As on a ``LoopClock``, time in which the event loop does not run is not counted.
+    """
     loop, clock = asyncio.get_running_loop(), LoopClock()
     timer: asyncio.TimerHandle | None = None
 

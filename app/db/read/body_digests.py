@@ -80,7 +80,10 @@ def _encode(text: ColumnElement[str]) -> ColumnElement[bytes]:
 
 @cache
 def compile_document_body_query() -> CompiledStatement:
-    """Compile the query for a document's body (parameter ``document_identifier``), live or not."""
+    """Compile the query for the JSON body of a document, even of a deleted one.
+
+    The SQL parameter is ``document_identifier``.
+    """
     table = tables.documents
     body = cast(table.c.body, Text).label("body")
     return CompiledStatement(select(body).where(table.c.identifier == DOCUMENT))
@@ -98,10 +101,10 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Add the stored link to the document or package to an uploaded entity that omitted it.
+    """Return an uploaded entity with the stored link to its document or package, if it lacks one.
 
     Packages of the standard omit these links (CASE 1.1 binding, CFPckg classes). ``link`` is the
-    JSON of the stored link; None leaves the row as it is.
+    JSON of the stored link, or None if there is none to add.
     """
     if link is None or not row.is_home_derived:
         return row

@@ -61,9 +61,11 @@ SCOPE = bindparam("scope", type_=Text)
 
 
 class Revision(NamedTuple):
-    """The version of a package, from which its ETag is made: the same version, the same package.
+    """The version of a package, from which its ETag is made.
 
-    It contains the sums of the three counters that the docstring of this module describes.
+    At the same revision, a package has the same content. ``document``, ``definitions`` and
+    ``nodes`` count changes of the framework, of shared definitions, and of the existence of items
+    and documents anywhere.
     """
 
     document_identifier: str

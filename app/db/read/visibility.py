@@ -104,7 +104,10 @@ def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> C
 def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Build the SQL that adds ``parts`` to a JSON body as the field ``name``, unless it is NULL."""
+    """Build the SQL that adds a list to a JSON body, as the field ``name``.
+
+    If the SQL ``parts`` of the list is NULL, the body is not changed.
+    """
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     opened = without_brace.op("||")(literal_column(f"',\"{name}\":'"))
     extended = opened.op("||")(parts.cast(Text)).op("||")(literal_column("'}'"))
@@ -113,11 +116,11 @@ def _build_body_with_list(
 
 @cache
 def compile_entity_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the SQL query for the body of one entity, whose parameter is ``identifier``.
+    """Compile the query for the JSON body of the live entity with the parameter ``identifier``.
 
-    For resource types with a hierarchy, such as CFConcept, the bodies of the entity's descendants
-    follow, sorted by code. The hierarchyCode of a descendant starts with that of its ancestor and
-    a dot: ELA, ELA.1, ELA.1.V.
+    For resource types with a hierarchy, such as CFConcept, further rows are the bodies of the
+    entity's descendants, sorted by code. The hierarchyCode of a descendant starts with that of its
+    ancestor and a dot: ELA, ELA.1, ELA.1.V.
     """
     table = get_table(resource)
     body = build_body_expression(resource).label("body")
@@ -145,7 +148,10 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
 
 @cache
 def compile_item_associations_query() -> CompiledStatement:
-    """Compile the query for bodies of an item's visible associations; ``limit`` is a parameter."""
+    """Compile the query for the bodies of an item's visible associations.
+
+    The SQL parameters are ``identifier`` and ``limit``.
+    """
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
@@ -180,7 +186,10 @@ def compile_associations_by_id_query() -> CompiledStatement:
 
 
 def _build_item_association_condition() -> ColumnElement[bool]:
-    """Build the SQL condition that an association connects the item in parameter ``identifier``."""
+    """Build the SQL condition that an association starts or ends at one item.
+
+    The SQL parameter ``identifier`` is that of the item.
+    """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.

@@ -125,7 +125,7 @@ def _build_change_query(write: EntityWrite) -> Select[Any]:
 
 
 def _build_scope_query(write: EntityWrite) -> Select[Any]:
-    """Build the query for the scopes whose revision a write increments; NULL stands for none."""
+    """Build the query for the revision scopes that a write increments; NULLs are to be ignored."""
     written, resource, document = write
     operation = written.c.operation
     if document is None:
@@ -146,8 +146,9 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
 def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) -> CTE:
     """Build a CTE that increments revisions, which changes the ETags of the written packages.
 
-    ``scopes`` are queries for scopes, as in ``build_log_ctes``. Set ``distinct`` to False if there
-    are few duplicates, because incrementing a scope twice is faster than removing its duplicate.
+    ``scopes`` are queries for document identifiers, or names of global counters. Set ``distinct``
+    to False if there are few duplicates, because incrementing a counter twice is faster than
+    removing the duplicate.
     """
     touched = _union_all(scopes).subquery("touched")
     rows = select(touched.c.scope).where(touched.c.scope.is_not(None))

@@ -107,10 +107,11 @@ def build_upsert(
 
 
 def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """Build a SQL statement that replaces existing rows that differ from the rows of ``source``.
+    """Build a SQL statement that updates the rows of ``table`` that differ from ``source``.
 
-    ``columns`` are the columns to write besides ``body``. For a single row that probably exists,
-    this statement and ``build_insert_if_missing`` are faster than ``build_upsert``.
+    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. For a
+    single row that probably exists, this statement and that of ``build_insert_if_missing`` are
+    faster than that of ``build_upsert``.
     """
     # ON CONFLICT would first build a new row with all its generated columns.
     values, is_changed = _build_update_clauses(table, source.c, *columns)
@@ -119,10 +120,10 @@ def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> 
 
 
 def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Build a SQL statement that inserts the rows of ``source`` that are not in the table yet.
+    """Build a SQL statement that inserts those rows of ``source`` that ``table`` lacks.
 
-    ``columns`` are the columns to write besides ``body``. The statement raises
-    ``UniqueViolationError`` if another transaction inserted the identifier first.
+    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. The
+    statement raises ``UniqueViolationError`` if another transaction inserted the identifier first.
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")

@@ -102,7 +102,10 @@ class StoredFormConverter:
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.echoed)
 
     def _resolve_target_uri(self, target: Target) -> str | None:
-        """Return the URI of a linked entity from the package or the database, or None."""
+        """Return the URI of a linked entity, as sent in the package or as stored, or None.
+
+        ``target`` is its (collection, identifier), such as ("CFItems", "5f…").
+        """
         collection, identifier = target
         if uri := self._sent_uris.get(target):
             return uri
