@@ -121,16 +121,16 @@ def purge_entities(*, older_than: timedelta, dry_run: bool, yes: bool, settings:
     Example: case-server purge --older-than 30d --dry-run
     """  # noqa: D301  click keeps the lines after its \b as they are
     before = datetime.now(UTC) - older_than
-    counts = run_on_database(
-        settings, "write", lambda database: purge_database(database, before, dry_run=True)
-    )
-    _print_purged(counts, "would be removed")
-    if dry_run or not counts:
-        return
-    if not yes:
+    if dry_run or not yes:  # with --yes, a dry run would only double the time
+        counts = run_on_database(
+            settings, "write", lambda database: purge_database(database, before, dry_run=True)
+        )
+        _print_purged(counts, "would be removed")
+        if dry_run or not counts:
+            return
         click.confirm("Remove them permanently?", abort=True)
     counts = run_on_database(
-        settings, "write", lambda database: purge_database(database, before), quiet=True
+        settings, "write", lambda database: purge_database(database, before), quiet=not yes
     )
     _print_purged(counts, "removed")
 

@@ -1,0 +1,39 @@
+"""`case-server purge`: what it reports, asks and removes."""
+
+import re
+from pathlib import Path
+
+from support.databases import MigratedDatabase
+from support.live_server import run_command_in_process as run
+
+
+def test_purge_asks_before_it_removes_unless_told_otherwise(
+    migrated_database: MigratedDatabase, tmp_path: Path
+) -> None:
+    url = migrated_database("purged")
+
+    def case_server(*command: str, stdin: str | None = None, code: int = 0) -> str:
+        result = run(*command, data_dir=tmp_path, stdin=stdin, CASE_SERVER_DATABASE_URL=url)
+        assert result.returncode == code, result.stderr
+        return result.stdout
+
+    def delete_framework() -> None:
+        (document,) = set(re.findall(r"[0-9a-f-]{36}", case_server("import", "--sample")))
+        case_server("delete", "document", document)
+
+    purge = ("purge", "--older-than", "0h")
+    delete_framework()
+    reported = case_server(*purge, "--dry-run")
+    assert "CFDocument: 1 would be removed\n" in reported
+    refused = case_server(*purge, stdin="n\n", code=1)
+    assert refused.startswith(f"{reported}Remove them permanently? ")
+    accepted = case_server(*purge, stdin="y\n")
+    assert accepted.startswith(reported)
+    removed = reported.replace("would be removed", "removed")
+    assert accepted.endswith(removed)
+    delete_framework()
+    # Without a dry run first, which would take as long again.
+    unasked = case_server(*purge, "--yes")
+    assert "CFDocument: 1 removed\n" in unasked
+    assert "would be" not in unasked
+    assert case_server(*purge, "--yes") == "nothing was deleted that long ago\n"
